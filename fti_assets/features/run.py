@@ -18,6 +18,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, list_some
 from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.external.rows import read_external
+from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
@@ -66,9 +67,12 @@ def run_feature_group(
             layout = _with_stored_types(lake, group)
             parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
         parameters |= dict.fromkeys(group.position_parameters, since)
-        with recording_relations() as relations:
-            result = call_function(group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS)
-        batch = _stage(lake, group, layout, result, partitions)
+        with file_errors():
+            with recording_relations() as relations:
+                result = call_function(
+                    group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS
+                )
+            batch = _stage(lake, group, layout, result, partitions)
         staged = batch.staged
         verdicts = [*staged.verdicts, *_in_time(lake, group, staged, partitions)]
         verdicts += _not_future(lake, group, staged)

@@ -120,17 +120,18 @@ def forget(
         _online_keys(lake, stores.online_store(), searches)
         for search in searches:
             _forget_rejected_rows(lake, search, remove=False)
+        elsewhere = _elsewhere(lake, declarations, group, key, stored)
+        tiles = _tiles(lake, searches)
+        _models(stores.model_store(), searches)
         if not dry_run:
             # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
             await_closed(folders, log_seconds)
             logged = take_out_of_files(lake, folders)
             searches = [_search(lake, one.carrier) if one.carrier.kind == "log" else one for one in searches]
-        elsewhere = _elsewhere(lake, declarations, group, key, stored)
         holding = [search for search in searches if search.occurrences.rows or search.occurrences.snapshots]
         models = _models(stores.model_store(), holding)
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
-        tiles = _tiles(lake, searches)
         predicates = {search.carrier.table: search.predicate for search in searches}
         killed = unnamed_files_holding(lake, predicates)
         current = [match.table for match in tiles if match.current]

@@ -13,6 +13,7 @@ from fti_assets.core.rules import reasons
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, list_some
+from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
@@ -74,8 +75,9 @@ def rows(group: FeatureGroup, /, *, partition: PartitionKeys = None, **arguments
             for name, frame in arguments.items()
             if name in group.inputs
         }
-        result = call(group.function, {**arguments, **tables}, group, partitions)
-        return validate_rows(connection, result, group, partitions)
+        with file_errors():
+            result = call(group.function, {**arguments, **tables}, group, partitions)
+            return validate_rows(connection, result, group, partitions)
     finally:
         connection.close()
 

@@ -11,9 +11,9 @@ import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.describe import existing_store
-from fti_assets.errors import FtiError, NotMaterializedError, list_some
+from fti_assets.errors import DamagedError, FtiError, NotMaterializedError, list_some
 from fti_assets.features.external.rows import read_external
-from fti_assets.inference.log.answers import answers_of
+from fti_assets.inference.log.answers import answers_of, damaged_files
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.monitoring.logged import (
@@ -91,6 +91,7 @@ def why(
 
     Raises:
         NotMaterializedError: no log has such a request, or there is no offline store.
+        DamagedError: no log has it as far as it can be read; the damaged files are named.
     """
     logs = [one for one in declarations_of(definitions) if isinstance(one, PredictionLog)]
     if not logs:
@@ -102,6 +103,12 @@ def why(
             if answers:
                 read_external(lake, log.model.view.groups)
                 return [_why(log, lake, stores.model_store(), one, moment, build) for one in answers]
+    damaged = [file for log in logs for file in damaged_files(log, stores.log_folder() / log.model.name)]
+    if damaged:
+        raise DamagedError(
+            f"no answer to a request {request_id!r} can be read, and it may be in {list_some(map(str, damaged))}, of which a line cannot "
+            "be read: put that file back from a copy, and ask again"
+        )
     raise NotMaterializedError(
         f"no answer to a request {request_id!r} is in {list_some(log.table_name for log in logs)}, nor in the files of "
         f"{stores.log_folder()} that wait to be taken in: an answer is there 0.2 seconds after it was given"

@@ -131,6 +131,61 @@ def test_a_half_written_file_is_named(tmp_path: Path) -> None:
         testing.rows(orders(f"{tmp_path}/{FILE}"), partition="2024-01-01")
 
 
+def damaged_day(folder: Path, **write: Any) -> Path:
+    """The second of three days, with a page of its prices damaged."""
+    file = folder / "2024-01-02.parquet"
+    for day in ("2024-01-01", "2024-01-02", "2024-01-03"):
+        rows = pd.DataFrame(
+            {"order_id": [f"{day} {n}" for n in range(5000)], "placed_at": pd.Timestamp(f"{day} 12:00")}
+        )
+        rows.assign(price=rows.index * 0.37).to_parquet(folder / f"{day}.parquet", index=False, **write)
+    content = bytearray(file.read_bytes())
+    column = pq.ParquetFile(file).metadata.row_group(0).column(2)
+    start = column.data_page_offset if column.dictionary_page_offset is None else column.dictionary_page_offset
+    if write.get("write_page_checksum"):
+        content[start + column.total_compressed_size - 3] ^= 1
+    else:
+        content[start : start + 40] = bytes(40)
+    file.write_bytes(content)
+    return file
+
+
+READERS: dict[str, Any] = {
+    "lazily": lambda rows: rows,
+    "SQL": lambda rows: rows.query("r", "SELECT * REPLACE (price + 1 AS price) FROM r"),
+    "pandas": lambda rows: rows.df(),
+    "polars": lambda rows: rows.pl(),
+    "Arrow": lambda rows: rows.to_arrow_table(),
+}
+
+
+@pytest.mark.parametrize("how", READERS)
+@pytest.mark.parametrize("write", [{}, {"compression": None, "write_page_checksum": True}], ids=["torn", "flipped bit"])
+def test_a_damaged_page_is_named(tmp_path: Path, how: str, write: dict[str, Any]) -> None:
+    file = damaged_day(tmp_path, **write)
+
+    @fti.feature_group(keys=["order_id"], event_time="placed_at", partitions_def=DAYS)
+    def orders(context: dg.AssetExecutionContext) -> Any:
+        return READERS[how](fti.read_files(context, f"{tmp_path}/{FILE}"))
+
+    said = (
+        rf"^{file} of orders_v1 cannot be read as Parquet: .*Its bytes are damaged: write it again.*Nothing was stored$"
+    )
+    with pytest.raises(DataError, match=said):
+        testing.materialize(
+            orders, stores=testing.stores_in(tmp_path / "stores"), partition=("2024-01-01", "2024-01-03")
+        )
+    with pytest.raises(DataError, match=said.replace("orders_v1", "step")):
+        testing.rows(orders, partition=("2024-01-01", "2024-01-03"))
+
+
+def test_a_damaged_page_is_named_where_files_are_compared(tmp_path: Path) -> None:
+    file = damaged_day(tmp_path)
+    land(tmp_path, "2024-01-04", price=1)
+    with pytest.raises(DataError, match=rf"^{file} of .* cannot be read as Parquet: .*write it again"):
+        testing.rows(orders(f"{tmp_path}/{FILE}"), partition=("2024-01-01", "2024-01-04"))
+
+
 def test_other_files_are_read_by_a_reader(tmp_path: Path) -> None:
     for day, price in (("2024-01-01", "1"), ("2024-01-02", "2.5")):
         (tmp_path / f"{day}.csv").write_text(f"order_id,placed_at,price\na{day},{day} 12:00,{price}\n")

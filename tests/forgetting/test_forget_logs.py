@@ -11,15 +11,18 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.cli import main
+from fti_assets.errors import DamagedError
 from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.inference.serving.answers.prediction import Prediction
+from fti_assets.inference.serving.log.files import close_left
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, Redaction, answer_line, header
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.stores.lake.lake import Lake
 from tests.forgetting import library
 from tests.forgetting.library import ANN, PEOPLE
+from tests.support.damage import content_of
 from tests.support.logged import file_in
 
 NOON = datetime(2025, 1, 3, 12)
@@ -88,6 +91,17 @@ def test_a_forgotten_key_is_in_no_log_any_more(home: Home) -> None:
     assert home.people() == sorted(PEOPLE[1:] * 3)
     assert len(list(home.folder.glob("outside/*.jsonl"))) == 1
     assert "logged answers of late_model: 3 in 3 files, taken out" in as_text(done)
+
+
+def test_a_damaged_build_is_told_before_a_log_is_changed(home: Home) -> None:
+    manifest = home.root / "models" / "late_model" / "v1" / "20250101T000000Z-00000001" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{")
+    close_left(*home.folder.glob("*.open"))
+    before = content_of(home.root)
+    with pytest.raises(DamagedError, match=str(manifest)):
+        home.forget()
+    assert content_of(home.root) == before
 
 
 def test_looking_at_logs_changes_nothing(home: Home) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core import clock
-from fti_assets.errors import NotMaterializedError
+from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.testing import ParityBroken, assert_logged_parity
 from fti_assets.why import Why, as_text, why
@@ -99,6 +100,43 @@ def test_an_answer_is_the_one_of_the_lake_and_the_graph(place: Place) -> None:
     assert not list((place.root / "log" / "buyer").glob("*.jsonl"))
     assert "the same; 8 of 8 features are the same" in as_text([first])
     assert "shops_v1 (shop='nowhere'): no row" in as_text([second])
+
+
+@pytest.mark.parametrize("damage", ["a flipped bit", "half a file", "a FIFO"])
+def test_a_damaged_file_that_may_hold_the_answer_is_named(place: Place, damage: str) -> None:
+    request_id, other = place.answered(), place.answered()
+    first, second = sorted((place.root / "log" / "buyer").glob("*.jsonl"))
+    [file] = (one for one in (first, second) if request_id in one.read_text())
+    content = file.read_bytes()
+    if damage == "a FIFO":
+        file.unlink()
+        os.mkfifo(file)
+    elif damage == "half a file":
+        file.write_bytes(content[: content.index(request_id.encode()) + 10])
+    else:
+        file.write_bytes(content.replace(b'"answered_at"', b'"answered_at\xa2'))
+    with pytest.raises(DamagedError, match=re.escape(str(file))):
+        place.why(request_id)
+    if damage == "a FIFO":
+        return
+    assert place.why(other)[0].replay.again is not None
+    with pytest.raises(
+        DamagedError, match=rf"no answer to a request 'unknown' can be read.*{file}.*put that file back"
+    ):
+        place.why("unknown")
+    file.write_bytes(content)
+    assert place.why(request_id)[0].replay.again is not None
+    with pytest.raises(NotMaterializedError, match="no answer to a request 'unknown'"):
+        place.why("unknown")
+
+
+def test_a_damaged_line_that_was_put_outside_is_named(place: Place) -> None:
+    request_id = place.answered()
+    [file] = (place.root / "log" / "buyer").glob("*.jsonl")
+    file.write_bytes(file.read_bytes().replace(b'"answered_at"', b'"answered_at\xa2'))
+    place.take_in()
+    with pytest.raises(DamagedError, match=re.escape(str(file.parent / "outside" / file.name.removesuffix(".jsonl")))):
+        place.why(request_id)
 
 
 def test_rows_that_came_later_change_nothing_of_what_was_answered(place: Place) -> None:

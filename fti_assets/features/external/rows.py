@@ -29,7 +29,7 @@ from fti_assets.features.rows.to_lake import FLOATS, can_be, to_lake
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, rows_of, source_connection
+from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, read_errors, rows_of, source_connection
 
 _log = logging.getLogger(__name__)
 _logged: set[tuple[str, ...]] = set()
@@ -44,7 +44,7 @@ def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
     """
     for group in dict.fromkeys(groups):
         if group.source is not None:
-            lake.read_outside(group.table, external_rows(lake.connection, group))
+            lake.read_outside(group.table, external_rows(lake.connection, group), group.source)
 
 
 def external_versions(lake: Lake, groups: Iterable[FeatureGroup]) -> dict[str, str]:
@@ -179,7 +179,7 @@ def observation(group: FeatureGroup) -> dg.ObserveResult:
     from fti_assets.features.rows.staging import stage  # needs pandas, which reading the rows does not
 
     assert group.source is not None
-    with source_connection() as connection:
+    with source_connection() as connection, read_errors(group.source):
         rows = external_rows(connection, group)
         newest = "NULL" if group.event_time is None else f"max({quote(group.source_name(group.event_time))})"
         count, latest = group.source.measured(connection, f"count(*), {newest}")

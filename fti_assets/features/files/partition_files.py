@@ -19,6 +19,7 @@ from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.files.floats import fit_table, fitted_floats
+from fti_assets.features.files.readable import parquet_dataset, unreadable, values_of
 from fti_assets.features.files.schemas import one_schema
 from fti_assets.features.rows.frames.kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
@@ -68,7 +69,6 @@ def read_files(
     ...     return read_files(context, "landing/orders/{partition}.parquet")
     """
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
     name, partitions = _run_of(context)
     files = _files(str(path), partitions, name)
@@ -78,8 +78,7 @@ def read_files(
     def values(file: Path, column: str) -> Iterator[pa.Array]:
         if reader is not None:
             return iter(tables[file].column(column).chunks)
-        dataset = ds.dataset(str(file), format="parquet")
-        return (batch.column(0) for batch in dataset.to_batches(columns={column: ds.field(column)}))
+        return values_of(file, column, name)
 
     floats = fitted_floats(schemas, values, name)
     connection = connect_in_memory()
@@ -87,22 +86,25 @@ def read_files(
     connection.execute("SET TimeZone = 'UTC'")
     schema = one_schema(schemas, floats, values, name, connection)
     if reader is None:
-        return _of_parquet(connection, files, schema, floats)
+        return _of_parquet(connection, files, schema, floats, name)
     return connection.from_arrow(pa.concat_tables([fit_table(tables[file], floats[file], schema) for file in files]))
 
 
 def _of_parquet(
-    connection: duckdb.DuckDBPyConnection, files: list[Path], schema: pa.Schema, floats: Mapping[Path, list[str]]
+    connection: duckdb.DuckDBPyConnection,
+    files: list[Path],
+    schema: pa.Schema,
+    floats: Mapping[Path, list[str]],
+    name: str,
 ) -> duckdb.DuckDBPyRelation:
     """The rows of Parquet files, lazily and in order; the named columns of each are floats, and take the schema's type."""
-    import pyarrow.dataset as ds
     from duckdb import DuckDBPyRelation
 
     kinds = connection.from_arrow(schema.empty_table()).types
     parts = []
     for columns, run in groupby(files, key=lambda file: floats[file]):
         own = _with_type(schema, columns, "float64")
-        part = connection.from_arrow(ds.dataset(list(map(str, run)), schema=own, format="parquet"))
+        part = connection.from_arrow(parquet_dataset(list(run), name, own))
         if columns:
             fields = zip(schema, kinds, strict=True)
             part = part.project(", ".join(_as_fitted(field, str(kind), columns) for field, kind in fields))
@@ -213,9 +215,8 @@ def _parquet_schema(file: Path, name: str) -> pa.Schema:
         schema = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
         other = f"reader=pd.read_{file.suffix[1:]}" if file.suffix in (".csv", ".json") else "reader=pd.read_csv"
-        problem = str(error).splitlines()[0].rstrip(".")
         raise DataError(
-            f"{file} of {name} cannot be read as Parquet: {problem}. Write it whole, or say what reads it, as in {other}"
+            unreadable(file, name, error, f"Write it whole, or say what reads it, as in {other}")
         ) from error
     # What pandas writes of an index without a name is no column.
     return pa.schema([field for field in schema if not _PANDAS_INDEX.fullmatch(field.name)])

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.core.sql import literal, quote
-from fti_assets.inference.log.entries import entry_of
+from fti_assets.inference.log.entries import entry_of, is_frame
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.inference.log.waiting import OUTSIDE
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.files import LogFile, closed_files, open_files
 from fti_assets.stores.duckdb.nul_texts import compared_with
@@ -66,6 +67,18 @@ def _waiting_answers(log: PredictionLog, folder: Path, request_id: str) -> Itera
             at, answered_at = (datetime.fromisoformat(one[name]) for name in ("at", "answered_at"))
             parts = (one["build"], one["arm"], one["value"], one["request"], one["features"])
             yield LoggedAnswer(request_id, one["row"], at, answered_at, *parts)
+
+
+def damaged_files(log: PredictionLog, folder: Path) -> list[Path]:
+    """The files of a log's folder with a line that cannot be read: those that wait, and those of lines outside the table."""
+    closed = [*closed_files(folder), *closed_files(folder / OUTSIDE)]
+    damaged = [file for file in closed if file.is_cut_off()]
+    for file in [*closed, *(LogFile(path) for path in open_files(folder))]:
+        if file not in damaged and any(
+            not is_frame(line) and entry_of(line, log.redact) is None for line in file.lines()
+        ):
+            damaged.append(file)
+    return sorted(file.path for file in damaged)
 
 
 def _value(value: Any) -> Any:

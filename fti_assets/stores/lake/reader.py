@@ -28,6 +28,7 @@ from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
+    from fti_assets.stores.sources.source import ExternalSource
 
 _SYNCS_AT_ONCE = 16
 
@@ -39,6 +40,7 @@ class LakeReader:
         self.connection = connection
         self._store = store
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
+        self._sources: dict[TableName, ExternalSource] = {}
         # What the transaction reads, and what was read last: of the same number both are one.
         self._read: OneSnapshot | None = None
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
@@ -148,9 +150,13 @@ class LakeReader:
             self.require(table)
         return {name: type_of_sql(kind) for name, kind in types.items()}
 
-    def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> None:
+    def read_outside(self, table: TableName, rows: duckdb.DuckDBPyRelation, source: ExternalSource) -> None:
         """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
-        self._outside[table] = rows
+        self._outside[table], self._sources[table] = rows, source
+
+    def outside_sources(self) -> list[ExternalSource]:
+        """Where the tables lie that other systems keep."""
+        return list(self._sources.values())
 
     def require(self, table: TableName, *, snapshot: int | None = None) -> None:
         """Refuse a table that is neither there now nor was at a snapshot.

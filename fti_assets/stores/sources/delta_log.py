@@ -60,3 +60,12 @@ def without_wildcards(path: str) -> str:
     'run[[]1]/a.parquet'
     """
     return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def path_of(pattern: str) -> str:
+    """The path that a pattern of ``without_wildcards`` stands for.
+
+    >>> path_of("run[[]1]/a.parquet")
+    'run[1]/a.parquet'
+    """
+    return re.sub(r"\[([*?\[])\]", r"\1", pattern)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import EXACT, WHOLE, WIDE
 from fti_assets.errors import StoreError
-from fti_assets.stores.sources.delta_log import without_wildcards
+from fti_assets.stores.sources.delta_log import path_of, without_wildcards
 from fti_assets.stores.sources.source import ExternalSource, read_errors, rows_of
 
 if TYPE_CHECKING:
@@ -230,8 +230,8 @@ def _no_one_type(path: _Path, files: Mapping[str, Sequence[str]], source: Extern
     first = kinds[0]
     other = next(kind for kind in kinds[1:] if _loses(dict.fromkeys([first, kind])) or kind == kinds[-1])
     return StoreError(
-        f"{source.place} cannot be read: column {_path_text(path)!r} is {first} in {_file(files[first])} and {other} in "
-        f"{_file(files[other])}, and no one type holds the values of both.{why} Write the files with one type, as "
+        f"{source.place} cannot be read: column {_path_text(path)!r} is {first} in {path_of(files[first][0])} and {other} in "
+        f"{path_of(files[other][0])}, and no one type holds the values of both.{why} Write the files with one type, as "
         "frame.astype({...: 'Int64'}) makes of whole numbers beside a null"
     )
 
@@ -243,7 +243,3 @@ def _path_text(path: _Path) -> str:
     'stops[].seats'
     """
     return ".".join(path).replace(f".{_PART}", _PART)
-
-
-def _file(patterns: Sequence[str]) -> str:
-    return re.sub(r"\[([*?\[])\]", r"\1", patterns[0])

@@ -20,8 +20,9 @@ from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
-from fti_assets.stores.sources.delta_log import LOG, not_of_delta, without_wildcards
+from fti_assets.stores.sources.delta_log import LOG, not_of_delta, path_of, without_wildcards
 from fti_assets.stores.sources.file_types import scan_of_files
+from fti_assets.stores.sources.links import refuse_dangling_links, refuse_unread_folders
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 from fti_assets.stores.sources.source import digest, one_row, rows_of
 
@@ -38,8 +39,10 @@ class ParquetFiles:
         path: a file, a folder (all files below it whose names end with ``.parquet``, in small or capital letters), or a pattern
             with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
             it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
-            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so. A column may be of
-            several types in several files as long as no value changes: whole numbers beside floats stay whole if each float is.
+            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so. A link that
+            leads nowhere is refused, and one to a folder that ``**`` does not go through, whose rows would be missed. A column
+            may be of several types in several files as long as no value changes: whole numbers beside floats stay whole if each
+            float is.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 
@@ -84,6 +87,11 @@ class ParquetFiles:
         self._load(connection)
         hive = "true" if self.hive_partitioning else "false"
         return scan_of_files(connection, self._files(connection), f"hive_partitioning = {hive}", self)
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str]]:
+        self._load(connection)
+        for file in self._files(connection):
+            yield path_of(file), f"read_parquet({literal(file)}, hive_partitioning = false)"
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
@@ -137,6 +145,7 @@ class ParquetFiles:
             file for file in matches if is_put_aside(self._below(folder, file), "" if is_folder else self.pattern)
         ]
         self._refuse_tables(connection, folder)
+        self._refuse_lost_links(folder, "**/*.parquet" if is_folder else self.pattern.removeprefix(folder))
         if len(hidden) == len(matches):
             also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
             raise StoreError(
@@ -157,6 +166,12 @@ class ParquetFiles:
             for file in map(Path, files):
                 with readable(file):
                     check_file(file, "move it away")
+
+    def _refuse_lost_links(self, folder: str, pattern: str) -> None:
+        if self._is_local:
+            local = re.sub(r"^file:(//)?", "", folder)
+            refuse_dangling_links(local, pattern)
+            refuse_unread_folders(local, pattern)
 
     def _is_folder(self, connection: duckdb.DuckDBPyConnection) -> bool:
         """Whether the path names a folder; in a bucket, a name that may be a file's or a pattern's is looked for."""

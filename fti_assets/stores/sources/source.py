@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from fti_assets.core.addresses import scrub
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, with_content
 from fti_assets.stores.duckdb.extensions import connect_in_memory
+from fti_assets.stores.sources.damage import damage_of_source
 
 _VERSION = "1"
 
@@ -34,6 +35,9 @@ class ExternalSource(Protocol):
 
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         """Make the table known to a connection, and give the SQL that follows FROM."""
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str]]:
+        """The files that it lies in, each with the SQL of its rows that follows FROM; none of a server's table."""
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         """One row of aggregates over the table, computed as near to it as can be."""
@@ -126,14 +130,17 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSou
 
 @contextmanager
 def read_errors(source: ExternalSource) -> Iterator[None]:
-    """Give DuckDB's errors of a block the source's name.
+    """Give DuckDB's errors of a block the source's name, and that of its damaged file.
 
     Raises:
+        DamagedError: a file of it is damaged.
         StoreError: the block could not read it.
     """
     try:
         yield
     except duckdb.Error as error:
+        if (damage := damage_of_source(source, error)) is not None:
+            raise damage from None
         # Not chained: DuckDB repeats the address that it was given.
         raise StoreError(
             f"{source.place} cannot be read: {scrub(str(error), source.secrets)}. Check that it is there and that it may be read"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ class PostgresTable:
     def scan(self, connection: duckdb.DuckDBPyConnection) -> str:
         self._address.attach(connection, self._alias)
         return quote(self._alias, *self._names)
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
+        return ()
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         self.scan(connection)
@@ -119,6 +123,9 @@ class DuckDBTable:
             ) from error
         names = self.table.split(".")
         return quote(alias, *(names if len(names) == 2 else ["main", *names]))
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
+        return [(str(self.file), self.scan(connection))]
 
     def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fti_assets.inference.serving.log.lines import instant_of
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import guard_writes, readable, sync_folder
 
 CLOSED, OPEN = ".jsonl", ".jsonl.open"
@@ -42,10 +43,18 @@ class LogFile:
 
     def lines(self) -> Iterator[bytes]:
         """Its whole lines, the first and the last included; none once it is taken in and gone."""
-        with readable(self.path), suppress(FileNotFoundError), self.path.open("rb") as file:
+        with readable(self.path), suppress(FileNotFoundError), self._open() as file:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line
+
+    def is_cut_off(self) -> bool:
+        """Whether its last line has lost its end, which no writer and no crash leaves in a closed file."""
+        with readable(self.path), suppress(FileNotFoundError), self._open() as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                return file.read() != b"\n"
+        return False
 
     def redacted(self) -> frozenset[str]:
         """What its writer redacted."""
@@ -61,10 +70,14 @@ class LogFile:
         return {at[:13] for line in self.lines() if (at := instant_of(line)) is not None}
 
     def _last_line(self) -> bytes:
-        with readable(self.path), suppress(FileNotFoundError), self.path.open("rb") as file:
+        with readable(self.path), suppress(FileNotFoundError), self._open() as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
             return file.read().rstrip(b"\n").rpartition(b"\n")[2]
         return b""
+
+    def _open(self) -> BinaryIO:
+        check_file(self.path, "move it away")  # a FIFO would be waited for
+        return self.path.open("rb")
 
 
 def closed_files(folder: Path) -> list[LogFile]:

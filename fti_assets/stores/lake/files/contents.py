@@ -22,9 +22,10 @@ import duckdb
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
 from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of, with_content
+from fti_assets.stores.duckdb.file_damage import first_line
 from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files
-from fti_assets.stores.lake.files.damage import first_line, is_readable
+from fti_assets.stores.lake.files.damage import is_readable
 from fti_assets.stores.lake.files.recorded_checksums import record_lacking
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.past_types import past_types

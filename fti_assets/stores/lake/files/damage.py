@@ -12,44 +12,13 @@ import duckdb
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
+from fti_assets.stores.duckdb.file_damage import OF_WRITING, first_line, is_of_files, problem_of
 from fti_assets.stores.lake.catalog import end_files
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files, damage_of, damaged_files
 from fti_assets.stores.lake.reader import LakeReader
+from fti_assets.stores.sources.damage import damage_of_source
 
 T = TypeVar("T")
-_OF_FILES = (
-    "parquet",
-    "tprotocol",
-    "decompress",
-    "snappy",
-    "zstd",
-    "thrift",
-    "utf8",
-    "utf-8",
-    "cannot open file",
-    "no files found",
-    "invalid unicode",
-    "stats size",
-    "change source type",
-)
-"""What DuckDB says of a file that it cannot read, in some of its words."""
-_OF_WRITING = (
-    "could not write",
-    "no space left",
-    "disk is full",
-    "file too large",
-    "read-only",
-    "readonly",
-    "permission denied",
-)
-_OF_DISKS = (
-    duckdb.Error,
-    duckdb.IOException,
-    duckdb.SerializationException,
-    duckdb.FatalException,
-    duckdb.InternalException,
-)
-"""And the kinds of errors that do not come of what somebody asked for; ``duckdb.Error`` itself is what its reader of footers raises."""
 
 
 def unreadable_files(
@@ -133,9 +102,7 @@ def damage_errors(lake: LakeReader) -> Iterator[None]:
 
 def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     message = str(error)
-    if any(word in message.lower() for word in _OF_WRITING):
-        return None
-    if type(error) not in _OF_DISKS and not any(word in message.lower() for word in _OF_FILES):
+    if not is_of_files(error):
         return None
     root = str(lake.store.root / "data")
     try:
@@ -145,6 +112,8 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
                 (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
             ]
             named = [(table, file) for table, file in files if file.path in message or Path(file.path).name in message]
+            if not named and (outside := _damage_outside(lake, error)) is not None:
+                return outside
             result = named or [(table, file) for table, file in files if not is_readable(apart, file)]
     except duckdb.Error:  # of a lake that cannot be used at all
         return None
@@ -158,15 +127,17 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     return damage_of(*result[0], first_line(message))
 
 
+def _damage_outside(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
+    """The damage of a table that another system keeps and that the lake gives."""
+    found = (damage_of_source(source, error) for source in lake.outside_sources())
+    return next((one for one in found if one is not None), None)
+
+
 def _cannot_write(lake: LakeReader, message: str) -> bool:
     """Whether it is the lake that cannot be written, and not a file of the user's own."""
     of_catalog = ("disk i/o error", "disk is full")
-    of_files = any(word in message.lower() for word in _OF_WRITING) and str(lake.store.root) in message
+    of_files = any(word in message.lower() for word in OF_WRITING) and str(lake.store.root) in message
     return of_files or any(word in message.lower() for word in of_catalog)
-
-
-def first_line(text: str) -> str:
-    return text.splitlines()[0][:300] if text else "no reason"
 
 
 def is_readable(lake: LakeReader, file: CurrentFile) -> bool:
@@ -175,11 +146,4 @@ def is_readable(lake: LakeReader, file: CurrentFile) -> bool:
         return False
     if file.checksum is not None:
         return True
-    rows = f"read_parquet({literal(file.path)}, hive_partitioning => false)"
-    try:
-        lake.connection.execute(
-            f"SELECT count(*) FROM (SELECT hash(COLUMNS(*)) FROM {rows}) held WHERE held IS NOT NULL"
-        ).fetchall()
-    except duckdb.Error:
-        return False
-    return True
+    return problem_of(lake.connection, f"read_parquet({literal(file.path)}, hive_partitioning => false)") is None

@@ -179,6 +179,27 @@ def test_rows_that_server_has_evicted_are_error_and_no_missing_feature(store):
     assert reader.holds(("a",))
 
 
+@pytest.mark.parametrize("marker", ["7", "seven", b"\xff", ""])
+def test_rows_of_another_generation_than_is_said_are_damage(store, marker):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader = store.reader("weather_v1")
+    (place,) = rows(store)
+    with redis_client() as client:
+        client.hset(f"{store.location.rpartition('=')[2]}:{place}", redis_reads.MARKER, marker)
+    for read in (
+        lambda: reader.get(("a",), 0),
+        lambda: reader.get_many([("a",)], 0),
+        lambda: reader.holds(("a",)),
+        lambda: store.reader("weather_v1").get(("a",), 0),
+    ):
+        with pytest.raises(DamagedError, match="someone else removed or changed them"):
+            read()
+    with pytest.raises(StoreError, match="'weather_v1' in .* was written anew"):
+        store.everything("weather_v1")
+    load(store, [(("a",), [(0, 0, (2.0,))])])
+    assert reader.get(("a",), 0).values == (2.0,)
+
+
 def test_keys_that_are_removed_by_hand_are_counted(store):
     load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
     assert store.counts("weather_v1") == (3, 3)

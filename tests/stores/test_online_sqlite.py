@@ -11,7 +11,7 @@ import pytest
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.stores.online.store import Schema, SqliteOnlineStore, online_store
 from tests.stores.online_stores import load
 from tests.support.damage import VALUES, places_in, with_value
@@ -222,3 +222,79 @@ def test_a_file_whose_rows_were_deleted_is_damage(store):
     assert store.reader("empty_v1").get(("b",), 0) is None
     load(store, [])
     assert reader.get([("b",), ("b",)], 0) == [None, None]
+
+
+def changed_file(store, script):
+    """Rows of a namespace in a file that someone else has changed."""
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection:
+        connection.executescript(script)
+
+
+COPY = "CREATE TABLE copy AS SELECT * FROM {0}; INSERT INTO copy SELECT * FROM {0}; {1} DROP TABLE {0}; ALTER TABLE copy RENAME TO {0};"
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("PRAGMA ignore_check_constraints = on; UPDATE about SET id = 3", "other rows than the one of id 1"),
+        (
+            "PRAGMA ignore_check_constraints = on; INSERT INTO about SELECT 3, generation, schema, answers_from, snapshot, keys, origin, "
+            "written_at FROM about",
+            "other rows than the one of id 1",
+        ),
+        (COPY.format("about", ""), "other rows than the one of id 1"),
+        (
+            COPY.format("about", "UPDATE copy SET generation = generation + 1 WHERE rowid = 2;"),
+            "other rows than the one of id 1",
+        ),
+        (COPY.format("rows", ""), "no primary key"),
+        ("ALTER TABLE about RENAME TO said; CREATE VIEW about AS SELECT * FROM said", "'about' is no table"),
+        ("ALTER TABLE rows RENAME TO kept; CREATE VIEW rows AS SELECT * FROM kept", "'rows' is no table"),
+    ],
+)
+def test_other_tables_than_were_made_are_damage_until_they_are_loaded(store, script, problem):
+    changed_file(store, script)
+    expected = rf"weather_v1.sqlite is damaged: .*{problem}.*\. Materialize weather again, which loads it anew"
+    for read in (
+        lambda: store.reader("weather_v1"),
+        lambda: store.about("weather_v1"),
+        lambda: store.counts("weather_v1"),
+        lambda: store.everything("weather_v1"),
+        store.namespaces,
+    ):
+        with pytest.raises(DamagedError, match=expected):
+            read()
+    with store.writing("weather_v1") as writer:
+        assert writer.about is None
+    load(store, [(("a",), [(0, 0, (2.0,))])], snapshot=2)
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection:
+        assert connection.execute("SELECT id, keys, snapshot FROM about").fetchall() == [(1, 1, 2)]
+    reader = store.reader("weather_v1")
+    assert [row and row.values for row in reader.get_many([("a",), ("b",)], 0)] == [(2.0,), None]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        COPY.format("about", ""),
+        COPY.format("about", "UPDATE copy SET generation = generation + rowid;"),
+        COPY.format("rows", ""),
+    ],
+)
+def test_damage_under_an_open_reader_ends(store, script):
+    load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
+    reader = store.reader("weather_v1")
+    assert reader.get(("a",), 0).values == (1.0,)
+    changed_file(store, script)
+    with pytest.raises(DamagedError, match=r"weather_v1.sqlite is damaged: .*Materialize weather again"):
+        reader.get_many([("a",), ("b",)], 0)
+    load(store, [((key,), [(0, 0, (2.0,))]) for key in "abc"])
+    assert [row.values for row in reader.get_many([("a",), ("b",)], 0)] == [(2.0,), (2.0,)]
+
+
+def test_a_file_without_a_row_of_its_own_is_empty(store):
+    changed_file(store, "DELETE FROM about")
+    assert store.about("weather_v1") is None
+    with pytest.raises(NotMaterializedError):
+        store.counts("weather_v1")

@@ -12,7 +12,7 @@ from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds, instant, microseconds
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.stores.online.blobs import Key, Winner
-from fti_assets.stores.online.reader import NamespaceReader
+from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.store import online_store
 
 

@@ -14,7 +14,8 @@ from fti_assets.errors import DataError, NotMaterializedError, StoreError, excer
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, damaged_at
 from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version, is_whole
 from fti_assets.stores.online.keys import key_encoder
-from fti_assets.stores.online.reader import NamespaceReader, NamespacesReader
+from fti_assets.stores.online.namespace import NamespaceReader
+from fti_assets.stores.online.reader import NamespacesReader
 
 _log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Reading namespaces of an online store, several in one round trip, while others load them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -11,13 +11,14 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
-from fti_assets.stores.online.about import About, damaged_at, readable
+from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, readable
 from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Winner
 from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
 from fti_assets.stores.online.winners import Winners, WinnersFormat
 
 _log = logging.getLogger(__name__)
 _ALWAYS = -(2**63)
+_READS_IN_VAIN = 5
 
 One = tuple[tuple[int | None, ...], Sequence[bytes | None]]
 """The generation of each namespace, and the blob of one key of each."""
@@ -212,8 +213,7 @@ class NamespacesReader:
         return results
 
     def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[RawWinner | None]:
-        while True:
-            state = self._state
+        for state in self._states():
             try:
                 keys = encode(state)
             except DataError:
@@ -223,7 +223,6 @@ class NamespacesReader:
             generations, blobs = self._fetcher.one(state.abouts, keys)
             if generations == state.generations:
                 break
-            self._state = self._read_state()
         if at_us < state.answerable_us:
             self._refuse_too_early(state, at_us)
         results: list[RawWinner | None] = []
@@ -239,8 +238,7 @@ class NamespacesReader:
         self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int
     ) -> tuple[_State, list[list[bytes | None]], list[list[bytes]], Sequence[Sequence[bytes | None]]]:
         """The keys asked of each namespace, the different ones among them and their blobs, all of one state."""
-        while True:
-            state = self._state
+        for state in self._states():
             try:
                 keys = encode(state)
             except DataError:
@@ -251,15 +249,13 @@ class NamespacesReader:
             generations, blobs = self._fetcher.many(state.abouts, distinct)
             if generations == state.generations:
                 break
-            self._state = self._read_state()
         if at_us < state.answerable_us and any(keys):
             self._refuse_too_early(state, at_us)
         return state, keys, distinct, blobs
 
     def holds(self, position: int, key: Key) -> bool:
         """Whether a key has any row in a namespace, visible yet or not."""
-        while True:
-            state = self._state
+        for state in self._states():
             contents, abouts = state.contents, state.abouts
             try:
                 encoded = contents[position].encode(key)
@@ -271,8 +267,28 @@ class NamespacesReader:
             keys[position] = encoded
             generations, blobs = self._fetcher.one(abouts, keys)
             if generations[position] == contents[position].generation:
-                return blobs[position] is not None
+                break
+        return blobs[position] is not None
+
+    def _states(self) -> Iterator[_State]:
+        """The state to read with; after each read that does not fit it, the one that is there by then.
+
+        Who loads all the time gives new generations and holds up nobody for ever; the same ones again and again are damage.
+
+        Raises:
+            DamagedNamespaceError: reads do not fit what the namespaces say of themselves, which stays the same.
+        """
+        in_vain = 0
+        while in_vain < _READS_IN_VAIN:
+            state = self._state
+            yield state
             self._state = self._read_state()
+            in_vain = in_vain + 1 if self._state.generations == state.generations else 0
+        names = [namespace for namespace, _ in self._wanted]
+        raise DamagedNamespaceError(
+            f"one of the online namespaces {one_of(names)} is damaged: {_READS_IN_VAIN} reads of their rows did not fit what they say of "
+            f"themselves (in {one_of(map(self._fetcher.where, range(len(names))))}). Remove it and load its group again"
+        )
 
     def _have_changed(self, state: _State) -> bool:
         """Whether the namespaces are no longer what they were; learns what they are."""
@@ -332,48 +348,3 @@ def _distinct(keys: list[bytes | None]) -> list[bytes]:
 
 def _winner(winner: RawWinner | None) -> Winner | None:
     return None if winner is None else Winner(*winner)
-
-
-class NamespaceReader:
-    """Reads one namespace, from any thread, while others load it."""
-
-    def __init__(self, reader: NamespacesReader) -> None:
-        self._reader = reader
-
-    @property
-    def columns(self) -> tuple[Column, ...]:
-        """The columns of a winner's values, in order."""
-        return self._reader.columns[0]
-
-    @property
-    def as_json(self) -> tuple[str, ...]:
-        """The columns whose texts are JSON."""
-        return self._reader.as_json[0]
-
-    @property
-    def key_types(self) -> tuple[ColumnType, ...]:
-        """The types of a key's parts."""
-        return self._reader.key_types[0]
-
-    @property
-    def answers_from(self) -> datetime | None:
-        """The earliest instant (naive UTC) that can be answered, None for any, as of the last read."""
-        return self._reader.answers_from[0]
-
-    def get(self, key: Key, at_us: int) -> Winner | None:
-        """The row that wins for a key at an instant, in microseconds since 1970; the caller applies the ttl.
-
-        Raises:
-            PredictionError: the instant is before ``answers_from``.
-            DataError: the key is not of the namespace's types.
-            DamagedError: the key's blob is not what was written.
-        """
-        return self._reader.get((key,), at_us)[0]
-
-    def get_many(self, keys: Sequence[Key], at_us: int) -> list[Winner | None]:
-        """``get`` for ``n`` keys, all from one state of the namespace."""
-        return self._reader.get_many((keys,), at_us)[0] if keys else []
-
-    def holds(self, key: Key) -> bool:
-        """Whether a key has any row, visible yet or not."""
-        return self._reader.holds(0, key)

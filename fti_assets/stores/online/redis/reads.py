@@ -28,7 +28,9 @@ class RedisReads:
         if not self._namespaces:
             return []
         with self._server.store_errors():
-            for _ in range(_TRIES):
+            before: list[About] = []
+            in_vain = 0
+            while in_vain < _TRIES:  # of what stays the same: who loads all the time holds up nobody for ever
                 store_errors: Any = self._server.client.hmget(self._server.key("about"), self._namespaces)
                 for namespace, match in zip(self._namespaces, store_errors, strict=True):
                     if match is None:
@@ -42,9 +44,11 @@ class RedisReads:
                 generations, _ = self.one(abouts, [None] * len(abouts))
                 if generations == tuple(about.generation for about in abouts):
                     return abouts
+                in_vain = in_vain + 1 if abouts == before else 0
+                before = abouts
         raise DamagedError(
             f"the rows of {one_of(self._namespaces)} in the online store {self._server} are gone: the server has evicted "
-            "them, or someone else removed them. Give it memory and a policy that evicts no key of ours (noeviction), and "
+            "them, or someone else removed or changed them. Give it memory and a policy that evicts no key of ours (noeviction), and "
             "load the groups again"
         )
 
@@ -55,7 +59,7 @@ class RedisReads:
                 for about, key in zip(abouts, keys, strict=True)
             ]
         )
-        generations = tuple([_number(blobs[0]) for blobs in result])
+        generations = tuple([generation_of(blobs[0]) for blobs in result])
         read = [blobs[1] if len(blobs) > 1 else None for blobs in result]
         self._check_absence(abouts, [key is not None and blob is None for key, blob in zip(keys, read, strict=True)])
         return generations, read
@@ -65,7 +69,7 @@ class RedisReads:
             [("HMGET", about.place, MARKER, *of_namespace) for about, of_namespace in zip(abouts, keys, strict=True)]
         )
         self._check_absence(abouts, [None in blobs[1:] for blobs in result])
-        return tuple([_number(blobs[0]) for blobs in result]), [blobs[1:] for blobs in result]
+        return tuple([generation_of(blobs[0]) for blobs in result]), [blobs[1:] for blobs in result]
 
     def _check_absence(self, abouts: Sequence[About], is_absent: Sequence[bool]) -> None:
         """Compare how many keys namespaces have with how many they say, where a key was absent; at most once a second.
@@ -84,7 +88,7 @@ class RedisReads:
         ])  # fmt: skip
         for position, fields, (marker,) in zip(places, result[::2], result[1::2], strict=True):
             about = abouts[position]
-            if _number(marker) == about.generation and fields != about.keys + 1:
+            if generation_of(marker) == about.generation and fields != about.keys + 1:
                 raise DamagedError(
                     f"the online namespace {self.where(position)} says that it has {about.keys} keys, and has {max(0, fields - 1)}: "
                     "someone removed or added some, and one that is absent may be a known one. Load the group again"
@@ -112,5 +116,9 @@ class RedisReads:
             raise
 
 
-def _number(marker: bytes | None) -> int | None:
-    return None if marker is None else int(marker)
+def generation_of(marker: bytes | None) -> int | None:
+    """The generation that a namespace's rows name, None if they name none."""
+    try:
+        return None if marker is None else int(marker)
+    except ValueError:
+        return None

@@ -17,7 +17,7 @@ from fti_assets.errors import StoreError
 from fti_assets.stores.online.about import About
 from fti_assets.stores.online.protocol import OnlineStore, absent, all_whole, checked_namespace, readable_or_none
 from fti_assets.stores.online.reader import NamespacesReader
-from fti_assets.stores.online.redis.reads import RedisReads
+from fti_assets.stores.online.redis.reads import RedisReads, generation_of
 from fti_assets.stores.online.redis.server import MARKER, RedisServer, from_json
 from fti_assets.stores.online.redis.writer import RedisWriter
 
@@ -108,7 +108,7 @@ class RedisOnlineStore(OnlineStore):
                 rows = dict(self._server.client.hscan_iter(about.place, count=_SCANNED))
                 marker: Any = self._server.client.hget(about.place, MARKER)
             # Keys that are written while they are scanned may come as they were or as they are.
-            if marker is not None and int(marker) == about.generation and self.about(namespace) == about:
+            if generation_of(marker) == about.generation and self.about(namespace) == about:
                 del rows[MARKER]
                 return about, all_whole(sorted(rows.items()), namespace, f"{self} {namespace}")
         raise StoreError(

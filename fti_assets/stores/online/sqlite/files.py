@@ -5,7 +5,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from fti_assets.errors import StoreError
+from fti_assets.errors import StoreError, one_of
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import may_write, readable
 from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, group_of
@@ -52,24 +52,48 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
-    """What a namespace says of itself, None if nothing was ever loaded."""
+    """What a namespace says of itself, None if nothing was ever loaded.
+
+    Raises:
+        DamagedNamespaceError: it is not what was written, or the file has other tables than those that were made.
+        StoreError: it cannot be read.
+    """
     try:
-        row = connection.execute(
-            "SELECT generation, schema, answers_from, snapshot, keys, origin FROM about"
-        ).fetchone()
-        if row is not None:  # a write would else make the table of rows anew, with its own rows alone
+        held = connection.execute(
+            "SELECT id, generation, schema, answers_from, snapshot, keys, origin FROM about LIMIT 2"
+        ).fetchall()
+        if held:  # a write would else make the table of rows anew, with its own rows alone
             connection.execute("SELECT key, blob FROM rows LIMIT 1").fetchone()
+            _check_tables(connection, path)
     except sqlite3.Error as error:
         if str(error) == "no such table: about":
             return None
         raise file_error(path, error) from error
     except UnicodeDecodeError as error:
-        raise DamagedNamespaceError(
-            f"online namespace file {path} is damaged: {error}. Materialize the group again, which loads it anew"
-        ) from error
-    if row is None:
+        raise _damage_error(path, str(error)) from error
+    if not held:
         return None
-    return about_from(dict(zip(_ABOUT, row, strict=True)), path.stem, what=f"online namespace file {path}")
+    if [number for number, *_ in held] != [1]:
+        raise _damage_error(path, "its table about has other rows than the one of id 1")
+    return about_from(dict(zip(_ABOUT, held[0][1:], strict=True)), path.stem, what=f"online namespace file {path}")
+
+
+def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Refuse views and other objects in place of the two tables, and rows of which a key may have several."""
+    made = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+    if absent := {"about", "rows"} - {name for (name,) in connection.execute(made)}:
+        raise _damage_error(path, f"{one_of(sorted(absent))} is no table in it")
+    identity = connection.execute("SELECT name FROM pragma_table_info('rows') WHERE pk > 0").fetchall()
+    if identity != [("key",)]:
+        raise _damage_error(
+            path, "its table of rows has no primary key of its own, so that a key may have several rows"
+        )
+
+
+def _damage_error(path: Path, problem: str) -> DamagedNamespaceError:
+    return DamagedNamespaceError(
+        f"online namespace file {path} is damaged: {problem}. Materialize {group_of(path.stem)} again, which loads it anew"
+    )
 
 
 def file_error(path: Path, error: sqlite3.Error) -> StoreError:
@@ -86,9 +110,7 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
             f"online namespace file {path} cannot be used: {error}. "
             "Its folder must be there, have room, and be writable (readers share SQLite's -wal and -shm files)"
         )
-    return DamagedNamespaceError(
-        f"online namespace file {path} is damaged: {error}. Materialize {group_of(path.stem)} again, which loads it anew"
-    )
+    return _damage_error(path, str(error))
 
 
 def _reached_limit() -> str | None:

@@ -147,9 +147,12 @@ class SqliteOnlineStore(OnlineStore):
             raise absent(self, namespace)
         try:
             with closing(connect_to_read(path)) as connection:  # one statement, so of one state
-                said, held = connection.execute("SELECT keys, (SELECT count(*) FROM rows) FROM about").fetchone()
+                counted = connection.execute("SELECT keys, (SELECT count(*) FROM rows) FROM about").fetchone()
         except sqlite3.Error as error:
             raise file_error(path, error) from error
+        if counted is None:  # it was dropped meanwhile
+            raise absent(self, namespace)
+        said, held = counted
         return int(said), int(held)
 
     def _file(self, namespace: str) -> Path:
@@ -272,8 +275,9 @@ class SqliteWriter:
         generation = int.from_bytes(os.urandom(8)) >> 2  # that of a file made anew must not be that of the one before
         about = About(schema, since, snapshot, keys, origin, generation)
         text = stored_schema(about, self._path.stem)
+        connection.execute("DELETE FROM about")
         connection.execute(
-            "INSERT OR REPLACE INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO about VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
             (generation, text, since, snapshot, keys, origin, clock.now().isoformat()),
         )
         self.about = about

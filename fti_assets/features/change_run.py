@@ -25,7 +25,7 @@ from fti_assets.features.uniqueness import comparable, count_clashes, with_dupli
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.stores.lake.row_changes import Changed, RowChange, change_rows, feed_position
+from fti_assets.stores.lake.row_changes import RowChange, RowChangeResult, change_rows, feed_position
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def store_changes(
     asset: str,
     run_id: str,
     addable: Collection[str],
-) -> Changed:
+) -> RowChangeResult:
     """Store a batch in one commit, unless another run moved the feed's position meanwhile.
 
     Raises:

@@ -151,9 +151,9 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
     Raises:
         StoreError: the folder is already there; nothing was written.
     """
-    taken = f"{folder} is already there and never overwritten: publish under another name"
+    problem = f"{folder} is already there and never overwritten: publish under another name"
     if folder.exists():
-        raise StoreError(taken)
+        raise StoreError(problem)
     make_folder(folder.parent)
     temporary = _hidden_sibling(folder)
     try:
@@ -162,7 +162,7 @@ def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
     except BaseException as error:
         _remove_folder(temporary)
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise StoreError(taken) from error
+            raise StoreError(problem) from error
         raise
     sync_renamed(folder)
 

@@ -26,13 +26,15 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
     import tempfile  # not at the top: who only reads starts without it
 
     try:
-        made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)  # upkeep deletes what is left
+        temporary = tempfile.TemporaryDirectory(
+            prefix=prefix, ignore_cleanup_errors=True
+        )  # upkeep deletes what is left
     except OSError as error:
         raise StoreError(
             f"{error.filename or 'a folder for temporary files'} could not be made: {reason(error)}. Make room there, or name another "
             "folder in TMPDIR, and do it again"
         ) from error
-    with made as folder, used_folder(Path(folder)):
+    with temporary as folder, used_folder(Path(folder)):
         yield Path(folder)
 
 

@@ -176,7 +176,7 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
         f"SELECT *, greatest({quote(event)}, {available}) AS __fti_visible FROM {relation_name(lake.rows(label.group.table))}"
     )
     keys = {key: label.column.spine_keys.get(key, key) for key in label.group.keys}
-    same = equal_columns(lake.connection, table, keys, rows="spine", stored="outcome")
+    same = equal_columns(lake.connection, table, keys, rows="spine", target="outcome")
     advice = f"say when an outcome of {label.group.table_name} is known, by its event_time or available_at"
     if label.group is view.spine:
         same += f" AND spine.{quote(view.time)} = outcome.{quote(event)} AND outcome.{quote(label.name)} IS NOT NULL"

@@ -34,7 +34,7 @@ class Recorded:
 @pytest.fixture(autouse=True)
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test knows what another has checked."""
-    monkeypatch.setattr(duckdb_extensions, "_checked", {})
+    monkeypatch.setattr(duckdb_extensions, "_files_by_name", {})
 
 
 @pytest.fixture

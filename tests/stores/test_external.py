@@ -92,7 +92,7 @@ def test_a_source_is_read_where_it_lies(table: Table) -> None:
         assert list(column_types(connection, table.source)) == ["origin", "seen", "temp"]
         rows = connection.sql(f"SELECT origin, temp::DOUBLE FROM {table.source.scan(connection)} ORDER BY 1").fetchall()
         assert rows == [("JFK", 1.5), ("LGA", None)]
-        assert table.source.measured(connection, 'count(*), max("origin")') == (2, "LGA")
+        assert table.source.measure(connection, 'count(*), max("origin")') == (2, "LGA")
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Put]:
 def test_a_bucket_is_read_where_it_lies_and_observed(bucket: Put) -> None:
     source = ParquetFiles(path="s3://weather/day/")
     with source_connection() as connection:
-        assert source.measured(connection, "count(*)") == (2,)
+        assert source.measure(connection, "count(*)") == (2,)
     before = version(source)
     assert version(source) == before
     bucket("day/b.parquet", ROWS)
@@ -340,7 +340,7 @@ def test_what_a_writer_put_aside_is_no_row(tmp_path: Path, name: str) -> None:
     for source, known in zip(sources, before, strict=True):
         assert read_all(source) == [0, 1, 2]
         with source_connection() as connection:
-            assert source.measured(connection, "count(*), max(x)") == (3, 2)
+            assert source.measure(connection, "count(*), max(x)") == (3, 2)
         assert version(source) == known
 
 

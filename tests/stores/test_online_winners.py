@@ -30,7 +30,7 @@ def namespaces(draw):
     some = st.lists(st.sampled_from(range(len(types))), max_size=6) if types else st.just([])
     wanted = draw(st.one_of(st.just([*range(len(types))]), some))
     is_lookup = draw(st.booleans())
-    blob_format = BlobFormat(columns, event_time=not is_lookup, wanted=wanted)
+    blob_format = BlobFormat(columns, event_time=not is_lookup, selection=wanted)
     values = st.tuples(*[st.none() | VALUES[kind] for kind in types])
     pairs = []
     for key in draw(st.lists(st.binary(max_size=6), unique=True, max_size=6)):

@@ -12,7 +12,7 @@ from fti_assets.errors import NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.row_changes import RowChange, change_rows
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.upkeep.repair import Recorded, RecordedVersion, repair
+from fti_assets.stores.lake.upkeep.repair import RecordedVersion, RecordedVersions, repair
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
 from tests.stores.test_lost_catalog import lose, of_data
 from tests.stores.test_upkeep import DATASET, ROWS, content, put
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> OfflineStore:
     return OfflineStore(tmp_path / "lake")
 
 
-def versions(lake: Lake, *tables: TableName) -> Recorded:
+def versions(lake: Lake, *tables: TableName) -> RecordedVersions:
     return {
         table: {key: RecordedVersion(one.data_version, AT, "a run") for key, one in lake.ledger(table).items()}
         for table in tables

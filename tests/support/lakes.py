@@ -59,7 +59,7 @@ def new_catalogs_copied() -> Iterator[None]:
 @contextmanager
 def databases_kept() -> Iterator[None]:
     """Within it, a DuckDB in memory that a lake was attached to serves the next one, if it holds nothing of the last."""
-    start = lake_connections.opened
+    start = lake_connections.open_connection
     idle: dict[tuple[str | None, ...], list[duckdb.DuckDBPyConnection]] = defaultdict(list)
     of_the_parent = []
 
@@ -68,7 +68,7 @@ def databases_kept() -> Iterator[None]:
         idle.clear()
 
     @contextmanager
-    def opened() -> Iterator[duckdb.DuckDBPyConnection]:
+    def open_connection() -> Iterator[duckdb.DuckDBPyConnection]:
         limits = (os.environ.get("FTI_THREADS"), os.environ.get("FTI_MEMORY"))
         if running(ABOUT_CONNECTIONS):
             with start() as connection:
@@ -92,7 +92,7 @@ def databases_kept() -> Iterator[None]:
     started = []
     os.register_at_fork(after_in_child=forget)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lake_connections, "opened", opened)
+        patch.setattr(lake_connections, "open_connection", open_connection)
         yield
 
 

@@ -182,7 +182,7 @@ def observation(group: FeatureGroup) -> dg.ObserveResult:
     with source_connection() as connection, read_errors(group.source):
         rows = external_rows(connection, group)
         newest = "NULL" if group.event_time is None else f"max({quote(group.source_name(group.event_time))})"
-        count, latest = group.source.measured(connection, f"count(*), {newest}")
+        count, latest = group.source.measure(connection, f"count(*), {newest}")
         types = dict(zip(rows.columns, map(str, rows.types), strict=True))
         names = renamed_names(column_types(connection, group.source), group.rename)
         nameless = {} if group.schema is not None else left_out(names)

@@ -158,7 +158,7 @@ class _Load:
         _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changed), about.keys)
         connection = self._lake.connection
         keys = {key.group: key.group for key in self._whole.keys}
-        same = equal_columns(connection, _CHANGED, keys, rows="changed", stored="stored")
+        same = equal_columns(connection, _CHANGED, keys, rows="changed", target="stored")
         mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_CHANGED} changed ON {same}")
         return self._writer.apply(
             _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),

@@ -85,7 +85,7 @@ def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
     )
     if rows.beyond is not None:  # a version from before the lookback
         own = {one: one for one in (*keys, rows.event_time or "")}
-        same = equal_columns(rows.connection, name, own, rows="new", stored="old")
+        same = equal_columns(rows.connection, name, own, rows="new", target="old")
         rows.connection.execute(f"DELETE FROM {name} new USING {relation_name(rows.beyond)} old WHERE {same}")
     return name
 

@@ -102,8 +102,8 @@ class ServedModel:
         Raises:
             PredictionError: the model is closed.
         """
-        if self._at_request and (time.monotonic() >= self._look_at or Promotions.made != self._promotions):
-            self._promotions = Promotions.made
+        if self._at_request and (time.monotonic() >= self._look_at or Promotions.count != self._promotions):
+            self._promotions = Promotions.count
             self.follow()
             self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._serving or self.build

@@ -167,9 +167,9 @@ class BundledOnlineStore(OnlineStore):
         raise StoreError(f"{self} is never written: load the online store that it is made from, and make it again")
 
     def readers(
-        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+        self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
-        return NamespacesReader(_Reads([self._namespace(namespace) for namespace, _ in wanted]), wanted, slots)
+        return NamespacesReader(_Reads([self._namespace(namespace) for namespace, _ in selections]), selections, slots)
 
     def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
         one = self._namespace(namespace)

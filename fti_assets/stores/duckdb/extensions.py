@@ -14,7 +14,7 @@ from fti_assets.core.sql import literal
 from fti_assets.errors import MissingExtraError
 
 _EXTRAS = {"postgres_scanner": "postgres", "httpfs": "s3"}
-_checked: dict[str, tuple[Path, tuple[int, ...]]] = {}
+_files_by_name: dict[str, tuple[Path, tuple[int, ...]]] = {}
 
 
 def connect_in_memory(config: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
@@ -29,11 +29,11 @@ def load_extension(connection: duckdb.DuckDBPyConnection, name: str) -> None:
         MissingExtraError: it is not installed, no wheel carries it, and it cannot be downloaded.
     """
     connection.execute("SET autoinstall_known_extensions = false")  # else what is missing is asked of the network
-    file, stamp = _checked.get(name, (None, None))
+    file, stamp = _files_by_name.get(name, (None, None))
     if file is None or not file.exists() or _stamp(file) != stamp:
         with duckdb.connect(":memory:") as checking:
             file = _load_signed(checking, name)
-            _checked[name] = file, _stamp(file)
+            _files_by_name[name] = file, _stamp(file)
     connection.execute(f"LOAD {literal(str(file))}")
 
 

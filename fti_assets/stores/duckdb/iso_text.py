@@ -27,9 +27,9 @@ def _instants(texts: Any) -> Any:  # DuckDB evaluates these annotations
     import pyarrow as pa
 
     # A column of times repeats itself, and Python parses one text at a time: each distinct text is parsed once.
-    encoded = texts.combine_chunks().dictionary_encode()
-    different = pa.array([_instant(text) for text in encoded.dictionary.to_pylist()], pa.timestamp("us"))
-    return pa.chunked_array([different.take(encoded.indices)])
+    dictionary = texts.combine_chunks().dictionary_encode()
+    different = pa.array([_instant(text) for text in dictionary.dictionary.to_pylist()], pa.timestamp("us"))
+    return pa.chunked_array([different.take(dictionary.indices)])
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -35,7 +35,7 @@ def equal_columns(
     columns: Mapping[str, str],
     *,
     rows: str,
-    stored: str,
+    target: str,
 ) -> str:
     """The SQL of whether a stored row has the values of another row, in which a text may have a NUL.
 
@@ -44,11 +44,11 @@ def equal_columns(
         table: the other rows, quoted: a temporary table, or rows that are cheap to read twice.
         columns: the columns of the other rows by those of the stored rows.
         rows: the alias of the other rows.
-        stored: the alias of the stored rows.
+        target: the alias of the stored rows.
     """
     with_nul = columns_with_nul(connection, table, columns.values())
     pairs = (
-        f"{rows}.{quote(own)} = {comparison(f'{stored}.{quote(theirs)}', to=own, with_nul=with_nul)}"
+        f"{rows}.{quote(own)} = {comparison(f'{target}.{quote(theirs)}', to=own, with_nul=with_nul)}"
         for theirs, own in columns.items()
     )
     return " AND ".join(pairs)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-_REFUSED = "is beyond the 64 bits of pandas' whole numbers"
+_OVERFLOW = "is beyond the 64 bits of pandas' whole numbers"
 
 
 def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def pandas_rows(rows: duckdb.DuckDBPyRelation) -> pd.DataFrame:
     try:
         return rows.project(", ".join(message)).df()
     except duckdb.InvalidInputException as error:
-        if _REFUSED not in str(error):
+        if _OVERFLOW not in str(error):
             raise
         raise DataError(str(error).removeprefix("Invalid Input Error: ")) from None
 
@@ -51,7 +51,7 @@ def _in_64_bits(column: str) -> str:
     name = quote(column)
     cast, complaint = (
         f"TRY_CAST({name} AS BIGINT)",
-        f", which {_REFUSED}: take Arrow or polars, or cast it to text or DOUBLE before",
+        f", which {_OVERFLOW}: take Arrow or polars, or cast it to text or DOUBLE before",
     )
     message = f"{literal(f'{column} is ')} || {name}::VARCHAR || {literal(complaint)}"
     return f"CASE WHEN {name} IS NOT NULL AND {cast} IS NULL THEN error({message}) ELSE {cast} END AS {name}"

@@ -12,7 +12,7 @@ from fti_assets.core.sql import quote, temporary_name
 if TYPE_CHECKING:
     import duckdb
 
-_recorded: ContextVar[dict[str, str] | None] = ContextVar("recorded_relations", default=None)
+_recording: ContextVar[dict[str, str] | None] = ContextVar("recorded_relations", default=None)
 
 
 def relation_name(relation: duckdb.DuckDBPyRelation) -> str:
@@ -22,9 +22,9 @@ def relation_name(relation: duckdb.DuckDBPyRelation) -> str:
 
 def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
     """Make a temporary view of a relation, or make it anew, and give its name quoted for SQL."""
-    recorded = _recorded.get()
-    if recorded is not None and (text := sql_of(relation)) is not None:
-        recorded[name] = text
+    texts = _recording.get()
+    if texts is not None and (text := sql_of(relation)) is not None:
+        texts[name] = text
     # A relation's query() makes a temporary view and leaves it behind, gone with the connection. What is asked is not of the view,
     # whose tables DuckDB would look up once more.
     relation.query(name, "SELECT 1")
@@ -34,12 +34,12 @@ def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
 @contextmanager
 def recording_relations() -> Iterator[dict[str, str]]:
     """Keep the SQL of the relations that are named in a block, by name: DuckDB itself does not give it."""
-    recorded: dict[str, str] = {}
-    token = _recorded.set(recorded)
+    texts: dict[str, str] = {}
+    token = _recording.set(texts)
     try:
-        yield recorded
+        yield texts
     finally:
-        _recorded.reset(token)
+        _recording.reset(token)
 
 
 def sql_of(relation: duckdb.DuckDBPyRelation) -> str | None:

@@ -58,8 +58,8 @@ class DataFile:
 def snapshots(lake: LakeReader) -> dict[int, timedelta]:
     """Every snapshot that can be read, and for how long it has not been the newest any more."""
     rows = ask_catalog(lake.connection, "SELECT snapshot_id, snapshot_time FROM ducklake_snapshot ORDER BY snapshot_id")
-    now, made = datetime.now(UTC), [datetime.fromisoformat(str(time)) for _, time in rows]
-    until = [*made[1:], now]  # the next one was made
+    now, times = datetime.now(UTC), [datetime.fromisoformat(str(time)) for _, time in rows]
+    until = [*times[1:], now]  # the next one was made
     return {int(str(version)): now - end for (version, _), end in zip(rows, until, strict=True)}
 
 

@@ -30,7 +30,7 @@ METADATA = "ducklake_metadata"
 _LACKING = re.compile(r"Table with name (ducklake_\w+) does not exist|no such table: (ducklake_\w+)")
 _OF_CATALOG = ("__ducklake_metadata_lake", "from DuckLake", "for DuckLake")
 _FULL = ("disk i/o error", "disk is full", "no space left", "file too large")
-_DAMAGED = ("file is not a database", "disk image is malformed")
+_DAMAGE = ("file is not a database", "disk image is malformed")
 _LIMITS = {"FTI_THREADS": "threads", "FTI_MEMORY": "memory_limit"}
 
 
@@ -47,7 +47,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
         DamagedError: the catalog is damaged, or none of a lake, or lacks a table that the block asked for.
         StoreError: the catalog cannot be attached, or a limit is none.
     """
-    with temporary_folder("fti_spill_") as spill, opened() as connection:
+    with temporary_folder("fti_spill_") as spill, open_connection() as connection:
         # Otherwise comparisons with TIMESTAMPTZ change with the machine.
         connection.execute("SET TimeZone = 'UTC'")
         # Otherwise SQL that names no table of the lake reads a Python variable of that name.
@@ -65,7 +65,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             )
         except duckdb.Error as error:
             at = data.parent / "catalog.sqlite"  # what is opened may be a copy of it
-            if any(word in str(error).lower() for word in _DAMAGED):
+            if any(word in str(error).lower() for word in _DAMAGE):
                 raise DamagedError(f"{at} is damaged: {error}. {_put_back(at)}") from error
             tables = None if MAKE in options else _tables_of(connection, catalog)
             if tables is not None and METADATA not in tables:
@@ -155,15 +155,15 @@ def ask_catalog(
         parameters: texts and whole numbers.
     """
     places = ", ".join("?::BIGINT" if isinstance(one, int) else "?::VARCHAR" for one in parameters)
-    given = f", params := row({places})" if parameters else ""
+    arguments = f", params := row({places})" if parameters else ""
     # Its name stands first, so that an error about the catalog is known by it.
-    question = f"FROM sqlite_query('__ducklake_metadata_lake', ?{given})"
+    question = f"FROM sqlite_query('__ducklake_metadata_lake', ?{arguments})"
     answer: list[tuple[str | None, ...]] = connection.execute(question, [query, *parameters]).fetchall()
     return answer
 
 
 @contextmanager
-def opened() -> Iterator[duckdb.DuckDBPyConnection]:
+def open_connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection within the limits that the environment sets, for a block."""
     set_here = {variable: value for variable in _LIMITS if (value := os.environ.get(variable))}
     try:

@@ -148,29 +148,29 @@ class LakeFolder:
                 half_made.with_name(half_made.name + suffix).unlink(missing_ok=True)
         return half_made
 
-    def put_catalog(self, made: Path) -> None:
+    def put_catalog(self, catalog: Path) -> None:
         """Put a new catalog where there is none, or an empty one; the caller holds the writers' lock."""
-        _take_over_journal(made)
+        _take_over_journal(catalog)
         with guard_writes(self.catalog):
             for suffix in ("-wal", "-shm"):  # SQLite would play the journal of the one that is lost into the new one
                 self.catalog.with_name(self.catalog.name + suffix).unlink(missing_ok=True)
-            sync_file(made)
-            os.replace(made, self.catalog)
+            sync_file(catalog)
+            os.replace(catalog, self.catalog)
             sync_renamed(self.catalog)
 
 
-def _take_over_journal(made: Path) -> None:
+def _take_over_journal(file: Path) -> None:
     """Have a new catalog hold all that was committed to it: whoever closed it last may have found no room for that.
 
     Raises:
         StoreError: there is none still.
     """
     try:
-        with closing(sqlite3.connect(made)) as catalog:  # no lake is open on it
+        with closing(sqlite3.connect(file)) as catalog:  # no lake is open on it
             busy, *_ = catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise sqlite3.OperationalError("somebody else has it open")
     except sqlite3.Error as error:
         raise StoreError(
-            f"{made} could not be written: {error}. No lake was made; make room, or the folder writable, and do it again"
+            f"{file} could not be written: {error}. No lake was made; make room, or the folder writable, and do it again"
         ) from error

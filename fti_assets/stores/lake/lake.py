@@ -35,7 +35,7 @@ class Lake(LakeReader):
     def replace(
         self,
         table: TableName,
-        staged: str,
+        staging: str,
         partitions: Sequence[str],
         *,
         asset: str,
@@ -48,7 +48,7 @@ class Lake(LakeReader):
 
         Args:
             table: the table; made if it is not there.
-            staged: a temporary table of this connection whose ``_partition`` holds one of ``partitions`` in each row.
+            staging: a temporary table of this connection whose ``_partition`` holds one of ``partitions`` in each row.
             partitions: the partitions that are replaced, those without rows included.
             asset: the Dagster asset, for the commit's message.
             run_id: the Dagster run, for the ledger and the commit.
@@ -61,7 +61,7 @@ class Lake(LakeReader):
             SchemaChangedError: the stored table has other columns or types.
             StoreError: the commit failed; the old rows are still there.
         """
-        contents = self.contents(staged, partitions)
+        contents = self.contents(staging, partitions)
         now = clock.now()
         # Two transactions that make the same new partition would both commit, so the lock comes before BEGIN.
         with self._store.lock():
@@ -70,24 +70,24 @@ class Lake(LakeReader):
                     # Under the lock, so that what it looks at stays as it is until the commit.
                     check()
                 old = self.ledger(table, partitions=partitions)
-                if settle(self, table, staged):
-                    contents = self.contents(staged, partitions)
-                self.keep_earlier_hashes(staged, contents, old)
-                refuse_other_schema(self, table, staged, addable)
+                if settle(self, table, staging):
+                    contents = self.contents(staging, partitions)
+                self.keep_earlier_hashes(staging, contents, old)
+                refuse_other_schema(self, table, staging, addable)
                 other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
                 # A column may have got its type after these rows were hashed; then they are compared in the types of
                 # their files.
                 earlier = unchanged_partitions(
-                    self, table, staged, old, [key for key in other if old[key].rows == contents[key][1]]
+                    self, table, staging, old, [key for key in other if old[key].rows == contents[key][1]]
                 )
-            types = self.staged_types(staged)
+            types = self.staged_types(staging)
             same = [key for key in old if key not in other]
             lost = self._lost_partitions(table, types, {key: old[key] for key in same})
             for key, its in earlier.items():
                 if not self._lost_partitions(table, its.types, {key: old[key]}, its.selected):
                     same, contents[key] = [*same, key], (old[key].data_version, old[key].rows)
-            changed = tuple(key for key in partitions if key not in same or key in lost)
-            written = tuple(
+            changes = tuple(key for key in partitions if key not in same or key in lost)
+            new_records = tuple(
                 PartitionRecord(
                     partition=key,
                     data_version=contents[key][0],
@@ -100,14 +100,16 @@ class Lake(LakeReader):
                 for key in partitions
             )
             message = {"asset": asset, "run_id": run_id}
-            return self.write(table, staged, changed, written, old=old, message=f"materialize {asset}", extra=message)
+            return self.write(
+                table, staging, changes, new_records, old=old, message=f"materialize {asset}", extra=message
+            )
 
     def write(
         self,
         table: TableName,
-        staged: str,
-        changed: Sequence[str],
-        written: Sequence[PartitionRecord],
+        staging: str,
+        changes: Sequence[str],
+        records: Sequence[PartitionRecord],
         *,
         old: Mapping[str, PartitionRecord],
         message: str,
@@ -119,9 +121,9 @@ class Lake(LakeReader):
 
         Args:
             table: the table; made if it is not there.
-            staged: a temporary table of this connection with the new rows and their ``_partition``.
-            changed: the partitions whose rows are replaced.
-            written: the ledger's new records.
+            staging: a temporary table of this connection with the new rows and their ``_partition``.
+            changes: the partitions whose rows are replaced.
+            records: the ledger's new records.
             old: the ledger's records of those among them that it has; the others have no rows to delete.
             message: the commit's message.
             extra: what else the commit says.
@@ -133,88 +135,94 @@ class Lake(LakeReader):
         if not old:
             refuse_strange_files(self, table)
         # Only files of replaced partitions may be given up: nothing is lost, since their rows are about to be written.
-        replaced = [key for key in changed if key in old]
-        damaged = {file.partition for file in damaged_files(self, table, replaced)} if replaced else set()
-        until = self.snapshot() if damaged else None
+        replacements = [key for key in changes if key in old]
+        damage = {file.partition for file in damaged_files(self, table, replacements)} if replacements else set()
+        until = self.snapshot() if damage else None
         while True:
             try:
-                self._write(table, staged, changed, written, replaced, damaged, old=old, message=message, extra=extra)
+                self._write(
+                    table, staging, changes, records, replacements, damage, old=old, message=message, extra=extra
+                )
                 break
             except _OtherRowsError:
-                more = set(self.with_other_rows(table, {key: old[key] for key in replaced}))
-                if more <= damaged:
+                more = set(self.with_other_rows(table, {key: old[key] for key in replacements}))
+                if more <= damage:
                     raise
             except StoreError:
-                more = {file.partition for file in unreadable_files(self, table, replaced)} if replaced else set()
-                if more <= damaged:
+                more = (
+                    {file.partition for file in unreadable_files(self, table, replacements)} if replacements else set()
+                )
+                if more <= damage:
                     raise
             # A partition is given up whole: with some of its files it would be neither the old rows nor the new.
-            damaged, until = damaged | more, self.snapshot()
+            damage, until = damage | more, self.snapshot()
         if until is not None:
-            give_up(self, table, sorted(damaged), until=until)
+            give_up(self, table, sorted(damage), until=until)
             self._last = None  # its snapshot still names the damaged files
-        return self.committed(table, written, changed)
+        return self.last_commit(table, records, changes)
 
-    def committed(self, table: TableName, written: Sequence[PartitionRecord], changed: Sequence[str]) -> Commit:
+    def last_commit(self, table: TableName, records: Sequence[PartitionRecord], changes: Sequence[str]) -> Commit:
         """What the last ``transaction`` wrote; the caller holds the writers' lock since before it."""
-        made = self._last or self._one_snapshot(self.snapshot())
-        return Commit(made.number, tuple(written), tuple(changed), made.types(table))
+        snapshot = self._last or self._one_snapshot(self.snapshot())
+        return Commit(snapshot.number, tuple(records), tuple(changes), snapshot.types(table))
 
     def _write(
         self,
         table: TableName,
-        staged: str,
-        changed: Sequence[str],
-        written: Sequence[PartitionRecord],
-        replaced: Sequence[str],
-        damaged: Collection[str] = (),
+        staging: str,
+        changes: Sequence[str],
+        records: Sequence[PartitionRecord],
+        replacements: Sequence[str],
+        damage: Collection[str] = (),
         *,
         old: Mapping[str, PartitionRecord],
         message: str,
         extra: Mapping[str, object],
     ) -> None:
         """Write the changed partitions, without the old rows of the replaced ones, but beside those of the damaged ones."""
-        with self.transaction(table, written, old=old, folders=changed, message=message, extra=extra):
+        with self.transaction(table, records, old=old, folders=changes, message=message, extra=extra):
             execute = self.connection.execute
-            fit(self, table, staged, damaged)
+            fit(self, table, staging, damage)
             # Deleting a whole partition drops its files; with any other condition DuckLake would write files of
             # deletions.
-            if readable := [key for key in replaced if key not in damaged]:
-                [(deleted,)] = execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}").fetchall()
-                expected = sum(old[key].rows for key in readable)
-                if deleted != expected:
+            if readable := [key for key in replacements if key not in damage]:
+                [(count,)] = execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}").fetchall()
+                total = sum(old[key].rows for key in readable)
+                if count != total:
                     # A file that says of its rows that they are another partition's would keep them for good.
                     raise _OtherRowsError(
-                        f"{table.full_name} {list_some(readable)} holds {deleted} rows where {expected} were committed; nothing was changed"
+                        f"{table.full_name} {list_some(readable)} holds {count} rows where {total} were committed; nothing was changed"
                     )
-            if changed:
-                execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(staged)} WHERE {in_partitions(changed)}")
+            if changes:
+                execute(
+                    f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(staging)} WHERE {in_partitions(changes)}"
+                )
 
     def _lost_partitions(
-        self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selected: str = "*"
+        self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selection: str = "*"
     ) -> set[str]:
         """The partitions whose files do not hold what was written, so that the same rows have to be written again."""
         holding = [key for key, record in records.items() if record.rows]
         if not holding:
             return set()
-        if damaged := {file.partition for file in damaged_files(self, table, holding)}:
-            readable = {key: record for key, record in records.items() if key not in damaged}
-            return damaged | self._lost_partitions(table, types, readable, selected)
+        if damage := {file.partition for file in damaged_files(self, table, holding)}:
+            readable = {key: record for key, record in records.items() if key not in damage}
+            return damage | self._lost_partitions(table, types, readable, selection)
         try:
             results: dict[str, str] = {}
             for version in {hash_of(records[key].data_version) for key in holding}:
                 keys = [key for key in holding if hash_of(records[key].data_version) == version]
-                rows = f"SELECT {selected} FROM {table.sql} WHERE {in_partitions(keys)}"
+                rows = f"SELECT {selection} FROM {table.sql} WHERE {in_partitions(keys)}"
                 contents = with_content(types, f"({rows})", version, columns=PARTITION)
                 query = f"SELECT {PARTITION}, {content_sums(version)} FROM {contents} GROUP BY 1"
                 for key, *sums in self.connection.execute(query).fetchall():
                     results[key] = data_version(types, tuple(map(int, sums)), version)
         except duckdb.Error:
-            damaged = {file.partition for file in unreadable_files(self, table, holding)}
-            if not damaged:
+            damage = {file.partition for file in unreadable_files(self, table, holding)}
+            if not damage:
                 raise
-            return damaged | self._lost_partitions(
-                table, types, {key: records[key] for key in holding if key not in damaged}, selected
+            return damage | self._lost_partitions(
+                table, types, {key: records[key] for key in holding if key not in damage}, selection
             )
         return {key for key in holding if results.get(key) != records[key].data_version}
 
@@ -222,7 +230,7 @@ class Lake(LakeReader):
     def transaction(
         self,
         table: TableName,
-        written: Sequence[PartitionRecord],
+        records: Sequence[PartitionRecord],
         *,
         old: Collection[str],
         folders: Sequence[str],
@@ -233,7 +241,7 @@ class Lake(LakeReader):
 
         Args:
             table: the table that the block changes.
-            written: the ledger's new records.
+            records: the ledger's new records.
             old: the partitions among them that the ledger has.
             folders: the partitions whose files are new.
             message: the commit's message.
@@ -247,12 +255,12 @@ class Lake(LakeReader):
             self._begin()
             before = self.snapshot()
             yield
-            if replaced := [record.partition for record in written if record.partition in old]:
-                execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replaced])
+            if replacements := [record.partition for record in records if record.partition in old]:
+                execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replacements])
             execute(
                 f"INSERT INTO {table.ledger_sql} SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
                 "unnest($7)",
-                [list(field) for field in zip(*(astuple(record) for record in written), strict=True)],
+                [list(field) for field in zip(*(astuple(record) for record in records), strict=True)],
             )
             execute(
                 "CALL lake.set_commit_message(?, ?, extra_info => ?)",

@@ -55,17 +55,17 @@ class OneSnapshot:
     def ledger(self, table: TableName) -> dict[str, PartitionRecord] | None:
         """What is stored of each partition, by partition; None where DuckLake itself must be asked, such as of a snapshot that is gone."""
         if table not in self._ledgers:
-            listed, ledger = self._tables(), TableName(LEDGER, f"{table.schema}_{table.name}")
-            inlined = listed.get(ledger)
-            if inlined is None and (ledger in listed or not listed):
+            tables, ledger = self._tables(), TableName(LEDGER, f"{table.schema}_{table.name}")
+            inline_table = tables.get(ledger)
+            if inline_table is None and (ledger in tables or not tables):
                 return None
-            self._ledgers[table] = {} if inlined is None else self._read(inlined)
+            self._ledgers[table] = {} if inline_table is None else self._read(inline_table)
         return dict(self._ledgers[table])
 
-    def _read(self, inlined: str) -> dict[str, PartitionRecord]:
+    def _read(self, inline_table: str) -> dict[str, PartitionRecord]:
         records = ask_catalog(
             self._connection,
-            f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quote(inlined)} '
+            f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quote(inline_table)} '
             f"WHERE {_LIVE} ORDER BY 1",
             [self.number],
         )
@@ -99,7 +99,7 @@ class OneSnapshot:
                 """,
                 [self.number],
             )
-            self._inlined = {TableName(str(schema), str(name)): inlined for schema, name, inlined in rows}
+            self._inlined = {TableName(str(schema), str(name)): inline_table for schema, name, inline_table in rows}
         return self._inlined
 
 
@@ -109,7 +109,7 @@ _LIVE = "begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1)"
 def stored_types(connection: duckdb.DuckDBPyConnection, table: TableName) -> dict[str, str]:
     """The columns of a stored table as the connection sees it now, in its order, without ``_partition``; empty if there is none."""
     try:
-        described = connection.execute(f"DESCRIBE {table.sql}").fetchall()
+        columns = connection.execute(f"DESCRIBE {table.sql}").fetchall()
     except duckdb.CatalogException:
         return {}
-    return {name: kind for name, kind, *_ in described if name != PARTITION}
+    return {name: kind for name, kind, *_ in columns if name != PARTITION}

@@ -60,8 +60,8 @@ class LakeReader:
     def has_checksums(self) -> bool:
         """Whether the catalog has a table of checksums, which one of earlier code gets with its next commit."""
         if not self._has_checksums:
-            named = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"
-            self._has_checksums = bool(ask_catalog(self.connection, named, [CHECKSUMS]))
+            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"
+            self._has_checksums = bool(ask_catalog(self.connection, query, [CHECKSUMS]))
         return self._has_checksums
 
     @contextmanager
@@ -229,8 +229,8 @@ class LakeReader:
             return self._ledger_by_ducklake(table, snapshot, partitions)
         if partitions is None:
             return records
-        chosen = set(partitions)
-        return {key: record for key, record in records.items() if key in chosen}
+        keys = set(partitions)
+        return {key: record for key, record in records.items() if key in keys}
 
     def _ledger_by_ducklake(
         self, table: TableName, snapshot: int | None, partitions: Sequence[str] | None
@@ -276,19 +276,19 @@ class LakeReader:
         with suppress(duckdb.Error):
             self.connection.execute("ROLLBACK")
 
-    def staged_types(self, staged: str) -> dict[str, str]:
+    def staged_types(self, staging: str) -> dict[str, str]:
         """Column names and DuckDB types of a temporary table, without ``_partition``."""
-        described = self.connection.execute(f"DESCRIBE {quote(staged)}").fetchall()
-        return {name: kind for name, kind, *_ in described if name != PARTITION}
+        columns = self.connection.execute(f"DESCRIBE {quote(staging)}").fetchall()
+        return {name: kind for name, kind, *_ in columns if name != PARTITION}
 
     def contents(
-        self, staged: str, partitions: Sequence[str], *, hash_version: str = FIXED
+        self, staging: str, partitions: Sequence[str], *, hash_version: str = FIXED
     ) -> dict[str, tuple[str, int]]:
         """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
-        types = self.staged_types(staged)
+        types = self.staged_types(staging)
         hashes = self.connection.execute(
             f"SELECT {PARTITION}, {content_sums(hash_version)} FROM "
-            f"{with_content(types, quote(staged), hash_version, columns=PARTITION)} GROUP BY 1"
+            f"{with_content(types, quote(staging), hash_version, columns=PARTITION)} GROUP BY 1"
         ).fetchall()
         results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
         contents = {}
@@ -309,14 +309,14 @@ class LakeReader:
         return [key for key, record in records.items() if counts.get(key, 0) != record.rows]
 
     def keep_earlier_hashes(
-        self, staged: str, contents: dict[str, tuple[str, int]], old: Mapping[str, PartitionRecord]
+        self, staging: str, contents: dict[str, tuple[str, int]], old: Mapping[str, PartitionRecord]
     ) -> None:
         """Give staged rows their stored version where it is of the earlier hash and they are the stored rows."""
         earlier = [key for key in contents if key in old and hash_of(old[key].data_version) == OF_DUCKDB]
         if not earlier:
             return
         # Rows that were stored under the earlier hash keep their version, or everything downstream would run once more.
-        for key, content in self.contents(staged, earlier, hash_version=OF_DUCKDB).items():
+        for key, content in self.contents(staging, earlier, hash_version=OF_DUCKDB).items():
             if content == (old[key].data_version, old[key].rows):
                 contents[key] = content
 
@@ -328,11 +328,11 @@ class LakeReader:
         folder = data / table.schema / table.name
         for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
             sync_file(deletions)
-        named = [
+        folders = [
             folder / f"{PARTITION}={parse.quote(partition, safe='')}" for partition in partitions
         ]  # ':' is written %3A
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk joins what waits for it at the same time
-            list(pool.map(_sync_files_of, filter(Path.is_dir, named)))
+            list(pool.map(_sync_files_of, filter(Path.is_dir, folders)))
         for parent in filter(Path.is_dir, (folder, data / table.schema, data)):
             sync_folder(parent)
 

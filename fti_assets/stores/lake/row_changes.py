@@ -40,7 +40,7 @@ class RowChange:
 
 
 @dataclass(frozen=True)
-class Changed:
+class RowChangeResult:
     """What one commit did: rows that are new, rows that took the place of another, rows that are gone."""
 
     commit: Commit
@@ -65,7 +65,7 @@ def change_rows(
     run_id: str,
     check: Callable[[], None],
     addable: Collection[str] = (),
-) -> Changed:
+) -> RowChangeResult:
     """Delete and put rows of a table without partitions, in one transaction, all or nothing.
 
     Args:
@@ -92,22 +92,28 @@ def change_rows(
         results, before = _Effect("false", _NOTHING, _sums_of(lake, quote(change.rows), types, of), 0), _NOTHING
         if old is not None and old.rows:  # else there is nothing to meet, and its columns may be others
             refuse_damaged_files(lake, table)
-            stored = as_fitted(lake, table, change.rows)
-            results, before = _effect(lake, stored, change, types, of), _stored_sums(lake, stored, old, types, of)
+            old_rows = as_fitted(lake, table, change.rows)
+            results, before = _effect(lake, old_rows, change, types, of), _stored_sums(lake, old_rows, old, types, of)
         # The hash is a sum over rows, so it follows from what goes and what comes, and the table is not read.
         sums = tuple(a - b + c for a, b, c in zip(before, results.gone, results.put, strict=True))
-        written = _record(change, old, data_version(types, sums, of), sums, run_id)
-        changed = old is None or written.data_version != old.data_version
+        new_record = _record(change, old, data_version(types, sums, of), sums, run_id)
+        has_changed = old is None or new_record.data_version != old.data_version
         text = {"asset": asset, "run_id": run_id}
-        message, folders, had = f"change rows of {asset}", [WHOLE] if changed else [], [] if old is None else [WHOLE]
-        with lake.transaction(table, [written], old=had, folders=folders, message=message, extra=text):
+        message, folders, had = (
+            f"change rows of {asset}",
+            [WHOLE] if has_changed else [],
+            [] if old is None else [WHOLE],
+        )
+        with lake.transaction(table, [new_record], old=had, folders=folders, message=message, extra=text):
             fit(lake, table, change.rows)
             # A batch that was applied before changes nothing, and still moves the feed's position on.
-            if changed:
+            if has_changed:
                 lake.connection.execute(f"DELETE FROM {table.sql} WHERE {results.condition}")
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(change.rows)}")
-        commit = lake.committed(table, [written], [WHOLE] if changed else [])
-    return Changed(commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced)
+        commit = lake.last_commit(table, [new_record], [WHOLE] if has_changed else [])
+    return RowChangeResult(
+        commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced
+    )
 
 
 def _record(
@@ -117,8 +123,8 @@ def _record(
     position = change.position if change.position is not None else record_before.get(_POSITION)
     record = json.dumps({**record_before, _SUMS: sums, **({} if position is None else {_POSITION: position})})
     now = clock.now()
-    committed = old.committed_at if old is not None and old.data_version == version else now
-    return PartitionRecord(WHOLE, version, sums[0], committed, now, run_id, record)
+    committed_at = old.committed_at if old is not None and old.data_version == version else now
+    return PartitionRecord(WHOLE, version, sums[0], committed_at, now, run_id, record)
 
 
 @dataclass(frozen=True)
@@ -131,33 +137,33 @@ class _Effect:
     replaced: int
 
 
-def _effect(lake: Lake, stored: str, change: RowChange, types: dict[str, str], of: str) -> _Effect:
+def _effect(lake: Lake, old_rows: str, change: RowChange, types: dict[str, str], of: str) -> _Effect:
     execute = lake.connection.execute
     same = _equals_any(lake, change.rows, change.identity)
-    deleted = "false" if change.deletes is None else _equals_any(lake, change.deletes, change.delete_by)
-    *gone, replaced = execute(
-        f"SELECT {content_sums(of)}, count(*) FILTER ({same}) FROM {with_content(types, stored, of)} WHERE {same} OR {deleted}"
+    deletion = "false" if change.deletes is None else _equals_any(lake, change.deletes, change.delete_by)
+    *removals, replacements = execute(
+        f"SELECT {content_sums(of)}, count(*) FILTER ({same}) FROM {with_content(types, old_rows, of)} WHERE {same} OR {deletion}"
     ).fetchall()[0]
     put = _sums_of(lake, quote(change.rows), types, of)
-    return _Effect(f"{same} OR {deleted}", tuple(map(int, gone)), put, int(replaced))
+    return _Effect(f"{same} OR {deletion}", tuple(map(int, removals)), put, int(replacements))
 
 
 def _equals_any(lake: Lake, rows: str, columns: Sequence[str]) -> str:
     """The condition that a stored row equals one of some rows in some columns."""
     with_nul = columns_with_nul(lake.connection, quote(rows), columns)
-    stored = ", ".join(comparison(quote(name), to=name, with_nul=with_nul) for name in columns)
-    changed = ", ".join(map(quote, columns))
+    own = ", ".join(comparison(quote(name), to=name, with_nul=with_nul) for name in columns)
+    theirs = ", ".join(map(quote, columns))
     if len(columns) > 1:
-        stored, changed = f"({stored})", f"({changed})"
-    return f"{stored} IN (SELECT {changed} FROM {quote(rows)})"
+        own, theirs = f"({own})", f"({theirs})"
+    return f"{own} IN (SELECT {theirs} FROM {quote(rows)})"
 
 
-def _stored_sums(lake: Lake, stored: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:
+def _stored_sums(lake: Lake, old_rows: str, old: PartitionRecord, types: dict[str, str], of: str) -> tuple[int, ...]:
     """The sums of what is stored: written down by the change before, or else added up once."""
     recorded_sums: Any = json.loads(old.record).get(_SUMS)
     if recorded_sums is not None and data_version(types, recorded_sums, of) == old.data_version:
         return tuple(recorded_sums)
-    return _sums_of(lake, stored, types, of)
+    return _sums_of(lake, old_rows, types, of)
 
 
 def _sums_of(lake: Lake, rows: str, types: dict[str, str], of: str) -> tuple[int, ...]:

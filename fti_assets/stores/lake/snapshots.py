@@ -9,55 +9,55 @@ from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.lake.lake import Lake
 
 
-def snapshot_of(lake: Lake, wanted: int | str | datetime | None) -> int:
+def snapshot_of(lake: Lake, snapshot: int | str | datetime | None) -> int:
     """The number of a snapshot that can be read.
 
     Args:
         lake: the open lake.
-        wanted: a number; or an instant (a datetime or ISO text, naive for UTC), for the newest one committed at or before it;
+        snapshot: a number; or an instant (a datetime or ISO text, naive for UTC), for the newest one committed at or before it;
             the newest of all by default.
 
     Raises:
         NotMaterializedError: there is no such snapshot, or it is expired.
     """
-    if wanted is None:
+    if snapshot is None:
         return lake.snapshot()
-    committed = _commit_times(lake)
-    oldest, newest = next(iter(committed)), next(reversed(committed))
+    times = _commit_times(lake)
+    oldest, newest = next(iter(times)), next(reversed(times))
     where = f"the offline store at {lake.store.root} has"
-    if not isinstance(wanted, str | datetime):
-        wanted = int(wanted)
-        if wanted in committed:
-            return wanted
-        if 0 <= wanted < newest:
+    if not isinstance(snapshot, str | datetime):
+        snapshot = int(snapshot)
+        if snapshot in times:
+            return snapshot
+        if 0 <= snapshot < newest:
             raise NotMaterializedError(
-                f"{where} no snapshot {wanted} any more, it is expired: {_near(wanted, list(committed))} can be read"
+                f"{where} no snapshot {snapshot} any more, it is expired: {_near(snapshot, list(times))} can be read"
             )
-        raise NotMaterializedError(f"{where} no snapshot {wanted}: its newest is {newest}")
-    at = moment_of(wanted, what="snapshot")
-    before = [number for number, when in committed.items() if when <= at]
+        raise NotMaterializedError(f"{where} no snapshot {snapshot}: its newest is {newest}")
+    at = moment_of(snapshot, what="snapshot")
+    before = [number for number, when in times.items() if when <= at]
     if not before:
         raise NotMaterializedError(
-            f"{where} no snapshot that was committed at or before {at}: its oldest, {oldest}, was committed at {committed[oldest]}"
+            f"{where} no snapshot that was committed at or before {at}: its oldest, {oldest}, was committed at {times[oldest]}"
         )
     return before[-1]
 
 
 def snapshots_between(lake: Lake, start: datetime, end: datetime) -> list[int]:
     """The snapshots that were the newest at some instant from ``start`` to ``end``, and that can be read; both naive UTC."""
-    committed = _commit_times(lake)
-    before = [number for number, at in committed.items() if at <= start][-1:]
-    return [*before, *(number for number, at in committed.items() if start < at <= end)]
+    times = _commit_times(lake)
+    before = [number for number, at in times.items() if at <= start][-1:]
+    return [*before, *(number for number, at in times.items() if start < at <= end)]
 
 
 def current_snapshot(lake: Lake, at: datetime) -> int | None:
     """The snapshot that was the newest at an instant, naive UTC; None if it is expired, or none was there yet."""
-    committed = _commit_times(lake)
-    before = [number for number, when in committed.items() if when <= at]
+    times = _commit_times(lake)
+    before = [number for number, when in times.items() if when <= at]
     if not before:
         return None
     # Numbers have no gaps but those of expired snapshots, of which one may have been the newest.
-    is_last = before[-1] == next(reversed(committed)) or before[-1] + 1 in committed
+    is_last = before[-1] == next(reversed(times)) or before[-1] + 1 in times
     return before[-1] if is_last else None
 
 
@@ -81,7 +81,7 @@ def moment_of(value: str | datetime, *, what: str) -> datetime:
         raise StoreError(f"{what} is {value!r:.80}, where a datetime or ISO text is expected") from error
 
 
-def _near(wanted: int, numbers: list[int]) -> str:
+def _near(snapshot: int, numbers: list[int]) -> str:
     """The snapshots on both sides of one that is gone."""
-    before = [number for number in numbers if number < wanted][-1:]
-    return " and ".join(str(number) for number in [*before, next(number for number in numbers if number > wanted)])
+    before = [number for number in numbers if number < snapshot][-1:]
+    return " and ".join(str(number) for number in [*before, next(number for number in numbers if number > snapshot)])

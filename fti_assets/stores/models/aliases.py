@@ -50,8 +50,8 @@ class Aliases:
 
 def with_rollout(aliases: Aliases, rollout: Rollout | None, event: str, reason: str) -> Aliases:
     """The aliases with another rollout, or none, and the change in their history."""
-    changed = rollout or aliases.rollout
-    arms = changed.arms if changed is not None else ()
+    latest = rollout or aliases.rollout
+    arms = latest.arms if latest is not None else ()
     builds = {arm.name: arm.build for arm in arms}
     change = RolloutChange(clock.now().isoformat(), event, builds, {arm.name: arm.share for arm in arms}, reason)
     return replace(aliases, rollout=rollout, rollouts=(*aliases.rollouts, change))

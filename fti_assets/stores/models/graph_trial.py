@@ -11,7 +11,7 @@ from fti_assets.errors import FtiError, StoreError
 
 _START_SECONDS = 60.0
 _MEMORY = 3 * 2**30
-_IMPORTED = 4 * 2**30
+_IMPORT_BYTES = 4 * 2**30
 """The addresses that the modules take, where the system does not say."""
 _PROGRAM = """
 import json, sys
@@ -83,7 +83,7 @@ def _addresses() -> int:
         with open("/proc/self/statm") as pages:
             return int(pages.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:  # macOS has none
-        return _IMPORTED
+        return _IMPORT_BYTES
 
 
 def _ending(code: int) -> str:

@@ -50,5 +50,5 @@ def load_whole_build(store: ModelReader, model: str, reference: str, *, provider
         )
     samples = store.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
     samples_file = str(store.folder(manifest) / SAMPLES)
-    opened = open_graph(manifest, graph_bytes, samples, what=what, samples_file=samples_file, providers=providers)
-    return LoadedBuild(manifest, *opened)
+    parts = open_graph(manifest, graph_bytes, samples, what=what, samples_file=samples_file, providers=providers)
+    return LoadedBuild(manifest, *parts)

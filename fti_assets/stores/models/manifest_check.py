@@ -113,9 +113,9 @@ def _problems_of_columns(manifest: ModelManifest) -> Iterator[str]:
     types: dict[str, ColumnType] = {column.name: column.type for column in view.request}
     if view.prediction_time is not None:
         types[view.prediction_time] = "timestamp"
-    taken = [key.spine for joined in view.joins for key in joined.keys]
-    yield from _from_nowhere("a group's key", taken, types)
-    types |= {column.feature: column.type for joined in view.joins for column in joined.columns}
+    keys = [key.spine for group in view.joins for key in group.keys]
+    yield from _from_nowhere("a group's key", keys, types)
+    types |= {column.feature: column.type for group in view.joins for column in group.columns}
     for call in view.on_demand:
         yield from _from_nowhere(f"the on-demand function {excerpt(call.name)}", call.inputs, types)
         types |= {output.name: output.type for output in call.outputs}

@@ -48,22 +48,22 @@ def open_graph(
     """
     if manifest.kind == "graph":
         return OpenedGraph(Graph.plain(graph, what=what, seconds=seconds, providers=providers), None)
-    opened = Graph.from_bytes(graph, manifest.inputs, what=what, seconds=seconds, providers=providers)
+    loaded_graph = Graph.from_bytes(graph, manifest.inputs, what=what, seconds=seconds, providers=providers)
     output = OUTPUT_NAMES[manifest.task]
-    if output not in opened.outputs:
+    if output not in loaded_graph.outputs:
         raise DamagedError(
-            f"{what} has the outputs {one_of(opened.outputs)}: its manifest says {output!r}. Restore the build's folder from a copy, "
+            f"{what} has the outputs {one_of(loaded_graph.outputs)}: its manifest says {output!r}. Restore the build's folder from a copy, "
             "or make another build champion"
         )
     width = manifest.graph_width
     shape = (1,) if width is None else (1, width)
-    if np.shape(opened.trial[output]) != shape:
+    if np.shape(loaded_graph.trial[output]) != shape:
         raise DamagedError(
-            f"{what} answers one row with {output!r} of shape {np.shape(opened.trial[output])}: its manifest says {shape}. "
+            f"{what} answers one row with {output!r} of shape {np.shape(loaded_graph.trial[output])}: its manifest says {shape}. "
             "Make another build champion"
         )
     if samples is None:
-        return OpenedGraph(opened, None)
+        return OpenedGraph(loaded_graph, None)
     kept_samples = Samples.of_build(manifest, samples, what=samples_file)
-    kept_samples.check(opened, output, what=what, seconds=seconds, made_with=manifest.packages.get("onnxruntime"))
-    return OpenedGraph(opened, kept_samples)
+    kept_samples.check(loaded_graph, output, what=what, seconds=seconds, made_with=manifest.packages.get("onnxruntime"))
+    return OpenedGraph(loaded_graph, kept_samples)

@@ -53,28 +53,28 @@ class ModelReader:
         Raises:
             DamagedError: a manifest cannot be read.
         """
-        manifests, damaged = self.all_builds(model)
-        for error in damaged.values():
+        manifests, errors = self.all_builds(model)
+        for error in errors.values():
             raise error
         return manifests
 
     def readable_builds(self, model: str) -> list[ModelManifest]:
         """``builds`` without those whose manifests cannot be read, which the log names."""
-        manifests, damaged = self.all_builds(model)
-        for reference, error in damaged.items():
+        manifests, errors = self.all_builds(model)
+        for reference, error in errors.items():
             _log.warning("the build %s/%s is left out: %s", model, reference, error)
         return manifests
 
     def all_builds(self, model: str) -> tuple[list[ModelManifest], dict[str, StoreError]]:
         """The manifests of a model's builds in the order of ``builds``, and why those of others, by reference, cannot be read."""
-        manifests, damaged = [], {}
+        manifests, errors = [], {}
         for reference in self._references(model):
             try:
                 manifests.append(self.manifest(model, reference))
             except StoreError as error:
-                damaged[reference] = error
+                errors[reference] = error
         manifests.sort(key=lambda build: (instant(build.cutoff), instant(build.created_at), build.reference))
-        return manifests, damaged
+        return manifests, errors
 
     def manifest(self, model: str, reference: str) -> ModelManifest:
         """The manifest of one build.
@@ -204,8 +204,8 @@ class ModelReader:
 
     def _no_champion(self, model: str) -> NoChampionError:
         text = f"no champion for model {model!r} in {self.root}/: "
-        builds, damaged = self.all_builds(model)
-        if not builds and not damaged:
+        builds, errors = self.all_builds(model)
+        if not builds and not errors:
             with readable(self.root):
                 check_folder(self.root)
                 is_folder = self.root.is_dir()
@@ -217,15 +217,15 @@ class ModelReader:
             other_models = [name for name in self.models() if name != model]
             holdings = f"the store has {one_of(other_models)}" if other_models else "the store is empty"
             return NoChampionError(f"{text}it has no builds; {holdings}. Materialize the model first")
-        states = {build.reference: verdict_of(build) for build in builds} | dict.fromkeys(damaged, "damaged")
-        listed = ", ".join(f"{reference} ({state})" for reference, state in states.items())
-        accepted = any(build.status == "accepted" for build in builds)
+        states = {build.reference: verdict_of(build) for build in builds} | dict.fromkeys(errors, "damaged")
+        build_list = ", ".join(f"{reference} ({state})" for reference, state in states.items())
+        has_accepted = any(build.status == "accepted" for build in builds)
         remedy = (
             "Promote an accepted one with fti promote"
-            if accepted
+            if has_accepted
             else "Materialize a build that passes its gates, or change the gates"
         )
-        return NoChampionError(f"{text}it has builds {listed}. {remedy}")
+        return NoChampionError(f"{text}it has builds {build_list}. {remedy}")
 
     def _references(self, model: str) -> list[str]:
         results = []
@@ -267,5 +267,5 @@ def _read(path: Path) -> bytes:
 
 
 def verdict_of(manifest: ModelManifest) -> str:
-    failed = [verdict.gate for verdict in manifest.gates if not verdict.passed]
-    return f"{manifest.status}: {', '.join(failed)}" if failed else manifest.status
+    failures = [verdict.gate for verdict in manifest.gates if not verdict.passed]
+    return f"{manifest.status}: {', '.join(failures)}" if failures else manifest.status

@@ -84,8 +84,8 @@ def promote_arm(store: ModelStore, model: str, arm: str, *, reason: str, run_id:
         builds = {one.name: one.build for one in rollout_of(aliases).arms}
         if arm not in builds:
             raise StoreError(f"the rollout of model {model!r} has no arm {arm!r:.100}: there are {one_of(builds)}")
-        ended = with_rollout(aliases, None, f"promoted {arm}", reason)
-        return store.with_champion(ended, builds[arm], reason=reason, run_id=run_id)
+        without_rollout = with_rollout(aliases, None, f"promoted {arm}", reason)
+        return store.with_champion(without_rollout, builds[arm], reason=reason, run_id=run_id)
 
     return store.change_aliases(model, change)
 

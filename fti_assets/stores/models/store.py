@@ -41,7 +41,7 @@ def cutoff_of(reference: str) -> str:
 class Promotions:
     """How many times this process has changed a champion, so that whoever follows one here can tell without asking the file."""
 
-    made = 0
+    count = 0
 
 
 class ModelStore(ModelReader):
@@ -85,14 +85,14 @@ class ModelStore(ModelReader):
                 f"the graph of {manifest.model}/{manifest.reference} has sha256 {result}, "
                 f"its manifest says {manifest.sha256}: nothing was published, make the manifest from these bytes"
             )
-        listed = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
-        if listed != manifest.files:
+        checksums = {name: hashlib.sha256(content).hexdigest() for name, content in (files or {}).items()}
+        if checksums != manifest.files:
             raise StoreError(
-                f"the files of {manifest.model}/{manifest.reference} are {listed}, its manifest says {manifest.files}: "
+                f"the files of {manifest.model}/{manifest.reference} are {checksums}, its manifest says {manifest.files}: "
                 "nothing was published, make the manifest from these files"
             )
         own = {"model.onnx": graph, "manifest.json": to_json(manifest).encode(), "card.md": card.encode()}
-        if unusable := sorted(name for name in listed if name in own or Path(name).name != name):
+        if unusable := sorted(name for name in checksums if name in own or Path(name).name != name):
             raise StoreError(
                 f"{manifest.model}/{manifest.reference} cannot have a file {one_of(unusable)}: give it a plain name beside "
                 f"{one_of(own)}"
@@ -108,10 +108,10 @@ class ModelStore(ModelReader):
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
         with guard_writes(folder), self._lock(manifest.model):
-            for abandoned in self._folder(manifest.model).glob(
+            for leftover in self._folder(manifest.model).glob(
                 "v*/.*.tmp"
             ):  # a killed publisher's: living ones hold the lock
-                shutil.rmtree(abandoned, ignore_errors=True)
+                shutil.rmtree(leftover, ignore_errors=True)
             publish_folder(folder, own | dict(files or {}))
         self._tried[manifest.model, manifest.reference] = manifest
 
@@ -163,9 +163,9 @@ class ModelStore(ModelReader):
 
         def change(aliases: Aliases) -> Aliases:
             champion, target = str(aliases.champion), target_of(aliases)
-            changed = self.with_champion(aliases, target, reason=reason, run_id=run_id)
-            marks = (*(mark for mark in changed.rolled_back if mark != champion), champion)
-            return replace(changed, rolled_back=marks)
+            result = self.with_champion(aliases, target, reason=reason, run_id=run_id)
+            marks = (*(mark for mark in result.rolled_back if mark != champion), champion)
+            return replace(result, rolled_back=marks)
 
         return self.change_aliases(model, change)
 
@@ -176,13 +176,13 @@ class ModelStore(ModelReader):
             StoreError: they cannot be read or written.
         """
         with guard_writes(self.aliases_file(model)), self._lock(model):
-            changed = change(self.aliases(model))
+            result = change(self.aliases(model))
             path = self.aliases_file(model)
-            for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
-                abandoned.unlink(missing_ok=True)
-            write_atomically(path, to_json(changed).encode())
-            Promotions.made += 1
-            return changed
+            for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
+                leftover.unlink(missing_ok=True)
+            write_atomically(path, to_json(result).encode())
+            Promotions.count += 1
+            return result
 
     def with_champion(self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "") -> Aliases:
         """The aliases with an accepted build as champion, which ends its part in a rollout and its mark as rolled back.
@@ -193,8 +193,8 @@ class ModelStore(ModelReader):
         self.check_servable(aliases.model, reference, "champion")
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
-        changed = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
-        return without_arm_of(changed, reference, reason)
+        result = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
+        return without_arm_of(result, reference, reason)
 
     def check_servable(self, model: str, reference: str, role: str) -> None:
         """Refuse a build that cannot have a role: what a predictor refuses when it loads one, short of the online store.

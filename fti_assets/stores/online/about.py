@@ -66,8 +66,8 @@ class Schema:
         Raises:
             ValueError: it is something else; or a TypeError, a KeyError or a RecursionError.
         """
-        stored = json.loads(text)
-        schema = from_plain(cls, {name: stored[name] for name in _FIELDS if name != "as_json" or name in stored})
+        values = json.loads(text)
+        schema = from_plain(cls, {name: values[name] for name in _FIELDS if name != "as_json" or name in values})
         names = [column.name for column in schema.columns]
         if len({*names}) < len(names) or not {*schema.as_json} <= {*names} or not schema.key_types:
             raise ValueError(
@@ -144,11 +144,11 @@ def about_from(fields: dict[str, Any], namespace: str, *, what: str) -> About:
             raise ValueError(f"its numbers are {excerpt(numbers)}")
         if not (isinstance(about.origin, str) and isinstance(about.place, str)):
             raise ValueError(f"its origin is {excerpt(about.origin)}, its place {excerpt(about.place)}")
-        stored = json.loads(fields["schema"])
-        checksum = stored.get("checksum")  # what earlier releases wrote has none
+        values = json.loads(fields["schema"])
+        checksum = values.get("checksum")  # what earlier releases wrote has none
         if checksum is not None and checksum != checksum_of(about):
             raise ValueError("its checksum does not fit")
-        owner = stored.get("namespace", namespace)  # what earlier releases wrote does not say it
+        owner = values.get("namespace", namespace)  # what earlier releases wrote does not say it
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "

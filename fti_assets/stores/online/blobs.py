@@ -64,7 +64,9 @@ class BlobFormat:
         wanted: the positions of the columns that ``winner`` returns, in order; all by default.
     """
 
-    def __init__(self, columns: tuple[Column, ...], *, event_time: bool, wanted: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, columns: tuple[Column, ...], *, event_time: bool, selection: Sequence[int] | None = None
+    ) -> None:
         self.columns = columns
         self.event_time = event_time
         self._has_texts = any(column.type == "text" for column in columns)
@@ -78,7 +80,7 @@ class BlobFormat:
         self._no_nulls = bytes(self._nulls_width)
         first = self._head + 1
         self._texts = [first + i for i, column in enumerate(columns) if column.type == "text"]
-        places = [first + i for i in (range(len(columns)) if wanted is None else wanted)]
+        places = [first + i for i in (range(len(columns)) if selection is None else selection)]
         self._wanted_texts = frozenset(places) & frozenset(self._texts)
         self._pick = _picker(places)
         self.find: Find = self._find if self._has_texts else self._quick()
@@ -216,16 +218,16 @@ class BlobFormat:
             return tuple(self._pick(self._with_texts_and_nulls(blob, fields)))
         return self._pick(fields)
 
-    def _with_texts_and_nulls(self, blob: bytes, packed: Sequence[Any]) -> list[Any]:
-        fields = list(packed)
+    def _with_texts_and_nulls(self, blob: bytes, row: Sequence[Any]) -> list[Any]:
+        fields = list(row)
         if self._wanted_texts:
-            position = packed[self._head - 1]
+            position = row[self._head - 1]
             for place in self._texts:
-                end = position + packed[place]
+                end = position + row[place]
                 if place in self._wanted_texts:
                     fields[place] = str(blob[position:end], "utf-8")
                 position = end
-        nulls = packed[self._head]
+        nulls = row[self._head]
         if nulls != self._no_nulls:
             for i in range(len(self.columns)):
                 if nulls[i >> 3] & (1 << (i & 7)):

@@ -103,20 +103,20 @@ def key_decoder(key_types: Sequence[ColumnType]) -> Callable[[bytes], Key]:
     ('JFK', 7)
     """
     if tuple(key_types) == ("text",):
-        return lambda encoded: (encoded.decode(),)
+        return lambda blob_key: (blob_key.decode(),)
 
-    def decode(encoded: bytes) -> Key:
+    def decode(blob_key: bytes) -> Key:
         parts: list[Any] = []
         start = 0
         for kind in key_types:
             if kind == "text":
-                colon = encoded.index(b":", start)
-                end = colon + 1 + int(encoded[start:colon])
-                parts.append(encoded[colon + 1 : end].decode())
+                colon = blob_key.index(b":", start)
+                end = colon + 1 + int(blob_key[start:colon])
+                parts.append(blob_key[colon + 1 : end].decode())
                 start = end
             else:
-                end = encoded.index(b";", start)
-                number = int(encoded[start:end])
+                end = blob_key.index(b";", start)
+                number = int(blob_key[start:end])
                 parts.append(bool(number) if kind == "boolean" else number)
                 start = end + 1
         return tuple(parts)

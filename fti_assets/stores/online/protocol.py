@@ -42,11 +42,11 @@ class NamespaceWriter(Protocol):
         """
 
     def apply(
-        self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
+        self, blobs: Blobs, removals: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
         """Replace some keys and remove others, and return how many keys the namespace then has.
 
-        Takes and raises what ``load`` does; ``gone`` are the encoded keys to remove, there or not, asked for after the
+        Takes and raises what ``load`` does; ``removals`` are the encoded keys to remove, there or not, asked for after the
         last blob.
         """
 
@@ -80,12 +80,12 @@ class OnlineStore(Protocol):
         """Hold a namespace's writers' lock for a block; a second writer waits."""
 
     def readers(
-        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+        self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
         """Open several namespaces to be read together.
 
         Args:
-            wanted: each namespace with the columns to return, in order, None for all.
+            selections: each namespace with the columns to return, in order, None for all.
             slots: of each namespace, where rows hold the parts of its key, for those that read by rows.
 
         Raises:
@@ -219,9 +219,9 @@ def pack_rows(
     encode = key_encoder(schema.key_types, namespace)
     blob_format = BlobFormat(schema.columns, event_time=schema.event_time)
     for key, versions in rows:
-        encoded = encode(key)
+        blob_key = encode(key)
         try:
-            yield encoded, blob_format.pack(encoded, versions)
+            yield blob_key, blob_format.pack(blob_key, versions)
         except DataError as error:
             raise DataError(f"key {key!r} of online namespace {namespace!r}: {error}") from error
 
@@ -260,6 +260,6 @@ def chunks(blobs: Blobs, size: int) -> Iterator[list[tuple[bytes, bytes]]]:
         yield chunk
 
 
-def key_text(encoded: bytes) -> str:
+def key_text(blob_key: bytes) -> str:
     """An encoded key for an error message."""
-    return repr(encoded.decode(errors="replace"))
+    return repr(blob_key.decode(errors="replace"))

@@ -54,13 +54,13 @@ class Fetcher(Protocol):
 class _Content:
     """What a reader knows of one generation of a namespace."""
 
-    def __init__(self, about: About, namespace: str, wanted: Sequence[str] | None) -> None:
+    def __init__(self, about: About, namespace: str, selection: Sequence[str] | None) -> None:
         self.about = readable(about, namespace)
         self.generation = about.generation
         self.answerable_us = _ALWAYS if about.answers_from_us is None else about.answers_from_us
         schema = about.schema
         positions = {column.name: position for position, column in enumerate(schema.columns)}
-        names = list(positions) if wanted is None else list(wanted)
+        names = list(positions) if selection is None else list(selection)
         if absent := [name for name in names if name not in positions]:
             raise StoreError(
                 f"online namespace {namespace!r} has no column {one_of(absent)}: it has {one_of(positions)}. "
@@ -69,7 +69,7 @@ class _Content:
         self.columns = tuple(schema.columns[positions[name]] for name in names)
         self.encode = key_encoder(schema.key_types, namespace)
         wanted_positions = [positions[name] for name in names]
-        blobs = BlobFormat(schema.columns, event_time=schema.event_time, wanted=wanted_positions)
+        blobs = BlobFormat(schema.columns, event_time=schema.event_time, selection=wanted_positions)
         self.find = blobs.find
         self.find_many = WinnersFormat(blobs, wanted_positions).find
 
@@ -103,12 +103,12 @@ class NamespacesReader:
     def __init__(
         self,
         fetcher: Fetcher,
-        wanted: Sequence[tuple[str, Sequence[str] | None]],
+        selections: Sequence[tuple[str, Sequence[str] | None]],
         slots: Sequence[Sequence[int]] = (),
         abouts: Sequence[About] | None = None,
     ) -> None:
         self._fetcher = fetcher
-        self._wanted = tuple(wanted)
+        self._selections = tuple(selections)
         self._slots = tuple(slots)
         self._state = self._read_state(abouts)
 
@@ -145,21 +145,21 @@ class NamespacesReader:
             DamagedError: a key's blob is not what was written.
         """
 
-        def encoded(state: _State) -> list[bytes | None]:
+        def encode_keys(state: _State) -> list[bytes | None]:
             return [None if key is None else encode(key) for encode, key in zip(state.encoders, keys, strict=True)]
 
-        return [_winner(winner) for winner in self._one(encoded, at_us)]
+        return [_winner(winner) for winner in self._one(encode_keys, at_us)]
 
     def get_many(self, keys: Sequence[Sequence[Key | None]], at_us: int) -> list[list[Winner | None]]:
         """``get`` for ``n`` keys of each namespace, each namespace's all from one of its states."""
 
-        def encoded(state: _State) -> list[list[bytes | None]]:
+        def encode_keys(state: _State) -> list[list[bytes | None]]:
             return [
                 [None if key is None else encode(key) for key in of_namespace]
                 for encode, of_namespace in zip(state.encoders, keys, strict=True)
             ]
 
-        state, blob_keys, distinct, blobs = self._fetch(encoded, at_us)
+        state, blob_keys, distinct, blobs = self._fetch(encode_keys, at_us)
         answers = []
         for position, (find, of_namespace) in enumerate(zip(state.finds, blob_keys, strict=True)):
             pairs = zip(distinct[position], blobs[position], strict=True)
@@ -258,13 +258,13 @@ class NamespacesReader:
         for state in self._states():
             contents, abouts = state.contents, state.abouts
             try:
-                encoded = contents[position].encode(key)
+                blob_key = contents[position].encode(key)
             except DataError:
                 if not self._have_changed(state):
                     raise
                 continue
             keys: list[bytes | None] = [None] * len(contents)
-            keys[position] = encoded
+            keys[position] = blob_key
             generations, blobs = self._fetcher.one(abouts, keys)
             if generations[position] == contents[position].generation:
                 break
@@ -297,7 +297,7 @@ class NamespacesReader:
 
     def _read_state(self, read: Sequence[About] | None = None) -> _State:
         abouts = tuple(self._fetcher.abouts() if read is None else read)
-        contents = tuple(_Content(about, *wanted) for about, wanted in zip(abouts, self._wanted, strict=True))
+        contents = tuple(_Content(about, *selection) for about, selection in zip(abouts, self._selections, strict=True))
         return _State(
             contents,
             abouts,
@@ -329,11 +329,11 @@ class NamespacesReader:
             raise self._damage_error(position, key, blob, error) from error
 
     def _damage_error(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
-        return damaged_at(self._wanted[position][0], key, blob, str(error), self._fetcher.where(position))
+        return damaged_at(self._selections[position][0], key, blob, str(error), self._fetcher.where(position))
 
     def _too_early(self, position: int, content: _Content, at_us: int) -> PredictionError:
         return PredictionError(
-            f"online namespace {self._wanted[position][0]!r} answers from "
+            f"online namespace {self._selections[position][0]!r} answers from "
             f"{from_microseconds(content.answerable_us).isoformat()} on and cannot say what was known at "
             f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
             "online_history"

@@ -7,7 +7,7 @@ import numpy as np
 
 from fti_assets.stores.online.blobs import CHECKSUM_BYTES, CRC_OF_CHECKED, BlobFormat
 
-Listed = np.ndarray | list[str | None]
+ColumnValues = np.ndarray | list[str | None]
 
 
 class Winners:
@@ -38,14 +38,14 @@ class Winners:
     @property
     def nulls(self) -> np.ndarray | None:
         """Where the wanted columns are null, bool ``[n, k]``; None for nowhere."""
-        packed = self._rows["nulls"]
-        if not packed.any():
+        bits = self._rows["nulls"]
+        if not bits.any():
             return None
-        return np.unpackbits(packed, axis=1, bitorder="little")[:, self._format.wanted].astype(bool)
+        return np.unpackbits(bits, axis=1, bitorder="little")[:, self._format.selection].astype(bool)
 
-    def values(self, position: int) -> Listed:
+    def values(self, position: int) -> ColumnValues:
         """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts. A null is 0, or the empty text."""
-        place = self._format.wanted[position]
+        place = self._format.selection[position]
         if place not in self._format.texts:
             return self._rows[f"c{place}"]
         starts = self._rows["texts"].astype(np.int64)
@@ -66,9 +66,9 @@ class WinnersFormat:
         wanted: the positions of the columns to give, in order.
     """
 
-    def __init__(self, blobs: BlobFormat, wanted: Sequence[int]) -> None:
+    def __init__(self, blobs: BlobFormat, selection: Sequence[int]) -> None:
         self.blobs = blobs
-        self.wanted = list(wanted)
+        self.selection = list(selection)
         self.texts = [place for place, column in enumerate(blobs.columns) if column.type == "text"]
         row = blobs.dtype()
         self._width = row.itemsize
@@ -78,12 +78,12 @@ class WinnersFormat:
         self._dtype = np.dtype([*((name, row.fields[name][0]) for name in row.names), ("behind", "u1", self._behind)])  # type: ignore[index,union-attr]
         self._nothing = bytes(self._dtype.itemsize)
         self.block: slice | None = None
-        fields = [row.fields[f"c{place}"] for place in self.wanted]  # type: ignore[index]
-        first = self.wanted[0] if self.wanted else 0
+        fields = [row.fields[f"c{place}"] for place in self.selection]  # type: ignore[index]
+        first = self.selection[0] if self.selection else 0
         if (
-            self.wanted
-            and self.wanted == list(range(first, first + len(self.wanted)))
-            and all(blobs.columns[place].type == "number" for place in self.wanted)
+            self.selection
+            and self.selection == list(range(first, first + len(self.selection)))
+            and all(blobs.columns[place].type == "number" for place in self.selection)
         ):
             self.block = slice(fields[0][1], fields[-1][1] + fields[-1][0].itemsize)
 

@@ -91,8 +91,8 @@ class PostgresSink(Sink):
                 columns = {**{column: postgres_type(kind) for column, kind in kinds.items()}, PARTITION: "text"}
                 _make(cursor, schema, name, columns)
                 cursor.execute(f"DELETE FROM {table} WHERE {quote(PARTITION)} = %s".encode(), [partition.key])
-                listed = ", ".join(map(quote, columns))
-                with cursor.copy(f"COPY {table} ({listed}) FROM STDIN (FORMAT csv)".encode()) as copy:
+                column_list = ", ".join(map(quote, columns))
+                with cursor.copy(f"COPY {table} ({column_list}) FROM STDIN (FORMAT csv)".encode()) as copy:
                     for lines in _csv(partition, kinds):
                         copy.write(lines)
         except psycopg.Error as error:
@@ -110,7 +110,7 @@ class PostgresSink(Sink):
         schema, name = self._names(table)
         address = self._address
         types = {**columns, PARTITION: "VARCHAR"}
-        listed = ", ".join(map(quote, types))
+        column_list = ", ".join(map(quote, types))
         try:
             with (
                 temporary_folder("fti_sink_") as folder,
@@ -121,7 +121,7 @@ class PostgresSink(Sink):
                 if cursor.fetchall() == [(None,)]:
                     return {}
                 file = folder / "rows.csv"
-                query = f"COPY (SELECT {listed} FROM {quote(schema, name)}) TO STDOUT (FORMAT csv)"
+                query = f"COPY (SELECT {column_list} FROM {quote(schema, name)}) TO STDOUT (FORMAT csv)"
                 with file.open("wb") as lines, cursor.copy(query.encode()) as copy:
                     for part in copy:
                         lines.write(part)
@@ -168,18 +168,18 @@ def _make(cursor: psycopg.Cursor[Any], schema: str, name: str, columns: Mapping[
         "AND NOT attisdropped"
     )
     cursor.execute(query, [quote(schema, name)])
-    stored = dict(cursor.fetchall())
-    if not stored:
-        made = ", ".join(f"{quote(column)} {kind}" for column, kind in columns.items())
+    types = dict(cursor.fetchall())
+    if not types:
+        definitions = ", ".join(f"{quote(column)} {kind}" for column, kind in columns.items())
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}".encode())
-        cursor.execute(f"CREATE TABLE {quote(schema, name)} ({made})".encode())
+        cursor.execute(f"CREATE TABLE {quote(schema, name)} ({definitions})".encode())
         cursor.execute(f"CREATE INDEX ON {quote(schema, name)} ({quote(PARTITION)})".encode())
         return
-    other = [f"{column} {kind}" for column, kind in columns.items() if stored.get(column) != kind]
-    other += [f"no {column}" for column in stored if column not in columns]
+    other = [f"{column} {kind}" for column, kind in columns.items() if types.get(column) != kind]
+    other += [f"no {column}" for column in types if column not in columns]
     if other:
         raise SchemaChangedError(
-            f"{schema}.{name} has the columns {', '.join(f'{column} {kind}' for column, kind in stored.items())}, where "
+            f"{schema}.{name} has the columns {', '.join(f'{column} {kind}' for column, kind in types.items())}, where "
             f"{', '.join(other)} is written: give the sink another table, or drop that one"
         )
 
@@ -189,8 +189,8 @@ def _csv(partition: StoredPartition, kinds: Mapping[str, str]) -> Iterator[bytes
     import pyarrow.csv
 
     texts = {column: _text(column, kind) for column, kind in kinds.items()}
-    selected = [f"{sql} AS {quote(column)}" for column, sql in texts.items()]
-    rows = partition.rows().project(", ".join([*selected, f"{literal(partition.key)} AS {quote(PARTITION)}"]))
+    items = [f"{sql} AS {quote(column)}" for column, sql in texts.items()]
+    rows = partition.rows().project(", ".join([*items, f"{literal(partition.key)} AS {quote(PARTITION)}"]))
     options = pyarrow.csv.WriteOptions(include_header=False)
     with rows.to_arrow_reader(_BATCH_ROWS) as reader:
         for batch in reader:

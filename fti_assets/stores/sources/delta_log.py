@@ -33,12 +33,12 @@ def not_of_delta(connection: duckdb.DuckDBPyConnection, folder: str, files: Iter
     if not logs:
         return []
     is_whole = any(log.endswith(_FIRST) for log in logs)
-    counted = _added_files(connection, sorted(logs))
+    additions = _added_files(connection, sorted(logs))
     root = min(logs, key=len).rpartition(f"{LOG}/")[
         0
     ]  # as DuckDB writes the folder, without file:// or a doubled slash
     below = {file: file.removeprefix(root) for file in files if file.startswith(root)}
-    return [file for file, path in below.items() if not counted.get(path, not is_whole)]
+    return [file for file, path in below.items() if not additions.get(path, not is_whole)]
 
 
 def _added_files(connection: duckdb.DuckDBPyConnection, logs: Sequence[str]) -> dict[str, bool]:

@@ -72,8 +72,8 @@ def scan_of_files(
     plain = _scan(files, f"{options}, union_by_name = true")
     alike = _files_alike(connection, files, source) if len(files) > 1 else []
     paths = dict.fromkeys(path for one in alike for path in one.types)
-    changed = {path: kind for path in paths if (kind := _one_type(connection, path, alike, source))}
-    if not changed:
+    replacements = {path: kind for path in paths if (kind := _one_type(connection, path, alike, source))}
+    if not replacements:
         return plain
     columns = rows_of(connection, f"DESCRIBE FROM {plain}", source)
     # What is in no file is in the names of folders, whose types are told from all of them.
@@ -81,11 +81,11 @@ def scan_of_files(
     scans = []
     for one in alike:
         names = {path[0] for path in one.types} | of_folders
-        selected = ", ".join(
-            _selected(name, changed.get((name.lower(),), kind), one.types.get((name.lower(),)), names)
+        items = ", ".join(
+            _item(name, replacements.get((name.lower(),), kind), one.types.get((name.lower(),)), names)
             for name, kind, *_ in columns
         )
-        scans.append(f"SELECT {selected} FROM {_scan(one.files, f'{options}, hive_types_autocast = false')}")
+        scans.append(f"SELECT {items} FROM {_scan(one.files, f'{options}, hive_types_autocast = false')}")
     return f"({' UNION ALL '.join(scans)})"
 
 
@@ -93,17 +93,17 @@ def _scan(files: Sequence[str], options: str) -> str:
     return f"read_parquet([{', '.join(map(literal, files))}], {options})"
 
 
-def _selected(name: str, wanted: str, kind: str | None, names: set[str]) -> str:
+def _item(name: str, target: str, kind: str | None, names: set[str]) -> str:
     value = quote(name)
     if (
         name.lower() not in names
         or kind == _NOTHING
-        or (kind in _FLOATS and _SORTS.get(wanted) not in ("whole", "float"))
+        or (kind in _FLOATS and _SORTS.get(target) not in ("whole", "float"))
     ):
         value = "NULL"
-    elif kind in _FLOATS and wanted not in _FLOATS:
+    elif kind in _FLOATS and target not in _FLOATS:
         value = f"CASE WHEN NOT isnan({value}) THEN {value} END"
-    return f"CAST({value} AS {wanted}) AS {quote(name)}"
+    return f"CAST({value} AS {target}) AS {quote(name)}"
 
 
 def _files_alike(connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource) -> list[_Alike]:
@@ -172,8 +172,8 @@ def _one_type(
         if kind in files and not _find(connection, files[kind], has_values, column, source):
             del files[kind]
     if not _loses(files):
-        held = [one.files for one in alike if one.types.get(path, _NOTHING) in files]
-        return _joined(connection, column, held, source)
+        groups = [one.files for one in alike if one.types.get(path, _NOTHING) in files]
+        return _common_type(connection, column, groups, source)
     if {_sort(kind) for kind in files} != {"whole", "float"}:
         raise _no_one_type(path, files, source)
     floats = [file for kind in _FLOATS for file in files.get(kind, [])]
@@ -181,10 +181,10 @@ def _one_type(
     is_no_whole = f"NOT isnan({column}) AND ({column} <> trunc({column}) OR abs({column}) >= {EXACT})"
     if not _find(connection, floats, is_no_whole, column, source):
         whole = [alike for kind, alike in files.items() if kind not in _FLOATS]
-        return _joined(connection, column, whole, source)
+        return _common_type(connection, column, whole, source)
     others = [file for kind in files if kind not in _FLOATS for file in files[kind]]
-    if rounded := _find(connection, others, f"{column} > {EXACT} OR {column} < {-EXACT}", column, source):
-        raise _no_one_type(path, files, source, f" {rounded} there is another number as a float.")
+    if example := _find(connection, others, f"{column} > {EXACT} OR {column} < {-EXACT}", column, source):
+        raise _no_one_type(path, files, source, f" {example} there is another number as a float.")
     return "DOUBLE"
 
 
@@ -197,7 +197,7 @@ def _find(
     return str(rows[0][0]) if rows else None
 
 
-def _joined(
+def _common_type(
     connection: duckdb.DuckDBPyConnection, column: str, files: Sequence[Sequence[str]], source: ExternalSource
 ) -> str:
     """DuckDB's one type of a column that it joins without a loss, of files of each of its types."""
@@ -217,8 +217,8 @@ def _loses(kinds: Mapping[str, Any]) -> bool:
     if len(kinds) < 2 or (len(sorts) < 2 and sorts != {"decimal"}):
         return False
     if sorts == {"whole", "float"}:
-        held = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
-        return any(kind not in held for kind in kinds if kind not in _FLOATS)
+        lossless = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
+        return any(kind not in lossless for kind in kinds if kind not in _FLOATS)
     if sorts <= {"whole", "decimal"}:
         digits = [tuple(map(int, re.findall(r"\d+", kind))) if _sort(kind) == "decimal" else (20, 0) for kind in kinds]
         return max(width - scale for width, scale in digits) + max(scale for _, scale in digits) > 38

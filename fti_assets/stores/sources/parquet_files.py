@@ -93,7 +93,7 @@ class ParquetFiles:
         for file in self._files(connection):
             yield path_of(file), f"read_parquet({literal(file)}, hive_partitioning = false)"
 
-    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+    def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
@@ -108,14 +108,14 @@ class ParquetFiles:
         )
         if self._is_local:
             with readable(Path(self.pattern)):
-                changed = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
+                stamps = [(name, (stat := Path(name).stat()).st_size, stat.st_mtime_ns) for name, *_ in footers]
         else:
-            changed = rows_of(
+            stamps = rows_of(
                 connection,
                 f"SELECT filename, size, last_modified::VARCHAR FROM read_blob({files}) ORDER BY 1",
                 self,
             )
-        return digest([footers, changed])
+        return digest([footers, stamps])
 
     def _load(self, connection: duckdb.DuckDBPyConnection) -> None:
         if urlsplit(str(self.path)).scheme in _BUCKETS:
@@ -141,20 +141,20 @@ class ParquetFiles:
         folder = f"{text.rstrip('/')}/" if is_folder else spelled_folder(self.pattern)
         files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
         matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(files_pattern)})", self)]
-        hidden = [
+        exclusions = [
             file for file in matches if is_put_aside(self._below(folder, file), "" if is_folder else self.pattern)
         ]
         self._refuse_tables(connection, folder)
         self._refuse_lost_links(folder, "**/*.parquet" if is_folder else self.pattern.removeprefix(folder))
-        if len(hidden) == len(matches):
-            also = f", only {hidden[0]}, which is left out as what begins with _ or . is" if hidden else ""
+        if len(exclusions) == len(matches):
+            also = f", only {exclusions[0]}, which is left out as what begins with _ or . is" if exclusions else ""
             raise StoreError(
                 f"{self.place} cannot be read: there are no such files{also}. Check that the path is right and that it may be read"
             )
-        kept = sorted(set(matches) - set(hidden))
-        self._refuse_delta(connection, folder, kept)
-        self._refuse_not_files(kept)
-        return list(map(without_wildcards, kept))
+        names = sorted(set(matches) - set(exclusions))
+        self._refuse_delta(connection, folder, names)
+        self._refuse_not_files(names)
+        return list(map(without_wildcards, names))
 
     def _refuse_not_files(self, files: Iterable[str]) -> None:
         """DuckDB would wait for a FIFO, and read a device, without end.

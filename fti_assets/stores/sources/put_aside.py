@@ -20,10 +20,10 @@ def is_put_aside(file: str, pattern: str) -> bool:
     >>> is_put_aside("_part.parquet", "landing/_*.parquet")
     False
     """
-    spelled = [part for part in pattern.split("/") if part.startswith(("_", "."))]
+    exceptions = [part for part in pattern.split("/") if part.startswith(("_", "."))]
     return any(
         (part.startswith(".") or (part.startswith("_") and "=" not in part) or part.endswith("._COPYING_"))
-        and not any(fnmatchcase(part, one) for one in spelled)
+        and not any(fnmatchcase(part, one) for one in exceptions)
         for part in file.split("/")
     )
 

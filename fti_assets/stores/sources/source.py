@@ -39,7 +39,7 @@ class ExternalSource(Protocol):
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str]]:
         """The files that it lies in, each with the SQL of its rows that follows FROM; none of a server's table."""
 
-    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+    def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         """One row of aggregates over the table, computed as near to it as can be."""
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:

@@ -55,7 +55,7 @@ class PostgresTable:
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
         return ()
 
-    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+    def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         self.scan(connection)
         inner = f"SELECT {expressions} FROM {quote(*self._names)}"
         return one_row(connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self)
@@ -64,7 +64,7 @@ class PostgresTable:
         if self.watermark is None:
             return content_version(connection, self.scan(connection), self)
         greatest = f"count(*), max({quote(self.watermark)})::text"
-        return digest([self.watermark, *self.measured(connection, greatest)])
+        return digest([self.watermark, *self.measure(connection, greatest)])
 
     @property
     def _address(self) -> PostgresAddress:
@@ -127,14 +127,14 @@ class DuckDBTable:
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
         return [(str(self.file), self.scan(connection))]
 
-    def measured(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
+    def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)
 
     def version(self, connection: duckdb.DuckDBPyConnection) -> str:
         if self.watermark is None:
             return content_version(connection, self.scan(connection), self)
         greatest = f"count(*), max({quote(self.watermark)})::VARCHAR"
-        return digest([self.watermark, *self.measured(connection, greatest)])
+        return digest([self.watermark, *self.measure(connection, greatest)])
 
 
 def _refuse_table(table: str, what: str) -> None:

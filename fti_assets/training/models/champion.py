@@ -151,7 +151,7 @@ def _champion_columns(
     pairs = {key: key for key in view.spine_keys}
     if view.prediction_time and own.prediction_time:
         pairs[view.prediction_time] = own.prediction_time
-    same = equal_columns(lake.connection, test.table, pairs, rows="test", stored="spine")
+    same = equal_columns(lake.connection, test.table, pairs, rows="test", target="spine")
     rows = lake.connection.sql(
         f"SELECT spine.*, test.{ROW} FROM {test.table} test JOIN {relation_name(versions)} spine ON {same} "
         f"QUALIFY row_number() OVER (PARTITION BY test.{ROW}) = 1 ORDER BY test.{ROW}"

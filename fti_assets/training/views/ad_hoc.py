@@ -113,7 +113,7 @@ def _with_stored(
     table, own = relation_name(rows), {name: name for name in record.identity}
     spine = stored_spine(lake, record, snapshot=snapshot)
     check_equal_keys(rows, spine, own.items(), what="the spine given", of=record.spine_table.name)
-    same = equal_columns(lake.connection, table, own, rows="rows", stored="spine")
+    same = equal_columns(lake.connection, table, own, rows="rows", target="spine")
     selection = ", ".join(f"spine.{quote(name)}" for name in columns)
     return lake.connection.sql(
         f"SELECT rows.*, {selection}, spine.{LATE} IS NULL AS {_UNKNOWN} FROM {table} rows "

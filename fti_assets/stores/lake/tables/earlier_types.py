@@ -34,20 +34,20 @@ class EarlierTypes:
 
 
 def unchanged_partitions(
-    lake: LakeReader, table: TableName, staged: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
+    lake: LakeReader, table: TableName, staging: str, old: Mapping[str, PartitionRecord], partitions: Collection[str]
 ) -> dict[str, EarlierTypes]:
     """The partitions whose staged rows are the stored ones in earlier types.
 
     Args:
         lake: the open lake, under the writers' lock.
         table: the stored table.
-        staged: a temporary table of rows in the types that the stored table has or gets.
+        staging: a temporary table of rows in the types that the stored table has or gets.
         old: the ledger's records.
         partitions: those to ask of, which hold as many rows as before, in another data version.
     """
     if not partitions:
         return {}
-    types, older, results = lake.staged_types(staged), set(partitions), {}
+    types, older, results = lake.staged_types(staging), set(partitions), {}
     if lake.types(table) == types:
         older &= partitions_of_older_columns(lake, table)
     paths: dict[str, list[str]] = {key: [] for key in sorted(older)}
@@ -55,7 +55,7 @@ def unchanged_partitions(
         if file.partition in older and not file.deletes and file.exists() and file.problem() is None:
             paths[file.partition].append(file.path)
     for key, files in paths.items():
-        rows = f"(FROM {quote(staged)} WHERE {PARTITION} = {literal(key)})"
+        rows = f"(FROM {quote(staging)} WHERE {PARTITION} = {literal(key)})"
         try:
             earlier = _earlier(lake, rows, types, files)
         except duckdb.Error:  # a damaged file, which is about to be replaced
@@ -73,14 +73,14 @@ def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Colle
     if not files:
         return None
     read = f"read_parquet([{', '.join(map(literal, files))}], union_by_name => true, hive_partitioning => false)"
-    described = lake.connection.execute(f"DESCRIBE FROM {read}").fetchall()
-    written = {name: kind for name, kind, *_ in described if name != PARTITION}
-    differing = {name for name in types if written.get(name) != types[name]}
-    common = common_types(lake, rows, written, rows, types)
-    if written.keys() != types.keys() or not differing or common.keys() != differing:
+    columns = lake.connection.execute(f"DESCRIBE FROM {read}").fetchall()
+    old_types = {name: kind for name, kind, *_ in columns if name != PARTITION}
+    differing = {name for name in types if old_types.get(name) != types[name]}
+    common = common_types(lake, rows, old_types, rows, types)
+    if old_types.keys() != types.keys() or not differing or common.keys() != differing:
         return None
     return EarlierTypes(
-        written, f"* REPLACE ({', '.join(f'{common[name].cast(name)} AS {quote(name)}' for name in common)})"
+        old_types, f"* REPLACE ({', '.join(f'{common[name].cast(name)} AS {quote(name)}' for name in common)})"
     )
 
 

@@ -56,15 +56,19 @@ def rows_without(lake: LakeReader, table: TableName, partitions: Collection[str]
 
 
 def common_types(
-    lake: LakeReader, stored: str, stored_types: Mapping[str, str], staged: str, staged_types: Mapping[str, str]
+    lake: LakeReader,
+    stored_rows: str,
+    stored_types: Mapping[str, str],
+    staged_rows: str,
+    staged_types: Mapping[str, str],
 ) -> dict[str, CommonType]:
     """The common type of each column whose stored and staged types differ, and of which only one side has values.
 
     Args:
         lake: the open lake.
-        stored: the SQL of the stored rows.
+        stored_rows: the SQL of the stored rows.
         stored_types: their columns and DuckDB types.
-        staged: the SQL of the staged rows.
+        staged_rows: the SQL of the staged rows.
         staged_types: their columns and DuckDB types.
     """
     results = {}
@@ -72,17 +76,17 @@ def common_types(
         if stored_types.get(name, kind) == kind:
             continue
         one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
-        taken = []
+        kinds = []
         for path, one_type, other_type in _differences(one, other):
             value = _holds_value(quote(name), path)
-            if not _is_held(lake.connection, staged, value):
-                taken.append(str(one_type))
-            elif not _is_held(lake.connection, stored, value):
-                taken.append(str(other_type))
+            if not _is_held(lake.connection, staged_rows, value):
+                kinds.append(str(one_type))
+            elif not _is_held(lake.connection, stored_rows, value):
+                kinds.append(str(other_type))
             else:
                 break
         else:
-            common, text = (_merge(one, other, iter(kinds)) for kinds in (taken, ["VARCHAR"] * len(taken)))
+            common, text = (_merge(one, other, iter(kinds)) for kinds in (kinds, ["VARCHAR"] * len(kinds)))
             results[name] = CommonType(str(lake.connection.sqltype(common)), text)
     return results
 
@@ -121,14 +125,14 @@ def _alike(one: Any, other: Any) -> bool:
     return [name for name, _ in one.children] == [name for name, _ in other.children]
 
 
-def _merge(one: Any, other: Any, taken: Iterator[str]) -> str:
+def _merge(one: Any, other: Any, choices: Iterator[str]) -> str:
     """Two types as one, with what is taken at each place where they differ."""
     if str(one) == str(other):
         return str(one)
     if not _alike(one, other):
-        return next(taken)
+        return next(choices)
     within = [
-        (name, _merge(one_type, other_type, taken))
+        (name, _merge(one_type, other_type, choices))
         for (name, one_type), (_, other_type) in zip(one.children, other.children, strict=True)
     ]
     kinds = [kind for _, kind in within]

@@ -13,33 +13,33 @@ from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.placeholders import CommonType, common_types, rows_without
 
 
-def settle(lake: LakeReader, table: TableName, staged: str) -> bool:
+def settle(lake: LakeReader, table: TableName, staging: str) -> bool:
     """Give staged columns without values the types of the stored ones; whether any got another type.
 
     Under the writers' lock: another run may have stored the first values meanwhile.
     """
-    types, settled = lake.staged_types(staged), False
-    for name, common in _common_types(lake, table, staged, types).items():
+    types, has_changed = lake.staged_types(staging), False
+    for name, common in _common_types(lake, table, staging, types).items():
         if common.sql_type != types[name]:
             column = quote(name)
             lake.connection.execute(
-                f"ALTER TABLE {quote(staged)} ALTER COLUMN {column} TYPE {common.sql_type} USING {common.cast(name)}"
+                f"ALTER TABLE {quote(staging)} ALTER COLUMN {column} TYPE {common.sql_type} USING {common.cast(name)}"
             )
-            settled = True
-    return settled
+            has_changed = True
+    return has_changed
 
 
-def settled_rows(lake: LakeReader, table: TableName, staged: str) -> str | None:
+def settled_rows(lake: LakeReader, table: TableName, staging: str) -> str | None:
     """The SQL of staged rows as ``settle`` would leave them, None if it would leave them as they are."""
-    types = lake.staged_types(staged)
+    types = lake.staged_types(staging)
     common = {
-        name: its for name, its in _common_types(lake, table, staged, types).items() if its.sql_type != types[name]
+        name: its for name, its in _common_types(lake, table, staging, types).items() if its.sql_type != types[name]
     }
     casts = ", ".join(f"{its.cast(name)} AS {quote(name)}" for name, its in common.items())
-    return f"(SELECT * REPLACE ({casts}) FROM {quote(staged)})" if casts else None
+    return f"(SELECT * REPLACE ({casts}) FROM {quote(staging)})" if casts else None
 
 
-def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[str] = ()) -> None:
+def fit(lake: LakeReader, table: TableName, staging: str, unreadable: Collection[str] = ()) -> None:
     """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
 
     Within a transaction, after ``settle`` and ``refuse_other_schema``; ``catalog.put_columns`` follows the commit.
@@ -47,15 +47,15 @@ def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[
     Args:
         unreadable: the partitions that are replaced and cannot be read.
     """
-    stored, types = lake.types(table), lake.staged_types(staged)
-    other = [name for name in stored if types.get(name) != stored[name]]
-    if stored and (not other or _has_rows(lake, table)):
+    stored_types, types = lake.types(table), lake.staged_types(staging)
+    other = [name for name in stored_types if types.get(name) != stored_types[name]]
+    if stored_types and (not other or _has_rows(lake, table)):
         if other:
-            refuse_other_schema(lake, table, staged, types)
-            common = _common_types(lake, table, staged, types)
+            refuse_other_schema(lake, table, staging, types)
+            common = _common_types(lake, table, staging, types)
             lake.about_to_alter()
             _retype(lake, table, {name: types[name] for name in other}, common, unreadable)
-        for name in (name for name in types if name not in stored):
+        for name in (name for name in types if name not in stored_types):
             lake.about_to_alter()
             lake.connection.execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(name)} {types[name]}")
         return
@@ -63,17 +63,17 @@ def fit(lake: LakeReader, table: TableName, staged: str, unreadable: Collection[
     lake.about_to_alter()
     if is_stored:
         lake.connection.execute(f"DROP TABLE {table.sql}")
-    _create(lake, table, staged)
+    _create(lake, table, staging)
 
 
-def as_fitted(lake: LakeReader, table: TableName, staged: str) -> str:
+def as_fitted(lake: LakeReader, table: TableName, staging: str) -> str:
     """The SQL of the stored rows as they will be when ``fit`` has given the table its columns."""
-    stored, types = lake.types(table), lake.staged_types(staged)
-    common = _common_types(lake, table, staged, types)
-    added = [f"NULL::{kind} AS {quote(name)}" for name, kind in types.items() if name not in stored]
+    stored_types, types = lake.types(table), lake.staged_types(staging)
+    common = _common_types(lake, table, staging, types)
+    additions = [f"NULL::{kind} AS {quote(name)}" for name, kind in types.items() if name not in stored_types]
     casts = ", ".join(f"{its.cast(name)} AS {quote(name)}" for name, its in common.items())
-    selected = [f"* REPLACE ({casts})" if casts else "*", *added]
-    return f"(SELECT {', '.join(selected)} FROM {table.sql})" if casts or added else table.sql
+    items = [f"* REPLACE ({casts})" if casts else "*", *additions]
+    return f"(SELECT {', '.join(items)} FROM {table.sql})" if casts or additions else table.sql
 
 
 def _retype(
@@ -93,28 +93,28 @@ def _retype(
     where = f"({has_value})"
     if unreadable:
         where += f" AND {in_partitions([key for key in lake.ledger(table) if key not in unreadable])}"
-    moved = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {where}").fetchall()]
+    partitions = [key for (key,) in execute(f"SELECT DISTINCT {PARTITION} FROM {table.sql} WHERE {where}").fetchall()]
     rows = quote(temporary_name("moved"))
-    of_moved = in_partitions(moved)
-    if moved:
-        refuse_damaged_files(lake, table, moved)  # or their new files would hold the damage as what was written
+    of_moved = in_partitions(partitions)
+    if partitions:
+        refuse_damaged_files(lake, table, partitions)  # or their new files would hold the damage as what was written
         execute(f"CREATE TEMP TABLE {rows} AS SELECT * REPLACE ({casts}) FROM {table.sql} WHERE {of_moved}")
         execute(f"DELETE FROM {table.sql} WHERE {of_moved}")
     for name, kind in types.items():
         # DuckLake widens numbers only; any other change of type is a new column under the old name.
         execute(f"ALTER TABLE {table.sql} DROP COLUMN {quote(name)}")
         execute(f"ALTER TABLE {table.sql} ADD COLUMN {quote(name)} {kind}")
-    if moved:
+    if partitions:
         execute(f"INSERT INTO {table.sql} BY NAME FROM {rows}")
         execute(f"DROP TABLE {rows}")
-        lake.sync_new_files(table, moved)
+        lake.sync_new_files(table, partitions)
 
 
-def _create(lake: LakeReader, table: TableName, staged: str) -> None:
+def _create(lake: LakeReader, table: TableName, staging: str) -> None:
     """Make a table without rows, with a staged table's columns, and its ledger; within a transaction."""
     execute = lake.connection.execute
     execute(f"CREATE SCHEMA IF NOT EXISTS {quote('lake', table.schema)}")
-    execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quote(staged)} LIMIT 0")
+    execute(f"CREATE TABLE {table.sql} AS SELECT * FROM {quote(staging)} LIMIT 0")
     # Before the first row: files are partitioned as they are written, and never again.
     execute(f"ALTER TABLE {table.sql} SET PARTITIONED BY ({PARTITION})")
     execute(
@@ -123,37 +123,37 @@ def _create(lake: LakeReader, table: TableName, staged: str) -> None:
     )
 
 
-def refuse_other_schema(lake: LakeReader, table: TableName, staged: str, addable: Collection[str]) -> None:
+def refuse_other_schema(lake: LakeReader, table: TableName, staging: str, addable: Collection[str]) -> None:
     """Refuse columns and types that a table with rows cannot get; one without rows can get any.
 
     Args:
         lake: the open lake.
         table: the table, which need not be there.
-        staged: a temporary table with the columns that it is to have.
+        staging: a temporary table with the columns that it is to have.
         addable: the columns of them that it may lack.
 
     Raises:
         SchemaChangedError: the stored table has other columns or types, of which it has values.
     """
-    stored, types = lake.types(table), lake.staged_types(staged)
-    if not stored or stored == types or not _has_rows(lake, table):
+    stored_types, types = lake.types(table), lake.staged_types(staging)
+    if not stored_types or stored_types == types or not _has_rows(lake, table):
         return
-    new = [name for name in types if name not in stored]
-    common = _common_types(lake, table, staged, types)
-    changes = [f"{name} {kind} is gone" for name, kind in stored.items() if name not in types]
+    new = [name for name in types if name not in stored_types]
+    common = _common_types(lake, table, staging, types)
+    changes = [f"{name} {kind} is gone" for name, kind in stored_types.items() if name not in types]
     changes += [
-        f"{name} was {stored[name]} and is now {kind}"
+        f"{name} was {stored_types[name]} and is now {kind}"
         for name, kind in types.items()
-        if name in stored and stored[name] != kind and (name not in common or common[name].sql_type != kind)
+        if name in stored_types and stored_types[name] != kind and (name not in common or common[name].sql_type != kind)
     ]
     if changes or not set(new) <= set(addable):
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
         for name, kind in types.items():
-            if stored.get(name, kind) != kind and _are_decimals(stored[name], kind):
+            if stored_types.get(name, kind) != kind and _are_decimals(stored_types[name], kind):
                 changes.append(
                     f"a decimal has the digits of the values that came first, unless its schema states them: state those of {name} in the "
-                    f"new version's schema, pa.Column(pa.Decimal{_holding_both(stored[name], kind)}) in Pandera, or round the values to "
-                    f"{stored[name]}"
+                    f"new version's schema, pa.Column(pa.Decimal{_holding_both(stored_types[name], kind)}) in Pandera, or round the "
+                    f"values to {stored_types[name]}"
                 )
         raise SchemaChangedError(
             f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
@@ -178,13 +178,13 @@ def _has_rows(lake: LakeReader, table: TableName) -> bool:
     return any(record.rows for record in lake.ledger(table).values())
 
 
-def _common_types(lake: LakeReader, table: TableName, staged: str, types: Mapping[str, str]) -> dict[str, CommonType]:
-    stored = lake.types(table)
-    if all(types.get(name, kind) == kind for name, kind in stored.items()) or not _has_rows(lake, table):
+def _common_types(lake: LakeReader, table: TableName, staging: str, types: Mapping[str, str]) -> dict[str, CommonType]:
+    stored_types = lake.types(table)
+    if all(types.get(name, kind) == kind for name, kind in stored_types.items()) or not _has_rows(lake, table):
         return {}
-    replaced = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quote(staged)}").fetchall()
-    damaged = {file.partition for file in unreadable_files(lake, table, {key for (key,) in replaced})}
-    return common_types(lake, rows_without(lake, table, damaged), stored, quote(staged), types)
+    partitions = lake.connection.execute(f"SELECT DISTINCT {PARTITION} FROM {quote(staging)}").fetchall()
+    damage = {file.partition for file in unreadable_files(lake, table, {key for (key,) in partitions})}
+    return common_types(lake, rows_without(lake, table, damage), stored_types, quote(staging), types)
 
 
 def _line(table: TableName) -> str:

@@ -107,17 +107,19 @@ def upkeep(
             refuse_only_copies(lake, older_than=DAY, compared=compared)
         before = size(lake)
         tiles = _drop_old_tiles(lake, keep)
-        pinned, expired, deleted = _expire(lake, models, online, keep, grace)
-        say(f"expired {len(expired)} snapshots, spared {len(pinned)} that are pinned, deleted {deleted} files")
+        pins_by_version, expiries, deletions = _expire(lake, models, online, keep, grace)
+        say(
+            f"expired {len(expiries)} snapshots, spared {len(pins_by_version)} that are pinned, deleted {deletions} files"
+        )
         tables = [*lake.tables(), *lake.tiles()]
-        merged, damaged = _merge_all(lake, tables)
-        say(f"merged small files of {len(merged)} tables: {merged}; dropped {len(tiles)} tables of tiles")
+        merges, damage = _merge_all(lake, tables)
+        say(f"merged small files of {len(merges)} tables: {merges}; dropped {len(tiles)} tables of tiles")
         orphans = _delete_orphans(lake, compared, recorded)
-        spilled = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
-        say(f"deleted {orphans} files of killed writers and {spilled} that killed runs had spilled or begun")
-        if damaged is not None:
-            raise damaged
-        return Upkeep(before, size(lake), pinned, expired, tiles, merged, deleted, orphans, spilled)
+        spills = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
+        say(f"deleted {orphans} files of killed writers and {spills} that killed runs had spilled or begun")
+        if damage is not None:
+            raise damage
+        return Upkeep(before, size(lake), pins_by_version, expiries, tiles, merges, deletions, orphans, spills)
 
 
 def size(lake: Lake) -> LakeSize:
@@ -131,8 +133,8 @@ def expire(lake: Lake, versions: list[int]) -> None:
     """Expire some snapshots, and forget the ledgers' rows that only they had; the caller holds the writers' lock."""
     if versions:
         put_columns(lake)  # while it is known where those of expired snapshots were
-        listed = ", ".join(str(int(version)) for version in versions)
-        lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
+        version_list = ", ".join(str(int(version)) for version in versions)
+        lake.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{version_list}])")
     delete_dead_ledger_rows(lake)
     delete_dead_checksums(lake)
 
@@ -148,29 +150,29 @@ def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
 def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
     """Delete what killed processes left so long ago among the temporary files, with folders that are a day old: what they spilled,
     and copies of catalogs. How many files it was."""
-    deleted, then, a_day_ago = 0, time.time() - untouched_for.total_seconds(), time.time() - DAY.total_seconds()
+    count, then, a_day_ago = 0, time.time() - untouched_for.total_seconds(), time.time() - DAY.total_seconds()
     for left in [one for prefix in TEMPORARY for one in folder.glob(f"{prefix}*")]:
         with suppress(OSError), locked_folder(left):  # another user's, or a run's, or another upkeep is at it
-            untouched = left.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
+            is_old = left.stat().st_mtime < a_day_ago  # a younger one may be of a run that is about to show its use
             for parent, _, names in os.walk(left, topdown=False):
                 for file in (Path(parent, name) for name in names):
                     if file.lstat().st_mtime <= then:
                         file.unlink()
-                        deleted += 1
-                if untouched:
+                        count += 1
+                if is_old:
                     Path(parent).rmdir()
-    return deleted
+    return count
 
 
-def _delete_begun(rejected: Path) -> int:
+def _delete_begun(folder: Path) -> int:
     """Delete what killed steps had begun to write of rejected rows, a day old. How many files it was."""
-    deleted, a_day_ago = 0, time.time() - DAY.total_seconds()
-    for begun in rejected.rglob(".*.tmp"):
+    count, a_day_ago = 0, time.time() - DAY.total_seconds()
+    for file in folder.rglob(".*.tmp"):
         with suppress(FileNotFoundError):
-            if begun.stat().st_mtime < a_day_ago:
-                begun.unlink()
-                deleted += 1
-    return deleted
+            if file.stat().st_mtime < a_day_ago:
+                file.unlink()
+                count += 1
+    return count
 
 
 def _drop_old_tiles(lake: Lake, keep: timedelta) -> tuple[str, ...]:
@@ -190,25 +192,25 @@ def _expire(
         ages = snapshots(lake)
         past = [version for version, age in ages.items() if age > keep]
         since = min(version for version in ages if version not in past)
-        pinned = pins(lake, models, online, since=since)
-        expired = tuple(version for version in past if version not in pinned)
+        pins_by_version = pins(lake, models, online, since=since)
+        expiries = tuple(version for version in past if version not in pins_by_version)
         merged_lately = files_waiting(lake, younger_than=grace)
-        expire(lake, list(expired))
+        expire(lake, list(expiries))
         # Nobody has been at an expired snapshot for as long as it was kept, so its files go at once.
-        return pinned, expired, delete_unneeded(lake, after=grace if merged_lately else timedelta(0))
+        return pins_by_version, expiries, delete_unneeded(lake, after=grace if merged_lately else timedelta(0))
 
 
 def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple[int, int]], Exception | None]:
     """Merge small files of each table; a damaged file of one keeps no other from it, and is told afterwards."""
-    merged: dict[str, tuple[int, int]] = {}
+    merges: dict[str, tuple[int, int]] = {}
     first = None
     for table in tables:
         try:
             if (counts := _merge(lake, table)) != (0, 0):
-                merged[table.full_name] = counts
+                merges[table.full_name] = counts
         except (duckdb.Error, DamagedError) as error:
             first = first or error
-    return merged, first
+    return merges, first
 
 
 def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
@@ -226,10 +228,10 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
         before, newest = set(folder.rglob("*.parquet")), lake.snapshot()
         execute("BEGIN")
         try:
-            merged = execute(
+            merges = execute(
                 f"CALL ducklake_merge_adjacent_files('lake', {literal(table.name)}, schema => {literal(table.schema)})"
             ).fetchall()
-            if not merged:
+            if not merges:
                 execute("ROLLBACK")
                 return 0, 0
             execute("CALL lake.set_commit_message('fti_assets', ?)", [f"merge small files of {table.full_name}"])
@@ -242,7 +244,7 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
                 execute("ROLLBACK")
             raise
         record_checksums(lake, after=newest)
-        return sum(int(row[2]) for row in merged), sum(int(row[3]) for row in merged)
+        return sum(int(row[2]) for row in merges), sum(int(row[3]) for row in merges)
 
 
 def _partitions_of_several_files(lake: Lake, table: TableName) -> list[str]:

@@ -72,37 +72,37 @@ def take_out(
     Raises:
         StoreError: the commit failed; the rows are still there.
     """
-    execute, staged = lake.connection.execute, "__fti_left"
+    execute, staging = lake.connection.execute, "__fti_left"
     with lake.store.lock():
         current = [file for file in data_files(lake, table) if file.end is None]
-        touched = sorted(files_answer(lake, table, current, f"SELECT DISTINCT {PARTITION}", predicate))
-        if not touched:
+        partitions = sorted(files_answer(lake, table, current, f"SELECT DISTINCT {PARTITION}", predicate))
+        if not partitions:
             return None
-        old = lake.ledger(table, partitions=touched)
+        old = lake.ledger(table, partitions=partitions)
         execute(
-            f"CREATE OR REPLACE TEMP TABLE {quote(staged)} AS SELECT * FROM {table.sql} "
+            f"CREATE OR REPLACE TEMP TABLE {quote(staging)} AS SELECT * FROM {table.sql} "
             f"WHERE {PARTITION} IN (SELECT unnest(?)) AND ({predicate}) IS NOT TRUE",
-            [touched],
+            [partitions],
         )
         _refuse_other_rows(lake, table, old)
-        contents, splits = lake.contents(staged, touched), _splits(lake, staged, split)
-        lake.keep_earlier_hashes(staged, contents, old)
-        changed = tuple(partition for partition in touched if contents[partition][0] != old[partition].data_version)
-        written = [
+        contents, splits = lake.contents(staging, partitions), _splits(lake, staging, split)
+        lake.keep_earlier_hashes(staging, contents, old)
+        changes = tuple(partition for partition in partitions if contents[partition][0] != old[partition].data_version)
+        records = [
             replace(
                 old[partition],
                 data_version=contents[partition][0],
                 rows=contents[partition][1],
-                committed_at=clock.now() if partition in changed else old[partition].committed_at,
+                committed_at=clock.now() if partition in changes else old[partition].committed_at,
                 record=record(old[partition], splits.get(partition, {})),
             )
-            for partition in touched
+            for partition in partitions
         ]
         try:
-            commit = lake.write(table, staged, touched, written, old=old, message=message, extra=extra)
-            return replace(commit, changed=changed)
+            commit = lake.write(table, staging, partitions, records, old=old, message=message, extra=extra)
+            return replace(commit, changed=changes)
         finally:
-            execute(f"DROP TABLE {quote(staged)}")
+            execute(f"DROP TABLE {quote(staging)}")
 
 
 def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[TableName, str]) -> ExpiryReport:
@@ -120,16 +120,16 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
     """
     with lake.store.lock():
         expire(lake, list(versions))
-        deleted = delete_unneeded(lake)
-        unnamed = delete_unnamed(lake)  # whoever made them is dead, since we have the writers' lock
+        deletions = delete_unneeded(lake)
+        strays = delete_unnamed(lake)  # whoever made them is dead, since we have the writers' lock
         delete_spilled(Path(tempfile.gettempdir()), untouched_for=timedelta(0))
         for table in predicates:
             narrow_bounds(lake, table)
         overwrite_deleted(lake)
-        searched, holding, unreadable = 0, [], []
+        count, holding, unreadable = 0, [], []
         # Of other bytes than were written, DuckDB could leave the rows out, or end the process.
         root = lake.store.root / "data"
-        damaged = {
+        damage = {
             os.path.realpath(file.path)
             for table in tables_in(root)
             for file in data_files(lake, table)
@@ -138,10 +138,10 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
         for file in sorted(files_under(lake.store.root / "data")):
             if file.name.endswith("-delete.parquet"):  # it holds positions of rows, and no values
                 continue
-            searched += 1
+            count += 1
             where = file.relative_to(lake.store.root / "data").parts
             predicate = predicates.get(TableName(where[0], where[1])) if len(where) > 2 else None
-            if file.suffix != ".parquet" or os.path.realpath(file) in damaged:
+            if file.suffix != ".parquet" or os.path.realpath(file) in damage:
                 unreadable.append(str(file))
             elif predicate is not None:
                 try:
@@ -149,7 +149,7 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
                 except (duckdb.Error, DamagedError):
                     unreadable.append(str(file))
         folder, beside = str(lake.store.root / "data"), tuple(_files_beside(lake))
-    return ExpiryReport(deleted, unnamed, folder, searched, beside, tuple(holding), tuple(unreadable))
+    return ExpiryReport(deletions, strays, folder, count, beside, tuple(holding), tuple(unreadable))
 
 
 def _files_beside(lake: Lake) -> list[str]:
@@ -187,11 +187,11 @@ def _holds(lake: Lake, file: Path, predicate: str) -> bool:
         return False
 
 
-def _splits(lake: Lake, staged: str, split: str | None) -> dict[str, dict[str, int]]:
+def _splits(lake: Lake, staging: str, split: str | None) -> dict[str, dict[str, int]]:
     counts: dict[str, dict[str, int]] = {}
     if split is not None:
         rows = lake.connection.execute(
-            f"SELECT {PARTITION}, {quote(split)}, count(*) FROM {quote(staged)} GROUP BY ALL"
+            f"SELECT {PARTITION}, {quote(split)}, count(*) FROM {quote(staging)} GROUP BY ALL"
         ).fetchall()
         for partition, part, number in rows:
             counts.setdefault(partition, {})[part] = int(number)

@@ -62,8 +62,8 @@ def columns_of(lake: Lake, table: TableName) -> dict[str, str]:
     if not paths:
         return {}
     files = f"read_parquet([{paths}], union_by_name => true, hive_partitioning => false)"
-    described = lake.connection.execute(f"DESCRIBE FROM {files}").fetchall()
-    return {name: kind for name, kind, *_ in described if name != PARTITION}
+    columns = lake.connection.execute(f"DESCRIBE FROM {files}").fetchall()
+    return {name: kind for name, kind, *_ in columns if name != PARTITION}
 
 
 def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:

@@ -43,8 +43,8 @@ def pinned_builds(models: ModelStore, model: str) -> list[ModelManifest]:
     """The builds that are or were champion or an arm, and the accepted ones, which can become it."""
     builds = {build.reference: build for build in models.builds(model)}
     aliases = models.aliases(model)
-    named = {change.champion for change in aliases.history} | set(aliases.arms)
-    return [build for build in builds.values() if build.status == "accepted" or build.reference in named]
+    references = {change.champion for change in aliases.history} | set(aliases.arms)
+    return [build for build in builds.values() if build.status == "accepted" or build.reference in references]
 
 
 def highest_named(models: ModelStore, online: OnlineStore) -> int:

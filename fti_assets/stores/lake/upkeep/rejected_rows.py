@@ -35,13 +35,13 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
             if remove:
                 with guard_writes(file):
                     write_atomically(file, b"".join(line + b"\n" for line in left))
-    for begun in _names(folder, ".*.tmp"):
-        with readable(begun), suppress(FileNotFoundError):  # its step is done
-            if begun.stat().st_mtime < time.time() - _WRITING_SECONDS:
+    for leftover in _names(folder, ".*.tmp"):
+        with readable(leftover), suppress(FileNotFoundError):  # its step is done
+            if leftover.stat().st_mtime < time.time() - _WRITING_SECONDS:
                 files += 1
                 if remove:
-                    with guard_writes(begun):
-                        begun.unlink(missing_ok=True)
+                    with guard_writes(leftover):
+                        leftover.unlink(missing_ok=True)
     return rows, files
 
 

@@ -42,7 +42,7 @@ class RecordedVersion:
     run_id: str
 
 
-Recorded = Mapping[TableName, Mapping[str, RecordedVersion]]
+RecordedVersions = Mapping[TableName, Mapping[str, RecordedVersion]]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ class _Files:
     rewritten: bool
 
 
-def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairReport:
+def repair(store: OfflineStore, versions: RecordedVersions, *, above: int) -> RepairReport:
     """Register the partitions whose files are there and which the catalog lacks, or has in an older version.
 
     A new catalog is put in its place whole, after all is registered; else a table's files of equal types are one commit.
 
     Args:
         store: the offline store.
-        recorded: the newest data versions that were recorded elsewhere.
+        versions: the newest data versions that were recorded elsewhere.
         above: the highest number of a snapshot that anything names; the catalog's next one is above it, so that no number means
             two things.
 
@@ -85,12 +85,12 @@ def repair(store: OfflineStore, recorded: Recorded, *, above: int) -> RepairRepo
     with store.lock(), _repair_errors(store):
         if store.has_catalog and not is_without_tables(store.catalog):
             with lake_connection(store.catalog, store.root / "data") as connection:
-                return _repair(Lake(connection, store), recorded, above, new_catalog=False)
+                return _repair(Lake(connection, store), versions, above, new_catalog=False)
         half_made = store.new_catalog()
         with lake_connection(half_made, store.root / "data") as connection:
-            done = _repair(Lake(connection, store), recorded, above, new_catalog=True)
+            report = _repair(Lake(connection, store), versions, above, new_catalog=True)
         store.put_catalog(half_made)
-        return done
+        return report
 
 
 @contextmanager
@@ -106,25 +106,25 @@ def _repair_errors(store: OfflineStore) -> Iterator[None]:
         ) from error
 
 
-def _repair(lake: Lake, recorded: Recorded, above: int, *, new_catalog: bool) -> RepairReport:
+def _repair(lake: Lake, versions: RecordedVersions, above: int, *, new_catalog: bool) -> RepairReport:
     # A snapshot that says so: what is left out may be materialized again beside its old files.
     skip_snapshots(lake, max(above, lake.snapshot()) if new_catalog else above, message=REPAIR)
-    registered: dict[TableName, Sequence[str]] = {}
+    registrations: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
     for table, by_partition in _unnamed_files(lake).items():
-        results, reasons = _matching_files(lake, table, by_partition, recorded.get(table, {}))
+        results, reasons = _matching_files(lake, table, by_partition, versions.get(table, {}))
         try:
             _register(lake, table, results)
-            registered |= {table: sorted(results)} if results else {}
+            registrations |= {table: sorted(results)} if results else {}
         except (FtiError, duckdb.Error) as error:
             if is_of_full_disk(error):  # which says nothing of these files
                 raise
             reasons |= dict.fromkeys(results, str(error))
         if reasons:
             left_out[table] = reasons
-    if left_out and not registered and not new_catalog:
+    if left_out and not registrations and not new_catalog:
         skip_snapshots(lake, lake.snapshot(), message=REPAIR)
-    return RepairReport(new_catalog, registered, left_out)
+    return RepairReport(new_catalog, registrations, left_out)
 
 
 def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
@@ -145,13 +145,13 @@ def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
 
 
 def _matching_files(
-    lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], recorded: Mapping[str, RecordedVersion]
+    lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], versions: Mapping[str, RecordedVersion]
 ) -> tuple[dict[str, _Files], dict[str, str]]:
     """Of each partition that the catalog lacks or has in an older version, the files, or why there are none."""
-    registered, results, reasons = lake.ledger(table), {}, {}
+    ledger, results, reasons = lake.ledger(table), {}, {}
     for partition, files in by_partition.items():
-        wanted = recorded.get(partition)
-        if partition in registered and (wanted is None or registered[partition].data_version == wanted.data_version):
+        newest = versions.get(partition)
+        if partition in ledger and (newest is None or ledger[partition].data_version == newest.data_version):
             continue  # what is registered is the newest that is known
         if table.schema == DATASETS:
             reasons[partition] = _MANIFEST
@@ -160,49 +160,49 @@ def _matching_files(
         problem = ""
         for number in range(1, len(files) + 1):
             try:
-                candidates += _contents(lake, table, partition, files[-number:], wanted)
+                candidates += _contents(lake, table, partition, files[-number:], newest)
             except duckdb.Error as error:
                 problem = f"; {error}"
                 break
-        fits = [one for one in candidates if wanted is not None and one.record.data_version == wanted.data_version]
+        fits = [one for one in candidates if newest is not None and one.record.data_version == newest.data_version]
         if fits:
             results[partition] = fits[0]
-        elif wanted is None and len(files) == 1 and len(candidates) == 1:
+        elif newest is None and len(files) == 1 and len(candidates) == 1:
             results[partition] = candidates[0]
-        elif wanted is None:
+        elif newest is None:
             reasons[partition] = f"nothing says which of its {len(files)} files are the newest version{problem}"
         else:
-            reasons[partition] = f"its {len(files)} files do not hold the version {wanted.data_version}{problem}"
+            reasons[partition] = f"its {len(files)} files do not hold the version {newest.data_version}{problem}"
     return results, reasons
 
 
 def _contents(
-    lake: Lake, table: TableName, partition: str, files: Sequence[Path], wanted: RecordedVersion | None
+    lake: Lake, table: TableName, partition: str, files: Sequence[Path], newest: RecordedVersion | None
 ) -> Iterator[_Files]:
     """What some files of a partition hold: all of their rows, and those that a file of deleted rows leaves."""
     paths = [str(file) for file in files]
-    listed = ", ".join(map(literal, paths))
-    read = f"read_parquet([{listed}], union_by_name => true, hive_partitioning => false"
-    deleted = _deletions(files)
+    file_list = ", ".join(map(literal, paths))
+    read = f"read_parquet([{file_list}], union_by_name => true, hive_partitioning => false"
+    deletions = _deletions(files)
     sources = [f"(FROM {read}))"]
-    if deleted and wanted is not None:
-        gone = f"read_parquet([{', '.join(map(literal, deleted))}], union_by_name => true)"
+    if deletions and newest is not None:
+        deleted_rows = f"read_parquet([{', '.join(map(literal, deletions))}], union_by_name => true)"
         # By the file's own name: its folder may have been moved since.
         sources.append(
             f"(SELECT * EXCLUDE (__fti_file, file_row_number) FROM {read}, filename => '__fti_file', file_row_number => true) held "
-            f"WHERE (parse_filename(__fti_file), file_row_number) NOT IN (SELECT (parse_filename(file_path), pos) FROM {gone}))"
+            f"WHERE (parse_filename(__fti_file), file_row_number) NOT IN (SELECT (parse_filename(file_path), pos) FROM {deleted_rows}))"
         )
-    described = lake.connection.execute(f"DESCRIBE FROM {sources[0]}").fetchall()
-    types = {name: kind for name, kind, *_ in described if name != PARTITION}
+    columns = lake.connection.execute(f"DESCRIBE FROM {sources[0]}").fetchall()
+    types = {name: kind for name, kind, *_ in columns if name != PARTITION}
     with readable(files[-1]):
         written_at = datetime.fromtimestamp(files[-1].stat().st_mtime, UTC).replace(tzinfo=None)
-    at = written_at if wanted is None else wanted.at
+    at = written_at if newest is None else newest.at
     for source in sources:
-        of = hash_of(None if wanted is None else wanted.data_version)
+        of = hash_of(None if newest is None else newest.data_version)
         sums = lake.connection.execute(f"SELECT {content_sums(of)} FROM {with_content(types, source, of)}").fetchall()[
             0
         ]
-        version, run_id = data_version(types, tuple(map(int, sums)), of), "" if wanted is None else wanted.run_id
+        version, run_id = data_version(types, tuple(map(int, sums)), of), "" if newest is None else newest.run_id
         record = PartitionRecord(partition, version, int(sums[0]), at, at, run_id, "{}")
         yield _Files(paths, source, types, record, rewritten=source != sources[0])
 
@@ -246,22 +246,24 @@ def _register_alike(lake: Lake, table: TableName, files_by_partition: Mapping[st
     execute(
         f"CREATE OR REPLACE TEMP VIEW {rows} AS SELECT * EXCLUDE ({PARTITION}), {PARTITION} FROM ({_rows_of(files_by_partition)})"
     )
-    staged, settled = f"{rows}_settled", settled_rows(lake, table, rows)
-    execute(f"CREATE OR REPLACE TEMP VIEW {staged} AS FROM {settled or rows}")
-    written = [files.record for files in files_by_partition.values()]
-    rewritten = [partition for partition, files in files_by_partition.items() if files.rewritten or settled is not None]
-    with lake.transaction(table, written, old=old, folders=rewritten, message=REPAIR, extra={}):
-        fit(lake, table, staged)
+    staging, settled_sql = f"{rows}_settled", settled_rows(lake, table, rows)
+    execute(f"CREATE OR REPLACE TEMP VIEW {staging} AS FROM {settled_sql or rows}")
+    records = [files.record for files in files_by_partition.values()]
+    rewritten = [
+        partition for partition, files in files_by_partition.items() if files.rewritten or settled_sql is not None
+    ]
+    with lake.transaction(table, records, old=old, folders=rewritten, message=REPAIR, extra={}):
+        fit(lake, table, staging)
         if old:
             execute(f"DELETE FROM {table.sql} WHERE {in_partitions(old)}")
         for partition, files in files_by_partition.items():
             if partition in rewritten:
-                execute(f"INSERT INTO {table.sql} BY NAME FROM {staged} WHERE {PARTITION} = {literal(partition)}")
+                execute(f"INSERT INTO {table.sql} BY NAME FROM {staging} WHERE {PARTITION} = {literal(partition)}")
                 continue
             for path in files.paths:
                 execute(
                     f"CALL ducklake_add_data_files('lake', {literal(table.name)}, {literal(path)}, "
                     f"schema => {literal(table.schema)}, allow_missing => true)"
                 )
-    for relation in (staged, rows):
+    for relation in (staging, rows):
         execute(f"DROP VIEW {relation}")

@@ -86,14 +86,14 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta, recorded: Collec
     """
     sizes = file_sizes(lake)
     rows = {file: size for file, size in _old_parquet(sizes, older_than).items() if not _is_of(lake, file, recorded)}
-    named, unnamed = sum(sizes.named.values()), sum(rows.values())
+    known_bytes, other_bytes = sum(sizes.named.values()), sum(rows.values())
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
-    if unnamed > named and len(rows) > len(sizes.named):
+    if other_bytes > known_bytes and len(rows) > len(sizes.named):
         rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
-    if (unnamed := sum(rows.values())) > named and len(rows) > len(sizes.named):
+    if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.named):
         raise DamagedError(
-            f"{lake.store.catalog} names {len(sizes.named)} files of {named} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
-            f"more of {unnamed} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "
+            f"{lake.store.catalog} names {len(sizes.named)} files of {known_bytes} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
+            f"more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "
             "not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the files that are "
             f"there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
             f"Dagster recorded their runs, which says so, or delete them: fti lake delete-unnamed --lake {lake.store.root}"
@@ -116,10 +116,10 @@ def refuse_only_copies(
     Raises:
         DamagedError: it is so.
     """
-    unnamed = unnamed_parquet(lake, older_than=older_than)
-    if not unnamed:
+    strays = unnamed_parquet(lake, older_than=older_than)
+    if not strays:
         return
-    holds = f"{lake.store.root / 'data'} holds {len(unnamed)} files that it does not name"
+    holds = f"{lake.store.root / 'data'} holds {len(strays)} files that it does not name"
     files = (file for table in lake.tables() for file in current_files(lake, table))
     if absent := sorted(file.path for file in files if not os.path.exists(file.path)):
         raise DamagedError(
@@ -127,7 +127,7 @@ def refuse_only_copies(
             "catalog of another lake, or an old one, and those files the only copy of their rows. Nothing was deleted. Put the right "
             "catalog back, or materialize the partitions of the files that are gone again"
         )
-    if lacking := _partitions_lacking(lake, unnamed, compared):
+    if lacking := _partitions_lacking(lake, strays, compared):
         raise DamagedError(
             f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {list_some(lacking)}. They may "
             "be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register the files that are there: fti "
@@ -164,30 +164,30 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     Raises:
         StoreError: one cannot be deleted.
     """
-    deleted = 0
+    count = 0
     for file in unnamed_parquet(lake, older_than=older_than):
         if among is None or file in among:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
                 raise StoreError(f"{file}, which no snapshot names, cannot be deleted: {reason(error)}") from error
-            deleted += 1
-    return deleted
+            count += 1
+    return count
 
 
-def _partitions_lacking(lake: Lake, unnamed: Collection[Path], compared: Collection[TableName]) -> list[str]:
+def _partitions_lacking(lake: Lake, strays: Collection[Path], compared: Collection[TableName]) -> list[str]:
     """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made anew."""
     by_table: dict[TableName, set[str | None]] = {}
-    for file in unnamed:
+    for file in strays:
         of = _table_and_partition(lake, file)
         if of is not None and of[0] not in compared:
             by_table.setdefault(of[0], set()).add(of[1])
     lacking = []
     for table, partitions in by_table.items():
-        stored = lake.ledger(table)
-        if partitions == {None} and not stored:
+        ledger = lake.ledger(table)
+        if partitions == {None} and not ledger:
             lacking.append(table.full_name)
-        lacking += [f"{table.full_name} {one}" for one in partitions if one is not None and one not in stored]
+        lacking += [f"{table.full_name} {one}" for one in partitions if one is not None and one not in ledger]
     return sorted(lacking)
 
 
@@ -208,30 +208,30 @@ def _table_and_partition(lake: Lake, file: Path) -> tuple[TableName, str | None]
 def _is_no_only_copy(lake: Lake, file: Path) -> bool:
     """Whether a file was cut off, or the current rows of its partition hold each of its rows as often as it does."""
     check_file(file, "move it away")
-    with readable(file), file.open("rb") as opened:
-        opened.seek(-min(len(_END), file.stat().st_size), os.SEEK_END)
-        if opened.read() != _END:
+    with readable(file), file.open("rb") as content:
+        content.seek(-min(len(_END), file.stat().st_size), os.SEEK_END)
+        if content.read() != _END:
             return True
     table, partition = _table_and_partition(lake, file) or (None, None)
     if table is None or partition is None or not lake.has(table):
         return False
     columns = lake.types(table)
     names, rows = ", ".join(map(quote, columns)), f"read_parquet({literal(str(file))}, hive_partitioning => false)"
-    stored = f"SELECT {names} FROM {table.sql} WHERE {in_partitions([partition])}"
+    stored_rows = f"SELECT {names} FROM {table.sql} WHERE {in_partitions([partition])}"
     execute = lake.connection.execute
     try:
         if {name for name, *_ in execute(f"DESCRIBE FROM {rows}").fetchall()} - {PARTITION} != {*columns}:
             return False
-        return not execute(f"(SELECT {names} FROM {rows}) EXCEPT ALL ({stored}) LIMIT 1").fetchall()
+        return not execute(f"(SELECT {names} FROM {rows}) EXCEPT ALL ({stored_rows}) LIMIT 1").fetchall()
     except duckdb.Error:  # damaged
         return False
 
 
 def _written_at(file: Path) -> float:
     """When a file was begun: by its name, which a copy keeps, else by its time."""
-    named = _NAME.fullmatch(file.name)
-    if named is not None:
-        return int(named[1] + named[2], 16) / 1000  # the first 48 bits of a UUID of version 7 are milliseconds
+    match = _NAME.fullmatch(file.name)
+    if match is not None:
+        return int(match[1] + match[2], 16) / 1000  # the first 48 bits of a UUID of version 7 are milliseconds
     with readable(file):
         return file.stat().st_mtime
 

@@ -52,14 +52,14 @@ def check_bounds(data: bytes) -> None:
         if not domain:
             raise UnboundedError(f"its function {excerpt(op)} has the name of an operator of ONNX")
     largest = max((tensor.bytes for tensor in model.graph.tensors), default=0)
-    unsized: dict[int, int | None] = {}
-    calls = _Calls(model, unsized)
+    counts: dict[int, int | None] = {}
+    calls = _Calls(model, counts)
     calls.count(model.graph, ())  # before sizes are looked at, which takes as long as it unfolds to
     for rows, most in _MOST_BYTES.items():
         sizes = Sizes(model, rows, most + len(data) + largest * rows, _grown(rows))
         sizes.check(model.graph)
-        unsized |= sizes.unsized
-    calls = _Calls(model, unsized)
+        counts |= sizes.unsized
+    calls = _Calls(model, counts)
     calls.count(model.graph, ())
     # A constant that is an input too may be given with each request.
     calls.check(Scope(model.graph, None, dict.fromkeys(model.graph.inputs)), Bound(1.0))
@@ -87,8 +87,8 @@ def _check_tensor(tensor: Tensor) -> None:
 class _Calls:
     """All calls of a model; those within functions at each place that calls them."""
 
-    def __init__(self, model: Model, unsized: dict[int, int | None]) -> None:
-        self.functions, self.unsized = model.functions, unsized
+    def __init__(self, model: Model, counts: dict[int, int | None]) -> None:
+        self.functions, self.unsized = model.functions, counts
         self._counts: dict[Name, tuple[int, bool]] = {}
 
     def count(self, graph: Graph, within: tuple[Name, ...]) -> tuple[int, bool]:
@@ -141,16 +141,16 @@ class _Calls:
     def _call_scope(self, scope: Scope, node: Node) -> Scope:
         body = self.functions[node.function]
         names = [*node.inputs, *[""] * len(body.inputs)]
-        passed = {one: Outside(scope, other) for one, other in zip(body.inputs, names, strict=False)}
-        return Scope(body, None, passed)
+        arguments = {one: Outside(scope, other) for one, other in zip(body.inputs, names, strict=False)}
+        return Scope(body, None, arguments)
 
 
 def _grown(rows: int) -> Callable[[Node, int | None], UnboundedError]:
-    def grown(node: Node, taken: int | None) -> UnboundedError:
-        asked = "a row" if rows == 1 else f"{rows} rows"
-        if taken is None:
-            return UnboundedError(f"how much memory its {_node_text(node)} takes for {asked} cannot be told")
-        return UnboundedError(f"with its {_node_text(node)} it takes {taken / 2**30:.1f} GiB for {asked}")
+    def grown(node: Node, size: int | None) -> UnboundedError:
+        rows_text = "a row" if rows == 1 else f"{rows} rows"
+        if size is None:
+            return UnboundedError(f"how much memory its {_node_text(node)} takes for {rows_text} cannot be told")
+        return UnboundedError(f"with its {_node_text(node)} it takes {size / 2**30:.1f} GiB for {rows_text}")
 
     return grown
 

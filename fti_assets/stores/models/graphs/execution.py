@@ -42,7 +42,7 @@ def execution_providers(names: str | Sequence[str] | None = None) -> tuple[str, 
     words = names.split(",") if isinstance(names, str) else list(names)
     available = onnxruntime.get_available_providers()
     by_word = {one.lower(): one for one in available} | {one.removesuffix(_SUFFIX).lower(): one for one in available}
-    chosen: list[str] = []
+    providers: list[str] = []
     for word in words:
         if not isinstance(word, str) or (word.strip() and word.strip().lower() not in by_word):
             raise PredictionError(
@@ -51,8 +51,8 @@ def execution_providers(names: str | Sequence[str] | None = None) -> tuple[str, 
                 "install the onnxruntime that has it, such as onnxruntime-gpu for 'cuda'"
             )
         if word.strip():
-            chosen.append(by_word[word.strip().lower()])
-    return tuple(dict.fromkeys([*(one for one in chosen if one not in CPU), *CPU]))
+            providers.append(by_word[word.strip().lower()])
+    return tuple(dict.fromkeys([*(one for one in providers if one not in CPU), *CPU]))
 
 
 def new_session(onnx_bytes: bytes, providers: Sequence[str] = CPU) -> Any:

@@ -108,23 +108,23 @@ class Graph:
         """
         try:
             rows = len(columns[self.inputs[0].features[0]]) if self.inputs else 0
-            arranged = {}
+            results = {}
             for graph_input in self.inputs:
                 if graph_input.type == "float32":
-                    arranged[graph_input.name] = _join(columns, graph_input.features, rows)
+                    results[graph_input.name] = _join(columns, graph_input.features, rows)
                     continue
                 values = columns[graph_input.features[0]]
                 if len(values) != rows:
                     raise ValueError
                 if graph_input.type == "int64":
                     values = whole_numbers(values)
-                arranged[graph_input.name] = values.reshape(rows, 1)
+                results[graph_input.name] = values.reshape(rows, 1)
         except KeyError as error:
             raise DataError(f"{self._what} needs the feature {error}; the columns are {one_of(columns)}") from error
         except ValueError as error:
             lengths = {name: len(columns[name]) for one in self.inputs for name in one.features}
             raise DataError(f"{self._what} needs columns of one length and one value a row, not {lengths}") from error
-        return arranged
+        return results
 
     def run(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Predict ``n`` rows from their canonical columns.
@@ -176,18 +176,18 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     Raises:
         TimeoutError: it did not end in time.
     """
-    done: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
     def run() -> None:
         try:
-            done.put((work(), None))
+            results.put((work(), None))
         except BaseException as error:
-            done.put((None, error))
+            results.put((None, error))
 
     # A daemon: a graph that never ends would keep the process from ending.
     threading.Thread(target=run, daemon=True, name="fti-graph").start()
     try:
-        result, error = done.get(timeout=seconds)
+        result, error = results.get(timeout=seconds)
     except Empty:
         raise TimeoutError(f"it did not end within {seconds:g} s") from None
     if error is not None:
@@ -208,25 +208,25 @@ def _join(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: in
     with np.errstate(over="ignore", under="ignore"):
         if rows == 1:  # twice as fast as filling column by column
             return np.array([[columns[feature].item() for feature in features]], dtype=np.float32)
-        joined = np.empty((rows, len(features)), dtype=np.float32)
+        matrix = np.empty((rows, len(features)), dtype=np.float32)
         for position, feature in enumerate(features):
             values = columns[feature]
             if len(values) != rows:
                 raise ValueError
-            joined[:, position] = values
-        return joined
+            matrix[:, position] = values
+        return matrix
 
 
 def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:
     results = {one.name: (one.type, one.shape[-1] if one.shape else None) for one in session.get_inputs()}
-    declared = {one.name: (INPUTS[one.type].tensor, len(one.features)) for one in inputs}
-    fit = results.keys() == declared.keys() and all(
+    expectation = {one.name: (INPUTS[one.type].tensor, len(one.features)) for one in inputs}
+    fit = results.keys() == expectation.keys() and all(
         results[name][0] == tensor and (not isinstance(results[name][1], int) or results[name][1] == width)
-        for name, (tensor, width) in declared.items()
+        for name, (tensor, width) in expectation.items()
     )
     if not fit:
         raise DamagedError(
-            f"{what} has the inputs {_inputs_text(results)}, but its record declares {_inputs_text(declared)}"
+            f"{what} has the inputs {_inputs_text(results)}, but its record declares {_inputs_text(expectation)}"
         )
 
 

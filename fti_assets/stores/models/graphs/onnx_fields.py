@@ -87,10 +87,10 @@ def read_varints(data: bytes, value: Any) -> Iterator[int]:
         yield one
 
 
-def read_ints(data: bytes, at: int, end: int, *, tagged: bool) -> Iterator[int]:
+def read_ints(data: bytes, at: int, end: int, *, has_tags: bool) -> Iterator[int]:
     """The numbers of ``ints``: with a tag each, or packed."""
     while at < end:
-        one, at = _varint(data, at + 1 if tagged else at)
+        one, at = _varint(data, at + 1 if has_tags else at)
         yield to_signed(one)
 
 

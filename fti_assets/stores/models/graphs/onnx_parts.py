@@ -253,7 +253,7 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
             if end - start > MOST_READ and name != _INDEXES:
                 is_passed = True
             else:
-                numbers += read_ints(data, start, end, tagged=number == TAGGED)
+                numbers += read_ints(data, start, end, has_tags=number == TAGGED)
         elif number == 7:
             numbers += read_numbers(data, 4, value) if value[1] - value[0] <= MOST_READ else []
         elif number == TAGGED_FLOATS:

@@ -10,11 +10,11 @@ from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node
 from fti_assets.stores.models.graphs.size_rules.known import BYTES, Known, number_of, of_tensor
 from fti_assets.stores.models.graphs.size_rules.table import (
     BY_ATTRIBUTE,
-    MULTIPLIED,
+    MULTIPLYING,
     OF_MICROSOFT,
     RISING,
     RULES,
-    WIDENED,
+    WIDENING,
 )
 from fti_assets.stores.models.graphs.step_bounds import MAKE
 
@@ -43,59 +43,61 @@ class Sizes:
 
     def check(self, graph: Graph) -> None:
         """Raise what ``grown`` makes of the first node that takes more than ``most``."""
-        given = {name: None if name in graph.constants else self._declared(graph, name) for name in graph.inputs}
-        self._outputs(graph, {}, given, 0)
+        inputs = {name: None if name in graph.constants else self._input_size(graph, name) for name in graph.inputs}
+        self._outputs(graph, {}, inputs, 0)
 
-    def _declared(self, graph: Graph, name: str) -> Known | None:
+    def _input_size(self, graph: Graph, name: str) -> Known | None:
         shape = graph.shapes.get(name)
         if shape is None or shape.sizes is None:
             return None
         sizes = tuple(self._rows if size is None else max(size, 0) for size in shape.sizes)
         return Known(sizes, BYTES.get(shape.type, 8))
 
-    def _outputs(self, graph: Graph, around: Mapping[str, Known | None], given: Names, held: int) -> list[Known | None]:
-        """What a graph gives, of what is around it and what is given to it, beside ``held`` bytes of others."""
-        names: Names = {**around, **{name: of_tensor(one) for name, one in graph.constants.items()}, **given}
+    def _outputs(
+        self, graph: Graph, around: Mapping[str, Known | None], inputs: Names, live_bytes: int
+    ) -> list[Known | None]:
+        """What a graph gives, of what is around it and what is given to it, beside ``live_bytes`` bytes of others."""
+        names: Names = {**around, **{name: of_tensor(one) for name, one in graph.constants.items()}, **inputs}
         nodes = _in_order(graph)
         uses: dict[str, int] = {}
         for at, node in enumerate(nodes):
-            uses.update(dict.fromkeys(_used(node), at))
+            uses.update(dict.fromkeys(_inputs_of(node), at))
         uses.update(dict.fromkeys(graph.outputs, len(nodes)))
-        fixed = set(graph.constants) - given.keys()  # what a session may compute when it is made, and keep
+        constants = set(graph.constants) - inputs.keys()  # what a session may compute when it is made, and keep
         ends: dict[int, int] = {}
         for at, node in enumerate(nodes):
-            made = self._made(node, names, held)
-            names.update(zip(node.outputs, made, strict=False))
-            is_fixed = not node.graphs and all(name in fixed for name in node.inputs if name)
-            for name, one in zip(node.outputs, made, strict=False):
+            outputs = self._node_outputs(node, names, live_bytes)
+            names.update(zip(node.outputs, outputs, strict=False))
+            is_fixed = not node.graphs and all(name in constants for name in node.inputs if name)
+            for name, one in zip(node.outputs, outputs, strict=False):
                 if is_fixed:
-                    fixed.add(name)
+                    constants.add(name)
                 if one is None or not name or node.op == "Constant":
                     continue
-                held += one.bytes
+                live_bytes += one.bytes
                 if not is_fixed:
                     last = max(uses.get(name, at), at)
                     ends[last] = ends.get(last, 0) + one.bytes
-            if held > self._most:
-                raise self._grown(node, held)
-            held -= ends.pop(at, 0)
+            if live_bytes > self._most:
+                raise self._grown(node, live_bytes)
+            live_bytes -= ends.pop(at, 0)
         return [names.get(name) for name in graph.outputs]
 
-    def _made(self, node: Node, names: Names, held: int) -> list[Known | None]:
+    def _node_outputs(self, node: Node, names: Names, live_bytes: int) -> list[Known | None]:
         inputs = [names.get(name) if name else None for name in node.inputs]
         unknown: list[Known | None] = [None] * len(node.outputs)
         if node.function in self._functions:
             body = self._functions[node.function]
-            given = dict(zip(body.inputs, [*inputs, *[None] * len(body.inputs)], strict=False))
-            return self._outputs(body, {}, given, held)
+            arguments = dict(zip(body.inputs, [*inputs, *[None] * len(body.inputs)], strict=False))
+            return self._outputs(body, {}, arguments, live_bytes)
         if node.graphs:
-            return self._of_graphs(node, names, inputs, held) or unknown
+            return self._of_graphs(node, names, inputs, live_bytes) or unknown
         rules = OF_MICROSOFT if node.domain == "com.microsoft" else RULES
         rule = rules.get(node.op) if node.is_standard or node.domain in ("ai.onnx.ml", "com.microsoft") else None
         if rule is not None and not node.passed.isdisjoint(BY_ATTRIBUTE.get(node.op, ())):
             raise self._grown(node, None)
         try:
-            made = None if rule is None else rule(node, inputs)
+            outputs = None if rule is None else rule(node, inputs)
         except (
             IndexError,
             KeyError,
@@ -106,71 +108,73 @@ class Sizes:
             AttributeError,
             RuntimeError,
         ):
-            made = None  # onnxruntime refuses it, or it is one that no rule follows
-        if made is None:
+            outputs = None  # onnxruntime refuses it, or it is one that no rule follows
+        if outputs is None:
             self.unsized[id(node)] = _longest(inputs)
             blind = sum(one.bytes for one in inputs if one is not None and not one.is_stored)
             if blind > self._most // _BLIND and node.op not in ("If", "Constant"):
                 raise self._grown(node, None)
-            made = None if rule is None or node.op in MAKE else _not_sized(node, inputs)
-        if made is None:
+            outputs = None if rule is None or node.op in MAKE else _not_sized(node, inputs)
+        if outputs is None:
             return unknown
-        several = [made] if isinstance(made, Known) else list(made)
-        known = [one for one in inputs if one is not None]
-        if any(one.is_most for one in known):
-            is_rising = node.op in RISING and not any(_has_negative(one) for one in known)
+        several = [outputs] if isinstance(outputs, Known) else list(outputs)
+        sizes = [one for one in inputs if one is not None]
+        if any(one.is_most for one in sizes):
+            is_rising = node.op in RISING and not any(_has_negative(one) for one in sizes)
             several = [one and one._replace(is_most=True, values=one.values if is_rising else None) for one in several]
         return [*several, *unknown][: len(unknown)]
 
-    def _of_graphs(self, node: Node, names: Names, inputs: list[Known | None], held: int) -> list[Known | None] | None:
+    def _of_graphs(
+        self, node: Node, names: Names, inputs: list[Known | None], live_bytes: int
+    ) -> list[Known | None] | None:
         if node.op == "If":
-            several = [self._outputs(one, names, {}, held) for one in node.graphs.values()]
+            several = [self._outputs(one, names, {}, live_bytes) for one in node.graphs.values()]
             return [_either(ones) for ones in zip(*several, strict=False)]
         body = next(iter(node.graphs.values()))
         if node.op != "Loop":
-            self._outputs(body, names, dict.fromkeys(body.inputs), held)
+            self._outputs(body, names, dict.fromkeys(body.inputs), live_bytes)
             return None
         steps = number_of(inputs[0]) if inputs else None
-        state, scanned, taken = inputs[2:], list[Known | None](), 0
+        state, scans, scan_bytes = inputs[2:], list[Known | None](), 0
         count, is_steady = len(state), False
         for _ in range(_MOST_STEPS if steps is None else max(0, min(int(steps), _MOST_STEPS))):
-            given: Names = dict(zip(body.inputs, [Known((), 8), Known((), 1), *state], strict=False))
-            made = self._outputs(body, names, given, held + taken)
-            after = [_without_values(one) for one in made[1 : 1 + count]]
-            scanned = made[1 + count :]
-            taken += sum(one.bytes for one in scanned if one is not None)
+            arguments: Names = dict(zip(body.inputs, [Known((), 8), Known((), 1), *state], strict=False))
+            outputs = self._outputs(body, names, arguments, live_bytes + scan_bytes)
+            after = [_without_values(one) for one in outputs[1 : 1 + count]]
+            scans = outputs[1 + count :]
+            scan_bytes += sum(one.bytes for one in scans if one is not None)
             is_steady = [*map(_extent, after)] == [*map(_extent, state)]
             state = after
             if is_steady:
                 break
         if steps is None:
-            return [*map(_without_values, state), *[None] * len(scanned)]
+            return [*map(_without_values, state), *[None] * len(scans)]
         if steps > _MOST_STEPS and not is_steady:  # what grows by as much in each step
-            carried = sum(one.bytes for one in state if one is not None) * int(steps / _MOST_STEPS)
-            if held + carried > self._most:
-                raise self._grown(node, held + carried)
+            state_bytes = sum(one.bytes for one in state if one is not None) * int(steps / _MOST_STEPS)
+            if live_bytes + state_bytes > self._most:
+                raise self._grown(node, live_bytes + state_bytes)
             state = [None] * count
-        total = sum(one.bytes for one in scanned if one is not None) * int(steps)
-        if held + total > self._most:
-            raise self._grown(node, held + total)
-        stacked = [_stacked(one, int(steps)) for one in scanned]
-        return [*map(_without_values, state), *stacked]
+        total = sum(one.bytes for one in scans if one is not None) * int(steps)
+        if live_bytes + total > self._most:
+            raise self._grown(node, live_bytes + total)
+        stacks = [_stack(one, int(steps)) for one in scans]
+        return [*map(_without_values, state), *stacks]
 
 
-def _used(node: Node) -> list[str]:
+def _inputs_of(node: Node) -> list[str]:
     return [*node.inputs, *(name for one in node.graphs.values() for name in _names_within(one))]
 
 
 def _in_order(graph: Graph) -> list[Node]:
     """The nodes, each after those that make what it uses: onnxruntime takes them in any order."""
-    made = {name for node in graph.nodes for name in node.outputs if name}
-    ordered: list[Node] = []
+    outputs = {name for node in graph.nodes for name in node.outputs if name}
+    results: list[Node] = []
     ready: set[str] = set()
     waiting: dict[str, list[int]] = {}
     missing = [0] * len(graph.nodes)
     free: list[int] = []
     for at, node in enumerate(graph.nodes):
-        needs = {name for name in _used(node) if name in made and name not in ready}
+        needs = {name for name in _inputs_of(node) if name in outputs and name not in ready}
         missing[at] = len(needs)
         for name in needs:
             waiting.setdefault(name, []).append(at)
@@ -178,7 +182,7 @@ def _in_order(graph: Graph) -> list[Node]:
             free.append(at)
         while free:
             one = graph.nodes[free.pop()]
-            ordered.append(one)
+            results.append(one)
             for name in one.outputs:
                 if not name or name in ready:
                     continue
@@ -187,7 +191,7 @@ def _in_order(graph: Graph) -> list[Node]:
                     missing[other] -= 1
                     if not missing[other]:
                         free.append(other)
-    return ordered
+    return results
 
 
 def _names_within(graph: Graph) -> list[str]:
@@ -211,15 +215,15 @@ def _longest(inputs: Sequence[Known | None]) -> int | None:
 
 def _not_sized(node: Node, inputs: Sequence[Known | None]) -> list[Known | None] | None:
     """What a node gives of which the sizes are not told: so many bytes at most, of all that it is given."""
-    given = [one for one in inputs if one is not None]
-    if len(given) < len([name for name in node.inputs if name]):
+    sizes = [one for one in inputs if one is not None]
+    if len(sizes) < len([name for name in node.inputs if name]):
         return None
-    if node.op in MULTIPLIED and len(given) > 1:
-        if not any(one.is_most or one.shape is None for one in given):
+    if node.op in MULTIPLYING and len(sizes) > 1:
+        if not any(one.is_most or one.shape is None for one in sizes):
             return None  # onnxruntime refuses it
-        most = prod(max(one.bytes, 1) for one in given)
+        most = prod(max(one.bytes, 1) for one in sizes)
     else:
-        most = sum(one.bytes for one in given) * (_WIDEST if node.op in WIDENED else 1)
+        most = sum(one.bytes for one in sizes) * (_WIDEST if node.op in WIDENING else 1)
     return [Known(None, 1, more=most)] * len(node.outputs)
 
 
@@ -235,7 +239,7 @@ def _extent(one: Known | None) -> tuple[Any, int] | None:
     return None if one is None else (one.shape, one.more)
 
 
-def _stacked(one: Known | None, steps: int) -> Known | None:
+def _stack(one: Known | None, steps: int) -> Known | None:
     if one is None or one.shape is None:
         return None if one is None else one._replace(more=one.more * steps)
     return Known((steps, *one.shape), one.each, is_most=one.is_most)

@@ -102,15 +102,15 @@ class Scope:
     def is_sized_by_shapes(self, name: str) -> bool:
         """Whether no value of the data decides how large a tensor is, so that it grows with what is asked alone."""
         waiting: list[tuple[Scope, str]] = [(self, name)]
-        visited: set[tuple[int, str]] = set()
+        seen: set[tuple[int, str]] = set()
         while waiting:
             scope_of, one = waiting.pop()
             scope = scope_of._of(one)
             if scope is None:
                 return False
-            if (id(scope), one) in visited:
+            if (id(scope), one) in seen:
                 continue
-            visited.add((id(scope), one))
+            seen.add((id(scope), one))
             if one in scope.growing:
                 return False
             if one in scope.inputs:
@@ -150,8 +150,8 @@ class Scope:
         if node.op == "ConstantOfShape":
             values = node.numbers.get("value", [0.0])
             return Bound(max(map(abs, values))) if values and _are_finite(values) else None
-        chosen = node.inputs[1:] if node.op == "Where" else node.inputs
-        bounds = [self.bound(one, left) for one in (node.inputs[:1] if node.op in _KEEP else chosen)]
+        sources = node.inputs[1:] if node.op == "Where" else node.inputs
+        bounds = [self.bound(one, left) for one in (node.inputs[:1] if node.op in _KEEP else sources)]
         some = [bound for bound in bounds if bound is not None]
         if len(some) < len(bounds):
             return None

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _WAIT_SECONDS = 600.0
 _POLL_SECONDS = 0.05
 _TRIES = 5
-_SCANNED = 1000
+_SCAN_COUNT = 1000
 # In one script: between a GET and a DEL the lock may expire and become another writer's.
 _IF_HELD = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call({}) end return 0"
 _PROLONG, _RELEASE = _IF_HELD.format("'PEXPIRE', KEYS[1], ARGV[2]"), _IF_HELD.format("'DEL', KEYS[1]")
@@ -92,12 +92,12 @@ class RedisOnlineStore(OnlineStore):
                 self._server.client.eval(_RELEASE, 1, lock, token)
 
     def readers(
-        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+        self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
-        for namespace, _ in wanted:
+        for namespace, _ in selections:
             if self.about(namespace) is None:
                 raise absent(self, namespace)
-        return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in wanted]), wanted, slots)
+        return NamespacesReader(RedisReads(self._server, [namespace for namespace, _ in selections]), selections, slots)
 
     def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
         for _ in range(_TRIES):
@@ -105,7 +105,7 @@ class RedisOnlineStore(OnlineStore):
             if about is None:
                 raise absent(self, namespace)
             with self._server.store_errors():
-                rows = dict(self._server.client.hscan_iter(about.place, count=_SCANNED))
+                rows = dict(self._server.client.hscan_iter(about.place, count=_SCAN_COUNT))
                 marker: Any = self._server.client.hget(about.place, MARKER)
             # Keys that are written while they are scanned may come as they were or as they are.
             if generation_of(marker) == about.generation and self.about(namespace) == about:

@@ -53,18 +53,18 @@ class RedisWriter:
         return keys
 
     def apply(
-        self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
+        self, blobs: Blobs, removals: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
         about = self._load()
         with self._server.store_errors():
-            changed: list[list[tuple[bytes, bytes]]] = []
+            updates: list[list[tuple[bytes, bytes]]] = []
             keys = about.keys
             for chunk in chunks(in_order(self._namespace, blobs), _CHUNK):
                 before = self._client.hmget(about.place, [key for key, _ in chunk])
                 keys += before.count(None)
-                changed.append([pair for pair, old in zip(chunk, before, strict=True) if pair[1] != old])
-            removed = self._existing(gone)
-            keys -= len(removed)
+                updates.append([pair for pair, old in zip(chunk, before, strict=True) if pair[1] != old])
+            existing = self._existing(removals)
+            keys -= len(existing)
             after = replace(
                 about,
                 answers_from_us=since_us(answers_from),
@@ -75,9 +75,9 @@ class RedisWriter:
             )
 
             def write(pipe: Any) -> None:
-                for chunk in filter(None, changed):
+                for chunk in filter(None, updates):
                     pipe.hset(about.place, mapping=dict(chunk))
-                self._remove(pipe, about.place, removed)
+                self._remove(pipe, about.place, existing)
                 pipe.hset(about.place, MARKER, after.generation)
 
             self._commit(after, write)
@@ -90,15 +90,15 @@ class RedisWriter:
     def delete(self, keys: Iterable[bytes]) -> int:
         about = self._load()
         with self._server.store_errors():
-            removed = self._existing(keys)
-            after = replace(about, keys=about.keys - len(removed), generation=self._number())
+            existing = self._existing(keys)
+            after = replace(about, keys=about.keys - len(existing), generation=self._number())
 
             def write(pipe: Any) -> None:
-                self._remove(pipe, about.place, removed)
+                self._remove(pipe, about.place, existing)
                 pipe.hset(about.place, MARKER, after.generation)
 
             self._commit(after, write)
-        return len(removed)
+        return len(existing)
 
     def drop(self) -> None:
         if self.about is not None:
@@ -131,8 +131,8 @@ class RedisWriter:
 
     def _existing(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those of some keys that the namespace holds."""
-        results, wanted = [], iter(keys)
-        while chunk := list(islice(wanted, _CHUNK)):
+        results, remainder = [], iter(keys)
+        while chunk := list(islice(remainder, _CHUNK)):
             blobs = self._client.hmget(self._load().place, chunk)
             results += [key for key, blob in zip(chunk, blobs, strict=True) if blob is not None]
         return results

@@ -12,7 +12,7 @@ from fti_assets.stores.files import readable
 from fti_assets.stores.online.sqlite.files import WAIT_SECONDS, is_unchanging, read_only_address
 
 _CACHE_KIB = 16_384
-_KEPT = 16
+_CACHE_SIZE = 16
 _all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
 _left_to_the_parent: list[object] = []
 
@@ -57,7 +57,7 @@ class Connections:
         if by_statement is None:
             by_statement = self.local.open = {}
             self.local.ended = _EndOfThread(by_statement)
-        while len(by_statement) >= _KEPT:
+        while len(by_statement) >= _CACHE_SIZE:
             self.close(next(iter(by_statement)))
         unchanging = _signatures(parts)
         connections: list[sqlite3.Connection] = []
@@ -67,9 +67,9 @@ class Connections:
         except BaseException:
             _close_all(connections)
             raise
-        opened: list[Execute] = [connection.cursor().execute for connection in connections]
-        by_statement[key] = connections, opened, unchanging
-        return opened
+        functions: list[Execute] = [connection.cursor().execute for connection in connections]
+        by_statement[key] = connections, functions, unchanging
+        return functions
 
     def of(self, key: str) -> list[sqlite3.Connection]:
         """Those of this thread, which are open."""

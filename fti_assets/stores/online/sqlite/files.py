@@ -115,13 +115,13 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
 
 def _reached_limit() -> str | None:
     """Why no more files can be opened, which SQLite does not say; None if they can."""
-    opened: list[int] = []
+    descriptors: list[int] = []
     try:
-        while len(opened) < _FILES_OF_ONE:
-            opened.append(os.open(os.devnull, os.O_RDONLY))
+        while len(descriptors) < _FILES_OF_ONE:
+            descriptors.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         return os.strerror(error.errno).lower() if error.errno in (errno.EMFILE, errno.ENFILE) else None
     finally:
-        for descriptor in opened:
+        for descriptor in descriptors:
             os.close(descriptor)
     return None

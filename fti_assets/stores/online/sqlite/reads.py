@@ -15,9 +15,9 @@ from fti_assets.stores.online.reader import Many, One
 from fti_assets.stores.online.sqlite.connections import Connections, Execute, Part
 from fti_assets.stores.online.sqlite.files import connect_to_read, file_error, read_about
 
-_ATTACHED = 10  # what SQLite attaches to one connection
-_JOINED = 50  # what SQLite joins in one statement, less the tables that say what each file is
-_CHUNK = 500  # times _JOINED, less than the values that SQLite takes in one statement
+_ATTACH_LIMIT = 10  # what SQLite attaches to one connection
+_JOIN_LIMIT = 50  # what SQLite joins in one statement, less the tables that say what each file is
+_CHUNK = 500  # times _JOIN_LIMIT, less than the values that SQLite takes in one statement
 _STEP = 8
 
 _BESIDE = (
@@ -95,13 +95,13 @@ class SqliteReads:
         except sqlite3.Error as error:
             raise self._file_error(error) from error
         results = []
-        for position, (wanted, ordered, of_keys) in enumerate(zip(keys, in_order, blobs, strict=True)):
+        for position, (request, sorted_keys, of_keys) in enumerate(zip(keys, in_order, blobs, strict=True)):
             # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
             if None in of_keys:
-                missing = [key for key, blob in zip(ordered, of_keys, strict=True) if blob is None]
+                missing = [key for key, blob in zip(sorted_keys, of_keys, strict=True) if blob is None]
                 self._check_absence(position, missing)
-            by_key = dict(zip(ordered, of_keys, strict=True))
-            results.append([*map(by_key.__getitem__, wanted)])
+            by_key = dict(zip(sorted_keys, of_keys, strict=True))
+            results.append([*map(by_key.__getitem__, request)])
         return generations, results
 
     def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
@@ -149,7 +149,11 @@ class SqliteReads:
 def _in_parts(paths: Sequence[Path]) -> list[Part]:
     parts: list[tuple[list[Path], list[int]]] = []
     for path in paths:
-        if not parts or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACHED) or len(parts[-1][1]) == _JOINED:
+        if (
+            not parts
+            or (path not in parts[-1][0] and len(parts[-1][0]) == _ATTACH_LIMIT)
+            or len(parts[-1][1]) == _JOIN_LIMIT
+        ):
             parts.append(([], []))
         distinct, numbers = parts[-1]
         if path not in distinct:
@@ -178,11 +182,11 @@ def _blobs(
     """
     height = max(map(len, keys))
     # Few different heights, so that statements are found among those that are ready.
-    padded = -(-height // _STEP) * _STEP if height > _STEP else height
-    columns = [[*of_namespace, *[None] * (padded - len(of_namespace))] for of_namespace in keys]
-    statement = _many_rows(part.files, part.numbers, padded)
+    width = -(-height // _STEP) * _STEP if height > _STEP else height
+    columns = [[*of_namespace, *[None] * (width - len(of_namespace))] for of_namespace in keys]
+    statement = _many_rows(part.files, part.numbers, width)
     answers = execute(statement, [*chain.from_iterable(zip(*columns, strict=True))]).fetchall()
-    if len(answers) != padded + 1:  # a file says nothing of itself
+    if len(answers) != width + 1:  # a file says nothing of itself
         return (None,) * len(keys), [[None] * len(of_namespace) for of_namespace in keys]
     generations, *rows = answers
     blobs = list(zip(*rows, strict=True)) or [()] * len(keys)

@@ -104,17 +104,17 @@ class SqliteOnlineStore(OnlineStore):
             yield SqliteWriter(path, readable_or_none(self, namespace))
 
     def readers(
-        self, wanted: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
+        self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()
     ) -> NamespacesReader:
         abouts = []
-        for namespace, _ in wanted:
+        for namespace, _ in selections:
             about = self.about(namespace)
             if about is None:
                 raise absent(self, namespace)
             abouts.append(about)
-        reads = SqliteReads([self._file(namespace) for namespace, _ in wanted], self._connections)
+        reads = SqliteReads([self._file(namespace) for namespace, _ in selections], self._connections)
         reads.forget()
-        return NamespacesReader(reads, wanted, slots, abouts)
+        return NamespacesReader(reads, selections, slots, abouts)
 
     def everything(self, namespace: str) -> tuple[About, Iterator[tuple[bytes, bytes]]]:
         path = self._file(namespace)
@@ -147,13 +147,13 @@ class SqliteOnlineStore(OnlineStore):
             raise absent(self, namespace)
         try:
             with closing(connect_to_read(path)) as connection:  # one statement, so of one state
-                counted = connection.execute("SELECT keys, (SELECT count(*) FROM rows) FROM about").fetchone()
+                counts = connection.execute("SELECT keys, (SELECT count(*) FROM rows) FROM about").fetchone()
         except sqlite3.Error as error:
             raise file_error(path, error) from error
-        if counted is None:  # it was dropped meanwhile
+        if counts is None:  # it was dropped meanwhile
             raise absent(self, namespace)
-        said, held = counted
-        return int(said), int(held)
+        keys, rows = counts
+        return int(keys), int(rows)
 
     def _file(self, namespace: str) -> Path:
         return self.root / f"{checked_namespace(namespace)}.sqlite"
@@ -175,7 +175,7 @@ class SqliteWriter:
         return keys
 
     def apply(
-        self, blobs: Blobs, gone: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
+        self, blobs: Blobs, removals: Iterable[bytes], *, answers_from: datetime | None, snapshot: int, origin: str
     ) -> int:
         about = self._load()
         keys = about.keys
@@ -183,7 +183,7 @@ class SqliteWriter:
             for chunk in chunks(in_order(self._path.stem, blobs), _CHUNK):
                 keys += len(chunk) - _count(connection, [key for key, _ in chunk])
                 connection.executemany(_PUT, chunk)
-            keys -= _remove(connection, gone)
+            keys -= _remove(connection, removals)
             self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
         return keys
 
@@ -197,11 +197,11 @@ class SqliteWriter:
     def delete(self, keys: Iterable[bytes]) -> int:
         about = self._load()
         with self._transaction() as connection:
-            removed = _remove(connection, keys)
-            left = about.keys - removed
+            count = _remove(connection, keys)
+            left = about.keys - count
             self._state(connection, about.schema, about.answers_from_us, about.snapshot, left, about.origin)
         self._forget_bytes()
-        return removed
+        return count
 
     def _forget_bytes(self) -> None:
         """Leave nothing of deleted rows in free pages and in the log."""
@@ -289,14 +289,14 @@ def _replace(connection: sqlite3.Connection, path: Path, blobs: Blobs) -> int:
     if connection.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None:
         return connection.executemany("INSERT INTO rows VALUES (?, ?)", blobs).rowcount
     # Rows that are the same stay: a reload that changes little writes little, and readers keep their pages.
-    gone: list[tuple[bytes]] = []
+    removals: list[tuple[bytes]] = []
     with (
         closing(connect_to_read(path)) as before,
         closing(before.execute("SELECT key, blob FROM rows ORDER BY key")) as old,  # an open one keeps the file read
     ):
-        merge = _Merge(_whole(old, path), blobs, gone)
+        merge = _Merge(_whole(old, path), blobs, removals)
         connection.executemany(_PUT, merge)
-    connection.executemany("DELETE FROM rows WHERE key = ?", gone)
+    connection.executemany("DELETE FROM rows WHERE key = ?", removals)
     return merge.keys
 
 
@@ -319,24 +319,24 @@ def _whole(rows: Iterable[tuple[bytes, bytes]], path: Path) -> Iterator[tuple[by
 class _Merge:
     """Two orders of keys walked side by side: gives what is new or changed, notes what is gone and counts what there is."""
 
-    def __init__(self, old: Iterator[tuple[bytes, bytes]], new: Blobs, gone: list[tuple[bytes]]) -> None:
-        self._old, self._new, self._gone = old, new, gone
+    def __init__(self, old: Iterator[tuple[bytes, bytes]], new: Blobs, removals: list[tuple[bytes]]) -> None:
+        self._old, self._new, self._gone = old, new, removals
         self.keys = 0
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        stored = next(self._old, None)
+        pair_before = next(self._old, None)
         for pair in self._new:
             self.keys += 1
-            while stored is not None and stored[0] < pair[0]:
-                self._gone.append((stored[0],))
-                stored = next(self._old, None)
-            if stored != pair:
+            while pair_before is not None and pair_before[0] < pair[0]:
+                self._gone.append((pair_before[0],))
+                pair_before = next(self._old, None)
+            if pair_before != pair:
                 yield pair
-            if stored is not None and stored[0] == pair[0]:
-                stored = next(self._old, None)
-        while stored is not None:
-            self._gone.append((stored[0],))
-            stored = next(self._old, None)
+            if pair_before is not None and pair_before[0] == pair[0]:
+                pair_before = next(self._old, None)
+        while pair_before is not None:
+            self._gone.append((pair_before[0],))
+            pair_before = next(self._old, None)
 
 
 def _count(connection: sqlite3.Connection, keys: Sequence[bytes]) -> int:

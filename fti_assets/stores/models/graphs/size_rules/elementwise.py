@@ -44,16 +44,16 @@ def elementwise(node: Node, inputs: list[Known | None]) -> Known:
         values = [value.astype(float) for value in values]
     if node.op not in ARITHMETIC or whole_number(node, "fmod", 0):
         return result
-    made = values[0]
+    total = values[0]
     if len(values) == 1 or node.op == "Where":
-        made = ARITHMETIC[node.op](*values)
+        total = ARITHMETIC[node.op](*values)
     else:
         for value in values[1:]:
-            made = ARITHMETIC[node.op](made, value)
-    made = np.asarray(made)
-    if made.dtype == object:
-        made = np.array([max(min(int(one), 2**62), -(2**62)) for one in made.reshape(-1)]).reshape(made.shape)
-    return result._replace(values=few_values(made))
+            total = ARITHMETIC[node.op](total, value)
+    total = np.asarray(total)
+    if total.dtype == object:
+        total = np.array([max(min(int(one), 2**62), -(2**62)) for one in total.reshape(-1)]).reshape(total.shape)
+    return result._replace(values=few_values(total))
 
 
 def cast(node: Node, inputs: list[Known | None]) -> Known:

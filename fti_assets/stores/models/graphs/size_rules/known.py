@@ -103,8 +103,8 @@ def broadcast(inputs: Sequence[Known | None]) -> Known:
     ones = [require_sizes(one) for one in inputs]
     if any(one.is_most for one in ones):  # which may be one where it is said to be more
         rank = max(len(one.shape) for one in ones)
-        padded = [(*[1] * (rank - len(one.shape)), *one.shape) for one in ones]
-        return Known(tuple(max(sizes) for sizes in zip(*padded, strict=True)), max(one.each for one in ones))
+        shapes = [(*[1] * (rank - len(one.shape)), *one.shape) for one in ones]
+        return Known(tuple(max(sizes) for sizes in zip(*shapes, strict=True)), max(one.each for one in ones))
     return Known(np.broadcast_shapes(*(one.shape for one in ones)), max(one.each for one in ones))
 
 

@@ -45,14 +45,14 @@ def _spatial(node: Node, one: Known, kernel: Sequence[int], channels: int) -> Kn
     pads = attribute(node, "pads", [*zeros, *zeros])
     result = []
     for at, size in enumerate(sizes):
-        reach, padded = dilations[at] * (kernel[at] - 1) + 1, pads[at] + pads[at + len(sizes)]
+        reach, padding = dilations[at] * (kernel[at] - 1) + 1, pads[at] + pads[at + len(sizes)]
         if node.texts.get("auto_pad", "").startswith("SAME"):
             result.append(size * strides[at] if node.op.startswith("ConvTranspose") else -(-size // strides[at]))
         elif node.op.startswith("ConvTranspose"):
             more = attribute(node, "output_padding", zeros)[at]
-            result.append(strides[at] * (size - 1) + more + reach - padded)
+            result.append(strides[at] * (size - 1) + more + reach - padding)
         else:
-            result.append((size + padded - reach) // strides[at] + 1 + whole_number(node, "ceil_mode", 0))
+            result.append((size + padding - reach) // strides[at] + 1 + whole_number(node, "ceil_mode", 0))
     return of_shape([one.shape[0], channels, *(attribute(node, "output_shape") or result)], one.each)
 
 
@@ -66,8 +66,8 @@ def conv(node: Node, inputs: list[Known | None]) -> Known:
 
 def pool(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     one = require_sizes(inputs[0])
-    made = _spatial(node, one, attribute(node, "kernel_shape"), one.shape[1])
-    return [made, Known(made.shape, 8)]
+    output = _spatial(node, one, attribute(node, "kernel_shape"), one.shape[1])
+    return [output, Known(output.shape, 8)]
 
 
 def multinomial(node: Node, inputs: list[Known | None]) -> Known:
@@ -75,8 +75,8 @@ def multinomial(node: Node, inputs: list[Known | None]) -> Known:
 
 
 def text_concat(node: Node, inputs: list[Known | None]) -> Known:
-    made = broadcast(inputs)
-    return Known(made.shape, sum(require_sizes(one).each for one in inputs))
+    output = broadcast(inputs)
+    return Known(output.shape, sum(require_sizes(one).each for one in inputs))
 
 
 def einsum(node: Node, inputs: list[Known | None]) -> Known:
@@ -87,15 +87,15 @@ def einsum(node: Node, inputs: list[Known | None]) -> Known:
     for letters, one in zip(left.split(","), ones, strict=True):
         for letter, size in zip(letters, one.shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
-    kept = right if arrow else "".join(sorted(letter for letter in sizes if left.count(letter) == 1))
-    return Known(tuple(sizes[letter] for letter in kept), max(one.each for one in ones))
+    axes = right if arrow else "".join(sorted(letter for letter in sizes if left.count(letter) == 1))
+    return Known(tuple(sizes[letter] for letter in axes), max(one.each for one in ones))
 
 
 def likely_typed(node: Node, inputs: list[Known | None]) -> Known:
     return Known(require_sizes(inputs[0]).shape, require_sizes(inputs[1]).each)
 
 
-def widened(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def size_widths(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     """As many numbers as there are values, of eight bytes at most."""
     one = Known(require_sizes(inputs[0]).shape, 8)
     return [one, Known((), 8), Known((), 8)]
@@ -109,14 +109,14 @@ def labels(node: Node, inputs: list[Known | None]) -> Known:
 def weights_at(at: int, each: int) -> Callable[[Node, list[Known | None]], Known]:
     def product(node: Node, inputs: list[Known | None]) -> Known:
         pair = [inputs[0], inputs[at]]
-        made = (
+        output = (
             matmul(node, pair)
             if "MatMul" in node.op
             else _spatial(
                 node, require_sizes(pair[0]), require_sizes(pair[1]).shape[2:], require_sizes(pair[1]).shape[0]
             )
         )
-        return Known(made.shape, max(each, made.each))
+        return Known(output.shape, max(each, output.each))
 
     return product
 
@@ -158,13 +158,13 @@ def selection_sizes(node: Node, inputs: list[Known | None]) -> Known:
 
 def recurrent(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     one, weights = require_sizes(inputs[0]), require_sizes(inputs[2])
-    directions, hidden = weights.shape[0], weights.shape[2]
+    directions, width = weights.shape[0], weights.shape[2]
     length, batch = one.shape[:2]
     if whole_number(node, "layout", 0):
         length, batch = batch, length
-    first, last = (length, directions, batch, hidden), (directions, batch, hidden)
+    first, last = (length, directions, batch, width), (directions, batch, width)
     if whole_number(node, "layout", 0):
-        first, last = (batch, length, directions, hidden), (batch, directions, hidden)
+        first, last = (batch, length, directions, width), (batch, directions, width)
     return [Known(first, one.each), Known(last, one.each), Known(last, one.each)]
 
 
@@ -248,13 +248,13 @@ def attention(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     query, key, value = (require_sizes(one) for one in inputs[:3])
     four = len(query.shape) == 4
     heads = query.shape[1] if four else whole_number(node, "q_num_heads", 1)
-    shared = key.shape[1] if four else whole_number(node, "kv_num_heads", 1)
+    key_heads = key.shape[1] if four else whole_number(node, "kv_num_heads", 1)
     past = require_sizes(inputs[4]).shape[2] if len(inputs) > 4 and node.inputs[4] else 0
     batch, length = query.shape[0], key.shape[-2] + past
-    widths = [one.shape[-1] if four else one.shape[-1] // shared for one in (key, value)]
+    widths = [one.shape[-1] if four else one.shape[-1] // key_heads for one in (key, value)]
     scores = Known((batch, heads, query.shape[-2], length), query.each)
     shape = (*query.shape[:-1], widths[1] if four else widths[1] * heads)
-    present = [Known((batch, shared, length, width), query.each) for width in widths]
+    present = [Known((batch, key_heads, length, width), query.each) for width in widths]
     return [Known(shape, query.each, more=scores.bytes), *present, scores]
 
 
@@ -304,15 +304,15 @@ def dense_map(node: Node, inputs: list[Known | None]) -> Known:
 
 
 def fused_matmul(node: Node, inputs: list[Known | None]) -> Known:
-    turned = []
+    operands = []
     for at, name in enumerate(("transA", "transB")):
         one = require_sizes(inputs[at])
-        turned.append(
+        operands.append(
             one._replace(shape=(*one.shape[:-2], one.shape[-1], one.shape[-2])) if whole_number(node, name, 0) else one
         )
     if whole_number(node, "transBatchA", 0) or whole_number(node, "transBatchB", 0):
         raise ValueError
-    return matmul(node, [*turned])
+    return matmul(node, [*operands])
 
 
 def quantized_sizes(node: Node, inputs: list[Known | None]) -> Known:

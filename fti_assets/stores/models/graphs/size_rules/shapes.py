@@ -46,25 +46,25 @@ def constant_value(node: Node, inputs: list[Known | None]) -> Known | None:
 
 def constant_of_shape(node: Node, inputs: list[Known | None]) -> Known:
     each = BYTES.get(node.tensors[-1].type, 8) if node.tensors else 4
-    made = of_shape(whole_numbers(inputs[0]), each)
+    output = of_shape(whole_numbers(inputs[0]), each)
     numbers = node.tensors[-1].values() if node.tensors else [0.0]
-    return made._replace(values=np.full(made.shape, numbers[0]) if numbers and prod(made.shape) <= FEW else None)
+    return output._replace(values=np.full(output.shape, numbers[0]) if numbers and prod(output.shape) <= FEW else None)
 
 
 def expand(node: Node, inputs: list[Known | None]) -> Known:
     one, shape = require_sizes(inputs[0]), of_shape(whole_numbers(inputs[1]), 1).shape
-    made = Known(np.broadcast_shapes(one.shape, shape), one.each)
-    few = one.values is not None and prod(made.shape) <= FEW
-    return made._replace(values=np.broadcast_to(one.values, made.shape) if few else None)
+    output = Known(np.broadcast_shapes(one.shape, shape), one.each)
+    few = one.values is not None and prod(output.shape) <= FEW
+    return output._replace(values=np.broadcast_to(one.values, output.shape) if few else None)
 
 
 def tile(node: Node, inputs: list[Known | None]) -> Known:
     one, repeats = require_sizes(inputs[0]), whole_numbers(inputs[1])
     if repeats is None:
         raise ValueError
-    made = Known(tuple(a * max(b, 0) for a, b in zip(one.shape, repeats, strict=True)), one.each)
-    few = one.values is not None and prod(made.shape) <= FEW
-    return made._replace(values=np.tile(one.values, repeats) if few else None)
+    output = Known(tuple(a * max(b, 0) for a, b in zip(one.shape, repeats, strict=True)), one.each)
+    few = one.values is not None and prod(output.shape) <= FEW
+    return output._replace(values=np.tile(one.values, repeats) if few else None)
 
 
 def range_of(node: Node, inputs: list[Known | None]) -> Known:
@@ -174,8 +174,10 @@ def reshape(node: Node, inputs: list[Known | None]) -> Known:
 
 def squeeze(node: Node, inputs: list[Known | None]) -> Known:
     one, axes = require_sizes(inputs[0]), axes_of(node, inputs)
-    gone = {axis % len(one.shape) for axis in axes} if axes else {at for at, size in enumerate(one.shape) if size == 1}
-    shape = tuple(size for at, size in enumerate(one.shape) if at not in gone)
+    singles = (
+        {axis % len(one.shape) for axis in axes} if axes else {at for at, size in enumerate(one.shape) if size == 1}
+    )
+    shape = tuple(size for at, size in enumerate(one.shape) if at not in singles)
     return Known(shape, one.each, None if one.values is None else one.values.reshape(shape))
 
 
@@ -210,13 +212,15 @@ def reduce(node: Node, inputs: list[Known | None]) -> Known:
     one, axes = require_sizes(inputs[0]), axes_of(node, inputs)
     if not axes and whole_number(node, "noop_with_empty_axes", 0):
         return one
-    gone = {axis % len(one.shape) for axis in axes} if axes else set(range(len(one.shape)))
+    reduction = {axis % len(one.shape) for axis in axes} if axes else set(range(len(one.shape)))
     keeps = whole_number(node, "keepdims", 1)
-    shape = tuple(1 if at in gone else size for at, size in enumerate(one.shape) if keeps or at not in gone)
+    shape = tuple(1 if at in reduction else size for at, size in enumerate(one.shape) if keeps or at not in reduction)
     values = None
     if one.values is not None and one.values.size and node.op in REDUCTIONS:
         wide = one.values.astype(object) if one.values.dtype.kind in "iu" else one.values
-        values = few_values(np.asarray(REDUCTIONS[node.op](wide, axis=tuple(sorted(gone))), dtype=float).reshape(shape))
+        values = few_values(
+            np.asarray(REDUCTIONS[node.op](wide, axis=tuple(sorted(reduction))), dtype=float).reshape(shape)
+        )
     return Known(shape, one.each, values)
 
 
@@ -268,8 +272,8 @@ def top_sizes(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     count = number_of(inputs[1]) if len(inputs) > 1 else whole_number(node, "k", 1)
     shape, axis = list(one.shape), whole_number(node, "axis", -1)
     shape[axis] = shape[axis] if count is None else min(shape[axis], int(count))
-    made = [Known(tuple(shape), one.each), Known(tuple(shape), 8)]
-    return [*(map(at_most, made) if count is None else made)]
+    outputs = [Known(tuple(shape), one.each), Known(tuple(shape), 8)]
+    return [*(map(at_most, outputs) if count is None else outputs)]
 
 
 def split_sizes(node: Node, inputs: list[Known | None]) -> list[Known | None]:
@@ -283,13 +287,13 @@ def split_sizes(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     if not sizes:
         part = -(-one.shape[axis] // whole_number(node, "num_outputs", outputs))
         sizes = [max(0, min(part, one.shape[axis] - at * part)) for at in range(outputs)]
-    made: list[Known | None] = []
+    parts: list[Known | None] = []
     for at, size in enumerate(sizes):
         start, cut = sum(sizes[:at]), [slice(None)] * len(one.shape)
         cut[axis] = slice(start, start + size)
         shape = (*one.shape[:axis], max(size, 0), *one.shape[axis + 1 :])
-        made.append(Known(shape, one.each, None if one.values is None else one.values[tuple(cut)]))
-    return made
+        parts.append(Known(shape, one.each, None if one.values is None else one.values[tuple(cut)]))
+    return parts
 
 
 def split_to_sequence(node: Node, inputs: list[Known | None]) -> Known:

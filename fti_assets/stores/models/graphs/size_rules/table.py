@@ -36,6 +36,7 @@ from fti_assets.stores.models.graphs.size_rules.layers import (
     regions,
     selection_sizes,
     short_fourier,
+    size_widths,
     split_text,
     target_sizes,
     text_at_most,
@@ -43,7 +44,6 @@ from fti_assets.stores.models.graphs.size_rules.layers import (
     unpool,
     vectors,
     weights_at,
-    widened,
     window_of,
     with_statistics,
     without_matrix,
@@ -115,8 +115,8 @@ RULES: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | N
     "Flatten": flatten, "Slice": slice_of, "Cast": cast, "StringConcat": text_concat, "Einsum": einsum, "Conv": conv,
     "ConvTranspose": conv, "MaxPool": pool, "AveragePool": pool, "LpPool": pool, "Multinomial": multinomial,
     **dict.fromkeys(("Dropout", "LayerNormalization", "BatchNormalization"), with_statistics),
-    "ArgMax": arg_reduce, "ArgMin": arg_reduce, "BitCast": recast, "CastLike": likely_typed, "DequantizeLinear": widened,
-    "QuantizeLinear": widened, "DynamicQuantizeLinear": widened, "LabelEncoder": labels, "CategoryMapper": labels,
+    "ArgMax": arg_reduce, "ArgMin": arg_reduce, "BitCast": recast, "CastLike": likely_typed, "DequantizeLinear": size_widths,
+    "QuantizeLinear": size_widths, "DynamicQuantizeLinear": size_widths, "LabelEncoder": labels, "CategoryMapper": labels,
     "ConvInteger": weights_at(1, 4), "MatMulInteger": weights_at(1, 4), "QLinearConv": weights_at(3, 1),
     "QLinearMatMul": weights_at(3, 1), "DeformConv": weights_at(1, 1), "NonZero": non_zero, "Compress": compress, "Unique": unique_values,
     "TopK": top_sizes, "Split": split_sizes, "SplitToSequence": split_to_sequence, "GatherND": by_indices,
@@ -159,12 +159,12 @@ RISING = frozenset((
     "Shape", "Size", "Split", "Transpose", "ReduceSum", "ReduceProd", "ReduceMax",
 ))  # fmt: skip
 """Operators that give no larger values for values that are no larger, and not negative."""
-MULTIPLIED = frozenset((
+MULTIPLYING = frozenset((
     *_BROADCAST, "MatMul", "Gemm", "Einsum", "Gather", "GatherND", "ConvTranspose", "Conv", "ConvInteger", "MatMulInteger", "QLinearMatMul",
     "QLinearConv", "DeformConv", "Attention", "ArrayFeatureExtractor", "RoiAlign", "MaxRoiPool", "NonMaxSuppression", "RNN", "GRU", "LSTM",
 )) - {"Not", "Neg", "Abs", "Floor", "Ceil", "Round", "Sqrt"}  # fmt: skip
 """Operators that give at most as many values as those of their inputs make together, each with each; all others as many as in sum."""
-WIDENED = frozenset(
+WIDENING = frozenset(
     ("Cast", "CastLike", "NonZero", "DequantizeLinear", "ArgMax", "ArgMin", "Unique", "TopK", "EyeLike", "StringSplit")
 )
 """Operators of which a value may take more bytes than those that it is made of."""

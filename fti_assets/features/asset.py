@@ -52,12 +52,12 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
     inputs = upstream_of({source: Reach(group.lookback) for source in group.inputs.values()})
     waits = group.inputs or group.asset_ins or group.options.get("deps")
-    changed = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
-    changed = None if changed is None else changed.with_label("inputs_changed")
+    on_change = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
+    on_change = None if on_change is None else on_change.with_label("inputs_changed")
     if not is_timed(group.partitions_def):
-        return changed
-    ended = on_partition_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
-    return ended if changed is None else changed | ended
+        return on_change
+    on_end = on_partition_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
+    return on_end if on_change is None else on_change | on_end
 
 
 def upstream_of(reaches: Mapping[FeatureGroup, Reach]) -> list[Upstream]:

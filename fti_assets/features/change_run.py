@@ -19,7 +19,7 @@ from fti_assets.features.rows.deletes import staged_deletes
 from fti_assets.features.rows.frames.relations import has_no_columns, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import rename_columns, renamed_names
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.rows.stored_types import storage_of_iso_text
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.stores.duckdb.relations import relation_name
@@ -33,14 +33,14 @@ class StagedChanges:
     """Changes whose rows are staged and judged.
 
     Attributes:
-        staged: the rows to be put.
+        staged_rows: the rows to be put.
         deletes: a temporary table of what to delete, or None.
         delete_by: its columns: the group's keys, or its keys and times.
         position: where the feed goes on.
         appends: whether the rows must be new.
     """
 
-    staged: Staged
+    staged_rows: StagedRows
     deletes: str | None
     delete_by: tuple[str, ...]
     position: str | None
@@ -74,11 +74,11 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
         of_rows = of_deletes = replace(layout, rename={})
     if rows is None:
         rows, of_rows = _no_rows(lake, group, layout), replace(layout, rename={})
-    staged = stage(lake.connection, rows, of_rows, [Partition(WHOLE)])
+    staged_rows = stage(lake.connection, rows, of_rows, [Partition(WHOLE)])
     table: str | None = None
     by: tuple[str, ...] = ()
     if deletes is not None:
-        has_rows, types = _has_rows(lake, group), lake.staged_types(staged.table)
+        has_rows, types = _has_rows(lake, group), lake.staged_types(staged_rows.table)
         table, by = staged_deletes(
             lake.connection,
             deletes,
@@ -86,12 +86,14 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
             keys=group.keys,
             identity=group.identity,
             types=types | lake.types(group.table) if has_rows else types,
-            stored=has_rows,
+            has_rows=has_rows,
         )
     if appends:
         same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table_name}"
-        staged = with_duplicates_in_table(staged, _stored_already(lake, group, staged.table, table, by), same)
-    return StagedChanges(staged, table, by, position, appends)
+        staged_rows = with_duplicates_in_table(
+            staged_rows, _stored_already(lake, group, staged_rows.table, table, by), same
+        )
+    return StagedChanges(staged_rows, table, by, position, appends)
 
 
 def store_changes(
@@ -113,17 +115,17 @@ def store_changes(
     """
 
     def check() -> None:
-        stored = feed_position(lake, group.table)
+        position = feed_position(lake, group.table)
         # Under the writers' lock: of two runs from one position the second would put its older rows over the newer ones.
-        if stored != since.value:
+        if position != since.value:
             raise DataError(
-                f"another run moved {group.table_name} from position {since.value!r} of its change feed to {stored!r} meanwhile; "
+                f"another run moved {group.table_name} from position {since.value!r} of its change feed to {position!r} meanwhile; "
                 "nothing of this run was stored: run it again"
             )
-        rows = batch.staged.table
+        rows = batch.staged_rows.table
         if batch.deletes is not None and _has_rows(lake, group):
-            types, typed = lake.types(group.table), lake.staged_types(batch.deletes)
-            if any(types.get(name, typed[name]) != typed[name] for name in batch.delete_by):
+            types, delete_types = lake.types(group.table), lake.staged_types(batch.deletes)
+            if any(types.get(name, delete_types[name]) != delete_types[name] for name in batch.delete_by):
                 raise DataError(
                     f"another run stored the first rows of {group.table_name} meanwhile, whose keys have other types than the deletes; "
                     "nothing of this run was stored: run it again"
@@ -134,7 +136,7 @@ def store_changes(
                 f"{number} rows to append to {group.table_name} were stored by another run meanwhile; nothing of this run was stored"
             )
 
-    change = RowChange(batch.staged.table, group.identity, batch.deletes, batch.delete_by, batch.position)
+    change = RowChange(batch.staged_rows.table, group.identity, batch.deletes, batch.delete_by, batch.position)
     return change_rows(lake, group.table, change, asset=asset, run_id=run_id, check=check, addable=addable)
 
 
@@ -156,7 +158,7 @@ def _resolve(
             replace(changes, operation=operation, order=order),
             keys=group.keys,
             identity=group.identity,
-            kept=[*group.identity, *(group.columns or ())],
+            extras=[*group.identity, *(group.columns or ())],
             what=group.table_name,
         )
         return net.upserts, net.deletes, net.position, False
@@ -176,13 +178,19 @@ def _no_rows(lake: Lake, group: FeatureGroup, layout: Layout) -> duckdb.DuckDBPy
     """No rows, with the stored columns; before any are stored, with those that the group declares, of any type until rows come."""
     if lake.has(group.table):
         return lake.rows(group.table).limit(0)
-    names = [*group.identity, *group.time_columns, *layout.types, *layout.stored, *filter(None, [layout.keep_last_by])]
-    selected = []
+    names = [
+        *group.identity,
+        *group.time_columns,
+        *layout.types,
+        *layout.stored_types,
+        *filter(None, [layout.keep_last_by]),
+    ]
+    items = []
     for name in dict.fromkeys(names):
-        declared = layout.types.get(name)
-        kind = "TIMESTAMP" if name in layout.times else "VARCHAR" if declared is None else SIDES[declared].sql
-        selected.append(f"NULL::{layout.stored.get(name, kind)} AS {quote(name)}")
-    return lake.connection.sql(f"SELECT {', '.join(selected)} WHERE false")
+        column_type = layout.types.get(name)
+        kind = "TIMESTAMP" if name in layout.times else "VARCHAR" if column_type is None else SIDES[column_type].sql
+        items.append(f"NULL::{layout.stored_types.get(name, kind)} AS {quote(name)}")
+    return lake.connection.sql(f"SELECT {', '.join(items)} WHERE false")
 
 
 def _has_rows(lake: Lake, group: FeatureGroup) -> bool:
@@ -207,11 +215,11 @@ def _stored_already(
         return None
     refuse_damaged_files(lake, group.table)
     same = " AND ".join(f"old.{quote(name)} = new.{quote(name)}" for name in group.identity)
-    kept = ""
+    where = ""
     if deletes is not None:
-        gone = " AND ".join(f"gone.{quote(name)} = old.{quote(name)}" for name in by)
-        kept = f" WHERE NOT EXISTS (FROM {quote(deletes)} gone WHERE {gone})"
-    stored = f"(SELECT * FROM {group.table.sql} old{kept})"
+        same_key = " AND ".join(f"gone.{quote(name)} = old.{quote(name)}" for name in by)
+        where = f" WHERE NOT EXISTS (FROM {quote(deletes)} gone WHERE {same_key})"
+    old_rows = f"(SELECT * FROM {group.table.sql} old{where})"
     return lake.connection.sql(
-        f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quote(rows)} new SEMI JOIN {stored} old ON {same}"
+        f"SELECT new.* EXCLUDE ({PARTITION}) FROM {quote(rows)} new SEMI JOIN {old_rows} old ON {same}"
     )

@@ -115,10 +115,10 @@ def feature_group(
 
 
 def _online_history(
-    declared: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
+    history: str | timedelta | None, ttl: str | timedelta | None, delay: str | timedelta | None, name: str
 ) -> timedelta:
-    if declared is not None:
-        return duration(declared, what=f"online_history of {name!r}")
+    if history is not None:
+        return duration(history, what=f"online_history of {name!r}")
     if ttl is None:
         return DEFAULT_ONLINE_HISTORY
     return duration(ttl) + duration(delay or timedelta(0))
@@ -166,10 +166,10 @@ def group_inputs(
                 f"there is {one_of(group_names)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
             )
         groups[parameter] = result
-    misplaced = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
-    if misplaced:
+    strays = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
+    if strays:
         raise DeclarationError(
-            f"ins of {function.__name__!r} gives a feature group for {one_of(misplaced)}, which is not a parameter annotated "
+            f"ins of {function.__name__!r} gives a feature group for {one_of(strays)}, which is not a parameter annotated "
             "fti.Table"
         )
     return groups, {name: value for name, value in ins.items() if name not in groups}

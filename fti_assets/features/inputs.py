@@ -41,7 +41,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
     result = within_reach(table, source, group, partitions)
     if not is_timed(source.partitions_def):
         return result
-    stored = lake.ledger(source.table, snapshot=snapshot)
+    ledger = lake.ledger(source.table, snapshot=snapshot)
     whole = [
         partition
         for partition in partitions_between(source.partitions_def, reach, start)
@@ -49,7 +49,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
         and partition.end
         and partition.start >= reach
         and partition.end <= start
-        and partition.key in stored
+        and partition.key in ledger
     ]
     rows = replace(table, relation=lake.rows(source.table, snapshot=snapshot, with_partition=True))
     # All of a partition must be visible for a tile of it: one that the reach or the start cuts is read row by row.
@@ -59,7 +59,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
         rows.relation,
         within_reach(rows, source, group, partitions).relation,
         tuple(whole),
-        {key: record.data_version for key, record in stored.items()},
+        {key: record.data_version for key, record in ledger.items()},
     )
     return replace(result, partitions=whole_partitions)
 
@@ -97,8 +97,8 @@ def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, partit
     by_arrival = (
         arrives is not None and arrives == source.partition_by
     )  # what has arrived is seen, whenever it comes true
-    bounded = [column] if by_arrival else dict.fromkeys([column, quote(source.event_time)])
-    arrived_by_end = " AND ".join(f"{name} < {timestamp(end)}" for name in bounded)
+    columns = [column] if by_arrival else dict.fromkeys([column, quote(source.event_time)])
+    arrived_by_end = " AND ".join(f"{name} < {timestamp(end)}" for name in columns)
     return replace(
         table,
         relation=table.relation.filter(f"{column} >= {reach} AND {arrived_by_end}"),
@@ -112,11 +112,11 @@ def _refuse_missing_partitions(
 ) -> None:
     if not is_timed(source.partitions_def):
         return
-    stored = lake.ledger(source.table, snapshot=snapshot)
+    ledger = lake.ledger(source.table, snapshot=snapshot)
     missing = [
         partition.key
         for partition in partitions_between(source.partitions_def, reach, end)
-        if partition.key not in stored
+        if partition.key not in ledger
     ]
     if missing:
         raise LookbackError(

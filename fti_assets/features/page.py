@@ -17,7 +17,7 @@ from fti_assets.core.times import Partition
 from fti_assets.features.external.rows import outside_relation
 from fti_assets.features.groups.freshness import is_backfill
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.rows.staging import Staged
+from fti_assets.features.rows.staging import StagedRows
 from fti_assets.features.rows.statistics import ColumnStatistics, column_statistics, partition_statistics
 from fti_assets.features.rows.table import Table
 from fti_assets.features.sql_lineage import UntoldError, sql_lineage
@@ -30,16 +30,20 @@ _PLOTTED_COLUMNS = 30
 
 
 def statistics_metadata(
-    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition], verdicts: Sequence[Verdict]
+    lake: Lake,
+    group: FeatureGroup,
+    staged_rows: StagedRows,
+    partitions: Sequence[Partition],
+    verdicts: Sequence[Verdict],
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """The metadata of a run, and the numbers of each partition, which Dagster plots."""
-    rows = lake.connection.table(quote(staged.table))
-    shown = column_statistics(lake.connection, rows.project(f"* EXCLUDE ({PARTITION})"))
-    metadata: dict[str, Any] = {"statistics": statistics_table(shown)}
-    measured = next((v.facts["measured_delay_p95_s"] for v in verdicts if "measured_delay_p95_s" in v.facts), None)
-    if measured is not None:
-        metadata["measured_delay_p95_s"] = float(measured)
-    columns = [one.column for one in shown if one.column not in (*group.keys, *group.time_columns)]
+    rows = lake.connection.table(quote(staged_rows.table))
+    statistics = column_statistics(lake.connection, rows.project(f"* EXCLUDE ({PARTITION})"))
+    metadata: dict[str, Any] = {"statistics": statistics_table(statistics)}
+    delay = next((v.facts["measured_delay_p95_s"] for v in verdicts if "measured_delay_p95_s" in v.facts), None)
+    if delay is not None:
+        metadata["measured_delay_p95_s"] = float(delay)
+    columns = [one.column for one in statistics if one.column not in (*group.keys, *group.time_columns)]
     now, by_partition = clock.now(), dict[str, dict[str, Any]]()
     result = partition_statistics(lake.connection, rows, columns, event_time=group.event_time, now=now)
     for partition in partitions:
@@ -110,9 +114,9 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, relations: Mapp
         result: what its function gave.
         relations: the SQL of the relations that were named while it ran.
     """
-    declared = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
-    if declared is not None:
-        return {COLUMN_LINEAGE: declared}
+    lineage = (group.options.get("metadata") or {}).get(COLUMN_LINEAGE)
+    if lineage is not None:
+        return {COLUMN_LINEAGE: lineage}
     relation = result.relation if isinstance(result, Table) else result
     if not isinstance(relation, duckdb.DuckDBPyRelation) or not group.inputs:
         return {}
@@ -127,13 +131,13 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, relations: Mapp
     except UntoldError as error:
         _log.debug("%s has no lineage by column: %s", group.table_name, error)
         return {}
-    spelled = {name.lower(): name for name in relation.columns}  # a query may spell them otherwise
+    names = {name.lower(): name for name in relation.columns}  # a query may spell them otherwise
     deps = {
-        group.rename.get(spelled[column.lower()], spelled[column.lower()]): [
+        group.rename.get(names[column.lower()], names[column.lower()]): [
             dg.TableColumnDep(asset_key=keys[table], column_name=name) for table, name in match
         ]
         for column, match in sources.items()
-        if column.lower() in spelled
+        if column.lower() in names
     }
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}
 

@@ -15,7 +15,7 @@ from fti_assets.core.names import Commit, TableName
 from fti_assets.core.rules import Verdict, reasons
 from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError
-from fti_assets.features.rows.staging import Staged
+from fti_assets.features.rows.staging import StagedRows
 from fti_assets.features.validation.pandera_run import REJECTED_ROWS
 from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.materialization import report_commit
@@ -25,15 +25,15 @@ from fti_assets.stores.lake.lake import Lake
 
 @dataclass(frozen=True)
 class Part:
-    """Staged rows that are accepted or refused together.
+    """StagedRows rows that are accepted or refused together.
 
     Args:
-        staged: the rows and their verdicts.
+        staged_rows: the rows and their verdicts.
         what: the asset, and its partition where a run has several parts, for errors.
         file: the name of the file that keeps rejected rows.
     """
 
-    staged: Staged
+    staged_rows: StagedRows
     what: str
     file: str
 
@@ -80,38 +80,38 @@ def publish_rows(
         Failure: a blocking rule is broken.
     """
     key = context.assets_def.key
-    refused = [part for part in parts if not part.staged.accepted]
-    if refused:
+    refusals = [part for part in parts if not part.staged_rows.is_accepted]
+    if refusals:
         problems = []
-        for part in refused:
-            kept = _kept_aside(lake.store.rejected / table.name / part.file, part.staged)
-            problems.append(f"{part.what}: nothing was stored, because {reasons(part.staged.verdicts)}. {kept}")
+        for part in refusals:
+            note = _kept_aside(lake.store.rejected / table.name / part.file, part.staged_rows)
+            problems.append(f"{part.what}: nothing was stored, because {reasons(part.staged_rows.verdicts)}. {note}")
         # Before the failure: Dagster takes no check results of a step that has ended.
         yield from (check_result(key, verdict) for verdict in verdicts)
         raise refusal("\n".join(problems))
-    done = store()
-    yield from (check_result(key, verdict) for verdict in done.verdicts)
-    metadata = {"preview": preview(lake.connection.table(quote(parts[-1].staged.table))), **done.metadata}
-    yield from report_commit(context, done.commit, metadata, delay=done.delay, by_partition=done.by_partition)
+    outcome = store()
+    yield from (check_result(key, verdict) for verdict in outcome.verdicts)
+    metadata = {"preview": preview(lake.connection.table(quote(parts[-1].staged_rows.table))), **outcome.metadata}
+    yield from report_commit(context, outcome.commit, metadata, delay=outcome.delay, by_partition=outcome.by_partition)
 
 
-def _kept_aside(file: Path, staged: Staged) -> str:
+def _kept_aside(file: Path, staged_rows: StagedRows) -> str:
     """Where the failing rows are; that a disk does not take them hides no broken rule."""
     try:
-        return f"The failing rows are kept in {keep_rejected(file, staged)}"
+        return f"The failing rows are kept in {keep_rejected(file, staged_rows)}"
     except StoreError as error:
         return f"The failing rows are not kept: {error}"
 
 
-def keep_rejected(file: Path, staged: Staged) -> Path:
+def keep_rejected(file: Path, staged_rows: StagedRows) -> Path:
     """Write some of the failing rows as JSON lines.
 
     Raises:
         StoreError: they cannot be written.
     """
-    frames = [] if staged.failing is None else [staged.failing]
+    frames = [] if staged_rows.failing is None else [staged_rows.failing]
     frames += [
-        pd.DataFrame(list(verdict.sample)) for verdict in staged.verdicts if not verdict.passed and verdict.sample
+        pd.DataFrame(list(verdict.sample)) for verdict in staged_rows.verdicts if not verdict.passed and verdict.sample
     ]
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     # As text: a list or dict in a cell has no hash. A row that breaks two rules comes once.

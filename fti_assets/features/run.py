@@ -30,7 +30,7 @@ from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.features.validation.schema import decimal_types
@@ -73,33 +73,33 @@ def run_feature_group(
                     group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS
                 )
             batch = _stage(lake, group, layout, result, partitions)
-        staged = batch.staged
-        verdicts = [*staged.verdicts, *_in_time(lake, group, staged, partitions)]
-        verdicts += _not_future(lake, group, staged)
+        staged_rows = batch.staged_rows
+        verdicts = [*staged_rows.verdicts, *_in_time(lake, group, staged_rows, partitions)]
+        verdicts += _not_future(lake, group, staged_rows)
         _warn_naive_times_once(context, group, result)
-        _log_casts(context, group, staged)
+        _log_casts(context, group, staged_rows)
         # Before anything is stored: a key that the online store cannot hold is then no half-done run.
-        if group.online and staged.accepted:
-            joined_whole(group, lake.staged_types(staged.table))
+        if group.online and staged_rows.is_accepted:
+            joined_whole(group, lake.staged_types(staged_rows.table))
 
         def store_rows() -> Outcome:
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
-            commit, stored = _store(lake, group, batch, since, partitions, writer)
+            commit, details = _store(lake, group, batch, since, partitions, writer)
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), commit.types),
                 **lineage_of_run(lake, group, result, relations),
-                **stored,
+                **details,
             }
             if isinstance(group.duplicates, KeepLast):
-                metadata["duplicates_dropped"] = staged.duplicates_dropped
+                metadata["duplicates_dropped"] = staged_rows.duplicates_dropped
             if group.online:
                 metadata[ONLINE_KEYS] = load_online(lake, stores.online_store(), group)
-            judged = [*verdicts, *fresh(lake, group, partitions)]
-            statistics, by_partition = statistics_metadata(lake, group, staged, partitions, judged)
+            results = [*verdicts, *fresh(lake, group, partitions)]
+            statistics, by_partition = statistics_metadata(lake, group, staged_rows, partitions, results)
             delay = group.serving_delay or timedelta(0)
-            return Outcome(commit, metadata | statistics, judged, delay, by_partition)
+            return Outcome(commit, metadata | statistics, results, delay, by_partition)
 
-        part = Part(staged, group.table_name, f"{context.run.run_id}.jsonl")
+        part = Part(staged_rows, group.table_name, f"{context.run.run_id}.jsonl")
         yield from publish_rows(context, lake, group.table, [part], verdicts, store=store_rows)
 
 
@@ -107,21 +107,21 @@ def run_feature_group(
 class _Partitions:
     """Whole partitions, staged, and stored partitions whose files cannot be read, with which they could not be compared."""
 
-    staged: Staged
+    staged_rows: StagedRows
     unreadable: Sequence[str] = ()
 
 
 def _with_stored_types(lake: Lake, group: FeatureGroup) -> Layout:
     """The group's layout with the types of its table; a decimal's stated digits hold as long as no value is stored in others."""
-    layout, stored, table = layout_of(group), lake.types(group.table), group.table
-    declared = decimal_types(layout.schema)
+    layout, stored_types, table = layout_of(group), lake.types(group.table), group.table
+    decimals = decimal_types(layout.schema)
 
     def is_placeholder(column: str) -> bool:
-        return column in stored and column not in declared and has_no_value(lake, table, column)
+        return column in stored_types and column not in decimals and has_no_value(lake, table, column)
 
-    kept = {column for column in declared.keys() & stored.keys() if not has_no_value(lake, table, column)}
-    types = stored | {column: kind for column, kind in declared.items() if column not in kept}
-    return replace(layout, stored=types, is_placeholder=is_placeholder)
+    fixed = {column for column in decimals.keys() & stored_types.keys() if not has_no_value(lake, table, column)}
+    types = stored_types | {column: kind for column, kind in decimals.items() if column not in fixed}
+    return replace(layout, stored_types=types, is_placeholder=is_placeholder)
 
 
 def _stage(
@@ -130,15 +130,15 @@ def _stage(
     if isinstance(result, Changes | ChangeFeed):
         return stage_changes(lake, group, layout, result)
     keys = [partition.key for partition in partitions]
-    staged = stage(lake.connection, result, layout, partitions)
+    staged_rows = stage(lake.connection, result, layout, partitions)
     if _has_partition_by_time(group):
-        return _Partitions(staged)
+        return _Partitions(staged_rows)
     same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
 
     # A damaged file of another partition must not stand in the way of a run that mends one.
     def compare(unreadable: Sequence[str]) -> _Partitions:
-        clashes = _clashes(lake, group, staged, keys, unreadable)
-        return _Partitions(with_duplicates_in_table(staged, clashes, same), unreadable)
+        clashes = _clashes(lake, group, staged_rows, keys, unreadable)
+        return _Partitions(with_duplicates_in_table(staged_rows, clashes, same), unreadable)
 
     return without_unreadable(lake, group.table, compare)
 
@@ -152,24 +152,24 @@ def _store(
     writer: Mapping[str, str],
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
-    addable = _may_be_added(group, lake.staged_types(batch.staged.table))
+    addable = _may_be_added(group, lake.staged_types(batch.staged_rows.table))
     if isinstance(batch, StagedChanges):
-        changed = store_changes(
+        result = store_changes(
             lake, group, batch, since, asset=writer["asset"], run_id=writer["run_id"], addable=addable
         )
-        counts = {"added": changed.added, "replaced": changed.replaced, "deleted": changed.deleted}
+        counts = {"added": result.added, "replaced": result.replaced, "deleted": result.deleted}
         position = feed_position(lake, group.table)
-        return changed.commit, {
+        return result.commit, {
             **{f"rows_{name}": number for name, number in counts.items()},
             **({} if position is None else {"feed_position": position}),
         }
     keys = [partition.key for partition in partitions]
     commit = lake.replace(
         group.table,
-        batch.staged.table,
+        batch.staged_rows.table,
         keys,
         # Under the writers' lock, where no other run can store between the check and the commit.
-        check=lambda: _refuse_clashes(lake, group, batch.staged, keys, batch.unreadable),
+        check=lambda: _refuse_clashes(lake, group, batch.staged_rows, keys, batch.unreadable),
         asset=writer["asset"],
         run_id=writer["run_id"],
         records=partition_records(group, keys),
@@ -194,35 +194,35 @@ def _warn_naive_times_once(context: dg.AssetExecutionContext, group: FeatureGrou
 
 def _may_be_added(group: FeatureGroup, columns: Iterable[str]) -> list[str]:
     """The columns that rows stored before may lack: no keys, no times, and none that the schema says is never null."""
-    declared = {} if group.schema is None else group.schema.columns
+    schema_columns = {} if group.schema is None else group.schema.columns
     never_null = {*layout_of(group).not_null, group.partition_by, group.tie_break}
-    never_null |= {name for name, column in declared.items() if not column.nullable}
+    never_null |= {name for name, column in schema_columns.items() if not column.nullable}
     return [column for column in columns if column not in never_null]
 
 
-def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged: Staged) -> None:
+def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged_rows: StagedRows) -> None:
     """Tell of columns that are stored in another type than they came in, and of checks that held columns in memory."""
-    if staged.casts:
-        context.log.info(f"{group.table_name}: {'; '.join(staged.casts)}")
-    if staged.whole:
+    if staged_rows.casts:
+        context.log.info(f"{group.table_name}: {'; '.join(staged_rows.casts)}")
+    if staged_rows.whole:
         context.log.info(
-            f"{group.table_name}: {list_some(staged.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
+            f"{group.table_name}: {list_some(staged_rows.whole)} fetched whole, for checks or types that only Pandera can answer; a check "
             "of single values (pa.Check(..., element_wise=True)) is run in batches"
         )
 
 
 def _clashes(
-    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
+    lake: Lake, group: FeatureGroup, staged_rows: StagedRows, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
-    """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
-    if _has_partition_by_time(group) or not comparable(lake, group, staged.table):
+    """StagedRows rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
+    if _has_partition_by_time(group) or not comparable(lake, group, staged_rows.table):
         return None
     elsewhere = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(
         f"_partition NOT IN ({', '.join(literal(partition) for partition in partitions)})"
     )
     same = " AND ".join(f"others.{quote(name)} = staged.{quote(name)}" for name in group.identity)
     return lake.connection.sql(
-        f"SELECT staged.* EXCLUDE (_partition) FROM {quote(staged.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
+        f"SELECT staged.* EXCLUDE (_partition) FROM {quote(staged_rows.table)} staged SEMI JOIN {relation_name(elsewhere)} others ON {same}"
     )
 
 
@@ -239,17 +239,17 @@ def _readable(lake: Lake, group: FeatureGroup, unreadable: Sequence[str]) -> lis
 
 
 def _refuse_clashes(
-    lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[str], unreadable: Sequence[str]
+    lake: Lake, group: FeatureGroup, staged_rows: StagedRows, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> None:
     """Under the writers' lock: another run may have stored the same keys and times meanwhile."""
-    if count_clashes(_clashes(lake, group, staged, partitions, unreadable)):
+    if count_clashes(_clashes(lake, group, staged_rows, partitions, unreadable)):
         raise DataError(
             f"rows of {group.table_name} with the same {', '.join(group.identity)} were stored by another run meanwhile; nothing of "
             "this run was stored"
         )
 
 
-def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict]:
+def _not_future(lake: Lake, group: FeatureGroup, staged_rows: StagedRows) -> list[Verdict]:
     """Count the rows from after now: local times that are taken as UTC, which no delay breach shows.
 
     Those that alone their ``available_at`` hides until later are a fact: so look embargoes, and a load time that is local.
@@ -262,17 +262,19 @@ def _not_future(lake: Lake, group: FeatureGroup, staged: Staged) -> list[Verdict
         quote(group.available_at or group.event_time),
         future_sql(group, now),
     )
-    number, latest, hidden = lake.connection.execute(
+    number, latest, later = lake.connection.execute(
         f"SELECT count(*) FILTER ({wrong}), max({event}) FILTER ({wrong}), count(*) FILTER ({available} > {timestamp(now)}) "
-        f"FROM {quote(staged.table)}"
+        f"FROM {quote(staged_rows.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
     problem = f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
-    facts = {"rows_available_later": int(hidden)} if hidden > number else {}
+    facts = {"rows_available_later": int(later)} if later > number else {}
     return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 
 
-def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequence[Partition]) -> list[Verdict]:
+def _in_time(
+    lake: Lake, group: FeatureGroup, staged_rows: StagedRows, partitions: Sequence[Partition]
+) -> list[Verdict]:
     """Count the delay breaches: new rows that are stored later than they are said to be available.
 
     A partition that ended longer ago than it is long is a backfill, whose rows were available in their own time.
@@ -284,11 +286,11 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequen
     if not recent:
         return [Verdict(IN_TIME)]
     with lake.one_snapshot():
-        stored = lake.ledger(group.table)
-        if recent == ["all"] and not stored:
+        ledger = lake.ledger(group.table)
+        if recent == ["all"] and not ledger:
             return [Verdict(IN_TIME)]
         not_stored = ""
-        if stored and comparable(lake, group, staged.table):
+        if ledger and comparable(lake, group, staged_rows.table):
             same = " AND ".join(f"old.{quote(c)} IS NOT DISTINCT FROM staged.{quote(c)}" for c in group.identity)
             not_stored = f" AND NOT EXISTS (FROM {group.table.sql} old WHERE {same})"
         recent_keys = ", ".join(map(literal, recent))
@@ -300,7 +302,7 @@ def _in_time(lake: Lake, group: FeatureGroup, staged: Staged, partitions: Sequen
                 rows = f"(FROM {group.table.sql} WHERE _partition IN ({readable}))"
                 stored_rows = not_stored.replace(group.table.sql, rows, 1)
                 stored_rows += f" AND _partition NOT IN ({', '.join(map(literal, unreadable))})"
-            new_rows = f"FROM {quote(staged.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
+            new_rows = f"FROM {quote(staged_rows.table)} staged WHERE _partition IN ({recent_keys}){stored_rows}"
             return delays(lake.connection, group, new_rows, now)
 
         late, facts = without_unreadable(lake, group.table, counted_late)

@@ -87,8 +87,8 @@ def sql_feature_group(
     own_name = name or Path(str(file)).stem
     groups = _groups(body, dict(ins or {}), {} if caller is None else {**caller.f_globals, **caller.f_locals})
     _refuse_parameters(body, terms.get("partitions_def"))
-    declared = feature_group(keys=keys, name=own_name, ins=groups, **terms)(_function(body, list(groups)))
-    return dataclasses.replace(declared, body=body.text)
+    group = feature_group(keys=keys, name=own_name, ins=groups, **terms)(_function(body, list(groups)))
+    return dataclasses.replace(group, body=body.text)
 
 
 def _body(sql: str | None, file: str | Path | None, caller: FrameType | None, name: str | None) -> SqlBody:
@@ -130,8 +130,8 @@ def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> 
 
 
 def _refuse_parameters(body: SqlBody, partitions_def: dg.PartitionsDefinition[str] | None) -> None:
-    timed = is_timed(partitions_def)
-    values = ("start", "end") if timed else () if partitions_def is None else ("partition",)
+    has_times = is_timed(partitions_def)
+    values = ("start", "end") if has_times else () if partitions_def is None else ("partition",)
     wrong = [f"${name}" for name in body.parameters if name not in values]
     if wrong:
         gives = f"{type(partitions_def).__name__} gives {one_of(f'${name}' for name in values)}"

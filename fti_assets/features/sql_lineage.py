@@ -17,9 +17,9 @@ from fti_assets.stores.duckdb.syntax import syntax_trees
 Sources = dict[str, tuple[tuple[str, str], ...]]
 """The tables and columns that each column of a query is made from."""
 
-_Made = frozenset[tuple[str, str]] | None
+_Origins = frozenset[tuple[str, str]] | None
 """What a column is made from; None where that cannot be told, which is not the same as from nothing."""
-_Columns = list[tuple[str, _Made]]
+_Columns = list[tuple[str, _Origins]]
 _SEVERAL: _Columns = [("*", None)]
 """Stands for columns of which neither names nor number can be told: a name that is not among the others may be one of them."""
 
@@ -49,7 +49,7 @@ def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], relations:
         columns = _Queries(tables, dict(zip(relations, trees, strict=True))).columns(query, _Scope())
     except (RecursionError, KeyError, ValueError) as error:
         raise UntoldError(f"the lineage of {sql[:200]!r} cannot be told: {error}") from error
-    return {name: tuple(sorted(made)) for name, made in columns if made}
+    return {name: tuple(sorted(origins)) for name, origins in columns if origins}
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class _Relation:
 
     alias: str
     columns: _Columns
-    joined: frozenset[str] = frozenset()
+    using: frozenset[str] = frozenset()
 
-    def made(self, name: str) -> list[_Made]:
-        same = [made for column, made in self.columns if column.lower() == name]
-        return same or [made for column, made in self.columns if column == "*"]
+    def origins(self, name: str) -> list[_Origins]:
+        same = [parts for column, parts in self.columns if column.lower() == name]
+        return same or [parts for column, parts in self.columns if column == "*"]
 
 
 @dataclass(frozen=True)
@@ -70,23 +70,23 @@ class _Scope:
     """What names mean in a query: the tables in FROM, of the innermost query first, and what WITH defines."""
 
     levels: tuple[Sequence[_Relation], ...] = ()
-    defined: Mapping[str, _Columns] = field(default_factory=dict)
+    ctes: Mapping[str, _Columns] = field(default_factory=dict)
 
     def within(self, *levels: Sequence[_Relation]) -> _Scope:
         return replace(self, levels=(*levels, *self.levels))
 
     def define(self, name: str, columns: _Columns, aliases: Sequence[str]) -> _Scope:
-        return replace(self, defined={**self.defined, name.lower(): _rename(columns, aliases)})
+        return replace(self, ctes={**self.ctes, name.lower(): _rename(columns, aliases)})
 
-    def made(self, names: Sequence[str]) -> _Made:
+    def origins(self, names: Sequence[str]) -> _Origins:
         """What a name is made from: ``column``, ``table.column``, ``schema.table.column``, or a field of a struct in one."""
         for level in self.levels:
             for place in range(len(names) - 1):
-                made = [made for one in level if one.alias == names[place] for made in one.made(names[place + 1])]
-                if made:
-                    return _together(made)
-            if made := [made for one in level for made in one.made(names[0])]:
-                return _together(made)
+                parts = [parts for one in level if one.alias == names[place] for parts in one.origins(names[place + 1])]
+                if parts:
+                    return _together(parts)
+            if parts := [parts for one in level for parts in one.origins(names[0])]:
+                return _together(parts)
         return None
 
 
@@ -122,30 +122,30 @@ class _Queries:
         for item in node["select_list"]:
             # An expression may name one before it in the list, where no table has such a column.
             scope = outer.within(source, [_Relation("", list(columns))])
-            made = self._made(item, scope)
+            origins = self._origins(item, scope)
             if item["class"] == "STAR" and not item["columns"]:
                 columns += self._expand_star(item, source, scope)
-            elif (made is None and _has_star(item)) or (item.get("function_name") == "unnest" and not item["alias"]):
+            elif (origins is None and _has_star(item)) or (item.get("function_name") == "unnest" and not item["alias"]):
                 columns += _SEVERAL  # of a struct, unnest gives a column for each field
             else:
                 names = item["column_names"] if item["class"] == "COLUMN_REF" else [""]
-                columns.append((item["alias"] or names[-1], made))
+                columns.append((item["alias"] or names[-1], origins))
         return columns
 
     def _expand_star(self, star: Mapping[str, Any], source: Sequence[_Relation], scope: _Scope) -> _Columns:
-        replaced = {entry["key"].lower(): self._made(entry["value"], scope) for entry in star["replace_list"]}
+        replacements = {entry["key"].lower(): self._origins(entry["value"], scope) for entry in star["replace_list"]}
         names = {entry["key"]["column"].lower(): entry["value"] for entry in star["rename_list"]}
-        excluded = {*star["exclude_list"], *(entry["column"] for entry in star["qualified_exclude_list"])}
-        left_out, of_one = {name.lower() for name in excluded}, star["relation_name"].lower()
+        exclusions = {*star["exclude_list"], *(entry["column"] for entry in star["qualified_exclude_list"])}
+        left_out, of_one = {name.lower() for name in exclusions}, star["relation_name"].lower()
         columns = _Columns()
         for one in source:
-            for name, made in one.columns if of_one in ("", one.alias) else ():
+            for name, origins in one.columns if of_one in ("", one.alias) else ():
                 lower = name.lower()
-                if lower in left_out or (not of_one and lower in one.joined):
+                if lower in left_out or (not of_one and lower in one.using):
                     continue
-                if any(lower in other.joined for other in source):
-                    made = scope.made([lower])
-                columns.append((names.get(lower, name), replaced.get(lower, made)))
+                if any(lower in other.using for other in source):
+                    origins = scope.origins([lower])
+                columns.append((names.get(lower, name), replacements.get(lower, origins)))
         return columns
 
     def _from(self, ref: Mapping[str, Any], outer: _Scope) -> list[_Relation]:
@@ -163,17 +163,17 @@ class _Queries:
             return (
                 left
                 if ref["join_type"] in ("SEMI", "ANTI")
-                else [*left, *(replace(one, joined=one.joined | same) for one in right)]
+                else [*left, *(replace(one, using=one.using | same) for one in right)]
             )
         if kind == "BASE_TABLE":
             columns = self._table(ref, outer)
         elif kind == "SUBQUERY":
             columns = self.columns(ref["subquery"]["node"], outer)
         elif kind == "TABLE_FUNCTION" and ref["function"]["function_name"] == "unnest":
-            columns = [("unnest", self._made(ref["function"]["children"], outer))]
+            columns = [("unnest", self._origins(ref["function"]["children"], outer))]
         elif kind == "EXPRESSION_LIST":
             rows = zip(*ref["values"], strict=True)
-            columns = [(f"col{place}", self._made(list(values), outer)) for place, values in enumerate(rows)]
+            columns = [(f"col{place}", self._origins(list(values), outer)) for place, values in enumerate(rows)]
         alias = ref["alias"] or ref.get("table_name", "")
         return [_Relation(alias.lower(), _rename(columns, ref.get("column_name_alias", ())))]
 
@@ -181,8 +181,8 @@ class _Queries:
         parts = [ref[part].lower() for part in ("catalog_name", "schema_name", "table_name") if ref[part]]
         if parts[0] in ("temp", "memory", "main") and len(parts) > 1:
             parts = parts[1:]
-        elif len(parts) == 1 and parts[0] in scope.defined:
-            return scope.defined[parts[0]]
+        elif len(parts) == 1 and parts[0] in scope.ctes:
+            return scope.ctes[parts[0]]
         name = ".".join(parts)
         if name not in self._tables:
             if name not in self._relations:
@@ -193,41 +193,41 @@ class _Queries:
             self._tables[name] = self.columns(tree, _Scope())
         return self._tables[name]
 
-    def _made(self, node: Any, scope: _Scope) -> _Made:
+    def _origins(self, node: Any, scope: _Scope) -> _Origins:
         """What a value is made from: every column that its expression names."""
         if isinstance(node, list):
-            return _together(self._made(one, scope) for one in node)
+            return _together(self._origins(one, scope) for one in node)
         if not isinstance(node, dict):
             return frozenset()
         match node.get("class"):
             case "COLUMN_REF":
-                return scope.made([name.lower() for name in node["column_names"]])
+                return scope.origins([name.lower() for name in node["column_names"]])
             case "STAR":
                 return None
             case "SUBQUERY":
                 columns = self.columns(node["subquery"]["node"], scope)
-                return _together([self._made(node["child"], scope), *(made for _, made in columns)])
+                return _together([self._origins(node["child"], scope), *(origins for _, origins in columns)])
             case "LAMBDA" if node["expr"]["class"] != "CONSTANT":  # with a constant it is the arrow into JSON
                 lhs = node["lhs"]
                 parameters = [lhs] if lhs["class"] == "COLUMN_REF" else lhs["children"]
                 own = _Relation("", [(parameter["column_names"][0], frozenset()) for parameter in parameters])
-                return self._made(node["expr"], scope.within([own]))
-        return _together(self._made(value, scope) for value in node.values())
+                return self._origins(node["expr"], scope.within([own]))
+        return _together(self._origins(value, scope) for value in node.values())
 
 
-def _together(parts: Iterable[_Made]) -> _Made:
-    made = list(parts)
-    return None if None in made else frozenset().union(*filter(None, made))
+def _together(parts: Iterable[_Origins]) -> _Origins:
+    origins = list(parts)
+    return None if None in origins else frozenset().union(*filter(None, origins))
 
 
 def _unite(left: _Columns, right: _Columns, *, by_name: bool = False) -> _Columns:
     both = [*left, *right]
     if by_name:
         names = dict.fromkeys(name for name, _ in both)
-        return [(name, _together(made for column, made in both if column == name)) for name in names]
+        return [(name, _together(origins for column, origins in both if column == name)) for name in names]
     if any(name == "*" for name, _ in both):
         return _SEVERAL
-    return [(name, _together([made, other])) for (name, made), (_, other) in zip(left, right, strict=True)]
+    return [(name, _together([origins, other])) for (name, origins), (_, other) in zip(left, right, strict=True)]
 
 
 def _rename(columns: _Columns, aliases: Sequence[str]) -> _Columns:

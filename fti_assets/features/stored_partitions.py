@@ -30,10 +30,10 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         SchemaChangedError: it was; the first partitions are named.
     """
     now, cadences = _cadence(group.partitions_def), {}
-    for key, stored in lake.ledger(group.table).items():
-        before = json.loads(stored.record).get(_CADENCE)
+    for key, record in lake.ledger(group.table).items():
+        before = json.loads(record.record).get(_CADENCE)
         is_same = before == now if before is not None else (key == WHOLE) == (group.partitions_def is None)
-        if not is_same and stored.rows:
+        if not is_same and record.rows:
             cadences[key] = before
     if cadences:
         was = next(iter(cadences.values()))
@@ -60,9 +60,9 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
     """The group's partitions in ``[start, end)`` that are not stored, as ``weather_v1 2013-06-01``."""
     if not is_timed(group.partitions_def):
         return []
-    stored = lake.ledger(group.table, snapshot=snapshot)
+    ledger = lake.ledger(group.table, snapshot=snapshot)
     partitions = partitions_between(group.partitions_def, start, end)
-    return [f"{group.table_name} {partition.key}" for partition in partitions if partition.key not in stored]
+    return [f"{group.table_name} {partition.key}" for partition in partitions if partition.key not in ledger]
 
 
 def provisional_partitions(
@@ -71,11 +71,11 @@ def provisional_partitions(
     """The group's partitions in ``[start, end)`` whose last run was before their end and delay had passed."""
     if not is_timed(group.partitions_def):
         return []
-    stored, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
+    ledger, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
     return [
         f"{group.table_name} {partition.key}"
         for partition in partitions_between(group.partitions_def, start, end)
-        if partition.key in stored
+        if partition.key in ledger
         and partition.end is not None
-        and stored[partition.key].run_at < partition.end + delay
+        and ledger[partition.key].run_at < partition.end + delay
     ]

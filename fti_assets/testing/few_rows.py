@@ -91,7 +91,7 @@ def validate_rows(
         RowsRefused: rows break a blocking rule.
     """
     staged = stage(connection, result, layout_of(group), partitions)
-    if not staged.accepted:
+    if not staged.is_accepted:
         import pandas as pd
 
         broken = [verdict for verdict in staged.verdicts if not verdict.passed and verdict.rule.blocking]

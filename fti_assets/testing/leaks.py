@@ -142,7 +142,7 @@ def _assert_group(
     visible = _visible(group.times)
     with_future = compute(inputs, layout)
     # Both get the types of the rows as they are, which a column without values in the past would not have.
-    layout = replace(layout, stored=lake.staged_types(with_future))
+    layout = replace(layout, stored_types=lake.staged_types(with_future))
     for moment in _moments(lake.connection, with_future, visible, sample, seed):
         try:
             without = compute({name: _as_of(table, moment) for name, table in inputs.items()}, layout)

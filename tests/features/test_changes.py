@@ -65,7 +65,13 @@ def test_feed_comes_to_what_its_operations_come_to_singly(
     with connection() as con:
         feed = relation(con, COLUMNS, shuffled)
         net = net_changes(
-            con, feed, ChangeFeed(None), keys=["id"], identity=["id", "at"], kept=["id", "at", "x"], what="balances_v1"
+            con,
+            feed,
+            ChangeFeed(None),
+            keys=["id"],
+            identity=["id", "at"],
+            extras=["id", "at", "x"],
+            what="balances_v1",
         )
         deleted = {key for (key,) in net.deletes.fetchall()}
         upserts = {(i, at): x for i, at, x in net.upserts.project('id, "at", x').fetchall()}
@@ -266,7 +272,7 @@ def test_a_null_in_the_feeds_order_is_refused() -> None:
     with connection() as con:
         feed = relation(con, COLUMNS, [{"id": 1, "at": START, "x": 1, "op": "u", "lsn": None}])
         with pytest.raises(DataError, match="1 rows in the change feed of b_v1 have a null in 'lsn'"):
-            net_changes(con, feed, ChangeFeed(None), keys=["id"], identity=["id"], kept=[], what="b_v1")
+            net_changes(con, feed, ChangeFeed(None), keys=["id"], identity=["id"], extras=[], what="b_v1")
 
 
 def test_other_columns_than_the_stored_ones_are_refused(tmp_path: Path) -> None:

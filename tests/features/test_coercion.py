@@ -15,7 +15,7 @@ from fti_assets.core.names import WHOLE
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.validation.schema import column_types
 from tests.support.examples import examples
 
@@ -61,7 +61,7 @@ def connected() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def staged(connection: duckdb.DuckDBPyConnection, rows: str, schema: pa.DataFrameSchema) -> Staged:
+def staged(connection: duckdb.DuckDBPyConnection, rows: str, schema: pa.DataFrameSchema) -> StagedRows:
     layout = Layout("readings_v1", ("k",), ("k",), None, schema, types=column_types(schema))
     return stage(connection, connection.sql(rows), layout, [Partition(WHOLE)])
 
@@ -130,7 +130,7 @@ def test_the_rows_that_break_a_warning_are_coerced_too(connection: duckdb.DuckDB
     check = pa.Check.ge(0, raise_warning=True)
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(float, check, coerce=True)})
     made = staged(connection, "SELECT 1 AS k, '-1.5' AS x", schema)
-    assert made.accepted
+    assert made.is_accepted
     assert connection.table(made.table).project("x").fetchall() == [(-1.5,)]
 
 
@@ -184,5 +184,5 @@ def test_columns_that_are_missing_or_null_coerce_like_others(
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(float, nullable=True)}, coerce=True)
     layout = Layout("readings_v1", ("k",), ("k",), None, schema, types=column_types(schema))
     made = stage(connection, frame, layout, [Partition(WHOLE)])
-    assert made.accepted
+    assert made.is_accepted
     assert str(connection.table(made.table).project("x").types[0]) == "DOUBLE"

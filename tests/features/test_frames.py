@@ -19,7 +19,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import DataError
 from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -33,7 +33,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         yield lake
 
 
-def staged(lake: Lake, result: Any, layout: Layout = LAYOUT) -> Staged:
+def staged(lake: Lake, result: Any, layout: Layout = LAYOUT) -> StagedRows:
     return stage(lake.connection, result, layout, [Partition(WHOLE)])
 
 
@@ -256,7 +256,7 @@ def test_durations_are_microseconds_wherever_they_stand(lake: Lake, sql: str, ex
 
 
 def test_decimals_go_into_the_stored_ones_that_hold_them(lake: Lake) -> None:
-    kept = Layout("readings_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DECIMAL(10,3)"})
+    kept = Layout("readings_v1", ("k",), ("k",), None, stored_types={"k": "BIGINT", "x": "DECIMAL(10,3)"})
 
     def kind(given: str, value: str = "1.5") -> str:
         relation = lake.connection.sql(f"SELECT 1::BIGINT AS k, {value}::{given} AS x")

@@ -224,7 +224,7 @@ def test_rows_that_do_not_fit_the_rename_are_refused(frame: pd.DataFrame, proble
 
 
 def test_suggested_names_are_names_and_none_comes_twice() -> None:
-    assert suggested_names(["Temp C", "temp-c", "%", "", "2nd", "camelCaseName"], taken=["temp_c"]) == {
+    assert suggested_names(["Temp C", "temp-c", "%", "", "2nd", "camelCaseName"], others=["temp_c"]) == {
         "Temp C": "temp_c_2",
         "temp-c": "temp_c_3",
         "%": "column",

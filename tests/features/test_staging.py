@@ -18,7 +18,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.rows.layout import Layout
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.rows.table import Table
 
 DAY_1 = Partition("2013-01-01", datetime(2013, 1, 1), datetime(2013, 1, 2))
@@ -46,11 +46,11 @@ def column(connection: duckdb.DuckDBPyConnection, values: Any, layout: Layout = 
     return kinds["x"], [value for (value,) in rows.order("k").project("x").fetchall()]
 
 
-def verdicts(staged: Staged) -> dict[str, Verdict]:
+def verdicts(staged: StagedRows) -> dict[str, Verdict]:
     return {verdict.rule.name: verdict for verdict in staged.verdicts}
 
 
-def timed(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, Any]], *windows: Partition) -> Staged:
+def timed(connection: duckdb.DuckDBPyConnection, rows: Sequence[tuple[Any, Any]], *windows: Partition) -> StagedRows:
     frame = pd.DataFrame(rows, columns=["k", "t"]).astype({"t": "datetime64[us]"})
     return stage(connection, frame, TIMED, windows or [DAY_1, DAY_2])
 
@@ -146,7 +146,7 @@ def test_an_arrow_column_without_values_takes_the_declared_type(
 def test_undeclared_column_without_values_takes_type_stored(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    stored = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "FLOAT[]"})
+    stored = Layout("planes_v1", ("k",), ("k",), None, stored_types={"k": "BIGINT", "x": "FLOAT[]"})
     assert column(connection, pd.Series([None, None], dtype=object), stored) == ("FLOAT[]", [None, None])
     assert column(connection, pd.Series(["a"]), stored) == ("VARCHAR", ["a"])
 
@@ -154,7 +154,7 @@ def test_undeclared_column_without_values_takes_type_stored(
 def test_rows_go_to_the_window_that_holds_their_time(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [("a", "2013-01-01 00:00"), ("a", "2013-01-01 23:59:59.999999"), ("a", "2013-01-02 00:00")]
     staged = timed(connection, rows)
-    assert staged.accepted
+    assert staged.is_accepted
     assert staged.rows == 3
     found = connection.table(staged.table).order("t").project("_partition").fetchall()
     assert found == [("2013-01-01",), ("2013-01-01",), ("2013-01-02",)]
@@ -164,7 +164,7 @@ def test_rows_go_to_the_window_that_holds_their_time(connection: duckdb.DuckDBPy
 def test_row_outside_partitions_of_run_is_failure(connection: duckdb.DuckDBPyConnection, outside: str) -> None:
     staged = timed(connection, [("a", "2013-01-01"), ("a", outside)])
     verdict = verdicts(staged)["rows_in_partition"]
-    assert not staged.accepted
+    assert not staged.is_accepted
     assert (verdict.failures, verdict.problem) == (1, "1 rows of weather_v1 have t outside the partitions of this run")
     assert verdict.sample == ({"k": "a", "t": pd.Timestamp(outside)},)
 
@@ -177,7 +177,7 @@ def test_a_row_between_two_windows_is_in_neither(connection: duckdb.DuckDBPyConn
 
 def test_rows_of_the_same_keys_and_times_are_failures(connection: duckdb.DuckDBPyConnection) -> None:
     staged = timed(connection, [("a", "2013-01-01"), ("a", "2013-01-01"), ("a", "2013-01-02"), ("b", "2013-01-01")])
-    assert not staged.accepted
+    assert not staged.is_accepted
     verdict = verdicts(staged)["rows_unique"]
     assert (verdict.failures, verdict.problem) == (2, "2 rows of weather_v1 have the same k, t as another")
 
@@ -186,13 +186,13 @@ def test_rows_of_the_same_keys_and_times_are_failures(connection: duckdb.DuckDBP
 def test_nulls_in_keys_and_times_are_failures(connection: duckdb.DuckDBPyConnection, row: tuple[Any, Any]) -> None:
     staged = timed(connection, [row, ("b", "2013-01-01")])
     verdict = verdicts(staged)["keys_and_times_not_null"]
-    assert not staged.accepted
+    assert not staged.is_accepted
     assert (verdict.failures, verdict.problem) == (1, "1 rows of weather_v1 have a null in 'k' or 't'")
 
 
 def test_no_rows_are_accepted_whatever_pandas_makes_of_their_types(connection: duckdb.DuckDBPyConnection) -> None:
     staged = stage(connection, pd.DataFrame(columns=["k", "t"]), TIMED, [DAY_1])
-    assert (staged.accepted, staged.rows) == (True, 0)
+    assert (staged.is_accepted, staged.rows) == (True, 0)
     assert str(connection.table(staged.table).types[1]) == "TIMESTAMP"
 
 
@@ -250,7 +250,7 @@ ISO = {
 def test_times_as_iso_text_are_stored_in_utc(connection: duckdb.DuckDBPyConnection) -> None:
     frame = pd.DataFrame({"k": range(len(ISO)), "t": list(ISO)})
     staged = stage(connection, frame, TIMED, [DAY_1])
-    assert staged.accepted
+    assert staged.is_accepted
     assert dict(connection.table(staged.table).project("k, t").fetchall()) == dict(enumerate(ISO.values()))
     assert "t came as text and is stored as TIMESTAMP" in staged.casts[0]
 
@@ -294,7 +294,7 @@ def test_the_rows_that_break_the_schema_are_kept_aside(connection: duckdb.DuckDB
     schema = pandera.DataFrameSchema({"k": pandera.Column(int), "x": pandera.Column(float, pandera.Check.ge(0))})
     layout = Layout("planes_v1", ("k",), ("k",), None, schema, types={"k": "integer", "x": "number"})
     staged = stage(connection, pd.DataFrame({"k": [1, 2], "x": [1.0, -1.0]}), layout, [Partition(WHOLE)])
-    assert not staged.accepted
+    assert not staged.is_accepted
     assert staged.failing is not None
     assert staged.failing.to_dict("records") == [{"k": 2, "x": -1.0}]
     assert [name for name, verdict in verdicts(staged).items() if not verdict.passed] == ["x_greater_than_or_equal_to"]
@@ -335,19 +335,19 @@ def test_rows_that_keep_their_schema_before_staging_keep_it_after(
 
 @pytest.mark.parametrize("kind", ["int8", "int64", "uint32", "Int64"])
 def test_whole_numbers_go_into_column_stored_as_double(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
-    layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DOUBLE"})
+    layout = Layout("planes_v1", ("k",), ("k",), None, stored_types={"k": "BIGINT", "x": "DOUBLE"})
     assert column(connection, pd.Series([1, 2], dtype=kind), layout) == ("DOUBLE", [1.0, 2.0])
 
 
 def test_numbers_stay_what_they_are_where_whole_ones_are_stored(connection: duckdb.DuckDBPyConnection) -> None:
-    layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "BIGINT"})
+    layout = Layout("planes_v1", ("k",), ("k",), None, stored_types={"k": "BIGINT", "x": "BIGINT"})
     assert column(connection, pd.Series([1.5]), layout) == ("DOUBLE", [1.5])
 
 
 def test_whole_numbers_that_double_cannot_hold_are_not_rounded_into_one(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    layout = Layout("planes_v1", ("k",), ("k",), None, stored={"k": "BIGINT", "x": "DOUBLE"})
+    layout = Layout("planes_v1", ("k",), ("k",), None, stored_types={"k": "BIGINT", "x": "DOUBLE"})
     staged = stage(connection, pd.DataFrame({"k": [1], "x": [2**53 + 1]}), layout, [Partition("all")])
     assert connection.table(f'"{staged.table}"').select("x").fetchall() == [(2**53 + 1,)]
 

@@ -15,7 +15,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.features.publish import keep_rejected
-from fti_assets.features.rows.staging import Staged
+from fti_assets.features.rows.staging import StagedRows
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
@@ -228,7 +228,7 @@ def test_a_lake_is_whole_whatever_kind_of_operation_fails(houses: Callable[[], H
 
 
 def keep_rejected_rows(folder: Path) -> None:
-    staged = Staged("", 2, [], pd.DataFrame({"id": [1, 2]}))
+    staged = StagedRows("", 2, [], pd.DataFrame({"id": [1, 2]}))
     keep_rejected(folder / "rejected" / "run.jsonl", staged)
 
 

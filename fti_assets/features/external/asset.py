@@ -22,21 +22,21 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     """The group's observable asset."""
     assert group.source is not None
     key = group.key
-    settled: dict[str, Any] = {name: value for name, value in group.options.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in group.options.items() if value is not None}
     for name in ("key", "key_prefix"):
-        settled.pop(name, None)
-    settled["metadata"] = {
+        options.pop(name, None)
+    options["metadata"] = {
         "source": group.source.place,
         **declared_metadata(group),
         **group.links,
-        **settled.get("metadata", {}),
+        **options.get("metadata", {}),
     }
-    settled.setdefault("group_name", "features")
-    settled.setdefault("kinds", {"external"})
-    settled.setdefault(
+    options.setdefault("group_name", "features")
+    options.setdefault("kinds", {"external"})
+    options.setdefault(
         "description", f"{group.source.place}, which another system computes; it is joined where it lies."
     )
-    settled.setdefault("code_version", code_version(None, (code_terms_of(group), repr(group.source))))
+    options.setdefault("code_version", code_version(None, (code_terms_of(group), repr(group.source))))
 
     def observe(context: dg.AssetExecutionContext) -> Iterator[dg.ObserveResult]:
         from fti_assets.features.external.rows import observation
@@ -51,11 +51,11 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")
         decorator = dg.multi_observable_source_asset(
             name="__".join(key.path),
-            specs=[dg.AssetSpec(key, **settled).with_io_manager_key(STORES)],
+            specs=[dg.AssetSpec(key, **options).with_io_manager_key(STORES)],
             check_specs=check_specs(key, _rules(group)),
         )
-        built: dg.AssetsDefinition = decorator(observe)
-    return built
+        definition: dg.AssetsDefinition = decorator(observe)
+    return definition
 
 
 def _rules(group: FeatureGroup) -> list[Rule]:

@@ -32,7 +32,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.sources.source import NOT_AS_DECLARED, column_types, read_errors, rows_of, source_connection
 
 _log = logging.getLogger(__name__)
-_logged: set[tuple[str, ...]] = set()
+_messages: set[tuple[str, ...]] = set()
 
 
 def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
@@ -71,31 +71,31 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
         DataError: it lacks a declared column, or has it with another type.
     """
     assert group.source is not None
-    source_types, declared = column_types(connection, group.source), dict(group.columns or {})
+    source_types, declaration = column_types(connection, group.source), dict(group.columns or {})
     refuse_missing_sources(list(source_types), group.rename, what=group.source.place, of=group.table_name)
     refuse_clashes(list(source_types), group.rename, what=group.table_name)
-    stored = dict(zip(renamed_names(source_types, group.rename), source_types.values(), strict=True))
-    wanted = list(declared) or [name for name in stored if is_name(name)]
-    if kept := [name for name in wanted if is_kept(name)]:
-        sources = {name: source for source, name in zip(source_types, stored, strict=True)}
+    types = dict(zip(renamed_names(source_types, group.rename), source_types.values(), strict=True))
+    names = list(declaration) or [name for name in types if is_name(name)]
+    if clashes := [name for name in names if is_kept(name)]:
+        sources = {name: source for source, name in zip(source_types, types, strict=True)}
         raise DataError(
-            f"{group.source.place} of {group.table_name} has a column {list_some(kept)}, a name that plans keep for themselves: give it "
-            f"another, rename={{{sources[kept[0]]!r}: {kept[0].strip('_')!r}}}"
+            f"{group.source.place} of {group.table_name} has a column {list_some(clashes)}, a name that plans keep for themselves: give it "
+            f"another, rename={{{sources[clashes[0]]!r}: {clashes[0].strip('_')!r}}}"
         )
-    needed = dict.fromkeys([*group.identity, *wanted])
-    for name in wanted:
-        if "UNION(" in stored.get(name, "") and has_union(duckdb.sqltype(stored[name])):
+    required_names = dict.fromkeys([*group.identity, *names])
+    for name in names:
+        if "UNION(" in types.get(name, "") and has_union(duckdb.sqltype(types[name])):
             raise DataError(union_problem(name, f"{group.source.place} of {group.table_name}"))
-    missing = [name for name in needed if name not in stored]
+    missing = [name for name in required_names if name not in types]
     if missing:
         raise DataError(
             f"{group.table_name} should have {one_of(missing)}, but {group.source.place} has {one_of(source_types)}: "
-            f"{_rename_hint(missing, stored)}add it there, or declare a new version without it"
+            f"{_rename_hint(missing, types)}add it there, or declare a new version without it"
         )
-    if not declared:
-        _log_omitted_columns(group, left_out(list(stored)))
-    selected = ", ".join(_select(connection, group, name, stored[name], declared.get(name)) for name in needed)
-    relation = connection.sql(f"SELECT {selected} FROM {group.source.scan(connection)}")
+    if not declaration:
+        _log_omitted_columns(group, left_out(list(types)))
+    items = ", ".join(_select(connection, group, name, types[name], declaration.get(name)) for name in required_names)
+    relation = connection.sql(f"SELECT {items} FROM {group.source.scan(connection)}")
     name = outside_relation(group.table_name)
     # A relation's query() leaves a temporary view behind: by its name lineage and plans know where rows come from.
     relation.query(name, f"FROM {quote('temp', name)}")
@@ -105,26 +105,26 @@ def external_rows(connection: duckdb.DuckDBPyConnection, group: FeatureGroup) ->
 def left_out(columns: Sequence[str]) -> dict[str, str]:
     """The columns whose names no group can have, and a name for each."""
     return suggested_names(
-        [name for name in columns if not is_name(name)], taken=[name for name in columns if is_name(name)]
+        [name for name in columns if not is_name(name)], others=[name for name in columns if is_name(name)]
     )
 
 
 def _log_omitted_columns(group: FeatureGroup, columns: dict[str, str]) -> None:
     message = (group.table_name, *columns)
-    if columns and message not in _logged:
-        _logged.add(message)
+    if columns and message not in _messages:
+        _messages.add(message)
         _log.warning(
             "%s leaves out columns whose names have capitals, spaces or other signs; to have them, write %s",
             group.table_name,
-            rename_line(columns, taken=list(group.rename.values())),
+            rename_line(columns, others=list(group.rename.values())),
         )
 
 
-def _rename_hint(missing: Sequence[str], stored: Mapping[str, str]) -> str:
+def _rename_hint(missing: Sequence[str], types: Mapping[str, str]) -> str:
     """The rename that makes missing columns of those that are there under the source's own names."""
-    sources = {name: source for source, name in left_out(list(stored)).items()}
-    meant = {sources[name]: name for name in missing if name in sources}
-    return f"if that is {one_of(meant)} there, write {rename_line(meant)}; else " if meant else ""
+    sources = {name: source for source, name in left_out(list(types)).items()}
+    renames = {sources[name]: name for name in missing if name in sources}
+    return f"if that is {one_of(renames)} there, write {rename_line(renames)}; else " if renames else ""
 
 
 def outside_relation(table: str) -> str:
@@ -133,40 +133,44 @@ def outside_relation(table: str) -> str:
 
 
 def _select(
-    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, name: str, stored: str, declared: ColumnType | None
+    connection: duckdb.DuckDBPyConnection,
+    group: FeatureGroup,
+    name: str,
+    source_type: str,
+    column_type: ColumnType | None,
 ) -> str:
     assert group.source is not None
-    declared = declared or ("timestamp" if name in group.time_columns else None)
+    column_type = column_type or ("timestamp" if name in group.time_columns else None)
     source, place = group.source_name(name), group.source.place
-    if declared == "timestamp" and stored == "VARCHAR":
+    if column_type == "timestamp" and source_type == "VARCHAR":
         target, problem = "TIMESTAMP", f"is no ISO time such as 2024-05-01T09:30:00Z, in {place}: cast it there"
     else:
-        target = _target(stored, declared)
+        target = _target(source_type, column_type)
         problem = f"{target} does not hold exactly, in {place}: cast it there, or declare what it is"
-    if declared is not None and type_of_sql(target) != declared:
-        problem = (
-            f"should have {name!r} as {declared}, but {place} has it as {stored}: cast it there, or declare what it is"
+    if column_type is not None and type_of_sql(target) != column_type:
+        problem = f"should have {name!r} as {column_type}, but {place} has it as {source_type}: cast it there, or declare what it is"
+        has_value = f"{quote(source)} IS NOT NULL" + (
+            f" AND NOT isnan({quote(source)})" if source_type in FLOATS else ""
         )
-        has_value = f"{quote(source)} IS NOT NULL" + (f" AND NOT isnan({quote(source)})" if stored in FLOATS else "")
         scan = group.source.scan(connection)
         if rows_of(connection, f"SELECT 1 FROM {scan} WHERE {has_value} LIMIT 1", group.source):
             raise DataError(f"{group.table_name} {problem}")
         # A value may come before the rows are read.
         error = f"error({literal(f'{group.table_name} {NOT_AS_DECLARED}it {problem}')})"
-        return f"CASE WHEN {has_value} THEN {error} ELSE NULL::{SIDES[declared].sql} END AS {quote(name)}"
-    column = to_lake(connection, source, stored, target)
+        return f"CASE WHEN {has_value} THEN {error} ELSE NULL::{SIDES[column_type].sql} END AS {quote(name)}"
+    column = to_lake(connection, source, source_type, target)
     value = column.or_error(f"{group.table_name} {NOT_AS_DECLARED}{source} is ", f", which {problem}")
     return f"{value} AS {quote(name)}"
 
 
-def _target(stored: str, declared: ColumnType | None) -> str:
+def _target(source_type: str, column_type: ColumnType | None) -> str:
     """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
-    kind = type_held_by(stored)
-    if declared is not None and can_be(stored, declared):
-        return SIDES[declared].sql
-    if stored in (*WIDE, "UHUGEINT"):
+    kind = type_held_by(source_type)
+    if column_type is not None and can_be(source_type, column_type):
+        return SIDES[column_type].sql
+    if source_type in (*WIDE, "UHUGEINT"):
         return "BIGINT"
-    return SIDES[kind].sql if kind is not None and type_of_sql(stored) is None else stored
+    return SIDES[kind].sql if kind is not None and type_of_sql(source_type) is None else source_type
 
 
 def observation(group: FeatureGroup) -> dg.ObserveResult:
@@ -195,7 +199,7 @@ def observation(group: FeatureGroup) -> dg.ObserveResult:
                 "dagster/row_count": int(count),
                 **({} if latest is None else {"newest_event_time": str(latest)}),
                 **({"of_no_feature_type": ", ".join(unusable)} if unusable else {}),
-                **({"left_out": rename_line(nameless, taken=names)} if nameless else {}),
+                **({"left_out": rename_line(nameless, others=names)} if nameless else {}),
                 **stored_schema(group_columns(group), types),
             },
             check_results=[check_result(group.key, _warning(verdict)) for verdict in verdicts],

@@ -48,8 +48,8 @@ def check_group(group: FeatureGroup) -> None:
     if not group.keys:
         raise DeclarationError(f"{what} has no keys: name the columns that identify the entity, keys=['customer_id']")
     if group.event_time is None:
-        timed = {"available_at": group.available_at, "serving_delay": group.serving_delay, "ttl": group.ttl}
-        time_terms = [name for name, value in timed.items() if value is not None]
+        terms = {"available_at": group.available_at, "serving_delay": group.serving_delay, "ttl": group.ttl}
+        time_terms = [name for name, value in terms.items() if value is not None]
         if time_terms:
             raise DeclarationError(
                 f"{what} states {one_of(time_terms)} but no event_time: name the column that says when a row was true"
@@ -81,14 +81,14 @@ def check_group(group: FeatureGroup) -> None:
         if kind not in ("timestamp", None):
             raise DeclarationError(f"{what}: {name!r} says when, but its schema declares {kind}: make it a timestamp")
     kept_by = group.duplicates.by if isinstance(group.duplicates, KeepLast) else None
-    named = [
+    columns = [
         *group.keys,
         *group.time_columns,
         *(name for name in (group.tie_break, group.partition_by, kept_by) if name),
     ]
     for name in group.columns or ():
         checked_column(name, group.rename, what=f"column of {what}")
-    group.refuse_unknown_columns(named)
+    group.refuse_unknown_columns(columns)
     refuse_unsupported(group.partitions_def, what=what)
     for parameter, other in group.inputs.items():
         if other.partitions_def is None or group.partitions_def is None:
@@ -136,20 +136,22 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def _is_of(call: ast.Call, parameter: str) -> bool:
-    named = {keyword.arg: keyword.value for keyword in call.keywords}
-    rows = call.args[0] if call.args else named.get("rows")
-    every = named.get("every")
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    rows = call.args[0] if call.args else keywords.get("rows")
+    every = keywords.get("every")
     by_row = every is None or (isinstance(every, ast.Constant) and every.value is None)
-    return isinstance(rows, ast.Name) and rows.id == parameter and by_row and None not in named and len(call.args) <= 1
+    return (
+        isinstance(rows, ast.Name) and rows.id == parameter and by_row and None not in keywords and len(call.args) <= 1
+    )
 
 
-def _is_window_aggregate(called: ast.expr, function: Callable[..., Any]) -> bool:
+def _is_window_aggregate(callee: ast.expr, function: Callable[..., Any]) -> bool:
     """Whether a name, or an attribute of a module's name, is the library's own function there."""
     value: Any = None
-    if isinstance(called, ast.Name):
-        value = function.__globals__.get(called.id)
-    elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-        module = function.__globals__.get(called.value.id)
-        value = getattr(module, called.attr, None) if inspect.ismodule(module) else None
+    if isinstance(callee, ast.Name):
+        value = function.__globals__.get(callee.id)
+    elif isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name):
+        module = function.__globals__.get(callee.value.id)
+        value = getattr(module, callee.attr, None) if inspect.ismodule(module) else None
     of_windows = str(getattr(value, "__module__", "")).startswith("fti_assets.features.windows")
     return of_windows and getattr(value, "__name__", "") == "window_aggregate"

@@ -32,8 +32,8 @@ def table_column(name: str, kind: str | None, description: str | None, *, nullab
 def declared_columns(own: Iterable[dg.TableColumn], schema: pa.DataFrameSchema | None) -> Columns:
     """The columns that a declaration is known to have, with what its Pandera schema says of them and its further ones."""
     of_schema = {} if schema is None else _schema_columns(schema)
-    merged = {column.name: _merge(column, of_schema.get(column.name)) for column in own}
-    return {**merged, **{name: column for name, column in of_schema.items() if name not in merged}}
+    columns = {column.name: _merge(column, of_schema.get(column.name)) for column in own}
+    return {**columns, **{name: column for name, column in of_schema.items() if name not in columns}}
 
 
 def group_columns(group: FeatureGroup) -> Columns:
@@ -64,15 +64,15 @@ def column_schema(columns: Columns) -> dict[str, Any]:
     return {COLUMN_SCHEMA: dg.TableSchema(list(columns.values()))} if columns else {}
 
 
-def stored_schema(declared: Columns, stored: Mapping[str, str]) -> dict[str, Any]:
+def stored_schema(declaration: Columns, types: Mapping[str, str]) -> dict[str, Any]:
     """The metadata that shows columns as they are stored; none if the declaration shows the same.
 
     Args:
-        declared: what the declaration shows.
-        stored: the DuckDB type of each stored column.
+        declaration: what the declaration shows.
+        types: the DuckDB type of each stored column.
     """
-    columns = {name: _as_stored(name, type_of_sql(kind) or kind, declared.get(name)) for name, kind in stored.items()}
-    return {} if columns == declared else column_schema(columns)
+    columns = {name: _as_stored(name, type_of_sql(kind) or kind, declaration.get(name)) for name, kind in types.items()}
+    return {} if columns == declaration else column_schema(columns)
 
 
 def _schema_columns(schema: pa.DataFrameSchema) -> Columns:
@@ -106,10 +106,10 @@ def _merge(own: dg.TableColumn, of_schema: dg.TableColumn | None) -> dg.TableCol
     )
 
 
-def _as_stored(name: str, kind: str, declared: dg.TableColumn | None) -> dg.TableColumn:
-    if declared is None:
+def _as_stored(name: str, kind: str, declaration: dg.TableColumn | None) -> dg.TableColumn:
+    if declaration is None:
         return dg.TableColumn(name, kind)
-    return dg.TableColumn(name, kind, description=declared.description, constraints=declared.constraints)
+    return dg.TableColumn(name, kind, description=declaration.description, constraints=declaration.constraints)
 
 
 def declared_metadata(group: FeatureGroup) -> dict[str, Any]:

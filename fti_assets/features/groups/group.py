@@ -68,8 +68,8 @@ class FeatureGroup(TableDeclaration):
     def __repr__(self) -> str:
         return f"feature group {self.table_name}"
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self.function(*arguments, **named)
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*arguments, **keywords)
 
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
         return Selection(self)[columns]
@@ -162,7 +162,7 @@ class Selection:
     spine_keys: Mapping[str, str] = field(default_factory=dict)
     feature_prefix: str = ""
 
-    def chosen(self, types: Mapping[str, object]) -> list[str]:
+    def columns_in(self, types: Mapping[str, object]) -> list[str]:
         """The selected columns; all of ``types`` that are neither key nor time if none was named."""
         group = self.group
         return list(self.columns) or [
@@ -172,7 +172,7 @@ class Selection:
     @property
     def feature_names(self) -> list[str]:
         """The features that it makes, as far as the group's schema tells them."""
-        return [self.feature_prefix + column for column in self.chosen(self.group.columns or {})]
+        return [self.feature_prefix + column for column in self.columns_in(self.group.columns or {})]
 
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
         names = (columns,) if isinstance(columns, str) else columns

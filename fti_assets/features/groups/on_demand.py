@@ -29,8 +29,8 @@ class OnDemand:
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
 
-    def __call__(self, *arrays: Any, **named: Any) -> Mapping[str, np.ndarray]:
-        return self.function(*arrays, **named)
+    def __call__(self, *arrays: Any, **keywords: Any) -> Mapping[str, np.ndarray]:
+        return self.function(*arrays, **keywords)
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -100,10 +100,10 @@ def on_demand(
             raise DeclarationError(
                 f"outputs of on-demand feature {own!r} are {outputs!r}: give the type of each, as in outputs={{'hour_of_day': int}}"
             )
-        unsupported = [output for output, kind in outputs.items() if kind not in _TYPES]
-        if unsupported or not outputs:
+        unknown = [output for output, kind in outputs.items() if kind not in _TYPES]
+        if unknown or not outputs:
             raise DeclarationError(
-                f"outputs of on-demand feature {own!r}: {one_of(unsupported)} must be int, float, bool, str or datetime, as in "
+                f"outputs of on-demand feature {own!r}: {one_of(unknown)} must be int, float, bool, str or datetime, as in "
                 "outputs={'hour_of_day': int}"
             )
         columns = tuple(
@@ -144,18 +144,18 @@ def in_order(functions: Sequence[OnDemand], *, what: str) -> list[OnDemand]:
     ['speed', 'price']
     """
     makers = {output.name: function for function in functions for output in function.outputs}
-    waiting, ordered = list(functions), list[OnDemand]()
+    waiting, results = list(functions), list[OnDemand]()
     while waiting:
-        made = {output.name for function in ordered for output in function.outputs}
-        ready = next((one for one in waiting if all(name in made for name in one.inputs if name in makers)), None)
+        outputs = {output.name for function in results for output in function.outputs}
+        ready = next((one for one in waiting if all(name in outputs for name in one.inputs if name in makers)), None)
         if ready is None:
             raise DeclarationError(
                 f"{what}: {'; '.join(_waits(one, makers) for one in _circle(waiting, makers))}: so none of them can be the "
                 "first; give one of them an input of the request or of a feature group instead"
             )
         waiting.remove(ready)
-        ordered.append(ready)
-    return ordered
+        results.append(ready)
+    return results
 
 
 def _circle(waiting: Sequence[OnDemand], makers: dict[str, OnDemand]) -> list[OnDemand]:
@@ -169,6 +169,6 @@ def _circle(waiting: Sequence[OnDemand], makers: dict[str, OnDemand]) -> list[On
 
 
 def _waits(function: OnDemand, makers: dict[str, OnDemand]) -> str:
-    taken = [name for name in function.inputs if name in makers]
-    of = dict.fromkeys(makers[name].name for name in taken)
-    return f"on-demand feature {function.name!r} takes {list_some(taken)} of {list_some(of)}"
+    names = [name for name in function.inputs if name in makers]
+    of = dict.fromkeys(makers[name].name for name in names)
+    return f"on-demand feature {function.name!r} takes {list_some(names)} of {list_some(of)}"

@@ -56,20 +56,20 @@ class Machine:
         paths = self._names.paths(node.func)
         if any(map(is_own, paths)):
             return None
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        callee = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         of_class = next((path for path in _LOCAL if path in paths), "")
-        called = of_class.rpartition(".")[2] or called
-        if isinstance(node.func, ast.Attribute) and called in self._names.functions and not of_class:
+        callee = of_class.rpartition(".")[2] or callee
+        if isinstance(node.func, ast.Attribute) and callee in self._names.functions and not of_class:
             return None
-        if called == "fromtimestamp":
+        if callee == "fromtimestamp":
             if of_class == "datetime.date.fromtimestamp" or not _tells_zone(node, after=1):
                 return _ZONE.format(instead="write datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)")
-        elif called == "astimezone":
+        elif callee == "astimezone":
             if not _tells_zone(node, after=1 if of_class else 0) or self._is_naive(node):
                 return _ZONE.format(instead="write time.replace(tzinfo=...) for what it is in, then .astimezone(zone)")
-        elif called == "timestamp" and self._is_naive(node):
+        elif callee == "timestamp" and self._is_naive(node):
             return _ZONE.format(instead="give the time a tzinfo=")
-        elif called == "strftime" and any("%s" in (text_of(one) or "").replace("%%", "") for one in node.args):
+        elif callee == "strftime" and any("%s" in (text_of(one) or "").replace("%%", "") for one in node.args):
             return _ZONE.format(instead="write .timestamp() of a time with a tzinfo=")
         return None
 
@@ -83,12 +83,12 @@ class Machine:
 
     def _is_naive(self, node: ast.Call) -> bool:
         """Whether it is asked of a time that is written out without a zone."""
-        made = node.func.value if isinstance(node.func, ast.Attribute) else None
-        if not isinstance(made, ast.Call):
+        value = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if not isinstance(value, ast.Call):
             return False
-        paths = self._names.paths(made.func)
-        is_built = "datetime.datetime" in paths and len(made.args) < 8
-        return bool(paths & _NAIVE) or (is_built and not any(one.arg in ("tzinfo", None) for one in made.keywords))
+        paths = self._names.paths(value.func)
+        is_built = "datetime.datetime" in paths and len(value.args) < 8
+        return bool(paths & _NAIVE) or (is_built and not any(one.arg in ("tzinfo", None) for one in value.keywords))
 
     def _takes_an_order(self, node: ast.AST) -> bool:
         if isinstance(node, ast.For | ast.AsyncFor | ast.YieldFrom | ast.Starred | ast.FormattedValue):
@@ -124,33 +124,33 @@ class Machine:
         paths = self._names.paths(around.func)
         if paths == {"builtins.sum"} and isinstance(node, ast.GeneratorExp | ast.ListComp):
             return self._is_number(node.elt)
-        keyed = any(one.arg == "key" for one in around.keywords)
-        return bool(paths) and paths <= _ANY_ORDER and not keyed
+        has_key = any(one.arg == "key" for one in around.keywords)
+        return bool(paths) and paths <= _ANY_ORDER and not has_key
 
-    def _is_set(self, node: ast.expr, visited: frozenset[ast.AST] = frozenset()) -> bool:
+    def _is_set(self, node: ast.expr, seen: frozenset[ast.AST] = frozenset()) -> bool:
         """Whether an expression is a set that may hold text."""
-        if node in visited:
+        if node in seen:
             return False
-        visited |= {node}
+        seen |= {node}
         if isinstance(node, ast.Set):
             return not all(map(self._is_number, node.elts))
         if isinstance(node, ast.SetComp):
             return not self._is_number(node.elt)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor):
             sides = (node.left, node.right)
-            return any(self._is_set(one, visited) or _is_keys(one) for one in sides)
+            return any(self._is_set(one, seen) or _is_keys(one) for one in sides)
         if isinstance(node, ast.Call):
             if self._names.paths(node.func) & _SETS:
                 return not (node.args and self._is_of_numbers(node.args[0]))
             part = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            return part in _OF_SETS and isinstance(node.func, ast.Attribute) and self._is_set(node.func.value, visited)
+            return part in _OF_SETS and isinstance(node.func, ast.Attribute) and self._is_set(node.func.value, seen)
         if isinstance(node, ast.IfExp):
-            return self._is_set(node.body, visited) or self._is_set(node.orelse, visited)
+            return self._is_set(node.body, seen) or self._is_set(node.orelse, seen)
         if isinstance(node, ast.NamedExpr):
-            return self._is_set(node.value, visited)
+            return self._is_set(node.value, seen)
         if isinstance(node, ast.Name | ast.Attribute):
             bound = self._names.bound_to(node)
-            return any(Machine(names, {})._is_set(one, visited) for names, one in bound)
+            return any(Machine(names, {})._is_set(one, seen) for names, one in bound)
         return False
 
     def _is_of_numbers(self, node: ast.expr) -> bool:

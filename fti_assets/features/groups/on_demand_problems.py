@@ -209,8 +209,8 @@ class _ModuleSource:
         return None
 
     def _of_call(self, node: ast.Call) -> str | None:
-        called = self._names.paths(node.func)
-        for path in sorted(called):
+        callees = self._names.paths(node.func)
+        for path in sorted(callees):
             by_text = _text_lookup(path)
             if by_text is None:
                 continue
@@ -222,7 +222,7 @@ class _ModuleSource:
                 return by_text
             if by_text == _BY_TEXT and (why := next(filter(None, map(_of_part, parts)), None)) is not None:
                 return why
-        getattr_paths = self._names.paths(node) if "builtins.getattr" in called else set[str]()
+        getattr_paths = self._names.paths(node) if "builtins.getattr" in callees else set[str]()
         if (why := next(filter(None, map(self._of_path, sorted(getattr_paths))), None)) is not None:
             return why
         if self._asks_for_now(node):
@@ -291,12 +291,12 @@ def _value(path: str) -> Any:
     if top not in DETERMINISTIC | {"numpy", "builtins"}:
         return _MISSING
     value: Any = importlib.import_module(top)
-    reached = top
+    prefix = top
     for part in parts:
-        reached = f"{reached}.{part}"
+        prefix = f"{prefix}.{part}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            value = getattr(value, part, sys.modules.get(reached, _MISSING))
+            value = getattr(value, part, sys.modules.get(prefix, _MISSING))
         if value is _MISSING:
             return _MISSING
     return value

@@ -22,7 +22,7 @@ from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_of, problems_of
 
 # A module of these folders comes from a package, which an app may not have; one elsewhere is the user's own.
-_INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+_SITE_PACKAGES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 _REMEDY = (
     "an on-demand function runs in the app too, which has only numpy and fti_assets, and must give the same there. Compute it "
     "with numpy, math, datetime and their like, or move the function to a module of its own that imports no more than that"
@@ -134,8 +134,8 @@ def _not_own(statement: Import, module: str) -> str | None:
     files = [Path(place).resolve() for place in places if place is not None]
     if not files:
         return f"takes {top!r}, which is not there"
-    installed = any(file.is_relative_to(folder) for file in files for folder in _INSTALLED)
-    return f"takes {top!r}, which an app does not have" if installed else None
+    is_installed = any(file.is_relative_to(folder) for file in files for folder in _SITE_PACKAGES)
+    return f"takes {top!r}, which an app does not have" if is_installed else None
 
 
 _CHANGING = frozenset({"random", "secrets", "time", "uuid"})
@@ -172,8 +172,8 @@ def imports_of(tree: ast.Module, package: str, names: Names) -> Iterator[Import]
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, (), node.lineno, ast.unparse(node)) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            taken = tuple(alias.name for alias in node.names)
-            yield Import(absolute_module(node, package), taken, node.lineno, ast.unparse(node))
+            members = tuple(alias.name for alias in node.names)
+            yield Import(absolute_module(node, package), members, node.lineno, ast.unparse(node))
         elif isinstance(node, ast.Call) and names.paths(node.func) & {"importlib.import_module", "builtins.__import__"}:
             name = text_of(node.args[0]) if node.args else None
             if name is not None and all(part.isidentifier() for part in name.split(".")):
@@ -184,10 +184,10 @@ def refused_import(statement: Import) -> str | None:
     """Why an app could not import it or would get another answer; None for what is fine or a module of the user's own."""
     top = statement.module.partition(".")[0]
     if top == "numpy":
-        drawn = statement.module.startswith(("numpy.random", "numpy.matlib")) or (
+        is_random = statement.module.startswith(("numpy.random", "numpy.matlib")) or (
             statement.module == "numpy" and "random" in statement.names
         )
-        return f"draws at random, {_DIFFERS}" if drawn else None
+        return f"draws at random, {_DIFFERS}" if is_random else None
     if top == "fti_assets":
         asked_for = (
             [f"{statement.module}.{name}" for name in statement.names]

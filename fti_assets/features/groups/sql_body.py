@@ -118,31 +118,31 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     >>> fill("SELECT '$end' WHERE t < $end -- $end", {"end": "TIMESTAMP '2013-01-01'"})
     "SELECT '$end' WHERE t < TIMESTAMP '2013-01-01' -- $end"
     """
-    raw, parts, done = text.encode(), [], 0  # DuckDB's positions count bytes
+    raw, parts, position_before = text.encode(), [], 0  # DuckDB's positions count bytes
     for position, _ in duckdb.tokenize(text):
         parameter = re.compile(rb"\$(\w+)").match(raw, position)
         if parameter is not None and (name := parameter[1].decode().lower()) in values:
-            parts += [raw[done:position], values[name].encode()]
-            done = parameter.end()
-    return b"".join([*parts, raw[done:]]).decode()
+            parts += [raw[position_before:position], values[name].encode()]
+            position_before = parameter.end()
+    return b"".join([*parts, raw[position_before:]]).decode()
 
 
-def _tables(node: Any, defined: frozenset[str], place: str, text: str) -> Iterator[tuple[str, int]]:
+def _tables(node: Any, ctes: frozenset[str], place: str, text: str) -> Iterator[tuple[str, int]]:
     """The tables that a node of DuckDB's syntax tree reads and no WITH around it defines, with their positions."""
     if isinstance(node, list):
         for one in node:
-            yield from _tables(one, defined, place, text)
+            yield from _tables(one, ctes, place, text)
     if not isinstance(node, dict):
         return
     for entry in (node.get("cte_map") or {}).get("map") or []:
         query, name = entry["value"]["query"]["node"], entry["key"].lower()
         itself = {name} if query.get("type") == "RECURSIVE_CTE_NODE" else set()
-        yield from _tables(query, defined | itself, place, text)
-        defined |= {name}
+        yield from _tables(query, ctes | itself, place, text)
+        ctes |= {name}
     _refuse(node, place, text)
-    if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in defined:
+    if node.get("type") == "BASE_TABLE" and node["table_name"].lower() not in ctes:
         yield node["table_name"].lower(), node["query_location"]
-    yield from _tables([value for name, value in node.items() if name != "cte_map"], defined, place, text)
+    yield from _tables([value for name, value in node.items() if name != "cte_map"], ctes, place, text)
 
 
 def _refuse(node: dict[str, Any], place: str, text: str) -> None:
@@ -155,10 +155,10 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
     if kind == "SHOW_REF":
         raise DeclarationError(f"{at}: a group in SQL is one SELECT statement, not SHOW, DESCRIBE or SUMMARIZE")
     if kind == "TABLE_FUNCTION":
-        called = str(node["function"].get("function_name", "")).lower()
-        if called not in _TABLE_FUNCTIONS:
+        function_name = str(node["function"].get("function_name", "")).lower()
+        if function_name not in _TABLE_FUNCTIONS:
             raise DeclarationError(
-                f"{at} reads {called}(): a group in SQL reads feature groups, and of functions only "
+                f"{at} reads {function_name}(): a group in SQL reads feature groups, and of functions only "
                 f"{list_some(sorted(_TABLE_FUNCTIONS))}; declare what is outside as an external group"
             )
     if function in _OUTSIDE_FUNCTIONS:
@@ -172,8 +172,8 @@ def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
     # Of two times age() is the same in every run; with one it counts from today.
     since_today = function == "age" and len(node["children"]) == 1
     if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
-        called = "age() with one time" if since_today else f"{function}()"
-        raise DeclarationError(f"{at} calls {called}, {_UNSTEADY}")
+        call = "age() with one time" if since_today else f"{function}()"
+        raise DeclarationError(f"{at} calls {call}, {_UNSTEADY}")
     if node.get("sample"):
         raise DeclarationError(
             f"{at} takes a sample, {_UNSTEADY}, such as WHERE hash(key) % 10 = 0; a seed is not enough, since rows have no order"

@@ -32,7 +32,7 @@ from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore, Schema
 from fti_assets.stores.sources.source import ExternalSource
 
-_CHANGED = quote("temp", "__fti_changed_keys")
+_KEYS_TABLE = quote("temp", "__fti_changed_keys")
 _LEAST_HISTORY = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
@@ -111,24 +111,24 @@ class _Load:
         reason = "it was never loaded" if about is None else self._why_whole(about)
         if about is not None and reason is None:
             try:
-                changed = self._changed_keys(about)
+                keys = self._changed_keys(about)
             except (StoreError, duckdb.Error) as error:  # such as a file of the old snapshot that is gone
                 reason = f"what has changed cannot be told: {error}"
                 self._lake.begin_again()
             else:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
-                if 2 * len(changed) > about.keys:
-                    reason = f"{len(changed)} of its {about.keys} keys have changed"
+                if 2 * len(keys) > about.keys:
+                    reason = f"{len(keys)} of its {about.keys} keys have changed"
                 else:
-                    return self._load_some(about, changed)
+                    return self._load_some(about, keys)
         _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
         return self._load_all()
 
     def _why_whole(self, about: About) -> str | None:
         """Why the namespace cannot be loaded in part, None if it can."""
-        held = self._writer.count_keys()
-        if held != about.keys:
-            return f"it says that it has {about.keys} keys, and has {held}"
+        count = self._writer.count_keys()
+        if count != about.keys:
+            return f"it says that it has {about.keys} keys, and has {count}"
         if about.schema != self._schema:
             return "its columns have changed"
         origin = _origin_of(about)
@@ -154,15 +154,15 @@ class _Load:
             origin=self._origin(self._since_us()),
         )
 
-    def _load_some(self, about: About, changed: set[bytes]) -> int:
-        _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changed), about.keys)
+    def _load_some(self, about: About, changes: set[bytes]) -> int:
+        _log.info("%s: %d of %d keys are loaded to the online store", self._group.table_name, len(changes), about.keys)
         connection = self._lake.connection
         keys = {key.group: key.group for key in self._whole.keys}
-        same = equal_columns(connection, _CHANGED, keys, rows="changed", target="stored")
-        mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_CHANGED} changed ON {same}")
+        same = equal_columns(connection, _KEYS_TABLE, keys, rows="changed", target="stored")
+        mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_KEYS_TABLE} changed ON {same}")
         return self._writer.apply(
-            _taken_from(changed, blobs_of(connection, self._versions(mine), self._whole)),
-            _late(changed),
+            _taken_from(changes, blobs_of(connection, self._versions(mine), self._whole)),
+            _late(changes),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
             origin=self._origin(_origin_of(about).whole_from_us),
@@ -171,7 +171,7 @@ class _Load:
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
         old, new = (self._lake.ledger(self._group.table, snapshot=at) for at in (about.snapshot, self._snapshot))
-        changed = [
+        partitions = [
             partition
             for partition in sorted(old.keys() | new.keys())
             if partition not in old
@@ -179,16 +179,16 @@ class _Load:
             or old[partition].data_version != new[partition].data_version
         ]
         before, after = (
-            relation_name(self._lake.rows(self._group.table, snapshot=at, partitions=changed))
+            relation_name(self._lake.rows(self._group.table, snapshot=at, partitions=partitions))
             for at in (about.snapshot, self._snapshot)
         )
         # ALL, so that of two equal rows the loss of one counts too.
-        gone, come = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
-        both = f"SELECT {self._keys} FROM {gone} UNION SELECT {self._keys} FROM {come}"
+        removals, additions = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
+        both = f"SELECT {self._keys} FROM {removals} UNION SELECT {self._keys} FROM {additions}"
         # A table, not a view: it is asked twice, and its sources are two snapshots to be read whole.
-        self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_CHANGED} AS {both}")
-        encoded = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_CHANGED}").fetchall()
-        return {bytes(key) for (key,) in encoded if key is not None}
+        self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_KEYS_TABLE} AS {both}")
+        rows = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_KEYS_TABLE}").fetchall()
+        return {bytes(key) for (key,) in rows if key is not None}
 
     @property
     def _schema(self) -> Schema:

@@ -47,7 +47,7 @@ def winners_since(
             columns,
             whole.times,
             of=whole.table_name,
-            validated=not whole.external,
+            is_validated=not whole.external,
         )
     )
     return connection.sql(
@@ -81,19 +81,19 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
     Raises:
         DataError: two rows of one key have the same times, or a value does not fit its type.
     """
-    timed = whole.event_time is not None
+    has_times = whole.event_time is not None
     texts = [quote(column.column) for column in whole.columns if column.type == "text"]
-    selected = [
+    items = [
         f"{encoded_key(whole.keys)} AS {_KEY}",
-        *([f"epoch_us({VISIBLE}) AS {VISIBLE}", f"epoch_us({EVENT}) AS {EVENT}"] if timed else []),
+        *([f"epoch_us({VISIBLE}) AS {VISIBLE}", f"epoch_us({EVENT}) AS {EVENT}"] if has_times else []),
         *([f"concat({', '.join(texts)}) AS {_TEXTS}"] if texts else []),
         *(f"{_value(quote(column.column), column.type)} AS c{i}" for i, column in enumerate(whole.columns)),
     ]
     not_null = " AND ".join(f"{quote(key.group)} IS NOT NULL" for key in whole.keys)
     # Ordered by the bytes of the key, as the store keeps them, so that it can append instead of searching.
-    order = f"{_KEY}, {VISIBLE}" if timed else _KEY
+    order = f"{_KEY}, {VISIBLE}" if has_times else _KEY
     relation = connection.sql(
-        f"SELECT {', '.join(selected)} FROM {relation_name(versions)} WHERE {not_null} ORDER BY {order}"
+        f"SELECT {', '.join(items)} FROM {relation_name(versions)} WHERE {not_null} ORDER BY {order}"
     )
     try:
         for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
@@ -116,18 +116,18 @@ def _value(column: str, kind: ColumnType) -> str:
 
 def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
     """The batches, cut so that all rows of a key are in one."""
-    kept: pa.Table | None = None
+    remainder: pa.Table | None = None
     for batch in batches:
         table = pa.Table.from_batches([batch])
-        if kept is not None:
-            table = pa.concat_tables([kept, table])
+        if remainder is not None:
+            table = pa.concat_tables([remainder, table])
         # The last key of a batch may go on in the next: its rows wait there.
         last = int(_starts(_one(table, _KEY))[-1]) if table.num_rows else 0
         if last:
             yield table.slice(0, last)
-        kept = table.slice(last)
-    if kept is not None and kept.num_rows:
-        yield kept
+        remainder = table.slice(last)
+    if remainder is not None and remainder.num_rows:
+        yield remainder
 
 
 def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
@@ -158,8 +158,8 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
 
 def _starts(keys: pa.Array) -> np.ndarray:
     """Where each key's rows begin."""
-    changed = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.flatnonzero(changed) + 1])
+    is_new = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(is_new) + 1])
 
 
 def _check_times(visible: np.ndarray, event: np.ndarray, starts: np.ndarray, keys: pa.Array, table: str) -> None:
@@ -212,7 +212,9 @@ def visible_at(
         return rows
     times = group.times
     every = relation_name(
-        frontier(connection, rows, group.keys, rows.columns, times, of=group.table_name, validated=group.source is None)
+        frontier(
+            connection, rows, group.keys, rows.columns, times, of=group.table_name, is_validated=group.source is None
+        )
     )
     first = connection.sql(f"SELECT min({VISIBLE}) FROM {every}").fetchall()[0][0]
     if first is None or at < first:

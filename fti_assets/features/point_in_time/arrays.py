@@ -22,8 +22,8 @@ def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) 
     if not columns:
         return {}
     canonical = ", ".join(f"{_canonical(column)} AS {quote(column.name)}" for column in columns)
-    fetched = relation.project(canonical).fetchnumpy()
-    return {column.name: _fill(fetched[column.name], column.type) for column in columns}
+    arrays = relation.project(canonical).fetchnumpy()
+    return {column.name: _fill(arrays[column.name], column.type) for column in columns}
 
 
 def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.Table:

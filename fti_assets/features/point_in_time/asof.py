@@ -56,15 +56,17 @@ def candidates(
 ) -> duckdb.DuckDBPyRelation:
     """The frontier of the rows that have the spine's keys and are within its reach, with ``KEY`` for their keys."""
     keys, columns = [key.group for key in group.keys], [column.column for column in group.columns]
-    needed = list(dict.fromkeys([*columns, *group.times.columns]))
-    check_columns([*keys, *needed], rows.columns, of=group.table_name)
+    names = list(dict.fromkeys([*columns, *group.times.columns]))
+    check_columns([*keys, *names], rows.columns, of=group.table_name)
     same = same_keys(group, points.with_nul, spine="c", rows="r")
-    selected = ", ".join([f"c.{KEY}", *(f"r.{quote(name)}" for name in needed)])
+    items = ", ".join([f"c.{KEY}", *(f"r.{quote(name)}" for name in names)])
     reach = _within_reach(connection, points, group)
-    coded = connection.sql(
-        f"SELECT {selected} FROM {relation_name(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}"
+    matches = connection.sql(
+        f"SELECT {items} FROM {relation_name(rows)} r JOIN {points.codes} c ON {same} WHERE {reach}"
     )
-    return frontier(connection, coded, [KEY], columns, group.times, of=group.table_name, validated=not group.external)
+    return frontier(
+        connection, matches, [KEY], columns, group.times, of=group.table_name, is_validated=not group.external
+    )
 
 
 def same_keys(group: JoinedGroup, with_nul: Container[str], *, spine: str, rows: str) -> str:
@@ -75,8 +77,8 @@ def same_keys(group: JoinedGroup, with_nul: Container[str], *, spine: str, rows:
     """
     pairs = []
     for key in group.keys:
-        stored = comparison(f"{rows}.{quote(key.group)}", to=key.spine, with_nul=with_nul)
-        pairs.append(f"{spine}.{quote(key.spine)} = {stored}")
+        value = comparison(f"{rows}.{quote(key.group)}", to=key.spine, with_nul=with_nul)
+        pairs.append(f"{spine}.{quote(key.spine)} = {value}")
     return " AND ".join(pairs)
 
 
@@ -110,33 +112,33 @@ def in_memory(
 
     columns = list(dict.fromkeys(column.column for column in group.columns))
     times = [VISIBLE] if group.ttl_us is None or _have_fixed_delay(group) else [VISIBLE, EVENT]
-    wanted = frontier_rows.project(", ".join(map(quote, [KEY, *times, *columns])))
+    wanted_rows = frontier_rows.project(", ".join(map(quote, [KEY, *times, *columns])))
     spine = connection.table(points.spine)
     at_type = str(spine.types[spine.columns.index(points.prediction_time)])
     total = spine.aggregate("count(*)").fetchall()[0][0]
     # Times with a zone or of another unit would have to be converted first, which DuckDB's own join does by itself.
-    if at_type != "TIMESTAMP" or not all(_SCALAR.fullmatch(str(kind)) for kind in wanted.types):
+    if at_type != "TIMESTAMP" or not all(_SCALAR.fullmatch(str(kind)) for kind in wanted_rows.types):
         return None
-    if str(wanted.types[1]) != "TIMESTAMP" or total * (len(columns) + 2) * 8 > _IN_MEMORY_BYTES:
+    if str(wanted_rows.types[1]) != "TIMESTAMP" or total * (len(columns) + 2) * 8 > _IN_MEMORY_BYTES:
         return None
-    rows = _fetch(wanted, _IN_MEMORY_BYTES)
+    rows = _fetch(wanted_rows, _IN_MEMORY_BYTES)
     if rows is None or not _fits(rows, columns, total):
         return None
     # Inner: a row whose keys the group does not have, or without a time, has no winner whatever is sorted.
-    keyed = connection.sql(_number_points(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
-    at = _microseconds(keyed, _AT)
-    winners = newest_before(keyed[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
+    keys_table = connection.sql(_number_points(points, group, "JOIN") + f" WHERE {_AT} IS NOT NULL").to_arrow_table()
+    at = _microseconds(keys_table, _AT)
+    winners = newest_before(keys_table[KEY].to_numpy(), at, rows[KEY].to_numpy(), _microseconds(rows, VISIBLE))
     if group.ttl_us is not None and len(rows):
         # With one fixed delay the event time is the visible time less that delay, so it need not be fetched.
         lasts = group.ttl_us - (group.serving_delay_us if times == [VISIBLE] else 0)
         winners[_microseconds(rows, times[-1])[winners] < at - lasts] = -1
     places = np.full(total, -1)
-    places[keyed[ROW].to_numpy().astype(np.int64) - 1] = winners
-    taken = rows.select(columns).take(pyarrow.array(places, mask=places < 0))
+    places[keys_table[ROW].to_numpy().astype(np.int64) - 1] = winners
+    features = rows.select(columns).take(pyarrow.array(places, mask=places < 0))
     # The types of the spine's own row numbers, so that the two sides join without a cast.
     numbers = pyarrow.array(np.arange(1, total + 1, dtype=np.uint32))
     return pyarrow.Table.from_arrays(
-        [numbers, *(taken[column.column] for column in group.columns)],
+        [numbers, *(features[column.column] for column in group.columns)],
         [ROW, *(column.feature for column in group.columns)],
     )
 
@@ -227,9 +229,9 @@ def _within_reach(connection: duckdb.DuckDBPyConnection, points: Points, group: 
     if last is None:
         return "false"
     event = f"r.{quote(str(group.event_time))}"
-    reached = [f"{event} <= {literal(last)}::{kind}"]
+    conditions = [f"{event} <= {literal(last)}::{kind}"]
     if group.available_at is not None:
-        reached.append(f"r.{quote(group.available_at)} <= {literal(last)}::{kind}")
+        conditions.append(f"r.{quote(group.available_at)} <= {literal(last)}::{kind}")
     if group.ttl_us is not None:
-        reached.append(f"{event} >= {literal(first)}::{kind} - to_microseconds({group.ttl_us})")
-    return " AND ".join(reached)
+        conditions.append(f"{event} >= {literal(first)}::{kind} - to_microseconds({group.ttl_us})")
+    return " AND ".join(conditions)

@@ -30,7 +30,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
     Returns:
         The spine's columns, then the joined and the on-demand features: one row a spine row, in the spine's order.
     """
-    joined = point_in_time(
+    features = point_in_time(
         lake.connection,
         _without_unused(spine, view),
         view.joins,
@@ -38,14 +38,14 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         prediction_time=view.prediction_time,
     )
     if not view.on_demand:
-        return joined
+        return features
     connection, name = lake.connection, quote("temp", temporary_name("assembled"))
     connection.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(joined)}"
+        f"CREATE TEMP TABLE {name} AS SELECT row_number() OVER () AS {_ROW}, * FROM {relation_name(features)}"
     )
-    made = _on_demand(connection, name, view)
+    on_demand_rows = _on_demand(connection, name, view)
     return connection.sql(
-        f"SELECT rows.* EXCLUDE ({_ROW}), made.* EXCLUDE ({_ROW}) FROM {name} rows POSITIONAL JOIN {made} made"
+        f"SELECT rows.* EXCLUDE ({_ROW}), made.* EXCLUDE ({_ROW}) FROM {name} rows POSITIONAL JOIN {on_demand_rows} made"
     )
 
 
@@ -56,8 +56,8 @@ def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewReco
     """
     types = column_types(view)
     calls = [LoadedCall(call, types=types) for call in view.on_demand]
-    made = {output.name for call in view.on_demand for output in call.outputs}
-    names = dict.fromkeys(name for call in view.on_demand for name in call.inputs if name not in made)
+    computed_names = {output.name for call in view.on_demand for output in call.outputs}
+    names = dict.fromkeys(name for call in view.on_demand for name in call.inputs if name not in computed_names)
     inputs = [Column(name, types[name]) for name in names]
     [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
     outputs = quote("temp", temporary_name("on_demand"))
@@ -83,9 +83,9 @@ def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewReco
 
 def _without_unused(spine: duckdb.DuckDBPyRelation, view: ViewRecord) -> duckdb.DuckDBPyRelation:
     """The spine without columns that the view does not use and whose names its features need."""
-    used = {column.name for column in view.request}
-    unused = [column.name for column in view.features if column.name in spine.columns and column.name not in used]
-    return spine.project(f"* EXCLUDE ({', '.join(map(quote, unused))})") if unused else spine
+    needs = {column.name for column in view.request}
+    spare = [column.name for column in view.features if column.name in spine.columns and column.name not in needs]
+    return spine.project(f"* EXCLUDE ({', '.join(map(quote, spare))})") if spare else spine
 
 
 def column_types(view: ViewRecord) -> dict[str, ColumnType]:

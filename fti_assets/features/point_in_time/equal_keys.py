@@ -17,7 +17,7 @@ _FLOATS = SIDES["number"].same
 
 def check_equal_keys(
     rows: duckdb.DuckDBPyRelation,
-    stored: duckdb.DuckDBPyRelation,
+    others: duckdb.DuckDBPyRelation,
     pairs: Iterable[tuple[str, str]],
     *,
     what: str,
@@ -27,10 +27,10 @@ def check_equal_keys(
 
     Args:
         rows: rows to be joined to.
-        stored: the rows that are joined.
-        pairs: a column of ``rows`` and the one of ``stored`` that must equal it.
+        others: the rows that are joined.
+        pairs: a column of ``rows`` and the one of ``others`` that must equal it.
         what: what ``rows`` are, for the error.
-        of: what ``stored`` is.
+        of: what ``others`` is.
 
     Raises:
         DataError: a float rounds a key, so that rows of several keys would be one.
@@ -40,14 +40,14 @@ def check_equal_keys(
     >>> check_equal_keys(exact, floats, [("k", "k")], what="the spine", of="prices_v1")
     """
     for own, theirs in pairs:
-        sides = [(rows, own, _type_of(rows, own)), (stored, theirs, _type_of(stored, theirs))]
+        sides = [(rows, own, _type_of(rows, own)), (others, theirs, _type_of(others, theirs))]
         for (relation, column, kind), (_, _, other) in (sides, sides[::-1]):
             if other not in _FLOATS or not is_exact(kind):
                 continue
             value = quote(column)
             back = f"TRY_CAST(TRY_CAST({value} AS {other}) AS {kind})"
-            rounded = relation.filter(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}")
-            if (row := rounded.project(value).limit(1).fetchone()) is not None:
+            misfits = relation.filter(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}")
+            if (row := misfits.project(value).limit(1).fetchone()) is not None:
                 raise DataError(
                     f"{own!r} of {what} is {sides[0][2]} and {theirs!r} of {of} is {sides[1][2]}: as floats {row[0]} and its "
                     "neighbours are one key; give both one exact type, such as BIGINT, DECIMAL or text"

@@ -42,7 +42,7 @@ def frontier(
     times: Times,
     *,
     of: str,
-    validated: bool = True,
+    is_validated: bool = True,
 ) -> duckdb.DuckDBPyRelation:
     """The rows that can ever win, one per keys and moment of visibility.
 
@@ -56,7 +56,7 @@ def frontier(
         columns: what else is wanted of the rows.
         times: the columns that say when; the event time is not None.
         of: the group's table, for errors.
-        validated: whether no two rows have equal keys and times; else the greatest columns win among them.
+        is_validated: whether no two rows have equal keys and times; else the greatest columns win among them.
 
     Returns:
         Keys, columns, ``__fti_event`` and ``__fti_visible`` (the later of event time and available-at), lazy and in no order.
@@ -71,14 +71,14 @@ def frontier(
     event, available = quote(times.event_time), available_sql(times)
     never_null = [*map(quote, keys), event, *([available] if times.available_at is not None else [])]
     where = " AND ".join(f"{name} IS NOT NULL" for name in never_null)
-    selected = ", ".join([*map(quote, columns), f"{event} AS {EVENT}"])
+    items = ", ".join([*map(quote, columns), f"{event} AS {EVENT}"])
     source = relation_name(rows)
     # With one delay for all, rows become visible in the order of event time and none hides another: all are the frontier.
-    if times.have_fixed_delay and validated:
-        return connection.sql(f"SELECT {selected}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
+    if times.have_fixed_delay and is_validated:
+        return connection.sql(f"SELECT {items}, {available} AS {VISIBLE} FROM {source} WHERE {where}")
     tie = "" if times.tie_break is None else f", {quote(times.tie_break)} AS {_TIE}"
     order = [VISIBLE, EVENT, _AVAILABLE, *([_TIE] if tie else [])]
-    if tie or not validated:
+    if tie or not is_validated:
         # A tie_break may itself tie, and a table that nobody has validated have equal rows: one answer all the same.
         order += map(quote, columns)
     # Written out: a default order of the connection would change which row wins.
@@ -86,14 +86,14 @@ def frontier(
     window = f"PARTITION BY {', '.join(map(quote, keys))} ORDER BY {ascending}"
     return connection.sql(f"""
         SELECT {", ".join(map(quote, columns))}, {EVENT}, {VISIBLE}
-        FROM (SELECT {selected}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
+        FROM (SELECT {items}, {available} AS {_AVAILABLE}, greatest({event}, {available}) AS {VISIBLE}{tie}
               FROM {source} WHERE {where})
         QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}
             AND {EVENT} >= max({EVENT}) OVER ({window} ROWS UNBOUNDED PRECEDING)""")
 
 
-def check_columns(needed: Iterable[str], columns: Sequence[str], *, of: str) -> None:
-    """Raise a DeclarationError that lists the ``columns`` there are if a ``needed`` one is not among them."""
-    for name in needed:
+def check_columns(names: Iterable[str], columns: Sequence[str], *, of: str) -> None:
+    """Raise a DeclarationError that lists the ``columns`` there are if a ``names`` one is not among them."""
+    for name in names:
         if name not in columns:
             raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

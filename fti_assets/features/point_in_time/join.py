@@ -78,7 +78,7 @@ def point_in_time(
     """
     _check_spine(spine, joins, prediction_time)
     plan = _Plan(connection, spine, prediction_time)
-    return plan.side_by_side([(plan.joined(group, rows(group)), group) for group in joins])
+    return plan.side_by_side([(plan.join(group, rows(group)), group) for group in joins])
 
 
 class _Plan:
@@ -94,7 +94,7 @@ class _Plan:
         self._rows = self._connection.execute(f"SELECT count(*) FROM {self._spine}").fetchall()[0][0]
         self._codes: dict[tuple[str, ...], str] = {}
 
-    def joined(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
+    def join(self, group: JoinedGroup, rows: duckdb.DuckDBPyRelation) -> str:
         """A table of a group's features in the spine's order."""
         pairs = [(key.spine, key.group) for key in group.keys]
         check_columns([theirs for _, theirs in pairs], rows.columns, of=group.table_name)
@@ -116,8 +116,8 @@ class _Plan:
         finally:
             self._connection.unregister(name)
 
-    def _in_order(self, joined: str) -> str:
-        return self._check(self._table(f"FROM ({joined}) ORDER BY {ROW}"))
+    def _in_order(self, query: str) -> str:
+        return self._check(self._table(f"FROM ({query}) ORDER BY {ROW}"))
 
     def side_by_side(self, parts: Sequence[tuple[str, JoinedGroup]]) -> duckdb.DuckDBPyRelation:
         """The spine with the features beside: positional joins copy no row, where a join on row numbers would hash them all."""
@@ -175,26 +175,26 @@ def _check_lookup(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRe
     keys = [key.group for key in group.keys]
     check_columns([*keys, *(column.column for column in group.columns)], rows.columns, of=group.table_name)
     names, complete = ", ".join(map(quote, keys)), " AND ".join(f"{quote(key)} IS NOT NULL" for key in keys)
-    repeated = connection.sql(
+    duplicate = connection.sql(
         f"SELECT {names}, count(*) FROM {relation_name(rows)} WHERE {complete} GROUP BY {names} HAVING count(*) > 1 "
         f"ORDER BY {names} LIMIT 1"
     ).fetchone()
-    if repeated is not None:
-        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, repeated, strict=False))
+    if duplicate is not None:
+        key = ", ".join(f"{name}={value!r}" for name, value in zip(keys, duplicate, strict=False))
         raise DataError(
-            f"{group.table_name} has {repeated[-1]} rows of the key {key}: a group without an event time holds one row a key; "
+            f"{group.table_name} has {duplicate[-1]} rows of the key {key}: a group without an event time holds one row a key; "
             "keep one of them, or declare the event_time that tells them apart"
         )
 
 
 def _check_spine(spine: duckdb.DuckDBPyRelation, joins: Sequence[JoinedGroup], prediction_time: str | None) -> None:
-    timed = [group.table_name for group in joins if group.event_time is not None]
-    if timed and prediction_time is None:
+    groups = [group.table_name for group in joins if group.event_time is not None]
+    if groups and prediction_time is None:
         raise DeclarationError(
-            f"{one_of(timed)} has an event time, so the spine needs a prediction_time: name its column"
+            f"{one_of(groups)} has an event time, so the spine needs a prediction_time: name its column"
         )
-    needed = [*(key.spine for group in joins for key in group.keys), prediction_time]
-    check_columns([name for name in needed if name is not None], spine.columns, of="the spine")
+    names = [*(key.spine for group in joins for key in group.keys), prediction_time]
+    check_columns([name for name in names if name is not None], spine.columns, of="the spine")
     columns: set[str] = set()
     for name in [*spine.columns, *(column.feature for group in joins for column in group.columns)]:
         if name.lower().startswith("__fti_"):

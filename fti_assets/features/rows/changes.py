@@ -94,7 +94,7 @@ def net_changes(
     *,
     keys: Sequence[str],
     identity: Sequence[str],
-    kept: Sequence[str],
+    extras: Sequence[str],
     what: str,
 ) -> NetChanges:
     """What a feed's operations come to when they are done in their order.
@@ -105,7 +105,7 @@ def net_changes(
         feed: how to read them.
         keys: the group's keys.
         identity: the columns that no two rows of the group share.
-        kept: further columns to keep although the feed itself needs them, because the group declares them.
+        extras: further columns to keep although the feed itself needs them, because the group declares them.
         what: the group's table, for errors.
 
     Raises:
@@ -123,8 +123,8 @@ def net_changes(
     operation, order = f"{quote(feed.operation)}::VARCHAR", quote(feed.order)
     _refuse_unreadable(connection, source, feed, what)
     _refuse_no_order(connection, source, feed, key, delete, what)
-    hidden = [name for name in (feed.operation, feed.order) if name not in kept]
-    columns = f"* EXCLUDE ({', '.join(map(quote, dict.fromkeys(hidden)))})" if hidden else "*"
+    exclusions = [name for name in (feed.operation, feed.order) if name not in extras]
+    columns = f"* EXCLUDE ({', '.join(map(quote, dict.fromkeys(exclusions)))})" if exclusions else "*"
     same = ", ".join(map(quote, identity))
     # rank(), not row_number(): two upserts of a row at one place in the order both stay, so that the rule of unique rows refuses them.
     upserts = connection.sql(

@@ -31,7 +31,7 @@ def staged_deletes(
     keys: Sequence[str],
     identity: Sequence[str],
     types: Mapping[str, str],
-    stored: bool,
+    has_rows: bool,
 ) -> tuple[str, tuple[str, ...]]:
     """Put what is to be deleted into a temporary table, and say by which columns: the keys, or the keys and times.
 
@@ -45,7 +45,7 @@ def staged_deletes(
         keys: the key columns.
         identity: the key and time columns.
         types: the DuckDB types that these columns are to have.
-        stored: whether rows of these types are stored; if none are, deletes of other types meet nothing.
+        has_rows: whether rows of these types are stored; if none are, deletes of other types meet nothing.
 
     Raises:
         DataError: a column is missing, has a null, or is of another type than the stored one.
@@ -63,17 +63,17 @@ def staged_deletes(
             f"there was {one_of(rows.columns)}"
         )
     rows = rows.project(", ".join(map(quote, by)))
-    wanted = {name: types[name] for name in by}
-    of_stored = replace(layout, stored=wanted)
+    key_types = {name: types[name] for name in by}
+    of_stored = replace(layout, stored_types=key_types)
     table, _ = typed_copy(connection, rows, of_stored, [Partition(WHOLE)])
-    if (coerced := _coerce(connection, table, layout.schema, by, what)) is not None:
-        table, _ = typed_copy(connection, coerced, of_stored, [Partition(WHOLE)])
+    if (relation := _coerce(connection, table, layout.schema, by, what)) is not None:
+        table, _ = typed_copy(connection, relation, of_stored, [Partition(WHOLE)])
     _refuse_nulls(connection, table, by, what)
     kinds = dict(zip(by, map(str, connection.table(quote(table)).types), strict=False))  # `_partition` follows
-    if stored and (other := next((name for name in by if kinds[name] != wanted[name]), None)):
+    if has_rows and (other := next((name for name in by if kinds[name] != key_types[name]), None)):
         hint = "; pandas makes floats of whole numbers beside a null, unless they are Int64"
         raise DataError(
-            f"{what} have {other!r} as {kinds[other]}, {wanted[other]} is stored: cast it to the type of the rows"
+            f"{what} have {other!r} as {kinds[other]}, {key_types[other]} is stored: cast it to the type of the rows"
             + (hint if kinds[other] in FLOATS else "")
         )
     return table, tuple(by)
@@ -87,9 +87,9 @@ def _coerce(
         return None
     of_types = without_rules(schema).select_columns(list(by))
     validation = validate_table(connection, table, of_types, columns=by)
-    if validation.coerced is None or any(verdict.failures for verdict in validation.verdicts):
+    if validation.coercion is None or any(verdict.failures for verdict in validation.verdicts):
         return None
-    return coerced_relation(connection, table, validation.coerced, what=what)
+    return coerced_relation(connection, table, validation.coercion, what=what)
 
 
 def _refuse_nulls(connection: duckdb.DuckDBPyConnection, table: str, by: Sequence[str], what: str) -> None:

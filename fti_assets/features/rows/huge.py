@@ -53,13 +53,13 @@ def _handed_on(name: str, kind: Any) -> str:
 
 def _within(name: str, kind: Any) -> str:
     column = quote(name)
-    held = f"TRY_CAST({column} AS {_with(kind, 'DECIMAL(38,0)')})"
+    cast = f"TRY_CAST({column} AS {_with(kind, 'DECIMAL(38,0)')})"
     # A cast of numbers within lists nulls the whole or a part of it: by their text it tells which it changes.
     text = _with(kind, "VARCHAR")
     problem = literal(", which has a number of more than 38 digits: give text, or null")
     message = f"{literal(f'{name} is ')} || left({column}::VARCHAR, 60) || {problem}"
     return (
-        f"CASE WHEN {held}::{text} IS DISTINCT FROM {column}::{text} THEN error({message}) ELSE {held} END AS {column}"
+        f"CASE WHEN {cast}::{text} IS DISTINCT FROM {column}::{text} THEN error({message}) ELSE {cast} END AS {column}"
     )
 
 

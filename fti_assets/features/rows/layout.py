@@ -30,7 +30,7 @@ class Layout:
         schema: a Pandera schema.
         types: the declared type of each column; the rest keep theirs.
         times: columns that hold timestamps, whatever else is declared.
-        stored: the DuckDB types of the table that is already there, and before it is those that the schema states, for columns of
+        stored_types: the DuckDB types of the table that is already there, and before it is those that the schema states, for columns of
             which no value tells the type.
         is_placeholder: whether a stored column holds no value, so that its type is no one's; asked only where types differ.
         rename: the result's name of a column to the table's.
@@ -44,7 +44,7 @@ class Layout:
     schema: pandera.DataFrameSchema | None = None
     types: dict[str, ColumnType | None] = field(default_factory=dict)
     times: tuple[str, ...] = ()
-    stored: dict[str, str] = field(default_factory=dict)
+    stored_types: dict[str, str] = field(default_factory=dict)
     keep_last_by: str | None = None
     is_placeholder: Callable[[str], bool] = lambda column: False
     rename: Mapping[str, str] = field(default_factory=dict)

@@ -25,8 +25,8 @@ def checked_rename(rename: object, *, what: str) -> dict[str, str]:
         raise DeclarationError(
             f"rename of {what} is {excerpt(rename)}: write the source's names and the group's, rename={{'Order ID': 'order_id'}}"
         )
-    named = dict(rename)
-    for source, name in named.items():
+    names = dict(rename)
+    for source, name in names.items():
         if not is_name(name):
             raise DeclarationError(
                 f"rename of {what} calls {source!r} {name!r}, which is not a name: use lower-case letters, digits and _, not "
@@ -36,13 +36,13 @@ def checked_rename(rename: object, *, what: str) -> dict[str, str]:
             raise DeclarationError(
                 f"rename of {what} calls {source!r} {name!r}, a name that the store keeps for itself: take another"
             )
-    for name in named.values():
-        sources = [source for source, other in named.items() if other == name]
+    for name in names.values():
+        sources = [source for source, other in names.items() if other == name]
         if len(sources) > 1:
             raise DeclarationError(
                 f"rename of {what} calls {' and '.join(map(repr, sources))} both {name!r}: give each column a name of its own"
             )
-    return named
+    return names
 
 
 def checked_column(name: str, rename: Mapping[str, str], *, what: str) -> str:
@@ -117,15 +117,15 @@ def refuse_missing_sources(columns: Sequence[str], rename: Mapping[str, str], *,
     if missing:
         near = {_plain(name): name for name in columns}
         hints = [f"{near[_plain(name)]!r} for {name!r}" for name in missing if _plain(name) in near]
-        meant = f"; write {', '.join(hints)} in rename" if hints else ""
-        raise DataError(f"rename of {of} names {one_of(missing)}, but {what} has {one_of(columns)}{meant}")
+        advice = f"; write {', '.join(hints)} in rename" if hints else ""
+        raise DataError(f"rename of {of} names {one_of(missing)}, but {what} has {one_of(columns)}{advice}")
 
 
 def refuse_clashes(columns: Sequence[str], rename: Mapping[str, str], *, what: str) -> None:
     """Raise a DataError if a column would get the name of another."""
-    kept = {name for name in columns if name not in rename}
+    others = {name for name in columns if name not in rename}
     for source, name in rename.items():
-        if source in columns and name in kept:
+        if source in columns and name in others:
             raise DataError(
                 f"rename of {what} calls {source!r} {name!r}, but there is a column {name!r} already: leave one of them out, or "
                 "rename the other too"
@@ -134,49 +134,49 @@ def refuse_clashes(columns: Sequence[str], rename: Mapping[str, str], *, what: s
 
 def refuse_no_names(columns: Iterable[object], *, what: str) -> None:
     """Raise a DeclarationError if columns of a result have names that the store cannot hold, with what to type."""
-    listed = list(columns)
-    wrong = [str(name) for name in listed if not is_name(name)]
+    names = list(columns)
+    wrong = [str(name) for name in names if not is_name(name)]
     if not wrong:
         return
-    line = _line(suggested_names(wrong, taken=[str(name) for name in listed if is_name(name)]))
+    line = _line(suggested_names(wrong, others=[str(name) for name in names if is_name(name)]))
     try:
         checked_name(wrong[0], what=f"column of {what}")
     except DeclarationError as error:
         raise DeclarationError(f"{error}. Say in the declaration what it is called here: {line}") from None
-    raise DeclarationError(f"column of {what} {listed!r} is not text: say in the declaration what it is called: {line}")
+    raise DeclarationError(f"column of {what} {names!r} is not text: say in the declaration what it is called: {line}")
 
 
-def suggested_names(columns: Iterable[str], *, taken: Collection[str] = ()) -> dict[str, str]:
+def suggested_names(columns: Iterable[str], *, others: Collection[str] = ()) -> dict[str, str]:
     """A name for each column that a group can have, none of them twice.
 
     >>> suggested_names(["Order ID", "orderId", "1st price", "Größe"])
     {'Order ID': 'order_id', 'orderId': 'order_id_2', '1st price': '_1st_price', 'Größe': 'gro_e'}
     """
     results: dict[str, str] = {}
-    used = set(taken)
+    names = set(others)
     for column in columns:
-        spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)
-        plain = "".join(c for c in unicodedata.normalize("NFKD", spaced) if not unicodedata.combining(c))
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column)
+        plain = "".join(c for c in unicodedata.normalize("NFKD", words) if not unicodedata.combining(c))
         base = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_") or "column"
         base = f"_{base}" if base[0].isdigit() else base
         name, number = base, 1
-        while name in used:
+        while name in names:
             number += 1
             name = f"{base}_{number}"
         results[column] = name
-        used.add(name)
+        names.add(name)
     return results
 
 
-def rename_line(columns: Iterable[str], *, taken: Collection[str] = ()) -> str:
+def rename_line(columns: Iterable[str], *, others: Collection[str] = ()) -> str:
     """What to type for columns that have no name yet: ``rename={'Order ID': 'order_id'}``."""
-    return _line(suggested_names(columns, taken=taken))
+    return _line(suggested_names(columns, others=others))
 
 
 def _line(rename: Mapping[str, str]) -> str:
-    shown = dict(list(rename.items())[:20])
-    more = ", ..." if len(rename) > len(shown) else ""
-    return f"rename={{{', '.join(f'{source!r}: {name!r}' for source, name in shown.items())}{more}}}"
+    some = dict(list(rename.items())[:20])
+    more = ", ..." if len(rename) > len(some) else ""
+    return f"rename={{{', '.join(f'{source!r}: {name!r}' for source, name in some.items())}{more}}}"
 
 
 def _plain(name: str) -> str:

@@ -32,13 +32,13 @@ from fti_assets.features.rows.stored_types import (
     wider_decimal,
 )
 from fti_assets.features.rows.to_lake import can_be
-from fti_assets.features.validation.coercion import Coerced, refuse_rounded
+from fti_assets.features.validation.coercion import Coercion, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import relation_name
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagedRows:
     """Rows in a temporary table, ready to be stored if every blocking verdict passed.
 
     Args:
@@ -59,13 +59,13 @@ class Staged:
     duplicates_dropped: int = 0
 
     @property
-    def accepted(self) -> bool:
+    def is_accepted(self) -> bool:
         return all(verdict.passed or not verdict.rule.blocking for verdict in self.verdicts)
 
 
 def stage(
     connection: duckdb.DuckDBPyConnection, result: Any, layout: Layout, partitions: Sequence[Partition]
-) -> Staged:
+) -> StagedRows:
     """Put a function's result into a temporary table with its partitions, and validate it: one copy and one scan.
 
     Args:
@@ -93,7 +93,7 @@ def stage(
     layout = _without_placeholders(relation, layout)
     order = _finer_order(relation, layout)
     name, columns = typed_copy(connection, relation, layout, partitions, order)
-    name, dropped = _without_duplicates(connection, name, layout, order)
+    name, duplicates = _without_duplicates(connection, name, layout, order)
     if layout.schema is not None:
         # The staged table has `_partition` behind the result's own columns.
         kinds = connection.table(quote(name)).types
@@ -101,14 +101,14 @@ def stage(
     rules = _row_rules(layout)
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
     verdicts = validation.verdicts
-    if validation.coerced is not None:
-        coerced = coerced_relation(connection, name, validation.coerced, what=layout.what)
-        # Coerced values come from pandas, so their types and partitions are told anew.
-        name, again = typed_copy(connection, coerced, layout, partitions)
+    if validation.coercion is not None:
+        new_rows = coerced_relation(connection, name, validation.coercion, what=layout.what)
+        # Coercion values come from pandas, so their types and partitions are told anew.
+        name, again = typed_copy(connection, new_rows, layout, partitions)
         columns = [*columns, *again]
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]
     words = tuple(dict.fromkeys(column.word for column in columns if column.word))
-    return Staged(name, validation.rows, verdicts, validation.failing, words, validation.whole, dropped)
+    return StagedRows(name, validation.rows, verdicts, validation.failing, words, validation.whole, duplicates)
 
 
 def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> Layout:
@@ -116,10 +116,12 @@ def _without_placeholders(relation: duckdb.DuckDBPyRelation, layout: Layout) -> 
     types = dict(zip(relation.columns, map(lake_type, relation.types), strict=True))
     placeholders = {
         column
-        for column, kind in layout.stored.items()
+        for column, kind in layout.stored_types.items()
         if types.get(column, kind) != kind and layout.is_placeholder(column)
     }
-    return replace(layout, stored={name: kind for name, kind in layout.stored.items() if name not in placeholders})
+    return replace(
+        layout, stored_types={name: kind for name, kind in layout.stored_types.items() if name not in placeholders}
+    )
 
 
 def _finer_order(relation: duckdb.DuckDBPyRelation, layout: Layout) -> str | None:
@@ -135,11 +137,11 @@ def _without_duplicates(
     """The staged table after the duplicates policy, and how many rows it dropped."""
     if layout.keep_last_by is None:
         return name, 0
-    rows, kept = connection.table(quote(name)), f"{name}_kept"
+    rows, unique = connection.table(quote(name)), f"{name}_kept"
     finer = _ORDER if order is not None else None
     last = without_duplicates(connection, rows, layout.unique, layout.keep_last_by, finer, what=layout.what)
-    connection.execute(f"CREATE TEMP TABLE {quote(kept)} AS FROM {relation_name(last)}")
-    return kept, len(rows) - len(connection.table(quote(kept)))
+    connection.execute(f"CREATE TEMP TABLE {quote(unique)} AS FROM {relation_name(last)}")
+    return unique, len(rows) - len(connection.table(quote(unique)))
 
 
 def typed_copy(
@@ -157,9 +159,9 @@ def typed_copy(
     name = temporary_name("staged")
     types = list(zip(relation.columns, relation.types, strict=True))
     columns = [_stored_column(connection, column, kind, layout) for column, kind in types]
-    selected = ", ".join(f"{stored.sql} AS {quote(column)}" for (column, _), stored in zip(types, columns, strict=True))
+    items = ", ".join(f"{storage.sql} AS {quote(column)}" for (column, _), storage in zip(types, columns, strict=True))
     beside = f", {order} AS {_ORDER}" if order is not None else ""
-    rows = f"SELECT {selected}{beside} FROM {relation_name(relation)}"
+    rows = f"SELECT {items}{beside} FROM {relation_name(relation)}"
     try:
         connection.execute(f"CREATE TEMP TABLE {quote(name)} AS {_add_partitions(rows, layout, partitions)}")
     except _NOT_HELD as error:
@@ -201,11 +203,11 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
             return _without_rows(column, sql_type, layout)
         if sql_type == "VARCHAR":
             return storage_of_iso_text(connection, column)
-        stored = storage_of(connection, column, kind, layout.types.get(column) or "timestamp")
-        return stored if stored.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
-    kept = layout.stored.get(column)
-    if wider_decimal(sql_type, kept):
-        return StoredColumn(str(kept), f"CAST({quote(column)} AS {kept})")
+        storage = storage_of(connection, column, kind, layout.types.get(column) or "timestamp")
+        return storage if storage.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
+    stored_type = layout.stored_types.get(column)
+    if wider_decimal(sql_type, stored_type):
+        return StoredColumn(str(stored_type), f"CAST({quote(column)} AS {stored_type})")
     return storage_of(connection, column, kind, layout.types.get(column))
 
 
@@ -233,26 +235,30 @@ def _settle_types(
     """
     rows = connection.table(quote(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    stored = {column: kind for column, kind in layout.stored.items() if types.get(column, kind) != kind}
+    differing = {column: kind for column, kind in layout.stored_types.items() if types.get(column, kind) != kind}
     without_type = [
         column
         for column, kind in result_types
         if str(kind) in PLACEHOLDER_TYPES
-        or ((declared := layout.types.get(column)) is not None and not can_be(types[column], declared))
+        or ((column_type := layout.types.get(column)) is not None and not can_be(types[column], column_type))
     ]
-    empty = [column for column in dict.fromkeys([*without_type, *stored]) if column not in layout.times]
-    conditions = {column: sql for column, kind in stored.items() if (sql := holds_all(column, types[column], kind))}
+    empty = [column for column in dict.fromkeys([*without_type, *differing]) if column not in layout.times]
+    conditions = {column: sql for column, kind in differing.items() if (sql := holds_all(column, types[column], kind))}
     expressions = [*(f"count({quote(column)}) = 0" for column in empty), *conditions.values()]
     if not expressions:
         return
     answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quote(name)}").fetchall()[0]
-    wanted = {column: stored[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits}
+    new_types = {
+        column: differing[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits
+    }
     for column, none in zip(empty, answers, strict=False):
         if none:
-            declared = layout.types.get(column)
-            kept = layout.stored.get(column) or types[column]
-            wanted[column] = kept if declared is None or column in layout.stored else SIDES[declared].sql
-    for column, wanted_type in wanted.items():
+            column_type = layout.types.get(column)
+            stored_type = layout.stored_types.get(column) or types[column]
+            new_types[column] = (
+                stored_type if column_type is None or column in layout.stored_types else SIDES[column_type].sql
+            )
+    for column, wanted_type in new_types.items():
         if wanted_type != types[column]:
             # After the copy: whether a type holds every value is known only from all of them.
             connection.execute(f"ALTER TABLE {quote(name)} ALTER COLUMN {quote(column)} TYPE {wanted_type}")
@@ -266,17 +272,17 @@ def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.Du
     Raises:
         DataError: nothing is stored, and no column is declared.
     """
-    declared = {column: SIDES[kind].sql for column, kind in layout.types.items() if kind is not None}
-    named = [*layout.not_null, *layout.unique, *([layout.partition_by] if layout.partition_by is not None else [])]
-    types = dict.fromkeys(named, "INTEGER") | dict.fromkeys(layout.times, "TIMESTAMP") | declared
-    types |= {column: kind for column, kind in layout.stored.items() if column != PARTITION}
+    column_types = {column: SIDES[kind].sql for column, kind in layout.types.items() if kind is not None}
+    names = [*layout.not_null, *layout.unique, *([layout.partition_by] if layout.partition_by is not None else [])]
+    types = dict.fromkeys(names, "INTEGER") | dict.fromkeys(layout.times, "TIMESTAMP") | column_types
+    types |= {column: kind for column, kind in layout.stored_types.items() if column != PARTITION}
     if not types:
         raise DataError(
             f"{layout.what} gave a frame without columns, and nothing is stored of it yet: give an empty frame with its columns, or "
             "declare them, schema="
         )
-    selected = ", ".join(f"NULL::{kind} AS {quote(column)}" for column, kind in types.items())
-    return connection.sql(f"SELECT {selected} WHERE false")
+    items = ", ".join(f"NULL::{kind} AS {quote(column)}" for column, kind in types.items())
+    return connection.sql(f"SELECT {items} WHERE false")
 
 
 def _refuse_no_texts(columns: list[Any], layout: Layout) -> None:
@@ -309,8 +315,8 @@ def _refuse_names(columns: list[str], layout: Layout) -> None:
 
 
 def _refuse_missing(columns: list[str], layout: Layout) -> None:
-    needed = dict.fromkeys([*layout.not_null, *layout.unique, *((layout.partition_by,) if layout.partition_by else ())])
-    missing = [column for column in needed if column not in columns]
+    names = dict.fromkeys([*layout.not_null, *layout.unique, *((layout.partition_by,) if layout.partition_by else ())])
+    missing = [column for column in names if column not in columns]
     if missing:
         raise DataError(
             f"{layout.what} has no column {one_of(missing)}, a key or time; its result has {one_of(columns)}"
@@ -335,8 +341,8 @@ def _add_partitions(rows: str, layout: Layout, partitions: Sequence[Partition]) 
     if partitions[0].start is None:
         return f"SELECT *, {literal(partitions[0].key)} AS {PARTITION} FROM ({rows})"
     assert layout.partition_by is not None
-    ordered = sorted(partitions, key=lambda partition: partition.start)  # type: ignore[arg-type, return-value]
-    return f"SELECT *, {_partition_of(quote(layout.partition_by), ordered)} AS {PARTITION} FROM ({rows})"
+    in_order = sorted(partitions, key=lambda partition: partition.start)  # type: ignore[arg-type, return-value]
+    return f"SELECT *, {_partition_of(quote(layout.partition_by), in_order)} AS {PARTITION} FROM ({rows})"
 
 
 def _partition_of(instant: str, partitions: Sequence[Partition]) -> str:
@@ -377,18 +383,18 @@ _ROW = "__fti_row"
 
 
 def coerced_relation(
-    connection: duckdb.DuckDBPyConnection, table: str, coerced: Coerced, *, what: str
+    connection: duckdb.DuckDBPyConnection, table: str, coercion: Coercion, *, what: str
 ) -> duckdb.DuckDBPyRelation:
     """A table's rows after coercion: the changed columns of the frame beside the others of the table."""
-    changed = set(map(str, coerced.frame.columns))
-    if changed.issuperset(coerced.columns):
-        return relation_of(connection, coerced.frame, what=what)
+    changes = set(map(str, coercion.frame.columns))
+    if changes.issuperset(coercion.columns):
+        return relation_of(connection, coercion.frame, what=what)
     # The join by row numbers leaves unchanged columns in DuckDB: pandas rounds some and makes objects of others.
-    frame = coerced.frame.assign(**{_ROW: coerced.frame.index})
-    made = relation_of(connection, frame, what=what)
+    frame = coercion.frame.assign(**{_ROW: coercion.frame.index})
+    new_rows = relation_of(connection, frame, what=what)
     source, position = number_rows(quote(table), connection.table(quote(table)).columns)
-    selected = ", ".join(f"{'made' if name in changed else 'stored'}.{quote(name)}" for name in coerced.columns)
+    items = ", ".join(f"{'made' if name in changes else 'stored'}.{quote(name)}" for name in coercion.columns)
     return connection.sql(
-        f"SELECT {selected} FROM {relation_name(made)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
+        f"SELECT {items} FROM {relation_name(new_rows)} made JOIN {source} stored ON stored.{position} = made.{_ROW} "
         f"ORDER BY made.{_ROW}"
     )

@@ -75,13 +75,13 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     for name, sql_type in columns:
         present, least, greatest, mean, std, distinct = (next(values) for _ in range(6))
         null_rate = 1 - present / total if total else 0.0
-        shown = type_of_sql(sql_type) or sql_type
-        statistics.append(ColumnStatistics(name, shown, null_rate, least, greatest, mean, std, distinct))
+        type_text = type_of_sql(sql_type) or sql_type
+        statistics.append(ColumnStatistics(name, type_text, null_rate, least, greatest, mean, std, distinct))
     few = [one.column for one in statistics if one.distinct is not None and one.distinct <= _FEW]
     if few and not exact:  # where HyperLogLog says 2 for 3 values, and counting costs little
         counts = ", ".join(f"count(DISTINCT {quote(column)})" for column in few)
-        counted = dict(zip(few, connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0], strict=True))
-        statistics = [replace(one, distinct=counted.get(one.column, one.distinct)) for one in statistics]
+        exact_counts = dict(zip(few, connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0], strict=True))
+        statistics = [replace(one, distinct=exact_counts.get(one.column, one.distinct)) for one in statistics]
     return statistics
 
 

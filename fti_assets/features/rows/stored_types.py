@@ -59,7 +59,7 @@ class StoredColumn:
 
 
 def storage_of(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: Any, declared: ColumnType | None
+    connection: duckdb.DuckDBPyConnection, column: str, kind: Any, column_type: ColumnType | None
 ) -> StoredColumn:
     """Say in which type a column is stored: one that the lake has and, where that loses nothing, the declared one.
 
@@ -67,27 +67,27 @@ def storage_of(
         connection: where the rows are.
         column: the column's name.
         kind: the DuckDB type that it came with.
-        declared: its declared type, or None.
+        column_type: its declared type, or None.
     """
     sql_type, name = str(kind), quote(column)
-    kept = lake_type(kind)
-    target = _declared_type(sql_type, declared) or kept
+    own_type = lake_type(kind)
+    target = _declared_type(sql_type, column_type) or own_type
     if kind.id == "interval":
-        return StoredColumn(kept, _microseconds(name, column), _word(column, kind))
+        return StoredColumn(own_type, _microseconds(name, column), _word(column, kind))
     if kind.id == WITH_OFFSET:
-        return StoredColumn(kept, without_offset(column), _word(column, kind))
+        return StoredColumn(own_type, without_offset(column), _word(column, kind))
     if kind.id == "bignum":  # of which TRY_CAST itself fails, without the column's name
         message = f"{literal(f'{column} is ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text, or null'"
         value = f"coalesce(TRY_CAST({name}::VARCHAR AS BIGINT), error({message}))"
-        return StoredColumn(kept, f"CASE WHEN {name} IS NOT NULL THEN {value} END", _word(column, kind))
-    word = _word(column, kind) if target == kept else ""
-    if target == kept and target not in _SCALARS and any(one.id in _BEYOND for one in _inner(kind)):
+        return StoredColumn(own_type, f"CASE WHEN {name} IS NOT NULL THEN {value} END", _word(column, kind))
+    word = _word(column, kind) if target == own_type else ""
+    if target == own_type and target not in _SCALARS and any(one.id in _BEYOND for one in _inner(kind)):
         # TRY_CAST of them fails itself, or nulls the one value; through text it tells which rows it changes.
         text = lake_type(kind, beyond="VARCHAR")
-        value = f"TRY_CAST({name}::{text} AS {kept})"
+        value = f"TRY_CAST({name}::{text} AS {own_type})"
         message = f"{literal(f'{column} has a number in ')} || left({name}::VARCHAR, 60) || ', which is out of range for BIGINT: give text'"
         lost = f"{value}::{text} IS DISTINCT FROM {name}::{text}"
-        return StoredColumn(kept, f"CASE WHEN {lost} THEN error({message}) ELSE {value} END", word)
+        return StoredColumn(own_type, f"CASE WHEN {lost} THEN error({message}) ELSE {value} END", word)
     if target != sql_type and target not in _SCALARS:
         value = _with_microseconds(kind, name, column)
         return StoredColumn(target, f"CAST({value} AS {target})", word)
@@ -96,8 +96,8 @@ def storage_of(
         if target == "DOUBLE"
         else f"is out of range for {target}: give text, or null"
     )
-    stored = to_lake(connection, column, sql_type, target)
-    return StoredColumn(target, stored.or_error(f"{column} is ", f", which {problem}"), word)
+    lake_column = to_lake(connection, column, sql_type, target)
+    return StoredColumn(target, lake_column.or_error(f"{column} is ", f", which {problem}"), word)
 
 
 def _microseconds(value: str, column: str) -> str:
@@ -162,31 +162,34 @@ def lake_type(sql_type: Any, *, beyond: str = "BIGINT") -> str:
     return beyond if sql_type.id in _BEYOND else _STORED_AS.get(sql_type.id, str(sql_type))
 
 
-def wider_decimal(sql_type: str, stored: str | None) -> bool:
+def wider_decimal(sql_type: str, stored_type: str | None) -> bool:
     """Whether a stored DECIMAL is to take a given one: it holds every value of it, or it has the digits after the point and those
     before it are the room that a type without a width of its own has; a value beyond the stored ones is then an error.
 
     >>> wider_decimal("DECIMAL(18,0)", "DECIMAL(18,2)"), wider_decimal("DECIMAL(12,1)", "DECIMAL(10,3)")
     (True, False)
     """
-    if stored is None or not (_is_decimal(sql_type) and _is_decimal(stored)):
+    if stored_type is None or not (_is_decimal(sql_type) and _is_decimal(stored_type)):
         return False
-    (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (sql_type, stored))
+    (width, scale), (stored_width, stored_scale) = (_digits(one) for one in (sql_type, stored_type))
     return scale <= stored_scale and (width in (18, 38) or width - scale <= stored_width - stored_scale)
 
 
-def holds_all(column: str, kind: str, stored: str) -> str | None:
+def holds_all(column: str, kind: str, stored_type: str) -> str | None:
     """The SQL of whether a stored type holds every value of a column, None where types are of different sorts."""
     value = quote(column)
-    fits = f"TRY_CAST({value} AS {stored}) IS NOT NULL"
-    if kind in WHOLE and stored == "DOUBLE":
+    fits = f"TRY_CAST({value} AS {stored_type}) IS NOT NULL"
+    if kind in WHOLE and stored_type == "DOUBLE":
         condition = f"{value} BETWEEN {-EXACT} AND {EXACT}"
-    elif (kind in WHOLE and (stored in WHOLE or _is_decimal(stored))) or (kind, stored) == ("DATE", "TIMESTAMP"):
+    elif (kind in WHOLE and (stored_type in WHOLE or _is_decimal(stored_type))) or (kind, stored_type) == (
+        "DATE",
+        "TIMESTAMP",
+    ):
         condition = fits
-    elif kind == "DOUBLE" and stored in WHOLE:
+    elif kind == "DOUBLE" and stored_type in WHOLE:
         condition = f"{value} = floor({value}) AND abs({value}) < {EXACT} AND {fits}"
-    elif _is_decimal(kind) and _is_decimal(stored):
-        condition = f"TRY_CAST(TRY_CAST({value} AS {stored}) AS {kind}) IS NOT DISTINCT FROM {value}"
+    elif _is_decimal(kind) and _is_decimal(stored_type):
+        condition = f"TRY_CAST(TRY_CAST({value} AS {stored_type}) AS {kind}) IS NOT DISTINCT FROM {value}"
     else:
         return None
     return f"coalesce(bool_and({value} IS NULL OR ({condition})), true)"
@@ -201,15 +204,15 @@ def _digits(decimal: str) -> tuple[int, int]:
     return int(width), int(scale)
 
 
-def _declared_type(sql_type: str, declared: ColumnType | None) -> str | None:
+def _declared_type(sql_type: str, column_type: ColumnType | None) -> str | None:
     """The declared type if it holds every value of the given one."""
-    if declared is None:
+    if column_type is None:
         return None
-    return SIDES[declared].sql if sql_type in SIDES[declared].subtypes else None
+    return SIDES[column_type].sql if sql_type in SIDES[column_type].subtypes else None
 
 
 def _changes_values(sql_type: Any) -> bool:
-    return any(_cast_message(kind, logged=False) for kind in _inner(sql_type))
+    return any(_cast_message(kind, for_log=False) for kind in _inner(sql_type))
 
 
 def has_union(sql_type: Any) -> bool:
@@ -230,14 +233,14 @@ def _inner(sql_type: Any) -> list[Any]:
     return [sql_type, *(inner for child in within for inner in _inner(child))]
 
 
-def _cast_message(kind: Any, *, logged: bool) -> bool:
-    return kind.id == "array" or (kind.id in _STORED_AS and not (logged and kind.id in _SILENT_CASTS))
+def _cast_message(kind: Any, *, for_log: bool) -> bool:
+    return kind.id == "array" or (kind.id in _STORED_AS and not (for_log and kind.id in _SILENT_CASTS))
 
 
 def _word(column: str, sql_type: Any) -> str:
-    changed = [kind for kind in _inner(sql_type) if _cast_message(kind, logged=True)]
-    if not changed:
+    casts = [kind for kind in _inner(sql_type) if _cast_message(kind, for_log=True)]
+    if not casts:
         return ""
-    why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in changed if kind.id in _REASONS))
-    shown = str(sql_type) if len(str(sql_type)) <= 60 else f"{sql_type.id.upper()}(...)"
-    return f"{column} came as {shown} and is stored as {lake_type(sql_type)}" + (f" ({why})" if why else "")
+    why = " and ".join(dict.fromkeys(_REASONS[kind.id] for kind in casts if kind.id in _REASONS))
+    type_text = str(sql_type) if len(str(sql_type)) <= 60 else f"{sql_type.id.upper()}(...)"
+    return f"{column} came as {type_text} and is stored as {lake_type(sql_type)}" + (f" ({why})" if why else "")

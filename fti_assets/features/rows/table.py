@@ -45,7 +45,7 @@ class SourcePartitions:
     Args:
         lake: the lake.
         table: the source's table.
-        stored: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
+        all_rows: all its rows, with ``_partition``: a tile serves later runs too, which see more of them.
         rows: those that the run may see.
         before: those that lie between the lookback's reach and the run's start.
         versions: the data version of every stored partition.
@@ -53,7 +53,7 @@ class SourcePartitions:
 
     lake: Lake
     table: TableName
-    stored: duckdb.DuckDBPyRelation
+    all_rows: duckdb.DuckDBPyRelation
     rows: duckdb.DuckDBPyRelation
     before: tuple[Partition, ...]
     versions: Mapping[str, str]

@@ -37,19 +37,19 @@ class LakeColumn:
         if not self.misfits:
             return self.sql
         is_text = self.sql_type == "VARCHAR"
-        shown = f"chr(39) || left({self.value}, 40) || chr(39)" if is_text else f"left({self.value}::VARCHAR, 60)"
-        error = f"error({literal(before)} || {shown} || {literal(after)})"
+        value_text = f"chr(39) || left({self.value}, 40) || chr(39)" if is_text else f"left({self.value}::VARCHAR, 60)"
+        error = f"error({literal(before)} || {value_text} || {literal(after)})"
         return f"CASE WHEN {self.value} IS NOT NULL THEN coalesce({self.sql}, {error}) END"
 
 
-def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, wanted: str) -> LakeColumn:
+def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, target: str) -> LakeColumn:
     """Say how a column becomes one of another type, with what a cast would change without an error.
 
     Args:
         connection: where the rows are.
         column: the column's name.
         sql_type: its DuckDB type.
-        wanted: the DuckDB type of a column type, or the same one.
+        target: the DuckDB type of a column type, or the same one.
 
     >>> import duckdb
     >>> to_lake(duckdb.connect(), "x", "DOUBLE", "DOUBLE").sql
@@ -60,48 +60,48 @@ def to_lake(connection: duckdb.DuckDBPyConnection, column: str, sql_type: str, w
     value = quote(column)
     if sql_type in FLOATS:
         value = f"CASE WHEN isnan({value}) THEN NULL ELSE {value} END"
-    if sql_type == wanted:
+    if sql_type == target:
         return LakeColumn(sql_type, value, value)
-    if _holds_all(sql_type, wanted):
-        return LakeColumn(sql_type, value, f"CAST({value} AS {wanted})")
-    if (sql_type, wanted) == ("VARCHAR", "TIMESTAMP"):
+    if _holds_all(sql_type, target):
+        return LakeColumn(sql_type, value, f"CAST({value} AS {target})")
+    if (sql_type, target) == ("VARCHAR", "TIMESTAMP"):
         instant = try_instant_sql(connection, value)
         return LakeColumn(sql_type, value, instant, ((f"{value} IS NOT NULL AND {instant} IS NULL", "ISO text"),))
-    cast = f"TRY_CAST({value} AS {wanted})"
-    misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[wanted]].request_form)]
-    if changed := _lossy_values(value, sql_type, wanted):
-        cast = f"CASE WHEN {' OR '.join(condition for condition, _ in changed)} THEN NULL ELSE {cast} END"
-        misfits = [*changed, *misfits]
+    cast = f"TRY_CAST({value} AS {target})"
+    misfits = [(f"{value} IS NOT NULL AND {cast} IS NULL", SIDES[_KINDS[target]].request_form)]
+    if losses := _lossy_values(value, sql_type, target):
+        cast = f"CASE WHEN {' OR '.join(condition for condition, _ in losses)} THEN NULL ELSE {cast} END"
+        misfits = [*losses, *misfits]
     return LakeColumn(sql_type, value, cast, tuple(misfits))
 
 
-def can_be(sql_type: str, wanted: ColumnType) -> bool:
+def can_be(sql_type: str, target: ColumnType) -> bool:
     """Whether values of a DuckDB type, or some of them, are values of a column type: whole numbers are numbers, too.
 
     >>> can_be("BIGINT", "number"), can_be("DECIMAL(9,2)", "integer"), can_be("DATE", "timestamp")
     (True, False, True)
     """
     kind = type_held_by(sql_type)
-    return kind == wanted or (kind, wanted) == ("integer", "number")
+    return kind == target or (kind, target) == ("integer", "number")
 
 
-def _holds_all(sql_type: str, wanted: str) -> bool:
+def _holds_all(sql_type: str, target: str) -> bool:
     """Whether a type of the lake holds each value of another type."""
-    if wanted == "DOUBLE":
+    if target == "DOUBLE":
         return sql_type in (*FLOATS, *WHOLE) and sql_type != "BIGINT"
-    return wanted == "VARCHAR" or (wanted == "BIGINT" and sql_type in WHOLE)
+    return target == "VARCHAR" or (target == "BIGINT" and sql_type in WHOLE)
 
 
-def _lossy_values(value: str, sql_type: str, wanted: str) -> list[tuple[str, str]]:
+def _lossy_values(value: str, sql_type: str, target: str) -> list[tuple[str, str]]:
     """The SQL of which values a cast changes without an error, or may have been changed before it, with what the type takes."""
-    if wanted == "BIGINT" and sql_type in FLOATS:
-        large = f"abs({value}) >= {EXACT} AND TRY_CAST({value} AS {wanted}) IS NOT NULL"
+    if target == "BIGINT" and sql_type in FLOATS:
+        large = f"abs({value}) >= {EXACT} AND TRY_CAST({value} AS {target}) IS NOT NULL"
         return [
             (f"{value} <> trunc({value})", "a whole number"),
             # Nobody can tell which one it was before it became a float.
             (large, "a whole number that came as no float, in which they merge from 2**53 on,"),
         ]
-    if wanted == "DOUBLE" and sql_type in ("BIGINT", *WIDE):  # as with an id that was taken for a number
+    if target == "DOUBLE" and sql_type in ("BIGINT", *WIDE):  # as with an id that was taken for a number
         back = f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS HUGEINT)"
         return [(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round")]
     return []

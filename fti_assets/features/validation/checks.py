@@ -69,8 +69,8 @@ class SqlColumn:
 
     def one_of(self, values: Iterable[Any]) -> str:
         """Whether the value is among some; null of a null."""
-        listed = ", ".join(self.values(values))
-        return f"{self} IN ({listed})" if listed else f"({self} IS NULL AND NULL)"
+        value_list = ", ".join(self.values(values))
+        return f"{self} IN ({value_list})" if value_list else f"({self} IS NULL AND NULL)"
 
     def values(self, values: Iterable[Any]) -> list[str]:
         """Arguments as SQL, without None, which is no value."""
@@ -94,10 +94,10 @@ class SqlColumn:
         if (type(value) is int or self.kind == "integer") and 2**53 < abs(value) < math.inf:
             raise _NotInSql
         with np.errstate(over="ignore"):
-            rounded = (
+            is_rounded = (
                 self.single and float(np.float32(value)) != value
             )  # to which numpy rounds a bound of 32-bit floats
-        if math.isnan(value) or rounded:
+        if math.isnan(value) or is_rounded:
             raise _NotInSql
         return f"CAST({literal(repr(float(value)))} AS DOUBLE)"
 
@@ -169,9 +169,9 @@ def _search(x: SqlColumn, pattern: Any, before: str = "") -> SqlCheck:
 
 
 def _all_occur(x: SqlColumn, values: Any) -> SqlCheck:
-    listed = x.values(values)
-    missing = [f"NOT coalesce(bool_or({x} = {value}), false)" for value in listed]
-    strange = f"NOT {x.one_of(values)}" if listed else f"{x} IS NOT NULL"
+    items = x.values(values)
+    missing = [f"NOT coalesce(bool_or({x} = {value}), false)" for value in items]
+    strange = f"NOT {x.one_of(values)}" if items else f"{x} IS NOT NULL"
     return SqlCheck(" OR ".join([f"count_if({strange}) > 0", *missing]), of_column=True)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Coerced:
+class Coercion:
     """What a coercing schema made of a table.
 
     Args:
@@ -34,17 +34,17 @@ def coerces(schema: pa.DataFrameSchema) -> bool:
     return bool(schema.coerce or any(column.coerce for column in schema.columns.values()))
 
 
-def coerced_rows(before: pd.DataFrame, validated: pd.DataFrame, schema: pa.DataFrameSchema) -> Coerced | None:
+def coerced_rows(before: pd.DataFrame, after: pd.DataFrame, schema: pa.DataFrameSchema) -> Coercion | None:
     """What a schema changed of the rows that it was given, None if it changed none."""
-    columns = tuple(map(str, validated.columns))
+    columns = tuple(map(str, after.columns))
     if _parses(schema):  # a parser may have moved the rows
-        return Coerced(validated.reset_index(drop=True), columns)
-    same_rows = len(validated) == len(before)
-    kept = before if same_rows else before.loc[validated.index]
-    changed = [name for name in columns if name not in kept or not validated[name].equals(kept[name])]
-    if not changed and same_rows and columns == tuple(before.columns):
+        return Coercion(after.reset_index(drop=True), columns)
+    same_rows = len(after) == len(before)
+    old_rows = before if same_rows else before.loc[after.index]
+    changes = [name for name in columns if name not in old_rows or not after[name].equals(old_rows[name])]
+    if not changes and same_rows and columns == tuple(before.columns):
         return None
-    return Coerced(validated[changed], columns)
+    return Coercion(after[changes], columns)
 
 
 def exact_columns(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> list[str]:
@@ -77,29 +77,29 @@ def with_declared_types(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.D
     sees is what it declares, though the lake has one width of numbers, text for categories and naive UTC microseconds."""
     import pandas as pd
 
-    changed = {}
+    changes = {}
     for name, kind in column_types(schema).items():
-        declared = getattr(schema.columns[name].dtype, "type", None)
-        if name not in frame or declared is None or frame[name].dtype == declared:
+        dtype = getattr(schema.columns[name].dtype, "type", None)
+        if name not in frame or dtype is None or frame[name].dtype == dtype:
             continue
         values = frame[name]
         family = {type_of_dtype_kind(values.dtype.kind)} | ({"text"} if pd.api.types.is_string_dtype(values) else set())
         if kind == "timestamp" and values.dtype.kind == "M":
-            zone = getattr(declared, "tz", None)
+            zone = getattr(dtype, "tz", None)
             utc = values.dt.tz_localize("UTC") if values.dt.tz is None else values.dt.tz_convert("UTC")
             values = utc.dt.tz_localize(None) if zone is None else utc.dt.tz_convert(zone)
-        elif kind not in family and not (isinstance(declared, pd.CategoricalDtype) and "text" in family):
+        elif kind not in family and not (isinstance(dtype, pd.CategoricalDtype) and "text" in family):
             continue
-        changed[name] = _cast_unless_it_changes(values, declared)
-    return frame.assign(**changed) if changed else frame
+        changes[name] = _cast_unless_it_changes(values, dtype)
+    return frame.assign(**changes) if changes else frame
 
 
-def _cast_unless_it_changes(values: pd.Series, declared: Any) -> pd.Series:
-    categories = getattr(declared, "categories", None)
+def _cast_unless_it_changes(values: pd.Series, dtype: Any) -> pd.Series:
+    categories = getattr(dtype, "categories", None)
     if categories is not None and not (values.isna() | values.isin(categories)).all():
         return values
     try:
-        cast = values.astype(declared)
+        cast = values.astype(dtype)
         # There and back: a cast that changes a value would have the check judge what is not stored.
         return cast if cast.astype(values.dtype).equals(values) else values
     except (TypeError, ValueError, OverflowError):  # Pandera says what is wrong with the column
@@ -111,9 +111,11 @@ def _coerced_exactly(schema: pa.DataFrameSchema, name: str) -> bool:
     patterns = [column for pattern, column in schema.columns.items() if column.regex and re.match(str(pattern), name)]
     column = schema.columns.get(name) or next(iter(patterns), None)
     dtype = schema.dtype if schema.dtype is not None or column is None else column.dtype
-    coerced = schema.coerce or (schema.dtype is None and column is not None and column.coerce)
+    has_coercion = schema.coerce or (schema.dtype is None and column is not None and column.coerce)
     return (
-        bool(coerced) and dtype is not None and (column_type(dtype) in ("integer", "text") or "Decimal" in str(dtype))
+        bool(has_coercion)
+        and dtype is not None
+        and (column_type(dtype) in ("integer", "text") or "Decimal" in str(dtype))
     )
 
 

@@ -41,11 +41,11 @@ class Division:
 def can_be_divided(schema: pa.DataFrameSchema) -> bool:
     """Whether each rule can be judged by itself: nothing changes the rows or names columns by a pattern."""
     owners = [schema, *schema.columns.values()]
-    named = all(isinstance(name, str) for name in [*schema.columns, *(schema.unique or ())])
+    has_names = all(isinstance(name, str) for name in [*schema.columns, *(schema.unique or ())])
     plain = all(
         getattr(owner, name) == usual for owner in owners for name, usual in _PLAIN.get(type(owner), _NEVER).items()
     )
-    return named and plain and schema.strict != "filter"
+    return has_names and plain and schema.strict != "filter"
 
 
 _PLAIN: dict[type, dict[str, object]] = {
@@ -73,13 +73,13 @@ def divide(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
     for name, column in schema.columns.items():
         if name not in types:
             continue
-        judged = _divide_type(division, name, values[name], types[name], column.dtype)
+        column_sql = _divide_type(division, name, values[name], types[name], column.dtype)
         if not column.nullable:
             division.checks[name, "not_nullable"] = SqlCheck(f"{quote(name)} IS NULL")
         if column.unique:
             division.unique[name, "field_uniqueness"] = (values[name],)
         for number, check in enumerate(column.checks):
-            _divide_check(division, (name, number), check, judged)
+            _divide_check(division, (name, number), check, column_sql)
     for number, check in enumerate(schema.checks):
         _divide_check(division, (None, number), check, SqlColumn("", None))
     unique = [schema.unique] if isinstance(schema.unique, str) else schema.unique or []
@@ -90,27 +90,29 @@ def divide(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
 
 def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype: Any) -> SqlColumn:
     """Say who judges that a column is of its declared type, and how its checks see it."""
-    stored = None if sql_type in WIDE else type_of_sql(sql_type)
+    column_kind = None if sql_type in WIDE else type_of_sql(sql_type)
     if dtype is None:
-        return SqlColumn(value, stored, single=sql_type == "FLOAT")
-    declared, kind = getattr(dtype, "type", None), column_type(dtype)
-    text = str(declared).lower()
+        return SqlColumn(value, column_kind, single=sql_type == "FLOAT")
+    pandas_type, kind = getattr(dtype, "type", None), column_type(dtype)
+    text = str(pandas_type).lower()
     misfits = []
-    column = SqlColumn(value, kind, single=text == "float32", aware=getattr(declared, "tz", None) is not None)
-    if isinstance(declared, pd.CategoricalDtype) and stored == "text":
+    column = SqlColumn(value, kind, single=text == "float32", aware=getattr(pandas_type, "tz", None) is not None)
+    if isinstance(pandas_type, pd.CategoricalDtype) and column_kind == "text":
         column = SqlColumn(value, None)  # ordered categories have an order of their own, which Pandera knows
         texts = (
-            [one for one in declared.categories if isinstance(one, str)] if declared.categories is not None else None
+            [one for one in pandas_type.categories if isinstance(one, str)]
+            if pandas_type.categories is not None
+            else None
         )
         if texts is not None:
             misfits.append(f"{value} NOT IN ({', '.join(map(literal, texts))})" if texts else f"{value} IS NOT NULL")
-    elif stored is None or kind is None or isinstance(declared, pd.ArrowDtype) or text == "float16":
+    elif column_kind is None or kind is None or isinstance(pandas_type, pd.ArrowDtype) or text == "float16":
         division.by_row.append((name, TYPE))
         column = SqlColumn(value, None)
-    elif stored != kind:
+    elif column_kind != kind:
         division.wrong[name] = f"column {name!r} should be {dtype}, there was {sql_type}"
         column = SqlColumn(value, None)
-    if text == "bool" or (column.kind == "integer" and str(declared) == text != "int64"):
+    if text == "bool" or (column.kind == "integer" and str(pandas_type) == text != "int64"):
         misfits.append(f"{value} IS NULL")  # numpy's type has no null, unlike pandas' boolean and Int8
     if column.kind == "integer" and text != "int64":
         misfits.append(f"{value} NOT BETWEEN {np.iinfo(text).min} AND {np.iinfo(text).max}")

@@ -13,7 +13,7 @@ from pandera.backends.pandas.container import DataFrameSchemaBackend
 from pandera.errors import FailureCaseMetadata, SchemaError
 
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.features.validation.coercion import Coerced, coerced_rows, coerces, with_declared_types
+from fti_assets.features.validation.coercion import Coercion, coerced_rows, coerces, with_declared_types
 from fti_assets.features.validation.schema import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 
 SAMPLE_ROWS = 10
@@ -38,7 +38,7 @@ class RuleFailure:
     example: Any = None
     problem: str = ""
 
-    def joined(self, batch: RuleFailure, start: int) -> RuleFailure:
+    def join(self, batch: RuleFailure, start: int) -> RuleFailure:
         """With what a later batch says, which begins at a position; a check that raises in one says so of the whole."""
         if self.problem or batch.problem:
             return self if self.problem else batch
@@ -58,7 +58,7 @@ class Validation:
     frame: pd.DataFrame
     verdicts: list[Verdict] = field(default_factory=list)
     failing_rows: Sequence[int] = ()
-    coerced: Coerced | None = None
+    coercion: Coercion | None = None
 
 
 def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame, only: Container[str] | None = None) -> Validation:
@@ -75,14 +75,14 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame, only: Container[st
         for name, column in schema.columns.items():
             column.coerce = name in only
         schema.coerce = False
-    validated, failures = pandera_failures(schema, frame)
-    broken = failed_rules(schema, failures)
-    verdicts = verdicts_of(schema, broken, len(validated), validated)
-    coerced = None
+    frame_after, failures = pandera_failures(schema, frame)
+    failures_by_rule = failed_rules(schema, failures)
+    verdicts = verdicts_of(schema, failures_by_rule, len(frame_after), frame_after)
+    coercion = None
     if coerces(schema):  # rows that break a warning are stored too, and coerced like the others
-        validated = pandera_failures(without_rules(schema), frame)[0] if failures else validated
-        coerced = coerced_rows(frame, validated, schema)
-    return Validation(validated, verdicts, first_positions(broken.values()), coerced)
+        frame_after = pandera_failures(without_rules(schema), frame)[0] if failures else frame_after
+        coercion = coerced_rows(frame, frame_after, schema)
+    return Validation(frame_after, verdicts, first_positions(failures_by_rule.values()), coercion)
 
 
 def without_rules(schema: pa.DataFrameSchema) -> pa.DataFrameSchema:
@@ -147,34 +147,34 @@ def failed_rules(schema: pa.DataFrameSchema, failures: Iterable[Mapping[str, Any
     return {key: _failure(records, of_columns=key == COLUMNS_KEY) for key, records in results.items()}
 
 
-def first_positions(broken: Iterable[RuleFailure]) -> tuple[int, ...]:
+def first_positions(failures: Iterable[RuleFailure]) -> tuple[int, ...]:
     """The positions of the first rows that break any rule, in order."""
-    return tuple(sorted({position for one in broken for position in one.positions})[:REJECTED_ROWS])
+    return tuple(sorted({position for one in failures for position in one.positions})[:REJECTED_ROWS])
 
 
 def verdicts_of(
-    schema: pa.DataFrameSchema, broken: Mapping[RuleKey, RuleFailure], rows: int, frame: pd.DataFrame
+    schema: pa.DataFrameSchema, failures: Mapping[RuleKey, RuleFailure], rows: int, frame: pd.DataFrame
 ) -> list[Verdict]:
     """The verdict of each rule of a schema, with a sample of the rows that break it.
 
     Args:
         schema: the schema.
-        broken: how the rules were broken that were.
+        failures: how the rules were broken that were.
         rows: how many rows there are in all.
         frame: a frame whose index holds the positions of the samples at least.
     """
     rules = [*rules_by_key(schema).items(), (COLUMNS_KEY, COLUMNS)]
-    return [_verdict(rule, broken[key], rows, frame) if key in broken else Verdict(rule) for key, rule in rules]
+    return [_verdict(rule, failures[key], rows, frame) if key in failures else Verdict(rule) for key, rule in rules]
 
 
-def _verdict(rule: Rule, broken: RuleFailure, rows: int, frame: pd.DataFrame) -> Verdict:
-    sample = frame.loc[list(broken.positions[:SAMPLE_ROWS])]
-    problem = f"{rule.description}: {broken.failures} of {rows} rows break it"
-    if broken.example is not None:
-        problem += f", such as {broken.example!r}"
-    if broken.problem:
-        problem = broken.problem if rule is COLUMNS else f"{rule.description}: {broken.problem}"
-    return Verdict(rule, broken.failures, tuple(sample.to_dict("records")), problem)
+def _verdict(rule: Rule, failure: RuleFailure, rows: int, frame: pd.DataFrame) -> Verdict:
+    sample = frame.loc[list(failure.positions[:SAMPLE_ROWS])]
+    problem = f"{rule.description}: {failure.failures} of {rows} rows break it"
+    if failure.example is not None:
+        problem += f", such as {failure.example!r}"
+    if failure.problem:
+        problem = failure.problem if rule is COLUMNS else f"{rule.description}: {failure.problem}"
+    return Verdict(rule, failure.failures, tuple(sample.to_dict("records")), problem)
 
 
 def _failure(records: list[Mapping[str, Any]], *, of_columns: bool) -> RuleFailure:
@@ -192,8 +192,12 @@ def _failure(records: list[Mapping[str, Any]], *, of_columns: bool) -> RuleFailu
 
 
 def _column_problem(record: Mapping[str, Any]) -> str:
-    named = {"in_dataframe": "is missing", "in_schema": "is not declared", "ordered": "is not where the schema has it"}
-    problem = named.get(str(record["check"]).removeprefix("column_"))
+    problems = {
+        "in_dataframe": "is missing",
+        "in_schema": "is not declared",
+        "ordered": "is not where the schema has it",
+    }
+    problem = problems.get(str(record["check"]).removeprefix("column_"))
     if problem is not None:
         return f"column {record['failure_case']!r} {problem}"
     return f"column {record['column']!r} should be {record['check']}, there was {record['failure_case']!r}"

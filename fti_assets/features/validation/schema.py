@@ -32,8 +32,8 @@ def pandera_schema(schema: Any, *, what: str) -> pa.DataFrameSchema:
     if isinstance(schema, pa.DataFrameSchema):
         return schema
     if isinstance(schema, type) and issubclass(schema, pa.DataFrameModel):
-        converted: pa.DataFrameSchema = schema.to_schema()  # type: ignore[attr-defined]
-        return converted
+        result: pa.DataFrameSchema = schema.to_schema()  # type: ignore[attr-defined]
+        return result
     raise DeclarationError(
         f"schema of {what} is {excerpt(schema)}, not a pandera DataFrameModel or DataFrameSchema (import pandera.pandas as pa)"
     )
@@ -51,10 +51,10 @@ def decimal_types(schema: pa.DataFrameSchema | None) -> dict[str, str]:
     """
     from pandera import dtypes
 
-    declared = {} if schema is None else {str(name): column.dtype for name, column in schema.columns.items()}
+    types = {} if schema is None else {str(name): column.dtype for name, column in schema.columns.items()}
     return {
         name: f"DECIMAL({dtype.precision},{dtype.scale})"
-        for name, dtype in declared.items()
+        for name, dtype in types.items()
         if isinstance(dtype, dtypes.Decimal) and 0 < dtype.scale <= dtype.precision <= _MOST_DIGITS
     }
 
@@ -116,14 +116,14 @@ def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> l
 
 def _plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
     """Arguments as JSON holds them, None for some that it does not."""
-    made: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, value in arguments.items():
         several = isinstance(value, list | tuple | set | frozenset)
         plain = [_scalar(one) for one in value] if several else _scalar(value)
         if plain is _NONE or (several and _NONE in plain):
             return None
-        made[name] = sorted(plain, key=repr) if several else plain
-    return made
+        results[name] = sorted(plain, key=repr) if several else plain
+    return results
 
 
 def _scalar(value: Any) -> Any:
@@ -184,13 +184,13 @@ def rules_of(schema: pa.DataFrameSchema | None) -> list[Rule]:
 def rules_by_key(schema: pa.DataFrameSchema) -> dict[RuleKey, Rule]:
     """The rules of a schema without that of its columns, each by what tells it."""
     rules: dict[RuleKey, Rule] = {}
-    taken: set[str] = {COLUMNS.name}
+    names: set[str] = {COLUMNS.name}
 
     def add(key: RuleKey, name: str, description: str, blocking: bool = True) -> None:
         name = re.sub(r"\W+", "_", name).strip("_")
-        while name in taken:
+        while name in names:
             name += "_"
-        taken.add(name)
+        names.add(name)
         rules[key] = Rule(name, description, blocking)
 
     for column_name, column in schema.columns.items():

@@ -13,7 +13,7 @@ import pandera.pandas as pa
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote
 from fti_assets.core.types import compared_type
-from fti_assets.features.validation.coercion import Coerced, exact_columns, with_declared_types
+from fti_assets.features.validation.coercion import Coercion, exact_columns, with_declared_types
 from fti_assets.features.validation.division import Division, can_be_divided, divide
 from fti_assets.features.validation.pandera_run import (
     NONE_BROKEN,
@@ -50,14 +50,14 @@ class TableValidation:
     Args:
         verdicts: one for each rule of the schema, in order, then one for each added rule.
         failing: some of the rows that break any of them, at most ``REJECTED_ROWS``, or None.
-        coerced: the columns and rows that replace the table's, if the schema changed it.
+        coercion: the columns and rows that replace the table's, if the schema changed it.
         rows: how many rows the table has.
         whole: the columns that a check had to see whole, so that they were fetched whole.
     """
 
     verdicts: list[Verdict] = field(default_factory=list)
     failing: pd.DataFrame | None = None
-    coerced: Coerced | None = None
+    coercion: Coercion | None = None
     rows: int = 0
     whole: tuple[str, ...] = ()
 
@@ -94,9 +94,9 @@ def validate_table(
         return TableValidation(_added_verdicts(rows, rules, counts), rows=counts["rows"])
     wrong = {*division.wrong, *(name for name in division.misfits if counts["misfits", name])}
     odd = {str(name) for name, kind in division.by_row if kind == TYPE}  # their type is known when Pandera has run
-    coerced = {name for name in wrong | odd if schema.coerce or schema.columns[name].coerce}
-    if coerced:
-        return _by_pandera(rows, schema, rules, coerced)
+    coerced_names = {name for name in wrong | odd if schema.coerce or schema.columns[name].coerce}
+    if coerced_names:
+        return _by_pandera(rows, schema, rules, coerced_names)
     return _judge(rows, schema, rules, division, counts)
 
 
@@ -126,40 +126,40 @@ def _count(rows: TableRows, division: Division, rules: Sequence[RowRule]) -> dic
 
 
 def _by_pandera(
-    rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], coerced: Collection[str] | None
+    rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], coerced_names: Collection[str] | None
 ) -> TableValidation:
     """All rows at once in pandas, for a schema that cannot be divided or that changes the rows."""
     frame = rows.whole(list(rows.types)).df()
     for name in exact_columns(schema, rows.types):
         frame[name] = rows.whole([name]).to_arrow_table().column(0).to_pandas()
-    validation = validate(schema, frame, coerced)
+    validation = validate(schema, frame, coerced_names)
     failing = frame.iloc[list(validation.failing_rows)] if len(validation.failing_rows) else None
     verdicts = validation.verdicts
-    if validation.coerced is None:
+    if validation.coercion is None:
         verdicts = [*verdicts, *_added_verdicts(rows, rules, _count(rows, Division(), rules))]
-    return TableValidation(verdicts, failing, validation.coerced, len(frame), tuple(rows.types))
+    return TableValidation(verdicts, failing, validation.coercion, len(frame), tuple(rows.types))
 
 
 def _judge(
     rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], division: Division, counts: Mapping[Any, int]
 ) -> TableValidation:
-    broken = {**_broken_in_sql(rows, division, counts), **_broken_in_pandera(rows, schema, division, counts)}
-    of_columns = [*_column_failures(rows, schema, division, counts), broken.pop(COLUMNS_KEY, NONE_BROKEN)]
+    failures = {**_broken_in_sql(rows, division, counts), **_broken_in_pandera(rows, schema, division, counts)}
+    of_columns = [*_column_failures(rows, schema, division, counts), failures.pop(COLUMNS_KEY, NONE_BROKEN)]
     if any(one.failures for one in of_columns):
         problem = "; ".join(one.problem for one in of_columns if one.problem)
-        broken[COLUMNS_KEY] = RuleFailure(
+        failures[COLUMNS_KEY] = RuleFailure(
             sum(one.failures for one in of_columns), first_positions(of_columns), problem=problem
         )
-    kept = first_positions(broken.values())
-    shown = {position for one in broken.values() for position in one.positions[:SAMPLE_ROWS]}
-    stored = rows.at(sorted(shown.union(kept))) if kept else pd.DataFrame()
-    sample = with_declared_types(schema, stored)
-    for (name, kind), one in broken.items():
+    positions = first_positions(failures.values())
+    sample_positions = {position for one in failures.values() for position in one.positions[:SAMPLE_ROWS]}
+    failing_rows = rows.at(sorted(sample_positions.union(positions))) if positions else pd.DataFrame()
+    sample = with_declared_types(schema, failing_rows)
+    for (name, kind), one in failures.items():
         if one.positions and not one.problem and one.example is None and name is not None and kind != "not_nullable":
             first = sample[[name]].loc[[one.positions[0]]].to_dict("records")[0]
-            broken[name, kind] = replace(one, example=first[name])
-    verdicts = [*verdicts_of(schema, broken, counts["rows"], sample), *_added_verdicts(rows, rules, counts)]
-    failing = stored.loc[list(kept)].reset_index(drop=True) if kept else None
+            failures[name, kind] = replace(one, example=first[name])
+    verdicts = [*verdicts_of(schema, failures, counts["rows"], sample), *_added_verdicts(rows, rules, counts)]
+    failing = failing_rows.loc[list(positions)].reset_index(drop=True) if positions else None
     whole = tuple(rows.types) if None in division.whole else tuple(map(str, division.whole))
     return TableValidation(verdicts, failing, None, counts["rows"], whole)
 
@@ -168,32 +168,32 @@ def _broken_in_sql(rows: TableRows, division: Division, counts: Mapping[Any, int
     failing = {key: check for key, check in division.checks.items() if counts[key]}
     of_rows = {key: check.fails for key, check in failing.items() if not check.of_column}
     positions = rows.first(list(of_rows.values()), [counts[key] for key in of_rows])
-    broken = {key: RuleFailure(counts[key], at) for key, at in zip(of_rows, positions, strict=True)}
-    broken |= {key: RuleFailure(1, problem=repr(False)) for key, check in failing.items() if check.of_column}
+    failures = {key: RuleFailure(counts[key], at) for key, at in zip(of_rows, positions, strict=True)}
+    failures |= {key: RuleFailure(1, problem=repr(False)) for key, check in failing.items() if check.of_column}
     for key, values in division.unique.items():
         without_value = " AND ".join(f"{value} IS NULL" for value in values)
         duplicates = rows.duplicates(values, but=without_value)  # a null is no value that another row has too
         if duplicates is not None:
-            broken[key] = duplicates
-    return broken
+            failures[key] = duplicates
+    return failures
 
 
 def _broken_in_pandera(
     rows: TableRows, schema: pa.DataFrameSchema, division: Division, counts: Mapping[Any, int]
 ) -> dict[RuleKey, RuleFailure]:
-    broken: dict[RuleKey, RuleFailure] = {}
+    failures: dict[RuleKey, RuleFailure] = {}
     for name, keys in division.whole.items():
-        broken |= failed_part(schema, keys, rows.whole(list(rows.types) if name is None else [name]).df())
+        failures |= failed_part(schema, keys, rows.whole(list(rows.types) if name is None else [name]).df())
     if not division.by_row:
-        return broken
+        return failures
     of_frame = any(name is None for name, _ in division.by_row)
     columns = list(rows.types if of_frame else dict.fromkeys(str(name) for name, _ in division.by_row))
     for start, batch in rows.batches(columns):
         # DuckDB gives whole numbers and booleans in another type where a batch has a null: all batches get the one with nulls.
         nullable = {name: batch[name].convert_dtypes() for name in columns if counts.get(("nulls", name))}
         for key, failure in failed_part(schema, division.by_row, batch.assign(**nullable)).items():
-            broken[key] = broken.get(key, NONE_BROKEN).joined(failure, start)
-    return broken
+            failures[key] = failures.get(key, NONE_BROKEN).join(failure, start)
+    return failures
 
 
 def _column_failures(
@@ -217,14 +217,14 @@ def _column_failures(
 def _added_verdicts(rows: TableRows, rules: Sequence[RowRule], counts: Mapping[Any, int]) -> list[Verdict]:
     verdicts = []
     for rule in rules:
-        broken = None
+        failure = None
         if counts.get(rule, 1) and rule.unique:
-            broken = rows.duplicates([quote(name) for name in rule.unique])
+            failure = rows.duplicates([quote(name) for name in rule.unique])
         elif counts.get(rule):
-            broken = RuleFailure(counts[rule], rows.first([rule.fails], [counts[rule]])[0])
-        if broken is None:
+            failure = RuleFailure(counts[rule], rows.first([rule.fails], [counts[rule]])[0])
+        if failure is None:
             verdicts.append(Verdict(rule.rule))
             continue
-        sample = rows.at(broken.positions[:SAMPLE_ROWS]).to_dict("records")
-        verdicts.append(Verdict(rule.rule, broken.failures, tuple(sample), f"{broken.failures} {rule.problem}"))
+        sample = rows.at(failure.positions[:SAMPLE_ROWS]).to_dict("records")
+        verdicts.append(Verdict(rule.rule, failure.failures, tuple(sample), f"{failure.failures} {rule.problem}"))
     return verdicts

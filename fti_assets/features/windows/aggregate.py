@@ -85,13 +85,13 @@ def window_aggregate(
     if every is not None and not duration(every, what="every"):
         raise DeclarationError(f"every {every!r} is no time: write the time between two instants, such as '1h'")
     axis = Axis.of(grid, None if every is None else microseconds(duration(every, what="every")))
-    declared = Windows(rows, keys, aggregates, lengths, rows_by, axis, grid.starts)
+    plan = Windows(rows, keys, aggregates, lengths, rows_by, axis, grid.starts)
     own = () if every is not None else tuple(key for key in rows.keys if key not in keys)
     if every is None and rows.arrives is not None:
-        relation = windows_of_arrivals(declared, own)
+        relation = windows_of_arrivals(plan, own)
     else:
-        targets = None if every is not None else declared.own_instants(own)
-        relation = sweep(declared, own, targets, spans_table())
+        targets = None if every is not None else plan.own_instants(own)
+        relation = sweep(plan, own, targets, spans_table())
     arrives = rows.arrives if every is None else None
     return Table(relation, rows.connection, rows.name, (*own, *keys), grid.instant, arrives=arrives, grid=grid)
 
@@ -111,11 +111,11 @@ def _check(
         )
     if rows.event_time is None:
         raise DeclarationError(f"{rows.name} has no event time: a lookup has no windows")
-    named = [getattr(aggregate, "column", None) for aggregate in aggregates.values()]
+    aggregate_columns = [getattr(aggregate, "column", None) for aggregate in aggregates.values()]
     own = rows.keys if every is None else ()
     times = [rows.event_time, rows.available_at, rows.arrives]
-    needed = [name for name in [*keys, *own, *named, *times] if name is not None]
-    check_columns(needed, rows.relation.columns, of=rows.name)
+    names = [name for name in [*keys, *own, *aggregate_columns, *times] if name is not None]
+    check_columns(names, rows.relation.columns, of=rows.name)
     if not keys or not windows or not aggregates:
         raise DeclarationError(f"a window over {rows.name} takes at least one key, one window and one aggregate")
     lengths = {_text(window): microseconds(duration(window, what="window")) for window in windows}

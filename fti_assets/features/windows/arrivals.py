@@ -37,7 +37,7 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
     rows, grid, event, arrives = windows.rows, windows.grid, windows.event, windows.rows.arrives or ""
     if grid.arrives != arrives:
         raise DeclarationError(partitioned_by_arrival(rows.name, arrives))
-    kept = [name for name in dict.fromkeys([*own, arrives]) if name not in windows.keys]
+    extras = [name for name in dict.fromkeys([*own, arrives]) if name not in windows.keys]
     new = _first_versions(windows, [*own, *windows.keys])
 
     def over_new(source: Table, condition: str) -> tuple[Windows, datetime] | None:
@@ -46,18 +46,18 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
         first, last = rows.connection.sql(sql).fetchall()[0]
         if first is None:
             return None
-        spanned = Grid(grid.instant, first, last + timedelta(microseconds=1))
-        return windows.over(replace(source, grid=spanned), Axis.of(spanned, None)), last
+        span = Grid(grid.instant, first, last + timedelta(microseconds=1))
+        return windows.over(replace(source, grid=span), Axis.of(span, None)), last
 
     whole = over_new(rows, "true")
     if whole is None:
         nothing = windows.over(replace(rows, relation=rows.relation.filter("false"), beyond=None), windows.axis)
-        return sweep(nothing, kept, nothing.own_instants(kept), spans_table())
+        return sweep(nothing, extras, nothing.own_instants(extras), spans_table())
     recent = " OR ".join(f"({one})" for one in whole[0].recent())
     near = _copy(windows, rows.relation.filter(recent), own)
     beyond = None if rows.beyond is None else _copy(windows, rows.beyond.filter(recent), own)
     results, spans = quote("temp", temporary_name("windows")), spans_table()
-    columns, add = ", ".join(map(quote, [*kept, *windows.keys])), f"CREATE TEMP TABLE {results} AS"
+    columns, add = ", ".join(map(quote, [*extras, *windows.keys])), f"CREATE TEMP TABLE {results} AS"
     for start, end in pairwise([grid.start, *grid.starts, grid.end]):
         within = f"{quote(arrives)} >= {timestamp(start)} AND {quote(arrives)} < {timestamp(end)}"
         part = over_new(replace(rows, beyond=beyond), within)
@@ -67,7 +67,7 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
         of_part = replace(part[0], rows=replace(part[0].rows, relation=visible))
         targets = f"SELECT {columns}, epoch_us({event}) - {of_part.axis.first} AS {AT} FROM {new} WHERE {within}"
         # Stored at once: one plan of all partitions would hold what each of them needs until the end.
-        rows.connection.execute(f"{add} FROM {relation_name(sweep(of_part, kept, targets, spans))}")
+        rows.connection.execute(f"{add} FROM {relation_name(sweep(of_part, extras, targets, spans))}")
         add = f"INSERT INTO {results}"
     return rows.connection.sql(f"FROM {results}")
 
@@ -93,7 +93,9 @@ def _first_versions(windows: Windows, keys: Sequence[str]) -> str:
 def _copy(windows: Windows, some: duckdb.DuckDBPyRelation, own: Sequence[str]) -> duckdb.DuckDBPyRelation:
     """What windows read of some rows in a temporary table, of which DuckDB reads the blocks within bounds of the event time."""
     rows, name = windows.rows, quote("temp", temporary_name("arrived"))
-    read = dict.fromkeys([*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated])
+    read = dict.fromkeys(
+        [*own, *windows.keys, rows.event_time, rows.available_at, rows.arrives, *windows.aggregated_columns]
+    )
     columns = ", ".join(quote(column) for column in read if column is not None and column in some.columns)
     rows.connection.execute(
         # Sorted by time, so that a part of the run skips the blocks that are not of its days.

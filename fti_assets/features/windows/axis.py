@@ -46,7 +46,7 @@ class Axis:
         first = -(-start // every) * every
         return cls(first, every, max(0, -(-(end - first) // every)))
 
-    def reached(self, us: str) -> str:
+    def position_of(self, us: str) -> str:
         """The SQL of the number of positions before ``us``, which is counted from ``first``."""
         up = f" + {self.every - 1}) // {self.every}" if self.every > 1 else ")"
         return f"least((greatest({us}, 0){up}, {self.number})"
@@ -99,7 +99,7 @@ class Windows:
         return available_sql(self.rows.times)
 
     @property
-    def aggregated(self) -> list[str]:
+    def aggregated_columns(self) -> list[str]:
         """The columns that are aggregated."""
         columns = (getattr(aggregate, "column", None) for aggregate in self.aggregates.values())
         return [column for column in columns if column is not None]
@@ -160,23 +160,23 @@ class Windows:
             begins = f", epoch_us(__fti_begin) - {self.axis.first} AS __fti_begins"
             starts = f"SELECT unnest([{', '.join(map(timestamp, self.starts))}]) AS __fti_begin"
             begin = f" ASOF LEFT JOIN ({starts}) ON {quote(self.rows.arrives)} >= __fti_begin"
-        measured = VISIBLE if self.rows_by == "visible_at" else EVENT
+        time = VISIBLE if self.rows_by == "visible_at" else EVENT
         leaves = [
-            f"{self.axis.reached(f'greatest({measured} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
+            f"{self.axis.position_of(f'greatest({time} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
             for number, length in enumerate(self.lengths.values())
         ]
         columns = "".join(f"{column}, " for column in [*map(quote, self.keys), *values])
         return f"""
-            SELECT * EXCLUDE (__fti_entering), {self.axis.reached("__fti_entering")} AS __fti_enters, {", ".join(leaves)}
+            SELECT * EXCLUDE (__fti_entering), {self.axis.position_of("__fti_entering")} AS __fti_enters, {", ".join(leaves)}
             FROM (SELECT *, {entering} AS __fti_entering
                   FROM (SELECT {columns}epoch_us({self.event}) - {self.axis.first} AS {EVENT},
                             epoch_us(greatest({self.event}, {self.available})) - {self.axis.first} AS {VISIBLE}{begins}
                         FROM {source}{begin} WHERE {self.complete()}))
             WHERE __fti_enters < __fti_leaves_{self.longest}"""
 
-    def own_instants(self, kept: Sequence[str]) -> str:
+    def own_instants(self, extras: Sequence[str]) -> str:
         """The SQL of the run's own rows: columns that are kept, keys and positions."""
-        names, first = [*kept, *self.keys], self.axis.first
+        names, first = [*extras, *self.keys], self.axis.first
         start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
         return f"""
             SELECT DISTINCT {", ".join(map(quote, names))}, epoch_us({self.event}) - {first} AS {AT}

@@ -93,14 +93,14 @@ def _round(totals: Sequence[str], unit: int, prepare: Prepare) -> str:
     After the carries every total but the highest is a digit of 32 bits, never negative. Digits are appended to the highest
     while there is room in 128 bits; of those left over only counts whether all are 0.
     """
-    carried = [
+    carries = [
         totals[0]
     ]  # a shift to the right of a negative number rounds down, so that what it leaves is never negative
     for total in totals[1:]:
-        carried.append(prepare(f"{total} + ({carried[-1]} >> {_BIN_BITS})"))
-    whole, more, left = carried.pop(), "false", f"{len(carried)}"
-    while carried:
-        digit = f"({carried.pop()} & {2**_BIN_BITS - 1})"
+        carries.append(prepare(f"{total} + ({carries[-1]} >> {_BIN_BITS})"))
+    whole, more, left = carries.pop(), "false", f"{len(carries)}"
+    while carries:
+        digit = f"({carries.pop()} & {2**_BIN_BITS - 1})"
         room = f"{whole} BETWEEN -{2**_ROOM_BITS} AND {2**_ROOM_BITS}"
         more = prepare(f"{more} OR (NOT ({room}) AND {digit} <> 0)")
         left = prepare(f"{left} - ({room})::INTEGER")
@@ -123,13 +123,13 @@ def ratio(value: str, spread: Spread, total: Total, prepare: Prepare, *, times: 
         over: the SQL of the other, at least 1 and below 2^64.
     """
     whole = float_sum(value, spread, total, prepare)
-    divided = f"* {times}::DOUBLE / {over}::DOUBLE"
+    quotient = f"* {times}::DOUBLE / {over}::DOUBLE"
     if (spread.greatest or 0) < 2.0**_LARGE_POWER:
-        return f"({whole}) {divided}"
+        return f"({whole}) {quotient}"
     # A large sum is taken 2^128 times smaller until it is divided, so that nothing in between is beyond the largest DOUBLE.
     smaller = float_sum(value, spread, total, prepare, down=_DOWN_POWER)
     limit, whole = _power(_MOST_POWER), prepare(whole)
-    return f"CASE WHEN abs({whole}) < {limit} THEN {whole} {divided} ELSE ({smaller}) {divided} * {_power(_DOWN_POWER)} END"
+    return f"CASE WHEN abs({whole}) < {limit} THEN {whole} {quotient} ELSE ({smaller}) {quotient} * {_power(_DOWN_POWER)} END"
 
 
 def nearest_double(whole: str, more: str = "false") -> str:
@@ -155,12 +155,12 @@ def float_deviation(value: str, spread: Spread, values: str, total: Total, prepa
     if spread.least is not None and spread.least < limit:
         lowest = max(_LOWEST_DIGIT, (math.frexp(spread.least)[1] - 53) // _DIGIT_BITS)
         places = range(lowest, min(_HIGHEST_DIGIT, (math.frexp(spread.greatest or 0)[1] - 1) // _DIGIT_BITS) + 1)
-    kept = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
+    finite = f"CASE WHEN abs({value}) < {limit!r}::DOUBLE THEN {value} ELSE 0 END"
 
     def digit(place: int) -> str:
-        above = f"trunc({kept} * {_power(-_DIGIT_BITS * (place + 1))})"
+        above = f"trunc({finite} * {_power(-_DIGIT_BITS * (place + 1))})"
         return (
-            f"coalesce((trunc({kept} * {_power(-_DIGIT_BITS * place)}) - {above} * {_power(_DIGIT_BITS)})::BIGINT, 0)"
+            f"coalesce((trunc({finite} * {_power(-_DIGIT_BITS * place)}) - {above} * {_power(_DIGIT_BITS)})::BIGINT, 0)"
         )
 
     result = _deviation(
@@ -200,19 +200,19 @@ def _deviation(
     value at most ``together`` digits next to each other are not 0.
     """
     sums = {place: total(digit(place)) for place in places}
-    carried, terms = "", []
-    doubled = range(2 * places.start, 2 * places.stop - 1) if places else range(0)
-    for place in range(doubled.start, doubled.stop + _CARRIED_DIGITS if places else 0):
+    carry, terms = "", []
+    squares_range = range(2 * places.start, 2 * places.stop - 1) if places else range(0)
+    for place in range(squares_range.start, squares_range.stop + _CARRIED_DIGITS if places else 0):
         whole = "0::HUGEINT"
-        if place in doubled:
+        if place in squares_range:
             # The same SQL whatever the places are, so that a total of it can be kept.
             near = [one for one in possible if place - one in possible and abs(2 * one - place) < together]
             squares = total(" + ".join(f"{digit(one)} * {digit(place - one)}" for one in near))
-            crossed = "".join(f" - {sums[one]} * {sums[place - one]}" for one in places if place - one in places)
-            whole = prepare(f"{values} * {squares}{crossed}")
-        whole = f"({whole}{carried})"
+            cross_terms = "".join(f" - {sums[one]} * {sums[place - one]}" for one in places if place - one in places)
+            whole = prepare(f"{values} * {squares}{cross_terms}")
+        whole = f"({whole}{carry})"
         terms.append(f"({whole} & {2**_DIGIT_BITS - 1})::DOUBLE * {_power(_DIGIT_BITS * place)}")
-        carried = f" + ({whole} >> {_DIGIT_BITS})"
+        carry = f" + ({whole} >> {_DIGIT_BITS})"
     numerator = " + ".join(reversed(terms)) or "0::DOUBLE"
     return f"sqrt(({numerator}) / ({values}::DOUBLE * ({values} - 1)::DOUBLE))"
 

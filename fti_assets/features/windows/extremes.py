@@ -47,11 +47,11 @@ def frame_lengths(bounds: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def extremes_sql(
-    keys: str, needed: RowTerms, windows: Windows, lengths: Sequence[Sequence[int]], *, spans: str, targets: str
+    keys: str, terms: RowTerms, windows: Windows, lengths: Sequence[Sequence[int]], *, spans: str, targets: str
 ) -> str:
     """The SQL of ``targets``, of keys and positions, with ``__fti_extreme_<window>_<number>`` beside them; ``lengths`` are the
     frames of each window, from ``frame_lengths``."""
-    places = range(len(needed.states))
+    places = range(len(terms.states))
     frames = [(window, length) for window, of_window in enumerate(lengths) for length in of_window]
     pieces, columns = [f"SELECT {keys}, __fti_enters AS {AT} FROM {spans} LIMIT 0"], []
     for window, length in frames:
@@ -62,26 +62,26 @@ def extremes_sql(
         pieces.append(
             f"SELECT {keys}, unnest({both}) AS {AT}, {states} FROM ({spans_by_length(windows, window, spans)}) WHERE {fits}"
         )
-        columns += [(f"__fti_state_{window}_{length}_{place}", needed.states[place][1], length) for place in places]
-    grouped = "".join(f", {of}({column}) AS {column}" for column, of, _ in columns)
-    framed = ", ".join(
+        columns += [(f"__fti_state_{window}_{length}_{place}", terms.states[place][1], length) for place in places]
+    extremes = "".join(f", {of}({column}) AS {column}" for column, of, _ in columns)
+    frame_columns = ", ".join(
         f"{of}({column}) OVER (PARTITION BY {keys} ORDER BY {AT} RANGE BETWEEN {length - 1} PRECEDING AND CURRENT ROW) "
         f"AS {column}"
         for column, of, length in columns
     )
     answers = ", ".join(
-        f"{_best(spans, place, needed.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in of_window])} "
+        f"{_best(spans, place, terms.states[place][1], [f'__fti_state_{window}_{length}_{place}' for length in of_window])} "
         f"AS __fti_extreme_{window}_{place}"
         for window, of_window in enumerate(lengths)
         for place in places
     )
-    dropped = "".join(f", {column}" for column, _, _ in columns)
-    replaced = f" REPLACE ({framed})" if framed else ""
+    exclusions = "".join(f", {column}" for column, _, _ in columns)
+    replacements = f" REPLACE ({frame_columns})" if frame_columns else ""
     return f"""
-        SELECT * EXCLUDE (__fti_target{dropped}), {answers}
-        FROM (SELECT *{replaced}
+        SELECT * EXCLUDE (__fti_target{exclusions}), {answers}
+        FROM (SELECT *{replacements}
               FROM (SELECT *, true AS __fti_target FROM {targets}
-                    UNION ALL BY NAME SELECT {keys}, {AT}{grouped}
+                    UNION ALL BY NAME SELECT {keys}, {AT}{extremes}
                     FROM ({" UNION ALL BY NAME ".join(f"({piece})" for piece in pieces)}) GROUP BY {keys}, {AT}))
         WHERE __fti_target"""
 

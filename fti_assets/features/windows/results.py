@@ -32,8 +32,8 @@ _SMALL = {"boolean", *(kind.lower() for kind in WHOLE if kind != "BIGINT")}
 _LARGE = {"bigint", *map(str.lower, WIDE), "uhugeint"}
 _FLOATS = {kind.lower() for kind in (*SIDES["number"].same, *SIDES["number"].further)}
 _TIMES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone", "date", "time"}
-_PREPARED = re.compile(r"__fti_prepared_(\d+)")
-_ORDERED = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}
+_PREPARATION = re.compile(r"__fti_prepared_(\d+)")
+_COMPARABLE = _SMALL | _LARGE | _FLOATS | _TIMES | {"varchar"}
 
 
 @dataclass
@@ -44,13 +44,13 @@ class RowTerms:
         measures: whole numbers that are summed.
         states: values of which the least or the greatest is taken, each with ``min`` or ``max``.
         values: values of which the different ones are counted.
-        prepared: what is computed of totals before the results are.
+        preparations: what is computed of totals before the results are.
     """
 
     measures: list[str] = field(default_factory=list)
     states: list[tuple[str, str]] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
-    prepared: list[str] = field(default_factory=list)
+    preparations: list[str] = field(default_factory=list)
 
     def total(self, measure: str, window: int) -> str:
         """The column with a measure's total over a window."""
@@ -58,18 +58,18 @@ class RowTerms:
 
     def prepare(self, sql: str) -> str:
         """The column with what SQL over totals gives."""
-        return f"__fti_prepared_{_place(self.prepared, sql)}"
+        return f"__fti_prepared_{_place(self.preparations, sql)}"
 
     def steps(self) -> list[str]:
         """What is prepared, as further columns of a SELECT each, after one another: some rest on others."""
         # DuckDB puts an alias's expression wherever it is named in the same SELECT: a chain of carries would double at each link.
         levels: list[int] = []
-        for sql in self.prepared:
-            levels.append(max((levels[int(place)] + 1 for place in _PREPARED.findall(sql)), default=0))
+        for sql in self.preparations:
+            levels.append(max((levels[int(place)] + 1 for place in _PREPARATION.findall(sql)), default=0))
         return [
             ", ".join(
                 f"{sql} AS __fti_prepared_{place}"
-                for place, (sql, level) in enumerate(zip(self.prepared, levels, strict=True))
+                for place, (sql, level) in enumerate(zip(self.preparations, levels, strict=True))
                 if level == step
             )
             for step in range(max(levels, default=-1) + 1)
@@ -98,7 +98,7 @@ class Spreads(dict[str, Spread]):
 
 @dataclass(frozen=True)
 class Results:
-    """The aggregates of windows, as SQL over the columns that ``needed`` names.
+    """The aggregates of windows, as SQL over the columns that ``terms`` names.
 
     Args:
         windows: what is declared.
@@ -107,7 +107,7 @@ class Results:
 
     windows: Windows
     spreads: Mapping[str, Spread]
-    needed: RowTerms = field(default_factory=RowTerms)
+    terms: RowTerms = field(default_factory=RowTerms)
 
     @cached_property
     def _types(self) -> dict[str, str]:
@@ -122,12 +122,12 @@ class Results:
         """
         match aggregate:
             case Count():
-                return f"{self.needed.total('1', window)}::BIGINT"
+                return f"{self.terms.total('1', window)}::BIGINT"
             case Rate(column=None):
-                return self._rate(self.needed.total("1", window), aggregate, window)
+                return self._rate(self.terms.total("1", window), aggregate, window)
             case Min(column) | Max(column):
                 of = "min" if isinstance(aggregate, Min) else "max"
-                return self.needed.extreme(self._comparable(column), of, window)
+                return self.terms.extreme(self._comparable(column), of, window)
             case Last(column):
                 value = self._comparable(column)
                 # DuckDB compares structs field by field, so their greatest is the last row, ties included.
@@ -135,14 +135,14 @@ class Results:
                     f"{{'event': epoch_us({self.windows.event}), 'available': epoch_us({self.windows.available}), "
                     f"'known': {value} IS NOT NULL, 'value': {value}}}"
                 )
-                return f"{self.needed.extreme(state, 'max', window)}.value"
+                return f"{self.terms.extreme(state, 'max', window)}.value"
             case DistinctCount(column):
-                return f"{self.needed.distinct(self._comparable(column), window)}::BIGINT"
+                return f"{self.terms.distinct(self._comparable(column), window)}::BIGINT"
         column = str(aggregate.column)
         self._check_type(
             column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or"
         )
-        values = self.needed.total(f"CASE WHEN {quote(column)} IS NULL THEN 0 ELSE 1 END", window)
+        values = self.terms.total(f"CASE WHEN {quote(column)} IS NULL THEN 0 ELSE 1 END", window)
         if isinstance(aggregate, Std):
             return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
         is_float = self._types[column] in _FLOATS
@@ -160,24 +160,24 @@ class Results:
         return f"CASE WHEN {values} > 0 THEN {total} END"
 
     def _sum(self, column: str, window: int) -> str:
-        name, kind, total = quote(column), self._types[column], partial(self.needed.total, window=window)
+        name, kind, total = quote(column), self._types[column], partial(self.terms.total, window=window)
         if kind in _FLOATS:
             value = f"{name}::DOUBLE"
-            return float_sum(value, self.spreads[value], total, self.needed.prepare)
+            return float_sum(value, self.spreads[value], total, self.terms.prepare)
         return total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)")
 
     def _ratio(self, column: str, aggregate: Mean | Rate, values: str, window: int) -> str:
         """The mean or rate of a DOUBLE."""
-        value, total = f"{quote(column)}::DOUBLE", partial(self.needed.total, window=window)
+        value, total = f"{quote(column)}::DOUBLE", partial(self.terms.total, window=window)
         times, over = (1, values) if isinstance(aggregate, Mean) else self._per(aggregate, window)
-        return ratio(value, self.spreads[value], total, self.needed.prepare, times=times, over=over)
+        return ratio(value, self.spreads[value], total, self.terms.prepare, times=times, over=over)
 
     def _deviation(self, column: str, values: str, window: int) -> str:
-        name, kind, total = quote(column), self._types[column], partial(self.needed.total, window=window)
+        name, kind, total = quote(column), self._types[column], partial(self.terms.total, window=window)
         if kind not in _FLOATS:
-            return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, total, self.needed.prepare)
+            return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, total, self.terms.prepare)
         value = f"{name}::DOUBLE"
-        return float_deviation(value, self.spreads[value], values, total, self.needed.prepare)
+        return float_deviation(value, self.spreads[value], values, total, self.terms.prepare)
 
     def _rate(self, total: str, rate: Rate, window: int) -> str:
         per, length = self._per(rate, window)
@@ -188,7 +188,7 @@ class Results:
         return microseconds(duration(rate.per)), str(list(self.windows.lengths.values())[window])
 
     def _comparable(self, column: str) -> str:
-        self._check_type(column, _ORDERED, "only numbers, times, text and booleans can be compared;")
+        self._check_type(column, _COMPARABLE, "only numbers, times, text and booleans can be compared;")
         return f"({quote(column)} + 0)" if self._types[column] in ("float", "double") else quote(column)  # -0.0 is 0.0
 
     def _check_type(self, column: str, possible: set[str], problem: str) -> None:

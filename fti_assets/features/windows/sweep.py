@@ -34,13 +34,13 @@ def spans_table() -> str:
     return quote("temp", temporary_name("spans"))
 
 
-def sweep(windows: Windows, kept: Sequence[str], targets: str | None, table: str) -> duckdb.DuckDBPyRelation:
+def sweep(windows: Windows, extras: Sequence[str], targets: str | None, table: str) -> duckdb.DuckDBPyRelation:
     """The aggregates: columns that are kept of the targets, the keys, the instant, and a column for each aggregate and window.
 
     Args:
         windows: what to compute.
-        kept: further columns of the targets.
-        targets: the SQL of ``kept``, the keys and ``__fti_at``; or None for each position at which a key has a row in the
+        extras: further columns of the targets.
+        targets: the SQL of ``extras``, the keys and ``__fti_at``; or None for each position at which a key has a row in the
             longest window.
         table: a name from ``spans_table``.
     """
@@ -55,29 +55,29 @@ def sweep(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         of_states = isinstance(aggregate, Min | Max | Last)
         for number, text in enumerate(windows.lengths):
             (late if of_states else early)[f"{name}_{text}"] = results.sql(aggregate, number)
-    needed = results.needed
+    terms = results.terms
     if rows.beyond is not None:
         _check_lookback(windows, rows.beyond)
     # A key whose last row has left the longest window has no row on the grid, or its stale rates would live on.
-    where = "" if targets is not None else f" WHERE {needed.total('1', windows.longest)} > 0"
-    collapsed = _collapsed_sql(windows, source, tiles, needed)
-    if needed.states:  # the lengths of their frames are asked of the spans before the query is written
-        rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {collapsed}")
+    where = "" if targets is not None else f" WHERE {terms.total('1', windows.longest)} > 0"
+    spans_sql = _collapsed_sql(windows, source, tiles, terms)
+    if terms.states:  # the lengths of their frames are asked of the spans before the query is written
+        rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {spans_sql}")
         spans, ctes = table, []
     else:
         # Materialized, since the totals of each window read them.
-        spans, ctes = "__fti_spans", [f"__fti_spans AS MATERIALIZED ({collapsed})"]
+        spans, ctes = "__fti_spans", [f"__fti_spans AS MATERIALIZED ({spans_sql})"]
     totals = str(targets)
-    if needed.measures or needed.values:
-        totals = _totals_sql(names, needed, len(windows.lengths), spans=spans, targets=targets and f"({targets})")
+    if terms.measures or terms.values:
+        totals = _totals_sql(names, terms, len(windows.lengths), spans=spans, targets=targets and f"({targets})")
     if targets is None:
         # Materialized, since DuckDB gives the last rows of a lead that it streams again and again into an unnest behind it, if that
         # makes more than one vector of them: https://github.com/duckdb/duckdb/issues/25306
         ctes.append(f"__fti_running AS MATERIALIZED ({totals})")
         totals = "SELECT * FROM __fti_running"
-    for step in needed.steps():
+    for step in terms.steps():
         totals = f"SELECT *, {step} FROM ({totals})"
-    columns = ", ".join(map(quote, [*kept, *windows.keys]))
+    columns = ", ".join(map(quote, [*extras, *windows.keys]))
     at = f"unnest(range({AT}, {_NEXT})) AS {AT}" if targets is None else AT
     answers = "".join(f", {sql} AS {quote(name)}" for name, sql in early.items())
     ctes += [
@@ -85,12 +85,12 @@ def sweep(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         f"__fti_results AS (SELECT {columns}, {at}{answers} FROM __fti_totals{where})",
     ]
     result = "__fti_results"
-    if needed.states:
+    if terms.states:
         lengths = [
             frame_lengths(rows.connection.sql(lengths_sql(windows, number, spans)).fetchall())
             for number in range(len(windows.lengths))
         ]
-        result = f"({extremes_sql(names, needed, windows, lengths, spans=spans, targets=result)})"
+        result = f"({extremes_sql(names, terms, windows, lengths, spans=spans, targets=result)})"
     answers = ", ".join(
         f"{late.get(name, quote(name))} AS {quote(name)}"
         for name in (f"{name}_{text}" for name in windows.aggregates for text in windows.lengths)
@@ -100,18 +100,18 @@ def sweep(windows: Windows, kept: Sequence[str], targets: str | None, table: str
         SELECT {columns}, {windows.axis.instant(AT)} AS {quote(windows.grid.instant)}, {answers} FROM {result}""")
 
 
-def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, needed: RowTerms) -> str:
+def _collapsed_sql(windows: Windows, source: str, tiles: Tiles | None, terms: RowTerms) -> str:
     """The SQL of the spans, those that count for the same positions together."""
-    measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(needed.measures)]
-    values = [f"{sql} AS __fti_value_{number}" for number, sql in enumerate(needed.values)]
-    states = [f"{sql} AS __fti_state_{number}" for number, (sql, _) in enumerate(needed.states)]
+    measures = [f"{sql} AS __fti_measure_{number}" for number, sql in enumerate(terms.measures)]
+    values = [f"{sql} AS __fti_value_{number}" for number, sql in enumerate(terms.values)]
+    states = [f"{sql} AS __fti_state_{number}" for number, (sql, _) in enumerate(terms.states)]
     same = [*map(quote, windows.keys), *(f"__fti_value_{number}" for number in range(len(values))), "__fti_enters"]
     same += [f"__fti_leaves_{number}" for number in range(len(windows.lengths))]
     # Sums of whole numbers, which are the same in whatever order the threads add them.
     together = [f"sum(__fti_measure_{number}) AS __fti_measure_{number}" for number in range(len(measures))]
-    together += [f"{of}(__fti_state_{number}) AS __fti_state_{number}" for number, (_, of) in enumerate(needed.states)]
+    together += [f"{of}(__fti_state_{number}) AS __fti_state_{number}" for number, (_, of) in enumerate(terms.states)]
     parts = [windows.spans(source, [*measures, *values, *states])]
-    parts += [] if tiles is None else tiles.spans(windows, needed)
+    parts += [] if tiles is None else tiles.spans(windows, terms)
     spans = " UNION ALL BY NAME ".join(f"({part})" for part in parts)
     return f"SELECT {', '.join([*same, *together])} FROM ({spans}) GROUP BY {', '.join(same)}"
 
@@ -122,10 +122,15 @@ def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
     times = [name for name in (rows.event_time, rows.available_at, rows.arrives) if name]
     check_columns(times, beyond.columns, of=f"before {rows.name}")
     # Each condition has a query of its own, a plain comparison with the least and greatest values of a file.
-    source, keyed = relation_name(beyond), replace(windows, keys=[key for key in windows.keys if key in beyond.columns])
-    needed = " UNION ALL ".join(keyed.spans(f"(SELECT * FROM {source} WHERE {recent})") for recent in windows.recent())
+    source, key_windows = (
+        relation_name(beyond),
+        replace(windows, keys=[key for key in windows.keys if key in beyond.columns]),
+    )
+    spans_sql = " UNION ALL ".join(
+        key_windows.spans(f"(SELECT * FROM {source} WHERE {recent})") for recent in windows.recent()
+    )
     number, oldest, first = rows.connection.sql(
-        f"SELECT count(*), min({EVENT}), min(__fti_enters) FROM ({needed})"
+        f"SELECT count(*), min({EVENT}), min(__fti_enters) FROM ({spans_sql})"
     ).fetchall()[0]
     if number:
         at = from_microseconds(axis.first + first * axis.every).isoformat()
@@ -138,13 +143,13 @@ def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
         )
 
 
-def _totals_sql(keys: str, needed: RowTerms, windows: int, *, spans: str, targets: str | None) -> str:
+def _totals_sql(keys: str, terms: RowTerms, windows: int, *, spans: str, targets: str | None) -> str:
     """The SQL of every total and distinct count of each window, ``__fti_total_<window>_<number>`` and ``__fti_distinct_...``:
     for each position ``__fti_at`` at which one changes and good until ``__fti_next``; or, with targets, for each of them.
 
     Args:
         keys: the quoted keys.
-        needed: what is summed and counted.
+        terms: what is summed and counted.
         windows: how many windows there are.
         spans: a table as ``Windows.spans`` gives it.
         targets: a table of ``keys`` and ``__fti_at``, with further columns that are kept.
@@ -152,37 +157,37 @@ def _totals_sql(keys: str, needed: RowTerms, windows: int, *, spans: str, target
     measures = {
         f"__fti_total_{window}_{number}": (window, f"__fti_measure_{number}")
         for window in range(windows)
-        for number in range(len(needed.measures))
+        for number in range(len(terms.measures))
     }
-    counts = [f"__fti_distinct_{window}_{number}" for window in range(windows) for number in range(len(needed.values))]
+    counts = [f"__fti_distinct_{window}_{number}" for window in range(windows) for number in range(len(terms.values))]
     columns = [*measures, *counts]
 
-    def change(at: str, source: str, changed: dict[str, str]) -> str:
-        listed = ", ".join(f"{changed.get(column, '0')} AS {column}" for column in columns)
-        return f"SELECT {keys}, {at} AS {AT}, {listed} FROM {source}"
+    def change(at: str, source: str, deltas: dict[str, str]) -> str:
+        items = ", ".join(f"{deltas.get(column, '0')} AS {column}" for column in columns)
+        return f"SELECT {keys}, {at} AS {AT}, {items} FROM {source}"
 
     changes = [change("__fti_enters", spans, {column: measure for column, (_, measure) in measures.items()})]
     for leaving in range(windows):
-        taken = {column: f"-{measure}" for column, (window, measure) in measures.items() if window == leaving}
-        changes.append(change(f"__fti_leaves_{leaving}", spans, taken))
-        for number in range(len(needed.values)):
+        subtractions = {column: f"-{measure}" for column, (window, measure) in measures.items() if window == leaving}
+        changes.append(change(f"__fti_leaves_{leaving}", spans, subtractions))
+        for number in range(len(terms.values)):
             fresh, column = _fresh_sql(keys, number, leaving, spans), f"__fti_distinct_{leaving}_{number}"
             changes.append(change("__fti_from", f"({fresh})", {column: "1"}))
             changes.append(change(f"__fti_leaves_{leaving}", f"({fresh})", {column: "-1"}))
     # What a key's rows add they also take away, so its totals end at zero, and one running sum over the sorted changes of all
     # keys is each key's own: DuckDB streams it, five times as fast as sums by partition.
-    summed = ", ".join(f"sum({column}) AS {column}" for column in columns)
+    sums = ", ".join(f"sum({column}) AS {column}" for column in columns)
     running = ", ".join(f"sum({column}) OVER (ROWS UNBOUNDED PRECEDING) AS {column}" for column in columns)
-    changed = f"SELECT {keys}, {AT}, {summed} FROM ({' UNION ALL '.join(changes)}) GROUP BY {keys}, {AT}"
+    totals = f"SELECT {keys}, {AT}, {sums} FROM ({' UNION ALL '.join(changes)}) GROUP BY {keys}, {AT}"
     if targets is None:  # a window without an order takes rows as they come: sorted
-        return f"SELECT {keys}, {AT}, lead({AT}) OVER () AS {_NEXT}, {running} FROM ({changed} ORDER BY {keys}, {AT})"
+        return f"SELECT {keys}, {AT}, lead({AT}) OVER () AS {_NEXT}, {running} FROM ({totals} ORDER BY {keys}, {AT})"
     # A target comes after the changes of its position, since false sorts before true.
     nothing = ", ".join(f"0 AS {column}" for column in columns)
     return f"""
         SELECT * EXCLUDE (__fti_target)
         FROM (SELECT * REPLACE ({running})
               FROM (SELECT *, {nothing}, true AS __fti_target FROM {targets}
-                    UNION ALL BY NAME SELECT *, false AS __fti_target FROM ({changed})
+                    UNION ALL BY NAME SELECT *, false AS __fti_target FROM ({totals})
                     ORDER BY {keys}, {AT}, __fti_target))
         WHERE __fti_target"""
 

@@ -36,11 +36,11 @@ class _Days:
     """Which days enter or leave a window during a run: numbers of days since 1970.
 
     Args:
-        entered: the first day of which a row may become visible after the first instant.
+        first_entry: the first day of which a row may become visible after the first instant.
         edges: for each window the first day that leaves it during the run, and the first that stays in it.
     """
 
-    entered: int
+    first_entry: int
     edges: tuple[tuple[int, int], ...]
 
     @classmethod
@@ -52,20 +52,20 @@ class _Days:
 
     def ranges(self, *more: tuple[int, int]) -> list[tuple[int, int]]:
         """The days that leave some window during the run, and ``more``, as ranges that do not overlap."""
-        merged: list[tuple[int, int]] = []
+        results: list[tuple[int, int]] = []
         for first, end in sorted([*(edge for edge in self.edges if edge[0] < edge[1]), *more]):
-            if merged and first <= merged[-1][1]:
-                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            if results and first <= results[-1][1]:
+                results[-1] = results[-1][0], max(end, results[-1][1])
             else:
-                merged.append((first, end))
-        return merged
+                results.append((first, end))
+        return results
 
-    def settled(self, partition: Partition, longest: int) -> bool:
+    def has_settled_days(self, partition: Partition, longest: int) -> bool:
         """Whether a partition has days that neither enter nor leave during the run but stay in the longest window."""
         if partition.start is None or partition.end is None:
             return False
         first, end = microseconds(partition.start) // DAY, -(-microseconds(partition.end) // DAY)
-        days = range(max(first, self.edges[longest][1]), min(end, self.entered))
+        days = range(max(first, self.edges[longest][1]), min(end, self.first_entry))
         return any(not any(out <= day < within for out, within in self.ranges()) for day in days)
 
 
@@ -85,12 +85,15 @@ class Tiles:
     days: _Days
     parts: Sequence[tuple[tuple[str, ...], str]]
 
-    def spans(self, windows: Windows, needed: RowTerms) -> list[str]:
+    def spans(self, windows: Windows, terms: RowTerms) -> list[str]:
         """The SQL of the tiles as spans, as ``Windows.spans`` gives those of rows."""
-        settled = [f"__fti_seen_day < {self.days.entered}", f"__fti_day >= {self.days.edges[windows.longest][1]}"]
-        settled += [f"(__fti_day < {out} OR __fti_day >= {within})" for out, within in self.days.edges]
-        columns = [f"__fti_value_{place}" for place in range(len(needed.values))]
-        columns += [f"__fti_state_{place}" for place in range(len(needed.states))]
+        conditions = [
+            f"__fti_seen_day < {self.days.first_entry}",
+            f"__fti_day >= {self.days.edges[windows.longest][1]}",
+        ]
+        conditions += [f"(__fti_day < {out} OR __fti_day >= {within})" for out, within in self.days.edges]
+        columns = [f"__fti_value_{place}" for place in range(len(terms.values))]
+        columns += [f"__fti_state_{place}" for place in range(len(terms.states))]
         columns += [
             "0 AS __fti_enters",
             *(
@@ -99,15 +102,15 @@ class Tiles:
             ),
         ]
         results = []
-        for stored, source in self.parts:
+        for digests, source in self.parts:
             # A bin of exponents in which a partition has no float adds nothing.
-            places = [stored.index(one) + 1 if (one := _digest(sql)) in stored else None for sql in needed.measures]
+            places = [digests.index(one) + 1 if (one := _digest(sql)) in digests else None for sql in terms.measures]
             sums = [
                 f"{f'__fti_sums[{place}]' if place else '0'}::HUGEINT AS __fti_measure_{number}"
                 for number, place in enumerate(places)
             ]
-            listed = ", ".join([windows.names, *sums, *columns])
-            results.append(f"SELECT {listed} FROM {source} WHERE {' AND '.join(settled)}")
+            columns_sql = ", ".join([windows.names, *sums, *columns])
+            results.append(f"SELECT {columns_sql} FROM {source} WHERE {' AND '.join(conditions)}")
         return results
 
 
@@ -118,16 +121,19 @@ def tiles_of(windows: Windows) -> Tiles | None:
     if partitions is None:
         return None
     days = _Days.of(windows)
-    whole = [one.key for one in partitions.before if days.settled(one, windows.longest)]
+    whole = [one.key for one in partitions.before if days.has_settled_days(one, windows.longest)]
     if windows.axis.number == 0 or len(whole) < _FEWEST:
         return None
     lake, rows = partitions.lake, windows.rows
     types = dict(zip(rows.relation.columns, map(str, rows.relation.types), strict=True))
-    read = [*map(repr, windows.aggregates.values()), *(types[name] for name in [*windows.keys, *windows.aggregated])]
-    declared = [_VERSION, partitions.table.full_name, windows.keys, windows.rows_by == "event_time", rows.event_time,
+    read = [
+        *map(repr, windows.aggregates.values()),
+        *(types[name] for name in [*windows.keys, *windows.aggregated_columns]),
+    ]
+    declaration = [_VERSION, partitions.table.full_name, windows.keys, windows.rows_by == "event_time", rows.event_time,
                 rows.available_at, microseconds(rows.serving_delay), read]  # fmt: skip
     # Whatever changes a tile's content is in its table's name, so that no tile is read under another meaning.
-    digest = hashlib.sha256(json.dumps(declared).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(declaration).encode()).hexdigest()
     table = TableName(TILES, f"{partitions.table.name}_{digest[:16]}")
     versions = {key: partitions.versions[key] for key in whole}
     # Before the snapshot is taken, which has to have them.
@@ -157,45 +163,45 @@ def _make_missing(
 ) -> None:
     """Store the tiles of partitions that have none, or one of other rows."""
     lake = partitions.lake
-    stored = {key: json.loads(record.record)["version"] for key, record in lake.ledger(table).items()}
-    missing = [key for key, version in versions.items() if stored.get(key) != version]
+    versions_before = {key: json.loads(record.record)["version"] for key, record in lake.ledger(table).items()}
+    missing = [key for key, version in versions.items() if versions_before.get(key) != version]
     if not missing:
         return
-    source = f"(SELECT * FROM {relation_name(partitions.stored)} WHERE {in_partitions(missing)})"
+    source = f"(SELECT * FROM {relation_name(partitions.all_rows)} WHERE {in_partitions(missing)})"
     results = Results(windows, Spreads(lake.connection, source, {}))
-    needed = results.needed
-    needed.total("1", 0)
+    terms = results.terms
+    terms.total("1", 0)
     for aggregate in windows.aggregates.values():
         results.sql(aggregate, 0)
     visible_day = _day_sql(f"greatest({windows.event}, {windows.available})")
     # Parquet has no whole numbers of 128 bits: DuckDB would write them as DOUBLE.
-    sums = ", ".join(f"sum({sql})::DECIMAL(38, 0)" for sql in needed.measures)
-    grouped = [
+    sums = ", ".join(f"sum({sql})::DECIMAL(38, 0)" for sql in terms.measures)
+    group_columns = [
         PARTITION,
         *map(quote, windows.keys),
         f"{visible_day} AS __fti_seen_day",
         f"{_day_sql(windows.event) if windows.rows_by == 'event_time' else visible_day} AS __fti_day",
-        *(f"{sql} AS __fti_value_{place}" for place, sql in enumerate(needed.values)),
+        *(f"{sql} AS __fti_value_{place}" for place, sql in enumerate(terms.values)),
     ]
-    states = [f"{of}({sql}) AS __fti_state_{place}" for place, (sql, of) in enumerate(needed.states)]
-    columns = ", ".join([*grouped, f"[{sums}]::DECIMAL(38, 0)[] AS __fti_sums", *states])
-    places = ", ".join(map(str, range(1, len(grouped) + 1)))
-    staged = temporary_name("tiles")
+    states = [f"{of}({sql}) AS __fti_state_{place}" for place, (sql, of) in enumerate(terms.states)]
+    columns = ", ".join([*group_columns, f"[{sums}]::DECIMAL(38, 0)[] AS __fti_sums", *states])
+    places = ", ".join(map(str, range(1, len(group_columns) + 1)))
+    staging = temporary_name("tiles")
     lake.connection.execute(
-        f"CREATE TEMP TABLE {quote(staged)} AS SELECT {columns} FROM {source} WHERE {windows.complete()} GROUP BY {places}"
+        f"CREATE TEMP TABLE {quote(staging)} AS SELECT {columns} FROM {source} WHERE {windows.complete()} GROUP BY {places}"
     )
-    measures = [_digest(sql) for sql in needed.measures]
+    measures = [_digest(sql) for sql in terms.measures]
     spreads = {value: [one.least, one.greatest, one.odd] for value, one in results.spreads.items()}
     lake.replace(
         table,
-        staged,
+        staging,
         missing,
         asset=f"tiles of {partitions.table.full_name}",
         records={
             key: json.dumps({"version": versions[key], "measures": measures, "spreads": spreads}) for key in missing
         },
     )
-    lake.connection.execute(f"DROP TABLE {quote(staged)}")
+    lake.connection.execute(f"DROP TABLE {quote(staging)}")
 
 
 def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[str], days: _Days) -> str:
@@ -213,11 +219,11 @@ def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[st
     def within(column: str, first: int, end: int, ahead: int = 0) -> str:
         return f"{column} >= {at(first, ahead)} AND {column} < {at(end, ahead)}"
 
-    by_event, entering = windows.rows_by == "event_time", (days.entered, _FOREVER)
+    by_event, entering = windows.rows_by == "event_time", (days.first_entry, _FOREVER)
     ranges = days.ranges() if by_event and available is None else days.ranges(entering)
     if by_event:
         conditions = [within(event, *one) for one in ranges]
-        late = f"{available} >= {at(days.entered)}" if available else f"{event} >= {at(days.entered, delay)}"
+        late = f"{available} >= {at(days.first_entry)}" if available else f"{event} >= {at(days.first_entry, delay)}"
         conditions.append(" AND ".join([late, *(f"NOT ({one})" for one in conditions)]))
     elif available is None:
         conditions = [within(event, *one, delay) for one in ranges]

@@ -76,7 +76,7 @@ def run_batch_predictions(
         verdicts = [*staged.verdicts, missing, *worst([one.verdicts(late=late) for one in inputs])]
 
         # Before anything is stored: a key that the online store cannot hold is then no half-done run.
-        if predictions.online and staged.accepted:
+        if predictions.online and staged.is_accepted:
             joined_whole(predictions, lake.staged_types(staged.table))
 
         def store_answers() -> Outcome:

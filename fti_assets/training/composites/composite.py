@@ -47,7 +47,7 @@ def whole_view(name: str, version: int, models: Sequence[Model], fed: Mapping[st
             continue
         selection = feature if isinstance(feature, Selection) else Selection(feature)
         group = selection.group
-        chosen = selection.chosen(group.columns or {})
+        chosen = selection.columns_in(group.columns or {})
         if group is models[0].view.spine:
             chosen = [column for column in chosen if column not in fed]
         rows = (group.table_name, tuple(sorted(selection.spine_keys.items())), selection.feature_prefix)

@@ -22,7 +22,7 @@ from fti_assets.features.external.rows import changed_while_read, external_versi
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.publish import Outcome, Part, publish_rows
-from fti_assets.features.rows.staging import Staged, stage
+from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.stored_partitions import COMPLETE, missing_partitions, provisional_partitions
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.orchestration.partitions import running_partitions
@@ -110,7 +110,7 @@ def code_version_of(context: dg.AssetExecutionContext) -> str:
     return context.assets_def.code_versions_by_key[context.assets_def.key] or ""
 
 
-def _union(lake: Lake, tables: Sequence[Staged]) -> str:
+def _union(lake: Lake, tables: Sequence[StagedRows]) -> str:
     """All staged rows as one temporary table."""
     name = f"{tables[0].table}_all"
     rows = " UNION ALL BY NAME ".join(f"FROM {quote(staged.table)}" for staged in tables)

@@ -174,7 +174,7 @@ def _check_label(view: ViewTerms) -> None:
         for selection in view.joined
         if selection.group is label.group
         and label.group.event_time is None
-        and label.name in selection.chosen(label.group.columns or {})
+        and label.name in selection.columns_in(label.group.columns or {})
     ]
     if timeless:
         raise DeclarationError(

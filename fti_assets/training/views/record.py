@@ -36,7 +36,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         group_types = types(selection.group)
         columns = [
             Column(name, required_type(view, selection.group, group_types, name))
-            for name in selection.chosen(group_types)
+            for name in selection.columns_in(group_types)
         ]
         if selection.group is view.spine:
             features += columns

@@ -131,7 +131,7 @@ class ViewTerms:
             types, table = selection.group.columns or {}, selection.group.table_name
             features += [
                 (selection.feature_prefix + name, types.get(name), f"{name} of {table}")
-                for name in selection.chosen(types)
+                for name in selection.columns_in(types)
             ]
         return features
 

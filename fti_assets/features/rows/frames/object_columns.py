@@ -191,9 +191,9 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
             case "struct":
                 return _structs(values, column, what)
     first = {family: next(v for v in values if families[type(v)] == family) for family in sorted(present)}
-    shown = " and ".join(f"{excerpt(value)} ({family})" for family, value in first.items())
+    examples = " and ".join(f"{excerpt(value)} ({family})" for family, value in first.items())
     raise DataError(
-        f"{what} has a column whose values have no one type: {column!r} has {shown}. {_casting_hint(column)}"
+        f"{what} has a column whose values have no one type: {column!r} has {examples}. {_casting_hint(column)}"
     )
 
 
@@ -262,10 +262,10 @@ def _naive(value: Any) -> dt.datetime | None:
             result.astype(value.dtype) != value and not is_finer
         ):  # a cast and a comparison wrap round where there is no room
             raise ValueError(f"{value!r} is out of range")
-        made = result.item()
-        if not isinstance(made, dt.datetime):
+        moment = result.item()
+        if not isinstance(moment, dt.datetime):
             raise ValueError(f"{value!r} is out of range")
-        return made
+        return moment
     if not isinstance(value, dt.datetime):
         return dt.datetime(value.year, value.month, value.day)
     return naive_utc(value)
@@ -285,10 +285,10 @@ def _duration(value: Any) -> dt.timedelta | None:
     if isinstance(value, np.timedelta64):
         if np.datetime_data(value.dtype)[0] in ("Y", "M"):
             raise ValueError(f"{value!r} is a duration of months, which are of no one length")
-        made = value.astype("timedelta64[us]").item()
-        if not isinstance(made, dt.timedelta):
+        duration = value.astype("timedelta64[us]").item()
+        if not isinstance(duration, dt.timedelta):
             raise ValueError(f"{value!r} is out of range")
-        return made
+        return duration
     return value  # type: ignore[no-any-return]
 
 

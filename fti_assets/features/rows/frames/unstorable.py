@@ -9,7 +9,7 @@ from typing import Any
 from fti_assets.core.sql import quote
 from fti_assets.errors import DataError, class_name, excerpt
 
-ACCEPTED = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
+FRAMES = "a pandas, polars or narwhals frame, a pyarrow Table, a DuckDB relation or an fti.Table"
 _CASTS = (
     ("period", "frame[{name}].dt.to_timestamp() for times, or .astype(str) for text"),
     ("interval[", "frame[{name}].array.left and .right, a column each"),
@@ -29,10 +29,10 @@ def type_problem(column: str, kind: object, what: str) -> str:
     >>> type_problem("votes", "Sparse[int64, 0]", "rates_v1").partition(": ")[2]
     "column 'votes' is Sparse[int64, 0]. Cast the column before, as in frame['votes'].sparse.to_dense()"
     """
-    shown = str(kind)[:80]
-    casts = [cast for start, cast in _CASTS if shown.lower().startswith(start)]
+    type_text = str(kind)[:80]
+    casts = [cast for start, cast in _CASTS if type_text.lower().startswith(start)]
     hint = f", as in {casts[0].format(name=repr(column))}" if casts else " to numbers, text, times, lists or structs"
-    return f"{what} gave a type that cannot be stored: column {column!r} is {shown}. Cast the column before{hint}"
+    return f"{what} gave a type that cannot be stored: column {column!r} is {type_text}. Cast the column before{hint}"
 
 
 def has_lost(kind: Any) -> bool:
@@ -79,11 +79,11 @@ def no_frame(result: Any, what: str) -> DataError:
     """The error for a result that is no frame."""
     if inspect.iscoroutine(result):
         result.close()  # else Python warns that nobody waited for it
-        return DataError(f"{what} gave a coroutine: write its function with def, not async def, and return {ACCEPTED}")
+        return DataError(f"{what} gave a coroutine: write its function with def, not async def, and return {FRAMES}")
     if isinstance(result, type):
-        return DataError(f"{what} gave the class {result.__name__} itself: return one of its objects, or {ACCEPTED}")
+        return DataError(f"{what} gave the class {result.__name__} itself: return one of its objects, or {FRAMES}")
     if result is None:
-        return DataError(f"{what} gave None: end its function with return, and {ACCEPTED}")
+        return DataError(f"{what} gave None: end its function with return, and {FRAMES}")
     if isinstance(result, list | tuple) or inspect.isgenerator(result):
         hint = "make one frame of it, as pd.concat(frames) does of frames and pd.DataFrame(rows) of dicts, or "
     elif isinstance(result, dict) or class_name(result) == "ndarray":
@@ -92,5 +92,5 @@ def no_frame(result: Any, what: str) -> DataError:
         hint = ""
     name = class_name(result)
     article = "an" if isinstance(result, int) else "a"
-    shown = f", {excerpt(result)}" if isinstance(result, str | int | float) else ""
-    return DataError(f"{what} gave {article} {name}{shown}: {hint}return {ACCEPTED}")
+    example = f", {excerpt(result)}" if isinstance(result, str | int | float) else ""
+    return DataError(f"{what} gave {article} {name}{example}: {hint}return {FRAMES}")

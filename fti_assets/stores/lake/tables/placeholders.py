@@ -76,17 +76,17 @@ def common_types(
         if stored_types.get(name, kind) == kind:
             continue
         one, other = (lake.connection.sqltype(text) for text in (stored_types[name], kind))
-        kinds = []
+        choices = []
         for path, one_type, other_type in _differences(one, other):
             value = _holds_value(quote(name), path)
             if not _is_held(lake.connection, staged_rows, value):
-                kinds.append(str(one_type))
+                choices.append(str(one_type))
             elif not _is_held(lake.connection, stored_rows, value):
-                kinds.append(str(other_type))
+                choices.append(str(other_type))
             else:
                 break
         else:
-            common, text = (_merge(one, other, iter(kinds)) for kinds in (kinds, ["VARCHAR"] * len(kinds)))
+            common, text = (_merge(one, other, iter(kinds)) for kinds in (choices, ["VARCHAR"] * len(choices)))
             results[name] = CommonType(str(lake.connection.sqltype(common)), text)
     return results
 

@@ -74,17 +74,17 @@ def composite(
     if promote not in get_args(Promotion):
         raise DeclarationError(f"{what} has promote={promote!r}: it is {one_of(get_args(Promotion))}")
     _check_models(name, models, combine, what)
-    fed = {field: model.name for field, model in (feeds or {}).items()}
-    view = whole_view(name, version, models, fed)
+    sources = {field: model.name for field, model in (feeds or {}).items()}
+    view = whole_view(name, version, models, sources)
     _check_feeds(models, feeds or {}, view, what)
     check_features(view)
     if combine is not None:
         _check_function(combine, models, view, what)
-    declared = Composite(
+    result = Composite(
         name=name,
         version=version,
         models=tuple(models),
-        feeds=fed,
+        feeds=sources,
         function=combine,
         whole_view=view,
         task="composite",
@@ -94,9 +94,9 @@ def composite(
         options={**options, "partitions_def": options.get("partitions_def") or models[0].partitions_def},
         to_asset=composite_asset,
     )
-    _check_partitions(declared, what)
-    record_use(models, f"used_by_composite/{declared.asset_name}", declared)
-    return declared
+    _check_partitions(result, what)
+    record_use(models, f"used_by_composite/{result.asset_name}", result)
+    return result
 
 
 def _check_models(name: str, models: Sequence[Model], combine: OnDemand | None, what: str) -> None:
@@ -192,9 +192,9 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
         )
 
 
-def _check_partitions(declared: Composite, what: str) -> None:
-    for model in declared.models:
-        if model.partitions_def != declared.partitions_def:
+def _check_partitions(result: Composite, what: str) -> None:
+    for model in result.models:
+        if model.partitions_def != result.partitions_def:
             raise DeclarationError(
                 f"{what} and its model {model.name!r} have different partitions: a composite has the cutoffs of its models, so leave "
                 "partitions_def out and give the models' datasets the same"

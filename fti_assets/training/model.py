@@ -98,7 +98,7 @@ def model(
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
         annotations = annotations_of(function, caller_scope)
         evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])
-        declared = Model(
+        result = Model(
             name=own_name,
             version=version,
             function=function,
@@ -119,9 +119,9 @@ def model(
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
         )
-        _check(declared)
-        record_use([own, *own.view.upstream], f"used_by_model/{declared.asset_name}", declared)
-        return declared
+        _check(result)
+        record_use([own, *own.view.upstream], f"used_by_model/{result.asset_name}", result)
+        return result
 
     return declare
 
@@ -161,10 +161,10 @@ def _check(model: Model) -> None:
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     model.evaluate.check(model.task)
     check_metrics(model.task, [gate.metric for gate in model.gates])
-    unmeasured = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]
-    if unmeasured:
+    other_metrics = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]
+    if other_metrics:
         raise DeclarationError(
-            f"model {model.name!r} has gates on {list_some(unmeasured)}, but evaluates {list_some(model.evaluate.metrics)}: add them "
+            f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates {list_some(model.evaluate.metrics)}: add them "
             "to Evaluation(metrics=[...])"
         )
     names = [gate.name for gate in model.gates]
@@ -180,12 +180,12 @@ def _check(model: Model) -> None:
             f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
         )
-    unsliced = [
+    other_columns = [
         gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slices
     ]
-    if unsliced:
+    if other_columns:
         raise DeclarationError(
-            f"model {model.name!r} has gates by {list_some(unsliced)}, but its slices are "
+            f"model {model.name!r} has gates by {list_some(other_columns)}, but its slices are "
             f"{one_of(model.evaluate.slices)}: add them to Evaluation(slices=[...])"
         )
     if model.partitions_def != model.dataset.partitions_def:

@@ -13,7 +13,7 @@ from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
 from fti_assets.training.datasets.checks import dull_features, lost_joins
 from fti_assets.training.datasets.coverage import Coverage, coverage_of
-from fti_assets.training.datasets.dataset import HELD, VALUED
+from fti_assets.training.datasets.dataset import HAVE_VALUES, HOLD_WHOLE_NUMBERS
 
 _FEWEST = 20
 
@@ -33,7 +33,7 @@ class Inputs:
         rows = self.rows if not late or self.rows >= _FEWEST else 0
         return [
             lost_joins(self.coverage, rows),
-            dull_features(VALUED, rows, null=self.null if rows else ()),
+            dull_features(HAVE_VALUES, rows, null=self.null if rows else ()),
             _whole_numbers_verdict(self.rounded),
         ]
 
@@ -44,7 +44,7 @@ def _whole_numbers_verdict(rounded: Mapping[str, int]) -> Verdict:
         f"{counts} are whole numbers that float64, in which a model gets them, rounds, so that others have the same answer: if they name "
         "something, store text in a new version of the group"
     )
-    return Verdict(HELD, sum(rounded.values()), (), problem if rounded else "")
+    return Verdict(HOLD_WHOLE_NUMBERS, sum(rounded.values()), (), problem if rounded else "")
 
 
 def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:

@@ -40,7 +40,7 @@ _OUTPUT = OUTPUT_NAMES["composite"]
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class _MemberBuild:
     """A build of a model as the composite takes it: its graph as bytes, and as it runs, with its samples if it kept some."""
 
     member: Member
@@ -77,27 +77,27 @@ def build_composite_at(
     manifests = [
         _build_of(composite, model.name, model.promote == "automatic", cutoff, store) for model in composite.models
     ]
-    loaded = [_load(store, manifest) for manifest in manifests]
-    merged = merged_graph([one.member for one in loaded], composite.feeds)
+    members = [_load(store, manifest) for manifest in manifests]
+    graph = merged_graph([one.member for one in members], composite.feeds)
     view = _view(composite, manifests)
-    samples = _samples(composite, loaded, merged, view)
+    samples = _samples(composite, members, graph, view)
     files = {SAMPLES: samples.to_json()}
     newest = max(instant(one.cutoff) for one in manifests).isoformat()
     manifest = replace(
         _manifest(composite, manifests, view, cutoff or newest, partition),
-        inputs=merged.inputs,
-        sha256=hashlib.sha256(merged.bytes).hexdigest(),
+        inputs=graph.inputs,
+        sha256=hashlib.sha256(graph.bytes).hexdigest(),
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         composite=CompositeRecord(
-            tuple(_record(one.member) for one in loaded), dict(composite.feeds), _call(composite)
+            tuple(_record(one.member) for one in members), dict(composite.feeds), _call(composite)
         ),
-        classes=_answers(composite, loaded),
+        classes=_answers(composite, members),
         code_version=code_version,
         run_id=run_id,
         asset_key=tuple(asset_key),
     )
     _check_function(manifest, samples)
-    store.publish(manifest, merged.bytes, composite_card(manifest, manifests), files)
+    store.publish(manifest, graph.bytes, composite_card(manifest, manifests), files)
     if is_promoted(composite.promote, alias, manifest):
         store.promote(composite.name, manifest.reference, expected=alias, reason="made of its models", run_id=run_id)
     return manifest
@@ -145,11 +145,11 @@ def _call(composite: Composite) -> OnDemandCall | None:
     return None if composite.function is None else composite.function.call
 
 
-def _answers(composite: Composite, loaded: Sequence[_Loaded]) -> tuple[str, ...]:
+def _answers(composite: Composite, members: Sequence[_MemberBuild]) -> tuple[str, ...]:
     """What the numbers of an answer are called."""
     if composite.function is not None:
         return tuple(output.name for output in composite.function.outputs)
-    return tuple(name for one in loaded for name in one.member.answers)
+    return tuple(name for one in members for name in one.member.answers)
 
 
 def _build_of(
@@ -172,10 +172,10 @@ def _build_of(
     return build
 
 
-def _load(store: ModelStore, manifest: ModelManifest) -> _Loaded:
+def _load(store: ModelStore, manifest: ModelManifest) -> _MemberBuild:
     _, content = store.load(manifest.model, manifest.reference)
     _, graph, samples = load_whole_build(store, manifest.model, manifest.reference)
-    return _Loaded(Member(manifest, content), graph, samples)
+    return _MemberBuild(Member(manifest, content), graph, samples)
 
 
 def _record(member: Member) -> MemberRecord:
@@ -206,14 +206,14 @@ def _view(composite: Composite, manifests: Sequence[ModelManifest]) -> ViewRecor
                 "declarations of now, and give one of two features of one name a .prefix()"
             )
         view = union_of(view, other.view)
-    fed = composite.feeds
+    feeds = composite.feeds
     return replace(
         view,
         name=composite.name,
         version=composite.version,
-        request=tuple(column for column in view.request if column.name not in fed),
-        features=tuple(feature for feature in view.features if feature.name not in fed),
-        rules=tuple(rule for rule in view.rules if rule.column not in fed),
+        request=tuple(column for column in view.request if column.name not in feeds),
+        features=tuple(feature for feature in view.features if feature.name not in feeds),
+        rules=tuple(rule for rule in view.rules if rule.column not in feeds),
     )
 
 
@@ -224,51 +224,51 @@ def _encoders(manifests: Sequence[ModelManifest], features: Sequence[str]) -> di
         own = {one.model: one.encoders[name] for one in manifests if name in one.encoders}
         kinds = dict.fromkeys(str(one.get("kind", "")) for one in own.values())
         encoders[name] = {"kind": ", ".join(kinds), "by_model": own}
-        learned = [one["categories"] for one in own.values() if "categories" in one]
-        if learned:
-            common = set(learned[0]).intersection(*learned[1:])
-            encoders[name]["categories"] = [value for value in learned[0] if value in common]
+        categories = [one["categories"] for one in own.values() if "categories" in one]
+        if categories:
+            common = set(categories[0]).intersection(*categories[1:])
+            encoders[name]["categories"] = [value for value in categories[0] if value in common]
     return encoders
 
 
-def _samples(composite: Composite, loaded: Sequence[_Loaded], merged: MergedGraph, view: ViewRecord) -> Samples:
+def _samples(composite: Composite, members: Sequence[_MemberBuild], whole: MergedGraph, view: ViewRecord) -> Samples:
     """Rows of what the models kept, put side by side, with the answers of the one graph.
 
     Raises:
         ExportError: the one graph answers otherwise than the models' own, one after another.
     """
     what = f"composite {composite.name!r}"
-    graph = Graph.from_bytes(merged.bytes, merged.inputs, what=f"the graph of {what}")
-    columns, real = _rows(loaded, composite.feeds) or _made_up(view)
+    graph = Graph.from_bytes(whole.bytes, whole.inputs, what=f"the graph of {what}")
+    columns, real = _rows(members, composite.feeds) or _made_up(view)
     answers = graph.run(columns)[_OUTPUT]
-    expected = _answers_of_each(loaded, columns, composite.feeds)
-    difference = np.nan_to_num(np.abs(answers - expected) / np.maximum(1.0, np.abs(expected)), nan=np.inf)
+    separate = _answers_of_each(members, columns, composite.feeds)
+    difference = np.nan_to_num(np.abs(answers - separate) / np.maximum(1.0, np.abs(separate)), nan=np.inf)
     if float(difference.max(initial=0.0)) > PARITY_TOLERANCE:
         row, place = np.unravel_index(int(difference.argmax()), difference.shape)
-        name = [name for one in loaded for name in one.member.answers][int(place)]
+        name = [name for one in members for name in one.member.answers][int(place)]
         raise ExportError(
             f"the one graph of {what} answers {answers[row, place]} for {name!r} where its model's own graph answers "
-            f"{expected[row, place]}: materialize its models again with this release, so that their graphs have one opset"
+            f"{separate[row, place]}: materialize its models again with this release, so that their graphs have one opset"
         )
     return Samples(columns, answers, real)
 
 
-def _rows(loaded: Sequence[_Loaded], feeds: Mapping[str, str]) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
+def _rows(members: Sequence[_MemberBuild], feeds: Mapping[str, str]) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
     """Rows with the features of all, and which of them are real: each feature is of the first model that has it.
 
     Real rows stand beside real ones, and shorter parts are repeated. None if a model kept no rows.
     """
-    kept = [one.samples for one in loaded if one.samples is not None]
-    if len(kept) < len(loaded):
+    samples = [one.samples for one in members if one.samples is not None]
+    if len(samples) < len(members):
         return None
-    masks = [np.zeros(len(one.answers), bool) if one.real is None else one.real for one in kept]
+    masks = [np.zeros(len(one.answers), bool) if one.real is None else one.real for one in samples]
     heights = {
         # A model without such rows has nothing to put beside those of others.
         value: max(int((mask == value).sum()) for mask in masks) if all((mask == value).any() for mask in masks) else 0
         for value in (True, False)
     }
     columns: dict[str, np.ndarray] = {}
-    for one, mask in zip(kept, masks, strict=True):
+    for one, mask in zip(samples, masks, strict=True):
         for name, values in one.columns.items():
             if name not in columns and name not in feeds:
                 parts = [np.resize(values[mask == value], height) for value, height in heights.items() if height]
@@ -287,12 +287,12 @@ def _made_up(view: ViewRecord) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def _answers_of_each(
-    loaded: Sequence[_Loaded], columns: Mapping[str, np.ndarray], feeds: Mapping[str, str]
+    members: Sequence[_MemberBuild], columns: Mapping[str, np.ndarray], feeds: Mapping[str, str]
 ) -> np.ndarray:
     """What the models' own graphs answer, one after another, ``[n, k]``."""
     inputs: dict[str, np.ndarray] = dict(columns)
     answers = []
-    for one in loaded:
+    for one in members:
         manifest = one.member.manifest
         values = one.graph.run(inputs)[OUTPUT_NAMES[manifest.task]]
         inputs |= {field: values.astype(np.float64) for field, model in feeds.items() if model == manifest.model}

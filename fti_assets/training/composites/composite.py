@@ -36,7 +36,7 @@ class Composite(Servable):
         return list(dict.fromkeys(group for model in self.models for group in model.feature_groups))
 
 
-def whole_view(name: str, version: int, models: Sequence[Model], fed: Mapping[str, str]) -> ViewTerms:
+def whole_view(name: str, version: int, models: Sequence[Model], feeds: Mapping[str, str]) -> ViewTerms:
     """The features of the models' views, each once, without the fields that answers fill; the label is the first model's."""
     features: list[Selection | OnDemand] = []
     places: dict[tuple[object, ...], int] = {}
@@ -47,17 +47,17 @@ def whole_view(name: str, version: int, models: Sequence[Model], fed: Mapping[st
             continue
         selection = feature if isinstance(feature, Selection) else Selection(feature)
         group = selection.group
-        chosen = selection.columns_in(group.columns or {})
+        names = selection.columns_in(group.columns or {})
         if group is models[0].view.spine:
-            chosen = [column for column in chosen if column not in fed]
+            names = [column for column in names if column not in feeds]
         rows = (group.table_name, tuple(sorted(selection.spine_keys.items())), selection.feature_prefix)
-        if rows not in places and chosen:
+        if rows not in places and names:
             places[rows] = len(features)
-            features.append(replace(selection, columns=tuple(chosen)))
-        elif chosen:
+            features.append(replace(selection, columns=tuple(names)))
+        elif names:
             before = features[places[rows]]
             assert isinstance(before, Selection)
-            columns = tuple(dict.fromkeys((*before.columns, *chosen)))
+            columns = tuple(dict.fromkeys((*before.columns, *names)))
             features[places[rows]] = replace(before, columns=columns)
     view = models[0].view
     return ViewTerms(name=name, version=version, spine=view.spine, label=view.label, features=features)

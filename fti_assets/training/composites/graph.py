@@ -64,14 +64,14 @@ def merged_graph(members: Sequence[Member], feeds: Mapping[str, str]) -> MergedG
         kind = getattr(onnx.TensorProto, INPUTS[one.type].element)
         graph.input.append(onnx.helper.make_tensor_value_info(one.name, kind, ["n", len(one.features)]))
     _constant(onnx, graph, "composite.column", np.array([-1, 1]))
-    shared = next((one.features for one in inputs if one.name == NUMBERS), ())
+    number_features = next((one.features for one in inputs if one.name == NUMBERS), ())
     functions: dict[tuple[str, str], Any] = {}
     columns = []
     for member, model in zip(members, models, strict=True):
         prefix = f"{member.name}."
         own = onnx.compose.add_prefix(model, prefix)
         for graph_input in member.manifest.inputs:
-            _feed(onnx, graph, prefix, graph_input, shared, feeds)
+            _feed(onnx, graph, prefix, graph_input, number_features, feeds)
         graph.node.extend(own.graph.node)
         graph.initializer.extend(own.graph.initializer)
         graph.sparse_initializer.extend(own.graph.sparse_initializer)
@@ -86,14 +86,14 @@ def merged_graph(members: Sequence[Member], feeds: Mapping[str, str]) -> MergedG
     graph.node.append(onnx.helper.make_node("Concat", columns, [OUTPUT_NAMES["composite"]], axis=1))
     width = sum(len(member.answers) for member in members)
     graph.output.append(onnx.helper.make_tensor_value_info(OUTPUT_NAMES["composite"], _FLOAT, ["n", width]))
-    merged = onnx.helper.make_model(graph, opset_imports=list(models[0].opset_import), producer_name="fti_assets")
-    merged.ir_version = max(model.ir_version for model in models)
-    merged.functions.extend(functions.values())
+    result = onnx.helper.make_model(graph, opset_imports=list(models[0].opset_import), producer_name="fti_assets")
+    result.ir_version = max(model.ir_version for model in models)
+    result.functions.extend(functions.values())
     try:
-        onnx.checker.check_model(merged)
+        onnx.checker.check_model(result)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the graphs of {_names_text(members)} do not make one valid ONNX graph: {error}") from error
-    return MergedGraph(merged.SerializeToString(), inputs)
+    return MergedGraph(result.SerializeToString(), inputs)
 
 
 def _inputs(members: Sequence[Member], feeds: Mapping[str, str]) -> tuple[GraphInput, ...]:
@@ -110,7 +110,12 @@ def _inputs(members: Sequence[Member], feeds: Mapping[str, str]) -> tuple[GraphI
 
 
 def _feed(
-    onnx: Any, graph: Any, prefix: str, graph_input: GraphInput, shared: Sequence[str], feeds: Mapping[str, str]
+    onnx: Any,
+    graph: Any,
+    prefix: str,
+    graph_input: GraphInput,
+    number_features: Sequence[str],
+    feeds: Mapping[str, str],
 ) -> None:
     """The nodes that make one input of a member from the shared ones and the answers before it."""
     into = f"{prefix}{graph_input.name}"
@@ -127,13 +132,13 @@ def _feed(
             )
         graph.node.append(node("Cast", [f"composite.{feeds[feature]}"], [into], to=_DOUBLE))
         return
-    fed = [feature for feature in graph_input.features if feature in feeds]
-    sources = [*shared, *fed]
+    fed_features = [feature for feature in graph_input.features if feature in feeds]
+    sources = [*number_features, *fed_features]
     places = np.array([sources.index(feature) for feature in graph_input.features])
     before = NUMBERS
-    if fed:
+    if fed_features:
         before = f"{into}.beside_answers"
-        parts = [*([NUMBERS] if shared else []), *(f"composite.{feeds[feature]}" for feature in fed)]
+        parts = [*([NUMBERS] if number_features else []), *(f"composite.{feeds[feature]}" for feature in fed_features)]
         graph.node.append(node("Concat", parts, [before], axis=1))
     if places.tolist() == list(range(len(sources))):
         graph.node.append(node("Identity", [before], [into]))

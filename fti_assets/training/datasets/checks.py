@@ -56,23 +56,23 @@ def judge_rows(
         f"SELECT {y} AS y, count(*) AS n, count(*) FILTER ({ROW_SPLIT} = 'train') AS t, "
         f"count(*) FILTER ({VISIBLE_LABEL}) AS visible FROM {table} GROUP BY 1"
     )
-    in_time, values, highest, common, total, train_values, train_highest, train_common, trained = connection.execute(
+    in_time, values, highest, common, total, train_values, train_highest, train_common, train_rows = connection.execute(
         "SELECT sum(visible)::BIGINT, count(*), max(y), arg_max(y, (n, y)), sum(n)::BIGINT, count(*) FILTER (t > 0), "
         f"max(y) FILTER (t > 0), arg_max(y, (t, y)), sum(t)::BIGINT FROM ({facts})"
     ).fetchall()[0]
-    in_time, total, trained = in_time or 0, total or 0, trained or 0  # of no rows, a sum is null
+    in_time, total, train_rows = in_time or 0, total or 0, train_rows or 0  # of no rows, a sum is null
     of_all = LabelFacts(label, y, values, highest, common, total)
-    of_label = LabelFacts(label, y, train_values, train_highest, train_common, trained)
-    train_null, train_one, joined = _dull(connection, of_train, trained, features, list(joins.values()))
-    maybe = [feature for feature in features if feature.name in {*train_null, *train_one} or trained < 2]
+    of_label = LabelFacts(label, y, train_values, train_highest, train_common, train_rows)
+    train_null, train_one, join_counts = _dull(connection, of_train, train_rows, features, list(joins.values()))
+    maybe = [feature for feature in features if feature.name in {*train_null, *train_one} or train_rows < 2]
     null, one, _ = _dull(connection, table, total, maybe, [])
     telling = [feature for feature in features if feature.name not in {*null, *one}]
     tells, train_tells = tellers_of_train(
         connection, table, of_train, telling, of_all, of_label, dull={*train_null, *train_one}
     )
-    lost = [name for name, count in zip(joins, joined, strict=True) if trained and not count]
+    lost = [name for name, count in zip(joins, join_counts, strict=True) if train_rows and not count]
     in_train = Train(
-        trained,
+        train_rows,
         lost=[name for name in lost if coverage[name][ROW]],
         null=[name for name in train_null if name not in {*null, *one}],
         one=[name for name in train_one if name not in {*null, *one}],
@@ -80,7 +80,7 @@ def judge_rows(
     ways = [f"{list_some(tells)} alone tells the label {label.name!r} of every one of {total} rows"] if tells else []
     if train_tells:
         ways.append(
-            f"{list_some(train_tells)} alone tells the label {label.name!r} of every one of the {trained} train rows"
+            f"{list_some(train_tells)} alone tells the label {label.name!r} of every one of the {train_rows} train rows"
         )
     left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
     near = near_tellers(connection, table, left, of_all)
@@ -166,8 +166,8 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
     """
     results, now = {}, clock.now()
     for group in groups:
-        planned = group.name == view.spine and group.available_at is None
-        if group.event_time is None or planned:
+        is_plan = group.name == view.spine and group.available_at is None
+        if group.event_time is None or is_plan:
             continue
         ledger = lake.ledger(group.table, snapshot=snapshot)
         # Where the clock is set back, as in a replay, partitions of runs to come are no sign of local times.

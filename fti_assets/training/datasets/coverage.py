@@ -13,7 +13,7 @@ import duckdb
 from fti_assets.core.manifest import JoinedColumn, ViewRecord
 from fti_assets.core.sql import quote
 
-_MATCHED = "_fti_matched_"
+_MATCH = "_fti_matched_"
 
 Coverage = dict[str, dict[str, float]]
 """For each join the share of rows that got a row of the group, under ``(row)``, and of those that got a value, by feature."""
@@ -24,9 +24,7 @@ ROW = "(row)"
 def with_match_columns(view: ViewRecord) -> ViewRecord:
     """The view with a column more a join, a key of the group's: null where no row was found, or only an expired one."""
     joins = [
-        replace(
-            join, columns=(*join.columns, JoinedColumn(f"{_MATCHED}{number}", join.keys[0].group, join.keys[0].type))
-        )
+        replace(join, columns=(*join.columns, JoinedColumn(f"{_MATCH}{number}", join.keys[0].group, join.keys[0].type)))
         for number, join in enumerate(view.joins)
     ]
     return replace(view, joins=tuple(joins))
@@ -34,13 +32,13 @@ def with_match_columns(view: ViewRecord) -> ViewRecord:
 
 def match_columns(view: ViewRecord) -> dict[str, str]:
     """The column that ``with_match_columns`` adds for each join."""
-    return {name: f"{_MATCHED}{number}" for number, name in enumerate(_names(view))}
+    return {name: f"{_MATCH}{number}" for number, name in enumerate(_names(view))}
 
 
 def coverage_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Coverage:
     """Count in one scan what the joins of a view found, in what ``assemble`` made of ``with_match_columns(view)``."""
     joins = {
-        name: {ROW: f"{_MATCHED}{number}", **{column.feature: column.feature for column in join.columns}}
+        name: {ROW: f"{_MATCH}{number}", **{column.feature: column.feature for column in join.columns}}
         for number, (name, join) in enumerate(zip(_names(view), view.joins, strict=True))
     }
     columns = [column for of_join in joins.values() for column in of_join.values()]

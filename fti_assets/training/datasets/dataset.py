@@ -98,7 +98,9 @@ UNKNOWN = Rule("label_unknown_in_time", "No label was visible at its own predict
 PAST = Rule("times_not_in_future", "No group has rows that are said to be true and available after now", blocking=False)
 RULES = (JOINS, VARYING, APART, UNKNOWN, PAST)
 
-VALUED = Rule("features_have_values", "No feature is null in every row", blocking=False)
-HELD = Rule("whole_numbers_held", "No feature has a whole number that a model gets rounded, as float64", blocking=False)
-ANSWER_RULES = (JOINS, VALUED, HELD)
+HAVE_VALUES = Rule("features_have_values", "No feature is null in every row", blocking=False)
+HOLD_WHOLE_NUMBERS = Rule(
+    "whole_numbers_held", "No feature has a whole number that a model gets rounded, as float64", blocking=False
+)
+ANSWER_RULES = (JOINS, HAVE_VALUES, HOLD_WHOLE_NUMBERS)
 """Rules of the rows that batch predictions answer: one day's rows may well have one value of a feature, or lie ahead."""

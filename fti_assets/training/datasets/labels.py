@@ -99,8 +99,8 @@ def answers_with_label(
         return connection.sql(_first_outcome(rows, outcomes, label, column))
     if group is spine and group.event_time is not None:
         keys, event = ", ".join(map(quote, group.keys)), quote(group.event_time)
-        grouped = f"SELECT {keys} FROM {relation_name(labels)} GROUP BY ALL HAVING count(DISTINCT {event}) > 1 LIMIT 3"
-        if twice := connection.execute(grouped).fetchall():
+        query = f"SELECT {keys} FROM {relation_name(labels)} GROUP BY ALL HAVING count(DISTINCT {event}) > 1 LIMIT 3"
+        if twice := connection.execute(query).fetchall():
             raise DataError(
                 f"{group.table_name} has several rows of one {', '.join(group.keys)}, such as "
                 f"{list_some(row if len(row) > 1 else row[0] for row in twice)}, so the label {label.name!r} of a logged answer is not "

@@ -126,10 +126,10 @@ def _by_threshold(column: pa.ChunkedArray, y: np.ndarray) -> int:
 def _on_a_line(numbers: np.ndarray, amounts: np.ndarray) -> int:
     """The rows that lie on a line through two of them, but for rounding; those without a number do not."""
     quarter, most = np.percentile(amounts, [25, 75])
-    valued = np.flatnonzero(np.isfinite(numbers) & np.isfinite(amounts) & (np.abs(numbers) < 1e100))
-    if not most > quarter or len(valued) < 2:
+    places = np.flatnonzero(np.isfinite(numbers) & np.isfinite(amounts) & (np.abs(numbers) < 1e100))
+    if not most > quarter or len(places) < 2:
         return 0
-    x, y = numbers[valued], amounts[valued]
+    x, y = numbers[places], amounts[places]
     # Far apart, so that what rounding takes from the two rows does not turn the line.
     order = np.argsort(x, kind="stable")
     draw = np.random.default_rng(1)

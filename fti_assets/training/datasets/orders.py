@@ -23,8 +23,8 @@ TOGETHER = 50
 
 def below(source: str, y: str, names: Sequence[str]) -> str:
     """The SQL of the columns of a source, one below the other, each value beside its label and its column's name."""
-    named, values = (", ".join(map(one, names)) for one in (literal, quote))
-    return f"SELECT {y}, unnest([{named}]) AS __fti_name, unnest([{values}]) AS __fti_value FROM {source}"
+    name_list, values = (", ".join(map(one, names)) for one in (literal, quote))
+    return f"SELECT {y}, unnest([{name_list}]) AS __fti_name, unnest([{values}]) AS __fti_value FROM {source}"
 
 
 def maybe_in_order(
@@ -53,17 +53,17 @@ def in_order(
     results: list[Column] = []
     for first in range(0, len(features), TOGETHER):
         some = features[first : first + TOGETHER]
-        grouped, compared, verdicts = [], [], []
+        extremes, bounds, verdicts = [], [], []
         for at, feature in enumerate(some):
             f = quote(feature.name)
-            grouped.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
-            compared.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
+            extremes.append(f"min({f}) AS low{at}, max({f}) AS high{at}, count({f}) AS rows{at}")
+            bounds.append(f"max(high{at}) OVER earlier AS below{at}, min(low{at}) OVER earlier AS above{at}")
             enough = f"count(low{at}) >= {least // 2} AND sum(rows{at}) >= {least}"
             verdicts.append(f"{enough} AND ({_is_ordered(f'low{at}', f'high{at}', f'below{at}', f'above{at}')})")
-        labels = f"SELECT {y} AS __fti_y, {', '.join(grouped)} FROM {source} GROUP BY 1"
-        each = f"SELECT *, {', '.join(compared)} FROM ({labels}) {_earlier('__fti_y')}"
+        labels = f"SELECT {y} AS __fti_y, {', '.join(extremes)} FROM {source} GROUP BY 1"
+        each = f"SELECT *, {', '.join(bounds)} FROM ({labels}) {_earlier('__fti_y')}"
         answers = connection.execute(f"SELECT {', '.join(verdicts)} FROM ({each})").fetchall()[0]
-        results += [feature for feature, ordered in zip(some, answers, strict=True) if ordered]
+        results += [feature for feature, is_ordered in zip(some, answers, strict=True) if is_ordered]
     return results
 
 

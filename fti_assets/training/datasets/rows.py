@@ -54,14 +54,14 @@ def dataset_rows(
         DataError: the spine's key is not unique for its label, or no row has a label.
     """
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
-    stored = lake.rows(spine.table, snapshot=snapshot)
-    by_then = spine_as_of(connection, _visible_spine(connection, spine, stored, cutoff, dataset), view)
+    spine_rows = lake.rows(spine.table, snapshot=snapshot)
+    by_then = spine_as_of(connection, _visible_spine(connection, spine, spine_rows, cutoff, dataset), view)
     labels = None
     if label.group is not spine or label.horizon is not None or _has_versions(spine):
         labels = lake.rows(label.group.table, snapshot=snapshot)
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, by_then, spine)
-    candidates, labelled, table = (quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
+    candidates, with_labels, table = (quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
     rows_with_label = relation_name(with_label(connection, by_then, labels, label, spine, cutoff))
     # Stored, since the split, the counts and the join each read it again.
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {rows_with_label}")
@@ -70,10 +70,12 @@ def dataset_rows(
         mature = _MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
     connection.execute(
-        f"CREATE TEMP VIEW {labelled} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
+        f"CREATE TEMP VIEW {with_labels} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     )
     counts = dict(
-        connection.execute(f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {labelled} GROUP BY 1").fetchall()
+        connection.execute(
+            f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {with_labels} GROUP BY 1"
+        ).fetchall()
     )
     left_out = {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
     rows = {part: counts.get(part, 0) for part in SPLITS}
@@ -84,25 +86,25 @@ def dataset_rows(
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
     order = ", ".join(map(quote, view.order))
-    usable = connection.sql(f"FROM {labelled} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
+    usable = connection.sql(f"FROM {with_labels} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
     # Joined after the filter: rows that are left out need no features.
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
-    assembled = connection.table(table)
+    assembly = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
-    relation = assembled.project(
+    relation = assembly.project(
         f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
     )
-    coverage = coverage_of(assembled, view)
-    kind = type_of_sql(str(assembled.types[assembled.columns.index(LABEL)])) or "text"
+    coverage = coverage_of(assembly, view)
+    kind = type_of_sql(str(assembly.types[assembly.columns.index(LABEL)])) or "text"
     return DatasetRows(
         relation,
         rows,
         left_out,
-        _trained_until(connection, labelled, view),
+        _trained_until(connection, with_labels, view),
         coverage,
         parts,
-        delay_breaches=int(assembled.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
+        delay_breaches=int(assembly.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
         verdicts=tuple(
             judge_rows(connection, table, view.features, Column(label.name, kind), LABEL, coverage, match_columns(view))
         ),
@@ -213,8 +215,8 @@ def _refuse_ambiguous(
     connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, spine: FeatureGroup
 ) -> None:
     keys = ", ".join(map(quote, spine.keys))
-    grouped = f"SELECT {keys} FROM {relation_name(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
-    if twice := connection.execute(grouped).fetchall():
+    query = f"SELECT {keys} FROM {relation_name(rows)} GROUP BY ALL HAVING count(*) > 1 LIMIT 3"
+    if twice := connection.execute(query).fetchall():
         raise DataError(
             f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "
             f"{list_some(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
@@ -222,11 +224,11 @@ def _refuse_ambiguous(
         )
 
 
-def _trained_until(connection: duckdb.DuckDBPyConnection, labelled: str, view: ViewRecord) -> datetime | None:
+def _trained_until(connection: duckdb.DuckDBPyConnection, rows: str, view: ViewRecord) -> datetime | None:
     if view.prediction_time is None:
         return None
     time = quote(view.prediction_time)
     latest: datetime | None = connection.execute(
-        f"SELECT max({time}) FROM {labelled} WHERE {ROW_SPLIT} IN ('train', 'validation')"
+        f"SELECT max({time}) FROM {rows} WHERE {ROW_SPLIT} IN ('train', 'validation')"
     ).fetchall()[0][0]
     return latest

@@ -51,22 +51,22 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                     "known by then is not known yet"
                 )
             rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
-            staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition.key)])
+            staged_rows = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition.key)])
             warnings = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
-            verdicts.append([*staged.verdicts, _complete(lake, dataset, cutoff, snapshot), *warnings])
+            verdicts.append([*staged_rows.verdicts, _complete(lake, dataset, cutoff, snapshot), *warnings])
             manifest = _manifest(lake, dataset, view, rows, cutoff, snapshot, code_version_of(context))
             manifest = replace(manifest, warnings=tuple(one.problem for one in warnings if not one.passed))
-            tables.append(staged)
+            tables.append(staged_rows)
             manifests[partition.key] = replace(manifest, upstream={**manifest.upstream, **outside})
             context.log.info(f"{dataset.table_name} at {cutoff}: {dict(rows.rows)}, left out {dict(rows.left_out)}")
             if not rows.rows["test"]:
                 where = where_the_parts_lie(dataset, rows.boundaries)
                 context.log.warning(f"{dataset.table_name} at {cutoff} has no row in its test split{where}")
         # External groups have no snapshots, so two looks are all that can tell a change during the join.
-        changed = changed_while_read(outside, external_versions(lake, dataset.view.groups))
-        if changed:
-            context.log.warning(f"{dataset.table_name}: {list_some(changed)} changed while it was read")
-            manifests = {key: replace(one, upstream={**one.upstream, **changed}) for key, one in manifests.items()}
+        new_versions = changed_while_read(outside, external_versions(lake, dataset.view.groups))
+        if new_versions:
+            context.log.warning(f"{dataset.table_name}: {list_some(new_versions)} changed while it was read")
+            manifests = {key: replace(one, upstream={**one.upstream, **new_versions}) for key, one in manifests.items()}
         dataset_verdicts = worst(verdicts)
 
         def store_cutoffs() -> Outcome:
@@ -95,8 +95,12 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
 
         run = context.run.run_id
         parts = [
-            Part(staged, f"{dataset.table_name} at {one.cutoff}", f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl")
-            for staged, one in zip(tables, manifests.values(), strict=True)
+            Part(
+                staged_rows,
+                f"{dataset.table_name} at {one.cutoff}",
+                f"{run}-{instant(one.cutoff):%Y%m%dT%H%M%SZ}.jsonl",
+            )
+            for staged_rows, one in zip(tables, manifests.values(), strict=True)
         ]
         yield from publish_rows(context, lake, dataset.table, parts, dataset_verdicts, store=store_cutoffs)
 
@@ -113,7 +117,7 @@ def code_version_of(context: dg.AssetExecutionContext) -> str:
 def _union(lake: Lake, tables: Sequence[StagedRows]) -> str:
     """All staged rows as one temporary table."""
     name = f"{tables[0].table}_all"
-    rows = " UNION ALL BY NAME ".join(f"FROM {quote(staged.table)}" for staged in tables)
+    rows = " UNION ALL BY NAME ".join(f"FROM {quote(one.table)}" for one in tables)
     lake.connection.execute(f"CREATE TEMP VIEW {quote(name)} AS {rows}")
     return name
 

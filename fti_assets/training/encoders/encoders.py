@@ -180,9 +180,11 @@ def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) 
     names = [column.name for column in features]
     if not names:
         raise DeclarationError("the view has no features: give it at least one")
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise DeclarationError(f"two features are called {one_of(repeated)}: rename one, or prefix its group's columns")
+    duplicates = [name for name, times in Counter(names).items() if times > 1]
+    if duplicates:
+        raise DeclarationError(
+            f"two features are called {one_of(duplicates)}: rename one, or prefix its group's columns"
+        )
     for name in encoders:
         if name not in names:
             raise DeclarationError(f"there is an encoder for {name!r}, which is none of the features {one_of(names)}")
@@ -206,9 +208,9 @@ def check_encoder(column: Column, encoder: Encoder) -> None:
             "fti.Embedding()"
         )
     if column.type not in fitting:
-        suited = [f"fti.{kind.__name__}()" for kind, types in _FITS.items() if column.type in types]
+        advice = [f"fti.{kind.__name__}()" for kind, types in _FITS.items() if column.type in types]
         raise DeclarationError(
-            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {' or '.join(suited)}"
+            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {' or '.join(advice)}"
         )
     if isinstance(encoder, Embedding) and column.name in (DENSE, NUMBERS):
         raise DeclarationError(
@@ -269,10 +271,10 @@ def fit_encoders(
     return {column.name: fit(of_features[column.name], columns[column.name], column.type) for column in features}
 
 
-def _check_exact(column: Column, values: np.ndarray, stored: int | None) -> None:
+def _check_exact(column: Column, values: np.ndarray, original: int | None) -> None:
     if column.type != "integer" or not (beyond := np.abs(values) >= EXACT).any():
         return
-    example = int(values[beyond][0]) if stored is None else stored
+    example = int(values[beyond][0]) if original is None else original
     raise ModelError(
         f"feature {column.name!r} has categories such as {example}: whole numbers of 2**53 and more cannot be told "
         "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or, if it "

@@ -123,7 +123,7 @@ def fit(
     if not module.training:  # fitted before; parts that are frozen on purpose stay as they are otherwise
         module.train()
     lightning = _lightning_of(module)
-    trained = module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, task)
+    lightning_module = module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, task)
     cuda = torch.cuda.is_available()
     with (
         temporary_folder("fti_fit_") as scratch,
@@ -137,7 +137,7 @@ def fit(
             accelerator="cuda" if cuda else "cpu",
             devices=1,
             logger=False,
-            callbacks=[_best_weights(lightning, trained, epochs, patience, log)],
+            callbacks=[_best_weights(lightning, lightning_module, epochs, patience, log)],
             # The best weights are kept in memory by the callback, so nothing is left on the disk.
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -149,7 +149,7 @@ def fit(
             default_root_dir=str(scratch),
         )
         try:
-            trainer.fit(trained, train, validation)
+            trainer.fit(lightning_module, train, validation)
         except IndexError as error:
             if "index out of range in self" not in str(error):
                 raise
@@ -212,8 +212,8 @@ def _best_weights(lightning: Any, module: Any, epochs: int, patience: int, log: 
         def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
             if log is not None:
                 metrics = sorted(trainer.callback_metrics.items())
-                listed = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics)
-                log(f"epoch {trainer.current_epoch + 1} of {epochs}: {listed or 'the module logs nothing'}")
+                metrics_text = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics)
+                log(f"epoch {trainer.current_epoch + 1} of {epochs}: {metrics_text or 'the module logs nothing'}")
 
         def on_fit_end(self, *_: Any) -> None:
             if self.weights is not None:

@@ -10,14 +10,16 @@ from fti_assets.training.encoders.encoders import FittedEncoder, FittedPassthrou
 
 _COARSE = 1e-3
 """A step of float32 that is this large a part of the standard deviation is too large for numbers that are not whole."""
-_KEPT = 0.5
+_LEAST_SHARE = 0.5
 """Of numbers that are not whole, float32 merges a few anywhere; more than this share must be left."""
 
 _Numeric = FittedPassthrough | FittedStandardize
 
 
 def float32_warnings(
-    fitted: Mapping[str, FittedEncoder], columns: Mapping[str, np.ndarray], merged: Mapping[str, int] | None = None
+    encoders: Mapping[str, FittedEncoder],
+    columns: Mapping[str, np.ndarray],
+    exact_counts: Mapping[str, int] | None = None,
 ) -> list[str]:
     """A sentence for each feature of which the encoder merges train values, with the encoder that keeps them apart, if one does.
 
@@ -25,14 +27,14 @@ def float32_warnings(
     their size counts, beside their standard deviation, and whether most of them are left.
 
     Args:
-        fitted: the encoders.
+        encoders: the encoders.
         columns: canonical arrays ``[n]`` of the train part.
-        merged: how many different numbers the lake has of a column, where float64 has merged some of them.
+        exact_counts: how many different numbers the lake has of a column, where float64 has merged some of them.
     """
-    different = merged or {}
+    different = exact_counts or {}
     losses = {
         name: _loss(encoder, columns[name], different.get(name))
-        for name, encoder in fitted.items()
+        for name, encoder in encoders.items()
         if isinstance(encoder, FittedPassthrough | FittedStandardize)
     }
     return [
@@ -52,9 +54,9 @@ def _loss(encoder: _Numeric, values: np.ndarray, different: int | None) -> str |
         step, std = float(np.spacing(np.float32(np.abs(numbers).max()))), float(numbers.std())
     if different is None and not (is_whole or _is_double(encoder)) and step > _COARSE * std:
         return f"has steps of {step:.3g} where its standard deviation is {std:.3g}"
-    kept = len(np.unique(_encode(encoder, numbers)))
-    if kept < (before if is_whole else before * _KEPT):
-        return f"has {before} different values in train, of which {kept} are left"
+    after = len(np.unique(_encode(encoder, numbers)))
+    if after < (before if is_whole else before * _LEAST_SHARE):
+        return f"has {before} different values in train, of which {after} are left"
     return None
 
 
@@ -64,8 +66,8 @@ def _encode(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
         if isinstance(encoder, FittedPassthrough):
             return numbers.astype(np.float32)
         own = np.dtype(encoder.dtype).type
-        scaled = ((numbers.astype(own) - own(encoder.mean)) / own(encoder.std)).astype(np.float32)
-    return np.where(np.isfinite(scaled), scaled, np.float32(0.0))
+        z_scores = ((numbers.astype(own) - own(encoder.mean)) / own(encoder.std)).astype(np.float32)
+    return np.where(np.isfinite(z_scores), z_scores, np.float32(0.0))
 
 
 def _advice(name: str, values: np.ndarray, different: int | None) -> str:

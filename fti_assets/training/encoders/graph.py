@@ -66,21 +66,21 @@ class EncoderModel:
         graph = Graph.from_bytes(self.graph, self.inputs, what="the encoder graph")
         feeds = graph.feeds(columns)
         rows = len(next(iter(feeds.values())))
-        encoded = {DENSE: np.empty((rows, self.dense_dim), dtype=np.float32)}
-        encoded |= {feature: np.empty((rows, 1), dtype=np.int64) for feature in self.cardinalities}
+        arrays = {DENSE: np.empty((rows, self.dense_dim), dtype=np.float32)}
+        arrays |= {feature: np.empty((rows, 1), dtype=np.int64) for feature in self.cardinalities}
         for start in range(0, rows, CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             for name, values in graph.run_feeds({name: values[chunk] for name, values in feeds.items()}).items():
-                encoded[name][chunk] = values
-        return encoded
+                arrays[name][chunk] = values
+        return arrays
 
 
-def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder]) -> EncoderModel:
+def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncoder]) -> EncoderModel:
     """Build the encoder graph of a view.
 
     Args:
         features: the view's features in order.
-        fitted: each feature's fitted encoder, as ``fit_encoders`` gives them.
+        encoders: each feature's fitted encoder, as ``fit_encoders`` gives them.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -90,15 +90,17 @@ def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder
     [[2.0], [0.0]]
     """
     nodes = _Nodes()
-    numbers = tuple(one.name for one in features if _is_number(fitted[one.name]) and not _is_double(fitted[one.name]))
+    numbers = tuple(
+        one.name for one in features if _is_number(encoders[one.name]) and not _is_double(encoders[one.name])
+    )
     inputs = [GraphInput(NUMBERS, "float32", numbers)] if numbers else []
-    blocks = [_numbers_block(nodes, [fitted[name] for name in numbers])] if numbers else []
+    blocks = [_numbers_block(nodes, [encoders[name] for name in numbers])] if numbers else []
     # Where each feature's columns stand once the blocks are joined, and what they are called.
     places = {name: [position] for position, name in enumerate(numbers)}
     names: dict[str, list[str]] = {name: [name] for name in numbers}
     cardinalities, width = {}, len(numbers)
     for column in features:
-        encoder = fitted[column.name]
+        encoder = encoders[column.name]
         if isinstance(encoder, FittedStandardize) and _is_double(encoder):
             inputs.append(GraphInput(f"double.{column.name}", "float64", (column.name,)))
             blocks.append(_double_block(nodes, inputs[-1].name, encoder))
@@ -120,7 +122,7 @@ def build_encoder(features: Sequence[Column], fitted: Mapping[str, FittedEncoder
     _dense(nodes, blocks, [place for one in features for place in places.get(one.name, [])], inputs[0])
     return EncoderModel(
         features=tuple(features),
-        fitted=dict(fitted),
+        fitted=dict(encoders),
         graph=_model(nodes, inputs, width, cardinalities).SerializeToString(),
         inputs=tuple(inputs),
         dense_columns=tuple(name for one in features for name in names.get(one.name, [])),
@@ -163,9 +165,9 @@ def _is_double(encoder: FittedEncoder) -> bool:
 
 def _double_block(nodes: _Nodes, source: str, encoder: FittedStandardize) -> str:
     """Standardized in float64: what is left after the mean is small enough for float32."""
-    centred = nodes.add("Sub", [source, nodes.constant([[encoder.mean]], np.float64)])
-    scaled = nodes.add("Div", [centred, nodes.constant([[encoder.std]], np.float64)])
-    single = nodes.add("Cast", [scaled], to=nodes.onnx.TensorProto.FLOAT)
+    difference = nodes.add("Sub", [source, nodes.constant([[encoder.mean]], np.float64)])
+    quotient = nodes.add("Div", [difference, nodes.constant([[encoder.std]], np.float64)])
+    single = nodes.add("Cast", [quotient], to=nodes.onnx.TensorProto.FLOAT)
     finite = nodes.add("Less", [nodes.add("Abs", [single]), nodes.constant(np.inf, np.float32)])
     return nodes.add("Where", [finite, single, nodes.constant(0.0, np.float32)])
 
@@ -174,13 +176,13 @@ def _numbers_block(nodes: _Nodes, encoders: list[FittedEncoder]) -> str:
     scales = [one if isinstance(one, FittedStandardize) else None for one in encoders]
     if not any(scales):
         return NUMBERS
-    centred = nodes.add("Sub", [NUMBERS, nodes.constant([[one.mean if one else 0.0 for one in scales]], np.float32)])
-    scaled = nodes.add("Div", [centred, nodes.constant([[one.std if one else 1.0 for one in scales]], np.float32)])
+    difference = nodes.add("Sub", [NUMBERS, nodes.constant([[one.mean if one else 0.0 for one in scales]], np.float32)])
+    quotient = nodes.add("Div", [difference, nodes.constant([[one.std if one else 1.0 for one in scales]], np.float32)])
     # Less of an absolute value is false for NaN and for infinities: one comparison says what is finite.
-    keep = nodes.add("Less", [nodes.add("Abs", [scaled]), nodes.constant(np.inf, np.float32)])
+    keep = nodes.add("Less", [nodes.add("Abs", [quotient]), nodes.constant(np.inf, np.float32)])
     if not all(scales):
         keep = nodes.add("Or", [keep, nodes.constant([[one is None for one in scales]], np.bool_)])
-    return nodes.add("Where", [keep, scaled, nodes.constant(0.0, np.float32)])
+    return nodes.add("Where", [keep, quotient, nodes.constant(0.0, np.float32)])
 
 
 def _one_hot_block(nodes: _Nodes, source: GraphInput, categories: tuple[str, ...] | tuple[int, ...]) -> str:
@@ -203,11 +205,11 @@ def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput
         shape = nodes.add("Concat", [rows, nodes.constant([0], np.int64)], axis=0)
         nodes.add("Expand", [nodes.constant(np.empty((1, 0)), np.float32), shape], output=DENSE)
         return
-    joined = blocks[0] if len(blocks) == 1 else nodes.add("Concat", blocks, axis=1)
+    dense = blocks[0] if len(blocks) == 1 else nodes.add("Concat", blocks, axis=1)
     # Blocks of one kind are computed at once; the view's order of features comes back here, if it is another.
     if order != sorted(order):
-        joined = nodes.add("Gather", [joined, nodes.constant(order, np.int64)], axis=1)
-    nodes.add("Identity", [joined], output=DENSE)
+        dense = nodes.add("Gather", [dense, nodes.constant(order, np.int64)], axis=1)
+    nodes.add("Identity", [dense], output=DENSE)
 
 
 def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: Mapping[str, int]) -> Any:

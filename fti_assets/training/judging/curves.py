@@ -91,16 +91,16 @@ def worst_first(slices: Mapping[str, Mapping[str, float]], metric: str) -> list[
     ['LGA', 'JFK']
     """
     better = 1 if metric_named(metric).higher_is_better else -1
-    defined = [value for value, scores in slices.items() if metric in scores]
-    return sorted(defined, key=lambda value: (better * slices[value][metric], -slices[value]["rows"], value))
+    values = [value for value, scores in slices.items() if metric in scores]
+    return sorted(values, key=lambda value: (better * slices[value][metric], -slices[value]["rows"], value))
 
 
 def places(across: np.ndarray, up: np.ndarray, low: float, high: float, *, side: int, digits: int = 0) -> list[str]:
     """Points of a square with both axes from ``low`` to ``high``, as SVG writes them, each once: more cannot be seen."""
     x, y = ((values - low) / (high - low) * side for values in (across, up))
     # To add 0 makes -0, which an SVG would show in text, a 0.
-    rounded = np.stack([x, side - y], axis=1).round(digits) + 0.0
-    return list(dict.fromkeys(f"{a:.{digits}f} {b:.{digits}f}" for a, b in rounded.tolist()))
+    points = np.stack([x, side - y], axis=1).round(digits) + 0.0
+    return list(dict.fromkeys(f"{a:.{digits}f} {b:.{digits}f}" for a, b in points.tolist()))
 
 
 def line(points: Sequence[str], style: str = "") -> str:

@@ -168,11 +168,11 @@ def evaluate(
     {'accuracy': 0.5, 'roc_auc': 1.0}
     """
     check_metrics(task, metrics)
-    predicted = _check(task, outputs, y, classes)
+    predictions = _check(task, outputs, y, classes)
     if not len(y):
         return {}
     sklearn_metrics = require("sklearn.metrics")
-    scores = {name: METRICS[name].score(sklearn_metrics, y, predicted) for name in metrics}
+    scores = {name: METRICS[name].score(sklearn_metrics, y, predictions) for name in metrics}
     return {name: score for name, score in scores.items() if score is not None and np.isfinite(score)}
 
 
@@ -199,20 +199,20 @@ def evaluate_slices(
         ModelError: as ``evaluate``.
     """
     name = OUTPUT_NAMES[task]
-    sliced: dict[str, dict[str, dict[str, float]]] = {}
+    scores_by_column: dict[str, dict[str, dict[str, float]]] = {}
     for column in evaluation.slices:
         if column not in columns:
             raise DeclarationError(f"there is no column {column!r} to slice by: there are {one_of(columns)}")
         results, position, rows = np.unique(columns[column], return_inverse=True, return_counts=True)
         by_value = np.split(np.argsort(position, kind="stable"), np.cumsum(rows)[:-1])
-        sliced[column] = {
+        scores_by_column[column] = {
             _slice_name(results[at]): {
                 **evaluate(task, evaluation.metrics, {name: outputs[name][by_value[at]]}, y[by_value[at]], classes),
                 "rows": float(rows[at]),
             }
             for at in np.argsort(-rows, kind="stable")[:LARGEST_SLICES].tolist()
         }
-    return sliced
+    return scores_by_column
 
 
 def baseline(
@@ -246,22 +246,22 @@ def _check(task: Task, outputs: Mapping[str, np.ndarray], y: np.ndarray, classes
     name = OUTPUT_NAMES[task]
     if name not in outputs:
         raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
-    predicted = np.asarray(outputs[name], dtype=np.float64)
+    predictions = np.asarray(outputs[name], dtype=np.float64)
     shape = (len(y), len(classes)) if task == "multiclass" else (len(y),)
-    if predicted.shape != shape:
-        raise ModelError(f"the output {name!r} has the shape {list(predicted.shape)}, not {list(shape)}")
-    wrong = ~np.isfinite(predicted.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)
+    if predictions.shape != shape:
+        raise ModelError(f"the output {name!r} has the shape {list(predictions.shape)}, not {list(shape)}")
+    wrong = ~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)
     if wrong.any():
         raise ModelError(
             f"the output {name!r} is not finite for {int(wrong.sum())} of {len(y)} rows, such as row "
             f"{int(wrong.argmax())}: look for missing values that Passthrough() lets through, or training that diverged"
         )
-    return _summing_to_one(predicted) if task == "multiclass" else predicted
+    return _summing_to_one(predictions) if task == "multiclass" else predictions
 
 
 def _summing_to_one(probabilities: np.ndarray) -> np.ndarray:
-    summed: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return summed
+    result: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return result
 
 
 def _slice_name(value: Any) -> str:

@@ -163,14 +163,14 @@ class NotWorseThanChampion:
             whose = "the model" if score is None else f"the champion {champion.build}"
             return GateVerdict(self.name, False, _undefined_text(self.metric, whose))
         behind = -_lead(self.metric, score, champion_score)
-        passed = behind <= self.tolerance + _SLACK
+        passes = behind <= self.tolerance + _SLACK
         against = f"worse than {champion_score:.6g} of the champion {champion.build}"
         if behind > 0:
-            tolerance = f"{'within' if passed else 'more than'} the tolerance {self.tolerance:.6g}"
+            tolerance = f"{'within' if passes else 'more than'} the tolerance {self.tolerance:.6g}"
             reason = f"{self.metric} {score:.6g} is {against} by {behind:.6g}, {tolerance}"
         else:
             reason = f"{self.metric} {score:.6g} is not {against}"
-        return GateVerdict(self.name, passed, reason)
+        return GateVerdict(self.name, passes, reason)
 
 
 @checked_arguments(itself=["min_rows"])
@@ -232,21 +232,21 @@ class SliceGap:
         slices = scores.slices[self.by]
         large = {value: match for value, match in slices.items() if match["rows"] >= self.min_rows}
         left_out = _left_out(len(slices) - len(large), f"of fewer than {self.min_rows} rows")
-        defined = {
+        candidates = {
             value: score for value, match in large.items() if (score := _defined_value(match, self.metric)) is not None
         }
-        left_out += _left_out(len(large) - len(defined), f"without a defined {self.metric}")
-        if not defined:
+        left_out += _left_out(len(large) - len(candidates), f"without a defined {self.metric}")
+        if not candidates:
             return GateVerdict(self.name, True, f"no slice of {self.by} can be judged{left_out}")
-        worst = min(defined, key=lambda value: (_lead(self.metric, defined[value], overall), value))
-        gap = -_lead(self.metric, defined[worst], overall)
-        which = f"{self.metric} {defined[worst]:.6g} of {self.by} {worst!r} ({large[worst]['rows']:.0f} rows)"
-        passed = gap <= self.at_most + _SLACK
-        more = f"{'at most' if passed else 'more than'} {self.at_most:.6g}"
+        worst = min(candidates, key=lambda value: (_lead(self.metric, candidates[value], overall), value))
+        gap = -_lead(self.metric, candidates[worst], overall)
+        which = f"{self.metric} {candidates[worst]:.6g} of {self.by} {worst!r} ({large[worst]['rows']:.0f} rows)"
+        passes = gap <= self.at_most + _SLACK
+        more = f"{'at most' if passes else 'more than'} {self.at_most:.6g}"
         reason = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
         if gap <= 0:
             reason = f"{which}, the worst slice, is not worse than {overall:.6g} overall"
-        return GateVerdict(self.name, passed, f"{reason}{left_out}")
+        return GateVerdict(self.name, passes, f"{reason}{left_out}")
 
 
 def _left_out(number: int, why: str) -> str:

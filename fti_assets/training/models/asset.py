@@ -67,7 +67,7 @@ def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:
     with beta_accepted():
         return [
             dg.AssetCheckSpec(
-                name, asset=model.key, blocking=blocking, description=described, partitions_def=model.partitions_def
+                name, asset=model.key, blocking=blocking, description=description, partitions_def=model.partitions_def
             )
-            for name, described, blocking in [*gates, (KEPT_APART.name, KEPT_APART.description, KEPT_APART.blocking)]
+            for name, description, blocking in [*gates, (KEPT_APART.name, KEPT_APART.description, KEPT_APART.blocking)]
         ]

@@ -59,7 +59,7 @@ class Build:
     y: np.ndarray
 
     @property
-    def accepted(self) -> bool:
+    def is_accepted(self) -> bool:
         return self.manifest.status == "accepted"
 
 
@@ -98,7 +98,7 @@ def build_model_at(
             f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
     features = dataset.view.features
-    large, merged = beyond_float64(lake, parts["train"].table, features)
+    large, exact_counts = beyond_float64(lake, parts["train"].table, features)
     encoders = fit_encoders(features, check_encoders(features, model.encoders), parts["train"].columns, large)
     data = TrainingData(
         features,
@@ -112,19 +112,21 @@ def build_model_at(
         # Only where torch is loaded: importing it costs seconds, and other models do not need it.
         sys.modules["torch"].manual_seed(0)
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.
-    exported = export(train(data), data.encoder, data, model.task)
-    graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
+    model_graph = export(train(data), data.encoder, data, model.task)
+    graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(parts["test"].columns)
-    scores = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, exported.classes)
-    slices = evaluate_slices(model.task, model.evaluate, parts["test"].columns, outputs, data.test.y, exported.classes)
-    prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, exported.classes)
-    champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, exported)
+    scores = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, model_graph.classes)
+    slices = evaluate_slices(
+        model.task, model.evaluate, parts["test"].columns, outputs, data.test.y, model_graph.classes
+    )
+    prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, model_graph.classes)
+    champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph)
     verdicts = [gate.judge(Scores(scores, prior, slices, champion)) for gate in model.gates]
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
     page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics).encode()
-    files = {PICTURES: page, **({SAMPLES: exported.samples.to_json()} if exported.samples else {})}
+    files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
     manifest = ModelManifest(
         model=model.name,
         version=model.version,
@@ -144,8 +146,8 @@ def build_model_at(
             trained_until=dataset.trained_until,
             random_parts=dataset.random_parts,
         ),
-        inputs=exported.inputs,
-        outputs=exported.outputs,
+        inputs=model_graph.inputs,
+        outputs=model_graph.outputs,
         encoders={name: dataclasses.asdict(encoder) for name, encoder in encoders.items()},
         metrics=scores,
         baseline=prior,
@@ -153,9 +155,9 @@ def build_model_at(
         snapshot=dataset.snapshot,
         code_version=code_version,
         packages=packages(),
-        sha256=hashlib.sha256(exported.bytes).hexdigest(),
-        classes=exported.classes,
-        warnings=tuple(float32_warnings(encoders, parts["train"].columns, merged)),
+        sha256=hashlib.sha256(model_graph.bytes).hexdigest(),
+        classes=model_graph.classes,
+        warnings=tuple(float32_warnings(encoders, parts["train"].columns, exact_counts)),
         latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,
@@ -163,7 +165,7 @@ def build_model_at(
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
-    store.publish(manifest, exported.bytes, model_card(manifest, dataset), files)
+    store.publish(manifest, model_graph.bytes, model_card(manifest, dataset), files)
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     return Build(manifest, answers, data.test.y)

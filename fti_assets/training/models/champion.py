@@ -31,7 +31,7 @@ from fti_assets.training.models.model import Model
 from fti_assets.training.models.split_rows import ROW, SplitRows
 
 _log = logging.getLogger(__name__)
-_JOINED = ("joins", "on_demand", "features")
+_JOIN_FIELDS = ("joins", "on_demand", "features")
 
 
 def champion_scores(
@@ -42,23 +42,23 @@ def champion_scores(
     test: SplitRows,
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
-    exported: ExportedModel,
+    challenger: ExportedModel,
 ) -> ChampionScores | None:
     """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
-    damaged: list[str] = []
+    passed_over: list[str] = []
     while True:
-        champion = store.newest_accepted(model.name, before=dataset.cutoff, besides=damaged)
+        champion = store.newest_accepted(model.name, before=dataset.cutoff, besides=passed_over)
         if champion is None:
             return None
         try:
             _, graph = load_build(store, champion.model, champion.reference)
         except DamagedError as error:  # nobody can compare with it any more: the one before it is what there is
             _log.warning("%s is not compared with %s, which is damaged: %s", model.name, champion.reference, error)
-            damaged.append(champion.reference)
+            passed_over.append(champion.reference)
         except (PredictionError, NotMaterializedError) as error:
             return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
         else:
-            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, exported)
+            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, challenger)
 
 
 def _scores_beside(
@@ -70,26 +70,26 @@ def _scores_beside(
     test: SplitRows,
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
-    exported: ExportedModel,
+    own_export: ExportedModel,
 ) -> ChampionScores:
     try:
-        untrained = _untrained_rows(lake, champion, dataset, test)
+        is_new = _untrained_rows(lake, champion, dataset, test)
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
         rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
-        chosen = untrained[rows]
-        if not chosen.any():
+        is_judged = is_new[rows]
+        if not is_judged.any():
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
-        answers = graph.run({name: values[chosen] for name, values in columns.items()})
+        answers = graph.run({name: values[is_judged] for name, values in columns.items()})
         if "probabilities" in answers:
-            answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, exported.classes)
-        rows = rows[chosen]
+            answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
+        rows = rows[is_judged]
         own = {name: values[rows] for name, values in outputs.items()}
         y, metrics = data.test.y[rows], model.evaluate.metrics
         return ChampionScores(
             champion.reference,
-            evaluate(model.task, metrics, answers, y, exported.classes),
-            challenger=evaluate(model.task, metrics, own, y, exported.classes),
+            evaluate(model.task, metrics, answers, y, own_export.classes),
+            challenger=evaluate(model.task, metrics, own, y, own_export.classes),
         )
     except _Incomparable as error:
         return ChampionScores(champion.reference, problem=str(error))
@@ -114,7 +114,7 @@ def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifes
             "champion has trained on: leave this gate out until a build of the new split is the champion"
         )
     if until is not None and test.times is not None:
-        untrained = test.times > np.datetime64(instant(until), "us")
+        is_new = test.times > np.datetime64(instant(until), "us")
     elif parts is None or parts.hash != HASH:
         raise _Incomparable(
             "was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
@@ -124,10 +124,10 @@ def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifes
         own, now = champion.view.spine_keys, dataset.view.spine_keys
         share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
         rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS test FROM {test.table} ORDER BY {ROW}")
-        untrained = rows.fetchnumpy()["test"].astype(bool)
-    if not untrained.any():
+        is_new = rows.fetchnumpy()["test"].astype(bool)
+    if not is_new.any():
         raise _Incomparable("has trained on every test row, so they cannot be compared")
-    return np.asarray(untrained)
+    return np.asarray(is_new)
 
 
 def _champion_columns(
@@ -143,7 +143,7 @@ def _champion_columns(
     calls = {(call.name, call.version): call for call in own.on_demand}
     on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
     view = with_spine_times(dataclasses.replace(champion.view, on_demand=on_demand), spine)
-    if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOINED)):
+    if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOIN_FIELDS)):
         return np.arange(len(test.labels)), test.columns
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")

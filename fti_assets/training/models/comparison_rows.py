@@ -36,7 +36,7 @@ class ComparisonRows:
         columns = {name: values[places] for name, values in self.columns.items()}
         return ComparisonRows(columns, tuple(self.kinds[place] for place in places.tolist()))
 
-    def described(self, row: int) -> str:
+    def describe(self, row: int) -> str:
         """A row for an error message."""
         values = {name: values[row : row + 1].tolist()[0] for name, values in self.columns.items()}
         return f"{values}{f' ({self.kinds[row]})' if self.kinds[row] else ''}"
@@ -67,8 +67,8 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
     nothing = {name: np.full(1, "" if one.dtype == object else np.nan, dtype=one.dtype) for name, one in real.items()}
     strange.append(("with all missing", nothing))
     columns = {name: np.concatenate([values, *(one[name] for _, one in strange)]) for name, values in real.items()}
-    made = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
-    return ComparisonRows(columns, (*[""] * rows, *made))
+    kinds = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
+    return ComparisonRows(columns, (*[""] * rows, *kinds))
 
 
 def _some_of(part: Part) -> Columns:

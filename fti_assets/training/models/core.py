@@ -30,7 +30,7 @@ from fti_assets.training.models.estimators import (
 MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""
 
-SUPPORTED = (
+RETURN_KINDS = (
     "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression: "
     "predict) that skl2onnx converts, or an onnx.ModelProto"
 )
@@ -51,7 +51,7 @@ _UNKNOWN = "Unable to find a shape calculator"  # skl2onnx's text for a class th
 
 _SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
 
-Encoded = Mapping[str, np.ndarray]
+EncodedRows = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class Core:
     model: Any
     output: str
     gives: Literal["logits", "probabilities", "values"]
-    predict: Callable[[Encoded], np.ndarray]
+    predict: Callable[[EncodedRows], np.ndarray]
     advice: str = TRACING
 
 
-def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
+def core_of(model: Any, sample: EncodedRows, task: Task, classes: int) -> Core:
     """Export a trained model of any kind that is supported.
 
     Args:
-        trained: a torch module, a fitted scikit-learn estimator or an ``onnx.ModelProto``.
+        model: a torch module, a fitted scikit-learn estimator or an ``onnx.ModelProto``.
         sample: a few encoded rows, at least two.
         task: what the model does.
         classes: how many classes a multiclass model tells apart, else 0.
@@ -86,19 +86,19 @@ def core_of(trained: Any, sample: Encoded, task: Task, classes: int) -> Core:
         ModelError: the kind is not supported, it cannot be exported, or its output has not the task's shape.
         MissingExtraError: what exports it is not installed.
     """
-    packages = [kind.__module__.split(".")[0] for kind in type(trained).__mro__]
+    packages = [kind.__module__.split(".")[0] for kind in type(model).__mro__]
     unsupported = next((package for package in packages if package in _NOT_YET), None)
     if unsupported is not None:
         raise ModelError(
-            f"{type(trained).__name__} is a model of {unsupported}, which is not supported yet: return {SUPPORTED}"
+            f"{type(model).__name__} is a model of {unsupported}, which is not supported yet: return {RETURN_KINDS}"
         )
     if "torch" in packages:
-        return _torch_core(trained, sample, task, classes)
+        return _torch_core(model, sample, task, classes)
     if "sklearn" in packages:
-        return _sklearn_core(trained, sample, task, classes)
-    if type(trained).__name__ == "ModelProto":
-        return _onnx_core(trained, sample, task, classes)
-    raise ModelError(f"{type(trained).__name__} cannot be exported: return {SUPPORTED}")
+        return _sklearn_core(model, sample, task, classes)
+    if type(model).__name__ == "ModelProto":
+        return _onnx_core(model, sample, task, classes)
+    raise ModelError(f"{type(model).__name__} cannot be exported: return {RETURN_KINDS}")
 
 
 def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
@@ -124,7 +124,7 @@ def activate(logits: np.ndarray, task: Task) -> np.ndarray:
     return logits
 
 
-def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
+def _torch_core(module: Any, sample: EncodedRows, task: Task, classes: int) -> Core:
     torch = require("torch")
     require("onnx")
     names = list(sample)
@@ -139,25 +139,25 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
         def forward(self, *tensors: Any) -> Any:
             return self.module(dict(zip(names, tensors, strict=True)))
 
-    def predict(encoded: Encoded) -> np.ndarray:
+    def predict(arrays: EncodedRows) -> np.ndarray:
         try:
             with torch.no_grad():
-                output = module.eval()({name: torch.from_numpy(encoded[name]) for name in names})
+                output = module.eval()({name: torch.from_numpy(arrays[name]) for name in names})
         except Exception as error:  # whatever the forward of a user raises
-            raise ModelError(_forward_problem(module, encoded, error)) from error
+            raise ModelError(_forward_problem(module, arrays, error)) from error
         output = output.float().numpy() if isinstance(output, torch.Tensor) else output
         what = f"forward of {type(module).__name__}"
-        return activate(check_shape(output, task, len(encoded[DENSE]), classes, what=what), task)
+        return activate(check_shape(output, task, len(arrays[DENSE]), classes, what=what), task)
 
     predict(sample)
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     try:
         with warnings.catch_warnings():  # the tracer's doubts are settled by comparing the outputs
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 Positional().eval(),
                 tuple(torch.from_numpy(sample[name]) for name in names),
-                written,
+                buffer,
                 input_names=names,
                 output_names=["output"],
                 dynamic_axes={name: {0: "n"} for name in [*names, "output"]},
@@ -166,7 +166,7 @@ def _torch_core(module: Any, sample: Encoded, task: Task, classes: int) -> Core:
             )
     except Exception as error:
         raise ModelError(f"torch cannot export {type(module).__name__} to ONNX: {error}") from error
-    return Core(require("onnx").load_from_string(written.getvalue()), "output", _gives(task), predict)
+    return Core(require("onnx").load_from_string(buffer.getvalue()), "output", _gives(task), predict)
 
 
 def _refuse_half(module: Any) -> None:
@@ -180,14 +180,14 @@ def _refuse_half(module: Any) -> None:
         )
 
 
-def _forward_problem(module: Any, encoded: Encoded, error: Exception) -> str:
-    inputs = ", ".join(f"{name!r} {values.dtype} [n, {values.shape[1]}]" for name, values in encoded.items())
+def _forward_problem(module: Any, arrays: EncodedRows, error: Exception) -> str:
+    inputs = ", ".join(f"{name!r} {values.dtype} [n, {values.shape[1]}]" for name, values in arrays.items())
     reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
     advice = TABLES if isinstance(error, IndexError) else ""
     return f"forward of {type(module).__name__} fails on encoded rows, a dict of {inputs}: {reason}{advice}"
 
 
-def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> Core:
+def _sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int) -> Core:
     converter = require("skl2onnx")
     tensors = require("skl2onnx.common.data_types")
     name = type(estimator).__name__
@@ -197,12 +197,12 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
     if not hasattr(estimator, method):
         soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
         advice = soft if hasattr(estimator, "classes_") else ""
-        raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {SUPPORTED}")
+        raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {RETURN_KINDS}")
     if task == "regression" and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is regression")
     if task != "regression":
         if not hasattr(estimator, "classes_"):
-            raise ModelError(f"{name} is no classifier: return {SUPPORTED}")
+            raise ModelError(f"{name} is no classifier: return {RETURN_KINDS}")
         if any(np.ndim(one) for one in estimator.classes_):
             raise ModelError(f"{name} {_SEVERAL}")
         labels, codes = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
@@ -210,9 +210,9 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             raise ModelError(f"{name} was fitted on the labels {labels[:20]}, not {codes[:20]}: fit it on data.train.y")
     width = matrix(sample).shape[1]
 
-    def predict(encoded: Encoded) -> np.ndarray:
+    def predict(arrays: EncodedRows) -> np.ndarray:
         try:
-            output = getattr(estimator, method)(matrix(encoded))
+            output = getattr(estimator, method)(matrix(arrays))
         except Exception as error:  # whatever an estimator raises
             raise ModelError(
                 f"{name} fails on encoded rows: {_reason(error)}. It has to be fitted on data.train.X, [n, dense_dim + Embedding "
@@ -222,25 +222,25 @@ def _sklearn_core(estimator: Any, sample: Encoded, task: Task, classes: int) -> 
             raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary":
             output = output[:, 1]
-        return check_shape(output, task, len(encoded[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
+        return check_shape(output, task, len(arrays[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
     check_indicators(estimator, name)
     check_steps(estimator, name)
     predict(sample)
-    chosen = getattr(estimator, "best_estimator_", estimator)  # what every search answers with
+    fitted_estimator = getattr(estimator, "best_estimator_", estimator)  # what every search answers with
     in_double = measures_distances(estimator)
     number = tensors.DoubleTensorType if in_double else tensors.FloatTensorType
     try:
         with warnings.catch_warnings(), readable_votes(estimator):
             warnings.simplefilter("ignore")
             model = converter.convert_sklearn(
-                chosen,
+                fitted_estimator,
                 initial_types=[(MATRIX, number([None, width]))],
-                options=None if task == "regression" else {id(chosen): {"zipmap": False}},
+                options=None if task == "regression" else {id(fitted_estimator): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
     except Exception as error:  # whatever a converter raises
-        part = part_at_fault(error) or type(chosen).__name__
+        part = part_at_fault(error) or type(fitted_estimator).__name__
         verb = "know" if _UNKNOWN in str(error) else "convert"
         settings = (
             "" if verb == "know" else f" with these settings, as a model or as a step before others{_plain(error)}"
@@ -278,7 +278,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0].strip().rstrip('.'):.300}"
 
 
-def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
+def _onnx_core(model: Any, sample: EncodedRows, task: Task, classes: int) -> Core:
     from fti_assets.stores.models.graphs.execution import new_session
 
     constants = {one.name for one in model.graph.initializer}  # which older exporters list as inputs, too
@@ -294,13 +294,13 @@ def _onnx_core(model: Any, sample: Encoded, task: Task, classes: int) -> Core:
     except Exception as error:
         raise ModelError(f"the ONNX model cannot be loaded: {error}") from error
 
-    def predict(encoded: Encoded) -> np.ndarray:
+    def predict(arrays: EncodedRows) -> np.ndarray:
         try:
-            (output,) = session.run(None, {name: encoded[name] for name in inputs})
+            (output,) = session.run(None, {name: arrays[name] for name in inputs})
         except Exception as error:
             advice = TABLES if "out of data bounds" in str(error) else ""
             raise ModelError(f"the ONNX model does not run on encoded rows: {error}{advice}") from error
-        return activate(check_shape(output, task, len(encoded[DENSE]), classes, what="the ONNX model"), task)
+        return activate(check_shape(output, task, len(arrays[DENSE]), classes, what="the ONNX model"), task)
 
     predict(sample)
     return Core(model, model.graph.output[0].name, _gives(task), predict)
@@ -314,11 +314,11 @@ def _refuse_other_types(model: Any, inputs: Sequence[str]) -> None:
         for one in model.graph.input
         if one.name in inputs
     ] + [("output", one, [types.FLOAT, types.DOUBLE]) for one in model.graph.output]
-    for end, one, accepted in ends:
+    for end, one, allowed_types in ends:
         kind = one.type.tensor_type.elem_type
-        if kind and kind not in accepted:
+        if kind and kind not in allowed_types:
             raise ModelError(
-                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(kind)}, but {types.DataType.Name(accepted[0])} "
+                f"the ONNX model has the {end} {one.name!r} as {types.DataType.Name(kind)}, but {types.DataType.Name(allowed_types[0])} "
                 "is expected: export it from a model in float32, or put a Cast there"
             )
 

@@ -17,11 +17,11 @@ _ULPS = 4
 """How far a converted threshold lies at most from the tree's own, in steps of float32."""
 
 
-def _parts_of(value: Any, visited: set[int]) -> Iterator[Any]:
+def _parts_of(value: Any, seen: set[int]) -> Iterator[Any]:
     """Every object of scikit-learn within an estimator and itself: of a forest, within a pipeline, a vote or a calibration."""
-    if id(value) in visited:
+    if id(value) in seen:
         return
-    visited.add(id(value))
+    seen.add(id(value))
     inner: Any = ()
     if isinstance(value, dict):
         inner = value.values()
@@ -33,7 +33,7 @@ def _parts_of(value: Any, visited: set[int]) -> Iterator[Any]:
         yield value
         inner = vars(value).values() if hasattr(value, "__dict__") else ()
     for one in inner:
-        yield from _parts_of(one, visited)
+        yield from _parts_of(one, seen)
 
 
 @contextmanager
@@ -49,8 +49,8 @@ def readable_votes(estimator: Any) -> Iterator[None]:
                 vote.flatten_transform = False
             # It wants the weights as an array, and without those of dropped members.
             if vote.weights is not None:
-                kept = [not isinstance(member, str) for _, member in vote.estimators]
-                vote.weights = np.asarray(vote.weights, dtype=float)[kept]
+                is_member = [not isinstance(member, str) for _, member in vote.estimators]
+                vote.weights = np.asarray(vote.weights, dtype=float)[is_member]
         yield
     finally:
         for vote, settings in zip(votes, before, strict=True):
@@ -120,8 +120,8 @@ def part_at_fault(error: Exception) -> str | None:
         getattr(frame.f_locals.get("operator", frame.f_locals.get("self")), "raw_operator", None)
         for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
-    named = [type(part).__name__ for part in parts if part is not None]
-    return named[-1] if named else None
+    names = [type(part).__name__ for part in parts if part is not None]
+    return names[-1] if names else None
 
 
 def measures_distances(estimator: Any) -> bool:
@@ -147,9 +147,9 @@ def take_float(model: Any) -> None:
     attribute = cast.attribute.add()
     attribute.name, attribute.type, attribute.i = "to", 2, 11  # AttributeProto.INT, TensorProto.DOUBLE
     nodes = [cast, *model.graph.node[:-1]]
-    ordered = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
-    model.graph.node.extend(ordered)
+    model.graph.node.extend(copies)
 
 
 def _rename(node: Any, name: str, other: str) -> None:
@@ -167,18 +167,18 @@ def route_missing(model: Any, estimator: Any) -> None:
     """
     # The converter fills the attribute of routes with zeros for these, so that a missing value always went to the right. scikit-learn
     # keeps the way of each node in missing_go_to_left: learned, or that of the greater child where training missed nothing.
-    fitted: dict[bytes, deque[Any]] = defaultdict(deque)
+    trees_by_shape: dict[bytes, deque[Any]] = defaultdict(deque)
     for part in _parts_of(estimator, set()):
         if hasattr(part, "children_left") and hasattr(part, "threshold") and hasattr(part, "missing_go_to_left"):
-            fitted[_shape(part.children_left == -1, part.feature)].append(part)
-    if not fitted:
+            trees_by_shape[_shape(part.children_left == -1, part.feature)].append(part)
+    if not trees_by_shape:
         return
     for node in model.graph.node:
         if node.op_type in ("TreeEnsembleClassifier", "TreeEnsembleRegressor"):
-            _route(node, fitted)
+            _route(node, trees_by_shape)
 
 
-def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
+def _route(node: Any, trees_by_shape: Mapping[bytes, deque[Any]]) -> None:
     attributes = {attribute.name: attribute for attribute in node.attribute}
     trees, nodes, features = (
         np.array(attributes[name].ints) for name in ("nodes_treeids", "nodes_nodeids", "nodes_featureids")
@@ -190,7 +190,7 @@ def _route(node: Any, fitted: Mapping[bytes, deque[Any]]) -> None:
     # Histogram gradient boosting keeps its routes elsewhere, and the converter takes them over.
     routes = np.zeros(len(trees), dtype=np.int64) if attribute is None else np.array(attribute.ints, dtype=np.int64)
     for at in np.split(order, np.flatnonzero(np.diff(trees[order])) + 1):
-        alike = fitted.get(_shape(is_leaf[at], features[at]), deque())
+        alike = trees_by_shape.get(_shape(is_leaf[at], features[at]), deque())
         tree = next((one for one in alike if _has_thresholds(one, thresholds[at])), None)
         if tree is not None:
             routes[at] = np.where(is_leaf[at], 0, np.asarray(tree.missing_go_to_left, dtype=np.int64))
@@ -209,10 +209,10 @@ def _shape(is_leaf: np.ndarray, features: np.ndarray) -> bytes:
     return is_leaf.tobytes() + np.where(is_leaf, 0, features).astype(np.int64).tobytes()
 
 
-def _has_thresholds(tree: Any, converted: np.ndarray) -> bool:
+def _has_thresholds(tree: Any, thresholds: np.ndarray) -> bool:
     """Whether a tree of that shape has these thresholds, which the converter has rounded in its own way."""
     inner = tree.children_left != -1
     with np.errstate(over="ignore"):
-        own, other = tree.threshold[inner].astype(np.float32), converted[inner]
+        own, other = tree.threshold[inner].astype(np.float32), thresholds[inner]
     with np.errstate(invalid="ignore"):  # a node that tells missing values from all others may have an infinite one
         return bool(np.all((own == other) | (np.abs(own - other) <= _ULPS * np.spacing(np.abs(own)))))

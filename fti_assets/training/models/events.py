@@ -29,13 +29,13 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     """What is shown of a build: its metrics, pictures and card, and who was the champion after it."""
     manifest = build.manifest
     folder = store.folder(manifest)
-    drawn = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metrics[0])
+    images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metrics[0])
     return {
         "build": manifest.reference,
         "champion_after_run": store.aliases(model.name).champion or "none",
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
-        **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in drawn.items()},
+        **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
         "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
     }
@@ -45,20 +45,22 @@ def rejection(
     asset_key: dg.AssetKey, partition: str | None, manifest: ModelManifest, metadata: Mapping[str, Any]
 ) -> dg.AssetObservation:
     """A rejected build on the page of its model, which stays as it was materialized before."""
-    failed = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not verdict.passed]
+    failures = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not verdict.passed]
     return dg.AssetObservation(
         asset_key,
         partition=partition,
         description=f"{manifest.reference} is rejected: {failure_reasons(manifest)}",
         # Dagster lays an observation's entries over those of a materialization of the same cutoff: names of their own.
-        metadata={f"rejected/{name}": value for name, value in {"gates": "\n".join(failed), **metadata}.items()},
+        metadata={f"rejected/{name}": value for name, value in {"gates": "\n".join(failures), **metadata}.items()},
     )
 
 
 def failure_reasons(manifest: ModelManifest) -> str:
     """Why a build was accepted, or what turned it down."""
-    rejected = manifest.status == "rejected"
-    reasons = [f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (rejected and verdict.passed)]
+    is_rejected = manifest.status == "rejected"
+    reasons = [
+        f"{verdict.gate}: {verdict.reason}" for verdict in manifest.gates if not (is_rejected and verdict.passed)
+    ]
     return "; ".join(reasons) or "it has no gates"
 
 

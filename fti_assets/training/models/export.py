@@ -40,13 +40,13 @@ class ExportedModel:
     samples: Samples | None = None
 
 
-def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
+def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
     """Put the encoders in front of a trained model, as one ONNX graph, and compare that with the model.
 
     The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]`` or ``value`` ``[n]``.
 
     Args:
-        trained: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
+        trained_model: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
             ``[n, 1]``, multiclass ``[n, k]``) or values (``[n]`` or ``[n, 1]``); a scikit-learn estimator fitted on
             ``data.train.X``; or an ``onnx.ModelProto`` with inputs ``dense`` and Embedding features and one output,
             logits or values.
@@ -65,14 +65,14 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
     (GraphOutput(name='probability', type='float32'),)
     """
     onnx = require("onnx")
-    if type(trained).__name__ == "ModelProto":
-        reject_external_data(trained)
+    if type(trained_model).__name__ == "ModelProto":
+        reject_external_data(trained_model)
     rows = comparison_rows(data)
-    encoded = encoder_model.encode(rows.columns)
+    arrays = encoder_model.encode(rows.columns)
     classes = data.classes if task == "multiclass" else ()
     size = max(2, min(rows.rows, 8))  # a module with batch normalization cannot take one row
-    few = {name: np.resize(values[:8], (size, values.shape[1])) for name, values in encoded.items()}
-    core = core_of(trained, few, task, len(classes))
+    few = {name: np.resize(values[:8], (size, values.shape[1])) for name, values in arrays.items()}
+    core = core_of(trained_model, few, task, len(classes))
     # The last row of each Embedding table, whichever categories the compared rows have.
     core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
     try:
@@ -81,19 +81,19 @@ def export(trained: Any, encoder_model: EncoderModel, data: TrainingData, task: 
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the exported graph is not valid ONNX{_reason_and_advice(error, core.advice)}") from error
-    used = {one.name for one in model.graph.input}
-    exported = ExportedModel(
+    names = {one.name for one in model.graph.input}
+    result = ExportedModel(
         bytes=model.SerializeToString(),
-        inputs=tuple(one for one in encoder_model.inputs if one.name in used),
+        inputs=tuple(one for one in encoder_model.inputs if one.name in names),
         outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
         classes=classes,
     )
-    answered, answers = _answers(core, encoded, rows)
-    samples = check_parity(exported, rows.part(answered), answers, advice=core.advice)
-    return dataclasses.replace(exported, samples=samples)
+    places, answers = _answers(core, arrays, rows)
+    samples = check_parity(result, rows.part(places), answers, advice=core.advice)
+    return dataclasses.replace(result, samples=samples)
 
 
-def _answers(core: Core, encoded: Mapping[str, np.ndarray], rows: ComparisonRows) -> tuple[np.ndarray, np.ndarray]:
+def _answers(core: Core, arrays: Mapping[str, np.ndarray], rows: ComparisonRows) -> tuple[np.ndarray, np.ndarray]:
     """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows: those that are there, and those made-up
     ones that the model has a number for.
 
@@ -102,14 +102,14 @@ def _answers(core: Core, encoded: Mapping[str, np.ndarray], rows: ComparisonRows
     """
     kinds = np.array(rows.kinds)
     places = [np.flatnonzero(kinds == "")]
-    answers = [core.predict({name: values[places[0]] for name, values in encoded.items()})]
+    answers = [core.predict({name: values[places[0]] for name, values in arrays.items()})]
     _refuse_lost(rows.part(places[0]), answers[0])
     for kind in dict.fromkeys(rows.kinds):
         if not kind:
             continue
         at = np.flatnonzero(kinds == kind)
         try:
-            answer = core.predict({name: values[at] for name, values in encoded.items()})
+            answer = core.predict({name: values[at] for name, values in arrays.items()})
             finite, reason = _is_finite(answer), "it gives no finite number"
         except Exception as error:  # whatever the model of a user raises
             answer, finite = answers[0][: len(at)], np.zeros(len(at), dtype=bool)
@@ -132,48 +132,48 @@ def _is_finite(answers: np.ndarray) -> np.ndarray:
 
 
 def check_parity(
-    exported: ExportedModel, rows: ComparisonRows, expected: np.ndarray, *, advice: str = TRACING
+    model_graph: ExportedModel, rows: ComparisonRows, model_answers: np.ndarray, *, advice: str = TRACING
 ) -> Samples:
     """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
 
     Args:
-        exported: the graph; it is run on one row, on another, and on all others at once.
+        model_graph: the graph; it is run on one row, on another, and on all others at once.
         rows: ``n`` raw rows.
-        expected: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
+        model_answers: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
         advice: what to do where they differ, for the error.
 
     Raises:
         ModelError: the trained model's own answers are not finite.
         ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
     """
-    _refuse_lost(rows, expected)
-    total = len(expected)
+    _refuse_lost(rows, model_answers)
+    total = len(model_answers)
     bounds = sorted({0, min(1, total), min(2, total), total})  # a traced module may have learned the size of its batch
     try:
-        graph = Graph.from_bytes(exported.bytes, exported.inputs, what="the exported graph")
+        graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what="the exported graph")
         parts = [{name: values[start:end] for name, values in rows.columns.items()} for start, end in pairwise(bounds)]
-        answers = np.concatenate([graph.run(part)[exported.outputs[0].name] for part in parts])
+        answers = np.concatenate([graph.run(part)[model_graph.outputs[0].name] for part in parts])
     except Exception as error:
         problem = "the exported graph does not run on one row and on many"
         raise ExportError(f"{problem}{_reason_and_advice(error, advice)}") from error
-    if answers.shape != expected.shape:
+    if answers.shape != model_answers.shape:
         raise ExportError(
-            f"the exported graph gives {list(answers.shape)}, the trained model {list(expected.shape)}. {advice}"
+            f"the exported graph gives {list(answers.shape)}, the trained model {list(model_answers.shape)}. {advice}"
         )
-    difference = np.abs(answers - expected) / np.maximum(1.0, np.abs(expected))
+    difference = np.abs(answers - model_answers) / np.maximum(1.0, np.abs(model_answers))
     difference = np.nan_to_num(difference.reshape(total, -1).max(axis=1), nan=np.inf)
     off = difference > PARITY_TOLERANCE
     if off.any():
         worst = int(difference.argmax())
         raise ExportError(
             f"the exported graph differs from the trained model on {int(off.sum())} of {total} rows, by up to "
-            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {rows.described(worst)} the model gives "
-            f"{expected[worst].tolist()} and the graph {answers[worst].tolist()}. {advice}"
+            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {rows.describe(worst)} the model gives "
+            f"{model_answers[worst].tolist()} and the graph {answers[worst].tolist()}. {advice}"
         )
     spread = np.linspace(0, total - 1, min(total, _SAMPLES)).astype(np.int64)
     sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
-    kept = rows.part(sample)
-    return Samples(kept.columns, answers[sample], np.array(kept.kinds) == "")
+    sample_rows = rows.part(sample)
+    return Samples(sample_rows.columns, answers[sample], np.array(sample_rows.kinds) == "")
 
 
 def _reason_and_advice(error: Exception, advice: str) -> str:
@@ -184,12 +184,12 @@ def _reason_and_advice(error: Exception, advice: str) -> str:
     return f": {error}. {advice}" if advice == TRACING else f". {advice}"
 
 
-def _refuse_lost(rows: ComparisonRows, expected: np.ndarray) -> None:
-    lost = ~_is_finite(expected)
+def _refuse_lost(rows: ComparisonRows, answers: np.ndarray) -> None:
+    lost = ~_is_finite(answers)
     if lost.any():
         raise ModelError(
-            f"the trained model gives no finite answer for {int(lost.sum())} of {len(expected)} rows, such as "
-            f"{rows.described(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
+            f"the trained model gives no finite answer for {int(lost.sum())} of {len(answers)} rows, such as "
+            f"{rows.describe(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
             "training that diverged"
         )
 
@@ -233,11 +233,11 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
     graph = model.graph
     _add_head(onnx, graph, f"core.{core.output}", core.gives, task, classes)
     # An input that no node takes would be asked of requests for nothing, and onnxruntime warns of it.
-    used = {name for node in graph.node for name in node.input}
-    unused = [one for one in graph.input if one.name not in used]
-    if len(unused) == len(graph.input):
+    names = {name for node in graph.node for name in node.input}
+    spare = [one for one in graph.input if one.name not in names]
+    if len(spare) == len(graph.input):
         raise ModelError("the model looks at none of its features: every row would get the same answer")
-    for one in unused:
+    for one in spare:
         graph.input.remove(one)
     # What is not computed is left out of the bytes, so that equal models are equal files.
     model.producer_name, model.doc_string, graph.doc_string = "fti_assets", "", ""

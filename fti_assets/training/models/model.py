@@ -60,8 +60,8 @@ class Model(Servable):
     gates_fail_run: bool
     asset_ins: Mapping[str, Any] = field(repr=False)
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self.function(*arguments, **named)
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*arguments, **keywords)
 
     @property
     def view(self) -> FeatureView:

@@ -47,7 +47,7 @@ def run_model(
         inputs = {**arguments, model.data_parameter: data}
         return call_function(model.function, inputs, context, what=model.asset_name, instead=alone)
 
-    rejected: list[ModelManifest] = []
+    rejections: list[ModelManifest] = []
     with stores.offline_store().connect() as lake:
         for partition in partitions:
             build = build_model_at(
@@ -62,12 +62,12 @@ def run_model(
             )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}
-            log = context.log.info if build.accepted else context.log.warning
+            log = context.log.info if build.is_accepted else context.log.warning
             log(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
             for warning in manifest.warnings:
                 context.log.warning(f"{model.name} {manifest.reference}: {warning}")
-            if not build.accepted:
-                rejected.append(manifest)
+            if not build.is_accepted:
+                rejections.append(manifest)
                 yield rejection(key, None if partition.key == WHOLE else partition.key, manifest, metadata)
             elif is_range:
                 yield one_materialized(context, partition.key, manifest.build, with_uri)
@@ -80,13 +80,13 @@ def run_model(
                 yield from build_results(model, key, manifest)
     if names_partitions:
         yield from check_outputs(model, context)
-    if rejected and model.gates_fail_run:
+    if rejections and model.gates_fail_run:
         champion = store.aliases(model.name).champion
         stays = f"the champion stays {champion}" if champion else "there is still no champion"
         raise refusal(
             "\n".join(
                 f"{model.name} {build.reference} is rejected, because {failure_reasons(build)}. It is kept in the model store, "
                 f"and {stays}"
-                for build in rejected
+                for build in rejections
             )
         )

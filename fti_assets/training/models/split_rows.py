@@ -46,13 +46,11 @@ def split_rows(
         f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = '{part}'"
     )
     times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
-    fetched = fetch_columns(
-        lake.connection.sql(f"FROM {table} ORDER BY {ROW}"), [*view.features, dataset.label, *times]
-    )
+    arrays = fetch_columns(lake.connection.sql(f"FROM {table} ORDER BY {ROW}"), [*view.features, dataset.label, *times])
     return SplitRows(
-        columns={feature.name: fetched[feature.name] for feature in view.features},
-        labels=fetched[dataset.label.name],
-        times=fetched[view.prediction_time] if view.prediction_time else None,
+        columns={feature.name: arrays[feature.name] for feature in view.features},
+        labels=arrays[dataset.label.name],
+        times=arrays[view.prediction_time] if view.prediction_time else None,
         table=table,
     )
 
@@ -82,13 +80,13 @@ def beyond_float64(lake: Lake, table: str, features: Sequence[Column]) -> tuple[
         if types[name] == "decimal" or name in large:
             doubtful.append(name)
     counts = _pairs(lake, table, doubtful, "count(DISTINCT {0}), count(DISTINCT {0}::DOUBLE)")
-    return large, {name: stored for name, stored, left in counts if left < stored}
+    return large, {name: exact for name, exact, left in counts if left < exact}
 
 
 def _pairs(lake: Lake, table: str, names: Sequence[str], pair: str) -> list[tuple[str, Any, Any]]:
     """Two aggregates of each of some columns."""
     if not names:
         return []
-    selected = ", ".join(pair.format(quote(name)) for name in names)
-    [values] = lake.connection.execute(f"SELECT {selected} FROM {table}").fetchall()
+    items = ", ".join(pair.format(quote(name)) for name in names)
+    [values] = lake.connection.execute(f"SELECT {items} FROM {table}").fetchall()
     return list(zip(names, values[::2], values[1::2], strict=True))

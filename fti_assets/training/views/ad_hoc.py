@@ -82,8 +82,8 @@ def features_for(
         features = [column.name for column in record.features]
         own = [name for name in rows.columns if name != _ORDER and (name in columns or name not in features)]
         result = ", ".join(map(quote, dict.fromkeys([*own, *features])))
-        joined = relation_name(assemble(lake, record, rows, snapshot=number))
-        frame = as_kind(connection.sql(f"SELECT {result} FROM {joined} ORDER BY {_ORDER}"), kind)
+        rows_with_features = relation_name(assemble(lake, record, rows, snapshot=number))
+        frame = as_kind(connection.sql(f"SELECT {result} FROM {rows_with_features} ORDER BY {_ORDER}"), kind)
     if kind == "pandas" and kind_of(spine, what=what) == "pandas":
         frame.index = spine.index
     return frame
@@ -125,8 +125,8 @@ def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
     problem = ""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         problem = f"two columns {list_some(twice)}"
-    elif reserved := [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]:
-        problem = f"a column {list_some(reserved)}, a name that plans keep for themselves"
+    elif clashes := [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]:
+        problem = f"a column {list_some(clashes)}, a name that plans keep for themselves"
     if problem:
         raise DataError(f"{what} has {problem}: give each a name of its own")
 

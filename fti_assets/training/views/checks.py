@@ -71,9 +71,9 @@ def check_features(view: ViewTerms) -> None:
         raise DeclarationError(
             f"view {view.name!r} has {list_some(twice)} twice: give one of them a .prefix(), or leave one out"
         )
-    if reserved := [name for name in names if is_kept(name)]:
+    if clashes := [name for name in names if is_kept(name)]:
         raise DeclarationError(
-            f"view {view.name!r} has a feature {list_some(reserved)}, a name that plans keep for themselves: give it another .prefix(), or "
+            f"view {view.name!r} has a feature {list_some(clashes)}, a name that plans keep for themselves: give it another .prefix(), or "
             "the output another name"
         )
     _check_on_demand(view)

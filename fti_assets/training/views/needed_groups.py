@@ -69,12 +69,12 @@ def needed_groups(view: ViewRecord) -> list[NeededGroup]:
     return list({group.table_name: group for group in [spine, *joined_groups]}.values())
 
 
-def changes_of(group: FeatureGroup, needed: NeededGroup) -> list[str]:
+def changes_of(group: FeatureGroup, terms: NeededGroup) -> list[str]:
     """What a declaration says otherwise than those who learned from its version knew it."""
     fields = {"keys": "keys", "event_time": "event_time"}
-    if needed.delay_us is not None:
+    if terms.delay_us is not None:
         fields |= {"available_at": "available_at", "delay_us": "serving_delay (us)", "tie_break": "tie_break"}
-    pairs = [(name, getattr(needed, field), getattr(group, field)) for field, name in fields.items()]
+    pairs = [(name, getattr(terms, field), getattr(group, field)) for field, name in fields.items()]
     return [f"{name} was {was!r} and is {now!r}" for name, was, now in pairs if was != now]
 
 

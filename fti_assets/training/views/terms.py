@@ -94,8 +94,8 @@ class ViewTerms:
     @property
     def on_demand(self) -> list[OnDemand]:
         """The on-demand features in the order in which they run: each after those whose outputs it takes."""
-        listed = [feature for feature in self.features if isinstance(feature, OnDemand)]
-        return in_order(listed, what=f"view {self.name!r}")
+        functions = [feature for feature in self.features if isinstance(feature, OnDemand)]
+        return in_order(functions, what=f"view {self.name!r}")
 
     @property
     def selections(self) -> list[Selection]:

@@ -34,10 +34,10 @@ def _function(call: OnDemandCall) -> OnDemandCall:
     """
     try:
         check_source(call)
-        known = meaning(call.module, call.function)
+        known_meaning = meaning(call.module, call.function)
     except (PredictionError, DeclarationError):
-        known = call.meaning
-    return replace(call, module_sha256="", imports=(), meaning=known) if known else call
+        known_meaning = call.meaning
+    return replace(call, module_sha256="", imports=(), meaning=known_meaning) if known_meaning else call
 
 
 def same_spine(view: ViewRecord, other: ViewRecord) -> bool:

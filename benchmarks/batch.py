@@ -69,7 +69,7 @@ def made(connection: duckdb.DuckDBPyConnection, rows: int) -> str:
 def ours(connection: duckdb.DuckDBPyConnection, table: str, onnx_bytes: bytes, file: Path) -> None:
     build = manifest()
     scorer = Scorer(Answering(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net")), "probability")
-    answers = score(connection, table, [scorer], kept=["id"])
+    answers = score(connection, table, [scorer], columns=["id"])
     connection.execute(f"COPY {answers} TO '{file}' (FORMAT parquet)")
     connection.execute(f"DROP TABLE {answers}")
 

@@ -90,7 +90,7 @@ def answer(folder: Path) -> float:
         joined = relation_name(assemble(lake, record, spine, snapshot=lake.snapshot()))
         table = numbered_table(lake.connection, joined)
         scorer = Scorer(Answering(build, Graph.from_bytes(onnx_bytes, build.inputs, what="net")), "probability")
-        answers = score(lake.connection, table, [scorer], kept=["id", "t"])
+        answers = score(lake.connection, table, [scorer], columns=["id", "t"])
         [(count, wrong)] = lake.connection.execute(
             f"SELECT count(*), count(*) FILTER (probability NOT BETWEEN 0 AND 1) FROM {answers}"
         ).fetchall()

@@ -108,7 +108,7 @@ def _judge(
     kind, terms = judged.rollout.kind, experiment.terms
     logged = answers_of(experiment, lake, judged, now, snapshot)
     arms = list(judged.builds)
-    answers = Answers(lake.connection, logged.rows, arms, paired=kind == "shadow", keys_move=kind == "bandit")
+    answers = Answers(lake.connection, logged.rows, arms, is_paired=kind == "shadow", keys_move=kind == "bandit")
     best: dict[str, float] = {}
     if kind == "bandit":
         samples = answers.samples()
@@ -118,13 +118,15 @@ def _judge(
             terms, None, samples, f"a bandit goes on until somebody ends it; the chance to be best: {chances_text}"
         )
     else:
-        verdict = judge(terms, judged.shares, horizon=answers.horizon, samples=answers.samples, paired=kind == "shadow")
+        verdict = judge(
+            terms, judged.shares, horizon=answers.horizon, samples=answers.samples, is_paired=kind == "shadow"
+        )
     facts: dict[str, Any] = {
         "verdict": verdict.decision,
         "reason": verdict.reason,
         "is_estimate": verdict.is_estimate,
         "judged_since": str(judged.since),
-        "keys_of_several_arms": answers.crossed,
+        "keys_of_several_arms": answers.keys_of_several_arms,
         "answers_of_other_builds": logged.of_other_builds,
     }
     for name, arm in verdict.arms.items():

@@ -149,7 +149,7 @@ def _hashes(column: str, text: str) -> list[str]:
     for kind in (int, float):
         with suppress(ValueError):
             candidates.append(kind(text))
-    hashes = [redaction.redacted({column: candidate})[column] for candidate in candidates]
+    hashes = [redaction.redact({column: candidate})[column] for candidate in candidates]
     return [one for one in hashes if one is not None]
 
 

@@ -58,9 +58,9 @@ def prediction_log(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
     view = model.view
-    if taken := own_columns(view.spine):
+    if clashes := own_columns(view.spine):
         raise DeclarationError(
-            f"{what} has a column {taken[0]!r} of its own, which is a key or the time of {view.spine.table_name} too: rename that one"
+            f"{what} has a column {clashes[0]!r} of its own, which is a key or the time of {view.spine.table_name} too: rename that one"
         )
     names = dict.fromkeys([*view.spine.keys, *(view.spine.columns or {}), *view.feature_names])
     unknown = [one for one in redact if one not in names]

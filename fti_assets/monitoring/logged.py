@@ -17,7 +17,7 @@ from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.inference.serving.log.answer import LoggedAnswer
-from fti_assets.inference.serving.log.lines import HASHED
+from fti_assets.inference.serving.log.lines import HASH_PREFIX
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
@@ -76,9 +76,9 @@ def recompute(
     """
     view = manifest.view
     rows = _spine(lake, manifest, requests, times)
-    joined = assemble(lake, view, lake.connection.sql(f"FROM {rows}"), snapshot=snapshot)
+    features = assemble(lake, view, lake.connection.sql(f"FROM {rows}"), snapshot=snapshot)
     table = quote(temporary_name("recomputed"))
-    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(joined)}")
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(features)}")
     in_order = lake.connection.sql(f"FROM {table} ORDER BY {quote(_ORDER)}")
     arrays = fetch_columns(in_order, view.features)
     plain = in_order.project(", ".join(quote(column.name) for column in view.features)).fetchall()
@@ -93,23 +93,23 @@ def recompute(
 
 
 def differences(
-    manifest: ModelManifest, logged: LoggedAnswer, again: Recomputation, *, redacted: frozenset[str] = frozenset()
+    manifest: ModelManifest, answer: LoggedAnswer, again: Recomputation, *, redactions: frozenset[str] = frozenset()
 ) -> list[dict[str, Any]]:
     """Where a logged answer and the recomputed one differ: ``feature`` (``value`` for the answer), ``online`` and ``offline``.
 
     Args:
         manifest: that of the build that answered.
-        logged: what was answered.
+        answer: what was answered.
         again: what is recomputed.
-        redacted: the features that the log does not have.
+        redactions: the features that the log does not have.
     """
     result = [
         one
-        for one in feature_differences(manifest.view, again.features, {**again.features, **logged.features})
-        if one["feature"] not in redacted and not is_hashed(one["online"])
+        for one in feature_differences(manifest.view, again.features, {**again.features, **answer.features})
+        if one["feature"] not in redactions and not is_hashed(one["online"])
     ]
-    if not same_answer(manifest, logged.value, again.value):
-        result.append({"feature": "value", "online": logged.value, "offline": again.value})
+    if not same_answer(manifest, answer.value, again.value):
+        result.append({"feature": "value", "online": answer.value, "offline": again.value})
     return result
 
 
@@ -121,7 +121,7 @@ def same_answer(manifest: ModelManifest, one: Any, other: Any) -> bool:
 
 def is_hashed(value: Any) -> bool:
     """Whether a logged value is a hash in place of what was redacted."""
-    return isinstance(value, str) and value.startswith(HASHED)
+    return isinstance(value, str) and value.startswith(HASH_PREFIX)
 
 
 def winning_rows(
@@ -180,9 +180,9 @@ def _request_of(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str
     """The fields of a request that a build takes."""
     view = manifest.view
     fields = [column.name for column in view.request if column.name != view.prediction_time]
-    if hashed := [name for name in fields if is_hashed(request.get(name))]:
+    if hashes := [name for name in fields if is_hashed(request.get(name))]:
         raise PredictionError(
-            f"{list_some(hashed)} was redacted when it was logged, so nobody can ask the request again"
+            f"{list_some(hashes)} was redacted when it was logged, so nobody can ask the request again"
         )
     return {name: request[name] for name in fields if name in request}
 

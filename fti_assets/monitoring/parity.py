@@ -63,12 +63,12 @@ def compare(
     for row, answer in zip(rows, answers, strict=False):
         at = row[view.prediction_time] if view.prediction_time is not None else clock.now()
         prediction = predictor.predict(_request(view, row), at=at)
-        named = {**{key: row[key] for key in view.spine_keys}, "at": at}
-        differences += ({**named, **one} for one in feature_differences(view, row, prediction.features))
+        key_values = {**{key: row[key] for key in view.spine_keys}, "at": at}
+        differences += ({**key_values, **one} for one in feature_differences(view, row, prediction.features))
         difference = float(np.max(np.abs(numbers_of(manifest, prediction.value) - answer)))
         largest = max(largest, difference)
         if not difference <= tolerance:  # a NaN differs, too
-            differences.append({**named, "feature": "value", "online": prediction.value, "offline": answer})
+            differences.append({**key_values, "feature": "value", "online": prediction.value, "offline": answer})
     features = tuple(feature.name for feature in view.features)
     return ParityReport(manifest.reference, len(rows), features, largest), differences
 

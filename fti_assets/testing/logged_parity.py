@@ -131,5 +131,5 @@ def _differences(
         for one, again in zip(
             of_build, recompute(lake, manifest, graph, requests, times, snapshot=snapshot), strict=True
         ):
-            if differing := differences(manifest, one, again, redacted=log.redact):
+            if differing := differences(manifest, one, again, redactions=log.redact):
                 yield one, differing

@@ -151,7 +151,7 @@ def _replay(
             problem = f"{list_some(needed)} was redacted when it was logged, so nobody can ask the request again"
             return Replay(build, at, snapshot, then is not None, problem=problem)
         [again] = recompute(lake, manifest, graph, [logged.request], [at], snapshot=snapshot)
-        differing = differences(manifest, logged, again, redacted=hidden)
+        differing = differences(manifest, logged, again, redactions=hidden)
         rows = winning_rows(lake, manifest, logged.request, at, snapshot=snapshot)
     except FtiError as error:  # the build is deleted, takes other fields, or a group was not there yet
         return Replay(build, at, snapshot, then is not None, problem=str(error))

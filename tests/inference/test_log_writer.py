@@ -130,7 +130,7 @@ def test_what_is_redacted_is_in_no_byte_of_any_file(tmp_path, monkeypatch):
     [line] = answers_in(tmp_path)
     assert line["request"] == {"card": None, "shop": "a"}
     assert (line["features"]["card"], line["features"]["age"]) == (None, None)
-    assert closed_files(tmp_path / MODEL)[0].redacted() == {"card", "age"}
+    assert closed_files(tmp_path / MODEL)[0].redactions() == {"card", "age"}
 
 
 def test_with_a_key_equal_values_stay_equal_and_others_do_not(tmp_path, monkeypatch):
@@ -385,4 +385,4 @@ def test_ids_are_new_in_a_child_too(tmp_path):
 def test_a_file_without_lines_has_no_hours(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_bytes(b"\xff\n{")
-    assert (LogFile(path).hours(), LogFile(path).redacted()) == (set(), frozenset())
+    assert (LogFile(path).hours(), LogFile(path).redactions()) == (set(), frozenset())

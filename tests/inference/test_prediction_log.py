@@ -304,7 +304,7 @@ def test_drops_are_counted_with_the_rows_of_their_partition(bench: Bench) -> Non
     for number in range(2):
         file_in(bench.folder, [line_of(number, on(2)), dropped(on(2), 3), dropped(on(3), 1, "disk")], number=number)
     bench.take_in("2013-06-02")
-    assert bench.take_in().dropped == {"queue": 6, "disk": 2}
+    assert bench.take_in().drops == {"queue": 6, "disk": 2}
     assert [bench.record(key)["dropped"] for key in KEYS] == [{}, {"queue": 6}, {"disk": 2}, {}]
 
 
@@ -392,7 +392,7 @@ def test_whatever_is_killed_each_line_is_in_one_place(tmp_path_factory: pytest.T
     taken = bench.take_in()
     bench.take_in()
     assert (bench.ids(), bench.outside(), bench.files()) == (inside, outside, [])
-    assert sum(taken.dropped.values()) == drops
+    assert sum(taken.drops.values()) == drops
 
 
 @pytest.mark.soak
@@ -406,7 +406,7 @@ def test_a_kill_at_each_step_is_gone_on_from(tmp_path: Path) -> None:
         with killed_at(step), suppress(Killed):
             bench.take_in()
             is_killed = False
-        assert bench.take_in().dropped == {"queue": 5}
+        assert bench.take_in().drops == {"queue": 5}
         bench.take_in()
         assert (bench.ids(), bench.outside(), bench.files()) == ({"r1": 1, "r2": 1, "r4": 1}, {"r3": 1}, [])
         if not is_killed:

@@ -27,7 +27,7 @@ def answers_of(rows: list[Row], pairs: list[int] | None = None) -> Answers:
         "pair": pa.array(pairs or range(len(rows)), pa.int64()),
     }
     connection.register("rows", pa.table(columns))
-    return Answers(connection, "rows", ARMS, paired=pairs is not None)
+    return Answers(connection, "rows", ARMS, is_paired=pairs is not None)
 
 
 rows_of_few_keys = st.lists(
@@ -48,7 +48,7 @@ def test_keys_are_counted_as_a_loop_counts_them(rows, least, hours):
     within = [row for row in rows if row[1] in ARMS]
     arms_of = {unit: {arm for other, arm, *_ in within if other == unit} for unit, *_ in within}
     alone = [row for row in within if len(arms_of[row[0]]) == 1]
-    assert answers.crossed == sum(len(arms) > 1 for arms in arms_of.values())
+    assert answers.keys_of_several_arms == sum(len(arms) > 1 for arms in arms_of.values())
     firsts = []
     for arm in ARMS:
         ready = {
@@ -90,5 +90,5 @@ def test_a_shadow_counts_what_both_have_answered():
         "champion": [1.0, 2.0],
         "challenger": [0.5, 4.0],
     }
-    assert (samples["champion"].keys, answers.crossed) == (2, 0)
+    assert (samples["champion"].keys, answers.keys_of_several_arms) == (2, 0)
     assert answers.horizon(2) == NOON + timedelta(hours=2)

@@ -39,7 +39,7 @@ def verdict(
         hours = None if until is None else int((until - START) / timedelta(hours=1))
         return {arm: sample(one[:hours]) for arm, one in figures.items()}
 
-    return judge(terms, shares, horizon=horizon, samples=samples, paired=paired)
+    return judge(terms, shares, horizon=horizon, samples=samples, is_paired=paired)
 
 
 def decisions(improvement: float, terms: Terms, *, arms: int = 1, runs: int = RUNS, seed: int = 3) -> Counter[str]:

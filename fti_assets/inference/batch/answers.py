@@ -62,8 +62,8 @@ def answers_of(
     # Each pass has one row for each spine row.
     by = ", ".join(map(quote, in_times[0].view.identity))
     first, *others = [relation_name(part.rows) for part in parts]
-    joined = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in others)])
-    rows = lake.connection.sql(_select(predictions, builds, joined))
+    source = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in others)])
+    rows = lake.connection.sql(_select(predictions, builds, source))
     inputs = tuple(one for part in parts for one in part.inputs)
     return Answers(rows, max(part.delay_breaches for part in parts), inputs)
 
@@ -78,20 +78,20 @@ def _check_ranked(predictions: BatchPredictions, builds: Sequence[ModelManifest]
             )
 
 
-def _select(predictions: BatchPredictions, builds: Sequence[ModelManifest], joined: str) -> str:
-    """The SQL of the table's columns, one row an answered row or a list, from ``joined`` with a column of scores for each model."""
+def _select(predictions: BatchPredictions, builds: Sequence[ModelManifest], source: str) -> str:
+    """The SQL of the table's columns, one row an answered row or a list, from ``source`` with a column of scores for each model."""
     references, top = {build.model: build.reference for build in builds}, predictions.top
-    selected = list(map(quote, predictions.identity))
+    items = list(map(quote, predictions.identity))
     for answer in predictions.answers:
         score = _scores_of(answer)
         value = quote(score) if top is None else top.sql(score, predictions.items)
-        selected += [
+        items += [
             f"{value} AS {quote(answer.value)}",
             f"{literal(references[answer.model.name])} AS {quote(answer.build)}",
         ]
-    selected.append(f"{timestamp(clock.now())} AS {PREDICTED_AT}")
-    grouped = "" if top is None else f" GROUP BY {', '.join(map(quote, predictions.identity))}"
-    return f"SELECT {', '.join(selected)} {joined}{grouped}"
+    items.append(f"{timestamp(clock.now())} AS {PREDICTED_AT}")
+    group_by = "" if top is None else f" GROUP BY {', '.join(map(quote, predictions.identity))}"
+    return f"SELECT {', '.join(items)} {source}{group_by}"
 
 
 def _scores_of(answer: Answer) -> str:
@@ -117,8 +117,8 @@ def _of_pass(
         due = lake.connection.sql(
             f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
-    joined = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
-    table = numbered_table(lake.connection, joined)
+    features = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
+    table = numbered_table(lake.connection, features)
     columns = {answer.model.name: _scores_of(answer) for answer in predictions.answers}
     scorers = [
         Scorer(
@@ -127,7 +127,7 @@ def _of_pass(
         )
         for build in one.builds
     ]
-    answers = score(lake.connection, table, scorers, kept=view.identity)
+    answers = score(lake.connection, table, scorers, columns=view.identity)
     [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {table}").fetchall()
     inputs = inputs_of(lake.connection.sql(f"FROM {table}"), view)
     lake.connection.execute(f"DROP TABLE {table}")  # features are wider than answers, and done with

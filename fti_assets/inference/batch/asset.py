@@ -34,7 +34,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
 
     models, spine, partitions_def = predictions.models, predictions.spine, predictions.partitions_def
     reaches = {spine: timedelta(0), **{group: group.ttl or timedelta(0) for group in predictions.feature_groups}}
-    named = tuple(model.asset_name for model in models)
+    names = tuple(model.asset_name for model in models)
     return build_asset(
         predictions,
         function=None,
@@ -50,7 +50,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         ),
         metadata={
             "dagster/table_name": predictions.table.full_name,
-            "model": ", ".join(named),
+            "model": ", ".join(names),
             **({} if partitions_def is None else {"catch_up": predictions.catch_up}),
             **column_schema(columns_of(predictions)),
         },
@@ -67,7 +67,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         code_terms=(
             predictions.name,
             predictions.version,
-            named if predictions.by_model else named[0],
+            names if predictions.by_model else names[0],
             schema_demands(predictions.schema),
             *([] if predictions.top is None else [predictions.top]),
         ),

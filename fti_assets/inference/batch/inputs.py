@@ -26,7 +26,7 @@ class Inputs:
     rows: int
     coverage: Coverage
     null: tuple[str, ...]
-    rounded: Mapping[str, int]
+    roundings: Mapping[str, int]
 
     def verdicts(self, *, late: bool) -> list[Verdict]:
         """Judge the rows; a few that came late to answers that are stored say nothing of the data."""
@@ -34,17 +34,17 @@ class Inputs:
         return [
             lost_joins(self.coverage, rows),
             dull_features(HAVE_VALUES, rows, null=self.null if rows else ()),
-            _whole_numbers_verdict(self.rounded),
+            _whole_numbers_verdict(self.roundings),
         ]
 
 
-def _whole_numbers_verdict(rounded: Mapping[str, int]) -> Verdict:
-    counts = ", ".join(f"{count} of {name!r}" for name, count in rounded.items())
+def _whole_numbers_verdict(roundings: Mapping[str, int]) -> Verdict:
+    counts = ", ".join(f"{count} of {name!r}" for name, count in roundings.items())
     problem = (
         f"{counts} are whole numbers that float64, in which a model gets them, rounds, so that others have the same answer: if they name "
         "something, store text in a new version of the group"
     )
-    return Verdict(HOLD_WHOLE_NUMBERS, sum(rounded.values()), (), problem if rounded else "")
+    return Verdict(HOLD_WHOLE_NUMBERS, sum(roundings.values()), (), problem if roundings else "")
 
 
 def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
@@ -54,8 +54,8 @@ def inputs_of(rows: duckdb.DuckDBPyRelation, view: ViewRecord) -> Inputs:
     expressions = [*(f"count({quote(name)})" for name in names), *(_rounded_sql(quote(name)) for name in whole)]
     total, *counts = rows.aggregate(", ".join(["count(*)", *expressions])).fetchall()[0]
     null = tuple(name for name, count in zip(names, counts, strict=False) if not count)
-    rounded = {name: count for name, count in zip(whole, counts[len(names) :], strict=True) if count}
-    return Inputs(int(total), coverage_of(rows, view), null, rounded)
+    roundings = {name: count for name, count in zip(whole, counts[len(names) :], strict=True) if count}
+    return Inputs(int(total), coverage_of(rows, view), null, roundings)
 
 
 def _rounded_sql(value: str) -> str:

@@ -38,9 +38,9 @@ def passes_of(builds: Sequence[ModelManifest], *, what: str) -> list[Pass]:
     """
     spines = {build.view.spine_table.name: f"{build.model} {build.reference}" for build in builds}
     if len(spines) > 1:
-        learned = "; ".join(f"{build} from {table}" for table, build in spines.items())
+        origins = "; ".join(f"{build} from {table}" for table, build in spines.items())
         raise NotMaterializedError(
-            f"{what} cannot be answered in one row: its builds learned from different spines, {learned}. Materialize each model on the "
+            f"{what} cannot be answered in one row: its builds learned from different spines, {origins}. Materialize each model on the "
             "spine that its view has now"
         )
     passes: list[Pass] = []

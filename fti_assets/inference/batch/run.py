@@ -70,19 +70,19 @@ def run_batch_predictions(
         )
         # Old answers of models that are declared no more are not carried on: that is another schema, which the lake refuses.
         rows = f"SELECT {', '.join(map(quote, predictions.columns))} FROM ({every})"
-        staged = stage(lake.connection, lake.connection.sql(rows), layout_of(predictions), partitions)
+        staged_rows = stage(lake.connection, lake.connection.sql(rows), layout_of(predictions), partitions)
         late = old is not None and all(partition.key in before for partition in partitions)
         inputs = [one for part in answers for one in part.inputs]
-        verdicts = [*staged.verdicts, missing, *worst([one.verdicts(late=late) for one in inputs])]
+        verdicts = [*staged_rows.verdicts, missing, *worst([one.verdicts(late=late) for one in inputs])]
 
         # Before anything is stored: a key that the online store cannot hold is then no half-done run.
-        if predictions.online and staged.is_accepted:
-            joined_whole(predictions, lake.staged_types(staged.table))
+        if predictions.online and staged_rows.is_accepted:
+            joined_whole(predictions, lake.staged_types(staged_rows.table))
 
         def store_answers() -> Outcome:
             commit = lake.replace(
                 predictions.table,
-                staged.table,
+                staged_rows.table,
                 [partition.key for partition in partitions],
                 # Under the writers' lock: answers that were read before may have been replaced since.
                 check=lambda: _refuse_concurrent_write(lake, predictions, partitions, before),
@@ -105,12 +105,12 @@ def run_batch_predictions(
             if predictions.online:
                 metadata[ONLINE_KEYS] = _load_online(lake, stores, predictions)
             if predictions.sinks:
-                stored = [StoredPartition(lake, predictions.table, partition.key) for partition in partitions]
-                write_partitions(predictions.sinks, stored)
+                parts_of_table = [StoredPartition(lake, predictions.table, partition.key) for partition in partitions]
+                write_partitions(predictions.sinks, parts_of_table)
                 metadata["sinks"] = ", ".join(sink.place for sink in predictions.sinks)
             return Outcome(commit, metadata, verdicts)
 
-        part = Part(staged, predictions.table_name, f"{context.run.run_id}.jsonl")
+        part = Part(staged_rows, predictions.table_name, f"{context.run.run_id}.jsonl")
         yield from publish_rows(context, lake, predictions.table, [part], verdicts, store=store_answers)
 
 

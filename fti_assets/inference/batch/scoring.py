@@ -42,24 +42,26 @@ class Scorer(NamedTuple):
         return self.answering.manifest
 
 
-def score(connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, kept: Sequence[str]) -> str:
+def score(
+    connection: duckdb.DuckDBPyConnection, table: str, scorers: Sequence[Scorer], *, columns: Sequence[str]
+) -> str:
     """Answer the rows of a numbered table into a temporary one, and give its quoted name.
 
     Args:
         connection: the one that ``table`` belongs to.
         table: its quoted name, made by ``numbered_table``, with the features of all scorers.
         scorers: what answers; a feature that several take is read once.
-        kept: columns of ``table`` that go with the answers.
+        columns: columns of ``table`` that go with the answers.
     """
     answers = quote(temporary_name("answers"))
-    selected = ", ".join([*(f"rows.{quote(column)}" for column in kept), f"chunk.* EXCLUDE ({NUMBER})"])
+    items = ", ".join([*(f"rows.{quote(column)}" for column in columns), f"chunk.* EXCLUDE ({NUMBER})"])
     [(total,)] = connection.execute(f"SELECT count(*) FROM {table}").fetchall()
     for first in range(0, max(total, 1), CHUNK_ROWS):  # a table without rows gives answers their types
         # DuckDB skips the parts of a table whose numbers lie elsewhere, so each chunk costs what it holds.
         rows = f"(FROM {table} WHERE {NUMBER} > {first} AND {NUMBER} <= {first + CHUNK_ROWS})"
         connection.register(_CHUNK, _answer(connection.sql(f"FROM {rows}"), scorers))
         into = f"CREATE TEMP TABLE {answers} AS" if first == 0 else f"INSERT INTO {answers}"
-        connection.execute(f"{into} SELECT {selected} FROM {rows} rows JOIN {_CHUNK} chunk USING ({NUMBER})")
+        connection.execute(f"{into} SELECT {items} FROM {rows} rows JOIN {_CHUNK} chunk USING ({NUMBER})")
         connection.unregister(_CHUNK)
     return answers
 

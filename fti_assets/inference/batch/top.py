@@ -81,7 +81,7 @@ class TopK:
         # 0 less the answer, not its negative: of that 0.0 and -0.0 would differ, and equal answers go by their items.
         fields = [f"{_UNRANKED} := isnan({score})", f"{_RANK} := 0.0::DOUBLE - {score}"]
         fields += [f"__fti_{place} := {quote(name)}" for place, name in enumerate(items)]
-        made = [f"{quote(name)} := item.__fti_{place}" for place, name in enumerate(items)]
-        made.append(f"{SCORE} := 0.0::DOUBLE - item.{_RANK}")
+        items_sql = [f"{quote(name)} := item.__fti_{place}" for place, name in enumerate(items)]
+        items_sql.append(f"{SCORE} := 0.0::DOUBLE - item.{_RANK}")
         best = f"min(struct_pack({', '.join(fields)}), {self.k})"
-        return f"list_transform({best}, lambda item: struct_pack({', '.join(made)}))"
+        return f"list_transform({best}, lambda item: struct_pack({', '.join(items_sql)}))"

@@ -33,11 +33,11 @@ def sampled_answers(
     """Some answers of a log's table, the same ones for the same seed."""
     rows = lake.rows(log.table, partitions=partitions)
     [(total,)] = rows.aggregate("count(*)").fetchall()
-    chosen = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
-    numbered = (
+    positions = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
+    rows_sql = (
         f"SELECT *, row_number() OVER (ORDER BY request_id, row, answered_at) AS _fti_row FROM {relation_name(rows)}"
     )
-    return _answers(log, lake, f"({numbered}) WHERE _fti_row IN {(0, *chosen)} ORDER BY _fti_row")
+    return _answers(log, lake, f"({rows_sql}) WHERE _fti_row IN {(0, *positions)} ORDER BY _fti_row")
 
 
 def _stored_answers(log: PredictionLog, lake: Lake, request_id: str) -> list[LoggedAnswer]:
@@ -58,9 +58,9 @@ def _answers(log: PredictionLog, lake: Lake, rows: str) -> list[LoggedAnswer]:
 
 
 def _waiting_answers(log: PredictionLog, folder: Path, request_id: str) -> Iterator[LoggedAnswer]:
-    named = json.dumps(request_id).encode()
+    pattern = json.dumps(request_id).encode()
     files = [*closed_files(folder), *(LogFile(path) for path in open_files(folder))]
-    for line in (line for file in files for line in file.lines() if named in line):
+    for line in (line for file in files for line in file.lines() if pattern in line):
         entry = entry_of(line, log.redact)
         if entry is not None and entry.is_answer and entry.content["request_id"] == request_id:
             one = entry.content

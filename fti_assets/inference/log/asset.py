@@ -22,7 +22,7 @@ from fti_assets.orchestration.step import build_asset
 _AGAIN = timedelta(hours=1)
 """After how long files that still wait are asked for again: their run failed, or took others."""
 
-_UNFINISHED = [
+_RUNNING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -74,7 +74,7 @@ def log_sensor(log: PredictionLog) -> dg.SensorDefinition:
 
         runs = dg.RunsFilter(
             tags={"dagster/sensor_name": name},
-            statuses=_UNFINISHED,
+            statuses=_RUNNING,
             updated_after=clock.now().replace(tzinfo=UTC) - _AGAIN,
         )
         if context.instance.get_runs(runs, limit=1):
@@ -94,6 +94,6 @@ def log_sensor(log: PredictionLog) -> dg.SensorDefinition:
 
 def _version(files: list[LogFile]) -> str:
     """Changes with the files that wait, and once in a while for as long as they do."""
-    oldest = min((file.begun for file in files if file.begun is not None), default=clock.now())
+    oldest = min((file.start for file in files if file.start is not None), default=clock.now())
     names = "\n".join(sorted(file.name for file in files))
     return f"{hashlib.sha256(names.encode()).hexdigest()} {max(clock.now() - oldest, timedelta(0)) // _AGAIN}"

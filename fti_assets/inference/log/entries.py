@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fti_assets.inference.serving.log.lines import HASHED, encode_line
+from fti_assets.inference.serving.log.lines import HASH_PREFIX, encode_line
 
 
 def _is_instant(value: Any) -> bool:
@@ -93,18 +93,18 @@ def entry_of(line: bytes, redact: frozenset[str]) -> Entry | None:
     return Entry(content, tuple(sorted(in_clear)))
 
 
-def outside_line(line: bytes, redact: frozenset[str], redacted: frozenset[str]) -> bytes:
+def outside_line(line: bytes, redact: frozenset[str], redactions: frozenset[str]) -> bytes:
     """A line that is kept outside the table, without what should be redacted.
 
     Args:
         line: the line.
         redact: what must not be there in clear.
-        redacted: what its writer says that it redacted.
+        redactions: what its writer says that it redacted.
     """
     entry = entry_of(line, redact)
     if entry is not None:
         return encode_line(entry.content) if entry.in_clear else line
-    if redact <= redacted:
+    if redact <= redactions:
         return line
     # Nobody can say which of its bytes should not be there.
     return encode_line({"unreadable_bytes": len(line)})
@@ -115,4 +115,4 @@ def _has(content: Mapping[str, Any], fields: Mapping[str, Callable[[Any], bool]]
 
 
 def _is_hidden(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and value.startswith(HASHED))
+    return value is None or (isinstance(value, str) and value.startswith(HASH_PREFIX))

@@ -22,7 +22,9 @@ REQUEST_ID, ROW, REQUEST, FEATURES, LATENCY = "request_id", "row", "request", "f
 PREDICTION_TIME = "prediction_time"
 """The prediction time of a log whose model's spine has no name for it."""
 
-REDACTED = Rule("redacted_by_servers", "What is redacted was never written in clear by who answered", blocking=False)
+NOT_IN_CLEAR = Rule(
+    "redacted_by_servers", "What is redacted was never written in clear by who answered", blocking=False
+)
 NOT_DROPPED = Rule("nothing_dropped", "No answer was left out of the log by who answered", blocking=False)
 NOT_OUTSIDE = Rule("nothing_outside", "Every line of the log can be read and belongs to a partition", blocking=False)
 WITHIN_GOAL = Rule(
@@ -70,7 +72,7 @@ class PredictionLog(TableDeclaration):
 
 def rules_of(log: PredictionLog) -> tuple[Rule, ...]:
     """What a log's run says of who wrote it."""
-    return (REDACTED, NOT_DROPPED, NOT_OUTSIDE, *([] if log.model.latency_goal is None else [WITHIN_GOAL]))
+    return (NOT_IN_CLEAR, NOT_DROPPED, NOT_OUTSIDE, *([] if log.model.latency_goal is None else [WITHIN_GOAL]))
 
 
 def columns_of(log: PredictionLog) -> Columns:
@@ -114,7 +116,7 @@ def types_of(log: PredictionLog, spine_types: dict[str, str]) -> dict[str, str]:
 
 def own_columns(group: FeatureGroup) -> list[str]:
     """The columns of a log that a spine has keys or a time for under the same name."""
-    fixed = {
+    reserved_names = {
         REQUEST_ID,
         ROW,
         REQUEST,
@@ -128,5 +130,5 @@ def own_columns(group: FeatureGroup) -> list[str]:
         "unknown",
         "out_of_schema",
     }
-    fixed |= set(OUTPUT_NAMES.values())
-    return [name for name in (*group.keys, group.event_time) if name is not None and name.lower() in fixed]
+    reserved_names |= set(OUTPUT_NAMES.values())
+    return [name for name in (*group.keys, group.event_time) if name is not None and name.lower() in reserved_names]

@@ -33,7 +33,7 @@ class Places:
         except ValueError:
             return None
         assert at is not None
-        if instant.tzinfo is not None or (file.begun is not None and instant > file.begun + _AHEAD):
+        if instant.tzinfo is not None or (file.start is not None and instant > file.start + _AHEAD):
             return None
         partitions = self._of_hour(at[:13], instant)
         return next((one.key for one in partitions if one.start and one.end and one.start <= instant < one.end), None)
@@ -54,7 +54,7 @@ class Places:
             start = datetime.fromisoformat(f"{hour}:00")
         except ValueError:
             return None
-        if start.tzinfo is not None or (file.begun is not None and start > file.begun + _AHEAD - _HOUR):
+        if start.tzinfo is not None or (file.start is not None and start > file.start + _AHEAD - _HOUR):
             return None
         partitions = self._of_hour(hour, start)
         if not partitions:

@@ -13,7 +13,7 @@ from fti_assets.core.manifest import BY_NAME, Task
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quote
 from fti_assets.inference.log.log import FEATURES, LATENCY, REQUEST, REQUEST_ID, ROW, PredictionLog
-from fti_assets.inference.serving.log.lines import HASHED
+from fti_assets.inference.serving.log.lines import HASH_PREFIX
 
 _TOGETHER = 20_000
 _CHUNK = "__fti_logged"
@@ -80,7 +80,7 @@ def _compact(value: Any) -> str:
 
 
 def _key_text(value: Any) -> str | None:
-    if value is None or (isinstance(value, str) and value.startswith(HASHED)):
+    if value is None or (isinstance(value, str) and value.startswith(HASH_PREFIX)):
         return None
     return value if isinstance(value, str) else json.dumps(value)
 

@@ -15,8 +15,8 @@ from fti_assets.features.groups.columns import stored_schema
 from fti_assets.inference.log.log import (
     LATENCY,
     NOT_DROPPED,
+    NOT_IN_CLEAR,
     NOT_OUTSIDE,
-    REDACTED,
     REQUEST_ID,
     WITHIN_GOAL,
     PredictionLog,
@@ -42,16 +42,16 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
     keys = [partition.key for partition in running_partitions(context)]
     with stores.offline_store().connect() as lake:
         asset = context.assets_def.key.to_user_string()
-        taken = take_in(log, lake, folder, keys, asset=asset, run_id=context.run.run_id)
-        verdicts = [*_verdicts(log, taken, folder), *_latency_verdict(log, lake, taken.table)]
+        intake = take_in(log, lake, folder, keys, asset=asset, run_id=context.run.run_id)
+        verdicts = [*_verdicts(log, intake, folder), *_latency_verdict(log, lake, intake.table)]
         yield from (check_result(log.key, verdict) for verdict in verdicts)
         metadata = {
-            "preview": preview(lake.connection.table(quote(taken.table))),
-            "new_answers": taken.answers,
-            "files": len(taken.files),
-            **stored_schema(columns_of(log), taken.commit.types),
+            "preview": preview(lake.connection.table(quote(intake.table))),
+            "new_answers": intake.answers,
+            "files": len(intake.files),
+            **stored_schema(columns_of(log), intake.commit.types),
         }
-        yield from report_commit(context, taken.commit, metadata)
+        yield from report_commit(context, intake.commit, metadata)
 
 
 def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict]:
@@ -68,41 +68,41 @@ def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict
         f"SELECT count(*), count(*) FILTER ({LATENCY} > {seconds!r}), quantile_disc({LATENCY}, 0.5), quantile_disc({LATENCY}, 0.99) "
         f"FROM ({of_requests})"
     ).fetchall()
-    broken = slow * 100 > requests
+    is_broken = slow * 100 > requests
     facts = {"requests": requests, "slow_requests": slow}
     if requests:
         facts |= {"p50_ms": round(median * 1000, 3), "p99_ms": round(high * 1000, 3)}
     problem = (
         f"{slow} of {requests} requests to {log.model.name} took longer than its latency goal of {seconds * 1000:g} ms; 99 of 100 were "
         f"answered within {high * 1000:.1f} ms. Give the server more workers or replicas, or state another goal"
-        if broken
+        if is_broken
         else ""
     )
-    return [Verdict(WITHIN_GOAL, slow if broken else 0, problem=problem, facts=facts)]
+    return [Verdict(WITHIN_GOAL, slow if is_broken else 0, problem=problem, facts=facts)]
 
 
-def _verdicts(log: PredictionLog, taken: Intake, folder: Path) -> list[Verdict]:
-    in_clear, dropped, outside = sum(taken.in_clear.values()), sum(taken.dropped.values()), outside_lines(folder)
-    redact = " ".join(f"--redact {name}" for name in sorted(taken.in_clear))
+def _verdicts(log: PredictionLog, intake: Intake, folder: Path) -> list[Verdict]:
+    in_clear, drops, outside = sum(intake.in_clear.values()), sum(intake.drops.values()), outside_lines(folder)
+    redact = " ".join(f"--redact {name}" for name in sorted(intake.in_clear))
     return [
         Verdict(
-            REDACTED,
+            NOT_IN_CLEAR,
             in_clear,
-            problem=f"{list_some(taken.in_clear)} of {log.table_name} was written in clear into {list_some(taken.clear_files)}; it was "
+            problem=f"{list_some(intake.in_clear)} of {log.table_name} was written in clear into {list_some(intake.clear_files)}; it was "
             f"left out here. Start those who answer with {redact}, or load the predictor with redact=[...]"
             if in_clear
             else "",
-            facts=dict(taken.in_clear),
+            facts=dict(intake.in_clear),
         ),
         Verdict(
             NOT_DROPPED,
-            dropped,
-            problem=f"{dropped} answers were not logged: "
-            f"{list_some(f'{why} {number}' for why, number in sorted(taken.dropped.items()))}. Make room in {folder}, or take its files in "
+            drops,
+            problem=f"{drops} answers were not logged: "
+            f"{list_some(f'{why} {number}' for why, number in sorted(intake.drops.items()))}. Make room in {folder}, or take its files in "
             "more often"
-            if dropped
+            if drops
             else "",
-            facts=dict(taken.dropped),
+            facts=dict(intake.drops),
         ),
         Verdict(
             NOT_OUTSIDE,

@@ -20,7 +20,7 @@ from fti_assets.inference.log.log import LATENCY, PredictionLog, types_of
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.log.rows import Rows
 from fti_assets.inference.log.waiting import (
-    DROPPED,
+    DROPS,
     FILES,
     dropped_answers,
     left_names,
@@ -52,7 +52,7 @@ class Intake:
         files: the names of the files with lines that are new.
         in_clear: how many of the new rows held a value in clear that their writer should have redacted, by its name.
         clear_files: the files of those rows.
-        dropped: how many answers of the partitions their writers left out, by reason.
+        drops: how many answers of the partitions their writers left out, by reason.
         outside: how many lines were put outside the table.
     """
 
@@ -62,7 +62,7 @@ class Intake:
     files: list[str] = field(default_factory=list)
     in_clear: Counter[str] = field(default_factory=Counter)
     clear_files: list[str] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
+    drops: Counter[str] = field(default_factory=Counter)
     outside: int = 0
 
 
@@ -84,11 +84,11 @@ def take_in(
     """
     for _ in range(_ATTEMPTS):
         try:
-            taken = _commit(log, lake, folder, partitions, asset, run_id)
+            intake = _commit(log, lake, folder, partitions, asset, run_id)
         except _ChangedMeanwhile:
             continue
-        taken.outside = settle(log, lake, folder)
-        return taken
+        intake.outside = settle(log, lake, folder)
+        return intake
     raise StoreError(
         f"{log.table_name} {list_some(partitions)} was written by others {_ATTEMPTS} times meanwhile; nothing of this run was stored, and "
         "its lines wait in their files: run it again"
@@ -99,23 +99,23 @@ def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[s
     # Before the files: one that is taken in and deleted after this changes what is compared below.
     before = lake.ledger(log.table, partitions=partitions)
     waiting = {key: files for key, files in waiting_files(log, folder, before).items() if key in partitions}
-    wanted: dict[LogFile, set[str]] = {}
+    keys_by_file: dict[LogFile, set[str]] = {}
     for key, files in waiting.items():
         for file in files:
-            wanted.setdefault(file, set()).add(key)
-    states = {file: state_of(file) for file in wanted}
-    staged = temporary_name("logged")
-    taken = Intake(Commit(0, (), (), {}), staged)
-    drops = _read(log, lake, wanted, staged, taken)
+            keys_by_file.setdefault(file, set()).add(key)
+    states = {file: state_of(file) for file in keys_by_file}
+    staging = temporary_name("logged")
+    intake = Intake(Commit(0, (), (), {}), staging)
+    drops = _read(log, lake, keys_by_file, staging, intake)
     if lake.has(log.table):
         old = lake.rows(log.table, partitions=partitions, with_partition=True)
-        lake.connection.execute(f"INSERT INTO {quote(staged)} BY NAME FROM {relation_name(old)}")
+        lake.connection.execute(f"INSERT INTO {quote(staging)} BY NAME FROM {relation_name(old)}")
     records = {}
     for key in partitions:
         names = left_names(folder, taken_files(before.get(key))) | {file.name for file in waiting.get(key, ())}
-        dropped = Counter(dropped_answers(before.get(key))) + drops.get(key, Counter())
-        taken.dropped += dropped
-        records[key] = json.dumps({FILES: sorted(names), DROPPED: dict(sorted(dropped.items()))})
+        counts = Counter(dropped_answers(before.get(key))) + drops.get(key, Counter())
+        intake.drops += counts
+        records[key] = json.dumps({FILES: sorted(names), DROPS: dict(sorted(counts.items()))})
 
     def check() -> None:
         if lake.ledger(log.table, partitions=partitions) != before or any(
@@ -123,9 +123,9 @@ def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[s
         ):
             raise _ChangedMeanwhile
 
-    taken.commit = lake.replace(
+    intake.commit = lake.replace(
         log.table,
-        staged,
+        staging,
         partitions,
         addable=[LATENCY],  # which tables of an earlier release lack
         asset=asset,
@@ -133,17 +133,17 @@ def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[s
         records=records,
         check=check,
     )
-    return taken
+    return intake
 
 
 def _read(
-    log: PredictionLog, lake: Lake, wanted: dict[LogFile, set[str]], staged: str, taken: Intake
+    log: PredictionLog, lake: Lake, keys_by_file: dict[LogFile, set[str]], staging: str, intake: Intake
 ) -> dict[str, Counter[str]]:
     """Put the answers of files into a temporary table, of the partitions that want them; the drops that they count."""
-    rows, places = Rows(lake.connection, staged, log, _types(log, lake)), Places(log.partitions_def)
+    rows, places = Rows(lake.connection, staging, log, _types(log, lake)), Places(log.partitions_def)
     drops: dict[str, Counter[str]] = {}
-    for file, keys in wanted.items():
-        answers = taken.answers
+    for file, keys in keys_by_file.items():
+        answers = intake.answers
         for line in file.lines():
             place = places.of(instant_of(line), file)
             if place not in keys or place is None:
@@ -155,18 +155,18 @@ def _read(
                 drops.setdefault(place, Counter())[entry.content["reason"]] += entry.content["dropped"]
                 continue
             if entry.in_clear:
-                taken.in_clear.update(entry.in_clear)
-                taken.clear_files += [file.name] if file.name not in taken.clear_files else []
+                intake.in_clear.update(entry.in_clear)
+                intake.clear_files += [file.name] if file.name not in intake.clear_files else []
             rows.add(place, entry.content)
-            taken.answers += 1
-        taken.files += [file.name] if taken.answers > answers else []
+            intake.answers += 1
+        intake.files += [file.name] if intake.answers > answers else []
     rows.finish()
     return drops
 
 
 def _types(log: PredictionLog, lake: Lake) -> dict[str, str]:
     """The types of the log's columns: as they are stored, or else those of the spine's keys in the lake."""
-    stored = lake.types(log.table)
+    types = lake.types(log.table)
     keys = log.model.view.spine.keys
     of_spine = {name: kind for name, kind in lake.types(log.model.view.spine.table).items() if name in keys}
-    return {**types_of(log, of_spine), **{name: kind for name, kind in stored.items() if name != PARTITION}}
+    return {**types_of(log, of_spine), **{name: kind for name, kind in types.items() if name != PARTITION}}

@@ -17,7 +17,7 @@ from fti_assets.stores.files import guard_writes, sync_folder, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
-FILES, DROPPED = "files", "dropped"
+FILES, DROPS = "files", "dropped"
 OUTSIDE = "outside"
 """The folder of lines that belong to no partition, beside the files that they were in."""
 
@@ -31,7 +31,7 @@ def taken_files(record: PartitionRecord | None) -> frozenset[str]:
 
 def dropped_answers(record: PartitionRecord | None) -> dict[str, int]:
     """How many answers of a partition were left out of the log by who answered, by reason."""
-    return {} if record is None else dict(json.loads(record.record).get(DROPPED, {}))
+    return {} if record is None else dict(json.loads(record.record).get(DROPS, {}))
 
 
 def waiting_files(log: PredictionLog, folder: Path, ledger: Ledger) -> dict[str, list[LogFile]]:
@@ -60,22 +60,22 @@ def settle(log: PredictionLog, lake: Lake, folder: Path) -> int:
     Returns:
         How many lines were put outside.
     """
-    moved = 0
+    count = 0
     # Under the lock of those who write the lake: whoever looks at files and ledger under it sees both as they are.
     with lake.store.lock():
         ledger = lake.ledger(log.table)
-        settled = [
+        files = [
             file
             for file, partitions in _partitions_by_file(log, folder).items()
             if all(file.name in taken_files(ledger.get(partition)) for partition in partitions)
         ]
-        for file in settled:
-            moved += _keep_outside(log, file, Places(log.partitions_def))
+        for file in files:
+            count += _keep_outside(log, file, Places(log.partitions_def))
             with guard_writes(file.path):
                 file.path.unlink(missing_ok=True)
-        if settled:
+        if files:
             sync_folder(folder)
-    return moved
+    return count
 
 
 def outside_lines(folder: Path) -> int:
@@ -109,12 +109,12 @@ def _partitions_by_file(log: PredictionLog, folder: Path) -> dict[LogFile, set[s
 
 def _keep_outside(log: PredictionLog, file: LogFile, places: Places) -> int:
     """Put the lines of a file that are in no partition into one of their own, which is whole or not there."""
-    redacted, lines = file.redacted(), list[bytes]()
+    redactions, lines = file.redactions(), list[bytes]()
     for line in file.lines():
         if is_frame(line):
             continue
         if places.of(instant_of(line), file) is None or entry_of(line, log.redact) is None:
-            lines.append(outside_line(line, log.redact, redacted))
+            lines.append(outside_line(line, log.redact, redactions))
     if lines:
         first = next(file.lines())
         outside = file.path.parent / OUTSIDE

@@ -77,7 +77,7 @@ def serving_app(
             "serving_app(tokens=...) has an empty token, which everybody knows: give it a long random one"
         )
     location = home() / "online" if online is None else online
-    chosen = execution_providers(providers)
+    own_providers = execution_providers(providers)
     strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
 
     store = ModelStore(home() / "models" if models is None else models)
@@ -85,19 +85,19 @@ def serving_app(
     serve = ServedBuild if graph_server is None else serving_on(GraphServer(graph_server))
 
     def load(name: str) -> Predictor:
-        served = ServedModel(
+        served_model = ServedModel(
             name,
             store,
             online_values,
             build=None,
             strictness=strictness,
             follow="call",
-            providers=chosen,
+            providers=own_providers,
             serve=serve,
         )
-        return Predictor(served=served)
+        return Predictor(served=served_model)
 
-    repository = Repository(store, load, names, providers=chosen)
+    repository = Repository(store, load, names, providers=own_providers)
     writer = None if log is None else partial(LogWriter, log, redact=tuple(redact))
     return ServingApp(
         repository,

@@ -20,7 +20,7 @@ from fti_assets.inference.server.metrics import Metrics
 from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.server.served import Answer, Endpoint, ServedPredictor, Stages, TooManyRowsError, check_rows
 from fti_assets.inference.server.service_level import ServiceLevel
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.writer import LogWriter
@@ -119,10 +119,12 @@ class Answering:
     def statistics(self, name: str | None = None, version: str | None = None) -> dict[str, Any]:
         """What one model was asked, or each that is loaded."""
         names = [entry["name"] for entry in self.repository.index(ready=True)] if name is None else [name]
-        served = [self.repository.get(one, version) for one in names]
-        return {"model_stats": [self.repository.statistics[one.name].as_json(one.name, one.version) for one in served]}
+        endpoints = [self.repository.get(one, version) for one in names]
+        return {
+            "model_stats": [self.repository.statistics[one.name].as_json(one.name, one.version) for one in endpoints]
+        }
 
-    def admit(self, exchange: Exchange, name: str, version: str | None) -> Served:
+    def admit(self, exchange: Exchange, name: str, version: str | None) -> Endpoint:
         """What answers for a model, if there is room for one more request; ``release`` gives the room back.
 
         Raises:
@@ -132,22 +134,22 @@ class Answering:
             raise RefusedError(
                 503, f"the server answers {self.limits.requests} requests at once and takes no more now", retry_after=1
             )
-        served = self.repository.get(name, version)
+        endpoint = self.repository.get(name, version)
         exchange.model = name
         level = self._levels.setdefault(name, ServiceLevel(_THREADS))
-        if served.latency_goal is not None:
-            self.metrics.state_goal(name, served.latency_goal)
-            waited = time.perf_counter() - exchange.start
-            if level.is_out_of_reach(served.latency_goal, waited, self.active):
+        if endpoint.latency_goal is not None:
+            self.metrics.state_goal(name, endpoint.latency_goal)
+            wait = time.perf_counter() - exchange.start
+            if level.is_out_of_reach(endpoint.latency_goal, wait, self.active):
                 raise RefusedError(
                     503,
-                    f"the server cannot answer within the {served.latency_goal * 1000:g} ms that are the goal of {name!r}: it has more "
+                    f"the server cannot answer within the {endpoint.latency_goal * 1000:g} ms that are the goal of {name!r}: it has more "
                     "requests than it can answer",
                     retry_after=1,
                 )
         self.active += 1
         self.metrics.note_in_flight(self.active)
-        return served
+        return endpoint
 
     def release(self) -> None:
         """A request that was admitted is answered, or given up."""
@@ -157,7 +159,7 @@ class Answering:
     async def infer(
         self,
         exchange: Exchange,
-        served: Served,
+        endpoint: Endpoint,
         read: Callable[[], tuple[Mapping[str, np.ndarray], Mapping[str, Any]]],
         write: Callable[[Answer], T],
     ) -> T:
@@ -174,21 +176,21 @@ class Answering:
         check_rows(rows, self.limits.rows)
 
         def work() -> Answer:
-            return served.infer(inputs, parameters, most_rows=self.limits.rows)
+            return endpoint.infer(inputs, parameters, most_rows=self.limits.rows)
 
         answer = await self.run(work, rows)
         ran = time.perf_counter()
         response = write(answer)
         self.count(
             exchange,
-            served,
+            endpoint,
             str(answer.parameters["build"]),
             answer.rows,
             answer.stages,
             answer.predictions,
             answer.requests,
         )
-        statistics = self.repository.statistics[served.name]
+        statistics = self.repository.statistics[endpoint.name]
         for pair, seconds in (
             (statistics.compute_input, has_read - start),
             (statistics.compute_infer, ran - has_read),
@@ -201,7 +203,7 @@ class Answering:
     def count(
         self,
         exchange: Exchange,
-        served: Served,
+        endpoint: Endpoint,
         build: str,
         rows: int,
         stages: Stages,
@@ -210,15 +212,15 @@ class Answering:
     ) -> None:
         """Count and log the rows that a build answered, and note in the exchange what became of it."""
         exchange.build, exchange.rows, exchange.stages = build, rows, stages
-        statistics = self.repository.statistics[served.name]
+        statistics = self.repository.statistics[endpoint.name]
         statistics.inferences += rows
         statistics.executions += 1
-        self.metrics.count_rows(served.name, build, rows, predictions)
+        self.metrics.count_rows(endpoint.name, build, rows, predictions)
         if self.log is not None and predictions:
             self.log.add(exchange.request_id, requests, predictions, latency=time.perf_counter() - exchange.start)
-        if predictions and isinstance(served, ServedPredictor):
+        if predictions and isinstance(endpoint, ServedPredictor):
             count = self.metrics.count_shadow
-            served.predictor.shadow(exchange.request_id, requests, predictions, self.log, count)
+            endpoint.predictor.shadow(exchange.request_id, requests, predictions, self.log, count)
 
     async def load(self, name: str) -> None:
         """Load a model of the store, while others are answered.
@@ -261,11 +263,11 @@ def _line(exchange: Exchange, status: int, seconds: float) -> bytes:
     """A request as the log has it."""
     about = _about(exchange.method, exchange.path[:500], status, exchange.model, exchange.build, exchange.client)
     # The id is visible ASCII, but for what JSON escapes it may be as it is.
-    known = exchange.request_id if exchange.request_id.isalnum() else _encode(exchange.request_id).decode()[1:-1]
+    request_id = exchange.request_id if exchange.request_id.isalnum() else _encode(exchange.request_id).decode()[1:-1]
     at = clock.now().isoformat(timespec="milliseconds")
     return b'{"at":"%bZ","request_id":"%b",%b,"ms":%.3f,"rows":%d}' % (
         at.encode(),
-        known.encode(),
+        request_id.encode(),
         about,
         seconds * 1000,
         exchange.rows,

@@ -23,10 +23,10 @@ from fti_assets.inference.server.messages.rest import (
 from fti_assets.inference.server.metrics import CONTENT_TYPE
 from fti_assets.inference.server.openapi import openapi
 from fti_assets.inference.server.pages import config_of, metadata_of, page
-from fti_assets.inference.server.reading import STARTED, ClientGoneError, Receive, read_body, request_id
+from fti_assets.inference.server.reading import START_TIME, ClientGoneError, Receive, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Served, ServedPredictor, Stages, check_rows
+from fti_assets.inference.server.served import Answer, Endpoint, ServedPredictor, Stages, check_rows
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.work import Tally
 from fti_assets.inference.serving.log.writer import LogWriter
@@ -103,7 +103,7 @@ class ServingApp:
             client=client[0] if client else "",
             headers=headers,
             parts=tuple(path.split("/")) if path else (),
-            start=scope.get(STARTED) or time.perf_counter(),
+            start=scope.get(START_TIME) or time.perf_counter(),
             query=query_of(scope["query_string"]) if scope["query_string"] else {},
             receive=receive,
         )
@@ -167,12 +167,12 @@ class ServingApp:
         if subpath == ["ready"]:
             ready = self.answering.is_ready(name, version)
             return Response(write_json({"name": name, "ready": ready}), 200 if ready else 400)
-        served = self.repository.get(name, version)
+        endpoint = self.repository.get(name, version)
         match subpath:
             case []:
-                return Response(write_json(metadata_of(served)))
+                return Response(write_json(metadata_of(endpoint)))
             case ["config"]:
-                return Response(write_json(config_of(served)))
+                return Response(write_json(config_of(endpoint)))
             case ["stats"]:
                 return Response(write_json(self.answering.statistics(name, version)))
         raise _nowhere(path)
@@ -197,15 +197,15 @@ class ServingApp:
         raise _nowhere(exchange.parts)
 
     async def _count(self, exchange: HttpExchange, name: str, version: str | None) -> Response:
-        served = self.answering.admit(exchange, name, version)
+        endpoint = self.answering.admit(exchange, name, version)
         try:
             body = await read_body(exchange.headers, exchange.receive, self.limits)
             exchange.read = time.perf_counter() - exchange.start
-            return await (self._predict if exchange.parts[0] == "predict" else self._infer)(exchange, served, body)
+            return await (self._predict if exchange.parts[0] == "predict" else self._infer)(exchange, endpoint, body)
         finally:
             self.answering.release()
 
-    async def _infer(self, exchange: HttpExchange, served: Served, body: bytes) -> Response:
+    async def _infer(self, exchange: HttpExchange, endpoint: Endpoint, body: bytes) -> Response:
         request: InferRequest
 
         def read() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -213,14 +213,14 @@ class ServingApp:
             request, inputs = read_request(body, exchange.headers.get(BINARY_LENGTH))
             return inputs, request.parameters
 
-        return await self.answering.infer(exchange, served, read, lambda answer: _write(request, answer, served))
+        return await self.answering.infer(exchange, endpoint, read, lambda answer: _write(request, answer, endpoint))
 
-    async def _predict(self, exchange: HttpExchange, served: Served, body: bytes) -> Response:
-        if not isinstance(served, ServedPredictor):
+    async def _predict(self, exchange: HttpExchange, endpoint: Endpoint, body: bytes) -> Response:
+        if not isinstance(endpoint, ServedPredictor):
             raise RefusedError(
-                404, f"{served.name!r} takes tensors and no plain requests: POST /v2/models/{served.name}/infer"
+                404, f"{endpoint.name!r} takes tensors and no plain requests: POST /v2/models/{endpoint.name}/infer"
             )
-        message = plain_requests(read_json(body), [field.name for field in served.predictor.serving.fields])
+        message = plain_requests(read_json(body), [field.name for field in endpoint.predictor.serving.fields])
         requests = message.requests
         check_rows(len(requests), self.limits.rows)
         if extras := [name for name in exchange.query if name != "at"]:
@@ -230,20 +230,20 @@ class ServingApp:
             return Response(write_json({"predictions": [], "request_id": exchange.request_id}))
 
         def work() -> tuple[list[Prediction], Stages]:
-            return served.predict(requests, at, overrides=message.overrides, explain=message.explain)
+            return endpoint.predict(requests, at, overrides=message.overrides, explain=message.explain)
 
-        made = self.answering.in_thread(work) if message.explain else self.answering.run(work, len(requests))
-        predictions, stages = await made
-        self.answering.count(exchange, served, predictions[0].build, len(predictions), stages, predictions, requests)
+        answer = self.answering.in_thread(work) if message.explain else self.answering.run(work, len(requests))
+        predictions, stages = await answer
+        self.answering.count(exchange, endpoint, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]
         if message.is_list:
             return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
         return Response(write_json(answers[0] | {"request_id": exchange.request_id}))
 
 
-def _write(request: InferRequest, answer: Answer, served: Served) -> Response:
+def _write(request: InferRequest, answer: Answer, endpoint: Endpoint) -> Response:
     body, length = write_response(
-        request, answer.outputs, model=served.name, version=answer.version, parameters=answer.parameters
+        request, answer.outputs, model=endpoint.name, version=answer.version, parameters=answer.parameters
     )
     if length is None:
         return Response(body)
@@ -275,9 +275,9 @@ def query_of(text: bytes) -> dict[str, list[str]]:
     return parse_qs(text.decode("latin-1"))
 
 
-def _allow(method: str, expected: str) -> None:
-    if method != expected:
-        raise RefusedError(405, f"{method:.20} is not allowed here: {expected} is expected")
+def _allow(method: str, allowed_method: str) -> None:
+    if method != allowed_method:
+        raise RefusedError(405, f"{method:.20} is not allowed here: {allowed_method} is expected")
 
 
 def _nowhere(path: Sequence[str]) -> RefusedError:

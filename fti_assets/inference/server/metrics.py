@@ -169,12 +169,12 @@ class Metrics:
         self._timer: asyncio.TimerHandle | None = None
 
     def _observations(self, child: Any, bounds: Sequence[float]) -> _Observations:
-        self._pending.append(made := _Observations(child, bounds))
-        return made
+        self._pending.append(pending := _Observations(child, bounds))
+        return pending
 
     def _tally(self, child: Any) -> _Tally:
-        self._pending.append(made := _Tally(child, at_once=self._together))
-        return made
+        self._pending.append(pending := _Tally(child, at_once=self._together))
+        return pending
 
     def note_in_flight(self, number: int) -> None:
         """So many requests are being answered."""

@@ -8,7 +8,7 @@ from fti_assets.inference.server.messages.plain import MOST_EXPLAINED
 from fti_assets.inference.server.messages.tensors import DATATYPES
 from fti_assets.inference.server.pages import example_of
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Served, ServedPredictor
+from fti_assets.inference.server.served import Endpoint, ServedPredictor
 
 Schema = dict[str, Any]
 
@@ -48,7 +48,7 @@ _TENSOR = {
 _SPEC = _TENSOR | {"shape": {"type": "array", "items": {"type": "integer", "minimum": -1}}}
 _PARAMETERS: Schema = {"type": "object"}
 _AGES: Schema = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
-_ANSWERED = {"model": _TEXT, "build": _TEXT, "arm": _TEXT, "at": _TEXT}
+_ANSWER_FIELDS = {"model": _TEXT, "build": _TEXT, "arm": _TEXT, "at": _TEXT}
 _SCHEMAS: dict[str, Schema] = {
     "Error": _object({"error": _TEXT}, {"request_id": _TEXT}),
     "Live": _object({"live": {"type": "boolean"}}),
@@ -92,7 +92,7 @@ _SCHEMAS: dict[str, Schema] = {
     "Prediction": _object(
         {
             "value": {"type": ["number", "object", "null"], "additionalProperties": {"type": ["number", "null"]}},
-            **_ANSWERED,
+            **_ANSWER_FIELDS,
             "features": {"type": "object"},
             "ages": _AGES,
             "missing": _TEXTS,
@@ -149,10 +149,10 @@ def openapi(repository: Repository, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _paths_of(served: Served, limits: Limits) -> dict[str, Any]:
-    name = served.name
+def _paths_of(endpoint: Endpoint, limits: Limits) -> dict[str, Any]:
+    name = endpoint.name
     paths: dict[str, Any] = {}
-    for path, suffix in ((f"/v2/models/{name}", ""), (f"/v2/models/{name}/versions/{served.version}", "_version")):
+    for path, suffix in ((f"/v2/models/{name}", ""), (f"/v2/models/{name}/versions/{endpoint.version}", "_version")):
         paths[path] = {"get": _operation(f"What {name} takes and gives", f"{name}_metadata{suffix}", "Model")}
         ready = _operation(f"Whether {name} can answer", f"{name}_ready{suffix}", "Ready", refusals=(401, 404))
         paths[f"{path}/ready"] = {"get": ready | _not_ready(ready["responses"])}
@@ -170,13 +170,13 @@ def _paths_of(served: Served, limits: Limits) -> dict[str, Any]:
                 body=_ref("Nothing"), refusals=(400, 401, 408, 413, 415),
             )
         }  # fmt: skip
-    if isinstance(served, ServedPredictor):
-        paths[f"/predict/{name}"] = {"post": _plain_requests(served, limits)}
+    if isinstance(endpoint, ServedPredictor):
+        paths[f"/predict/{name}"] = {"post": _plain_requests(endpoint, limits)}
     return paths
 
 
-def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
-    serving = served.predictor.serving
+def _plain_requests(endpoint: ServedPredictor, limits: Limits) -> dict[str, Any]:
+    serving = endpoint.predictor.serving
     keys = set(serving.manifest.view.spine_keys)
     fields = {field.name: _JSON_TYPES[field.type] for field in serving.fields}
     for name in keys & fields.keys():
@@ -184,13 +184,13 @@ def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
     row = _object(fields, additionalProperties=False)
     bodies = [row, {"type": "array", "items": row, "maxItems": limits.rows}]
     if "requests" not in fields:
-        bodies += _what_if(served, row, limits)
+        bodies += _what_if(endpoint, row, limits)
     operation = _operation(
-        f"Ask {served.name} in plain JSON", f"{served.name}_predict",
+        f"Ask {endpoint.name} in plain JSON", f"{endpoint.name}_predict",
         {"oneOf": [_ref("Prediction"), _ref("Predictions")]},
         body={"oneOf": bodies}, needs_body=True, refusals=_REFUSALS,
     )  # fmt: skip
-    operation["requestBody"]["content"]["application/json"]["example"] = example_of(served)
+    operation["requestBody"]["content"]["application/json"]["example"] = example_of(endpoint)
     operation["parameters"] = [
         {
             "name": "at",
@@ -202,9 +202,9 @@ def _plain_requests(served: ServedPredictor, limits: Limits) -> dict[str, Any]:
     return operation
 
 
-def _what_if(served: ServedPredictor, row: Schema, limits: Limits) -> list[Schema]:
+def _what_if(endpoint: ServedPredictor, row: Schema, limits: Limits) -> list[Schema]:
     """The bodies of requests with other values of features, without and with explanations."""
-    serving = served.predictor.serving
+    serving = endpoint.predictor.serving
     features = {one.name: _JSON_TYPES[one.type] for one in serving.overridable}
     values = _object({}, features, additionalProperties=False)
 

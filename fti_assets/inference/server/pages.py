@@ -7,23 +7,23 @@ from typing import Any
 
 from fti_assets.core.manifest import Column, ModelManifest
 from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import PLATFORM, Served, ServedPredictor, TensorSpec
+from fti_assets.inference.server.served import PLATFORM, Endpoint, ServedPredictor, TensorSpec
 
 _EXAMPLES = {"text": "text", "integer": 1, "number": 1.5, "boolean": True, "timestamp": "2026-01-31T12:00:00"}
 
 
-def metadata_of(served: Served) -> dict[str, Any]:
+def metadata_of(endpoint: Endpoint) -> dict[str, Any]:
     """A model's metadata, as the protocol has them."""
     return {
-        "name": served.name,
-        "versions": [served.version],
+        "name": endpoint.name,
+        "versions": [endpoint.version],
         "platform": PLATFORM,
-        "inputs": [spec.as_json() for spec in served.inputs],
-        "outputs": [spec.as_json() for spec in served.outputs],
+        "inputs": [spec.as_json() for spec in endpoint.inputs],
+        "outputs": [spec.as_json() for spec in endpoint.outputs],
     }
 
 
-def config_of(served: Served) -> dict[str, Any]:
+def config_of(endpoint: Endpoint) -> dict[str, Any]:
     """A model's configuration, as the protocol's extension has it."""
 
     def tensors(specs: tuple[TensorSpec, ...]) -> list[dict[str, Any]]:
@@ -34,19 +34,19 @@ def config_of(served: Served) -> dict[str, Any]:
         ]
 
     return {
-        "name": served.name,
+        "name": endpoint.name,
         "platform": PLATFORM,
         "backend": "onnxruntime",
         "max_batch_size": 0,
-        "input": tensors(served.inputs),
-        "output": tensors(served.outputs),
+        "input": tensors(endpoint.inputs),
+        "output": tensors(endpoint.outputs),
         "version_policy": {"latest": {"num_versions": 1}},
     }
 
 
-def example_of(served: ServedPredictor) -> dict[str, Any]:
+def example_of(endpoint: ServedPredictor) -> dict[str, Any]:
     """A request with values that the model has seen where its manifest keeps some: a category, a mean."""
-    serving = served.predictor.serving
+    serving = endpoint.predictor.serving
     return {field.name: _example(field, serving.manifest) for field in serving.fields}
 
 
@@ -66,9 +66,9 @@ def page(repository: Repository) -> bytes:
     """The page on which to try the models; it loads nothing from elsewhere."""
     examples = {}
     for entry in repository.index(ready=True):
-        served = repository.get(entry["name"])
-        if isinstance(served, ServedPredictor):
-            examples[served.name] = {"example": example_of(served), "build": served.build}
+        endpoint = repository.get(entry["name"])
+        if isinstance(endpoint, ServedPredictor):
+            examples[endpoint.name] = {"example": example_of(endpoint), "build": endpoint.build}
     data = json.dumps(examples, default=str).replace("<", "\\u003c")  # no text of a model may end the script
     options = "".join(f"<option>{escape(name)}</option>" for name in examples)
     template = files("fti_assets.inference.server").joinpath("page.html").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fti_assets.inference.server.limits import Limits
-from fti_assets.inference.server.reading import STARTED
+from fti_assets.inference.server.reading import START_TIME
 
 _REFUSAL = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%bconnection: close\r\n\r\n%b"
 
@@ -67,7 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._header_bytes = self._unparsed = 0
         self._expect_none()
         if not self.transport.is_closing():
-            cast("dict[str, Any]", self.scope)[STARTED] = time.perf_counter()
+            cast("dict[str, Any]", self.scope)[START_TIME] = time.perf_counter()
             super().on_headers_complete()
 
     def on_response_complete(self) -> None:

@@ -17,7 +17,7 @@ from fti_assets.inference.server.refusals import RefusedError
 
 Receive = Callable[[], Awaitable[Any]]
 
-STARTED = "fti_assets.started"
+START_TIME = "fti_assets.started"
 """Where a request's scope says when its headers had been read, in seconds of ``time.perf_counter``; another server's says nothing."""
 
 T = TypeVar("T")
@@ -78,13 +78,13 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Li
     reading = _receive(receive, limits)
     try:
         # Most bodies have come with their headers: a reading that does not wait needs no timer, which costs as much as all the rest of it.
-        awaited = reading.send(None)
+        pending = reading.send(None)
     except StopIteration as end:
         body: bytes = end.value
     else:
         try:
             async with asyncio.timeout(limits.body_seconds):
-                body = await _resume(reading, awaited)
+                body = await _resume(reading, pending)
         except TimeoutError:
             raise RefusedError(408, f"the body did not come to its end within {limits.body_seconds:g} s") from None
     encoding = headers.get(b"content-encoding", b"identity").lower()
@@ -92,16 +92,16 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Li
 
 
 @types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+def _resume(coroutine: Coroutine[Any, Any, T], step: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun by hand and waits for something."""
     try:
         while True:
             try:
-                value = yield awaited
+                value = yield step
             except BaseException as error:
-                awaited = coroutine.throw(error)
+                step = coroutine.throw(error)
             else:
-                awaited = coroutine.send(value)
+                step = coroutine.send(value)
     except StopIteration as end:
         return cast(T, end.value)
 

@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMaterializedError, list_some, one_of
 from fti_assets.inference.server.refusals import RefusedError
-from fti_assets.inference.server.served import GRAPH, GraphBuild, Served, ServedGraph, ServedPredictor
+from fti_assets.inference.server.served import GRAPH, Endpoint, GraphBuild, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.graphs.execution import CPU
 from fti_assets.stores.models.graphs.graph import Graph
@@ -83,10 +83,10 @@ class Repository:
         self._providers = providers
         self._load_predictor = load
         self._changing = threading.Lock()
-        self._served: dict[str, Served] = {}
+        self._endpoints: dict[str, Endpoint] = {}
         self._problems: dict[str, str] = {}
         self.statistics: dict[str, Statistics] = {}
-        self.wanted = tuple(names)
+        self.required_names = tuple(names)
         for name in names:
             self.load(name)
         self._over = threading.Event()
@@ -94,24 +94,24 @@ class Repository:
             target=_follow, args=(weakref.ref(self), self._over, poll_seconds), daemon=True, name="fti-champions"
         ).start()
 
-    def get(self, name: str, version: str | None = None) -> Served:
+    def get(self, name: str, version: str | None = None) -> Endpoint:
         """What is served under a name.
 
         Raises:
             RefusedError: nothing is, or its version is another.
         """
-        served = self._served.get(name)
-        if served is None:
-            models = f"there are {list_some(sorted(self._served), 20)}" if self._served else "none is loaded"
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            models = f"there are {list_some(sorted(self._endpoints), 20)}" if self._endpoints else "none is loaded"
             # The example clients of the protocol look for the first four words.
             raise RefusedError(404, f"Request for unknown model: {name!r:.100} is not served here, {models}")
-        if version not in (None, "", served.version):
-            raise RefusedError(404, f"model {name!r} is served in version {served.version!r}, not {version!r:.100}")
-        return served
+        if version not in (None, "", endpoint.version):
+            raise RefusedError(404, f"model {name!r} is served in version {endpoint.version!r}, not {version!r:.100}")
+        return endpoint
 
     def is_ready(self, name: str | None = None) -> bool:
         """Whether one model can answer, or all that the server was started with."""
-        return all(one in self._served for one in self.wanted) if name is None else name in self._served
+        return all(one in self._endpoints for one in self.required_names) if name is None else name in self._endpoints
 
     def load(self, name: str) -> None:
         """Load a model, or its champion of now if it is loaded already.
@@ -122,12 +122,12 @@ class Repository:
         with self._changing:
             base = name.removesuffix(GRAPH)
             try:
-                loaded = self._served.get(base)
-                if isinstance(loaded, ServedPredictor):
-                    loaded.predictor.follow()
+                endpoint = self._endpoints.get(base)
+                if isinstance(endpoint, ServedPredictor):
+                    endpoint.predictor.follow()
                     return
                 manifest = self._models.champion(base)
-                models: dict[str, Served]
+                models: dict[str, Endpoint]
                 if manifest.kind == "graph":
                     models = {base: self._plain(base, manifest)}
                 else:
@@ -142,7 +142,7 @@ class Repository:
             self._problems.pop(base, None)
             for key in models:
                 self.statistics[key] = Statistics()
-            self._served = self._served | models
+            self._endpoints = self._endpoints | models
 
     def _plain(self, name: str, manifest: ModelManifest) -> ServedGraph:
         _, onnx_bytes = self._models.load(name, manifest.reference)
@@ -159,44 +159,48 @@ class Repository:
         """
         base = name.removesuffix(GRAPH)
         with self._changing:
-            if base not in self._served:
-                raise RefusedError(400, f"model {base!r:.100} is not loaded: there are {one_of(sorted(self._served))}")
-            self._served = {key: served for key, served in self._served.items() if key not in (base, base + GRAPH)}
+            if base not in self._endpoints:
+                raise RefusedError(
+                    400, f"model {base!r:.100} is not loaded: there are {one_of(sorted(self._endpoints))}"
+                )
+            self._endpoints = {
+                key: endpoint for key, endpoint in self._endpoints.items() if key not in (base, base + GRAPH)
+            }
             self._problems[base] = "unloaded"
 
     def index(self, *, ready: bool = False) -> list[dict[str, str]]:
         """Every model of the store with its state, or only those that are ready."""
-        served = dict(self._served)
+        endpoints = dict(self._endpoints)
         entries = [
-            {"name": name, "version": one.version, "state": "READY", "reason": ""} for name, one in served.items()
+            {"name": name, "version": one.version, "state": "READY", "reason": ""} for name, one in endpoints.items()
         ]
         if not ready:
             for name in self._models.models():
-                if name not in served:
+                if name not in endpoints:
                     reason = self._problems.get(name, "not loaded")
                     entries.append({"name": name, "version": "", "state": "UNAVAILABLE", "reason": reason})
         return sorted(entries, key=lambda entry: entry["name"])
 
     def follow(self) -> None:
         """Let each model switch to its champion of now."""
-        for name, served in dict(self._served).items():
-            if isinstance(served, ServedPredictor):
-                served.predictor.follow()
-            elif isinstance(served, ServedGraph) and not name.endswith(GRAPH):
-                self._follow_graph(name, served)
+        for name, endpoint in dict(self._endpoints).items():
+            if isinstance(endpoint, ServedPredictor):
+                endpoint.predictor.follow()
+            elif isinstance(endpoint, ServedGraph) and not name.endswith(GRAPH):
+                self._follow_graph(name, endpoint)
 
-    def _follow_graph(self, name: str, served: ServedGraph) -> None:
+    def _follow_graph(self, name: str, endpoint: ServedGraph) -> None:
         try:
             manifest = self._models.champion(name)
-            if manifest.reference == served.build:
+            if manifest.reference == endpoint.build:
                 return
-            followed = self._plain(name, manifest)
+            successor = self._plain(name, manifest)
         except (DamagedError, NoChampionError, NotMaterializedError) as error:
-            _log.warning("model %r cannot follow its champion, %s keeps serving: %s", name, served.build, error)
+            _log.warning("model %r cannot follow its champion, %s keeps serving: %s", name, endpoint.build, error)
             return
         with self._changing:
-            if name in self._served:
-                self._served = self._served | {name: followed}
+            if name in self._endpoints:
+                self._endpoints = self._endpoints | {name: successor}
 
     def close(self) -> None:
         """Follow champions no longer."""

@@ -158,18 +158,18 @@ class _Service:
         return message_of("ModelConfigResponse", {"config": config})
 
     async def ModelStatistics(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
-        counted = self._answering.statistics(request.name or None, request.version or None)
-        return message_of("ModelStatisticsResponse", counted)
+        statistics = self._answering.statistics(request.name or None, request.version or None)
+        return message_of("ModelStatisticsResponse", statistics)
 
     async def ModelInfer(self, request: Any, exchange: Exchange) -> Any:  # noqa: N802
-        served = self._answering.admit(exchange, request.model_name, request.model_version)
+        endpoint = self._answering.admit(exchange, request.model_name, request.model_version)
         try:
             exchange.read = time.perf_counter() - exchange.start
             return await self._answering.infer(
                 exchange,
-                served,
+                endpoint,
                 lambda: read_infer(request),
-                lambda answer: write_infer(request, answer, served),
+                lambda answer: write_infer(request, answer, endpoint),
             )
         finally:
             self._answering.release()

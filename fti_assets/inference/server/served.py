@@ -81,7 +81,7 @@ class Answer(NamedTuple):
     requests: Sequence[Mapping[str, Any]] = ()
 
 
-class Served(Protocol):
+class Endpoint(Protocol):
     """Something that answers inference requests under a name."""
 
     name: str
@@ -302,15 +302,13 @@ def _columns(name: str, serving: ServedBuild, inputs: Mapping[str, np.ndarray]) 
     return {field: inputs[field].ravel().tolist() for field in fields}, next(iter(lengths.values()), 0)
 
 
-def _check_names(name: str, expected: Sequence[str], inputs: Mapping[str, np.ndarray]) -> None:
-    if missing := [one for one in expected if one not in inputs]:
+def _check_names(name: str, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> None:
+    if missing := [one for one in names if one not in inputs]:
         raise RequestError(
             f"model {name!r} needs the inputs {list_some(missing)}: the request brings {list_some(inputs)}"
         )
-    if extras := [one for one in inputs if one not in expected]:
-        raise RequestError(
-            f"model {name!r} has no input {one_of(extras[:5])}: its inputs are {list_some(expected, 20)}"
-        )
+    if extras := [one for one in inputs if one not in names]:
+        raise RequestError(f"model {name!r} has no input {one_of(extras[:5])}: its inputs are {list_some(names, 20)}")
 
 
 def _check_tensor(name: str, spec: TensorSpec, array: np.ndarray) -> None:

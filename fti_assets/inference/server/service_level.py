@@ -19,7 +19,7 @@ class ServiceLevel:
         self._threads = threads
         self._usual = 0.0
 
-    def is_out_of_reach(self, goal: float, waited: float, active: int) -> bool:
+    def is_out_of_reach(self, goal: float, wait: float, active: int) -> bool:
         """Whether a request cannot be answered within its goal.
 
         A server without a queue answers whatever it takes, so that a model that has become slow is asked again, and becomes known to be
@@ -27,11 +27,11 @@ class ServiceLevel:
 
         Args:
             goal: in seconds.
-            waited: how long the request has waited since it was read, in seconds.
+            wait: how long the request has waited since it was read, in seconds.
             active: how many requests are being answered, or wait for a thread.
         """
         before = active // self._threads * self._usual
-        return 2 * waited + before + min(self._usual, goal / 2) > goal
+        return 2 * wait + before + min(self._usual, goal / 2) > goal
 
     def observe(self, seconds: float) -> None:
         """Take into account what the look-ups and the graph of one request took, in seconds."""

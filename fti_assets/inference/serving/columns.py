@@ -84,12 +84,12 @@ class Columns:
         """Put plain values into the next slot."""
         self._plain.append(values)
 
-    def add_joined(self, joined: GroupColumns) -> None:
+    def add_joined(self, group: GroupColumns) -> None:
         """Put the columns of a group into the next slots."""
         first = len(self._plain)
-        self._joined[first] = joined
-        self._group_of.update(dict.fromkeys(range(first, first + len(joined.types)), first))
-        self._plain += [None] * len(joined.types)
+        self._joined[first] = group
+        self._group_of.update(dict.fromkeys(range(first, first + len(group.types)), first))
+        self._plain += [None] * len(group.types)
 
     def put(self, index: int, slot: int, value: Any) -> None:
         """Put a value in place of that of a row."""

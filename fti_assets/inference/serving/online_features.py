@@ -46,14 +46,14 @@ class OnlineGroup:
         key_slots: where a row of request values holds the parts of the key.
     """
 
-    def __init__(self, joined: JoinedGroup, key_slots: Sequence[int]) -> None:
-        self.joined = joined
-        self.table_name = joined.table_name
-        self.nothing: Values = (None,) * len(joined.columns)
+    def __init__(self, group: JoinedGroup, key_slots: Sequence[int]) -> None:
+        self.group = group
+        self.table_name = group.table_name
+        self.nothing: Values = (None,) * len(group.columns)
         self._slots = tuple(key_slots)
-        self.ttl_us = _EVER if joined.ttl_us is None else joined.ttl_us
-        self.types = tuple(column.type for column in joined.columns)
-        self.times = [i for i, column in enumerate(joined.columns) if column.type == "timestamp"]
+        self.ttl_us = _EVER if group.ttl_us is None else group.ttl_us
+        self.types = tuple(column.type for column in group.columns)
+        self.times = [i for i, column in enumerate(group.columns) if column.type == "timestamp"]
 
     def key(self, row: Sequence[Any]) -> Values | None:
         """The group's key in a row of request values, None if a part is missing."""
@@ -71,7 +71,7 @@ class OnlineGroup:
         return f"{self.table_name} brings a stale row for {self._key_in_words(row)}, {age:g} s old"
 
     def _key_in_words(self, row: Sequence[Any]) -> str:
-        parts = zip(self.joined.keys, self._slots, strict=True)
+        parts = zip(self.group.keys, self._slots, strict=True)
         return ", ".join(f"{key.spine}={excerpt(row[slot])}" for key, slot in parts)
 
 
@@ -89,12 +89,12 @@ class OnlineFeatures:
     """
 
     def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
-        self.groups = tuple(OnlineGroup(joined, slots) for joined, slots in zip(joins, key_slots, strict=True))
+        self.groups = tuple(OnlineGroup(record, slots) for record, slots in zip(joins, key_slots, strict=True))
         self._plans = [(group.ttl_us, group.times, group.nothing) for group in self.groups]
-        self.labels = tuple(_label(joined, joins) for joined in joins)
+        self.labels = tuple(_label(record, joins) for record in joins)
         """What each join is called: its table, and with the spine's columns if the table is joined more than once."""
-        wanted = [(one.table_name, [column.column for column in one.columns]) for one in joins]
-        self._reader = store.readers(wanted, key_slots)
+        selections = [(one.table_name, [column.column for column in one.columns]) for one in joins]
+        self._reader = store.readers(selections, key_slots)
         self._columns = self._check()
 
     def extend(self, row: Row, at_us: int) -> tuple[list[float | None], tuple[int, ...]]:
@@ -135,7 +135,7 @@ class OnlineFeatures:
         results = self._reader.find_many(request, at_us)
         if self._reader.columns is not self._columns:
             self._columns = self._check()
-        brought = LookupReport([], [])
+        lookups = LookupReport([], [])
         for (winners, places), group in zip(results, self.groups, strict=True):
             absent = None if winners.won is None else ~winners.won
             if winners.event_us is None:
@@ -146,12 +146,12 @@ class OnlineFeatures:
                     absent = is_stale if absent is None else absent | is_stale
                 if places is not None:
                     ages = ages[places]
-            brought.ages.append(ages)
+            lookups.ages.append(ages)
             _add(columns, winners, absent, places, group)
             if absent is not None and places is not None:
                 absent = absent[places]
-            brought.absent.append(absent if absent is not None and absent.any() else None)
-        return brought
+            lookups.absent.append(absent if absent is not None and absent.any() else None)
+        return lookups
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
         """What to say of a row whose key has no row in a group at all, None if it has one."""
@@ -162,13 +162,13 @@ class OnlineFeatures:
     def _check(self) -> Any:
         columns = self._reader.columns
         for group, key_types, match in zip(self.groups, self._reader.key_types, columns, strict=True):
-            stored = (key_types, tuple(column.type for column in match))
-            joined = group.joined
-            learned = (tuple(key.type for key in joined.keys), tuple(one.type for one in joined.columns))
-            if stored != learned:
+            own_types = (key_types, tuple(column.type for column in match))
+            record = group.group
+            expected_types = (tuple(key.type for key in record.keys), tuple(one.type for one in record.columns))
+            if own_types != expected_types:
                 raise PredictionError(
-                    f"online namespace {group.table_name!r} has keys of types {stored[0]} and columns of types {stored[1]}, "
-                    f"the model learned from {learned[0]} and {learned[1]}: a group with another schema needs a new version"
+                    f"online namespace {group.table_name!r} has keys of types {own_types[0]} and columns of types {own_types[1]}, "
+                    f"the model learned from {expected_types[0]} and {expected_types[1]}: a group with another schema needs a new version"
                 )
         return columns
 
@@ -206,15 +206,15 @@ def _add(
     columns.add_joined(GroupColumns(winners, places, missing, group.types, numbers))
 
 
-def _label(joined: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
-    if sum(other.table == joined.table for other in joins) == 1:
-        return joined.table_name
-    return f"{joined.table_name}[{','.join(key.spine for key in joined.keys)}]"
+def _label(group: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
+    if sum(other.table == group.table for other in joins) == 1:
+        return group.table_name
+    return f"{group.table_name}[{','.join(key.spine for key in group.keys)}]"
 
 
 def _with_times(values: Sequence[Any], positions: Iterable[int]) -> list[Any]:
-    converted = list(values)
+    results = list(values)
     for position in positions:
-        if converted[position] is not None:
-            converted[position] = from_microseconds(converted[position])
-    return converted
+        if results[position] is not None:
+            results[position] = from_microseconds(results[position])
+    return results

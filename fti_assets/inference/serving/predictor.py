@@ -181,20 +181,20 @@ class Predictor:
         from fti_assets.inference.serving.bundle.opening import Bundle
 
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
-        chosen = execution_providers(providers)
+        own_providers = execution_providers(providers)
         bundle = Bundle.open(Path(path), sha256=sha256)
         writer = log_writer(log, redact)
-        served = ServedModel(
+        model = ServedModel(
             bundle.record.model,
             bundle.models,
             bundle.online,
             build=bundle.record.build,
             strictness=strictness,
             follow="request",
-            providers=chosen,
+            providers=own_providers,
             serve=bundle.serve,
         )
-        return cls(served=served, log=writer)
+        return cls(served=model, log=writer)
 
     @property
     def build(self) -> str:

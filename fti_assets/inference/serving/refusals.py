@@ -100,12 +100,12 @@ class Refusals:
                     for name in self._layout.unlearned_features(row)
                 ]
             if self._strictness.out_of_schema == "error":
-                broken = self._layout.rules.broken_by(row)
-                of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in broken]
+                violations = self._layout.rules.broken_by(row)
+                of_row += [f"{name!r} is {excerpt(row[slots[name]])}, which its schema refuses" for name in violations]
                 of_row += [
                     f"{name!r} is {excerpt(row[whole[name]])}, which the model gets as float64, where whole numbers from 2**53 on "
                     "merge with their neighbours: an id is text"
-                    for name in self._layout.rounded(row)
+                    for name in self._layout.rounded_features(row)
                 ]
             problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
         if problems:

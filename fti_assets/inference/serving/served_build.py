@@ -56,18 +56,18 @@ class ServedBuild:
 
     def __init__(
         self,
-        loaded: LoadedBuild,
+        build: LoadedBuild,
         online: OnlineStore,
         strictness: Strictness,
         *,
         import_module: Callable[[str], ModuleType] | None = None,
     ) -> None:
-        manifest = loaded.manifest
+        manifest = build.manifest
         view = manifest.view
         what = f"model {manifest.model!r} ({manifest.reference})"
         self.manifest = manifest
         self.reference = manifest.reference
-        self._background = None if loaded.samples is None else loaded.samples.background
+        self._background = None if build.samples is None else build.samples.background
         self._explanations: BuildExplanations | None = None
         self._form = RequestForm(view, what=f"model {manifest.model!r}")
         slots = Slots(what)
@@ -75,12 +75,12 @@ class ServedBuild:
             slots.add(column.name, column.type)
         slots.add(view.prediction_time or "", "timestamp")
         _refuse_external(view, what)
-        key_slots = [[slots.of(key.spine) for key in joined.keys] for joined in view.joins]
+        key_slots = [[slots.of(key.spine) for key in group.keys] for group in view.joins]
         self._online = OnlineFeatures(view.joins, online, key_slots)
-        for joined in view.joins:
-            for brought in joined.columns:
-                slots.add(brought.feature, brought.type)
-        joined_slots = [[slots.of(one.feature) for one in joined.columns] for joined in view.joins]
+        for group in view.joins:
+            for joined_column in group.columns:
+                slots.add(joined_column.feature, joined_column.type)
+        joined_slots = [[slots.of(one.feature) for one in group.columns] for group in view.joins]
         self._calls: list[tuple[OnDemand, list[tuple[str, int, ColumnType]]]] = []
         for call in view.on_demand:
             # What compares a function with what the model learned from is half a dozen modules, which an app without one need not load.
@@ -108,7 +108,7 @@ class ServedBuild:
             feature_slots,
             picker(feature_slots),
             self._online.labels,
-            tuple(joined.table_name for joined in view.joins),
+            tuple(group.table_name for group in view.joins),
             [
                 Category(name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
                 for name, encoder in manifest.encoders.items()
@@ -127,7 +127,7 @@ class ServedBuild:
         self._refusals = Refusals(strictness, self._form, self._layout, self._online, group_slots, computed_from)
         groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
         self._feeds = Feeds(manifest.inputs, slots, groups)
-        self._graph = loaded.graph
+        self._graph = build.graph
         self._output = OUTPUT_NAMES[manifest.task]
         self._classes = manifest.classes if manifest.answers_by_name else None
 
@@ -177,11 +177,13 @@ class ServedBuild:
         explanations = self._own_explanations() if explain else None
         columns = Columns(len(requests), self._form.read_all(requests))
         values, answers, row_overrides = self._answer(columns, at, overrides, marks)
-        listed: list[Any] = values.tolist()
+        answers_list: list[Any] = values.tolist()
         if self._classes is not None:
-            listed = [dict(zip(self._classes, value, strict=True)) for value in listed]
+            answers_list = [dict(zip(self._classes, value, strict=True)) for value in answers_list]
         model, reference = self.manifest.model, self.reference
-        predictions = [prediction_of(value, at, model, reference, answers, index) for index, value in enumerate(listed)]
+        predictions = [
+            prediction_of(value, at, model, reference, answers, index) for index, value in enumerate(answers_list)
+        ]
         if row_overrides is not None:
             for prediction, override in zip(predictions, row_overrides, strict=True):
                 prediction.overridden = override.names
@@ -201,10 +203,10 @@ class ServedBuild:
         for call, inputs in self._calls:
             arrays = {name: canonical([row[slot]], kind) for name, slot, kind in inputs}
             try:
-                made = call(arrays, 1)
+                outputs = call(arrays, 1)
             except DataError as error:
                 raise self._refusals.of_inexact(error, lambda slot, _: row[slot], 1) from None
-            for [value] in made:
+            for [value] in outputs:
                 row.append(value)
         if marks is not None:
             marks.append(perf_counter())
@@ -245,7 +247,7 @@ class ServedBuild:
         values = np.empty((0, *width), np.float32)
         if not columns.rows:
             return values, ManyAnswers(self._layout, *self._nothing(columns), row_overrides), row_overrides
-        brought = self._complete(columns, at, row_overrides)
+        lookups = self._complete(columns, at, row_overrides)
         if marks is not None:
             marks.append(perf_counter())
         if self._refusals.of_strangers:
@@ -253,7 +255,7 @@ class ServedBuild:
         values = self._combine(self._graph.answer(self._feeds.of(columns), self._output), columns)
         if marks is not None:
             marks.append(perf_counter())
-        return values, ManyAnswers(self._layout, columns, brought, row_overrides), row_overrides
+        return values, ManyAnswers(self._layout, columns, lookups, row_overrides), row_overrides
 
     def _combine(self, answers: np.ndarray, columns: Columns) -> np.ndarray:
         """What a composite's function makes of the graph's answers ``[n, k]``; without one these."""
@@ -277,29 +279,29 @@ class ServedBuild:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""
         request = [columns.plain(slot) for slot in range(columns.width)]
         columns.add([at] * columns.rows)
-        brought = self._online.extend_all(columns, request, microseconds(at))
-        if self._refusals.of_absence and (absent := brought.pairs()):
+        lookups = self._online.extend_all(columns, request, microseconds(at))
+        if self._refusals.of_absence and (absent := lookups.pairs()):
             self._refusals.refuse_absence(
                 columns.rows,
                 lambda index: columns.row(index, len(request)),
                 absent if row_overrides is None else self._refusals.without_overridden(absent, row_overrides),
-                lambda index, group: None if (age := brought.ages[group][index].item()) != age else age,
+                lambda index, group: None if (age := lookups.ages[group][index].item()) != age else age,
             )
         if row_overrides is not None:
             _override(columns, row_overrides)
         for call, inputs in self._calls:
             arrays = {name: columns.canonical(slot, kind) for name, slot, kind in inputs}
             try:
-                made = call(arrays, columns.rows)
+                outputs = call(arrays, columns.rows)
             except DataError as error:
                 raise self._refusals.of_inexact(
                     error, lambda slot, index: columns.plain(slot)[index], columns.rows
                 ) from None
-            for values in made:
+            for values in outputs:
                 columns.add(values)
             if row_overrides is not None:
                 _override(columns, row_overrides)
-        return brought
+        return lookups
 
     def _own_explanations(self) -> "BuildExplanations":
         """What explains the build's answers, made when the first is asked for.
@@ -339,7 +341,7 @@ def _override(columns: Columns, row_overrides: Sequence[Override]) -> None:
 
 
 def _refuse_external(view: ViewRecord, what: str) -> None:
-    outside = [f"{joined.table_name!r} ({joined.external})" for joined in view.joins if joined.external]
+    outside = [f"{group.table_name!r} ({group.external})" for group in view.joins if group.external]
     if outside:
         raise PredictionError(
             f"{what} joins {', '.join(outside)}, an external group: nothing of it is copied to the online store. Predict in "

@@ -172,11 +172,11 @@ class ServedModel:
         except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
             _log.warning("model %r is served without its rollout: %s", self.name, error)
             return champion
-        loaded = self._serving.builds if isinstance(self._serving, ServedArms) else {}
+        builds_before = self._serving.builds if isinstance(self._serving, ServedArms) else {}
         builds: dict[str, ServedBuild] = {}
         for arm in rollout.arms:
             try:
-                build = loaded.get(arm.name)
+                build = builds_before.get(arm.name)
                 if build is None or build.reference != arm.build:
                     build = self._load(online, arm.build)
                 alone.check_fields(arm.name, build)
@@ -189,8 +189,8 @@ class ServedModel:
 
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
-            loaded = load_whole_build(self._models, self.name, reference, providers=self._providers)
-            return self._serve(loaded, online, self._strictness)
+            build = load_whole_build(self._models, self.name, reference, providers=self._providers)
+            return self._serve(build, online, self._strictness)
 
 
 _served_models: "weakref.WeakSet[ServedModel]" = weakref.WeakSet()
@@ -198,8 +198,8 @@ _served_models: "weakref.WeakSet[ServedModel]" = weakref.WeakSet()
 
 def _unlock() -> None:
     """A thread that held a lock while the process forked is not there in the child."""
-    for served in _served_models:
-        served._switching = threading.Lock()
+    for model in _served_models:
+        model._switching = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_unlock)

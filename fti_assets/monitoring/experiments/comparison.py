@@ -68,7 +68,7 @@ def compare(
     *,
     higher_is_better: bool,
     confidence: float,
-    paired: bool = False,
+    is_paired: bool = False,
 ) -> dict[str, ArmComparison]:
     """Compare the arms with the champion.
 
@@ -77,7 +77,7 @@ def compare(
         shares: what the rollout wants each arm to have; None if that is not to be judged.
         higher_is_better: of the figure.
         confidence: that a true improvement lies within its interval.
-        paired: whether both arms answer each request, so that their figures are pairs.
+        is_paired: whether both arms answer each request, so that their figures are pairs.
 
     >>> rng = np.random.default_rng(0)
     >>> samples = {arm: Sample(200, 200, 0, rng.normal(mean, 1.0, 200)) for arm, mean in (("champion", 1.0), ("challenger", 0.0))}
@@ -86,14 +86,14 @@ def compare(
     True
     """
     champion, sign = samples[CHAMPION].figures, 1.0 if higher_is_better else -1.0
-    compared = {}
+    results = {}
     for arm, sample in samples.items():
         improvement, where = None, Interval()
         if arm != CHAMPION and len(sample.figures) and len(champion):
             improvement = sign * float(np.mean(sample.figures) - np.mean(champion))
-            where = _difference(sample.figures, champion, sign, confidence, paired=paired)
-        share, within, mismatched = _share(samples, arm, shares)
-        compared[arm] = ArmComparison(
+            where = _difference(sample.figures, champion, sign, confidence, is_paired=is_paired)
+        share, within, is_mismatch = _share(samples, arm, shares)
+        results[arm] = ArmComparison(
             arm,
             sample,
             float(np.mean(sample.figures)) if len(sample.figures) else None,
@@ -103,9 +103,9 @@ def compare(
             None if shares is None else shares[arm],
             share,
             within,
-            mismatched,
+            is_mismatch,
         )
-    return compared
+    return results
 
 
 def _mean(figures: np.ndarray, confidence: float) -> Interval:
@@ -116,10 +116,10 @@ def _mean(figures: np.ndarray, confidence: float) -> Interval:
     return _interval(stats.ttest_1samp(figures, 0.0), confidence, 1.0)
 
 
-def _difference(arm: np.ndarray, champion: np.ndarray, sign: float, confidence: float, *, paired: bool) -> Interval:
+def _difference(arm: np.ndarray, champion: np.ndarray, sign: float, confidence: float, *, is_paired: bool) -> Interval:
     from scipy import stats
 
-    if paired:
+    if is_paired:
         differences = arm - champion
         return (
             Interval()
@@ -156,10 +156,10 @@ def _share(
         return Interval(float(ends.low), float(ends.high))
 
     of_keys = where(samples[arm].keys, total)
-    labelled = sum(len(sample.figures) for sample in samples.values())
-    intervals = [of_keys, *([where(len(samples[arm].figures), labelled)] if labelled else [])]
-    mismatched = any(
+    figures = sum(len(sample.figures) for sample in samples.values())
+    intervals = [of_keys, *([where(len(samples[arm].figures), figures)] if figures else [])]
+    is_mismatch = any(
         not (one.low or 0.0) - 1e-9 <= shares[arm] <= (1.0 if one.high is None else one.high) + 1e-9
         for one in intervals
     )
-    return samples[arm].keys / total, of_keys, mismatched
+    return samples[arm].keys / total, of_keys, is_mismatch

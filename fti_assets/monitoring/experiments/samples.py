@@ -51,23 +51,23 @@ class Answers:
         rows: str,
         arms: Sequence[str],
         *,
-        paired: bool = False,
+        is_paired: bool = False,
         keys_move: bool = False,
     ) -> None:
-        self._connection, self._arms, self._paired = connection, tuple(arms), paired
+        self._connection, self._arms, self._paired = connection, tuple(arms), is_paired
         self._rows, self._keys = (quote(temporary_name(kind)) for kind in ("answers", "keys"))
         within = f"arm IN ({', '.join(map(literal, arms))})"
         connection.execute(
-            f"CREATE TEMP TABLE {self._rows} AS {self._paired_rows(rows) if paired else f'FROM {rows} WHERE {within}'}"
+            f"CREATE TEMP TABLE {self._rows} AS {self._paired_rows(rows) if is_paired else f'FROM {rows} WHERE {within}'}"
         )
-        alone = "true" if paired or keys_move else "count(*) OVER (PARTITION BY unit) = 1"
+        alone = "true" if is_paired or keys_move else "count(*) OVER (PARTITION BY unit) = 1"
         connection.execute(
             f'CREATE TEMP TABLE {self._keys} AS SELECT unit, arm, min("at") FILTER (figure IS NOT NULL) AS ready, {alone} AS alone '
             f"FROM {self._rows} GROUP BY unit, arm"
         )
 
     @property
-    def crossed(self) -> int:
+    def keys_of_several_arms(self) -> int:
         """How many keys several arms have answered: servers that had not heard of the rollout yet, or could not load an arm.
 
         They say nothing of either, and are left out.
@@ -79,11 +79,11 @@ class Answers:
 
         It depends on who asked and when, never on the figures or on when somebody looks at them.
         """
-        reached = self._connection.execute(
+        ready_times = self._connection.execute(
             f"SELECT arm, ready FROM {self._keys} WHERE alone AND ready IS NOT NULL "
             f"QUALIFY row_number() OVER (PARTITION BY arm ORDER BY ready) = {keys:d}"
         ).fetchall()
-        return max(ready for _, ready in reached) if len(reached) == len(self._arms) else None
+        return max(ready for _, ready in ready_times) if len(ready_times) == len(self._arms) else None
 
     def samples(self, until: datetime | None = None) -> dict[str, Sample]:
         """What each arm had at an instant, or has by now; the figures of keys that both arms have are in one order."""
@@ -96,12 +96,12 @@ class Answers:
         samples = {}
         for arm in self._arms:
             own = f"FROM {table} WHERE arm = {literal(arm)}"
-            [(keys, rows, labelled)] = self._connection.execute(
+            [(keys, rows, with_figure)] = self._connection.execute(
                 f"SELECT count(*), coalesce(sum(rows), 0), coalesce(sum(labelled), 0) {own}"
             ).fetchall()
             figures = self._connection.sql(f"SELECT figure {own} AND figure IS NOT NULL ORDER BY unit")
             values = np.asarray(figures.fetchnumpy()["figure"], dtype=np.float64)
-            samples[arm] = Sample(int(keys), int(rows), int(rows) - int(labelled), values)
+            samples[arm] = Sample(int(keys), int(rows), int(rows) - int(with_figure), values)
         self._connection.execute(f"DROP TABLE {table}")
         return samples
 

@@ -84,7 +84,7 @@ def judge(
     *,
     horizon: Callable[[int], datetime | None],
     samples: Callable[[datetime | None], Mapping[str, Sample]],
-    paired: bool = False,
+    is_paired: bool = False,
 ) -> Verdict:
     """The verdict of the first look that decides, or of the last one; before, figures as they are so far, and wait.
 
@@ -93,26 +93,26 @@ def judge(
         shares: what the rollout wants each arm to have; None if that is not to be judged.
         horizon: the instant by which each arm had so many keys; None if it has not.
         samples: what each arm had at an instant, or has by now.
-        paired: whether both arms answer each request, so that their figures are pairs.
+        is_paired: whether both arms answer each request, so that their figures are pairs.
     """
-    reached, until = 0, None
+    steps_done, until = 0, None
     for look, keys in enumerate(terms.steps, start=1):
         if (instant := horizon(keys)) is None:
             break
-        reached, until = look, instant
-        arms = _compare(samples(instant), shares, terms, paired)
+        steps_done, until = look, instant
+        arms = _compare(samples(instant), shares, terms, is_paired)
         decision, arm, reason = decide(arms, terms, is_last=look == terms.looks)
         if decision != "wait" or look == terms.looks:
             return Verdict(decision, reason, arm, look, until, arms)
-    arms = _compare(samples(None), shares, terms, paired)
+    arms = _compare(samples(None), shares, terms, is_paired)
     least = min(one.keys for one in arms.values())
     reason = (
         f"the arm with the fewest keys has {least} with a label, the "
-        f"{'next' if reached else 'first'} look is at {terms.steps[reached]}, and the last at {terms.least_keys}"
+        f"{'next' if steps_done else 'first'} look is at {terms.steps[steps_done]}, and the last at {terms.least_keys}"
     )
     if problem := mismatch(arms):
         reason = f"{problem}; {reason}"
-    return Verdict("wait", reason, None, reached, None, arms)
+    return Verdict("wait", reason, None, steps_done, None, arms)
 
 
 def decide(arms: Mapping[str, ArmComparison], terms: Terms, *, is_last: bool) -> tuple[Decision, str | None, str]:
@@ -163,10 +163,10 @@ def estimate(terms: Terms, shares: Mapping[str, float] | None, samples: Mapping[
 
 
 def _compare(
-    samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms, paired: bool
+    samples: Mapping[str, Sample], shares: Mapping[str, float] | None, terms: Terms, is_paired: bool
 ) -> dict[str, ArmComparison]:
     level = terms.level(len(samples) - 1)
-    return compare(samples, shares, higher_is_better=terms.higher_is_better, confidence=level, paired=paired)
+    return compare(samples, shares, higher_is_better=terms.higher_is_better, confidence=level, is_paired=is_paired)
 
 
 def _above(low: float | None, bound: float) -> bool:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.inference.server.reading import STARTED
+from fti_assets.inference.server.reading import START_TIME
 from fti_assets.inference.server.served import Stages
 from fti_assets.inference.server.service_level import ServiceLevel
 from tests.inference.server.test_app import AT, PLAIN, VALUE, made
@@ -51,7 +51,7 @@ def test_what_a_request_takes_follows_a_change():
 
 def test_a_request_that_waited_too_long_is_told_to_come_back(world):
     app = made_with_goal(world, 0.5)
-    late = ask(app, "POST", PATH, PLAIN, more={STARTED: time.perf_counter() - 0.4})
+    late = ask(app, "POST", PATH, PLAIN, more={START_TIME: time.perf_counter() - 0.4})
     assert (late.status, late.headers["retry-after"]) == (503, "1")
     assert "within the 500 ms that are the goal of 'delay_net'" in late.json["error"]
     assert ask(app, "POST", PATH, PLAIN).json["value"] == VALUE
@@ -67,14 +67,14 @@ def test_a_request_that_waited_too_long_is_told_to_come_back(world):
 
 def test_requests_answered_after_the_goal_are_counted(world):
     app = made_with_goal(world, 1e-9)
-    assert ask(app, "POST", PATH, PLAIN, more={STARTED: time.perf_counter()}).status == 503
+    assert ask(app, "POST", PATH, PLAIN, more={START_TIME: time.perf_counter()}).status == 503
     app.answering.metrics.count("delay_net", 200, read=0.0, stages=Stages(0.5, 0.5), total=1.0)
     assert 'fti_late_total{model="delay_net"} 1.0' in ask(app, "GET", "/metrics").body.decode()
 
 
 def test_without_a_goal_a_request_waits(world):
     app = made(world, "delay_net")
-    assert ask(app, "POST", PATH, PLAIN, more={STARTED: time.perf_counter() - 100}).status == 200
+    assert ask(app, "POST", PATH, PLAIN, more={START_TIME: time.perf_counter() - 100}).status == 200
 
 
 def test_a_crowd_is_answered_in_part_and_the_server_recovers(world, monkeypatch):
@@ -89,7 +89,9 @@ def test_a_crowd_is_answered_in_part_and_the_server_recovers(world, monkeypatch)
     monkeypatch.setattr(served, "predict", slow)
     now = time.perf_counter()
     with ThreadPoolExecutor(1) as turns:  # one request after the other, as a loop answers those that came at once
-        statuses = [turns.submit(lambda: ask(app, "POST", PATH, PLAIN, more={STARTED: now}).status) for _ in range(40)]
+        statuses = [
+            turns.submit(lambda: ask(app, "POST", PATH, PLAIN, more={START_TIME: now}).status) for _ in range(40)
+        ]
     assert {one.result() for one in statuses} == {200, 503}
     assert statuses[0].result() == 200
     assert statuses[-1].result() == 503

@@ -22,15 +22,15 @@ from fti_assets.inference.server.messages.tensors import (
     from_json,
     to_bytes,
 )
-from fti_assets.inference.server.served import Answer, Served
+from fti_assets.inference.server.served import Answer, Endpoint
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
-    made = descriptor_pool.DescriptorPool()
-    compiled = Path(__file__).with_name("inference.binpb").read_bytes()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(compiled).file:
-        made.Add(file)
-    return made
+    pool = descriptor_pool.DescriptorPool()
+    descriptors = Path(__file__).with_name("inference.binpb").read_bytes()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors).file:
+        pool.Add(file)
+    return pool
 
 
 POOL = _pool()
@@ -83,7 +83,7 @@ def read_infer(request: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     return inputs, _parameters(request.parameters, "the request")
 
 
-def write_infer(request: Any, answer: Answer, served: Served) -> Any:
+def write_infer(request: Any, answer: Answer, endpoint: Endpoint) -> Any:
     """The ``ModelInferResponse`` to a request: raw if the request was, or if an output has no other form.
 
     Raises:
@@ -96,7 +96,7 @@ def write_infer(request: Any, answer: Answer, served: Served) -> Any:
         ],
     )
     outputs = {name: answer.outputs[name] for name, _ in wanted_outputs(infer, list(answer.outputs))}
-    response = message("ModelInferResponse")(model_name=served.name, model_version=answer.version, id=request.id)
+    response = message("ModelInferResponse")(model_name=endpoint.name, model_version=answer.version, id=request.id)
     for name, value in answer.parameters.items():
         response.parameters[name].string_param = value if isinstance(value, str) else json.dumps(value)
     is_raw = bool(request.raw_input_contents) or any(datatype_of(one) not in _CONTENTS for one in outputs.values())

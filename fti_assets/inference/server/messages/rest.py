@@ -150,15 +150,17 @@ def wanted_outputs(request: InferRequest, names: Sequence[str]) -> list[tuple[st
     default = _flag(request.parameters, "binary_data_output", False, "the request")
     if not request.outputs:
         return [(name, default) for name in names]
-    wanted: dict[str, bool] = {}
+    results: dict[str, bool] = {}
     for output in request.outputs:
-        if output.name not in names or output.name in wanted:
-            problem = "comes twice" if output.name in wanted else f"is none of the model's: {one_of(names)} is expected"
+        if output.name not in names or output.name in results:
+            problem = (
+                "comes twice" if output.name in results else f"is none of the model's: {one_of(names)} is expected"
+            )
             raise RequestError(f"output {output.name!r} {problem}")
         if "classification" in output.parameters:
             raise RequestError(f"output {output.name!r} asks for classification, which this server does not offer")
-        wanted[output.name] = _flag(output.parameters, "binary_data", default, f"output {output.name!r}")
-    return list(wanted.items())
+        results[output.name] = _flag(output.parameters, "binary_data", default, f"output {output.name!r}")
+    return list(results.items())
 
 
 def _flag(parameters: Mapping[str, Any], name: str, default: bool, what: str) -> bool:

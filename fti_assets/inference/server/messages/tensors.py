@@ -104,8 +104,8 @@ def to_bytes(array: np.ndarray) -> bytes:
         return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
     parts = []
     for text in array.ravel().tolist():
-        encoded = str(text).encode()
-        parts += [_LENGTH.pack(len(encoded)), encoded]
+        content = str(text).encode()
+        parts += [_LENGTH.pack(len(content)), content]
     return b"".join(parts)
 
 
@@ -163,17 +163,17 @@ def _refuse_rounded(name: str, values: list[Any]) -> None:
             )
 
 
-def _check(name: str, datatype: str, values: list[Any], fits: bool, expected: str) -> None:
+def _check(name: str, datatype: str, values: list[Any], fits: bool, expectation: str) -> None:
     if fits:
         return
-    kinds = {"text": (str,), "true or false": (bool,), "a whole number": (int,)}.get(expected, (int, float))
+    kinds = {"text": (str,), "true or false": (bool,), "a whole number": (int,)}.get(expectation, (int, float))
     position, value = next(
         (position, value)
         for position, value in enumerate(values)
-        if value.__class__ not in kinds and not (value is None and expected in ("text", "a number or null"))
+        if value.__class__ not in kinds and not (value is None and expectation in ("text", "a number or null"))
     )
     raise RequestError(
-        f"input {name!r} of datatype {datatype} has {excerpt(value)} at position {position}: {expected} is expected"
+        f"input {name!r} of datatype {datatype} has {excerpt(value)} at position {position}: {expectation} is expected"
     )
 
 

@@ -19,7 +19,7 @@ TOKEN = "FTI_GRAPH_TOKEN"
 """The variable with the token that the graph server asks for."""
 
 _MOST_BYTES = 256 * 2**20
-_BROKEN = (http.client.HTTPException, ConnectionError)
+_CONNECTION_ERRORS = (http.client.HTTPException, ConnectionError)
 
 
 class _ConnectionCloser:
@@ -87,13 +87,13 @@ class GraphServer:
         if token := os.environ.get(TOKEN):
             headers["Authorization"] = f"Bearer {token}"
         for is_last in (False, True):
-            kept = getattr(self._local, "kept", None)
-            if kept is None or kept.process != os.getpid():  # a forked child has connections of its own
-                kept = self._local.kept = _ConnectionCloser(self._kind(self._host, self._port, timeout=self._seconds))
+            closer = getattr(self._local, "kept", None)
+            if closer is None or closer.process != os.getpid():  # a forked child has connections of its own
+                closer = self._local.kept = _ConnectionCloser(self._kind(self._host, self._port, timeout=self._seconds))
                 is_last = True
             try:
-                kept.connection.request("POST", path, body, headers)
-                response = kept.connection.getresponse()
+                closer.connection.request("POST", path, body, headers)
+                response = closer.connection.getresponse()
                 content = response.read(_MOST_BYTES + 1)
                 if len(content) > _MOST_BYTES:
                     raise StoreError(f"the graph server {self} answered more than {_MOST_BYTES} bytes")
@@ -102,7 +102,7 @@ class GraphServer:
                 self._local.kept = None  # an answer may still be on its way
                 if not isinstance(error, OSError | http.client.HTTPException):
                     raise
-                if is_last or not isinstance(error, _BROKEN):
+                if is_last or not isinstance(error, _CONNECTION_ERRORS):
                     problem = str(error) or type(error).__name__
                     raise StoreError(f"the graph server {self} does not answer: {problem:.200}") from error
         raise AssertionError

@@ -54,8 +54,8 @@ def serving_on(server: GraphServer) -> Serve:
         PredictionError: it answers otherwise.
     """
 
-    def serve(loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
-        manifest, graph, samples = loaded
+    def serve(build: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
+        manifest, graph, samples = build
         name = manifest.model + GRAPH
         remote = Graph(
             RemoteSession(server, name, graph), manifest.inputs, f"{name} on {server}", list(graph.trial.values())
@@ -70,7 +70,7 @@ def serving_on(server: GraphServer) -> Serve:
                         f"{name!r} on the graph server {server} does not answer as {manifest.model}/{manifest.reference} does: it has "
                         "another build. Give it the graph of this one (fti models export), or look features up for the one that it has"
                     )
-        return ServedBuild(loaded._replace(graph=remote), online, strictness)
+        return ServedBuild(build._replace(graph=remote), online, strictness)
 
     return serve
 

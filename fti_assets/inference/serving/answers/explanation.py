@@ -47,8 +47,8 @@ class Explainer:
     def _of_all_sets(self, row: Columns) -> np.ndarray:
         width = len(self.features)
         sets = [frozenset(one) for size in range(width + 1) for one in combinations(range(width), size)]
-        taken = np.array([[place in one for place in range(width)] for one in sets], dtype=bool).reshape(-1, width)
-        worth = dict(zip(sets, self._answers(row, taken).mean(axis=1), strict=True))
+        masks = np.array([[place in one for place in range(width)] for one in sets], dtype=bool).reshape(-1, width)
+        worth = dict(zip(sets, self._answers(row, masks).mean(axis=1), strict=True))
         result = np.zeros((width, *self.base.shape))
         for one, value in worth.items():
             for place in set(range(width)) - one:
@@ -67,22 +67,22 @@ class Explainer:
                 np.tile(np.arange(width), (self.rows, 1)), axis=1
             )  # the rank of each feature, by row
             for ranks in (forth, width - 1 - forth):
-                taken = ranks[:, None, :] < steps  # [rows, width + 1, width]
-                answers = self._answers_of_each(row, taken)
+                masks = ranks[:, None, :] < steps  # [rows, width + 1, width]
+                answers = self._answers_of_each(row, masks)
                 gains = np.diff(answers, axis=1)  # of the feature of each rank
                 at = ranks.reshape(*ranks.shape, *[1] * (gains.ndim - 2))
                 result += np.take_along_axis(gains, at, axis=1).sum(axis=0)
         return result / (2 * pairs * self.rows)
 
-    def _answers(self, row: Columns, taken: np.ndarray) -> np.ndarray:
+    def _answers(self, row: Columns, masks: np.ndarray) -> np.ndarray:
         """The answers to each background row with sets of features from another row: ``[sets, b]`` or ``[sets, b, classes]``."""
-        return np.moveaxis(self._answers_of_each(row, np.broadcast_to(taken, (self.rows, *taken.shape))), 0, 1)
+        return np.moveaxis(self._answers_of_each(row, np.broadcast_to(masks, (self.rows, *masks.shape))), 0, 1)
 
-    def _answers_of_each(self, row: Columns, taken: np.ndarray) -> np.ndarray:
+    def _answers_of_each(self, row: Columns, masks: np.ndarray) -> np.ndarray:
         """The same with sets of its own for each background row: bool ``[b, sets, k]`` to ``[b, sets]`` or ``[b, sets, classes]``."""
-        rows, sets, _ = taken.shape
+        rows, sets, _ = masks.shape
         columns = {
-            name: np.where(taken[:, :, place], row[name][0], self._background[name][:, None]).reshape(-1)
+            name: np.where(masks[:, :, place], row[name][0], self._background[name][:, None]).reshape(-1)
             for place, name in enumerate(self.features)
         }
         return self._ask(columns).reshape(rows, sets, *self.base.shape)

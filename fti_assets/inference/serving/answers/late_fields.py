@@ -21,7 +21,7 @@ class Category(NamedTuple):
 
     name: str
     slot: int
-    learned: frozenset[Any]
+    vocabulary: frozenset[Any]
 
 
 class Layout(NamedTuple):
@@ -53,16 +53,16 @@ class Layout(NamedTuple):
 
     def unlearned_features(self, row: Sequence[Any]) -> Names:
         """The features of a row with a category that the model has not learned; an empty text is no category."""
-        return tuple([name for name, slot, learned in self.categories if row[slot] not in learned])
+        return tuple([name for name, slot, vocabulary in self.categories if row[slot] not in vocabulary])
 
-    def rounded(self, row: Sequence[Any]) -> Names:
+    def rounded_features(self, row: Sequence[Any]) -> Names:
         """The features of a row with a whole number that the graph gets rounded, so that another one is answered alike."""
         return tuple([name for name, slot in self.whole if (value := row[slot]) is not None and is_rounded(value)])
 
     def out_of_schema(self, row: Sequence[Any]) -> Names:
         """What of a row its schema refuses, or the graph gets rounded."""
-        broken, rounded = self.rules.broken_by(row), self.rounded(row)
-        return tuple(dict.fromkeys([*broken, *rounded])) if rounded else broken
+        violations, merged_numbers = self.rules.broken_by(row), self.rounded_features(row)
+        return tuple(dict.fromkeys([*violations, *merged_numbers])) if merged_numbers else violations
 
 
 class OneAnswer:
@@ -97,11 +97,11 @@ class ManyAnswers:
     """What there is to say of the answers to ``n`` rows, by row and, as ``all_``, in columns."""
 
     def __init__(
-        self, layout: Layout, columns: Columns, brought: LookupReport, overrides: Sequence[Override] | None
+        self, layout: Layout, columns: Columns, lookups: LookupReport, overrides: Sequence[Override] | None
     ) -> None:
         self._layout = layout
         self._columns = columns
-        self._brought = brought
+        self._brought = lookups
         self._overrides = overrides
         self._features: list[list[Any]] | None = None
         self._marks: dict[str, list[bool]] | None = None
@@ -121,14 +121,18 @@ class ManyAnswers:
 
     def unknown(self, index: int) -> Names:
         return tuple(
-            [name for name, slot, learned in self._layout.categories if self._columns.plain(slot)[index] not in learned]
+            [
+                name
+                for name, slot, vocabulary in self._layout.categories
+                if self._columns.plain(slot)[index] not in vocabulary
+            ]
         )
 
     def out_of_schema(self, index: int) -> Names:
         rules = self._layout.rules
-        broken = rules.broken_by(self._columns.row(index, self._layout.fields)) if rules.columns else ()
-        rounded = [name for name, marks in self._rounded().items() if marks[index]]
-        return tuple(dict.fromkeys([*broken, *rounded])) if rounded else broken
+        violations = rules.broken_by(self._columns.row(index, self._layout.fields)) if rules.columns else ()
+        merged_numbers = [name for name, marks in self._rounded_features().items() if marks[index]]
+        return tuple(dict.fromkeys([*violations, *merged_numbers])) if merged_numbers else violations
 
     def ages(self, index: int) -> dict[str, float | None]:
         ages = [of_group[index].item() for of_group in self._brought.ages]
@@ -147,15 +151,15 @@ class ManyAnswers:
 
     def all_unknown(self) -> dict[str, np.ndarray]:
         marks = {
-            name: np.array([value not in learned for value in self._columns.plain(slot)], dtype=bool)
-            for name, slot, learned in self._layout.categories
+            name: np.array([value not in vocabulary for value in self._columns.plain(slot)], dtype=bool)
+            for name, slot, vocabulary in self._layout.categories
         }
         return {name: mark for name, mark in marks.items() if mark.any()}
 
     def all_out_of_schema(self) -> dict[str, np.ndarray]:
-        if not (self._layout.rules.columns or self._rounded()):
+        if not (self._layout.rules.columns or self._rounded_features()):
             return {}
-        order = dict.fromkeys([*self._layout.rules.columns, *self._rounded()])
+        order = dict.fromkeys([*self._layout.rules.columns, *self._rounded_features()])
         return self._marks_by_name(map(self.out_of_schema, range(self._columns.rows)), tuple(order))
 
     def all_overridden(self) -> dict[str, np.ndarray]:
@@ -164,7 +168,7 @@ class ManyAnswers:
     def all_ages(self) -> dict[str, np.ndarray]:
         return dict(zip(self._layout.labels, self._brought.ages, strict=True))
 
-    def _rounded(self) -> dict[str, list[bool]]:
+    def _rounded_features(self) -> dict[str, list[bool]]:
         """Which rows have a whole number that the graph gets rounded, by the features of which some row has one."""
         if self._marks is None:
             large = [(name, slot) for name, slot in self._layout.whole if self._has_large(slot)]

@@ -28,9 +28,9 @@ class ChosenKeys:
     def key_slice(self, joins: Sequence[JoinedGroup], table_name: str) -> KeySlice | None:
         """The keys of a namespace that agree with one of the rows in the fields that both have; None for all keys."""
         parts = []
-        for joined in joins:
-            if joined.table_name == table_name:
-                common = [(place, key.spine) for place, key in enumerate(joined.keys) if key.spine in self.columns]
+        for group in joins:
+            if group.table_name == table_name:
+                common = [(place, key.spine) for place, key in enumerate(group.keys) if key.spine in self.columns]
                 if not common:
                     return None
                 places = [self.columns.index(name) for _, name in common]
@@ -45,13 +45,13 @@ class ChosenKeys:
         Raises:
             DamagedError: it is something else.
         """
-        chosen = from_json(cls, text, what=what)
-        for row in chosen.rows:
-            if len(row) != len(chosen.columns) or not all(isinstance(value, str | int) for value in row):
+        keys = from_json(cls, text, what=what)
+        for row in keys.rows:
+            if len(row) != len(keys.columns) or not all(isinstance(value, str | int) for value in row):
                 raise DamagedError(
-                    f"{what} has the row {excerpt(row)} for {list_some(chosen.columns)}: make the bundle again"
+                    f"{what} has the row {excerpt(row)} for {list_some(keys.columns)}: make the bundle again"
                 )
-        return chosen
+        return keys
 
 
 def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:
@@ -61,7 +61,7 @@ def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:
         DataError: it is not there or has no row; a field is no part of a key; a value is missing or of another type.
         StoreError: it cannot be read.
     """
-    types = {key.spine: key.type for joined in joins for key in joined.keys}
+    types = {key.spine: key.type for group in joins for key in group.keys}
     content = read_file(path)
     if content is None:
         raise DataError(

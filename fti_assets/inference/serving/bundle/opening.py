@@ -42,13 +42,13 @@ class Bundle:
         sources = {name.removeprefix(CODE): one for name, one in members.items() if name.startswith(CODE)}
         self.modules = ShippedModules(sources, where=f"{path}/{CODE.rstrip('/')}")
         joins = self.models.manifest(record.model, record.build).view.joins
-        chosen = ChosenKeys.from_json(members[KEYS], what=f"{path}/{KEYS}") if KEYS in members else None
+        own_keys = ChosenKeys.from_json(members[KEYS], what=f"{path}/{KEYS}") if KEYS in members else None
         namespaces = {}
         for name, about in record.namespaces.items():
             where = f"{path}/{ONLINE}{name}"
             if ONLINE + name not in members:
                 raise DamagedError(f"the bundle {path} has no {ONLINE}{name}: make it again with fti bundle")
-            key_slice = None if chosen is None else chosen.key_slice(joins, name)
+            key_slice = None if own_keys is None else own_keys.key_slice(joins, name)
             namespaces[name] = BundledNamespace(about, members[ONLINE + name], key_slice, where=where)
         self.online = BundledOnlineStore(str(path), namespaces)
 
@@ -57,17 +57,17 @@ class Bundle:
         """Read a bundle and compare every member with its hash; raises as ``unpack``."""
         return cls(path, *unpack(path, sha256=sha256))
 
-    def serve(self, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
+    def serve(self, build: LoadedBuild, online: OnlineStore, strictness: Strictness) -> ServedBuild:
         """The build, ready to answer; its on-demand code is the bundle's own. Takes and raises what ``ServedBuild`` does."""
-        return _BundledBuild(self, loaded, online, strictness)
+        return _BundledBuild(self, build, online, strictness)
 
 
 class _BundledBuild(ServedBuild):
-    def __init__(self, bundle: Bundle, loaded: LoadedBuild, online: OnlineStore, strictness: Strictness) -> None:
+    def __init__(self, bundle: Bundle, build: LoadedBuild, online: OnlineStore, strictness: Strictness) -> None:
         self._bundle = bundle
         self._until = bundle.record.answers_until
         with bundle.modules.allow_reading():
-            super().__init__(loaded, online, strictness, import_module=bundle.modules.load)
+            super().__init__(build, online, strictness, import_module=bundle.modules.load)
 
     def predict(
         self, requests: Sequence[Mapping[str, Any]], at: datetime, *marks: Any, **options: Any

@@ -76,11 +76,11 @@ def write_bundle(
         if path.is_dir() or (path.exists() and not overwrite):
             raise StoreError(f"{path} is there already: name another file, or replace it with --replace")
     reference = build or models.champion(model).reference
-    loaded = load_whole_build(models, model, reference)
-    manifest = loaded.manifest
+    loaded_build = load_whole_build(models, model, reference)
+    manifest = loaded_build.manifest
     joins = manifest.view.joins
-    ServedBuild(loaded, online, Strictness())  # says of the stores what whoever loads it here would be told
-    chosen = None if keys is None else read_keys(keys, joins)
+    ServedBuild(loaded_build, online, Strictness())  # says of the stores what whoever loads it here would be told
+    chosen_keys = None if keys is None else read_keys(keys, joins)
     as_of = clock.now()  # before the store is read: what comes meanwhile may be there or not
     if answers_for > datetime.max - as_of:
         raise DeclarationError(
@@ -94,11 +94,11 @@ def write_bundle(
     }
     if SAMPLES in manifest.files:
         members[SAMPLES] = models.file(manifest, SAMPLES)
-    if chosen is not None:
-        members[KEYS] = to_json(chosen).encode()
+    if chosen_keys is not None:
+        members[KEYS] = to_json(chosen_keys).encode()
     namespaces, keys_before = {}, {}
-    for name in dict.fromkeys(joined.table_name for joined in joins):
-        namespaces[name], members[ONLINE + name], keys_before[name] = _slice(online, name, joins, chosen)
+    for name in dict.fromkeys(group.table_name for group in joins):
+        namespaces[name], members[ONLINE + name], keys_before[name] = _slice(online, name, joins, chosen_keys)
     record = BundleRecord(
         model,
         reference,
@@ -106,26 +106,26 @@ def write_bundle(
         microseconds(answers_for),
         namespaces,
         {name: hashlib.sha256(content).hexdigest() for name, content in sorted(members.items())},
-        () if chosen is None else chosen.columns,
+        () if chosen_keys is None else chosen_keys.columns,
     )
     content = pack(record, members)
     bundle = Bundle(path, record, members)
-    bundle.serve(loaded, bundle.online, Strictness())
+    bundle.serve(loaded_build, bundle.online, Strictness())
     with guard_writes(path):
         write_atomically(path, content)
     return WrittenBundle(record, hashlib.sha256(content).hexdigest(), len(content), keys_before)
 
 
 def _slice(
-    online: OnlineStore, name: str, joins: tuple[JoinedGroup, ...], chosen: ChosenKeys | None
+    online: OnlineStore, name: str, joins: tuple[JoinedGroup, ...], keys: ChosenKeys | None
 ) -> tuple[About, bytes, int]:
     """What a namespace's slice says of itself, the slice, and how many keys the namespace has."""
     about, rows = online.everything(name)
-    key_slice = None if chosen is None else chosen.key_slice(joins, name)
+    key_slice = None if keys is None else keys.key_slice(joins, name)
     if key_slice is not None:
         decode = key_decoder(about.schema.key_types)
-        taken = [(key, blob) for key, blob in rows if is_within(decode(key), key_slice)]
+        pairs = [(key, blob) for key, blob in rows if is_within(decode(key), key_slice)]
     else:
-        taken = list(rows)
+        pairs = list(rows)
     # Neither says anything of the content, and both differ from store to store.
-    return replace(about, keys=len(taken), origin="", generation=1, place=""), pack_rows(taken), about.keys
+    return replace(about, keys=len(pairs), origin="", generation=1, place=""), pack_rows(pairs), about.keys

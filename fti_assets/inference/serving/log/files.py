@@ -34,7 +34,7 @@ class LogFile:
         return self.path.name.removesuffix(CLOSED)
 
     @cached_property
-    def begun(self) -> datetime | None:
+    def start(self) -> datetime | None:
         """When its writer began it, naive UTC; None of a file that no writer has named."""
         try:
             return datetime.strptime(self.name[:_STAMP_LENGTH], STAMP)
@@ -56,7 +56,7 @@ class LogFile:
                 return file.read() != b"\n"
         return False
 
-    def redacted(self) -> frozenset[str]:
+    def redactions(self) -> frozenset[str]:
         """What its writer redacted."""
         first = next(self.lines(), b"")
         entry = _read(first)

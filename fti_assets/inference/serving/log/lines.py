@@ -15,7 +15,7 @@ from fti_assets.inference.serving.answers.prediction import Prediction
 
 KEY = "FTI_LOG_KEY"
 """The variable that holds the secret with which redacted values are hashed; without it they are left out."""
-HASHED = "hmac-sha256:"
+HASH_PREFIX = "hmac-sha256:"
 """How a hashed value begins."""
 FORMAT = 1
 _AT = slice(7, 33)  # a line begins with {"at":" and an instant of 26 characters
@@ -38,17 +38,17 @@ class Redaction:
         """The redaction of some names, with the key of the environment."""
         return cls(frozenset(names), os.environ.get(KEY, "").encode())
 
-    def redacted(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def redact(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The values, without those that are redacted."""
         if self.names.isdisjoint(values):
             return values
-        return {name: self._hidden(name, value) if name in self.names else value for name, value in values.items()}
+        return {name: self._hide(name, value) if name in self.names else value for name, value in values.items()}
 
-    def _hidden(self, name: str, value: Any) -> str | None:
+    def _hide(self, name: str, value: Any) -> str | None:
         if value is None or not self.key:
             return None
         text = json.dumps([name, value], default=_plain)
-        return HASHED + hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()[:32]
+        return HASH_PREFIX + hmac.new(self.key, text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def header(model: str, redaction: Redaction) -> bytes:
@@ -77,8 +77,8 @@ def answer_line(
             "build": prediction.build,
             "arm": prediction.arm,
             "value": prediction.value,
-            "request": redaction.redacted(request),
-            "features": redaction.redacted(prediction.features),
+            "request": redaction.redact(request),
+            "features": redaction.redact(prediction.features),
             "ages": prediction.ages,
             "missing": prediction.missing,
             "unknown": prediction.unknown,

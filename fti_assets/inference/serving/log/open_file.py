@@ -24,22 +24,22 @@ class OpenFile:
     hours: set[str] = field(default_factory=set)
 
     @classmethod
-    def begun(cls, folder: Path, first: bytes) -> "OpenFile":
+    def begin(cls, folder: Path, first: bytes) -> "OpenFile":
         """A new file with its first line, which has its lock before others can see it."""
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{clock.now().strftime(STAMP)}-{os.getpid()}-{secrets.token_hex(4)}"
-        hidden = folder / f".{name}.tmp"
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        temporary = folder / f".{name}.tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file = cls(descriptor, folder / f"{name}{OPEN}", time.monotonic())
             file.write(first)
             # Renamed only when it is locked: an unlocked open file is taken for one that a crash left.
-            os.rename(hidden, file.path)
+            os.rename(temporary, file.path)
         except BaseException:
             os.close(descriptor)
             with suppress(OSError):
-                hidden.unlink()
+                temporary.unlink()
             raise
         return file
 

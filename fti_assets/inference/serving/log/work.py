@@ -187,7 +187,7 @@ class Work:
         try:
             file = self._files.get(model)
             if file is None:
-                file = self._files[model] = OpenFile.begun(self._folder / model, header(model, self._redaction))
+                file = self._files[model] = OpenFile.begin(self._folder / model, header(model, self._redaction))
             file.write(content + drop_lines)
         except OSError as error:
             self._complain(error)
@@ -251,8 +251,8 @@ class Work:
 
     def _again(self, model: str, why: Reason, drops: _Drops) -> None:
         with self._queueing:
-            kept = self._drops.setdefault((model, why), _Drops(drops.at))
-            kept.number += drops.number
+            total = self._drops.setdefault((model, why), _Drops(drops.at))
+            total.number += drops.number
 
     def _count(self, model: str, what: str, number: int) -> None:
         if number:
@@ -273,7 +273,7 @@ class Work:
 
 _works: "weakref.WeakSet[Work]" = weakref.WeakSet()
 _forks = threading.Lock()
-_locked: list[Work] = []
+_work_at_fork: list[Work] = []
 _WAIT_SECONDS = 10.0
 
 
@@ -281,20 +281,22 @@ def _hold() -> None:
     """Before a fork: no file is open that the child would not know of. A disk that hangs keeps nobody from forking for ever."""
     _forks.acquire()
     deadline = time.monotonic() + _WAIT_SECONDS
-    _locked.extend(work for work in list(_works) if work.writing.acquire(timeout=max(0.0, deadline - time.monotonic())))
+    _work_at_fork.extend(
+        work for work in list(_works) if work.writing.acquire(timeout=max(0.0, deadline - time.monotonic()))
+    )
 
 
 def _release() -> None:
-    for work in _locked:
+    for work in _work_at_fork:
         work.writing.release()
-    _locked.clear()
+    _work_at_fork.clear()
     _forks.release()
 
 
 def _lose() -> None:
     global _forks
     _forks = threading.Lock()
-    _locked.clear()
+    _work_at_fork.clear()
     for work in list(_works):
         work.lose()
 

@@ -68,9 +68,9 @@ class LogWriter:
             latency: how many seconds passed from the request to its answer, None if nobody waited for it.
         """
         if any(prediction.overridden for prediction in predictions):
-            kept = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
-            requests, predictions = [one for one, _ in kept], [one for _, one in kept]
-            if not kept:
+            pairs = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
+            requests, predictions = [one for one, _ in pairs], [one for _, one in pairs]
+            if not pairs:
                 return
         self._work.add(Batch(request_id, [dict(one) for one in requests], predictions, clock.now(), latency))
 

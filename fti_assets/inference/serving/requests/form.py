@@ -99,9 +99,9 @@ class RequestForm:
         """One error of all problems: the first 20 in words, the others counted, in at most 4,000 bytes."""
         text, count, left_out = f"the request to {self._what} is wrong: ", 0, 0
         for problem in problems:
-            joined = f"{text}{'; ' if count else ''}{problem}"
-            if count < _MOST_PROBLEMS and not left_out and len(joined.encode(errors="replace")) <= _MOST_BYTES - 40:
-                text, count = joined, count + 1
+            longer = f"{text}{'; ' if count else ''}{problem}"
+            if count < _MOST_PROBLEMS and not left_out and len(longer.encode(errors="replace")) <= _MOST_BYTES - 40:
+                text, count = longer, count + 1
             else:
                 left_out += 1
         return RequestError(f"{text}; and {left_out} more" if left_out else text)
@@ -128,26 +128,26 @@ class RequestForm:
             yield f"it is {excerpt(request)}, {kind(request)}, where a mapping of field to value is expected"
             return
         for column, (name, convert) in zip(self.columns, self._fields, strict=True):
-            expected = SIDES[column.type].request_form
+            expectation = SIDES[column.type].request_form
             try:
                 value = request[name]
             except Exception:
-                yield f"{name!r} is missing, {expected} is expected"
+                yield f"{name!r} is missing, {expectation} is expected"
                 continue
             try:
                 convert(value)
             except Exception as problem:
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
-                yield f"{name!r} is {excerpt(value)}, {kind(value)}, {expected} is expected{reason}"
+                yield f"{name!r} is {excerpt(value)}, {kind(value)}, {expectation} is expected{reason}"
         fields = {column.name for column in self.columns}
         extras = sorted(excerpt(name) for name in request if not (_is_text(name) and name in fields))
         for extra in extras:
             if extra == repr(self._time):
                 yield f"{extra} is the prediction time: give it as predict(..., at=...), not in the request"
             else:
-                listed = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
+                field_list = ", ".join(repr(column.name) for column in self.columns[:_MOST_PROBLEMS]) or "none"
                 more = f" and {len(fields) - _MOST_PROBLEMS} more" if len(fields) > _MOST_PROBLEMS else ""
-                yield f"{extra} is not a field: the fields are {listed}{more}"
+                yield f"{extra} is not a field: the fields are {field_list}{more}"
 
 
 def all_problems(look: Callable[[Any], Iterator[str]], value: Any) -> Iterator[str]:
@@ -196,8 +196,8 @@ def moment(at: Any) -> datetime:
         read = None
         reason = f" ({error})" if isinstance(error, Reason) else ""
     if read is None:
-        expected = SIDES["timestamp"].request_form
-        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {expected} is expected{reason}")
+        expectation = SIDES["timestamp"].request_form
+        raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {expectation} is expected{reason}")
     return read
 
 

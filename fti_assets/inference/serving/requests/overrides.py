@@ -40,10 +40,10 @@ class Overrides:
         self._form = form
         self._names: dict[str, list[str]] = {}
         self._slots: dict[str, tuple[int, ColumnType]] = {}
-        for joined, label in zip(joins, labels, strict=True):
-            for brought in joined.columns:
-                groups = dict.fromkeys((label, joined.table_name, joined.group))
-                self._add(brought.feature, slots, [f"{group}.{brought.column}" for group in groups])
+        for join, label in zip(joins, labels, strict=True):
+            for column in join.columns:
+                groups = dict.fromkeys((label, join.table_name, join.group))
+                self._add(column.feature, slots, [f"{group}.{column.column}" for group in groups])
         for call in calls:
             for output in call.outputs:
                 self._add(output.name, slots, [f"{call.name}.{output.name}"])
@@ -130,12 +130,12 @@ class Overrides:
             if feature in name_of:
                 yield f"{excerpt(name)} and {name_of[feature]!r} override the same feature"
             name_of[feature] = name
-            expected = SIDES[self._slots[feature][1]].request_form
+            expectation = SIDES[self._slots[feature][1]].request_form
             try:
                 CONVERTERS[self._slots[feature][1]](value)
             except Exception as problem:  # whatever a client's value raises when it is looked at
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
-                yield f"the override {excerpt(name)} is {excerpt(value)}, {kind(value)}, {expected} is expected{reason}"
+                yield f"the override {excerpt(name)} is {excerpt(value)}, {kind(value)}, {expectation} is expected{reason}"
 
     def _unknown(self, name: Any, features: Sequence[str]) -> str:
         if features:
@@ -145,5 +145,5 @@ class Overrides:
         import difflib  # only who has something wrong waits for it
 
         close = difflib.get_close_matches(excerpt(name).strip("'"), list(self._names), n=1, cutoff=0.6)
-        meant = f"did you mean {close[0]!r}? " if close else ""
-        return f"the override {excerpt(name)} is no looked-up or computed feature: {meant}There are {list_some(list(self._slots), 20)}"
+        advice = f"did you mean {close[0]!r}? " if close else ""
+        return f"the override {excerpt(name)} is no looked-up or computed feature: {advice}There are {list_some(list(self._slots), 20)}"

@@ -44,12 +44,12 @@ class RequestRules:
         A missing value breaks none but that there must be one. In a field that may be null the empty text is a missing value, too; in
         one that may not it is text, as it is to the schema.
         """
-        broken = [
+        violations = [
             name
             for name, slot, missing, passes in self._rules
             if (value := values[slot]) not in missing and not passes(value)
         ]
-        return tuple(dict.fromkeys(broken))
+        return tuple(dict.fromkeys(violations))
 
 
 _MISSING: dict[bool, tuple[Any, ...]] = {True: (None,), False: (None, "")}

@@ -41,12 +41,14 @@ def _columns(table: Any) -> dict[Any, list[Any]]:
             f"the requests are {excerpt(table)}, a {class_name(table)}: a mapping of field to its values, an Arrow table or a "
             "frame is expected"
         )
-    named = list(names)
-    if len(set(map(str, named))) < len(named):
+    own_names = list(names)
+    if len(set(map(str, own_names))) < len(own_names):
         raise RequestError("the requests have two columns of one name")
     # What is no list may be endless, so no more is read of it than shows that it is longer than those that are.
-    sized = [len(table[name]) for name in named if type(table[name]) in (list, tuple)] if type(table) is dict else []
-    columns = {name: _read(name, table, max(sized) + 1 if sized else None) for name in named}
+    sizes = (
+        [len(table[name]) for name in own_names if type(table[name]) in (list, tuple)] if type(table) is dict else []
+    )
+    columns = {name: _read(name, table, max(sizes) + 1 if sizes else None) for name in own_names}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise RequestError(f"the columns of the requests differ in length: {lengths}"[:500])
@@ -72,8 +74,8 @@ def _values(name: Any, column: Any, most: int | None) -> list[Any]:
         # numpy's own times and long floats lose by becoming Python's; a request takes them as they are
         return column.tolist() if column.dtype.kind in "biufSUO" and column.dtype.char != "g" else list(column)
     for method in ("to_pylist", "to_list"):
-        if callable(listed := getattr(column, method, None)):
-            return list(listed())
+        if callable(to_list := getattr(column, method, None)):
+            return list(to_list())
     if isinstance(column, Sequence) and not isinstance(column, str | bytes):
         return [one for one in islice(column, most)]  # noqa: C416 - list() asks for a length, which may be any
     raise RequestError(

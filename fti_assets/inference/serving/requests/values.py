@@ -22,10 +22,10 @@ def require(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The conversion of a value that must be there, such as a key's."""
 
     def read(value: Any) -> Any:
-        converted = convert(value)
-        if converted is None or (converted.__class__ is float and not np.isfinite(converted)):
+        result = convert(value)
+        if result is None or (result.__class__ is float and not np.isfinite(result)):
             raise Reason("a key must have a value")
-        return converted
+        return result
 
     return read
 

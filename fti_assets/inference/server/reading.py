@@ -92,16 +92,16 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limits: Li
 
 
 @types.coroutine
-def _resume(coroutine: Coroutine[Any, Any, T], step: Any) -> Generator[Any, Any, T]:
+def _resume(coroutine: Coroutine[Any, Any, T], pending: Any) -> Generator[Any, Any, T]:
     """Go on with a coroutine that was begun by hand and waits for something."""
     try:
         while True:
             try:
-                value = yield step
+                value = yield pending
             except BaseException as error:
-                step = coroutine.throw(error)
+                pending = coroutine.throw(error)
             else:
-                step = coroutine.send(value)
+                pending = coroutine.send(value)
     except StopIteration as end:
         return cast(T, end.value)
 

@@ -132,8 +132,8 @@ BENDS = (
     Bend(
         "a window holds its own start",
         "features/windows/axis.py",
-        "greatest({measured} + {length}, __fti_entering)",
-        "greatest({measured} + {length} + 1, __fti_entering)",
+        "greatest({time} + {length}, __fti_entering)",
+        "greatest({time} + {length} + 1, __fti_entering)",
         (
             "features/test_windows.py::test_windows_are_what_brute_force_finds",
             "features/test_windows.py::test_own_windows_are_what_brute_force_finds",
@@ -288,8 +288,8 @@ BENDS = (
     Bend(
         "files of killed writers stay when somebody is forgotten",
         "stores/lake/upkeep/forgetting.py",
-        "unnamed = delete_unnamed(lake)",
-        "unnamed = 0",
+        "strays = delete_unnamed(lake)",
+        "strays = 0",
         ("forgetting/test_forget.py::test_nothing_of_a_killed_writer_or_forget_holds_it",),
     ),
     Bend(
@@ -302,14 +302,14 @@ BENDS = (
     Bend(
         "upkeep deletes most of a lake",
         "stores/lake/upkeep/unnamed_files.py",
-        "if (unnamed := sum(rows.values())) > named and len(rows) > len(sizes.named):",
+        "if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.named):",
         "if False:",
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_most_of_a_lake",),
     ),
     Bend(
         "the only copies of partitions are deleted as if killed writers had left them",
         "stores/lake/upkeep/unnamed_files.py",
-        "if lacking := _partitions_lacking(lake, unnamed, compared):",
+        "if lacking := _partitions_lacking(lake, strays, compared):",
         "if lacking := list[str]():",
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_partitions_the_catalog_lacks",),
     ),
@@ -337,8 +337,8 @@ BENDS = (
     Bend(
         "what float32 merges is not said",
         "training/encoders/float32.py",
-        "if kept < (before if is_whole else before * _KEPT):",
-        "if kept < 2:",
+        "if after < (before if is_whole else before * _LEAST_SHARE):",
+        "if after < 2:",
         ("training/test_float32.py::test_whole_numbers_that_merge_are_told_of_and_no_others",),
     ),
     Bend(

@@ -77,30 +77,30 @@ def build_definitions(
     declarations = list(declarations)
     plain = options.pop("assets", None) or []
     plain = list(plain) if isinstance(plain, Iterable) else [plain]
-    misplaced = [one for one in plain if isinstance(one, Declaration)]
-    if misplaced:
-        raise DeclarationError(f"assets=[...] are plain Dagster assets: give {misplaced[0]!r} among the declarations")
+    strays = [one for one in plain if isinstance(one, Declaration)]
+    if strays:
+        raise DeclarationError(f"assets=[...] are plain Dagster assets: give {strays[0]!r} among the declarations")
     strange = [one for one in declarations if not isinstance(one, Declaration)]
     if strange:
         raise DeclarationError(
             f"{excerpt(strange[0])} is not a declaration: give feature groups, training datasets, models or batch predictions; "
             "plain Dagster assets go into assets=[...]"
         )
-    collected = walk(declarations)
-    _refuse_same_names(collected)
-    _refuse_two_logs(collected)
-    _refuse_unmade_inputs(collected, plain)
+    everything = walk(declarations)
+    _refuse_same_names(everything)
+    _refuse_two_logs(everything)
+    _refuse_unmade_inputs(everything, plain)
     # Refused here, where the password of an address is kept out of the error.
     all_resources = {STORES: _DEFAULT_STORES, **(resources or {})}
     if all_resources[STORES] is None or isinstance(all_resources[STORES], str | PurePath | Mapping):
         raise DeclarationError(
             f"resources[{STORES!r}] is {scrub(repr(all_resources[STORES]))}: give fti.Stores(lake=..., models=..., online=...)"
         )
-    _refuse_retired_versions(collected, all_resources[STORES])
-    assets = [*(declaration.assets_def for declaration in collected), *plain]
-    own_sensors = [one.sensor for one in collected if isinstance(one, PredictionLog)]
+    _refuse_retired_versions(everything, all_resources[STORES])
+    assets = [*(declaration.assets_def for declaration in everything), *plain]
+    own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
     sensors = [
-        *_automation(name or declarations[0].name, collected),
+        *_automation(name or declarations[0].name, everything),
         *own_sensors,
         *(options.pop("sensors", None) or []),
     ]
@@ -110,9 +110,9 @@ def build_definitions(
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
 
-def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
+def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
     """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
-    automated = [one for one in collected if one.assets_def.automation_conditions_by_key]
+    with_condition = [one for one in declarations if one.assets_def.automation_conditions_by_key]
     parts = (
         ("features_and_training", "Runs what changed data, ended partitions and new cutoffs ask for.", False),
         (
@@ -122,7 +122,7 @@ def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.Auto
         ),
     )
     for part, description, answers in parts:
-        keys = [one.key for one in automated if isinstance(one, BatchPredictions | Experiment) is answers]
+        keys = [one.key for one in with_condition if isinstance(one, BatchPredictions | Experiment) is answers]
         if keys:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")
@@ -171,25 +171,25 @@ def _refuse_two_logs(declarations: Sequence[Declaration]) -> None:
 
 def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[Any]) -> None:
     """Refuse a parameter that Dagster takes for an asset that nothing makes: it would fail in the run, with an error of its own."""
-    made = {declaration.assets_def.key for declaration in declarations}
+    keys_made = {declaration.assets_def.key for declaration in declarations}
     for asset in assets:
         keys = getattr(asset, "keys", None) or [getattr(asset, "key", None)]
         if None in keys:
             return  # what it makes is known only later, or is for Dagster to refuse
-        made |= set(keys)
+        keys_made |= set(keys)
     for declaration in declarations:
         function = getattr(declaration, "function", None)
         declared_ins = getattr(declaration, "asset_ins", {})
         parameters = parameters_of(function) if function is not None else {}
         for parameter, key in declaration.assets_def.keys_by_input_name.items():
-            if parameter not in parameters or parameter in declared_ins or key in made:
+            if parameter not in parameters or parameter in declared_ins or key in keys_made:
                 continue
             groups = [one.name for one in declarations if isinstance(one, FeatureGroup)]
             close = difflib.get_close_matches(parameter, groups, n=1)
-            meant = f" (there is the feature group {close[0]!r})" if close else ""
+            advice = f" (there is the feature group {close[0]!r})" if close else ""
             raise DeclarationError(
                 f"parameter {parameter!r} of {declaration.key.to_user_string()} takes an asset {key.to_user_string()!r}, which nothing "
-                f"here makes{meant}: annotate a feature group as {parameter}: fti.Table, and a resource or config as what it is; give "
+                f"here makes{advice}: annotate a feature group as {parameter}: fti.Table, and a resource or config as what it is; give "
                 f"an asset of this code in build_definitions(assets=[...]), and say ins={{{parameter!r}: dg.AssetIn()}} if it is made "
                 "elsewhere"
             )
@@ -227,15 +227,15 @@ def _refuse_unservable(
         warnings.warn(f"the {role} of model {model!r} is lost: {lost}; promote another with fti promote", stacklevel=4)
         return
     learner = f"the {role} {build} of model {model!r}"
-    needed = needed_groups(manifest.view)
-    gone = [group for group in needed if group.table_name not in groups]
-    if gone:
+    groups_needed = needed_groups(manifest.view)
+    absent = [group for group in groups_needed if group.table_name not in groups]
+    if absent:
         raise DeclarationError(
-            f"{learner} needs {list_some(group.table_name for group in gone)}, which is no longer declared: declare it beside the new "
+            f"{learner} needs {list_some(group.table_name for group in absent)}, which is no longer declared: declare it beside the new "
             f"version, under a Python name of its own, until a champion that learned from the new version is promoted:\n"
-            f"{side_by_side(gone, declarations)}"
+            f"{side_by_side(absent, declarations)}"
         )
-    for group in needed:
+    for group in groups_needed:
         _refuse_other_meaning(groups[group.table_name], group, learner, declarations)
     for call in manifest.on_demand:
         try:
@@ -249,14 +249,14 @@ def _refuse_unservable(
 
 
 def _refuse_other_meaning(
-    group: FeatureGroup, needed: NeededGroup, learner: str, declarations: Sequence[Declaration]
+    group: FeatureGroup, terms: NeededGroup, learner: str, declarations: Sequence[Declaration]
 ) -> None:
     """The online store follows the declaration, so times and keys cannot change under a version that someone serves."""
-    changes = changes_of(group, needed)
+    changes = changes_of(group, terms)
     if changes:
         raise DeclarationError(
             f"{group.table_name} has changed its meaning under one version: {'; '.join(changes)}, but {learner} learned from it: "
             f"declare it as version {group.version + 1} beside this one, until a champion that learned from it is promoted. Give the "
             f"new declaration, and every view with it, version={group.version + 1}, and keep the old one under a Python name of its "
-            f"own:\n{side_by_side([needed], declarations)}"
+            f"own:\n{side_by_side([terms], declarations)}"
         )

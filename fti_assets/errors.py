@@ -29,8 +29,8 @@ _LONG_WORD = re.compile(r"(\S{200})\S{200,}(\S{100})")
 class FtiError(Exception):
     """Everything this library raises on purpose. Its text has at most 4,000 characters, whatever it names."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*(shorten(one) if isinstance(one, str) else one for one in arguments), **named)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*(shorten(one) if isinstance(one, str) else one for one in arguments), **keywords)
 
 
 class DeclarationError(FtiError):
@@ -132,15 +132,15 @@ def class_name(value: object) -> str:
 
 def one_of(names: Iterable[object]) -> str:
     """List what there is, for an error message: ``'a', 'b' or 'c'``, or ``nothing``."""
-    quoted = [repr(name) for name in names]
-    if not quoted:
+    quotations = [repr(name) for name in names]
+    if not quotations:
         return "nothing"
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
+    return quotations[0] if len(quotations) == 1 else f"{', '.join(quotations[:-1])} or {quotations[-1]}"
 
 
 def list_some(names: Iterable[object], limit: int = 5) -> str:
     """List the first few names, for an error message: ``'a', 'b' and 7 more``."""
-    quoted = [repr(name) for name in names]
-    if len(quoted) > limit:
-        return f"{', '.join(quoted[:limit])} and {len(quoted) - limit} more"
-    return " and ".join([*filter(None, [", ".join(quoted[:-1])]), *quoted[-1:]]) or "nothing"
+    quotations = [repr(name) for name in names]
+    if len(quotations) > limit:
+        return f"{', '.join(quotations[:limit])} and {len(quotations) - limit} more"
+    return " and ".join([*filter(None, [", ".join(quotations[:-1])]), *quotations[-1:]]) or "nothing"

@@ -74,8 +74,10 @@ def read(
         return _outside(declaration, at, columns, partitions, snapshot, kind)
     store = (stores or Stores()).offline_store()
     if not store.exists():
-        named = declaration if isinstance(declaration, str) else declaration.table.full_name
-        raise NotMaterializedError(f"there is no offline store at {store.root} that has {named}: materialize it first")
+        table_name = declaration if isinstance(declaration, str) else declaration.table.full_name
+        raise NotMaterializedError(
+            f"there is no offline store at {store.root} that has {table_name}: materialize it first"
+        )
     with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
         number = snapshot_of(lake, snapshot)
         table = _table(lake, declaration)
@@ -140,17 +142,17 @@ def _table(
 
 def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapshot: int) -> duckdb.DuckDBPyRelation:
     lake.require(table)
-    stored = lake.ledger(table, snapshot=snapshot)
-    if not stored:
+    ledger = lake.ledger(table, snapshot=snapshot)
+    if not ledger:
         raise NotMaterializedError(f"{table.full_name} was not there yet at snapshot {snapshot}: take a later one")
     if partitions is not None and not partitions:
         raise NotMaterializedError(
-            f"{table.full_name} is read of no partition: name some of {list_some(stored)}, or leave out partitions="
+            f"{table.full_name} is read of no partition: name some of {list_some(ledger)}, or leave out partitions="
         )
-    absent = [partition for partition in partitions or () if partition not in stored]
+    absent = [partition for partition in partitions or () if partition not in ledger]
     if absent:
         raise NotMaterializedError(
-            f"{table.full_name} has no partition {list_some(absent)}: it has {list_some(stored)}; materialize it first"
+            f"{table.full_name} has no partition {list_some(absent)}: it has {list_some(ledger)}; materialize it first"
         )
     return lake.rows(table, snapshot=snapshot, partitions=partitions)
 

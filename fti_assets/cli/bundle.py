@@ -49,7 +49,7 @@ def bundle(
 
     find_sources_here()
     file = out or Path(f"{model}.zip")
-    written = write_bundle(
+    result = write_bundle(
         file,
         model,
         models=store_in(models),
@@ -59,9 +59,9 @@ def bundle(
         keys=keys,
         overwrite=replace,
     )
-    record = written.record
-    click.echo(f"{file} holds {record.model} {record.build} in {written.size} bytes")
+    record = result.record
+    click.echo(f"{file} holds {record.model} {record.build} in {result.size} bytes")
     click.echo(f"  answers until {record.answers_until.isoformat()}, from features as of {record.as_of}")
     for name, about in record.namespaces.items():
-        click.echo(f"  {name}: {about.keys} of {written.keys_before[name]} keys")
-    click.echo(f"  sha256 {written.sha256}")
+        click.echo(f"  {name}: {about.keys} of {result.keys_before[name]} keys")
+    click.echo(f"  sha256 {result.sha256}")

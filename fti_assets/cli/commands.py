@@ -54,9 +54,9 @@ def init(name: str, folder: str | None) -> None:
     """
     from fti_assets.scaffold import write_system
 
-    written = write_system(name, folder)
+    path = write_system(name, folder)
     click.echo(
-        f"{written} is a system of its own; go on with:\n  cd {written}\n  python -m pytest\n  fti describe\n"
+        f"{path} is a system of its own; go on with:\n  cd {path}\n  python -m pytest\n  fti describe\n"
         "  dagster dev -f definitions.py"
     )
 

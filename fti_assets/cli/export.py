@@ -38,8 +38,8 @@ def export(
     """
     from fti_assets.inference.export.folder import Cluster, export
 
-    if to != "kserve" and (named := [name for name in _KSERVE_ONLY if cluster[name] is not None]):
-        raise click.UsageError(f"--{named[0].replace('_', '-')} is for --to kserve")
+    if to != "kserve" and (strays := [name for name in _KSERVE_ONLY if cluster[name] is not None]):
+        raise click.UsageError(f"--{strays[0].replace('_', '-')} is for --to kserve")
     find_sources_here()
     target = Cluster(cluster["storage_uri"] or "", cluster["image"] or "", cluster["online"])
     manifest = export(store_in(models), model, out, to=to, build=build, overwrite=replace, cluster=target)  # type: ignore[arg-type]

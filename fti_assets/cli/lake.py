@@ -54,27 +54,27 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
     system_stores = stores_of(system, lake=lake)
     store, stale, compares = existing_store(system_stores), {}, True
     compared_contents = Contents()
-    with store.connect() as opened:
+    with store.connect() as open_lake:
         with store.lock_if_writable():
-            sizes, missing = file_sizes(opened), missing_files(opened)
-            tables_and_tiles = [*opened.tables(), *opened.tiles()]
-            damaged = sorted(
+            sizes, missing = file_sizes(open_lake), missing_files(open_lake)
+            tables_and_tiles = [*open_lake.tables(), *open_lake.tiles()]
+            damage = sorted(
                 file.path
                 for table in tables_and_tiles
-                for file in damaged_files(opened, table)
+                for file in damaged_files(open_lake, table)
                 if file.path not in missing
             )
             other = [
                 f"{table.full_name} {key}"
-                for table in opened.tables()
-                for key in (() if contents else partitions_with_other_rows(opened, table))
+                for table in open_lake.tables()
+                for key in (() if contents else partitions_with_other_rows(open_lake, table))
             ]
         if contents:
             began = time.monotonic()
-            compared_contents = compare_contents(opened, tables_and_tiles, say=click.echo)
+            compared_contents = compare_contents(open_lake, tables_and_tiles, say=click.echo)
             click.echo(_contents_text(compared_contents, time.monotonic() - began))
         click.echo(
-            f"{store.root}: snapshot {opened.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
+            f"{store.root}: snapshot {open_lake.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
         )
         with _instance() as instance:
             if instance is None:
@@ -85,11 +85,11 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
                 for sentence in stale.values():
                     click.echo(f"warning: {sentence}", err=True)
                 tables = tables_of(assets)
-                for uncompared in sorted({*opened.tables()} - {*tables.values()}, key=str):
-                    click.echo(f"{uncompared.full_name} is not in these definitions and was not compared")
-                refuse_lost(opened, instance, tables)
+                for other_table in sorted({*open_lake.tables()} - {*tables.values()}, key=str):
+                    click.echo(f"{other_table.full_name} is not in these definitions and was not compared")
+                refuse_lost(open_lake, instance, tables)
                 counts = recorded_partitions(instance, tables)
-                compares = bool(counts) or not opened.tables()
+                compares = bool(counts) or not open_lake.tables()
                 if compares:
                     of = f"{sum(counts.values())} partitions of {len(counts)} table{'' if len(counts) == 1 else 's'}"
                     click.echo(f"compared {of}: every partition is as Dagster recorded it, or newer")
@@ -99,9 +99,9 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
             "again; what old snapshots had of them is lost"
         )
     compared_contents.refuse_damage()
-    if damaged:
+    if damage:
         raise StoreError(
-            f"{len(damaged)} files do not have the bytes that were written: {list_some(damaged)}. Put them back from a copy, or "
+            f"{len(damage)} files do not have the bytes that were written: {list_some(damage)}. Put them back from a copy, or "
             "materialize their partitions again"
         )
     if other:
@@ -120,13 +120,13 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
         )
 
 
-def _contents_text(compared: Contents, seconds: float) -> str:
-    whole = compared.partitions - len(compared.damaged) - len(compared.not_comparable)
-    text = f"read {compared.rows} rows in {seconds:.1f} s: {whole} of {compared.partitions} partitions hold what was committed"
-    if compared.not_comparable:
+def _contents_text(contents: Contents, seconds: float) -> str:
+    whole = contents.partitions - len(contents.damaged) - len(contents.not_comparable)
+    text = f"read {contents.rows} rows in {seconds:.1f} s: {whole} of {contents.partitions} partitions hold what was committed"
+    if contents.not_comparable:
         text += (
-            f"; {len(compared.not_comparable)} have versions of an earlier kind of hash, which cannot be compared with this release of "
-            f"DuckDB: {list_some(compared.not_comparable)}"
+            f"; {len(contents.not_comparable)} have versions of an earlier kind of hash, which cannot be compared with this release of "
+            f"DuckDB: {list_some(contents.not_comparable)}"
         )
     return text
 
@@ -153,27 +153,27 @@ def repair_lake(**folders: str | None) -> None:
     with _instance() as instance:
         if instance is None:
             click.echo("Dagster's records are not used, since DAGSTER_HOME is not set", err=True)
-        recorded = {} if instance is None else recorded_by(instance, tables)
+        versions = {} if instance is None else recorded_by(instance, tables)
         above = max(above, 0 if instance is None else highest_snapshot(instance, tables))
-    done = repair(store, recorded, above=above)
-    with _instance() as instance, store.connect() as opened, store.lock():
-        named = {} if instance is None else named_like(instance, {*tables, *opened.tables()})
-        lost = [] if instance is None else lost_partitions(opened, instance, named)
-    click.echo(f"{store.catalog} {'is a new catalog' if done.new_catalog else 'is the catalog that was there'}")
-    for table, partitions in done.registered.items():
+    report = repair(store, versions, above=above)
+    with _instance() as instance, store.connect() as open_lake, store.lock():
+        assets = {} if instance is None else named_like(instance, {*tables, *open_lake.tables()})
+        lost = [] if instance is None else lost_partitions(open_lake, instance, assets)
+    click.echo(f"{store.catalog} {'is a new catalog' if report.new_catalog else 'is the catalog that was there'}")
+    for table, partitions in report.registered.items():
         click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({list_some(partitions)})")
-    for table, reasons in done.left_out.items():
+    for table, reasons in report.left_out.items():
         click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
         for partition, reason in reasons.items():
             click.echo(f"    {partition}: {reason}")
     for one in lost:
-        if one.partition not in done.left_out.get(one.table, {}):
+        if one.partition not in report.left_out.get(one.table, {}):
             click.echo(f"  {one}: lost, no file that is there holds the version that Dagster recorded")
     if lost:
         raise StoreError(
             f"{len(lost)} partitions that Dagster recorded are not there: {list_some(map(str, lost))}. Materialize them again"
         )
-    if not done.registered and not done.left_out:
+    if not report.registered and not report.left_out:
         click.echo("  nothing was missing")
 
 
@@ -191,27 +191,27 @@ def delete_unnamed_files(lake: str | None, yes: bool) -> None:
     from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, unnamed_parquet
 
     store = existing_store(Stores(lake=lake))
-    with store.connect() as opened:
+    with store.connect() as open_lake:
         with store.lock():
-            _refuse_only_copies(opened)
-            files = unnamed_parquet(opened)
+            _refuse_only_copies(open_lake)
+            files = unnamed_parquet(open_lake)
         for file, size in sorted(files.items()):
             click.echo(f"{file}, {size} bytes")
         if files and not yes and not _confirm(len(files)):
             click.echo("nothing was deleted: answer y, or say --yes")
             return
         with store.lock():  # not while somebody thinks about the answer
-            _refuse_only_copies(opened)
-            click.echo(f"deleted {delete_unnamed(opened, among=files)} files that no snapshot named")
+            _refuse_only_copies(open_lake)
+            click.echo(f"deleted {delete_unnamed(open_lake, among=files)} files that no snapshot named")
 
 
-def _refuse_only_copies(opened: Lake) -> None:
+def _refuse_only_copies(open_lake: Lake) -> None:
     from fti_assets.orchestration.upkeep.recorded import compared_tables
     from fti_assets.stores.lake.upkeep.unnamed_files import refuse_only_copies
 
     with _instance() as instance:
-        compared = frozenset() if instance is None else compared_tables(opened, instance)
-    refuse_only_copies(opened, compared=compared)
+        tables = frozenset() if instance is None else compared_tables(open_lake, instance)
+    refuse_only_copies(open_lake, compared=tables)
 
 
 def _confirm(files: int) -> bool:

@@ -49,20 +49,20 @@ def list_models(model: str | None, models: str | None) -> None:
 
 
 def _list_all(store: ModelStore) -> None:
-    damaged = []
+    failures = []
     for name in store.models():
         try:
             click.echo(f"{name}  champion {store.aliases(name).champion or 'none'}")
         except StoreError as error:
-            damaged.append(name)
+            failures.append(name)
             click.echo(f"{name}  (damaged: {error})")
-    if damaged:
-        raise StoreError(f"the aliases of {list_some(damaged, 20)} cannot be read: see the lines above")
+    if failures:
+        raise StoreError(f"the aliases of {list_some(failures, 20)} cannot be read: see the lines above")
 
 
 def _list_builds(store: ModelStore, model: str) -> None:
-    builds, damaged = store.all_builds(model)
-    if not builds and not damaged:
+    builds, errors = store.all_builds(model)
+    if not builds and not errors:
         raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
     try:
         aliases, unreadable = store.aliases(model), []
@@ -77,9 +77,9 @@ def _list_builds(store: ModelStore, model: str) -> None:
         click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
         for gate in build.gates:
             click.echo(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
-    for reference, problem in damaged.items():
+    for reference, problem in errors.items():
         click.echo(f"{reference}  (damaged: {problem})")
-    if unreadable := [*unreadable, *damaged]:
+    if unreadable := [*unreadable, *errors]:
         raise StoreError(f"of model {model!r} {list_some(unreadable, 20)} cannot be read: see the lines above")
 
 

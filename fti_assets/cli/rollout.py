@@ -55,17 +55,17 @@ def start(
     """
     store = store_in(models)
     find_sources_here()
-    named = [arm.rpartition("=") for arm in arms]
-    made = tuple(Arm(name or "challenger", build, share) for name, _, build in named)
-    begun = Rollout(
+    parts = [arm.rpartition("=") for arm in arms]
+    own_arms = tuple(Arm(name or "challenger", build, share) for name, _, build in parts)
+    new_rollout = Rollout(
         kind=kind,  # type: ignore[arg-type]
-        arms=made,
+        arms=own_arms,
         key=key,
         salt=salt or secrets.token_hex(8),
         started_at=clock.now().isoformat(timespec="seconds"),
         reason=reason,
     )
-    _say(start_rollout(store, model, begun))
+    _say(start_rollout(store, model, new_rollout))
 
 
 @rollout.command()
@@ -88,14 +88,14 @@ def status(model: str, models: str | None) -> None:
 @models_folder
 def shift(model: str, shares: tuple[str, ...], reason: str, models: str | None) -> None:
     """Give the arms of MODEL other shares, such as challenger=0.2; no more keys change their arm than the shares say."""
-    wanted = {}
+    new_shares = {}
     for text in shares:
         name, _, share = text.partition("=")
         try:
-            wanted[name] = float(share)
+            new_shares[name] = float(share)
         except ValueError:
             raise StoreError(f"{excerpt(text)} is no share: ARM=SHARE is expected, such as challenger=0.2") from None
-    _say(change_shares(store_in(models), model, wanted, reason=reason))
+    _say(change_shares(store_in(models), model, new_shares, reason=reason))
 
 
 @rollout.command()

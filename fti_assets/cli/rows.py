@@ -43,13 +43,13 @@ def forget(
     system = load_definitions(file, module)
     system_stores = stores_of(system, **folders)
     key = dict(map(_column_and_value, keys))
-    done = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
-    click.echo(as_text(done))
-    if done.still_logged:
+    result = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
+    click.echo(as_text(result))
+    if result.still_logged:
         raise StoreError(f"not every file of {system_stores.log_folder()} is shown to be without the key: see above")
-    if open_sinks := [report.place for report in done.sinks if report.may_hold]:
+    if open_sinks := [report.place for report in result.sinks if report.may_hold]:
         raise StoreError(f"not every sink is shown to be without the key: see above for {list_some(open_sinks)}")
-    if done.expired is not None and (done.expired.holding or done.expired.unreadable):
+    if result.expired is not None and (result.expired.holding or result.expired.unreadable):
         root = system_stores.offline_store().root
         raise StoreError(f"not every file of {root} is shown to be without the key: see above")
 
@@ -75,8 +75,8 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
         click.echo(as_text(plan))
         if not plan.needs and not _confirm():
             raise StoreError("nothing was dropped: answer y, or say --yes")
-    dropped, wiped_assets = reset(system, names, stores=system_stores, expected=plan)
-    click.echo(as_text(dropped, done=True, wiped_assets=wiped_assets))
+    plan_done, wiped_assets = reset(system, names, stores=system_stores, expected=plan)
+    click.echo(as_text(plan_done, done=True, wiped_assets=wiped_assets))
 
 
 def _confirm() -> bool:

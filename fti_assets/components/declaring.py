@@ -59,8 +59,8 @@ class DeclaringComponent(PlacedComponent):
         if not self._fits:
             # Once for the whole project: what cannot stand side by side is told before Dagster merges the parts.
             components = components_of(tree)
-            declared = [declaration, *(component.declaration_in(tree) for component in components)]
-            fti.build_definitions(list(dict.fromkeys(declared)), resources={STORES: stores})
+            declarations = [declaration, *(component.declaration_in(tree) for component in components)]
+            fti.build_definitions(list(dict.fromkeys(declarations)), resources={STORES: stores})
             for component in [self, *components]:
                 component._fits = True
         return dg.Definitions(
@@ -90,9 +90,9 @@ class DeclaringComponent(PlacedComponent):
             except FtiError as error:
                 if _PLACE in vars(error):
                     raise
-                placed = DeclarationError(f"{self.place}: {error}")
-                vars(placed)[_PLACE] = self.place
-                raise placed from error
+                located = DeclarationError(f"{self.place}: {error}")
+                vars(located)[_PLACE] = self.place
+                raise located from error
             finally:
                 self._is_declaring = False
         return self._declaration

@@ -74,7 +74,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
             else construct(
                 {"type": "TopK", **self.top}, self._context, module="inference.batch.top", what=f"top of {what}"
             ),
-            sinks=[self._sink(declared, what=f"a sink of {what}") for declared in self.sinks],
+            sinks=[self._sink(terms, what=f"a sink of {what}") for terms in self.sinks],
             schema=self.python(self.row_schema, what="schema"),
             catch_up=self.catch_up,
             online=self.online,
@@ -85,8 +85,8 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
     def _model(self, tree: ComponentTree, name: str) -> Model | Composite:
         return self.look_up(tree, SERVABLE, name, what=f"model of predictions {self.name!r}")
 
-    def _sink(self, declared: Mapping[str, Any], *, what: str) -> Sink:
-        arguments = dict(declared)
+    def _sink(self, terms: Mapping[str, Any], *, what: str) -> Sink:
+        arguments = dict(terms)
         if isinstance(function := arguments.get("function"), str):
             arguments["function"] = self.python(function, what=f"function of {what}")
         if isinstance(dsn := arguments.get("dsn"), Mapping):

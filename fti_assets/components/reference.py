@@ -71,7 +71,7 @@ def python_object(reference: Any, context: dg.ComponentLoadContext | None, *, wh
 
 
 def construct(
-    declared: str | Mapping[str, Any],
+    terms: str | Mapping[str, Any],
     context: dg.ComponentLoadContext | None,
     *,
     module: str | Collection[str],
@@ -80,7 +80,7 @@ def construct(
     """Make what ``Embedding`` or ``{type: Embedding, max_categories: 64}`` says.
 
     Args:
-        declared: a name, or a mapping of ``type`` and arguments; the type may be a path to a class of the user's own.
+        terms: a name, or a mapping of ``type`` and arguments; the type may be a path to a class of the user's own.
         context: where files beside the YAML lie.
         module: the module of ``fti_assets``, or the modules, whose public names may be given.
         what: names the place in errors.
@@ -88,32 +88,32 @@ def construct(
     Raises:
         DeclarationError: there is no such name, or it takes other arguments.
     """
-    arguments = {"type": declared} if isinstance(declared, str) else dict(declared)
+    arguments = {"type": terms} if isinstance(terms, str) else dict(terms)
     name = arguments.pop("type", None)
     modules = [module] if isinstance(module, str) else module
     public = sorted(one for one, place in fti._MODULES.items() if place in modules)
     if isinstance(name, str) and is_path(name):
-        made = python_object(name, context, what=what)
+        target = python_object(name, context, what=what)
     elif name in public:
-        made = getattr(fti, name)
+        target = getattr(fti, name)
     else:
         raise DeclarationError(
             f"{what} has the type {name!r}: it is {one_of(public)}, or a path to a class, as in {{type: {public[0]}}}"
         )
     try:
-        bound = inspect.signature(made).bind(**arguments)
+        bound = inspect.signature(target).bind(**arguments)
     except TypeError as error:
         raise DeclarationError(
-            f"{what}: {name} takes {one_of(inspect.signature(made).parameters)}, not {one_of(arguments)}: {error}"
+            f"{what}: {name} takes {one_of(inspect.signature(target).parameters)}, not {one_of(arguments)}: {error}"
         ) from error
-    return made(*bound.args, **bound.kwargs)
+    return target(*bound.args, **bound.kwargs)
 
 
-def encoders_of(declared: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
+def encoders_of(terms: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
     """The encoders that a view or a model names, by feature."""
     return {
         feature: construct(one, context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}")
-        for feature, one in (declared or {}).items()
+        for feature, one in (terms or {}).items()
     }
 
 

@@ -27,14 +27,14 @@ _SECRET_NAME = (
     r"((?:(?:password|passwd|passphrase|pwd|secret|token|signature|credential|access_key|api[_-]?key)[\w-]{0,40}"
     r"|scram_\w{1,40}_key)\s*=\s*)"
 )
-_QUOTED = r"""'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)"""
-_PAIR = re.compile(rf"(?si){_SECRET_NAME}({_QUOTED}|(?:\\.|[^\s&'\",;\\])+)")
+_QUOTATION = r"""'(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$)"""
+_PAIR = re.compile(rf"(?si){_SECRET_NAME}({_QUOTATION}|(?:\\.|[^\s&'\",;\\])+)")
 """A secret in a text, where what comes after it may be the text's."""
-_WHOLE_PAIR = re.compile(rf"(?si){_SECRET_NAME}((?:{_QUOTED})\S*|(?:\\.|\S)+)")
+_WHOLE_PAIR = re.compile(rf"(?si){_SECRET_NAME}((?:{_QUOTATION})\S*|(?:\\.|\S)+)")
 """A secret in an address of pairs, which ends at a space that is not escaped."""
-_PAIRS = re.compile(rf"\s*(?:(\w+)\s*=\s*({_QUOTED}|(?:\\.|[^\s'\"\\])+)(\s+|$))", re.DOTALL)
+_PAIRS = re.compile(rf"\s*(?:(\w+)\s*=\s*({_QUOTATION}|(?:\\.|[^\s'\"\\])+)(\s+|$))", re.DOTALL)
 _SHOWN_PAIRS = ("host", "hostaddr", "port", "dbname", "user", *_HARMLESS)
-_HIDDEN = "***"
+_MASK = "***"
 _SHORTEST = 3
 """A secret of fewer letters is not looked for in a text: too much of it would go."""
 
@@ -65,7 +65,7 @@ _PATTERN = re.compile(r"\?[\w.*?-]*(?:\*[\w.*?-]*|\.(?:parquet|csv|json))")
 _WORD = re.compile(r"[^:/@?#&=;,\s'\"\\]{4,}")
 """What another library may repeat of an address that it cannot read."""
 _AFTER = re.compile(r"[.,:;)\]>]*$")
-_MISTYPED = re.compile(r"//|:.*@|@.*:|^[A-Za-z][\w+.-]+:[^\\]")
+_TYPO = re.compile(r"//|:.*@|@.*:|^[A-Za-z][\w+.-]+:[^\\]")
 
 
 def is_address(location: object) -> bool:
@@ -90,7 +90,7 @@ def show_address(address: object) -> str:
     'redis://***'
     """
     text = str(address).lstrip()
-    if _HIDDEN in text and text in (_HIDDEN, _hide_address(text)):
+    if _MASK in text and text in (_MASK, _hide_address(text)):
         return text
     if _START.match(text) is not None:
         return _show_url(text)
@@ -108,38 +108,38 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """
     # A host is written in small letters by those that read it.
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST}, key=len, reverse=True):
-        text = re.sub(re.escape(secret), _HIDDEN, text, flags=re.IGNORECASE)
+        text = re.sub(re.escape(secret), _MASK, text, flags=re.IGNORECASE)
     return _PAIR.sub(r"\1***", _URL.sub(_hide_in_match, text))
 
 
 def secrets_of(address: object) -> Iterator[str]:
     """The secrets of an address, as they are written and as they are meant."""
     text = str(address).lstrip()
-    kept = show_address(address)
-    if kept in (text, str(address)):
+    rest = show_address(address)
+    if rest in (text, str(address)):
         return
     for _, value in [*_WHOLE_PAIR.findall(text), *_PAIR.findall(text)]:
         yield value
         yield value.strip("'\"")
         yield re.sub(r"\\(.)", r"\1", value.strip("'\""))
     match = _READABLE.fullmatch(text)
-    found = (
+    values = (
         [text.partition("://")[2]]
-        if match is None or kept == _hide_address(text)
+        if match is None or rest == _hide_address(text)
         else [match["user"] or "", (match["password"] or "")[1:]]
     )
-    words = set(_WORD.findall(text)) - set(_WORD.findall(kept))
-    found += [
+    words = set(_WORD.findall(text)) - set(_WORD.findall(rest))
+    values += [
         word for word in words if not re.fullmatch(r"(?i)[\w-]*(?:password|secret|token|signature|key|ssl[\w-]*)", word)
     ]
-    for secret in filter(None, found):
-        if secret not in kept:
+    for secret in filter(None, values):
+        if secret not in rest:
             yield secret
             yield unquote(secret)
 
 
 def _is_folder(text: str) -> bool:
-    if _MISTYPED.search(text) or _WHOLE_PAIR.search(text):
+    if _TYPO.search(text) or _WHOLE_PAIR.search(text):
         return False
     return text.startswith(("/", ".", "~")) or not re.search(r"[=@?&#]", text)
 
@@ -148,9 +148,9 @@ def _hide_address(text: str) -> str:
     """What is left of an address that cannot be read: its scheme, if that is one."""
     scheme = text.partition(":")[0]
     if scheme.lower() not in _PATHS:
-        return _HIDDEN
+        return _MASK
     slashes = re.match(r":(/{0,2})", text[len(scheme) :])
-    return f"{scheme}:{slashes[1] if slashes else ''}{_HIDDEN}"
+    return f"{scheme}:{slashes[1] if slashes else ''}{_MASK}"
 
 
 def _hide_in_pairs(text: str) -> str | None:
@@ -162,7 +162,7 @@ def _hide_in_pairs(text: str) -> str | None:
             return None
         value = match[2]
         is_kept = match[1] in _SHOWN_PAIRS and re.fullmatch(_HARMLESS.get(match[1], r"[\w./,:-]+"), value) is not None
-        result += match[0] if is_kept else f"{match[0][: match.start(2) - at]}{_HIDDEN}{match[3]}"
+        result += match[0] if is_kept else f"{match[0][: match.start(2) - at]}{_MASK}{match[3]}"
         at = match.end()
     return result
 
@@ -197,11 +197,11 @@ def _show_url(url: str) -> str:
     if query and not is_pattern and _QUERY.fullmatch(query) is None:
         return _hide_address(url)
     options = [] if is_pattern else parse_qsl(query[1:])
-    kept = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
+    harmless = urlencode([(name, value) for name, value in options if _is_harmless(name, value)])
     # A word alone before the host is a token in most systems, or a password that has lost its colon.
-    user = f"{match['user']}:{_HIDDEN}@" if match["user"] and match["password"] is not None else ""
+    user = f"{match['user']}:{_MASK}@" if match["user"] and match["password"] is not None else ""
     plain = f"{match['scheme']}:{match['slashes']}{user}{match['host']}{path}"
-    return f"{plain}{query if is_pattern else ''}{'?' if kept else ''}{kept}"
+    return f"{plain}{query if is_pattern else ''}{'?' if harmless else ''}{harmless}"
 
 
 def _is_readable(url: str) -> bool:

@@ -18,7 +18,7 @@ Task = Literal["binary", "multiclass", "regression", "composite"]
 
 Status = Literal["accepted", "rejected"]
 
-DECLARED = "__fti_on_demand__"
+ON_DEMAND_MARK = "__fti_on_demand__"
 """The attribute of a function that was declared an on-demand feature, which says what it meant then: an app runs no other."""
 
 OUTPUT_NAMES: dict[Task, str] = {

@@ -39,8 +39,8 @@ def in_partitions(partitions: Iterable[str]) -> str:
     "_partition IN ('2013-01-01')"
     """
     # Literals, not a join or a parameter: DuckLake reads from them which files it need not open.
-    listed = ", ".join(map(literal, partitions))
-    return f"{PARTITION} IN ({listed})" if listed else "false"  # IN (NULL) would open the files
+    key_list = ", ".join(map(literal, partitions))
+    return f"{PARTITION} IN ({key_list})" if key_list else "false"  # IN (NULL) would open the files
 
 
 _VERSIONS = 10**15

@@ -35,11 +35,11 @@ else:
             raise ValueError("a record is frozen")
 
         def make(kind: type[T]) -> type[T]:
-            made = dataclasses.dataclass(init=False, repr=False, eq=False)(kind)
-            for name, method in _methods(made).items():
+            cls = dataclasses.dataclass(init=False, repr=False, eq=False)(kind)
+            for name, method in _methods(cls).items():
                 if name not in kind.__dict__:
-                    setattr(made, name, method)
-            return made
+                    setattr(cls, name, method)
+            return cls
 
         return make
 
@@ -51,19 +51,19 @@ def _methods(kind: Any) -> dict[str, Any]:
     of = attrgetter(*names)
     post = getattr(kind, "__post_init__", None)
 
-    def init(self: Any, /, *values: Any, **named: Any) -> None:
+    def init(self: Any, /, *values: Any, **keywords: Any) -> None:
         if len(values) > count:
             raise TypeError(f"{kind.__name__} takes {count} values, not {len(values)}")
         content = dict(zip(names, values, strict=False))
-        for name in named:
+        for name in keywords:
             if name not in fields:
                 raise TypeError(f"{kind.__name__}.__init__() got an unexpected keyword argument {name!r}")
             if name in content:
                 raise TypeError(f"{kind.__name__}.__init__() got multiple values for argument {name!r}")
         if len(content) < count:
             for name in names[len(content) :]:
-                if name in named:
-                    content[name] = named[name]
+                if name in keywords:
+                    content[name] = keywords[name]
                 elif (field := fields[name]).default is not dataclasses.MISSING:
                     content[name] = field.default
                 elif field.default_factory is not dataclasses.MISSING:
@@ -150,10 +150,10 @@ def from_plain(record: type[T], value: object) -> T:
 def _check_format(record: Any, value: Any, what: str) -> None:
     """Before the fields, since another format may have others."""
     current = next((field.default for field in dataclasses.fields(record) if field.name == "format"), None)
-    written = value.get("format", current) if isinstance(value, dict) else current
-    if written != current and isinstance(written, int):
+    version = value.get("format", current) if isinstance(value, dict) else current
+    if version != current and isinstance(version, int):
         raise StoreError(
-            f"{what} was written in format {written}, this release of fti-assets reads format {current}: "
+            f"{what} was written in format {version}, this release of fti-assets reads format {current}: "
             "install the release that wrote it"
         )
 
@@ -195,18 +195,18 @@ class _Shape(NamedTuple):
 
 @lru_cache(256)
 def _shape(kind: Any) -> _Shape:
-    required = {
+    required_names = {
         field.name
         for field in dataclasses.fields(kind)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
-    return _Shape(typing.get_type_hints(kind), frozenset(required))
+    return _Shape(typing.get_type_hints(kind), frozenset(required_names))
 
 
 def _read_record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), value, path, "an object")
-    hints, required = _shape(kind)
-    missing, unknown = required - value.keys(), value.keys() - hints.keys()
+    hints, required_names = _shape(kind)
+    missing, unknown = required_names - value.keys(), value.keys() - hints.keys()
     if missing or unknown:
         raise ValueError(f"{path}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
     return kind(**{name: _read(hints[name], item, f"{path}.{name}") for name, item in value.items()})

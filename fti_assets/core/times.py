@@ -21,7 +21,7 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
         DeclarationError: the text is not a number followed by ms, s, min, h, d or w, or the duration is negative.
     """
     if isinstance(value, timedelta):
-        parsed = value
+        result = value
     else:
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         if match is None:
@@ -30,12 +30,12 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
                 "such as '90min' or '7d'"
             )
         try:
-            parsed = timedelta(**{_UNITS[match[2]]: int(match[1])})
+            result = timedelta(**{_UNITS[match[2]]: int(match[1])})
         except (OverflowError, ValueError) as error:  # the second of more than 4,300 digits
             raise DeclarationError(f"{what} {value!r} is longer than {timedelta.max.days} days") from error
-    if parsed < timedelta(0):
+    if result < timedelta(0):
         raise DeclarationError(f"{what} {value!r} is negative")
-    return parsed
+    return result
 
 
 def naive_utc(value: datetime) -> datetime:

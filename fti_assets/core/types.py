@@ -35,10 +35,10 @@ class Sides:
         array: the dtype of its canonical array.
         plain: the class of a plain value.
         blob: the code of ``struct`` for its value in a blob; of a text its length, of a time its microseconds.
-        packed: the numpy dtype of the same bytes.
+        dtype: the numpy dtype of the same bytes.
         packs: the classes of a value that a blob takes.
         request_form: what a request is to bring.
-        made: what an on-demand function is to give.
+        result_form: what an on-demand function is to give.
         inputs: the graph inputs that it can fill.
     """
 
@@ -52,10 +52,10 @@ class Sides:
     array: np.dtype[Any]
     plain: type
     blob: str
-    packed: str
+    dtype: str
     packs: tuple[type, ...]
     request_form: str
-    made: str
+    result_form: str
     inputs: tuple[InputType, ...]
 
 
@@ -71,10 +71,10 @@ SIDES: dict[ColumnType, Sides] = {
         array=np.dtype("object"),
         plain=str,
         blob="I",
-        packed="<u4",
+        dtype="<u4",
         packs=(str,),
         request_form="text",
-        made="str, text,",
+        result_form="str, text,",
         inputs=("string",),
     ),
     "integer": Sides(
@@ -88,10 +88,10 @@ SIDES: dict[ColumnType, Sides] = {
         array=np.dtype("float64"),
         plain=int,
         blob="q",
-        packed="<i8",
+        dtype="<i8",
         packs=(int,),
         request_form="a whole number of 64 bits",
-        made="int, a whole number,",
+        result_form="int, a whole number,",
         inputs=("float32", "float64", "int64"),
     ),
     "number": Sides(
@@ -105,10 +105,10 @@ SIDES: dict[ColumnType, Sides] = {
         array=np.dtype("float64"),
         plain=float,
         blob="d",
-        packed="<f8",
+        dtype="<f8",
         packs=(float, int),
         request_form="a number",
-        made="float, a number,",
+        result_form="float, a number,",
         inputs=("float32", "float64", "int64"),
     ),
     "boolean": Sides(
@@ -122,10 +122,10 @@ SIDES: dict[ColumnType, Sides] = {
         array=np.dtype("float64"),
         plain=bool,
         blob="?",
-        packed="u1",
+        dtype="u1",
         packs=(bool,),
         request_form="true or false",
-        made="bool, true or false,",
+        result_form="bool, true or false,",
         inputs=("float32", "float64", "int64"),
     ),
     "timestamp": Sides(
@@ -139,10 +139,10 @@ SIDES: dict[ColumnType, Sides] = {
         array=np.dtype("datetime64[us]"),
         plain=datetime,
         blob="q",
-        packed="<i8",
+        dtype="<i8",
         packs=(int,),
         request_form="a datetime or ISO text",
-        made="datetime, as datetime64,",
+        result_form="datetime, as datetime64,",
         inputs=(),
     ),
 }

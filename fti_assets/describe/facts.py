@@ -18,7 +18,7 @@ from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model, Servable
 
-UNSTATED = "not stated"
+NOT_STATED = "not stated"
 _FRAMEWORKS = {
     "duckdb": "DuckDB",
     "fti_assets": "DuckDB",
@@ -195,8 +195,8 @@ def _sinks(predictions: BatchPredictions) -> str:
 def online_inference(model: Servable, spec: Any, stores: Stores | None) -> dict[str, Any]:
     """Whether a model can be asked online, and how."""
     view = model.view
-    joined = model.feature_groups
-    offline = [group.table_name for group in joined if not group.online]
+    groups = model.feature_groups
+    offline = [group.table_name for group in groups if not group.online]
     online = None if stores is None or isinstance(stores.online, dg.EnvVar) else str(stores.online_store())
     return {
         "asset": spec.key.to_user_string(),
@@ -204,7 +204,7 @@ def online_inference(model: Servable, spec: Any, stores: Stores | None) -> dict[
         "consumer": fact_of(spec, "consumer"),
         "server": fact_of(spec, "server", "in the app, by fti_assets.Predictor"),
         "latency_goal": fact_of(spec, "latency_goal"),
-        "reads": [group.table_name for group in joined if group.online],
+        "reads": [group.table_name for group in groups if group.online],
         "on_demand": [feature.name for feature in view.on_demand],
         "online_store": online or "known when it runs",
     }
@@ -227,7 +227,7 @@ def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores |
     }
 
 
-def fact_of(spec: Any, name: str, otherwise: str = UNSTATED) -> str:
+def fact_of(spec: Any, name: str, otherwise: str = NOT_STATED) -> str:
     """A tag of the asset, or else its metadata, or else what is known otherwise."""
     result = spec.tags.get(name) or spec.metadata.get(name)
     return otherwise if result is None else str(getattr(result, "value", result))
@@ -248,4 +248,4 @@ def length(duration: timedelta) -> str:
 def framework(spec: Any, annotations: Mapping[str, Any]) -> str:
     """What a function is written with: as stated, or of what it is annotated to return."""
     module = getattr(annotations.get("return"), "__module__", "").partition(".")[0]
-    return fact_of(spec, "framework", _FRAMEWORKS.get(module, UNSTATED))
+    return fact_of(spec, "framework", _FRAMEWORKS.get(module, NOT_STATED))

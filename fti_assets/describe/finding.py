@@ -126,16 +126,18 @@ def _hit(entry: _Entry, words: Sequence[str]) -> tuple[tuple[int, ...], Match] |
 
     A word counts where it is found best.
     """
-    hits = [(place, shown, [word for word in words if word in text.casefold()]) for place, shown, text in entry.texts]
+    hits = [
+        (place, content, [word for word in words if word in text.casefold()]) for place, content, text in entry.texts
+    ]
     ranks = []
     for word in words:
         places = [_PLACES.index(place) for place, _, matching in hits if word in matching]
         if not places:
             return None
         ranks.append(min(places))
-    matched = dict.fromkeys(f"{place} {shown}".strip() for place, shown, matching in hits if matching)
+    matches = dict.fromkeys(f"{place} {content}".strip() for place, content, matching in hits if matching)
     score = (sum(ranks), int(not entry.name.startswith(words[0])), len(entry.name))
-    return score, Match(entry.kind, entry.name, tuple(matched), entry.description, entry.owners)
+    return score, Match(entry.kind, entry.name, tuple(matches), entry.description, entry.owners)
 
 
 def _entries(definitions: dg.Definitions | Sequence[Any]) -> Iterable[_Entry]:
@@ -179,7 +181,10 @@ def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_
     texts = [
         ("name", "", name),
         *(("column", column, f"{column} {meaning}") for column, meaning in columns),
-        *(("tag", shown, shown) for shown in (f"{key}={value}" if value else key for key, value in spec.tags.items())),
+        *(
+            ("tag", tag_text, tag_text)
+            for tag_text in (f"{key}={value}" if value else key for key, value in spec.tags.items())
+        ),
         *(("owner", owner, owner) for owner in owners),
         ("description", "", description),
     ]

@@ -34,12 +34,12 @@ def load_definitions(*, file: str | Path | None = None, module: str | None = Non
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        loaded = importlib.import_module(module) if module is not None else _of_file(Path(str(file)))
+        namespace = importlib.import_module(module) if module is not None else _of_file(Path(str(file)))
     except FtiError:
         raise
     except Exception as error:
         raise DeclarationError(f"{what} cannot be loaded: {type(error).__name__}: {error}") from error
-    by_name = {name: value for name, value in vars(loaded).items() if isinstance(value, dg.Definitions)}
+    by_name = {name: value for name, value in vars(namespace).items() if isinstance(value, dg.Definitions)}
     if len(set(map(id, by_name.values()))) != 1:
         problem = "no dg.Definitions: make one, defs = fti.build_definitions([...])"
         if by_name:
@@ -60,10 +60,10 @@ def stores_of(definitions: dg.Definitions, **folders: str | None) -> Stores:
     if not isinstance(stores, Stores):
         raise DeclarationError(f"the resource {STORES!r} of the definitions is {type(stores).__name__}, not fti.Stores")
     try:
-        resolved = stores.process_config_and_initialize()
+        instance = stores.process_config_and_initialize()
     except Exception as error:
         raise DeclarationError(f"the stores of the definitions cannot be used here: {error}") from error
-    places = {name: getattr(resolved, name) for name in type(stores).model_fields}
+    places = {name: getattr(instance, name) for name in type(stores).model_fields}
     return type(stores)(**{**places, **{name: folder for name, folder in folders.items() if folder is not None}})
 
 

@@ -112,8 +112,8 @@ def _words(condition: Any) -> str:
         return label or str(condition.description)
     if len(parts) == 1:
         return f"not {parts[0]}" if isinstance(condition, _NOT) else parts[0]
-    joined = (" or " if isinstance(condition, _OR) else " and ").join(dict.fromkeys(parts))
-    return f"({joined})" if isinstance(condition, _OR) else joined
+    words = (" or " if isinstance(condition, _OR) else " and ").join(dict.fromkeys(parts))
+    return f"({words})" if isinstance(condition, _OR) else words
 
 
 def _jobs(sensor: Any) -> Iterator[str]:

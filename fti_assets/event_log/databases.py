@@ -70,8 +70,8 @@ def is_stamped(path: str, timeout_s: float) -> bool:
     if not os.path.exists(path):
         return False
     with closing(sqlite3.connect(path, timeout=timeout_s)) as connection:
-        made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-        return made is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+        row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        return row is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
 
 
 def engine_of_new(path: str, timeout_s: float) -> Engine:

@@ -166,11 +166,11 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         """Dagster's rows, one for each partition of a run, of which it makes the same long text again and again."""
-        planned = event.get_dagster_event().asset_check_planned_data
-        subset = planned.partitions_subset
+        plan = event.get_dagster_event().asset_check_planned_data
+        subset = plan.partitions_subset
         common = {
-            "asset_key": planned.asset_key.to_string(),
-            "check_name": planned.check_name,
+            "asset_key": plan.asset_key.to_string(),
+            "check_name": plan.check_name,
             "run_id": event.run_id,
             "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
             # Made once: Dagster serializes the event anew for each partition.
@@ -222,7 +222,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
 # Weak, so that a storage that nobody holds is not kept open for the sake of a fork.
 _storages: weakref.WeakSet[PooledSqliteEventLogStorage] = weakref.WeakSet()
-_locked: list[PooledSqliteEventLogStorage] = []
+_locks: list[PooledSqliteEventLogStorage] = []
 
 
 def _before_fork() -> None:
@@ -230,12 +230,12 @@ def _before_fork() -> None:
     for storage in list(_storages):
         storage._db_lock.acquire()
         storage._databases.close_all()
-        _locked.append(storage)
+        _locks.append(storage)
 
 
 def _after_fork() -> None:
-    while _locked:
-        _locked.pop()._db_lock.release()
+    while _locks:
+        _locks.pop()._db_lock.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -36,41 +36,41 @@ class ArmAnswers:
     of_other_builds: int
 
 
-def answers_of(experiment: Experiment, lake: Lake, judged: OngoingRollout, now: datetime, snapshot: int) -> ArmAnswers:
+def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now: datetime, snapshot: int) -> ArmAnswers:
     """The answers since the rollout began that are as old as a label's maturity, each with its figure.
 
     Raises:
         DataError: the figure does not suit the rollout, or the log does not tell the keys.
         NotMaterializedError: the log or the label's group is not there.
     """
-    _check(experiment, judged)
+    _check(experiment, ongoing)
     log, view, connection = experiment.log, experiment.model.view, lake.connection
     label, time = view.label, quote(log.event_time)
     last = now - label.age
     assert log.partitions_def is not None
     ledger = lake.ledger(log.table, snapshot=snapshot)
-    partitions = [one.key for one in partitions_between(log.partitions_def, judged.since, now) if one.key in ledger]
-    logged = lake.rows(log.table, snapshot=snapshot, partitions=partitions)
-    period = relation_name(logged.filter(f"{time} >= {timestamp(judged.since)} AND {time} <= {timestamp(last)}"))
-    builds = " ".join(f"WHEN {literal(arm)} THEN {literal(build)}" for arm, build in judged.builds.items())
+    partitions = [one.key for one in partitions_between(log.partitions_def, ongoing.since, now) if one.key in ledger]
+    log_rows = lake.rows(log.table, snapshot=snapshot, partitions=partitions)
+    period = relation_name(log_rows.filter(f"{time} >= {timestamp(ongoing.since)} AND {time} <= {timestamp(last)}"))
+    builds = " ".join(f"WHEN {literal(arm)} THEN {literal(build)}" for arm, build in ongoing.builds.items())
     of_arm = f"coalesce(build = (CASE arm {builds} END), false)"
     [(others,)] = connection.execute(f"SELECT count(*) FILTER (NOT {of_arm}) FROM {period}").fetchall()
     answers = connection.sql(
-        f"SELECT *{_fields_of_label(log, label, lake)}, {_unit(log, judged)} AS {_UNIT}, {_pair(log, judged)} AS {_PAIR} "
+        f"SELECT *{_fields_of_label(log, label, lake)}, {_unit(log, ongoing)} AS {_UNIT}, {_pair(log, ongoing)} AS {_PAIR} "
         f"FROM {period} WHERE {of_arm}"
     )
     labels = lake.rows(label.group.table, snapshot=snapshot)
-    labelled = answers_with_label(connection, answers, labels, label, view.spine, time=log.event_time, cutoff=now)
-    kind = str(labelled.types[labelled.columns.index(LABEL)])
+    outcomes = answers_with_label(connection, answers, labels, label, view.spine, time=log.event_time, cutoff=now)
+    kind = str(outcomes.types[outcomes.columns.index(LABEL)])
     figure = figure_sql(experiment.figure.name, experiment.model.task, log.output, LABEL, kind)
     rows = connection.sql(
-        f"SELECT {_UNIT} AS unit, arm, {time} AS at, {figure} AS figure, {_together([_PAIR, _UNIT])} AS pair FROM {relation_name(labelled)}"
+        f"SELECT {_UNIT} AS unit, arm, {time} AS at, {figure} AS figure, {_together([_PAIR, _UNIT])} AS pair FROM {relation_name(outcomes)}"
     )
     return ArmAnswers(relation_name(rows), int(others))
 
 
-def _check(experiment: Experiment, judged: OngoingRollout) -> None:
-    kind, figure, task = judged.rollout.kind, experiment.figure, experiment.model.task
+def _check(experiment: Experiment, ongoing: OngoingRollout) -> None:
+    kind, figure, task = ongoing.rollout.kind, experiment.figure, experiment.model.task
     if kind == "shadow" and figure.name == OUTCOME:
         raise DataError(
             f"{experiment.table_name} compares outcomes, which a shadow cannot change: compare a metric, or start the rollout as 'ab'"
@@ -80,22 +80,22 @@ def _check(experiment: Experiment, judged: OngoingRollout) -> None:
             f"{experiment.table_name} compares {figure.name}, by which no bandit can go: it needs a figure between 0 and 1 of each "
             "answer, such as 'outcome', 'accuracy' or 'brier' of a binary model"
         )
-    if hidden := [name for name in judged.rollout.key if name in experiment.log.redact]:
+    if secret_keys := [name for name in ongoing.rollout.key if name in experiment.log.redact]:
         raise DataError(
-            f"the rollout of {experiment.model.name!r} goes by {hidden[0]!r}, which {experiment.log.table_name} redacts: its keys "
+            f"the rollout of {experiment.model.name!r} goes by {secret_keys[0]!r}, which {experiment.log.table_name} redacts: its keys "
             "cannot be told. Leave it out of redact, or start the rollout with another key"
         )
 
 
-def _unit(log: PredictionLog, judged: OngoingRollout) -> str:
+def _unit(log: PredictionLog, ongoing: OngoingRollout) -> str:
     """The SQL of a request's key, by which its arm was told."""
     keys = log.model.view.spine.keys
-    return _together([quote(name) if name in keys else _in_request(name) for name in judged.rollout.key])
+    return _together([quote(name) if name in keys else _in_request(name) for name in ongoing.rollout.key])
 
 
-def _pair(log: PredictionLog, judged: OngoingRollout) -> str:
+def _pair(log: PredictionLog, ongoing: OngoingRollout) -> str:
     """The SQL of what a champion's answer and its shadow's have in common: the request's id, and the spine's keys."""
-    [*_, arm] = judged.builds
+    [*_, arm] = ongoing.builds
     mark = f"{MARK}{arm}"
     of_request = f"CASE WHEN arm = {literal(arm)} THEN left({REQUEST_ID}, -{len(mark)}) ELSE {REQUEST_ID} END"
     return _together([of_request, *map(quote, log.model.view.spine.keys)])

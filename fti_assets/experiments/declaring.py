@@ -90,12 +90,12 @@ def experiment(
         )
     label = model.view.label
     by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
-    if hidden := [key for key in by if key in log.redact]:
+    if secrets := [key for key in by if key in log.redact]:
         raise DeclarationError(
-            f"{what} needs the labels of logged answers, which come by {list_some(hidden)}: leave that out of redact of {log.table_name}"
+            f"{what} needs the labels of logged answers, which come by {list_some(secrets)}: leave that out of redact of {log.table_name}"
         )
     _check_numbers(what, least_keys=least_keys, looks=looks, confidence=confidence, least_share=least_share)
-    declared = Experiment(
+    result = Experiment(
         name=name,
         version=version,
         log=log,
@@ -111,8 +111,8 @@ def experiment(
         options=options,
         to_asset=experiment_asset,
     )
-    record_use([model, log], f"judged_by/{declared.asset_name}", declared)
-    return declared
+    record_use([model, log], f"judged_by/{result.asset_name}", result)
+    return result
 
 
 def _check_numbers(what: str, *, least_keys: int, looks: int, confidence: float, least_share: float) -> None:

@@ -17,8 +17,10 @@ from fti_assets.training.models.model import Model
 AS_PLANNED = Rule(
     "keys_as_planned", "Each arm has the share of the keys, and of the labels, that its rollout plans", blocking=False
 )
-OBEYED = Rule("verdict_obeyed", "The rollout that was judged still went on when its verdict was obeyed", blocking=False)
-RULES = (AS_PLANNED, OBEYED)
+VERDICT_OBEYED = Rule(
+    "verdict_obeyed", "The rollout that was judged still went on when its verdict was obeyed", blocking=False
+)
+RULES = (AS_PLANNED, VERDICT_OBEYED)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

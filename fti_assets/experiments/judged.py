@@ -54,7 +54,7 @@ def judged_rollout(aliases: Aliases) -> OngoingRollout | None:
 def obey(
     store: ModelStore,
     model: str,
-    judged: OngoingRollout,
+    ongoing: OngoingRollout,
     verdict: Verdict,
     shares: Mapping[str, float] | None,
     *,
@@ -65,7 +65,7 @@ def obey(
     Args:
         store: the model store.
         model: whose rollout it is.
-        judged: as it was when it was judged.
+        ongoing: as it was when it was judged.
         verdict: on it.
         shares: those that a bandit's arms get, None to leave them.
         run_id: the Dagster run, for the history.
@@ -79,8 +79,8 @@ def obey(
         arm, outcome = verdict.arm, f"promoted {verdict.arm}"
 
         def change(aliases: Aliases) -> Aliases:
-            ended = with_rollout(aliases, None, outcome, verdict.reason)
-            return store.with_champion(ended, judged.builds[arm], reason=verdict.reason, run_id=run_id)
+            without_rollout = with_rollout(aliases, None, outcome, verdict.reason)
+            return store.with_champion(without_rollout, ongoing.builds[arm], reason=verdict.reason, run_id=run_id)
 
     elif verdict.decision == "stop":
         outcome = "stopped"
@@ -92,14 +92,14 @@ def obey(
         outcome = "shares changed"
 
         def change(aliases: Aliases) -> Aliases:
-            shifted = judged.rollout.with_shares({arm: share for arm, share in shares.items() if arm != CHAMPION})
-            return with_rollout(aliases, shifted, SHARES_CHANGED, verdict.reason)
+            new_rollout = ongoing.rollout.with_shares({arm: share for arm, share in shares.items() if arm != CHAMPION})
+            return with_rollout(aliases, new_rollout, SHARES_CHANGED, verdict.reason)
 
     else:
         return ""
 
     def change_if_same(aliases: Aliases) -> Aliases:
-        if aliases.rollout != judged.rollout or aliases.champion != judged.champion:
+        if aliases.rollout != ongoing.rollout or aliases.champion != ongoing.champion:
             raise AliasConflictError(
                 f"the rollout of model {model!r} or its champion has changed since it was judged, so nothing was done; the verdict was "
                 f"{verdict.decision!r}, because {verdict.reason}. Run the experiment again to judge what goes on now"

@@ -15,7 +15,7 @@ from fti_assets.core.rules import Verdict as CheckVerdict
 from fti_assets.core.sql import timestamp
 from fti_assets.errors import AliasConflictError
 from fti_assets.experiments.answers import answers_of
-from fti_assets.experiments.experiment import AS_PLANNED, OBEYED, Experiment, columns_of
+from fti_assets.experiments.experiment import AS_PLANNED, VERDICT_OBEYED, Experiment, columns_of
 from fti_assets.experiments.judged import OngoingRollout, judged_rollout, obey
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
@@ -49,37 +49,37 @@ _TYPES = {
 def run_experiment(experiment: Experiment, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
     """Judge the rollout of the model that goes on; without one the figures of earlier ones stay as they are."""
     store, model = stores.model_store(), experiment.model
-    judged = judged_rollout(store.aliases(model.name))
+    ongoing = judged_rollout(store.aliases(model.name))
     with stores.offline_store().connect() as lake:
         snapshot = lake.snapshot()
         read_external(lake, model.view.groups)
         verdict: Verdict | None = None
         facts: dict[str, Any] = {}
         best: dict[str, float] = {}
-        if judged is None:
+        if ongoing is None:
             context.log.info(f"model {model.name!r} has no rollout: there is nothing to judge")
         else:
             now = clock.now()
-            verdict, facts, best = _judge(experiment, lake, judged, now, snapshot)
+            verdict, facts, best = _judge(experiment, lake, ongoing, now, snapshot)
             context.log.info(f"{verdict.decision}: {verdict.reason}")
-        rows = _rows(experiment, judged, verdict, best)
+        rows = _rows(experiment, ongoing, verdict, best)
         table = experiment.table
         relation = lake.connection.from_arrow(rows)
         if lake.has(table):
-            others = f"since <> {timestamp(judged.since)}" if judged is not None else "true"
+            others = f"since <> {timestamp(ongoing.since)}" if ongoing is not None else "true"
             earlier = relation_name(lake.rows(table, snapshot=snapshot).filter(others))
             relation = lake.connection.sql(f"FROM {earlier} UNION ALL BY NAME FROM {relation_name(relation)}")
         layout = Layout(
             what=experiment.table_name, not_null=("since", "arm"), unique=("since", "arm"), partition_by=None
         )
-        staged = stage(lake.connection, relation, layout, [UNPARTITIONED])
+        staged_rows = stage(lake.connection, relation, layout, [UNPARTITIONED])
         problem = _mismatch(verdict)
         checks = [CheckVerdict(AS_PLANNED, int(bool(problem)), problem=problem)]
 
         def store_figures() -> Outcome:
             commit = lake.replace(
                 table,
-                staged.table,
+                staged_rows.table,
                 [UNPARTITIONED.key],
                 asset=context.assets_def.key.to_user_string(),
                 run_id=context.run.run_id,
@@ -87,47 +87,49 @@ def run_experiment(experiment: Experiment, context: dg.AssetExecutionContext, st
             metadata = {**facts, **stored_schema(columns_of(experiment), lake.types(table))}
             return Outcome(commit, metadata, checks)
 
-        part = Part(staged, experiment.table_name, f"{context.run.run_id}.jsonl")
+        part = Part(staged_rows, experiment.table_name, f"{context.run.run_id}.jsonl")
         yield from publish_rows(context, lake, table, [part], checks, store=store_figures)
     # Behind the commit: a run that is killed between the two judges the same again, and obeys then.
     problem = ""
-    if judged is not None and verdict is not None:
+    if ongoing is not None and verdict is not None:
         try:
-            done = _obey(experiment, store, judged, verdict, best, context.run.run_id)
-            context.log.info(f"the rollout of model {model.name!r}: {done or 'left as it is'}")
+            outcome = _obey(experiment, store, ongoing, verdict, best, context.run.run_id)
+            context.log.info(f"the rollout of model {model.name!r}: {outcome or 'left as it is'}")
         except AliasConflictError as conflict:
             problem = str(conflict)
             context.log.warning(problem)
-    yield check_result(context.assets_def.key, CheckVerdict(OBEYED, int(bool(problem)), problem=problem))
+    yield check_result(context.assets_def.key, CheckVerdict(VERDICT_OBEYED, int(bool(problem)), problem=problem))
 
 
 def _judge(
-    experiment: Experiment, lake: Lake, judged: OngoingRollout, now: datetime, snapshot: int
+    experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now: datetime, snapshot: int
 ) -> tuple[Verdict, dict[str, Any], dict[str, float]]:
     """The verdict, what the asset's page shows of it, and in a bandit each arm's chance to be best."""
-    kind, terms = judged.rollout.kind, experiment.terms
-    logged = answers_of(experiment, lake, judged, now, snapshot)
-    arms = list(judged.builds)
-    answers = Answers(lake.connection, logged.rows, arms, is_paired=kind == "shadow", keys_move=kind == "bandit")
+    kind, terms = ongoing.rollout.kind, experiment.terms
+    answers_by_arm = answers_of(experiment, lake, ongoing, now, snapshot)
+    arms = list(ongoing.builds)
+    answers = Answers(
+        lake.connection, answers_by_arm.rows, arms, is_paired=kind == "shadow", keys_move=kind == "bandit"
+    )
     best: dict[str, float] = {}
     if kind == "bandit":
         samples = answers.samples()
-        best = chances(samples, higher_is_better=terms.higher_is_better, salt=judged.rollout.salt)
+        best = chances(samples, higher_is_better=terms.higher_is_better, salt=ongoing.rollout.salt)
         chances_text = ", ".join(f"{arm} {chance:.1%}" for arm, chance in best.items())
         verdict = estimate(
             terms, None, samples, f"a bandit goes on until somebody ends it; the chance to be best: {chances_text}"
         )
     else:
         verdict = judge(
-            terms, judged.shares, horizon=answers.horizon, samples=answers.samples, is_paired=kind == "shadow"
+            terms, ongoing.shares, horizon=answers.horizon, samples=answers.samples, is_paired=kind == "shadow"
         )
     facts: dict[str, Any] = {
         "verdict": verdict.decision,
         "reason": verdict.reason,
         "is_estimate": verdict.is_estimate,
-        "judged_since": str(judged.since),
+        "judged_since": str(ongoing.since),
         "keys_of_several_arms": answers.keys_of_several_arms,
-        "answers_of_other_builds": logged.of_other_builds,
+        "answers_of_other_builds": answers_by_arm.of_other_builds,
     }
     for name, arm in verdict.arms.items():
         facts |= {f"{name}/keys": arm.keys, f"{name}/{experiment.figure.name}": _round(arm.mean)}
@@ -141,7 +143,7 @@ def _judge(
 def _obey(
     experiment: Experiment,
     store: ModelStore,
-    judged: OngoingRollout,
+    ongoing: OngoingRollout,
     verdict: Verdict,
     best: Mapping[str, float],
     run_id: str,
@@ -152,15 +154,15 @@ def _obey(
         AliasConflictError: the rollout is another one by now.
     """
     model = experiment.model
-    if judged.rollout.kind == "bandit":
+    if ongoing.rollout.kind == "bandit":
         shares = shares_by_chance(best, least_share=experiment.least_share, rest=CHAMPION)
-        now = shares_of(judged.rollout)
+        now = shares_of(ongoing.rollout)
         if max(abs(shares[arm] - now[arm]) for arm in shares) < _LEAST_SHIFT:
             return ""
-        return obey(store, model.name, judged, verdict, shares, run_id=run_id)
+        return obey(store, model.name, ongoing, verdict, shares, run_id=run_id)
     if model.promote != "after_experiment":
         return ""
-    return obey(store, model.name, judged, verdict, None, run_id=run_id)
+    return obey(store, model.name, ongoing, verdict, None, run_id=run_id)
 
 
 def _mismatch(verdict: Verdict | None) -> str:
@@ -168,18 +170,18 @@ def _mismatch(verdict: Verdict | None) -> str:
 
 
 def _rows(
-    experiment: Experiment, judged: OngoingRollout | None, verdict: Verdict | None, best: Mapping[str, float]
+    experiment: Experiment, ongoing: OngoingRollout | None, verdict: Verdict | None, best: Mapping[str, float]
 ) -> pa.Table:
     """One row an arm."""
     columns = columns_of(experiment)
     rows = []
-    if judged is not None and verdict is not None:
-        for name, build in judged.builds.items():
+    if ongoing is not None and verdict is not None:
+        for name, build in ongoing.builds.items():
             rows.append(
                 _row(verdict.arms[name])
                 | {
-                    "since": judged.since,
-                    "kind": judged.rollout.kind,
+                    "since": ongoing.since,
+                    "kind": ongoing.rollout.kind,
                     "build": build,
                     "chance": best.get(name),
                     "is_estimate": verdict.is_estimate,

@@ -35,7 +35,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         group,
         function=group.function,
         run=run,
-        provided={*group.inputs, *group.position_parameters},
+        own_parameters={*group.inputs, *group.position_parameters},
         annotations=group.annotations,
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],

@@ -23,7 +23,7 @@ Values = Mapping[str, str]
 """The column of a table that holds each part of the entity's key, and that part as text."""
 
 Kind = Literal["group", "predictions", "dataset", "log"]
-_VERSIONED = re.compile(r"(.+)_v[1-9][0-9]*")
+_TABLE_NAME = re.compile(r"(.+)_v[1-9][0-9]*")
 
 
 @dataclass(frozen=True)
@@ -53,39 +53,39 @@ class Carrier:
 
 
 def check_key(
-    declarations: Sequence[Declaration], group: str, columns: Iterable[str], stored: Sequence[TableName]
+    declarations: Sequence[Declaration], group: str, columns: Iterable[str], tables: Sequence[TableName]
 ) -> None:
     """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody."""
     groups = {one.name for one in declarations if isinstance(one, FeatureGroup)}
     if group not in groups:
-        left = {name_of(table) for table in stored if table.schema == FEATURES} - groups
+        left = {name_of(table) for table in tables if table.schema == FEATURES} - groups
         also = f" (and tables of {one_of(sorted(left))}, which is not declared)" if left else ""
         raise NotMaterializedError(
             f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
         )
-    allowed = entity_columns(declarations, group)
-    unknown = [column for column in columns if column not in allowed]
+    key_columns = entity_columns(declarations, group)
+    unknown = [column for column in columns if column not in key_columns]
     if unknown:
         raise DeclarationError(
-            f"{one_of(unknown)} is not a key of feature group {group!r}: name one of {one_of(allowed)}, --key {allowed[0]}=VALUE"
+            f"{one_of(unknown)} is not a key of feature group {group!r}: name one of {one_of(key_columns)}, --key {key_columns[0]}=VALUE"
         )
 
 
 def entity_columns(declarations: Sequence[Declaration], group: str) -> list[str]:
     """The columns that say whose a group's row is: its keys, and as a spine those by which other groups are joined to it."""
     keys = [key for one in declarations if isinstance(one, FeatureGroup) and one.name == group for key in one.keys]
-    joined = [
+    spine_keys_of = [
         selection.spine_keys.get(key, key)
         for view in views_of(declarations)
         if view.spine.name == group
         for selection in _joins(view)
         for key in selection.group.keys
     ]
-    return list(dict.fromkeys([*keys, *joined]))
+    return list(dict.fromkeys([*keys, *spine_keys_of]))
 
 
 def carriers(
-    declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
+    declarations: Sequence[Declaration], group: str, values: Values, tables: Sequence[TableName]
 ) -> list[Carrier]:
     """The stored tables of a group, and the predictions, logs and datasets whose rows can be the same entity's."""
     results: dict[TableName, Carrier] = {}
@@ -111,23 +111,23 @@ def carriers(
             if spine_keys:
                 results[one.table] = Carrier(one.table, "log", tuple(spine_keys), asset=one.key)
     kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog
-    declared = {one.table for one in declarations if isinstance(one, kinds)}
-    for table in stored:  # what is no longer declared
-        if table in declared:
+    declared_tables = {one.table for one in declarations if isinstance(one, kinds)}
+    for table in tables:  # what is no longer declared
+        if table in declared_tables:
             continue
         if table.schema == FEATURES and name_of(table) == group:
             results[table] = Carrier(table, "group", (values,), keys=keys)
         elif table.schema in (PREDICTIONS, DATASETS):
             results[table] = Carrier(table, "predictions" if table.schema == PREDICTIONS else "dataset", (values,))
-    return [results[table] for table in stored if table in results]
+    return [results[table] for table in tables if table in results]
 
 
 def other_carriers(
-    declarations: Sequence[Declaration], group: str, values: Values, stored: Sequence[TableName]
+    declarations: Sequence[Declaration], group: str, values: Values, tables: Sequence[TableName]
 ) -> list[Carrier]:
     """The stored tables of other groups that can hold rows of the same entity."""
     results = []
-    for table in stored:
+    for table in tables:
         if table.schema != FEATURES or name_of(table) == group:
             continue
         spine_keys: list[Values] = []
@@ -154,8 +154,8 @@ def views_of(declarations: Sequence[Declaration]) -> list[ViewTerms]:
 
 def name_of(table: TableName) -> str:
     """The name of what a table is a version of."""
-    versioned = _VERSIONED.fullmatch(table.name)
-    return versioned[1] if versioned else table.name
+    match = _TABLE_NAME.fullmatch(table.name)
+    return match[1] if match else table.name
 
 
 def _joins(view: ViewTerms) -> Iterator[Selection]:
@@ -175,10 +175,10 @@ def spine_values(view: ViewTerms, group: str, values: Values) -> Iterator[Values
     spine_columns = set()
     for selection in _joins(view):
         if selection.group.name == group and set(values) <= set(selection.group.keys):
-            mapped = {selection.spine_keys.get(column, column): text for column, text in values.items()}
-            if frozenset(mapped) not in spine_columns:
-                spine_columns.add(frozenset(mapped))
-                yield mapped
+            own_values = {selection.spine_keys.get(column, column): text for column, text in values.items()}
+            if frozenset(own_values) not in spine_columns:
+                spine_columns.add(frozenset(own_values))
+                yield own_values
 
 
 def _group_values(view: ViewTerms, table: TableName, values: Values) -> Iterator[Values]:

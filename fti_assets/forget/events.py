@@ -18,7 +18,7 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
 
     An event keeps the tags of the one before it: its code version and what it was made of.
     """
-    changed = [
+    changes = [
         (key, commit.snapshot, record)
         for key, commit in commits.items()
         for record in commit.partitions
@@ -27,7 +27,7 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
     with home_instance() as instance:
         if instance is None:
             return 0
-        for key, snapshot, record in changed:
+        for key, snapshot, record in changes:
             partition = None if record.partition == WHOLE else record.partition
             newest = dg.AssetRecordsFilter(asset_key=key, asset_partitions=None if partition is None else [partition])
             events = [one.asset_materialization for one in instance.fetch_materializations(newest, limit=1).records]
@@ -42,7 +42,7 @@ def tell_dagster(commits: Mapping[dg.AssetKey | None, Commit]) -> int:
                     tags=tags,
                 )
             )
-    return len(changed)
+    return len(changes)
 
 
 @contextmanager

@@ -105,38 +105,38 @@ def forget(
     if not store.exists():
         check_key(declarations, group, key, [])
     with existing_store(stores).connect() as lake:
-        stored = tables_with_files(lake)
-        check_key(declarations, group, key, stored)
+        tables_before = tables_with_files(lake)
+        check_key(declarations, group, key, tables_before)
         if expire:
             _refuse_old_catalog(lake, declarations)
-        by_group_first = sorted(carriers(declarations, group, key, stored), key=lambda one: one.kind != "group")
+        by_group_first = sorted(carriers(declarations, group, key, tables_before), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
-        refused = [error for search in searches for error in search.refused]
-        if refused and all(search.predicate == _NO_ROW for search in searches if search.carrier.kind != "log"):
-            raise refused[0]
+        refusals = [error for search in searches for error in search.refused]
+        if refusals and all(search.predicate == _NO_ROW for search in searches if search.carrier.kind != "log"):
+            raise refusals[0]
         folders = log_folders(declarations, group, key, stores.log_folder())
         # All is looked at before anything is changed: what cannot be read leaves no half of it done.
-        logged = line_counts(folders)
+        log_counts = line_counts(folders)
         _online_keys(lake, stores.online_store(), searches)
         for search in searches:
             _forget_rejected_rows(lake, search, remove=False)
-        elsewhere = _elsewhere(lake, declarations, group, key, stored)
+        elsewhere = _elsewhere(lake, declarations, group, key, tables_before)
         tiles = _tiles(lake, searches)
         _models(stores.model_store(), searches)
         if not dry_run:
             # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
             await_closed(folders, log_seconds)
-            logged = take_out_of_files(lake, folders)
+            log_counts = take_out_of_files(lake, folders)
             searches = [_search(lake, one.carrier) if one.carrier.kind == "log" else one for one in searches]
         holding = [search for search in searches if search.occurrences.rows or search.occurrences.snapshots]
         models = _models(stores.model_store(), holding)
         made_from = {search.carrier.table: _made_from(lake, search) for search in holding}
         online_keys = _online_keys(lake, stores.online_store(), searches)
         predicates = {search.carrier.table: search.predicate for search in searches}
-        killed = unnamed_files_holding(lake, predicates)
+        strays = unnamed_files_holding(lake, predicates)
         current = [match.table for match in tiles if match.current]
         commits: dict[TableName, Commit] = {}
-        reported = 0
+        partitions_told = 0
         if not dry_run:
             # The lake before the online store: a load that runs meanwhile brings nothing back that the lake no longer
             # has.
@@ -144,20 +144,20 @@ def forget(
             with lake.store.lock():
                 drop_tables(lake, current, message=f"forget a key of {group} in what windows keep")
             assets = {search.carrier.table: search.carrier.asset for search in searches}
-            reported = tell_dagster({assets[table]: commit for table, commit in commits.items()})
+            partitions_told = tell_dagster({assets[table]: commit for table, commit in commits.items()})
         store_online = stores.online_store()
         online = {
             name: sum(map(store_online.reader(name).holds, keys)) if dry_run else store_online.delete(name, keys)
             for name, keys in online_keys.items()
         }
-        rejected = {
+        rejects = {
             search.carrier.table.name: counts
             for search in searches
             if (counts := _forget_rejected_rows(lake, search, remove=not dry_run)) != (0, 0)
         }
         holders_of = {one.carrier.table: (one.predicate, _named_columns(one)) for one in searches}
-        changed = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
-        sinks = forget_in_sinks(lake, declarations, group, key, holders_of, changed, write=not dry_run)
+        changes = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
+        sinks = forget_in_sinks(lake, declarations, group, key, holders_of, changes, write=not dry_run)
         # Looked for anew: a run that began before may have written the key again meanwhile.
         still = [
             find(lake, one.carrier.table, one.predicate) if commits or one.carrier.kind == "log" else one.occurrences
@@ -169,14 +169,14 @@ def forget(
         again += [match.table.full_name for match in of_tiles if match.current and not dry_run]
         holders = [*(match.snapshots for match in still), *(match.snapshots for match in of_tiles)]
         snapshots = sorted({snapshot for of_table in holders for snapshot in of_table})
-        pinned: dict[int, tuple[str, ...]] = {}
-        done = None
+        pins_by_snapshot: dict[int, tuple[str, ...]] = {}
+        expiry = None
         kept_for_sinks = expire and not dry_run and any(report.may_hold for report in sinks)
         if expire and not dry_run and not kept_for_sinks:
             # DuckLake cannot expire the newest snapshot, which every read without a number uses.
             snapshots = [snapshot for snapshot in snapshots if snapshot != lake.snapshot()]
-            pinned = _pinned_snapshots(lake, stores, snapshots)
-            done = expire_snapshots(lake, snapshots, predicates)
+            pins_by_snapshot = _pinned_snapshots(lake, stores, snapshots)
+            expiry = expire_snapshots(lake, snapshots, predicates)
     return Forgotten(
         group=group,
         columns=tuple(key),
@@ -187,43 +187,43 @@ def forget(
         ],
         tiles=[table.full_name for table in current],
         online=online,
-        rejected=rejected,
-        logged=logged,
+        rejected=rejects,
+        logged=log_counts,
         sinks=sinks,
         kept_for_sinks=kept_for_sinks,
         still_logged=[] if dry_run else [str(path) for path in holding_files(folders)],
         elsewhere=elsewhere,
         models=models,
         snapshots=snapshots,
-        pinned=pinned,
-        expired=done,
-        of_killed_writers=len(killed),
+        pinned=pins_by_snapshot,
+        expired=expiry,
+        of_killed_writers=len(strays),
         written_again=again,
-        reported_partitions=reported,
+        reported_partitions=partitions_told,
     )
 
 
 def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None:
     """Refuse to delete what the catalog does not name where it seems to be an old one."""
-    recorded: frozenset[TableName] = frozenset()
+    known_tables: frozenset[TableName] = frozenset()
     with lake.store.lock():
         # Without Dagster a killed writer's first run of a partition looks like a lost one, and it may hold the key: it goes.
-        compared = frozenset(unnamed_tables(lake))
+        comparable_tables = frozenset(unnamed_tables(lake))
     with home_instance() as instance:
         if instance is not None:
             tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration)}
             refuse_lost(lake, instance, tables)
             with lake.store.lock():
-                compared = compared_tables(lake, instance)
-                recorded = recorded_tables(lake, instance, compared)
+                comparable_tables = compared_tables(lake, instance)
+                known_tables = recorded_tables(lake, instance, comparable_tables)
     with lake.store.lock():
-        refuse_to_delete_most(lake, older_than=timedelta(0), recorded=recorded)
-        refuse_only_copies(lake, compared=compared)
+        refuse_to_delete_most(lake, older_than=timedelta(0), recorded=known_tables)
+        refuse_only_copies(lake, compared=comparable_tables)
 
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:
     """Find the entity's rows: by the columns that hold its key, and by the spine rows that do."""
-    types, parts, identities, refused = columns_of(lake, carrier.table), [], [], []
+    types, parts, identities, refusals = columns_of(lake, carrier.table), [], [], []
     is_log = carrier.kind in ("log", "predictions") and {REQUEST_COLUMN, "request_id"} <= types.keys()
     if is_log:
         parts += [f"({in_request(values, types)})" for values in carrier.values]
@@ -232,20 +232,20 @@ def _search(lake: Lake, carrier: Carrier) -> _Search:
             try:
                 parts.append(f"({equals(lake, carrier.table, values)})")
             except DataError as error:
-                refused.append(error)
+                refusals.append(error)
     for spine in carrier.spines:
-        stored = columns_of(lake, spine.table)
-        if {*spine.identity, *spine.values} <= stored.keys() and set(spine.identity) <= types.keys():
+        spine_types = columns_of(lake, spine.table)
+        if {*spine.identity, *spine.values} <= spine_types.keys() and set(spine.identity) <= types.keys():
             try:
                 rows = tuples(lake, spine.table, equals(lake, spine.table, spine.values), spine.identity)
             except DataError as error:
-                refused.append(error)
+                refusals.append(error)
                 continue
             parts.append(match_sql(spine.identity, rows))
             records = lake.connection.sql(f"FROM {rows}").fetchall()
             identities.append((spine.identity, frozenset(tuple(map(comparable, row)) for row in records)))
     predicate = " OR ".join(parts) or _NO_ROW
-    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refused))
+    return _Search(carrier, predicate, find(lake, carrier.table, predicate), tuple(identities), tuple(refusals))
 
 
 def _named_columns(search: _Search) -> frozenset[str]:
@@ -255,10 +255,10 @@ def _named_columns(search: _Search) -> frozenset[str]:
 
 
 def _elsewhere(
-    lake: Lake, declarations: Sequence[Declaration], group: str, key: Key, stored: Sequence[TableName]
+    lake: Lake, declarations: Sequence[Declaration], group: str, key: Key, tables: Sequence[TableName]
 ) -> dict[str, tuple[Occurrences, str]]:
     results: dict[str, tuple[Occurrences, str]] = {}
-    for carrier in other_carriers(declarations, group, key, stored):
+    for carrier in other_carriers(declarations, group, key, tables):
         for values in carrier.values:
             if not set(values) <= columns_of(lake, carrier.table).keys():
                 continue
@@ -287,15 +287,15 @@ def _take_out(
         for search in searches:
             if search.carrier.kind != kind or not (search.occurrences.rows or search.occurrences.snapshots):
                 continue
-            counted = kind == "dataset" and SPLIT in columns_of(lake, search.carrier.table)
+            has_split = kind == "dataset" and SPLIT in columns_of(lake, search.carrier.table)
             commit = take_out(
                 lake,
                 search.carrier.table,
                 search.predicate,
                 message=f"forget a key of {group} in {search.carrier.table.name}",
                 extra={"asset": search.carrier.table.name, "columns": sorted(key)},
-                record=_recount if counted else (lambda old, splits: old.record),
-                split=SPLIT if counted else None,
+                record=_recount if has_split else (lambda old, splits: old.record),
+                split=SPLIT if has_split else None,
             )
             if commit is not None:
                 commits[search.carrier.table] = commit
@@ -315,8 +315,8 @@ def _made_from(lake: Lake, search: _Search) -> list[int]:
     if search.carrier.kind != "dataset":
         return []
     records = lake.ledger(search.carrier.table, partitions=list(search.occurrences.rows)).values()
-    made = [json.loads(record.record).get("snapshot") for record in records]
-    return [int(snapshot) for snapshot in made if snapshot is not None]
+    snapshots = [json.loads(record.record).get("snapshot") for record in records]
+    return [int(snapshot) for snapshot in snapshots if snapshot is not None]
 
 
 def _models(store: ModelStore, holding: Sequence[_Search]) -> list[str]:

@@ -116,11 +116,11 @@ def in_request(values: Values, types: Mapping[str, str]) -> str:
     parts = []
     for column, text in values.items():
         pointer = "/" + column.replace("~", "~0").replace("/", "~1")
-        stored = f"json_extract_string({REQUEST_COLUMN}, {literal(pointer)})"
+        own_value = f"json_extract_string({REQUEST_COLUMN}, {literal(pointer)})"
         kind = types.get(column, "VARCHAR")
-        hashed = ", ".join(map(literal, [text, *_hashes(column, text)]))
-        same = f"TRY_CAST({stored} AS {kind}) = TRY_CAST({literal(text)} AS {kind})"
-        parts.append(f"({stored} IN ({hashed}) OR coalesce({same}, false))")
+        value_list = ", ".join(map(literal, [text, *_hashes(column, text)]))
+        same = f"TRY_CAST({own_value} AS {kind}) = TRY_CAST({literal(text)} AS {kind})"
+        parts.append(f"({own_value} IN ({value_list}) OR coalesce({same}, false))")
     return " AND ".join(parts)
 
 

@@ -89,43 +89,43 @@ def as_text(forgotten: Forgotten) -> str:
     return "\n".join(_lines(forgotten))
 
 
-def _lines(done: Forgotten) -> Iterator[str]:
-    named = f"the key of {done.group} ({', '.join(done.columns)})"
-    if done.nothing:
-        yield f"{named} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
-        yield from _sinks(done)
-        yield from _search(done)
+def _lines(result: Forgotten) -> Iterator[str]:
+    key_text = f"the key of {result.group} ({', '.join(result.columns)})"
+    if result.nothing:
+        yield f"{key_text} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
+        yield from _sinks(result)
+        yield from _search(result)
         return
-    yield f"{'would forget' if done.dry_run else 'forgot'} {named}"
-    for report in done.tables:
+    yield f"{'would forget' if result.dry_run else 'forgot'} {key_text}"
+    for report in result.tables:
         if report.kind != "dataset" or report.taken_out:
-            message = "holds" if done.dry_run else "taken out:"
+            message = "holds" if result.dry_run else "taken out:"
             yield f"  {report.occurrences.table.full_name}: {message} {_rows(report.occurrences)}"
-    for tiles in done.tiles:
-        yield f"  {tiles}: what windows keep of its partitions{'' if done.dry_run else ', dropped'}"
-    for namespace, keys in done.online.items():
-        yield f"  online {namespace}: {keys} keys{'' if done.dry_run else ' deleted'}"
-    for table, (rows, files) in done.rejected.items():
-        yield f"  rejected rows of {table}: {rows} in {files} files{'' if done.dry_run else ', taken out'}"
-    for model, (lines, files) in done.logged.items():
-        yield f"  logged answers of {model}: {lines} in {files} files{'' if done.dry_run else ', taken out'}"
-    yield from _sinks(done)
-    yield from _datasets(done)
-    if done.models:
+    for tiles in result.tiles:
+        yield f"  {tiles}: what windows keep of its partitions{'' if result.dry_run else ', dropped'}"
+    for namespace, keys in result.online.items():
+        yield f"  online {namespace}: {keys} keys{'' if result.dry_run else ' deleted'}"
+    for table, (rows, files) in result.rejected.items():
+        yield f"  rejected rows of {table}: {rows} in {files} files{'' if result.dry_run else ', taken out'}"
+    for model, (lines, files) in result.logged.items():
+        yield f"  logged answers of {model}: {lines} in {files} files{'' if result.dry_run else ', taken out'}"
+    yield from _sinks(result)
+    yield from _datasets(result)
+    if result.models:
         yield "models that learned from a snapshot which holds it:"
-        yield from (f"  {model}" for model in done.models)
-    yield from _snapshots(done)
-    if done.elsewhere:
+        yield from (f"  {model}" for model in result.models)
+    yield from _snapshots(result)
+    if result.elsewhere:
         yield "other groups that hold rows of the same entity:"
-        for table, (occurrences, command) in done.elsewhere.items():
+        for table, (occurrences, command) in result.elsewhere.items():
             yield f"  {table}: {_rows(occurrences)}; {command}"
-    if done.written_again:
-        yield f"somebody wrote it into {list_some(done.written_again)} meanwhile: take it out of the sources and forget it again"
-    if done.still_logged:
-        yield f"files of prediction logs that hold it still: {list_some(done.still_logged)}; forget it again once they are closed"
-    if done.reported_partitions:
-        yield f"Dagster was told the new data versions of {done.reported_partitions} partitions"
-    if not done.dry_run:
+    if result.written_again:
+        yield f"somebody wrote it into {list_some(result.written_again)} meanwhile: take it out of the sources and forget it again"
+    if result.still_logged:
+        yield f"files of prediction logs that hold it still: {list_some(result.still_logged)}; forget it again once they are closed"
+    if result.reported_partitions:
+        yield f"Dagster was told the new data versions of {result.reported_partitions} partitions"
+    if not result.dry_run:
         yield (
             "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "
             "Dagster's event log; sinks that are no longer declared, and what buckets and databases keep of rows that were replaced; "
@@ -133,8 +133,8 @@ def _lines(done: Forgotten) -> Iterator[str]:
         )
 
 
-def _sinks(done: Forgotten) -> Iterator[str]:
-    for report in done.sinks:
+def _sinks(result: Forgotten) -> Iterator[str]:
+    for report in result.sinks:
         sink = f"  {report.place} of {report.table}:"
         again = f"{list_some(report.written)} written again" if report.written else "nothing written"
         rows = sum((report.rows or {}).values())
@@ -142,9 +142,9 @@ def _sinks(done: Forgotten) -> Iterator[str]:
         if report.problem:
             yield f"{sink} {again}: {report.problem}. It may hold the key still: forget it again"
         elif report.rows is None:
-            reached = f"called again with {list_some(report.written)}" if report.written else "not reached"
-            yield f"{sink} {reached}; {report.unasked}"
-        elif done.dry_run and report.rows:
+            reach_text = f"called again with {list_some(report.written)}" if report.written else "not reached"
+            yield f"{sink} {reach_text}; {report.unasked}"
+        elif result.dry_run and report.rows:
             yield f"{sink} holds {holds}"
         elif report.left:
             yield f"{sink} {holds}, {again}, and a search finds {report.left} rows still: forget it again"
@@ -152,60 +152,60 @@ def _sinks(done: Forgotten) -> Iterator[str]:
             yield f"{sink} {holds}, {again}; a search finds none"
 
 
-def _datasets(done: Forgotten) -> Iterator[str]:
-    left = [report for report in done.tables if report.kind == "dataset" and not report.taken_out]
+def _datasets(result: Forgotten) -> Iterator[str]:
+    left = [report for report in result.tables if report.kind == "dataset" and not report.taken_out]
     if left:
         yield "training datasets that hold it, and still do:"
         for report in left:
-            made = f", made from snapshots {ranges(report.made_from)}" if report.made_from else ""
-            yield f"  {report.occurrences.table.full_name}: {_rows(report.occurrences)}{made}"
+            origin = f", made from snapshots {ranges(report.made_from)}" if report.made_from else ""
+            yield f"  {report.occurrences.table.full_name}: {_rows(report.occurrences)}{origin}"
         yield "  --expire takes it out of them too"
 
 
-def _snapshots(done: Forgotten) -> Iterator[str]:
-    if done.of_killed_writers and done.expired is None:
-        yield f"files of killed writers that hold it: {done.of_killed_writers}"
-        if not done.dry_run:
+def _snapshots(result: Forgotten) -> Iterator[str]:
+    if result.of_killed_writers and result.expired is None:
+        yield f"files of killed writers that hold it: {result.of_killed_writers}"
+        if not result.dry_run:
             yield "  upkeep deletes them when they are a day old; --expire does it now"
-    if not done.snapshots:
-        yield from _search(done)
+    if not result.snapshots:
+        yield from _search(result)
         return
-    snapshots = ranges(done.snapshots)
-    if done.expired is None:
+    snapshots = ranges(result.snapshots)
+    if result.expired is None:
         yield f"snapshots that hold it: {snapshots}"
-        if done.kept_for_sinks:
+        if result.kept_for_sinks:
             yield (
                 "  they were not expired, since a sink may hold it and its rows are told by theirs: mend the sink, or declare it no more, "
                 "and forget it again"
             )
-        elif not done.dry_run:
+        elif not result.dry_run:
             yield "  they stay readable until upkeep expires them; --expire does it now"
         return
-    yield f"snapshots expired: {snapshots}; {done.deleted_files} files deleted"
-    lost = list(dict.fromkeys(what for whats in done.pinned.values() for what in whats))
+    yield f"snapshots expired: {snapshots}; {result.deleted_files} files deleted"
+    lost = list(dict.fromkeys(what for whats in result.pinned.values() for what in whats))
     if lost:
         yield "what rested on them can no longer be made again from the same rows:"
         yield from (f"  {what}" for what in lost)
-    yield from _search(done)
+    yield from _search(result)
 
 
-def _search(done: Forgotten) -> Iterator[str]:
-    if done.expired is None:
+def _search(result: Forgotten) -> Iterator[str]:
+    if result.expired is None:
         return
-    if done.expired.unnamed:
-        yield f"files of killed writers deleted: {done.expired.unnamed}"
-    if done.expired.holding:
-        yield f"files that hold it still: {list_some(done.expired.holding)}; forget it again"
-    if done.expired.unreadable:
+    if result.expired.unnamed:
+        yield f"files of killed writers deleted: {result.expired.unnamed}"
+    if result.expired.holding:
+        yield f"files that hold it still: {list_some(result.expired.holding)}; forget it again"
+    if result.expired.unreadable:
         yield (
-            f"files that cannot be searched: {list_some(done.expired.unreadable)}; materialize their partitions again, or delete what is "
+            f"files that cannot be searched: {list_some(result.expired.unreadable)}; materialize their partitions again, or delete what is "
             "no Parquet file, and forget it again"
         )
-    if not (done.expired.holding or done.expired.unreadable):
-        yield f"no file under {done.expired.folder} holds it: {done.expired.searched} were searched, and nothing outside of it"
-    if done.expired.beside:
-        number = len(done.expired.beside)
-        yield f"files beside it, which were not searched: {number} ({list_some(done.expired.beside)}); look whether they hold it"
+    if not (result.expired.holding or result.expired.unreadable):
+        yield f"no file under {result.expired.folder} holds it: {result.expired.searched} were searched, and nothing outside of it"
+    if result.expired.beside:
+        number = len(result.expired.beside)
+        yield f"files beside it, which were not searched: {number} ({list_some(result.expired.beside)}); look whether they hold it"
 
 
 def _rows(occurrences: Occurrences) -> str:

@@ -45,7 +45,7 @@ def forget_in_sinks(
     group: str,
     key: Values,
     predicates: Mapping[TableName, tuple[str, frozenset[str]]],
-    changed: Mapping[TableName, Sequence[str]],
+    changes: Mapping[TableName, Sequence[str]],
     *,
     write: bool,
 ) -> list[SinkReport]:
@@ -57,7 +57,7 @@ def forget_in_sinks(
         group: the name of the key's group.
         key: its columns and their values.
         predicates: of each table that may hold the key, what finds its rows, and the columns that it may name.
-        changed: the partitions of each table that the key was taken out of.
+        changes: the partitions of each table that the key was taken out of.
         write: whether to write; else only look.
     """
     reports = []
@@ -71,7 +71,7 @@ def forget_in_sinks(
         predicate, names = predicates[one.table]
         columns = {name: kind for name, kind in columns_of(lake, one.table).items() if name in names}
         for sink in one.sinks:
-            partitions = [*changed.get(one.table, ())] if write else []
+            partitions = [*changes.get(one.table, ())] if write else []
             reports.append(_forget_in(lake, sink, one.table, predicate, columns, partitions, write=write))
     return reports
 
@@ -82,22 +82,22 @@ def _forget_in(
     table: TableName,
     predicate: str,
     columns: Mapping[str, str],
-    changed: Sequence[str],
+    changes: Sequence[str],
     *,
     write: bool,
 ) -> SinkReport:
-    rows, left, written, problem = None, None, list[str](), ""
+    rows, left, rewrites, problem = None, None, list[str](), ""
     try:
         rows = sink.holding(lake, table, predicate, columns)
     except Exception as error:  # of the sink's own libraries
         problem = reason_of(error, sink)
     try:
-        for partition in dict.fromkeys([*changed, *((rows or {}) if write else ())]):
+        for partition in dict.fromkeys([*changes, *((rows or {}) if write else ())]):
             sink.write(StoredPartition(lake, table, partition))
-            written.append(partition)
+            rewrites.append(partition)
         if write and rows is not None:
             after = sink.holding(lake, table, predicate, columns)
             left = None if after is None else sum(after.values())
     except Exception as error:  # and a user's function raises what it likes
         problem = problem or reason_of(error, sink)
-    return SinkReport(table.full_name, sink.place, rows, written, left, problem)
+    return SinkReport(table.full_name, sink.place, rows, rewrites, left, problem)

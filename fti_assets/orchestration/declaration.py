@@ -70,11 +70,11 @@ class Declaration:
         return {DECLARATION: ObjectMetadataValue(self), **users}
 
 
-def record_use(used: Iterable[Declaration], name: str, user: Declaration) -> None:
+def record_use(declarations: Iterable[Declaration], name: str, user: Declaration) -> None:
     """Write down that ``user`` uses some declarations, as ``name`` on their pages, and by its own name too if that is taken."""
-    for one in used:
-        taken = name in one.users and one.users[name].key != user.key
-        one.users[f"{name} in {user.key.to_user_string()}" if taken else name] = user
+    for one in declarations:
+        is_taken = name in one.users and one.users[name].key != user.key
+        one.users[f"{name} in {user.key.to_user_string()}" if is_taken else name] = user
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,24 +96,24 @@ class TableDeclaration(Declaration):
 
 def walk(declarations: Iterable[Declaration]) -> list[Declaration]:
     """The declarations and all that they rest on, each once and after what it rests on itself."""
-    walked: dict[Declaration, None] = {}
+    results: dict[Declaration, None] = {}
 
     def visit(declaration: Declaration) -> None:
-        if declaration not in walked:
+        if declaration not in results:
             for below in declaration.rests_on:
                 visit(below)
-            walked[declaration] = None
+            results[declaration] = None
 
     for declaration in declarations:
         visit(declaration)
-    return list(walked)
+    return list(results)
 
 
 def declaration_of(asset: dg.AssetsDefinition) -> Declaration | None:
     """The declaration that an asset was made from, or None for a plain Dagster asset."""
     # A value that came from another process has no instance.
-    kept = (getattr(spec.metadata.get(DECLARATION), "instance", None) for spec in asset.specs)
-    return next((one for one in kept if isinstance(one, Declaration)), None)
+    instances = (getattr(spec.metadata.get(DECLARATION), "instance", None) for spec in asset.specs)
+    return next((one for one in instances if isinstance(one, Declaration)), None)
 
 
 def declarations_of(definitions: dg.Definitions) -> list[Declaration]:

@@ -46,25 +46,27 @@ def report_commit(
     newest = commit.partitions[-1]
     if not (context.has_partition_key_range and len(context.partition_keys) > 1):
         partition = commit.partitions[0]
-        shown = {**common, **own.get(partition.partition, {})}
+        own_metadata = {**common, **own.get(partition.partition, {})}
         if partition.partition != WHOLE:
-            shown["dagster/partition_row_count"] = partition.rows
+            own_metadata["dagster/partition_row_count"] = partition.rows
         version = dg.DataVersion(partition.data_version)
-        yield dg.MaterializeResult(metadata=shown, data_version=version, tags={PROVISIONAL: "true"} if early else None)
+        yield dg.MaterializeResult(
+            metadata=own_metadata, data_version=version, tags={PROVISIONAL: "true"} if early else None
+        )
         return
     # Dagster would write an event a partition of its own, all with one data version that it makes up: the result asks for none.
     yield dg.MaterializeResult(metadata=_NO_EVENTS)
     tags = _provenance(context)
     for partition in commit.partitions:
         key = partition.partition
-        shown = {
+        own_metadata = {
             **(common if partition is newest else {}),  # the newest event is what the asset's page shows
             **own.get(key, {}),
             "dagster/partition_row_count": partition.rows,
             "snapshot": commit.snapshot,
         }
         marks = {PROVISIONAL: str(key in early).lower()} if early else {}
-        context.log_event(_event(context, key, partition.data_version, shown, {**tags, **marks}))
+        context.log_event(_event(context, key, partition.data_version, own_metadata, {**tags, **marks}))
 
 
 def one_materialized(

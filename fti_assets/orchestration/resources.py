@@ -117,8 +117,8 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         if partitions is not None and set(partitions) >= set(context.asset_partitions_def.get_partition_keys()):
             partitions = None  # all of it, however much that is by now
         with self.offline_store().connect() as lake:
-            stored = lake.ledger(table)
-            missing = [partition for partition in partitions or () if partition not in stored]
+            ledger = lake.ledger(table)
+            missing = [partition for partition in partitions or () if partition not in ledger]
             if missing:
                 raise NotMaterializedError(
                     f"an input takes {key}, of which {list_some(missing)} is not materialized: materialize it first"

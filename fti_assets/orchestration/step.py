@@ -26,7 +26,7 @@ def build_asset(
     *,
     function: Callable[..., Any] | None,
     run: Run,
-    provided: Collection[str] = (),
+    own_parameters: Collection[str] = (),
     annotations: Mapping[str, Any] | None = None,
     ins: Mapping[str, Any] | None = None,
     config: type[dg.Config] | None = None,
@@ -45,7 +45,7 @@ def build_asset(
         declaration: what the asset is of.
         function: the user's function, or None if the declaration has none.
         run: what the step does, given the context, the stores and the arguments that Dagster resolved.
-        provided: the function's parameters that ``run`` itself provides.
+        own_parameters: the function's parameters that ``run`` itself provides.
         annotations: the real types of the function's parameters.
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
         config: the run config of a declaration that has no function.
@@ -56,7 +56,7 @@ def build_asset(
         check_specs, metadata, kinds, group_name: as ``@dg.asset`` has them.
     """
     name, options = declaration.asset_name, declaration.options
-    types = _filled_by_dagster(function, provided, annotations or {}, name)
+    types = _filled_by_dagster(function, own_parameters, annotations or {}, name)
     if config is not None:
         types["config"] = config
     # Dagster takes no required_resource_keys beside resources in the signature, so each becomes a parameter.
@@ -72,13 +72,13 @@ def build_asset(
     step.__name__ = name
     # Dagster gives a step what its signature names, so the generator takes on the user's parameters.
     take(step, types)
-    chosen: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
-    chosen.pop("required_resource_keys", None)
-    if chosen.pop("output_required", False):
+    asset_options: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    asset_options.pop("required_resource_keys", None)
+    if asset_options.pop("output_required", False):
         raise DeclarationError(
             f"{name}: output_required=True cannot be kept, since rows that fail validation are withheld"
         )
-    own_resources = [option for option in ("resource_defs", "io_manager_def") if option in chosen]
+    own_resources = [option for option in ("resource_defs", "io_manager_def") if option in asset_options]
     if own_resources:
         raise DeclarationError(
             f"{name}: {one_of(own_resources)} cannot be kept, since Dagster takes no resources of an asset's own beside the "
@@ -91,8 +91,8 @@ def build_asset(
         "description": description or (inspect.getdoc(function) if function else None),
         "code_version": code_version(function, code_terms),
         "backfill_policy": dg.BackfillPolicy.single_run() if is_timed(declaration.partitions_def) else None,
-        **({} if "key" in chosen else {"name": name}),
-        **chosen,
+        **({} if "key" in asset_options else {"name": name}),
+        **asset_options,
         "automation_condition": options.get("automation_condition", automation_condition),
         "ins": ins or None,
         "deps": [*deps, *(one.key if isinstance(one, Declaration) else one for one in options.get("deps") or [])],
@@ -128,7 +128,7 @@ def code_version(function: Callable[..., Any] | None, code_terms: object) -> str
 
 
 def _filled_by_dagster(
-    function: Callable[..., Any] | None, provided: Collection[str], annotations: Mapping[str, Any], name: str
+    function: Callable[..., Any] | None, own_parameters: Collection[str], annotations: Mapping[str, Any], name: str
 ) -> dict[str, Any]:
     """The parameters of the step and their types: the context, the stores, and the function's own that Dagster fills."""
     parameters = list(parameters_of(function).values()) if function is not None else []
@@ -141,5 +141,5 @@ def _filled_by_dagster(
             raise DeclarationError(
                 f"{name}: parameter *{parameter.name} has no name to be filled by; name each parameter"
             )
-    filled = [one.name for one in parameters if one.name not in provided and one.name != CONTEXT]
-    return {CONTEXT: dg.AssetExecutionContext, STORES: Stores, **{one: annotations.get(one, Any) for one in filled}}
+    names = [one.name for one in parameters if one.name not in own_parameters and one.name != CONTEXT]
+    return {CONTEXT: dg.AssetExecutionContext, STORES: Stores, **{one: annotations.get(one, Any) for one in names}}

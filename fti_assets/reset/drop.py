@@ -65,8 +65,8 @@ def _wipe(assets: Sequence[dg.AssetKey]) -> int | None:
     with home_instance() as instance:
         if instance is None:
             return None
-        recorded = set(instance.all_asset_keys())
-        wiped = [key for key in dict.fromkeys(assets) if key in recorded]
-        if wiped:
-            instance.wipe_assets(wiped)
-    return len(wiped)
+        asset_keys = set(instance.all_asset_keys())
+        wipes = [key for key in dict.fromkeys(assets) if key in asset_keys]
+        if wipes:
+            instance.wipe_assets(wipes)
+    return len(wipes)

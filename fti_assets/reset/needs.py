@@ -68,10 +68,10 @@ def needs(lake: Lake, models: ModelStore, tables: Collection[TableName]) -> Iter
 def rejected_builds(models: ModelStore, tables: Collection[TableName]) -> Iterator[str]:
     """The builds that learned from some tables and can never serve, in words."""
     for model in models.models():
-        kept = {build.reference for build in pinned_builds(models, model)}
+        pins = {build.reference for build in pinned_builds(models, model)}
         for build in models.builds(model):
             read = [table.name for table in tables if table in _tables_of_build(build)]
-            if read and build.reference not in kept:
+            if read and build.reference not in pins:
                 yield f"model {model} {build.reference}, {build.status}, learned from {one_of(read)}: it stays as it is"
 
 

@@ -82,14 +82,14 @@ def plan_of(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)
     assets = {one.table: one.key for one in declarations if isinstance(one, TableDeclaration)}
-    stored = [_stored_table(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
-    dropped = tuple(one for one in stored if not one.nothing)
+    all_tables = [_stored_table(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
+    with_content = tuple(one for one in all_tables if not one.nothing)
     return Plan(
         names=tuple(names),
-        dropped=dropped,
+        dropped=with_content,
         dependents=(*_dependents(lake, declarations, tables), *rejected_builds(stores.model_store(), tables)),
         needs=tuple(needs(lake, stores.model_store(), tables)),
-        assets=tuple(one.asset for one in stored),
+        assets=tuple(one.asset for one in all_tables),
         root=str(lake.store.root),
     )
 
@@ -98,12 +98,12 @@ def _tables(
     lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], online: OnlineStore
 ) -> list[TableName]:
     """The tables of the names: those that are there, that are declared, or of which something else is left."""
-    declared = [
+    declared_tables = [
         one.table
         for one in declarations
         if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
     ]
-    tables = dict.fromkeys([*lake.tables(), *declared])
+    tables = dict.fromkeys([*lake.tables(), *declared_tables])
     names_of_tables = {table.name for table in tables}
     tables |= {TableName(FEATURES, name): None for name in _left_over(lake, online) if name not in names_of_tables}
     outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}

@@ -39,11 +39,11 @@ def refusal(plan: Plan) -> str:
 
 
 def _lines(plan: Plan, done: bool, wiped_assets: int | None) -> Iterator[str]:
-    named = ", ".join(plan.names)
+    names = ", ".join(plan.names)
     if not plan.dropped:
-        yield f"nothing of {named} is stored in {plan.root}, online or among the rejected rows"
+        yield f"nothing of {names} is stored in {plan.root}, online or among the rejected rows"
     else:
-        yield f"{'dropped' if done else 'would drop'} of {named}:"
+        yield f"{'dropped' if done else 'would drop'} of {names}:"
         for one in plan.dropped:
             yield from _of_table(one)
     if plan.dependents:

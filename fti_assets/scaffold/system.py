@@ -18,7 +18,7 @@ from fti_assets.errors import DeclarationError, StoreError
 
 _TOKEN = "__SYSTEM__"
 _SUFFIX = ".tmpl"
-_TAKEN = {"definitions", "tests"}
+_RESERVED_NAMES = {"definitions", "tests"}
 
 
 def write_system(name: str, folder: str | Path | None = None) -> Path:
@@ -66,7 +66,7 @@ def _refuse_name(name: str) -> None:
             f"{name!r} cannot be the name of a system: write small letters, digits and '_', not beginning with a digit, as in "
             "'my_system'"
         )
-    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in _TAKEN or _is_installed(name):
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in _RESERVED_NAMES or _is_installed(name):
         raise DeclarationError(f"{name!r} is a name that Python or an installed package has already: give another one")
 
 

@@ -19,8 +19,8 @@ class AssertionWithRows(AssertionError):
     """
 
     def __init__(self, message: str, rows: pd.DataFrame) -> None:
-        shown = f"\n{rows.head(EXAMPLE_ROWS).to_string(index=False)}" if len(rows) else ""
-        super().__init__(f"{message}{shown}")
+        example = f"\n{rows.head(EXAMPLE_ROWS).to_string(index=False)}" if len(rows) else ""
+        super().__init__(f"{message}{example}")
         self.rows = rows
 
 

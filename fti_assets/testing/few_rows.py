@@ -90,19 +90,19 @@ def validate_rows(
     Raises:
         RowsRefused: rows break a blocking rule.
     """
-    staged = stage(connection, result, layout_of(group), partitions)
-    if not staged.is_accepted:
+    staged_rows = stage(connection, result, layout_of(group), partitions)
+    if not staged_rows.is_accepted:
         import pandas as pd
 
-        broken = [verdict for verdict in staged.verdicts if not verdict.passed and verdict.rule.blocking]
-        samples = pd.DataFrame([row for verdict in broken for row in verdict.sample])
+        failures = [verdict for verdict in staged_rows.verdicts if not verdict.passed and verdict.rule.blocking]
+        samples = pd.DataFrame([row for verdict in failures for row in verdict.sample])
         raise RowsRefused(
-            f"{group.table_name}: nothing would be stored, because {reasons(staged.verdicts)}",
-            samples if staged.failing is None else staged.failing,
+            f"{group.table_name}: nothing would be stored, because {reasons(staged_rows.verdicts)}",
+            samples if staged_rows.failing is None else staged_rows.failing,
         )
-    rows = connection.table(quote(staged.table)).project(f"* EXCLUDE ({PARTITION})")
-    made: pd.DataFrame = rows.order(", ".join(map(quote, group.identity))).df()
-    return made
+    rows = connection.table(quote(staged_rows.table)).project(f"* EXCLUDE ({PARTITION})")
+    frame: pd.DataFrame = rows.order(", ".join(map(quote, group.identity))).df()
+    return frame
 
 
 def _as_table(
@@ -112,8 +112,10 @@ def _as_table(
     group: FeatureGroup,
     partitions: Sequence[Partition],
 ) -> Table:
-    declared = layout_of(source)
-    layout = Layout(declared.what, declared.times, (), None, types=declared.types, times=declared.times)
-    staged = stage(connection, frame, layout, [Partition("all")])
-    relation = connection.table(quote(staged.table)).project(f"* EXCLUDE ({PARTITION})")
+    source_layout = layout_of(source)
+    layout = Layout(
+        source_layout.what, source_layout.times, (), None, types=source_layout.types, times=source_layout.times
+    )
+    staged_rows = stage(connection, frame, layout, [Partition("all")])
+    relation = connection.table(quote(staged_rows.table)).project(f"* EXCLUDE ({PARTITION})")
     return within_reach(table_of(connection, relation, source), source, group, partitions)

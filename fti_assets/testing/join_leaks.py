@@ -49,28 +49,28 @@ def assert_join_is_honest(
     record = record_of(lake, view)
     spine = stored_spine(lake, record, partitions=[one.key for one in partitions])
     table = quote(temporary_name("searched"))
-    assembled = assemble(lake, record, spine, snapshot=lake.snapshot())
-    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(assembled)}")
+    joined_rows = assemble(lake, record, spine, snapshot=lake.snapshot())
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(joined_rows)}")
     rows = lake.connection.sql(f"FROM {table}").fetchall()
     if not rows:
         raise NotMaterializedError(
             f"{view.spine.table_name} has no rows in {partitions[0].key} to {partitions[-1].key}"
         )
     columns = lake.connection.sql(f"FROM {table}").columns
-    chosen = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
-    searched = [dict(zip(columns, rows[number], strict=True)) for number in chosen]
+    numbers = sorted(random.Random(seed).sample(range(len(rows)), min(sample, len(rows))))
+    samples = [dict(zip(columns, rows[number], strict=True)) for number in numbers]
     _refuse(
         f"view {view.name!r} takes columns of its spine {view.spine.table_name} that are not those of the version visible at the "
         "prediction time",
-        (difference for row in searched for difference in _corrections(lake, record, row)),
+        (difference for row in samples for difference in _corrections(lake, record, row)),
     )
     _refuse(
         f"view {view.name!r} joins rows that were not the newest known at the prediction time",
-        (difference for row in searched for join in record.joins for difference in _search(lake, record, join, row)),
+        (difference for row in samples for join in record.joins for difference in _search(lake, record, join, row)),
     )
     _refuse(
         f"view {view.name!r} has on-demand features that depend on the other rows of the batch, which no request brings",
-        _alone(lake, record, table, chosen, searched),
+        _alone(lake, record, table, numbers, samples),
     )
     _refuse_visible_labels(lake, view, table)
 
@@ -106,19 +106,19 @@ def _corrections(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterat
     winner = max((version for version in versions if version[0] is not None), key=rank, default=None)
     if winner is None:
         return
-    for name, expected in zip(names, winner[2:], strict=True):
-        if _plain(row[name]) != _plain(expected):
-            yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": expected}
+    for name, value in zip(names, winner[2:], strict=True):
+        if _plain(row[name]) != _plain(value):
+            yield {**{one: row[one] for one in view.identity}, "feature": name, "joined": row[name], "known": value}
 
 
 def _search(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The differences between what the join brought to a row and the winner among all rows of its key."""
     winner = _winner(lake, view, join, row)
     for position, column in enumerate(join.columns):
-        expected = None if winner is None else winner[position]
-        if _plain(row[column.feature]) != _plain(expected):
-            named = {name: row[name] for name in view.identity}
-            yield {**named, "feature": column.feature, "joined": row[column.feature], "known": expected}
+        value = None if winner is None else winner[position]
+        if _plain(row[column.feature]) != _plain(value):
+            key_values = {name: row[name] for name in view.identity}
+            yield {**key_values, "feature": column.feature, "joined": row[column.feature], "known": value}
 
 
 def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -142,27 +142,27 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
     if not visible:
         return None
     winner = max(visible, key=lambda one: (one[0], one[1], one[2] is not None, 0 if one[2] is None else one[2]))
-    expired = join.ttl_us is not None and winner[0] < at - timedelta(microseconds=join.ttl_us)
-    return None if expired else winner[3:]
+    is_expired = join.ttl_us is not None and winner[0] < at - timedelta(microseconds=join.ttl_us)
+    return None if is_expired else winner[3:]
 
 
 def _alone(
-    lake: Lake, view: ViewRecord, table: str, chosen: Sequence[int], searched: Sequence[Mapping[str, Any]]
+    lake: Lake, view: ViewRecord, table: str, numbers: Sequence[int], samples: Sequence[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """The differences between on-demand features of a row among others and of the row alone."""
     types = column_types(view)
     for call in view.on_demand:
-        needed = dict.fromkeys([*call.inputs, *(output.name for output in call.outputs)])
-        arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in needed])
-        loaded = LoadedCall(call, types=types)
-        for number, row in zip(chosen, searched, strict=True):
+        names = dict.fromkeys([*call.inputs, *(output.name for output in call.outputs)])
+        arrays = fetch_columns(lake.connection.sql(f"FROM {table}"), [Column(name, types[name]) for name in names])
+        function = LoadedCall(call, types=types)
+        for number, row in zip(numbers, samples, strict=True):
             # A copy: what the function writes into its input must not reach the next row's.
-            made = loaded({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)
-            for output, values in zip(call.outputs, made, strict=True):
+            outputs = function({name: arrays[name][number : number + 1].copy() for name in call.inputs}, 1)
+            for output, values in zip(call.outputs, outputs, strict=True):
                 in_batch, alone = arrays[output.name][number], canonical(values, output.type)[0]
                 if not _close(in_batch, alone):
-                    named = {name: row[name] for name in view.spine_keys}
-                    yield {**named, "feature": output.name, "among others": in_batch, "alone": alone}
+                    key_values = {name: row[name] for name in view.spine_keys}
+                    yield {**key_values, "feature": output.name, "among others": in_batch, "alone": alone}
 
 
 def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:

@@ -119,8 +119,8 @@ def materialize(
     runs: dict[str, dg.ExecuteInProcessResult] = {}
     with nullcontext(instance) if instance is not None else dg.DagsterInstance.ephemeral() as of_test:
         for declaration in declarations:
-            partitioned = declaration.partitions_def is not None or len(declarations) == 1
-            partitions = named_partitions(declaration, partition if partitioned else None)
+            has_partitions = declaration.partitions_def is not None or len(declarations) == 1
+            partitions = named_partitions(declaration, partition if has_partitions else None)
             end = partitions[-1].end if now is None else now
             with clock.at(end) if end is not None else nullcontext():
                 runs[declaration.key.to_user_string()] = run(

@@ -103,12 +103,12 @@ def assert_no_leak(
 def _stored_within(lake: Lake, group: FeatureGroup, partitions: Sequence[Partition]) -> list[Partition]:
     """The stored partitions of a group in the time of the spine's."""
     start, end = partitions[0].start, partitions[-1].end
-    stored = lake.ledger(group.table)
+    ledger = lake.ledger(group.table)
     if group.partitions_def is None:
         return partitions_of(None, [])
     if start is None or end is None:
-        return partitions_of(group.partitions_def, list(stored))
-    within = [one for one in partitions_between(group.partitions_def, start, end) if one.key in stored]
+        return partitions_of(group.partitions_def, list(ledger))
+    within = [one for one in partitions_between(group.partitions_def, start, end) if one.key in ledger]
     if not within:
         raise NotMaterializedError(f"{group.table_name} has no partition from {start} to {end}: materialize it first")
     return within
@@ -123,12 +123,12 @@ def _assert_group(
     seed: int,
 ) -> None:
     inputs = {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
-    timed = [table.name for table in inputs.values() if table.event_time is not None]
-    if not timed:
+    with_times = [table.name for table in inputs.values() if table.event_time is not None]
+    if not with_times:
         return
     if group.event_time is None:
         raise LeakFound(
-            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {list_some(timed)}, whose rows "
+            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {list_some(with_times)}, whose rows "
             "become known one after another: give it the event_time from which its rows are true",
             lake.rows(group.table).limit(0).df(),
         )
@@ -149,7 +149,7 @@ def _assert_group(
         except Exception as error:
             error.add_note(f"while {group.table_name} was computed from what was visible by {moment}")
             raise
-        _compare(lake.connection, group, timed, moment, with_future, without)
+        _compare(lake.connection, group, with_times, moment, with_future, without)
         lake.connection.execute(f"DROP TABLE {quote(without)}")
 
 
@@ -201,11 +201,11 @@ def _side_by_side(group: FeatureGroup, with_future: pd.DataFrame, without: pd.Da
     """A row for each value that differs: the keys and times, the column, and both values."""
     identity = list(group.identity)
     columns = [column for column in with_future.columns if column not in identity]
-    melted = [
+    sides = [
         frame.astype(object).melt(id_vars=identity, value_vars=columns, var_name="column", value_name=value)
         for frame, value in ((with_future, "with the future"), (without, "without"))
     ]
-    both = melted[0].merge(melted[1], on=[*identity, "column"], how="outer")
+    both = sides[0].merge(sides[1], on=[*identity, "column"], how="outer")
     same = (both["with the future"] == both["without"]) | (both["with the future"].isna() & both["without"].isna())
     result: pd.DataFrame = both[~same].reset_index(drop=True)
     return result

@@ -75,7 +75,7 @@ def assert_logged_parity(
     >>> assert_logged_parity(delay_log, stores=stores, partitions=["2013-02-20"]).rows  # doctest: +SKIP
     200
     """
-    allowed = duration(lag, what="lag")
+    tolerance = duration(lag, what="lag")
     with stores.offline_store().connect() as lake:
         read_external(lake, log.model.view.groups)
         answers = sampled_answers(log, lake, partitions=partitions, sample=sample, seed=seed)
@@ -96,12 +96,12 @@ def assert_logged_parity(
         )
         rows = []
         for one, differing in _differences(log, lake, stores.model_store(), readable):
-            earlier = snapshots_between(lake, one.answered_at - allowed, one.answered_at)
+            earlier = snapshots_between(lake, one.answered_at - tolerance, one.answered_at)
             if any(_same_at(log, lake, stores.model_store(), one, snapshot) for snapshot in reversed(earlier)):
                 report = replace(report, behind=report.behind + 1)
                 continue
-            named = {"request_id": one.request_id, "row": one.row, "at": one.at, "build": one.build}
-            rows += [{**named, **difference} for difference in differing]
+            key_values = {"request_id": one.request_id, "row": one.row, "at": one.at, "build": one.build}
+            rows += [{**key_values, **difference} for difference in differing]
     if rows:
         frame = pd.DataFrame(rows)
         counts = (f"{feature} {number}" for feature, number in frame["feature"].value_counts().items())

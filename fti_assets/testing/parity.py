@@ -91,19 +91,19 @@ def _replay(
     )
     if partitions is None and since is not None and view.prediction_time is not None:
         spine = spine.filter(f"{quote(view.prediction_time)} >= {timestamp(since)}")
-    numbered, table = quote("__fti_replayed"), quote("__fti_replayed_features")
+    numbers_table, table = quote("__fti_replayed"), quote("__fti_replayed_features")
     order = ", ".join(map(quote, view.spine_keys))
     lake.connection.execute(
-        f"CREATE TEMP TABLE {numbered} AS SELECT row_number() OVER (ORDER BY {order}) AS __fti_row, * FROM {relation_name(spine)}"
+        f"CREATE TEMP TABLE {numbers_table} AS SELECT row_number() OVER (ORDER BY {order}) AS __fti_row, * FROM {relation_name(spine)}"
     )
-    total = int(lake.connection.table(numbered).aggregate("count(*)").fetchall()[0][0])
+    total = int(lake.connection.table(numbers_table).aggregate("count(*)").fetchall()[0][0])
     if not total:
         reach = f"; the online store answers from {since}" if since is not None else ""
         raise NotMaterializedError(
             f"{view.spine_table.full_name} has no row to replay{reach}: materialize a later partition of it"
         )
-    chosen = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
-    rows = lake.connection.sql(f"SELECT * EXCLUDE (__fti_row) FROM {numbered} WHERE __fti_row IN {(0, *chosen)}")
-    assembled = assemble(lake, view, rows, snapshot=lake.snapshot())
-    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(assembled)}")
+    numbers = sorted(random.Random(seed).sample(range(1, total + 1), min(sample, total)))
+    rows = lake.connection.sql(f"SELECT * EXCLUDE (__fti_row) FROM {numbers_table} WHERE __fti_row IN {(0, *numbers)}")
+    joined_rows = assemble(lake, view, rows, snapshot=lake.snapshot())
+    lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(joined_rows)}")
     return table

@@ -133,22 +133,22 @@ def train_tiny(
     if empty:
         raise DataError(f"the tiny dataset of {model.name!r} has no rows in {' and '.join(empty)}: give it more rows")
     split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
-    fitted = fit_encoders(features, check_encoders(features, model.encoders), split["train"])
-    data = TrainingData(features, fitted, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
+    encoders = fit_encoders(features, check_encoders(features, model.encoders), split["train"])
+    data = TrainingData(features, encoders, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
-    trained = call(model.function, {**arguments, model.data_parameter: data}, model, [])
-    exported = export(trained, data.encoder, data, model.task)
-    graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
+    result = call(model.function, {**arguments, model.data_parameter: data}, model, [])
+    model_graph = export(result, data.encoder, data, model.task)
+    graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
-    metrics = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, exported.classes)
-    return TinyBuild(data, trained, exported, outputs[OUTPUT_NAMES[model.task]], metrics)
+    metrics = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, model_graph.classes)
+    return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics)
 
 
 def _selections(view: FeatureView) -> list[Selection]:
-    selected = [feature for feature in view.features if not isinstance(feature, OnDemand)]
-    return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in selected]
+    results = [feature for feature in view.features if not isinstance(feature, OnDemand)]
+    return [Selection(feature) if isinstance(feature, FeatureGroup) else feature for feature in results]
 
 
 def _columns(selection: Selection) -> list[tuple[str, str]]:
@@ -164,8 +164,8 @@ def _declared_types(view: FeatureView) -> dict[str, ColumnType]:
     """The types of features and spine columns, as far as they are declared."""
     types = dict(view.spine.columns or {})
     for selection in _selections(view):
-        declared = selection.group.columns or {}
-        types |= {feature: declared.get(column) for feature, column in _columns(selection) if declared.get(column)}
+        own_types = selection.group.columns or {}
+        types |= {feature: own_types.get(column) for feature, column in _columns(selection) if own_types.get(column)}
     types |= {output.name: output.type for feature in view.on_demand for output in feature.outputs}
     return {name: kind for name, kind in types.items() if kind is not None}
 

@@ -47,16 +47,16 @@ def label_values(
         return pd.Series(labels.astype(bool) if kind == "boolean" else labels)
     if task == "multiclass":
         column = None if group.schema is None else group.schema.columns.get(name)
-        allowed = _demands(column).get("allowed_values") if column is not None else None
-        classes: Any = sorted(allowed) if allowed else ["a", "b", "c"] if kind in ("text", None) else [0, 1, 2]
+        values = _demands(column).get("allowed_values") if column is not None else None
+        classes: Any = sorted(values) if values else ["a", "b", "c"] if kind in ("text", None) else [0, 1, 2]
         return pd.Series([classes[number % len(classes)] for number in range(rows)])
     return pd.Series(rng.normal(size=rows))
 
 
 def _values(kind: ColumnType, demands: dict[str, Any], rows: int, rng: np.random.Generator) -> list[Any]:
-    allowed = demands.get("allowed_values")
-    if allowed:
-        return [sorted(allowed)[number] for number in rng.integers(len(allowed), size=rows)]
+    values = demands.get("allowed_values")
+    if values:
+        return [sorted(values)[number] for number in rng.integers(len(values), size=rows)]
     least, most = demands.get("min_value"), demands.get("max_value")
     if kind == "text":
         return [_WORDS[number] for number in rng.integers(len(_WORDS), size=rows)]

@@ -16,14 +16,14 @@ def as_text(answers: Sequence[Why]) -> str:
 
 
 def _lines(one: Why) -> Iterator[str]:
-    logged = one.logged
-    arm = "" if logged.arm == "champion" else f", arm {logged.arm}"
+    answer = one.logged
+    arm = "" if answer.arm == "champion" else f", arm {answer.arm}"
     yield (
-        f"request {logged.request_id}, row {logged.row}: {one.model} answered {_text(logged.value)} as of {logged.at}{arm} "
-        f"(answered at {logged.answered_at})"
+        f"request {answer.request_id}, row {answer.row}: {one.model} answered {_text(answer.value)} as of {answer.at}{arm} "
+        f"(answered at {answer.answered_at})"
     )
-    yield f"  request: {_pairs(logged.request)}"
-    yield f"  build {logged.build}{_about(one)}"
+    yield f"  request: {_pairs(answer.request)}"
+    yield f"  build {answer.build}{_about(one)}"
     replay = one.replay
     if replay.problem:
         yield f"  it cannot be recomputed: {replay.problem}"
@@ -32,7 +32,7 @@ def _lines(one: Why) -> Iterator[str]:
         yield from _rows(replay)
         yield from _result(replay, "recomputed")
     for other in one.others:
-        if other.at != logged.at:
+        if other.at != answer.at:
             yield f"  at {other.at}, {_snapshot(other)}:"
         else:
             yield f"  under build {other.build}, {_snapshot(other)}:"

@@ -103,10 +103,10 @@ def why(
             if answers:
                 read_external(lake, log.model.view.groups)
                 return [_why(log, lake, stores.model_store(), one, moment, build) for one in answers]
-    damaged = [file for log in logs for file in damaged_files(log, stores.log_folder() / log.model.name)]
-    if damaged:
+    files = [file for log in logs for file in damaged_files(log, stores.log_folder() / log.model.name)]
+    if files:
         raise DamagedError(
-            f"no answer to a request {request_id!r} can be read, and it may be in {list_some(map(str, damaged))}, of which a line cannot "
+            f"no answer to a request {request_id!r} can be read, and it may be in {list_some(map(str, files))}, of which a line cannot "
             "be read: put that file back from a copy, and ask again"
         )
     raise NotMaterializedError(
@@ -116,43 +116,43 @@ def why(
 
 
 def _why(
-    log: PredictionLog, lake: Lake, store: ModelStore, logged: LoggedAnswer, at: datetime | None, build: str | None
+    log: PredictionLog, lake: Lake, store: ModelStore, answer: LoggedAnswer, at: datetime | None, build: str | None
 ) -> Why:
-    hidden = frozenset(log.redact)
-    first = _replay(log, lake, store, logged, logged.build, logged.at, logged.answered_at, hidden)
+    redactions = frozenset(log.redact)
+    first = _replay(log, lake, store, answer, answer.build, answer.at, answer.answered_at, redactions)
     others = []
     if build is not None:
-        others.append(_replay(log, lake, store, logged, build, logged.at, logged.answered_at, hidden))
+        others.append(_replay(log, lake, store, answer, build, answer.at, answer.answered_at, redactions))
     if at is not None:
-        others.append(_replay(log, lake, store, logged, logged.build, at, at, hidden))
+        others.append(_replay(log, lake, store, answer, answer.build, at, at, redactions))
     try:
-        manifest: ModelManifest | None = store.manifest(log.model.name, logged.build)
+        manifest: ModelManifest | None = store.manifest(log.model.name, answer.build)
     except FtiError:  # said by what was asked
         manifest = None
-    return Why(log.model.name, log.table_name, logged, manifest, first, others)
+    return Why(log.model.name, log.table_name, answer, manifest, first, others)
 
 
 def _replay(
     log: PredictionLog,
     lake: Lake,
     store: ModelStore,
-    logged: LoggedAnswer,
+    answer: LoggedAnswer,
     build: str,
     at: datetime,
     as_of: datetime,
-    hidden: frozenset[str],
+    redactions: frozenset[str],
 ) -> Replay:
     then = current_snapshot(lake, as_of)
     snapshot = lake.snapshot() if then is None else then
-    redacted = sorted({name for name in hidden if name in logged.request} | _hashes(logged.request))
+    hidden_names = sorted({name for name in redactions if name in answer.request} | _hashes(answer.request))
     try:
         manifest, graph = load_build(store, log.model.name, build)
-        if needed := [name for name in redacted if name in {column.name for column in manifest.view.request}]:
-            problem = f"{list_some(needed)} was redacted when it was logged, so nobody can ask the request again"
+        if lost_names := [name for name in hidden_names if name in {column.name for column in manifest.view.request}]:
+            problem = f"{list_some(lost_names)} was redacted when it was logged, so nobody can ask the request again"
             return Replay(build, at, snapshot, then is not None, problem=problem)
-        [again] = recompute(lake, manifest, graph, [logged.request], [at], snapshot=snapshot)
-        differing = differences(manifest, logged, again, redactions=hidden)
-        rows = winning_rows(lake, manifest, logged.request, at, snapshot=snapshot)
+        [again] = recompute(lake, manifest, graph, [answer.request], [at], snapshot=snapshot)
+        differing = differences(manifest, answer, again, redactions=redactions)
+        rows = winning_rows(lake, manifest, answer.request, at, snapshot=snapshot)
     except FtiError as error:  # the build is deleted, takes other fields, or a group was not there yet
         return Replay(build, at, snapshot, then is not None, problem=str(error))
     return Replay(build, at, snapshot, then is not None, again, "", differing, rows)

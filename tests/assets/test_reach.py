@@ -77,7 +77,7 @@ def test_exactly_the_windows_that_reach_a_span_are_touched(
     reader: str, back: timedelta | None, own: bool, start: datetime, length: timedelta
 ) -> None:
     end, calendar = start + length, CALENDARS[reader]
-    span = Reach(back, own).touched(calendar, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    span = Reach(back, own).span_of(calendar, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
     found = set() if span is None else set(calendar.get_partition_keys_in_time_window(span))
     oracle = set()
     for window in windows(reader):

@@ -20,7 +20,7 @@ from fti_assets.inference.batch import asset as batch_asset
 from fti_assets.orchestration.conditions import defaults, partition_conditions, within_reach
 from fti_assets.orchestration.conditions.never_began import NeverBegan
 from fti_assets.orchestration.conditions.partition_conditions import Answerable, newest_first, newest_within
-from fti_assets.orchestration.conditions.reach import Reach, joined, naive
+from fti_assets.orchestration.conditions.reach import Reach, join_spans, naive
 from fti_assets.orchestration.conditions.within_reach import Spans, spans_of, subset_of, true_of
 from tests.assets.test_reach import CALENDARS, NAMES, REACHES
 from tests.automation.test_conditions import launched
@@ -39,7 +39,7 @@ async def ask_all(self: within_reach.AnyWithinReach, context: Any) -> Any:
         child = await context.for_child_condition(self.operand, [None], everything).evaluate_async()
         children.append(child)
         for span in spans_of(child.true_subset):
-            reached = source.reach.touched(own, span.start, span.end)
+            reached = source.reach.span_of(own, span.start, span.end)
             subset = subset if reached is None else subset.compute_union(subset_of(context, [reached]))
     return true_of(context, subset, child_results=children)
 
@@ -149,7 +149,7 @@ SPANS = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 40), st.sampled_f
 
 def spans(drawn: list[tuple[int, int, int]]) -> list[tuple[datetime, datetime]]:
     """Spans of days, some of which begin and end where no window does."""
-    return joined(
+    return join_spans(
         (
             datetime(2023, 11, 5, off) + timedelta(days=first),
             datetime(2023, 11, 5, off) + timedelta(days=first + length),
@@ -181,7 +181,7 @@ def test_spans_near_readers_reach_them_as_all_spans_do(
     def reached(of_spans: list[dg.TimeWindow]) -> set[str]:
         keys = set[str]()
         for span in of_spans:
-            touched = reach.touched(calendar, span.start, span.end)
+            touched = reach.span_of(calendar, span.start, span.end)
             windows = [] if touched is None else calendar.get_partition_keys_in_time_window(touched)
             for key in windows:
                 window = calendar.time_window_for_partition_key(key)

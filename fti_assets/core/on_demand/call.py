@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import DECLARED, Column, OnDemandCall
+from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall
 from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
 from fti_assets.core.on_demand.source import source_file
 from fti_assets.core.times import naive_utc
@@ -126,7 +126,7 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
 
 def _type_error(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:
     return PredictionError(
-        f"{_call_text(call)} returned {output.name!r} {type_text}: {SIDES[output.type].made} is expected"
+        f"{_call_text(call)} returned {output.name!r} {type_text}: {SIDES[output.type].result_form} is expected"
     )
 
 
@@ -200,7 +200,7 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
         raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
     function = vars(module).get(call.function)  # getattr would run a __getattr__ of the module with whatever name
     function = getattr(function, "function", function)
-    imported = getattr(function, DECLARED, None)
+    imported = getattr(function, ON_DEMAND_MARK, None)
     if not callable(function) or not isinstance(imported, str):
         raise _not_declared(call)
     if call.meaning and imported and imported != meaning(call.module, call.function):

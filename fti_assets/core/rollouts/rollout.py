@@ -101,13 +101,13 @@ class Rollout:
 
     def without(self, build: str) -> "Rollout":
         """The rollout without the arm of a build, whose keys the champion gets; those of the other arms stay."""
-        ended = {arm.name: 0.0 for arm in self.arms if arm.build == build}
+        zeros = {arm.name: 0.0 for arm in self.arms if arm.build == build}
         rest = tuple(arm for arm in self.arms if arm.build != build)
-        return self._with_arms(rest, ended)
+        return self._with_arms(rest, zeros)
 
-    def _with_arms(self, arms: tuple[Arm, ...], ended: Mapping[str, float] | None = None) -> "Rollout":
+    def _with_arms(self, arms: tuple[Arm, ...], zeros: Mapping[str, float] | None = None) -> "Rollout":
         shares = {arm.name: arm.share for arm in arms}
-        segments = shift_shares(self._segments, {**(ended or {}), **shares}, rest=CHAMPION)
+        segments = shift_shares(self._segments, {**(zeros or {}), **shares}, rest=CHAMPION)
         if segments == side_by_side(shares, rest=CHAMPION):
             segments = ()
         return replace(self, arms=arms, segments=segments)
@@ -123,10 +123,10 @@ class Rollout:
         return [part.end * _RANGE for part in self._segments], [arms.get(part.arm) for part in self._segments]
 
 
-def missing_fields(brought: Sequence[Column], taken: Sequence[Column]) -> list[str]:
+def missing_fields(provided: Sequence[Column], required_fields: Sequence[Column]) -> list[str]:
     """The fields that an arm's build takes and the champion's requests do not bring, or bring in another type."""
-    types = {column.name: column.type for column in brought}
-    return [column.name for column in taken if types.get(column.name) != column.type]
+    types = {column.name: column.type for column in provided}
+    return [column.name for column in required_fields if types.get(column.name) != column.type]
 
 
 def _number(salt: str, values: Sequence[Any]) -> int:

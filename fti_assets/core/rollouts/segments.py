@@ -44,32 +44,32 @@ def shift_shares(segments: Sequence[Segment], shares: Mapping[str, float], *, re
     >>> [(one.arm, one.end) for one in shift_shares(before, {"small": 0.5, "large": 0.25}, rest="champion")]
     [('small', 0.25), ('large', 0.5), ('small', 0.75), ('champion', 1.0)]
     """
-    wanted = {**shares, rest: max(0.0, 1.0 - sum(shares.values()))}
-    kept: list[tuple[float, float, str]] = []
-    freed: list[tuple[float, float]] = []
+    goals = {**shares, rest: max(0.0, 1.0 - sum(shares.values()))}
+    results: list[tuple[float, float, str]] = []
+    gaps: list[tuple[float, float]] = []
     pieces = _pieces(segments)
     for arm in dict.fromkeys(owner for *_, owner in pieces):
         own = [(start, end) for start, end, owner in pieces if owner == arm]
-        loses = sum(end - start for start, end in own) - wanted.get(arm, 0.0)
+        loses = sum(end - start for start, end in own) - goals.get(arm, 0.0)
         # The rest gives up its beginning, others their end: what lies side by side stays so.
         for start, end in own if arm == rest else reversed(own):
             cut = min(max(loses, 0.0), end - start)
             loses -= cut
             middle = start + cut if arm == rest else end - cut
             cut_off, left = ((start, middle), (middle, end)) if arm == rest else ((middle, end), (start, middle))
-            freed.append(cut_off)
-            kept.append((*left, arm))
-    freed.sort()
-    for arm, share in wanted.items():
-        gains = share - sum(end - start for start, end, owner in kept if owner == arm)
-        while freed and (gains >= _LEAST or arm == rest):
-            start, end = freed.pop(0)
+            gaps.append(cut_off)
+            results.append((*left, arm))
+    gaps.sort()
+    for arm, share in goals.items():
+        gains = share - sum(end - start for start, end, owner in results if owner == arm)
+        while gaps and (gains >= _LEAST or arm == rest):
+            start, end = gaps.pop(0)
             middle = end if arm == rest else start + min(gains, end - start)
-            kept.append((start, middle, arm))
+            results.append((start, middle, arm))
             if end - middle >= _LEAST:
-                freed.insert(0, (middle, end))
+                gaps.insert(0, (middle, end))
             gains -= middle - start
-    return _merge([Segment(arm, end) for _, end, arm in sorted(kept)])
+    return _merge([Segment(arm, end) for _, end, arm in sorted(results)])
 
 
 def _pieces(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
@@ -80,13 +80,13 @@ def _pieces(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
 
 def _merge(segments: Sequence[Segment]) -> tuple[Segment, ...]:
     """Without those of no width, neighbours of one arm as one, and without what sums of floats leave behind the 12th digit."""
-    merged: list[Segment] = []
+    results: list[Segment] = []
     start = 0.0
     for segment in segments:
         if segment.end - start < _LEAST:
             continue
-        if merged and merged[-1].arm == segment.arm:
-            merged.pop()
+        if results and results[-1].arm == segment.arm:
+            results.pop()
         start = round(segment.end, 12)
-        merged.append(Segment(segment.arm, start))
-    return tuple(merged)
+        results.append(Segment(segment.arm, start))
+    return tuple(results)

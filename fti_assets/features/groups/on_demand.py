@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments, checked_function
-from fti_assets.core.manifest import DECLARED, Column, OnDemandCall, OnDemandModule
+from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall, OnDemandModule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DeclarationError, list_some, one_of
@@ -109,7 +109,7 @@ def on_demand(
         columns = tuple(
             Column(checked_name(output, what=f"output of {own!r}"), _TYPES[kind]) for output, kind in outputs.items()
         )
-        setattr(function, DECLARED, _meaning_of(function))
+        setattr(function, ON_DEMAND_MARK, _meaning_of(function))
         return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns)
 
     return declare

@@ -24,26 +24,26 @@ from fti_assets.orchestration.conditions.partition_conditions import (
 )
 from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
 
-_CHANGED = dg.AutomationCondition.data_version_changed()
+_DATA_CHANGES = dg.AutomationCondition.data_version_changed()
 
 
 def on_changed_inputs(
-    inputs: Sequence[Upstream], *, whole: bool, changed: Sequence[dg.AssetKey] | None = None
+    inputs: Sequence[Upstream], *, whole: bool, counting: Sequence[dg.AssetKey] | None = None
 ) -> dg.AutomationCondition[Any]:
     """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
 
     An asset that is ``whole`` has no partitions and reads all that is there of each input, however much that is. Dependencies that are
-    no inputs, such as tables that nobody here makes, only tell of changes; ``changed`` names those that count, all by default.
+    no inputs, such as tables that nobody here makes, only tell of changes; ``counting`` names those that count, all by default.
     """
-    return (_once(_inputs_changed(inputs, changed)) | NeverBegan()) & _inputs_are_settled(inputs, whole=whole)
+    return (_once(_inputs_changed(inputs, counting)) | NeverBegan()) & _inputs_are_settled(inputs, whole=whole)
 
 
 def on_partition_end(
     partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta
 ) -> dg.AutomationCondition[Any]:
     """True once for a partition that was made before its end and delay had passed, once they have: its last run."""
-    ended = _once(PartitionEnded(partitions_def, delay).newly_true())
-    return (ended | NeverBegan()) & ~dg.AutomationCondition.in_progress()
+    at_end = _once(PartitionEnded(partitions_def, delay).newly_true())
+    return (at_end | NeverBegan()) & ~dg.AutomationCondition.in_progress()
 
 
 def on_cutoff(
@@ -55,15 +55,15 @@ def on_cutoff(
     those that it reads, ``every`` those that it rests on, of which at most ``depth`` stand behind one another.
     """
     due = dg.AutomationCondition.missing() & NewestCutoffs(tuple(every), catch_up)
-    pending = _once(due.newly_true() | (_any("changed", near, _CHANGED) & due))
-    moving: dg.AutomationCondition[Any] = _CHANGED
-    settled = dg.AutomationCondition.missing()
+    pending = _once(due.newly_true() | (_any("changed", near, _DATA_CHANGES) & due))
+    moving: dg.AutomationCondition[Any] = _DATA_CHANGES
+    is_settled = dg.AutomationCondition.missing()
     # Dagster's conditions look one step up only, so a change further up needs as many of them as there are steps.
     for _ in range(depth):
         moving = dg.AutomationCondition.any_deps_match(moving)
-        settled = settled & ~moving
+        is_settled = is_settled & ~moving
     running = _any("in_progress", near, dg.AutomationCondition.in_progress())
-    return (pending | NeverBegan()) & settled & ~running & ~dg.AutomationCondition.in_progress()
+    return (pending | NeverBegan()) & is_settled & ~running & ~dg.AutomationCondition.in_progress()
 
 
 def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.AutomationCondition[Any]:
@@ -78,8 +78,8 @@ def on_answerable_rows(
     spine: dg.AssetKey, inputs: Sequence[Upstream], models: Sequence[Upstream], *, whole: bool, catch_up: int
 ) -> dg.AutomationCondition[Any]:
     """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing."""
-    unanswered = dg.AutomationCondition.missing().newly_true()
-    condition = _once(_inputs_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    is_unanswered = dg.AutomationCondition.missing().newly_true()
+    condition = _once(_inputs_changed(inputs, [spine]) | is_unanswered) | NeverBegan()
     # Before the inputs, which are then looked up for what can be answered alone.
     for model in models:
         condition = condition & Answerable(model, catch_up)
@@ -121,11 +121,11 @@ def _any(label: str, inputs: Sequence[Upstream], operand: dg.AutomationCondition
 def _inputs_changed(inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None) -> dg.AutomationCondition[Any]:
     """A change of some dependencies: of the inputs within their reach, of others as Dagster maps them."""
     ours = [source for source in inputs if keys is None or source.key in keys]
-    any_dependency = dg.AutomationCondition.any_deps_match(_CHANGED)
+    any_dependency = dg.AutomationCondition.any_deps_match(_DATA_CHANGES)
     if keys is not None:
-        return _any("changed", ours, _CHANGED)
+        return _any("changed", ours, _DATA_CHANGES)
     if not ours:
         return any_dependency
-    return _any("changed", ours, _CHANGED) | any_dependency.ignore(
+    return _any("changed", ours, _DATA_CHANGES) | any_dependency.ignore(
         dg.AssetSelection.assets(*(source.key for source in ours))
     )

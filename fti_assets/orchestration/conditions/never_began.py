@@ -25,7 +25,7 @@ MOST_AGAIN = 5
 
 _MOST_RUNS = 100
 _BACKFILLS = 20
-_CANCELLED = (BulkActionStatus.CANCELED, BulkActionStatus.CANCELING)
+_CANCELLATIONS = (BulkActionStatus.CANCELED, BulkActionStatus.CANCELING)
 
 Launch = Literal["under way", "ended", "never began"]
 
@@ -39,21 +39,21 @@ def launch_of(instance: dg.DagsterInstance, run: dg.DagsterRun | None) -> Launch
     if run.status != dg.DagsterRunStatus.FAILURE:
         return "ended"
     # A run whose code location could not be loaded fails without a step: nothing of it has been tried.
-    started = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
-    return "ended" if started else "never began"
+    starts = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)
+    return "ended" if starts else "never began"
 
 
-def next_launch(requested: datetime, again: int) -> datetime:
+def next_launch(at: datetime, again: int) -> datetime:
     """When a request that never began may be made again.
 
     Args:
-        requested: when it was made last.
+        at: when it was made last.
         again: how often it was made again so far.
 
     >>> str(next_launch(datetime(2024, 1, 1), again=2))
     '2024-01-01 00:04:00'
     """
-    return requested + timedelta(minutes=2**again)
+    return at + timedelta(minutes=2**again)
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
         due = context.get_empty_subset()
         if not requests:
             return dg.AutomationResult(context, due)
-        view, now, kept = context.asset_graph_view, naive_utc(context.evaluation_time), list[_Request]()
+        view, now, open_requests = context.asset_graph_view, naive_utc(context.evaluation_time), list[_Request]()
         everything = view.get_full_subset(key=context.key)
         running = await view.compute_run_in_progress_subset(key=context.key, from_subset=everything)
         backfill = await view.compute_backfill_in_progress_subset(key=context.key, from_subset=everything)
         busy = running.compute_union(backfill)
         for request in requests:
-            lost, undecided = _never_begun(context, request, busy)
+            lost, unknown = _never_begun(context, request, busy)
             if not lost.is_empty:
                 what = _run_of(context, lost)
                 if now >= request.due and request.again == MOST_AGAIN:
@@ -103,13 +103,13 @@ class NeverBegan(dg.AutomationCondition[dg.AssetKey]):
                         "and the run's log, then materialize it"
                     )
                 else:
-                    undecided = undecided.compute_union(lost)
+                    unknown = unknown.compute_union(lost)
                     if now >= request.due:
                         context.log.warning(f"{what} never began: requested again, {request.again + 1} of {MOST_AGAIN}")
                         due = due.compute_union(lost)
-            if not undecided.is_empty:
-                kept.append(replace(request, subset=undecided))
-        return true_of(context, due, cursor=_to_json(context, kept))
+            if not unknown.is_empty:
+                open_requests.append(replace(request, subset=unknown))
+        return true_of(context, due, cursor=_to_json(context, open_requests))
 
 
 def _with_newest(context: Context, requests: list[_Request]) -> Iterator[_Request]:
@@ -137,33 +137,33 @@ def _never_begun(context: Context, request: _Request, busy: Any) -> tuple[Any, A
     under_way, idle = request.subset.compute_intersection(busy), request.subset.compute_difference(busy)
     if idle.is_empty:
         return nothing, under_way
-    planned = instance.get_latest_planned_materialization_info(context.key)
-    if planned is None or planned.storage_id <= request.event:
+    plan = instance.get_latest_planned_materialization_info(context.key)
+    if plan is None or plan.storage_id <= request.event:
         return (nothing, nothing) if _is_cancelled(context, request) else (idle, under_way)
     if not idle.is_partitioned:
-        launch = launch_of(instance, instance.get_run_by_id(planned.run_id))
+        launch = launch_of(instance, instance.get_run_by_id(plan.run_id))
         return (idle if launch == "never began" else nothing), (idle if launch == "under way" else nothing)
     # One look per run that was made of the request, not per partition.
-    made = set(instance.get_materialized_partitions(context.key, after_cursor=request.event))
-    unknown = sorted(idle.expensively_compute_partition_keys() - made)
+    materialized_keys = set(instance.get_materialized_partitions(context.key, after_cursor=request.event))
+    unknown = sorted(idle.expensively_compute_partition_keys() - materialized_keys)
     by_launch: dict[Launch, set[str]] = {"under way": set(), "never began": set(), "ended": set()}
-    cancelled: bool | None = None
+    is_cancelled: bool | None = None
     for _ in range(_MOST_RUNS):
         if not unknown:
             break
-        planned = instance.get_latest_planned_materialization_info(context.key, partition=unknown[0])
-        if planned is None or planned.storage_id <= request.event:
-            cancelled = _is_cancelled(context, request) if cancelled is None else cancelled
-            of_run, launch = {unknown[0]}, "ended" if cancelled else "never began"
+        plan = instance.get_latest_planned_materialization_info(context.key, partition=unknown[0])
+        if plan is None or plan.storage_id <= request.event:
+            is_cancelled = _is_cancelled(context, request) if is_cancelled is None else is_cancelled
+            of_run, launch = {unknown[0]}, "ended" if is_cancelled else "never began"
         else:
-            run = instance.get_run_by_id(planned.run_id)
+            run = instance.get_run_by_id(plan.run_id)
             of_run, launch = _range_of(context, run) | {unknown[0]}, launch_of(instance, run)
         by_launch[launch].update(of_run.intersection(unknown))
         unknown = [key for key in unknown if key not in of_run]
     by_launch["under way"].update(unknown)  # looked at in the next tick
-    undecided = request.subset.compute_intersection_with_partition_keys(by_launch["under way"])
+    open_subset = request.subset.compute_intersection_with_partition_keys(by_launch["under way"])
     lost = request.subset.compute_intersection_with_partition_keys(by_launch["never began"])
-    return lost, under_way.compute_union(undecided)
+    return lost, under_way.compute_union(open_subset)
 
 
 def _range_of(context: Context, run: dg.DagsterRun | None) -> set[str]:
@@ -179,7 +179,7 @@ def _is_cancelled(context: Context, request: _Request) -> bool:
     """Whether somebody has cancelled a backfill of the asset since, before its runs were made."""
     since = request.at.replace(tzinfo=UTC).timestamp()
     return any(
-        backfill.status in _CANCELLED
+        backfill.status in _CANCELLATIONS
         and backfill.backfill_timestamp >= since
         and context.key in (backfill.asset_selection or [])
         for backfill in context.asset_graph_view.instance.get_backfills(limit=_BACKFILLS)

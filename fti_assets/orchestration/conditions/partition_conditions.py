@@ -76,11 +76,11 @@ class PartitionEnded(dg.AutomationCondition[dg.AssetKey]):
         recent = {partition.key: partition for partition in newest_partitions(self.partitions, _RECENT)}
         last_event, early = json.loads(context.cursor) if context.cursor else (None, [])
         newest_event = context.asset_graph_view.last_event_id or 0
-        made = _newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
-        early = sorted(key for key in recent if made.get(key, key in early))
+        marks = _newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
+        early = sorted(key for key in recent if marks.get(key, key in early))
         latest_end = clock.now() - self.delay
-        ended = [recent[key] for key in early if (end := recent[key].end) and end <= latest_end]
-        return true_of(context, _subset(context, ended), cursor=json.dumps([newest_event, early]))
+        ends = [recent[key] for key in early if (end := recent[key].end) and end <= latest_end]
+        return true_of(context, _subset(context, ends), cursor=json.dumps([newest_event, early]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +118,9 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         """The cutoffs that are due, and a sentence about the missing ones that are left."""
         own, now = context.partitions_def, clock.now()
         assert is_timed(own)
-        built = await _materialized_subset(context, context.key)
-        made, upstream = (
-            Spans(built),
+        builds = await _materialized_subset(context, context.key)
+        spans, upstream = (
+            Spans(builds),
             [(source, await _materialized_subset(context, source.key)) for source in self.upstream],
         )
         latest = min([now, *(_last_cutoff(source, subset) for source, subset in upstream)])
@@ -129,7 +129,7 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         come = (cutoff for cutoff in newest_first(own) if cutoff.start is not None and cutoff.start <= now)
         for cutoff in islice(come, _MOST_CUTOFFS):
             assert cutoff.start is not None
-            missing = cutoff.start not in made
+            missing = cutoff.start not in spans
             if missing and not (cutoff.start <= latest and all(_ready(context, *one, cutoff.start) for one in sources)):
                 continue
             ready += 1
@@ -137,7 +137,7 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
             if ready == self.catch_up:
                 oldest = cutoff
                 break
-        older = _older_missing(context, built, oldest, self.catch_up)
+        older = _older_missing(context, builds, oldest, self.catch_up)
         if older and older != context.cursor:
             context.log.info(older)
         return _subset(context, due), older
@@ -165,20 +165,20 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         )
 
     async def evaluate(self, context: Context) -> Result:
-        built = await _materialized_subset(context, self.model.key)
+        builds = await _materialized_subset(context, self.model.key)
         own, cutoffs = context.partitions_def, self.model.partitions_def
-        if built.is_empty:
+        if builds.is_empty:
             return true_of(context, context.get_empty_subset())
         if not is_timed(cutoffs) or not is_timed(own):
             return true_of(context, context.candidate_subset)
-        made, now = Spans(built), clock.now()
-        newest = [cutoff.start for cutoff in islice(newest_within(cutoffs, made), self.catch_up) if cutoff.start]
+        spans, now = Spans(builds), clock.now()
+        newest = [cutoff.start for cutoff in islice(newest_within(cutoffs, spans), self.catch_up) if cutoff.start]
         if not newest:  # what was built is none of the cutoffs any more
             return true_of(context, context.get_empty_subset())
-        answered = await _materialized_subset(context, context.key)
+        answers = await _materialized_subset(context, context.key)
         before = own.get_prev_partition_window(now.replace(tzinfo=UTC), respect_bounds=False)
         able = _since(context, min(newest[-1], now if before is None else naive_utc(before.end)))
-        again = _since(context, made.first).compute_intersection(answered)
+        again = _since(context, spans.first).compute_intersection(answers)
         return true_of(context, able.compute_union(again))
 
 
@@ -203,8 +203,8 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
             return true_of(context, context.candidate_subset)
         # Those that are about to be made count, or a model would be made first for a cutoff that is about to be old.
         running = await view.compute_run_in_progress_subset(key=key, from_subset=view.get_full_subset(key=key))
-        requested = context.request_subsets_by_key.get(key)
-        subsets = [await _materialized_subset(context, key), running, *([] if requested is None else [requested])]
+        requests = context.request_subsets_by_key.get(key)
+        subsets = [await _materialized_subset(context, key), running, *([] if requests is None else [requests])]
         return true_of(context, _subset(context, list(islice(newest_within(own, Spans(*subsets)), self.catch_up))))
 
 
@@ -256,7 +256,7 @@ def _newest_made(
     instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str], *, after: int | None = None
 ) -> dict[str, bool]:
     """Of some partitions, those that were made after an event, and whether their newest materialization is provisional."""
-    unseen, made = set(partitions), dict[str, bool]()
+    unseen, marks = set(partitions), dict[str, bool]()
     while unseen:
         records = instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen), after_storage_id=after), limit=_EVENTS
@@ -265,10 +265,10 @@ def _newest_made(
             event = record.asset_materialization
             if event is not None and event.partition in unseen:
                 unseen.discard(event.partition)
-                made[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
+                marks[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
         if len(records) < _EVENTS:
             break
-    return made
+    return marks
 
 
 async def _materialized_subset(context: Context, key: dg.AssetKey) -> Any:
@@ -306,22 +306,22 @@ def _last_before(source: Upstream, cutoff: datetime) -> Partition | None:
     return before[-1] if before else None
 
 
-def _ready(context: Context, source: Upstream, made: Spans, cutoff: datetime) -> bool:
+def _ready(context: Context, source: Upstream, spans: Spans, cutoff: datetime) -> bool:
     """Whether the source's last partition before a cutoff is there and final."""
     last = _last_before(source, cutoff)
-    if last is None or last.start is None or last.start not in made:
+    if last is None or last.start is None or last.start not in spans:
         return False
     return not any(_newest_made(context.asset_graph_view.instance, source.key, [last.key]).values())
 
 
-def _last_cutoff(source: Upstream, materialized: Any) -> datetime:
+def _last_cutoff(source: Upstream, subset: Any) -> datetime:
     """The last instant at which a cutoff can be ready by what is materialized of a source."""
     own = source.partitions_def
-    if materialized.is_empty:
+    if subset.is_empty:
         return datetime.min
     if not is_timed(own):
         return datetime.max
-    end, last = Spans(materialized).last, own.get_last_partition_window()
+    end, last = Spans(subset).last, own.get_last_partition_window()
     if last is None or own.end is None or end < naive_utc(last.end):
         return end
     # Of a definition that has ended, and whose last partition is stored, nothing more will come: every later cutoff is ready.
@@ -329,7 +329,7 @@ def _last_cutoff(source: Upstream, materialized: Any) -> datetime:
     return datetime.max if following is None or following.end > own.end else end
 
 
-def _older_missing(context: Context, built: Any, oldest: Partition | None, catch_up: int) -> str:
+def _older_missing(context: Context, builds: Any, oldest: Partition | None, catch_up: int) -> str:
     """Which cutoffs before the oldest that is caught up on are missing, as the tick says it."""
     own = context.partitions_def
     assert is_timed(own)
@@ -337,7 +337,7 @@ def _older_missing(context: Context, built: Any, oldest: Partition | None, catch
     if oldest is None or oldest.start is None or first is None or naive_utc(first.start) >= oldest.start:
         return ""
     older = subset_of(context, [dg.TimeWindow(first.start, oldest.start.replace(tzinfo=UTC))])
-    missing = older.compute_difference(built)
+    missing = older.compute_difference(builds)
     if missing.is_empty:
         return ""
     spans = spans_of(missing)

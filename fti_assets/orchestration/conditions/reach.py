@@ -32,7 +32,7 @@ class Reach:
     back: timedelta | None = timedelta(0)
     own: bool = True
 
-    def touched(
+    def span_of(
         self, partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime
     ) -> dg.TimeWindow | None:
         """The span of the reading asset's partitions that reach what lies in ``[start, end)``; None if none does.
@@ -43,7 +43,7 @@ class Reach:
 
         >>> months = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
         >>> january = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 2, 1, tzinfo=UTC)
-        >>> span = Reach(timedelta(days=31)).touched(months, *january)
+        >>> span = Reach(timedelta(days=31)).span_of(months, *january)
         >>> str(span.start.date()), str(span.end.date())
         ('2025-01-01', '2025-04-01')
         """
@@ -73,18 +73,18 @@ class Reach:
             readers: spans of the reading asset's partitions.
             spans: in the order of time, as ``readers``.
         """
-        asking = joined(map(naive, readers))
+        asking = join_spans(map(naive, readers))
         ends = [end for _, end in asking]
-        found: list[tuple[datetime, datetime]] = []
+        results: list[tuple[datetime, datetime]] = []
         for start, end in map(naive, spans):
             # A partition between the two that reaches back to the first reaches the second as well.
-            if found and start < self._last(found[-1][1]):
-                found[-1] = (found[-1][0], end)
+            if results and start < self._last(results[-1][1]):
+                results[-1] = (results[-1][0], end)
                 continue
             first = bisect_right(ends, start)
             if first < len(asking) and asking[first][0] < self._last(end):
-                found.append((start, end))
-        return [dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in found]
+                results.append((start, end))
+        return [dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in results]
 
     def _last(self, end: datetime) -> datetime:
         """Before which a partition has to start that reaches back to what ends then."""
@@ -99,11 +99,11 @@ def naive(span: dg.TimeWindow) -> tuple[datetime, datetime]:
     return naive_utc(span.start), naive_utc(span.end)
 
 
-def joined(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+def join_spans(spans: Iterable[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     """Spans in the order of time, those that overlap or adjoin made one.
 
     >>> day = [datetime(2024, 1, number) for number in range(1, 8)]
-    >>> joined([(day[4], day[6]), (day[0], day[2]), (day[2], day[3])]) == [(day[0], day[3]), (day[4], day[6])]
+    >>> join_spans([(day[4], day[6]), (day[0], day[2]), (day[2], day[3])]) == [(day[0], day[3]), (day[4], day[6])]
     True
     """
     result: list[tuple[datetime, datetime]] = []

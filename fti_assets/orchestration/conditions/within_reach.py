@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from fti_assets.orchestration.conditions.reach import Reach, joined, naive
+from fti_assets.orchestration.conditions.reach import Reach, join_spans, naive
 from fti_assets.orchestration.partitions import is_timed
 
 Context: TypeAlias = dg.AutomationContext[Any]
@@ -79,8 +79,8 @@ def readers_of(context: Context, source: Upstream, subset: Any) -> Any:
     if source.reach != Reach() or source.partitions_def != own:
         # A walk through the calendar for each span, and years have thousands of gaps: for those alone that are asked about.
         near = source.reach.near(spans_of(context.candidate_subset), spans)
-        reached = (source.reach.touched(own, span.start, span.end) for span in near)
-        spans = (span for span in reached if span is not None)
+        spans_or_none = (source.reach.span_of(own, span.start, span.end) for span in near)
+        spans = (span for span in spans_or_none if span is not None)
     return context.candidate_subset.compute_intersection(subset_of(context, spans))
 
 
@@ -103,7 +103,8 @@ def subset_of(context: Context, spans: Iterable[dg.TimeWindow]) -> Any:
     assert is_timed(own)
     # All spans at once: with one subset a span Dagster would sort all that came before for each.
     windows = [
-        dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in joined(map(naive, spans))
+        dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+        for start, end in join_spans(map(naive, spans))
     ]
     partitions: Any = own.partitions_subset_class
     result = context.get_empty_subset()
@@ -117,7 +118,7 @@ class Spans:
     """The spans of subsets of partitions in time, to be asked whether an instant lies in one of them."""
 
     def __init__(self, *subsets: Any) -> None:
-        spans = joined(map(naive, chain.from_iterable(map(spans_of, subsets))))
+        spans = join_spans(map(naive, chain.from_iterable(map(spans_of, subsets))))
         self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
 
     def __contains__(self, instant: datetime) -> bool:

@@ -99,17 +99,17 @@ def requests_again(context: dg.SensorEvaluationContext, cursor: Cursor) -> list[
 
     A run that is there but was never launched is requested by its own key, which launches it; else by a new one.
     """
-    kept, due, now = list[Request](), list[Request](), clock.now()
+    requests, due, now = list[Request](), list[Request](), clock.now()
     for request in cursor.open_requests:
         runs = context.instance.get_runs(dg.RunsFilter(tags={"dagster/run_key": request.run_key}))
         runs = [run for run in runs if run.tags.get("dagster/sensor_name", context.sensor_name) == context.sensor_name]
-        unlaunched = bool(runs) and runs[0].status == dg.DagsterRunStatus.NOT_STARTED
-        launch = launch_of(context.instance, runs[0]) if runs and not unlaunched else "never began"
+        is_waiting = bool(runs) and runs[0].status == dg.DagsterRunStatus.NOT_STARTED
+        launch = launch_of(context.instance, runs[0]) if runs and not is_waiting else "never began"
         what = f"{request.first}..{request.last} of {', '.join(request.assets)}"
         if launch == "ended":
             continue
         if launch == "under way" or now < next_launch(datetime.fromisoformat(request.at), request.again):
-            kept.append(request)
+            requests.append(request)
         elif request.again == MOST_AGAIN:
             context.log.error(
                 f"the run of {what} never began, {MOST_AGAIN + 1} times; it is not requested again: see to the code location and "
@@ -122,7 +122,7 @@ def requests_again(context: dg.SensorEvaluationContext, cursor: Cursor) -> list[
             # Dagster never runs a key twice; one whose run was made and not launched it takes up again under the same
             # key.
             base = request.run_key.partition(" again ")[0]
-            key = request.run_key if unlaunched else f"{base} again {request.again + 1}"
+            key = request.run_key if is_waiting else f"{base} again {request.again + 1}"
             due.append(Request(key, request.first, request.last, request.assets, now.isoformat(), request.again + 1))
-    cursor.open_requests = kept
+    cursor.open_requests = requests
     return due

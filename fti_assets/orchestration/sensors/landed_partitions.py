@@ -49,15 +49,15 @@ class Partitions:
         if run:
             yield run
 
-    def gaps(self, landed: Sequence[str]) -> list[str]:
+    def gaps(self, keys: Sequence[str]) -> list[str]:
         """Partitions that have not landed between the first and the last that has."""
         own = self._partitions_def
-        if own is None or len(landed) < 2:
+        if own is None or len(keys) < 2:
             return []
         if is_timed(own) and own.fmt.startswith("%Y-%m-%d"):  # text sorts as time does
-            first, last = (own.time_window_for_partition_key(key) for key in (min(landed), max(landed)))
-            if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(landed):
+            first, last = (own.time_window_for_partition_key(key) for key in (min(keys), max(keys)))
+            if own.get_num_partitions_in_window(dg.TimeWindow(first.start, last.end)) == len(keys):
                 return []
-        every, of_landed = own.get_partition_keys(dynamic_partitions_store=self._instance), set(landed)
+        every, of_landed = own.get_partition_keys(dynamic_partitions_store=self._instance), set(keys)
         numbers = [number for number, key in enumerate(every) if key in of_landed]
         return [key for key in every[numbers[0] : numbers[-1]] if key not in of_landed] if numbers else []

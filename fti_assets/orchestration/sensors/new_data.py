@@ -131,11 +131,11 @@ def _tick(
 ) -> dg.SensorResult:
     cursor = Cursor.of(context)
     again = requests_again(context, cursor)
-    landed = _by_target(targets, versions)
-    digest = _digest(landed)
+    arrivals = _by_target(targets, versions)
+    digest = _digest(arrivals)
     requests: list[Request] = []
     if digest != cursor.digest:
-        requests = _request_changes(context, cursor, landed, most_runs, name_gaps)
+        requests = _request_changes(context, cursor, arrivals, most_runs, name_gaps)
         # Runs are left, so the next tick has to look again even if nothing has landed until then.
         cursor.digest = "" if cursor.waiting and cursor.waiting[-1].startswith(_MORE) else digest
     again = [old for old in again if not any(new.covers(old) for new in requests)]
@@ -154,23 +154,23 @@ def _tick(
 def _request_changes(
     context: dg.SensorEvaluationContext,
     cursor: Cursor,
-    landed: Mapping[Target, Mapping[str, str]],
+    arrivals: Mapping[Target, Mapping[str, str]],
     most_runs: int,
     name_gaps: bool,
 ) -> list[Request]:
     """Request what is new or changed, and remember the versions that were requested."""
     due: dict[_Due, list[Target]] = {}
-    remembered, waiting = cursor.versions(), list[str]()
-    short = {target: {key: _short(version) for key, version in of.items()} for target, of in landed.items()}
+    known_versions, waiting = cursor.versions(), list[str]()
+    short = {target: {key: _short(version) for key, version in of.items()} for target, of in arrivals.items()}
     for target, versions in short.items():
         name, partitions_def = target.key.to_user_string(), target.partitions_def
         # A sensor that is new to a running system must not request years that are materialized already.
-        before = remembered[name] if name in remembered else _first_versions(context.instance, target, versions)
+        before = known_versions[name] if name in known_versions else _first_versions(context.instance, target, versions)
         new = [key for key, version in versions.items() if before.get(key) != version]
         partitions = Partitions(partitions_def, context.instance, new)
         for run in partitions.runs(in_one_run=_in_one_run(target)):
             due.setdefault(_Due(tuple(run), partitions_def), []).append(target)
-        remembered[name] = dict(before)
+        known_versions[name] = dict(before)
         waiting += [f"{name} {key}, which is not a partition yet" for key in new if key not in partitions.existing]
         if name_gaps:
             existing = [key for key in versions if key in before or key in partitions.existing]
@@ -180,7 +180,7 @@ def _request_changes(
     for one, of in list(due.items())[:most_runs]:
         names = sorted(target.key.to_user_string() for target in of)
         for target in of:
-            remembered[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
+            known_versions[target.key.to_user_string()] |= {key: short[target][key] for key in one.partitions}
         run_versions = "".join(short[target][key] for target in of for key in one.partitions)
         first, last = one.partitions[0], one.partitions[-1]
         # The number comes first: partitions that change back to an earlier version need a key that was never used.
@@ -190,14 +190,14 @@ def _request_changes(
         waiting.append(f"{_MORE} for {len(due) - most_runs} more runs: a tick requests at most {most_runs}")
     cursor.requests += bool(requests)
     cursor.waiting = waiting
-    cursor.remember(remembered)
+    cursor.remember(known_versions)
     return requests
 
 
-def _digest(landed: Mapping[Target, Mapping[str, str]]) -> str:
+def _digest(arrivals: Mapping[Target, Mapping[str, str]]) -> str:
     """Of all that has landed, and of the newest partition, before which what has landed may wait."""
     text = hashlib.sha256()
-    for target, versions in landed.items():
+    for target, versions in arrivals.items():
         newest = target.partitions_def.get_last_partition_key() if is_timed(target.partitions_def) else ""
         text.update(repr((target.key.to_user_string(), newest, sorted(versions.items()))).encode())
         if target.partitions_def is not None and not newest:
@@ -236,10 +236,10 @@ def _short(version: str) -> str:
 def _first_versions(instance: dg.DagsterInstance, target: Target, versions: Mapping[str, str]) -> dict[str, str]:
     """At the first tick, what is materialized already counts as seen as it is now."""
     if target.partitions_def is None:
-        stored = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
+        keys = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
     else:
-        stored = set(instance.get_materialized_partitions(target.key))
-    return {key: version for key, version in versions.items() if key in stored}
+        keys = set(instance.get_materialized_partitions(target.key))
+    return {key: version for key, version in versions.items() if key in keys}
 
 
 def _in_one_run(target: Any) -> bool:

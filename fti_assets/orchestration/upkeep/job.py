@@ -79,27 +79,27 @@ def upkeep_job(
             tables, namespaces = _stored_names(context, lake, online)
             refuse_lost(lake, context.instance, tables)
             with store.lock():
-                compared = compared_tables(lake, context.instance)
-                recorded = recorded_tables(lake, context.instance, compared)
-            held = Contents()
+                comparable_tables = compared_tables(lake, context.instance)
+                known_tables = recorded_tables(lake, context.instance, comparable_tables)
+            contents = Contents()
             if context.op_config["contents"]:
-                held = compare_contents(lake, [*lake.tables(), *lake.tiles()], say=context.log.info)
+                contents = compare_contents(lake, [*lake.tables(), *lake.tiles()], say=context.log.info)
         stale = stale_namespaces(online, context.instance, namespaces)
         for sentence in stale.values():
             context.log.warning(sentence)
-        done = upkeep(
+        result = upkeep(
             store,
             stores.model_store(),
             online,
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
-            compared=compared,
-            recorded=recorded,
+            compared=comparable_tables,
+            recorded=known_tables,
             say=context.log.info,
         )
-        for snapshot, holders in done.pinned.items():
+        for snapshot, holders in result.pinned.items():
             context.log.debug(f"snapshot {snapshot} stays for {', '.join(holders)}")
-        held.refuse_damage()
-        return dg.Output(None, metadata={**_metadata(done), "stale_namespaces": dg.MetadataValue.json(sorted(stale))})
+        contents.refuse_damage()
+        return dg.Output(None, metadata={**_metadata(result), "stale_namespaces": dg.MetadataValue.json(sorted(stale))})
 
     @dg.job(
         name=name,
@@ -128,10 +128,10 @@ def _stored_names(
     return tables_of(assets), namespaces_of(assets)
 
 
-def _metadata(done: Upkeep) -> dict[str, Any]:
+def _metadata(result: Upkeep) -> dict[str, Any]:
     sizes = {
         f"{when}/{what}": number
-        for when, size in (("before", done.before), ("after", done.after))
+        for when, size in (("before", result.before), ("after", result.after))
         for what, number in (
             ("files", size.files),
             ("bytes", size.data_bytes),
@@ -139,15 +139,15 @@ def _metadata(done: Upkeep) -> dict[str, Any]:
             ("snapshots", size.snapshots),
         )
     }
-    merged = {table: {"before": before, "after": after} for table, (before, after) in done.merged.items()}
-    pinned = {str(snapshot): list(holders) for snapshot, holders in done.pinned.items()}
+    merges = {table: {"before": before, "after": after} for table, (before, after) in result.merged.items()}
+    pins = {str(snapshot): list(holders) for snapshot, holders in result.pinned.items()}
     return {
         **sizes,
-        "expired_snapshots": len(done.expired),
-        "pinned_snapshots": dg.MetadataValue.json(pinned),
-        "dropped_tiles": len(done.tiles),
-        "merged_files": dg.MetadataValue.json(merged),
-        "deleted_files": done.deleted,
-        "orphan_files": done.orphans,
-        "spilled_files": done.spilled,
+        "expired_snapshots": len(result.expired),
+        "pinned_snapshots": dg.MetadataValue.json(pins),
+        "dropped_tiles": len(result.tiles),
+        "merged_files": dg.MetadataValue.json(merges),
+        "deleted_files": result.deleted,
+        "orphan_files": result.orphans,
+        "spilled_files": result.spilled,
     }

@@ -43,17 +43,17 @@ class LostPartition(NamedTuple):
 
 def tables_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, TableName]:
     """The tables of the lake that assets are stored in."""
-    kept = [asset.metadata_by_key for asset in assets if asset.is_materializable]
-    stored = ((key, stored_table(metadata)) for by_key in kept for key, metadata in by_key.items())
-    return {key: table for key, table in stored if table is not None}
+    metadata_of_assets = [asset.metadata_by_key for asset in assets if asset.is_materializable]
+    tables = ((key, stored_table(metadata)) for by_key in metadata_of_assets for key, metadata in by_key.items())
+    return {key: table for key, table in tables if table is not None}
 
 
 def namespaces_of(assets: Iterable[dg.AssetsDefinition]) -> dict[dg.AssetKey, str]:
     """The namespaces of the assets that are loaded to the online store."""
-    declared = (declaration_of(asset) for asset in assets)
+    declarations = (declaration_of(asset) for asset in assets)
     return {
         one.key: one.table_name
-        for one in declared
+        for one in declarations
         if isinstance(one, TableDeclaration) and getattr(one, "online", False)
     }
 
@@ -111,7 +111,9 @@ def compared_tables(lake: Lake, instance: dg.DagsterInstance) -> frozenset[Table
     return frozenset(tables.values())
 
 
-def recorded_tables(lake: Lake, instance: dg.DagsterInstance, compared: Collection[TableName]) -> frozenset[TableName]:
+def recorded_tables(
+    lake: Lake, instance: dg.DagsterInstance, tables_compared: Collection[TableName]
+) -> frozenset[TableName]:
     """Those of some compared tables of which Dagster recorded every partition that the catalog has, and whose files that no snapshot
     names were written while it recorded a run; the caller holds the writers' lock.
 
@@ -119,17 +121,19 @@ def recorded_tables(lake: Lake, instance: dg.DagsterInstance, compared: Collecti
     one that was put back from an old copy together with the catalog, which knows no run that wrote the files since. Of a table
     without stored partitions only a record that has all others whole says anything: that it was never stored.
     """
-    tables = named_like(instance, {*compared, *lake.tables()})
+    tables = named_like(instance, {*tables_compared, *lake.tables()})
     versions: dict[TableName, set[str]] = {}
     for key, table in tables.items():
         versions.setdefault(table, set()).update(_recorded_versions(instance, key))
-    whole = {table for table in {*compared, *lake.tables()} if lake.ledger(table).keys() <= versions.get(table, set())}
+    whole = {
+        table for table in {*tables_compared, *lake.tables()} if lake.ledger(table).keys() <= versions.get(table, set())
+    }
     never_stored_too = whole >= {*lake.tables()} and any(versions.values())
     times = unnamed_tables(lake)
     runs = _times_of_runs(instance, since=min(chain.from_iterable(times.values()), default=0.0))
     return frozenset(
         table
-        for table in compared
+        for table in tables_compared
         if table in whole
         and (versions.get(table) or never_stored_too)
         and all(any(start <= at <= end for start, end in runs) for at in times.get(table, ()))
@@ -164,29 +168,29 @@ def stale_namespaces(
         loads = [
             one for one in records if one.asset_materialization and ONLINE_KEYS in one.asset_materialization.metadata
         ]
-        recorded = max((number for one in loads if (number := _snapshot(one)) is not None), default=None)
-        if recorded is not None and (problem := _problem(online, namespace, recorded)) is not None:
+        snapshot = max((number for one in loads if (number := _snapshot(one)) is not None), default=None)
+        if snapshot is not None and (problem := _problem(online, namespace, snapshot)) is not None:
             sentences[namespace] = (
                 f"the online namespace of {namespace} in {online} {problem}. Materialize {namespace} again"
             )
     return sentences
 
 
-def _problem(online: OnlineStore, namespace: str, recorded: int) -> str | None:
+def _problem(online: OnlineStore, namespace: str, snapshot: int) -> str | None:
     try:
         about = online.about(namespace)
-        said, held = (0, 0) if about is None else online.counts(namespace)
+        keys, rows = (0, 0) if about is None else online.counts(namespace)
     except StoreError as error:
         return f"cannot be read: {error}"
     if about is None:
-        return f"is not there, and Dagster recorded its load from snapshot {recorded}"
-    if about.snapshot < recorded:
+        return f"is not there, and Dagster recorded its load from snapshot {snapshot}"
+    if about.snapshot < snapshot:
         return (
-            f"has the rows of snapshot {about.snapshot}, and Dagster recorded its load from snapshot {recorded}: its file has lost what "
+            f"has the rows of snapshot {about.snapshot}, and Dagster recorded its load from snapshot {snapshot}: its file has lost what "
             "was loaded since, or is an old copy, so that it serves old rows"
         )
-    if held != said:
-        return f"says that it has {said} keys, and has {held}: someone removed rows of it, or put others there"
+    if rows != keys:
+        return f"says that it has {keys} keys, and has {rows}: someone removed rows of it, or put others there"
     return None
 
 
@@ -194,14 +198,14 @@ def recorded_by(
     instance: dg.DagsterInstance, tables: Iterable[TableName]
 ) -> dict[TableName, dict[str, RecordedVersion]]:
     """What Dagster recorded of some tables, and by which runs."""
-    recorded: dict[TableName, dict[str, RecordedVersion]] = {}
+    versions: dict[TableName, dict[str, RecordedVersion]] = {}
     for key, table in named_like(instance, tables).items():
         for partition, version in _recorded_versions(instance, key).items():
             record = _newest_record(instance, key, partition)
             if record is not None:
                 at = datetime.fromtimestamp(record.timestamp, UTC).replace(tzinfo=None)
-                recorded.setdefault(table, {})[partition] = RecordedVersion(version, at, record.run_id)
-    return recorded
+                versions.setdefault(table, {})[partition] = RecordedVersion(version, at, record.run_id)
+    return versions
 
 
 def highest_snapshot(instance: dg.DagsterInstance, tables: Iterable[TableName]) -> int:

@@ -239,7 +239,7 @@ class BlobFormat:
         fields: list[tuple[Any, ...]] = [("visible", "<i8"), ("event", "<i8")] if self.event_time else []
         fields += [("texts", "<u4")] if self._has_texts else []
         fields += [("nulls", "u1", (self._nulls_width,))]
-        return np.dtype([*fields, *((f"c{i}", SIDES[column.type].packed) for i, column in enumerate(self.columns))])
+        return np.dtype([*fields, *((f"c{i}", SIDES[column.type].dtype) for i, column in enumerate(self.columns))])
 
     def _check_times(self, versions: Sequence[Version]) -> None:
         if not versions:

@@ -26,7 +26,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         model,
         function=model.function,
         run=run,
-        provided={model.data_parameter},
+        own_parameters={model.data_parameter},
         annotations=model.annotations,
         ins=model.asset_ins,
         deps=[dg.AssetDep(model.dataset.key)],

@@ -123,12 +123,12 @@ def _assert_group(
     seed: int,
 ) -> None:
     inputs = {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
-    with_times = [table.name for table in inputs.values() if table.event_time is not None]
-    if not with_times:
+    sources = [table.name for table in inputs.values() if table.event_time is not None]
+    if not sources:
         return
     if group.event_time is None:
         raise LeakFound(
-            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {list_some(with_times)}, whose rows "
+            f"{group.table_name} has no event time, so it is visible at every instant, but it is made of {list_some(sources)}, whose rows "
             "become known one after another: give it the event_time from which its rows are true",
             lake.rows(group.table).limit(0).df(),
         )
@@ -149,7 +149,7 @@ def _assert_group(
         except Exception as error:
             error.add_note(f"while {group.table_name} was computed from what was visible by {moment}")
             raise
-        _compare(lake.connection, group, with_times, moment, with_future, without)
+        _compare(lake.connection, group, sources, moment, with_future, without)
         lake.connection.execute(f"DROP TABLE {quote(without)}")
 
 

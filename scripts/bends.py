@@ -302,14 +302,14 @@ BENDS = (
     Bend(
         "upkeep deletes most of a lake",
         "stores/lake/upkeep/unnamed_files.py",
-        "if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.named):",
+        "if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.by_catalog):",
         "if False:",
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_most_of_a_lake",),
     ),
     Bend(
         "the only copies of partitions are deleted as if killed writers had left them",
         "stores/lake/upkeep/unnamed_files.py",
-        "if lacking := _partitions_lacking(lake, strays, compared):",
+        "if lacking := _partitions_lacking(lake, strays, tables_compared):",
         "if lacking := list[str]():",
         ("stores/test_lost_catalog.py::test_upkeep_refuses_to_delete_partitions_the_catalog_lacks",),
     ),

@@ -74,7 +74,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
             compared_contents = compare_contents(open_lake, tables_and_tiles, say=click.echo)
             click.echo(_contents_text(compared_contents, time.monotonic() - began))
         click.echo(
-            f"{store.root}: snapshot {open_lake.snapshot()}, {len(sizes.named)} files, {len(sizes.unnamed)} more that no snapshot names"
+            f"{store.root}: snapshot {open_lake.snapshot()}, {len(sizes.by_catalog)} files, {len(sizes.strays)} more that no snapshot names"
         )
         with _instance() as instance:
             if instance is None:
@@ -211,7 +211,7 @@ def _refuse_only_copies(open_lake: Lake) -> None:
 
     with _instance() as instance:
         tables = frozenset() if instance is None else compared_tables(open_lake, instance)
-    refuse_only_copies(open_lake, compared=tables)
+    refuse_only_copies(open_lake, tables_compared=tables)
 
 
 def _confirm(files: int) -> bool:

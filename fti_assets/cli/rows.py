@@ -75,8 +75,8 @@ def reset(names: tuple[str, ...], yes: bool, file: str | None, module: str | Non
         click.echo(as_text(plan))
         if not plan.needs and not _confirm():
             raise StoreError("nothing was dropped: answer y, or say --yes")
-    plan_done, wiped_assets = reset(system, names, stores=system_stores, expected=plan)
-    click.echo(as_text(plan_done, done=True, wiped_assets=wiped_assets))
+    plan_done, wiped_assets = reset(system, names, stores=system_stores, agreed_plan=plan)
+    click.echo(as_text(plan_done, is_done=True, wiped_assets=wiped_assets))
 
 
 def _confirm() -> bool:

@@ -90,9 +90,9 @@ class DeclaringComponent(PlacedComponent):
             except FtiError as error:
                 if _PLACE in vars(error):
                     raise
-                located = DeclarationError(f"{self.place}: {error}")
-                vars(located)[_PLACE] = self.place
-                raise located from error
+                problem = DeclarationError(f"{self.place}: {error}")
+                vars(problem)[_PLACE] = self.place
+                raise problem from error
             finally:
                 self._is_declaring = False
         return self._declaration
@@ -151,8 +151,8 @@ class DeclaringComponent(PlacedComponent):
                 f"{what} is {reference!r}, but no {kind_names} has that name; there is {list_some(names)}. Name one of them, or "
                 "give the path of one that is declared in Python, as in my_project.features.weather"
             )
-        declared: D = matching[0].declaration_in(tree)
-        return declared
+        target: D = matching[0].declaration_in(tree)
+        return target
 
     def on_demand_of(self, reference: Any, *, what: str) -> OnDemand:
         """The on-demand function that an attribute names.

@@ -75,7 +75,7 @@ def _check(experiment: Experiment, ongoing: OngoingRollout) -> None:
         raise DataError(
             f"{experiment.table_name} compares outcomes, which a shadow cannot change: compare a metric, or start the rollout as 'ab'"
         )
-    if kind == "bandit" and task not in figure.bounded:
+    if kind == "bandit" and task not in figure.bounded_for:
         raise DataError(
             f"{experiment.table_name} compares {figure.name}, by which no bandit can go: it needs a figure between 0 and 1 of each "
             "answer, such as 'outcome', 'accuracy' or 'brier' of a binary model"

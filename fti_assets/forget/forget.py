@@ -63,7 +63,7 @@ class _Search:
     predicate: str
     occurrences: Occurrences
     identities: tuple[tuple[tuple[str, ...], frozenset[tuple[Any, ...]]], ...]
-    refused: tuple[DataError, ...]
+    refusals: tuple[DataError, ...]
     """Why columns of the key cannot hold it, such as in a version with a key of another type."""
 
 
@@ -111,7 +111,7 @@ def forget(
             _refuse_old_catalog(lake, declarations)
         by_group_first = sorted(carriers(declarations, group, key, tables_before), key=lambda one: one.kind != "group")
         searches = [_search(lake, carrier) for carrier in by_group_first]
-        refusals = [error for search in searches for error in search.refused]
+        refusals = [error for search in searches for error in search.refusals]
         if refusals and all(search.predicate == _NO_ROW for search in searches if search.carrier.kind != "log"):
             raise refusals[0]
         folders = log_folders(declarations, group, key, stores.log_folder())
@@ -217,8 +217,8 @@ def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None
                 comparable_tables = compared_tables(lake, instance)
                 known_tables = recorded_tables(lake, instance, comparable_tables)
     with lake.store.lock():
-        refuse_to_delete_most(lake, older_than=timedelta(0), recorded=known_tables)
-        refuse_only_copies(lake, compared=comparable_tables)
+        refuse_to_delete_most(lake, older_than=timedelta(0), tables_recorded=known_tables)
+        refuse_only_copies(lake, tables_compared=comparable_tables)
 
 
 def _search(lake: Lake, carrier: Carrier) -> _Search:

@@ -18,7 +18,7 @@ from fti_assets.stores.lake.upkeep.dropping import drop_tables
 
 
 def reset(
-    definitions: dg.Definitions, names: Sequence[str], *, stores: Stores, expected: Plan | None = None
+    definitions: dg.Definitions, names: Sequence[str], *, stores: Stores, agreed_plan: Plan | None = None
 ) -> tuple[Plan, int | None]:
     """Drop what is stored of groups, datasets or predictions, so that the next run begins anew, with any schema.
 
@@ -29,7 +29,7 @@ def reset(
         definitions: the system's.
         names: what to reset, a name for all of its versions or one version, ``orders_v1``.
         stores: where it is stored.
-        expected: the plan that somebody agreed to.
+        agreed_plan: the plan that somebody agreed to.
 
     Returns:
         What was dropped, and how many assets Dagster was told to forget; None where there is no ``DAGSTER_HOME``.
@@ -45,14 +45,14 @@ def reset(
         if plan.needs:
             raise StoreError(refusal(plan))
         # What was shown and confirmed is what is dropped, however long the answer took.
-        if expected is not None and plan.dropped != expected.dropped:
+        if agreed_plan is not None and plan.drops != agreed_plan.drops:
             raise StoreError(
                 f"what is stored of {', '.join(names)} has changed since it was shown, and nothing was dropped: reset again"
             )
-        tables = [one.table for one in plan.dropped if one.in_lake]
-        tiles = [table for one in plan.dropped for table in one.tiles]
+        tables = [one.table for one in plan.drops if one.in_lake]
+        tiles = [table for one in plan.drops for table in one.tiles]
         drop_tables(lake, [*tables, *tiles], message=f"reset {', '.join(names)}")
-        for one in plan.dropped:  # under the lock, so that no run stores rows whose values would be dropped here
+        for one in plan.drops:  # under the lock, so that no run stores rows whose values would be dropped here
             if one.online_keys is not None:
                 online.drop(one.table.name)
             if one.rejected_files:

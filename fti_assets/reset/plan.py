@@ -49,12 +49,12 @@ class StoredTable:
 class Plan:
     """What a reset of some names would do.
 
-    ``dropped`` is each version of which something is stored, ``dependents`` what else was made from it, in words, which stays,
+    ``drops`` is each version of which something is stored, ``dependents`` what else was made from it, in words, which stays,
     ``needs`` what forbids it, ``assets`` those whose records in Dagster go with it, ``root`` the offline store's folder.
     """
 
     names: tuple[str, ...]
-    dropped: tuple[StoredTable, ...]
+    drops: tuple[StoredTable, ...]
     dependents: tuple[str, ...]
     needs: tuple[Need, ...]
     assets: tuple[dg.AssetKey, ...]
@@ -86,7 +86,7 @@ def plan_of(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     with_content = tuple(one for one in all_tables if not one.nothing)
     return Plan(
         names=tuple(names),
-        dropped=with_content,
+        drops=with_content,
         dependents=(*_dependents(lake, declarations, tables), *rejected_builds(stores.model_store(), tables)),
         needs=tuple(needs(lake, stores.model_store(), tables)),
         assets=tuple(one.asset for one in all_tables),

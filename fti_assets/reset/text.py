@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from fti_assets.reset.plan import Plan, StoredTable
 
 
-def as_text(plan: Plan, *, done: bool = False, wiped_assets: int | None = None) -> str:
+def as_text(plan: Plan, *, is_done: bool = False, wiped_assets: int | None = None) -> str:
     """Write what a reset would do or did, for people.
 
     Args:
         plan: what it drops.
-        done: whether it has been done.
+        is_done: whether it has been done.
         wiped_assets: how many assets had their records wiped from Dagster; None where there is no ``DAGSTER_HOME``.
     """
-    return "\n".join(_lines(plan, done, wiped_assets))
+    return "\n".join(_lines(plan, is_done, wiped_assets))
 
 
 def refusal(plan: Plan) -> str:
@@ -30,7 +30,7 @@ def refusal(plan: Plan) -> str:
         )
     if along:
         remedies.append(f"reset the datasets with it: fti reset {' '.join([*plan.names, *along])}")
-    free = [one.table.name for one in plan.dropped if one.table.name not in groups]
+    free = [one.table.name for one in plan.drops if one.table.name not in groups]
     if free:
         remedies.append(f"reset the rest alone: fti reset {' '.join(free)}")
     return (
@@ -38,18 +38,18 @@ def refusal(plan: Plan) -> str:
     )
 
 
-def _lines(plan: Plan, done: bool, wiped_assets: int | None) -> Iterator[str]:
+def _lines(plan: Plan, is_done: bool, wiped_assets: int | None) -> Iterator[str]:
     names = ", ".join(plan.names)
-    if not plan.dropped:
+    if not plan.drops:
         yield f"nothing of {names} is stored in {plan.root}, online or among the rejected rows"
     else:
-        yield f"{'dropped' if done else 'would drop'} of {names}:"
-        for one in plan.dropped:
+        yield f"{'dropped' if is_done else 'would drop'} of {names}:"
+        for one in plan.drops:
             yield from _of_table(one)
     if plan.dependents:
         yield "made from it, and not dropped:"
         yield from (f"  {line}" for line in plan.dependents)
-    if not done:
+    if not is_done:
         keys = ", ".join(key.to_user_string() for key in plan.assets)
         yield f"Dagster's records of {keys} are wiped: materializations, their partitions and checks"
     else:
@@ -58,7 +58,7 @@ def _lines(plan: Plan, done: bool, wiped_assets: int | None) -> Iterator[str]:
             if wiped_assets is None
             else f"wiped Dagster's records of {wiped_assets} assets"
         )
-    if plan.dropped:
+    if plan.drops:
         yield "snapshots that hold the rows stay readable until upkeep expires them"
 
 

@@ -160,7 +160,7 @@ def test_it_waits_for_the_writers_lock(stores: fti.Stores, lake: Lake, monkeypat
 def test_a_second_reset_finds_nothing_and_says_so(stores: fti.Stores) -> None:
     run_reset(stores)
     plan, _ = run_reset(stores)
-    assert as_text(plan, done=True).startswith("nothing of visits is stored in ")
+    assert as_text(plan, is_done=True).startswith("nothing of visits is stored in ")
 
 
 @pytest.mark.parametrize("name", ["visit", "visits_v3", ""])
@@ -182,7 +182,7 @@ def test_what_has_changed_since_it_was_agreed_to_is_not_dropped(stores: fti.Stor
     agreed = plan_reset(shop.defs, ["visits"], stores=stores)
     materialize(shop.visits, stores=stores, partition="2025-01-13", now=NOW)
     with pytest.raises(StoreError, match="has changed since it was shown, and nothing was dropped"):
-        reset(shop.defs, ["visits"], stores=stores, expected=agreed)
+        reset(shop.defs, ["visits"], stores=stores, agreed_plan=agreed)
     assert whole(stores)
 
 

@@ -14,8 +14,8 @@ from fti_assets.errors import DamagedError
 from fti_assets.stores.models.graphs.bounds import check_bounds
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.onnx_parts import Model
-from fti_assets.stores.models.graphs.size_rules.known import Known
 from fti_assets.stores.models.graphs.size_rules.table import RULES
+from fti_assets.stores.models.graphs.size_rules.tensor_size import TensorSize
 from fti_assets.stores.models.graphs.sizes import Sizes
 from tests.graphs import graph_that_loops_above
 from tests.support.examples import SOAK, repetitions
@@ -256,10 +256,10 @@ def test_sizes_are_never_less_than_in_onnx_own_examples() -> None:
     assert compared > 1000
 
 
-def known(array: np.ndarray[Any, Any]) -> Known:
+def known(array: np.ndarray[Any, Any]) -> TensorSize:
     is_text = array.dtype.kind in "OUS"
     values = array if array.size <= 1000 and array.dtype.kind in "iufb" else None
-    return Known(array.shape, 40 if is_text else array.itemsize, values)
+    return TensorSize(array.shape, 40 if is_text else array.itemsize, values)
 
 
 def external() -> onnx.TensorProto:

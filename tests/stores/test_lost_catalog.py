@@ -125,7 +125,7 @@ def test_upkeep_refuses_to_delete_partitions_the_catalog_lacks(store: OfflineSto
         upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
     assert of_data(store) == before
     with store.connect() as lake:
-        refuse_only_copies(lake, compared={ROWS})  # Dagster was asked, and knows of none that is lost
+        refuse_only_copies(lake, tables_compared={ROWS})  # Dagster was asked, and knows of none that is lost
 
 
 def test_catalog_of_another_lake_lets_nothing_be_deleted(store: OfflineStore, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_catalog_of_another_lake_lets_nothing_be_deleted(store: OfflineStore, tm
     lose(store, "gone")
     shutil.copy(other.catalog, store.catalog)
     with store.connect() as lake, pytest.raises(DamagedError, match=r"names 2 files that are not there.*another lake"):
-        refuse_only_copies(lake, compared={ROWS})
+        refuse_only_copies(lake, tables_compared={ROWS})
 
 
 def test_files_of_killed_writer_are_no_only_copies(store: OfflineStore) -> None:

@@ -115,12 +115,12 @@ def test_store_by_relative_path_and_link_can_be_moved(tmp_path: Path, monkeypatc
     with store.connect() as lake:
         put(lake, 1)
         rows = content(lake, lake.snapshot())
-        assert not file_sizes(lake).unnamed
+        assert not file_sizes(lake).strays
     lose(store, "gone")
     assert repair(store, {}, above=0).registered == {ROWS: ["a", "b"]}
     with store.connect() as lake:
-        assert not file_sizes(lake).unnamed
-        assert len(file_sizes(lake).named) == 2
+        assert not file_sizes(lake).strays
+        assert len(file_sizes(lake).by_catalog) == 2
     shutil.move("real/lake", "moved")
     with OfflineStore("moved").connect() as lake:
         assert content(lake, lake.snapshot()) == rows

@@ -123,10 +123,10 @@ class Rollout:
         return [part.end * _RANGE for part in self._segments], [arms.get(part.arm) for part in self._segments]
 
 
-def missing_fields(provided: Sequence[Column], required_fields: Sequence[Column]) -> list[str]:
+def missing_fields(own: Sequence[Column], needs: Sequence[Column]) -> list[str]:
     """The fields that an arm's build takes and the champion's requests do not bring, or bring in another type."""
-    types = {column.name: column.type for column in provided}
-    return [column.name for column in required_fields if types.get(column.name) != column.type]
+    types = {column.name: column.type for column in own}
+    return [column.name for column in needs if types.get(column.name) != column.type]
 
 
 def _number(salt: str, values: Sequence[Any]) -> int:

@@ -71,14 +71,14 @@ def _waiting_answers(log: PredictionLog, folder: Path, request_id: str) -> Itera
 
 def damaged_files(log: PredictionLog, folder: Path) -> list[Path]:
     """The files of a log's folder with a line that cannot be read: those that wait, and those of lines outside the table."""
-    closed = [*closed_files(folder), *closed_files(folder / OUTSIDE)]
-    damaged = [file for file in closed if file.is_cut_off()]
-    for file in [*closed, *(LogFile(path) for path in open_files(folder))]:
-        if file not in damaged and any(
+    whole_files = [*closed_files(folder), *closed_files(folder / OUTSIDE)]
+    results = [file for file in whole_files if file.is_cut_off()]
+    for file in [*whole_files, *(LogFile(path) for path in open_files(folder))]:
+        if file not in results and any(
             not is_frame(line) and entry_of(line, log.redact) is None for line in file.lines()
         ):
-            damaged.append(file)
-    return sorted(file.path for file in damaged)
+            results.append(file)
+    return sorted(file.path for file in results)
 
 
 def _value(value: Any) -> Any:

@@ -223,13 +223,13 @@ class _Worker:
 
         server, _ = await start(self._app.answering, self._settings.host, self._settings.grpc_port or 0)
 
-        async def received() -> Any:
+        async def receive_next() -> Any:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 await server.stop(self._settings.stop_seconds)
             return message
 
-        return received
+        return receive_next
 
     def _stand_before(self, handler: Any) -> None:
         def drain(sig: int, frame: Any) -> None:

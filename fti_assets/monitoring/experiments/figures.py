@@ -24,13 +24,13 @@ class Figure:
         name: a metric's, or ``outcome``.
         tasks: of which models.
         higher_is_better: None where the user has to say it.
-        bounded: the tasks for which it lies between 0 and 1, as a bandit needs it.
+        bounded_for: the tasks for which it lies between 0 and 1, as a bandit needs it.
     """
 
     name: str
     tasks: tuple[Task, ...]
     higher_is_better: bool | None
-    bounded: tuple[Task, ...] = ()
+    bounded_for: tuple[Task, ...] = ()
 
 
 FIGURES: dict[str, Figure] = {

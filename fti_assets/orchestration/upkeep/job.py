@@ -92,8 +92,8 @@ def upkeep_job(
             stores.model_store(),
             online,
             keep=duration(context.op_config["keep"], what=f"keep of upkeep job {name!r}"),
-            compared=comparable_tables,
-            recorded=known_tables,
+            tables_compared=comparable_tables,
+            tables_recorded=known_tables,
             say=context.log.info,
         )
         for snapshot, holders in result.pinned.items():

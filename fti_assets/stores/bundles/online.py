@@ -107,9 +107,9 @@ class BundledNamespace:
             PredictionError: the key is outside the slice, so that nobody knows.
         """
         blob = self.rows.get(key)
-        if blob is None and self._slice is not None and not is_within(decoded := self._decode(key), self._slice):
+        if blob is None and self._slice is not None and not is_within(plain_key := self._decode(key), self._slice):
             raise PredictionError(
-                f"{self.where} was made with other keys than {decoded}: make the bundle again with this one among its --keys, or with "
+                f"{self.where} was made with other keys than {plain_key}: make the bundle again with this one among its --keys, or with "
                 "all of them"
             )
         return blob

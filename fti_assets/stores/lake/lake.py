@@ -84,7 +84,7 @@ class Lake(LakeReader):
             same = [key for key in old if key not in other]
             lost = self._lost_partitions(table, types, {key: old[key] for key in same})
             for key, its in earlier.items():
-                if not self._lost_partitions(table, its.types, {key: old[key]}, its.selected):
+                if not self._lost_partitions(table, its.types, {key: old[key]}, its.selection):
                     same, contents[key] = [*same, key], (old[key].data_version, old[key].rows)
             changes = tuple(key for key in partitions if key not in same or key in lost)
             new_records = tuple(

@@ -95,7 +95,7 @@ def change_rows(
             old_rows = as_fitted(lake, table, change.rows)
             results, before = _effect(lake, old_rows, change, types, of), _stored_sums(lake, old_rows, old, types, of)
         # The hash is a sum over rows, so it follows from what goes and what comes, and the table is not read.
-        sums = tuple(a - b + c for a, b, c in zip(before, results.gone, results.put, strict=True))
+        sums = tuple(a - b + c for a, b, c in zip(before, results.removals, results.additions, strict=True))
         new_record = _record(change, old, data_version(types, sums, of), sums, run_id)
         has_changed = old is None or new_record.data_version != old.data_version
         text = {"asset": asset, "run_id": run_id}
@@ -112,7 +112,10 @@ def change_rows(
                 lake.connection.execute(f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(change.rows)}")
         commit = lake.last_commit(table, [new_record], [WHOLE] if has_changed else [])
     return RowChangeResult(
-        commit, results.put[0] - results.replaced, results.replaced, results.gone[0] - results.replaced
+        commit,
+        results.additions[0] - results.replacements,
+        results.replacements,
+        results.removals[0] - results.replacements,
     )
 
 
@@ -132,9 +135,9 @@ class _Effect:
     """What a change meets: which rows go, and the sums of those that go and of those that come."""
 
     condition: str
-    gone: tuple[int, ...]
-    put: tuple[int, ...]
-    replaced: int
+    removals: tuple[int, ...]
+    additions: tuple[int, ...]
+    replacements: int
 
 
 def _effect(lake: Lake, old_rows: str, change: RowChange, types: dict[str, str], of: str) -> _Effect:

@@ -41,7 +41,7 @@ class EncoderModel:
     """
 
     features: tuple[Column, ...]
-    fitted: Mapping[str, FittedEncoder]
+    encoders: Mapping[str, FittedEncoder]
     graph: bytes
     inputs: tuple[GraphInput, ...]
     dense_columns: tuple[str, ...]
@@ -122,7 +122,7 @@ def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncod
     _dense(nodes, blocks, [place for one in features for place in places.get(one.name, [])], inputs[0])
     return EncoderModel(
         features=tuple(features),
-        fitted=dict(encoders),
+        encoders=dict(encoders),
         graph=_model(nodes, inputs, width, cardinalities).SerializeToString(),
         inputs=tuple(inputs),
         dense_columns=tuple(name for one in features for name in names.get(one.name, [])),

@@ -167,7 +167,7 @@ class _Question:
     column: str
     sql_type: str
     wrong: str
-    expected: str
+    expectation: str
     of_value: bool = True
 
 
@@ -203,6 +203,6 @@ def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what:
         return
     problem = f"{what} has {question.column!r}"
     if not question.of_value:
-        raise DataError(f"{problem} as {question.sql_type}, {question.expected} is expected")
+        raise DataError(f"{problem} as {question.sql_type}, {question.expectation} is expected")
     [(value,)] = rows.filter(question.wrong).project(quote(question.column)).limit(1).fetchall()
-    raise DataError(f"{problem} with {value!r}, a {question.sql_type}: {question.expected} is expected")
+    raise DataError(f"{problem} with {value!r}, a {question.sql_type}: {question.expectation} is expected")

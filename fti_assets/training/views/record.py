@@ -65,10 +65,10 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
 def _request(view: ViewTerms, features: Sequence[Column]) -> list[str]:
     """The spine's columns that a request must bring: its keys, its own features, join keys, on-demand inputs."""
     outputs = {output.name for feature in view.on_demand for output in feature.outputs}
-    provided = outputs.union(*(selection.feature_names for selection in view.joined))
-    own = [column.name for column in features if column.name not in provided]
+    features_of_groups = outputs.union(*(selection.feature_names for selection in view.joined))
+    own = [column.name for column in features if column.name not in features_of_groups]
     keys = [selection.spine_keys.get(key, key) for selection in view.joined for key in selection.group.keys]
-    inputs = [name for feature in view.on_demand for name in feature.inputs if name not in provided]
+    inputs = [name for feature in view.on_demand for name in feature.inputs if name not in features_of_groups]
     names = dict.fromkeys([*view.spine.keys, *own, *keys, *inputs])
     return [name for name in names if name != view.time]
 

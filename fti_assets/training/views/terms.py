@@ -138,8 +138,8 @@ class ViewTerms:
     @property
     def groups(self) -> list[FeatureGroup]:
         """Every group that the view rests on: spine, label and features, each once."""
-        joined = [selection.group for selection in self.selections]
-        return list(dict.fromkeys([self.spine, self.label.group, *joined]))
+        of_features = [selection.group for selection in self.selections]
+        return list(dict.fromkeys([self.spine, self.label.group, *of_features]))
 
     @property
     def upstream(self) -> list[FeatureGroup]:

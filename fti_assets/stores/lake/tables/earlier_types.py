@@ -26,11 +26,11 @@ class EarlierTypes:
 
     Args:
         types: the DuckDB type of each column.
-        selected: the SQL of what to select of rows in the newer types, for rows in these.
+        selection: the SQL of what to select of rows in the newer types, for rows in these.
     """
 
     types: Mapping[str, str]
-    selected: str
+    selection: str
 
 
 def unchanged_partitions(
@@ -87,6 +87,6 @@ def _earlier(lake: LakeReader, rows: str, types: Mapping[str, str], files: Colle
 def _version(lake: LakeReader, rows: str, earlier: EarlierTypes, hash_version: str) -> str:
     sums = lake.connection.execute(
         f"SELECT {content_sums(hash_version)} FROM "
-        + with_content(earlier.types, f"(SELECT {earlier.selected} FROM {rows})", hash_version)
+        + with_content(earlier.types, f"(SELECT {earlier.selection} FROM {rows})", hash_version)
     ).fetchall()[0]
     return data_version(earlier.types, tuple(map(int, sums)), hash_version)

@@ -75,8 +75,8 @@ def upkeep(
     *,
     keep: timedelta,
     grace: timedelta = DAY,
-    compared: Collection[TableName] = frozenset(),
-    recorded: Collection[TableName] = frozenset(),
+    tables_compared: Collection[TableName] = frozenset(),
+    tables_recorded: Collection[TableName] = frozenset(),
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Upkeep:
     """Expire what nobody is pinned to, drop old tiles, merge small files, and delete the files that nobody needs.
@@ -90,9 +90,10 @@ def upkeep(
         keep: how long a snapshot can be read after the next one came, and how long tiles stay after a run last made some of
             their table: longer than any run or query takes.
         grace: how long files stay after they were merged into others, since a reader may be at them.
-        compared: the tables in which Dagster was asked what is lost: of these, files of partitions that the catalog lacks are those
-            of killed writers.
-        recorded: those of them of which Dagster recorded all that the catalog has, so that any number of files may be of killed writers.
+        tables_compared: the tables in which Dagster was asked what is lost: of these, files of partitions that the catalog lacks
+            are those of killed writers.
+        tables_recorded: those of them of which Dagster recorded all that the catalog has, so that any number of files may be of
+            killed writers.
         say: told each step.
 
     Raises:
@@ -103,8 +104,8 @@ def upkeep(
     """
     with store.connect() as lake, _upkeep_errors(store):
         with store.lock():
-            refuse_to_delete_most(lake, older_than=DAY, recorded=recorded)
-            refuse_only_copies(lake, older_than=DAY, compared=compared)
+            refuse_to_delete_most(lake, older_than=DAY, tables_recorded=tables_recorded)
+            refuse_only_copies(lake, older_than=DAY, tables_compared=tables_compared)
         before = size(lake)
         tiles = _drop_old_tiles(lake, keep)
         pins_by_version, expiries, deletions = _expire(lake, models, online, keep, grace)
@@ -114,7 +115,7 @@ def upkeep(
         tables = [*lake.tables(), *lake.tiles()]
         merges, damage = _merge_all(lake, tables)
         say(f"merged small files of {len(merges)} tables: {merges}; dropped {len(tiles)} tables of tiles")
-        orphans = _delete_orphans(lake, compared, recorded)
+        orphans = _delete_orphans(lake, tables_compared, tables_recorded)
         spills = delete_spilled(Path(tempfile.gettempdir())) + _delete_begun(lake.store.rejected)
         say(f"deleted {orphans} files of killed writers and {spills} that killed runs had spilled or begun")
         if damage is not None:
@@ -252,11 +253,11 @@ def _partitions_of_several_files(lake: Lake, table: TableName) -> list[str]:
     return [partition for partition, number in counts.items() if number > 1]
 
 
-def _delete_orphans(lake: Lake, compared: Collection[TableName], recorded: Collection[TableName]) -> int:
+def _delete_orphans(lake: Lake, tables_compared: Collection[TableName], tables_recorded: Collection[TableName]) -> int:
     """Delete the files that no snapshot names, a day old: somebody may yet find out that the catalog is not the newest."""
     with lake.store.lock():
-        refuse_to_delete_most(lake, older_than=DAY, recorded=recorded)
-        refuse_only_copies(lake, older_than=DAY, compared=compared)
+        refuse_to_delete_most(lake, older_than=DAY, tables_recorded=tables_recorded)
+        refuse_only_copies(lake, older_than=DAY, tables_compared=tables_compared)
         return delete_unnamed(lake, older_than=DAY)
 
 

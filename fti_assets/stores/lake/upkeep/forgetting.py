@@ -169,7 +169,7 @@ def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> li
     """The files of killed writers, which no snapshot names, that hold the rows which a predicate finds in their table."""
     results = []
     with lake.store.lock():
-        for file in sorted(file_sizes(lake).unnamed):
+        for file in sorted(file_sizes(lake).strays):
             predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
             if predicate is not None and file.suffix == ".parquet":
                 with suppress(duckdb.Error, DamagedError):  # half written: it goes with the others

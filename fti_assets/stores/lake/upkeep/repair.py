@@ -131,7 +131,7 @@ def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
     folder = Path(os.path.realpath(lake.store.root / "data"))
     results: dict[TableName, dict[str, list[Path]]] = {}
-    for file in sorted(file_sizes(lake).unnamed, key=lambda file: file.name):  # a name begins with its time
+    for file in sorted(file_sizes(lake).strays, key=lambda file: file.name):  # a name begins with its time
         within = file.relative_to(folder)
         match within.parts:
             case (schema, name, partition, _) if schema != TILES and partition.startswith(f"{PARTITION}="):

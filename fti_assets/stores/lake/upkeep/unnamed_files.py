@@ -35,8 +35,8 @@ _END = b"PAR1"  # a Parquet file is written from its beginning to its end
 class FileSizes:
     """The files of a lake's folder with their bytes, by whether the catalog names them."""
 
-    named: dict[Path, int]
-    unnamed: dict[Path, int]
+    by_catalog: dict[Path, int]
+    strays: dict[Path, int]
 
 
 def file_sizes(lake: Lake) -> FileSizes:
@@ -50,7 +50,7 @@ def file_sizes(lake: Lake) -> FileSizes:
                 size = file.stat().st_size
             except FileNotFoundError:  # deleted meanwhile
                 continue
-        (result.named if str(file) in names else result.unnamed)[file] = size
+        (result.by_catalog if str(file) in names else result.strays)[file] = size
     return result
 
 
@@ -70,7 +70,9 @@ def tables_in(data: Path) -> list[TableName]:
         return [TableName(folder.parent.name, folder.name) for folder in sorted(data.glob("*/*")) if folder.is_dir()]
 
 
-def refuse_to_delete_most(lake: Lake, *, older_than: timedelta, recorded: Collection[TableName] = frozenset()) -> None:
+def refuse_to_delete_most(
+    lake: Lake, *, older_than: timedelta, tables_recorded: Collection[TableName] = frozenset()
+) -> None:
     """Raise an error if most of a lake is in files of that age that its catalog does not name; the caller holds the writers' lock.
 
     Killed writers leave little. A catalog that was put back from an old copy, or lost its newest commits, leaves the only
@@ -79,21 +81,23 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta, recorded: Collec
     Args:
         lake: the open lake.
         older_than: the age.
-        recorded: the tables of which Dagster recorded what the catalog has, and nothing else: their files are of killed writers.
+        tables_recorded: the tables of which Dagster recorded what the catalog has, and nothing else: their files are of killed writers.
 
     Raises:
         DamagedError: it is so.
     """
     sizes = file_sizes(lake)
-    rows = {file: size for file, size in _old_parquet(sizes, older_than).items() if not _is_of(lake, file, recorded)}
-    known_bytes, other_bytes = sum(sizes.named.values()), sum(rows.values())
+    rows = {
+        file: size for file, size in _old_parquet(sizes, older_than).items() if not _is_of(lake, file, tables_recorded)
+    }
+    known_bytes, other_bytes = sum(sizes.by_catalog.values()), sum(rows.values())
     # By bytes and by number: one large file of a killed writer is no sign of an old catalog.
-    if other_bytes > known_bytes and len(rows) > len(sizes.named):
+    if other_bytes > known_bytes and len(rows) > len(sizes.by_catalog):
         rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
-    if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.named):
+    if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.by_catalog):
         raise DamagedError(
-            f"{lake.store.catalog} names {len(sizes.named)} files of {known_bytes} bytes, and {lake.store.root / 'data'} holds {len(rows)} "
-            f"more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "
+            f"{lake.store.catalog} names {len(sizes.by_catalog)} files of {known_bytes} bytes, and {lake.store.root / 'data'} holds "
+            f"{len(rows)} more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete what it does "
             "not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the files that are "
             f"there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
             f"Dagster recorded their runs, which says so, or delete them: fti lake delete-unnamed --lake {lake.store.root}"
@@ -101,7 +105,7 @@ def refuse_to_delete_most(lake: Lake, *, older_than: timedelta, recorded: Collec
 
 
 def refuse_only_copies(
-    lake: Lake, *, older_than: timedelta = timedelta(0), compared: Collection[TableName] = frozenset()
+    lake: Lake, *, older_than: timedelta = timedelta(0), tables_compared: Collection[TableName] = frozenset()
 ) -> None:
     """Raise an error if files of that age that the catalog does not name may be the only copy of rows; the caller holds the writers' lock.
 
@@ -111,7 +115,7 @@ def refuse_only_copies(
     Args:
         lake: the open lake.
         older_than: the age.
-        compared: the tables in which Dagster was asked what is lost: of these, a partition that the catalog lacks was never stored.
+        tables_compared: the tables in which Dagster was asked what is lost: of these, a partition that the catalog lacks was never stored.
 
     Raises:
         DamagedError: it is so.
@@ -127,7 +131,7 @@ def refuse_only_copies(
             "catalog of another lake, or an old one, and those files the only copy of their rows. Nothing was deleted. Put the right "
             "catalog back, or materialize the partitions of the files that are gone again"
         )
-    if lacking := _partitions_lacking(lake, strays, compared):
+    if lacking := _partitions_lacking(lake, strays, tables_compared):
         raise DamagedError(
             f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {list_some(lacking)}. They may "
             "be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register the files that are there: fti "
@@ -175,12 +179,12 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     return count
 
 
-def _partitions_lacking(lake: Lake, strays: Collection[Path], compared: Collection[TableName]) -> list[str]:
+def _partitions_lacking(lake: Lake, strays: Collection[Path], tables_compared: Collection[TableName]) -> list[str]:
     """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made anew."""
     by_table: dict[TableName, set[str | None]] = {}
     for file in strays:
         of = _table_and_partition(lake, file)
-        if of is not None and of[0] not in compared:
+        if of is not None and of[0] not in tables_compared:
             by_table.setdefault(of[0], set()).add(of[1])
     lacking = []
     for table, partitions in by_table.items():
@@ -237,7 +241,7 @@ def _written_at(file: Path) -> float:
 
 
 def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Path, int]:
-    return {file: size for file, size in sizes.unnamed.items() if _is_old_parquet(file, age)}
+    return {file: size for file, size in sizes.strays.items() if _is_old_parquet(file, age)}
 
 
 def _is_old_parquet(file: Path, age: timedelta) -> bool:

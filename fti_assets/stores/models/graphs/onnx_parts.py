@@ -37,7 +37,7 @@ class Tensor:
     dims: list[int] = field(default_factory=list)
     type: int = 0
     raw: bytes | None = None
-    typed: list[int | float] = field(default_factory=list)
+    numbers: list[int | float] = field(default_factory=list)
     is_external: bool = False
     is_sparse: bool = False
     """Whether it holds only some of the values that it declares, beside other tensors that hold these."""
@@ -46,7 +46,7 @@ class Tensor:
     def values(self) -> list[int | float] | None:
         """Its values, if they are a few numbers."""
         if self.raw is None:
-            return self.typed or None
+            return self.numbers or None
         kind, width = _FORMATS.get(self.type, ("", 1))
         if not kind or len(self.raw) % width:
             return None
@@ -73,7 +73,7 @@ class Node:
     graphs: dict[str, Graph] = field(default_factory=dict)
     tensors: list[Tensor] = field(default_factory=list)
     numbers: dict[str, list[int | float]] = field(default_factory=dict)
-    passed: set[str] = field(default_factory=set)
+    opaque: set[str] = field(default_factory=set)
     """Attributes that are given to the function in which it lies, or are too long to be read."""
     texts: dict[str, str] = field(default_factory=dict)
     longest: int = 127
@@ -274,7 +274,7 @@ def _add_attribute(data: bytes, span: Span, node: Node, depth: int) -> None:
     if text is not None:
         node.texts[name] = read_text(data, text)
     if is_passed:
-        node.passed.add(name)
+        node.opaque.add(name)
     if graphs:
         node.graphs[name] = _graph(data, graphs, depth + 1, _GRAPH)
     node.graphs |= {f"{name}[{at}]": _graph(data, [one], depth + 1, _GRAPH) for at, one in enumerate(several)}
@@ -288,7 +288,7 @@ def _tensor(data: bytes, spans: Sequence[Span]) -> Tensor:
         elif number == 2:
             tensor.type = value
         elif number in (4, 5, 7, 10) and tensor.bytes <= MOST_READ:
-            tensor.typed += read_numbers(data, number, value)
+            tensor.numbers += read_numbers(data, number, value)
         elif number == 8:
             tensor.name = read_text(data, value)
         elif number == 9:

@@ -7,7 +7,6 @@ from math import prod
 from typing import Any
 
 from fti_assets.stores.models.graphs.onnx_parts import Graph, Model, Node
-from fti_assets.stores.models.graphs.size_rules.known import BYTES, Known, number_of, of_tensor
 from fti_assets.stores.models.graphs.size_rules.table import (
     BY_ATTRIBUTE,
     MULTIPLYING,
@@ -16,6 +15,7 @@ from fti_assets.stores.models.graphs.size_rules.table import (
     RULES,
     WIDENING,
 )
+from fti_assets.stores.models.graphs.size_rules.tensor_size import BYTES, TensorSize, number_of, of_tensor
 from fti_assets.stores.models.graphs.step_bounds import MAKE
 
 _MOST_STEPS = 50
@@ -25,7 +25,7 @@ _BLIND = 16
 _WIDEST = 40  # from a byte to a text
 _DIMENSIONS = 8  # of a tensor of which the number of sizes is not known
 
-Names = dict[str, Known | None]
+Names = dict[str, TensorSize | None]
 
 
 class Sizes:
@@ -46,16 +46,16 @@ class Sizes:
         inputs = {name: None if name in graph.constants else self._input_size(graph, name) for name in graph.inputs}
         self._outputs(graph, {}, inputs, 0)
 
-    def _input_size(self, graph: Graph, name: str) -> Known | None:
+    def _input_size(self, graph: Graph, name: str) -> TensorSize | None:
         shape = graph.shapes.get(name)
         if shape is None or shape.sizes is None:
             return None
         sizes = tuple(self._rows if size is None else max(size, 0) for size in shape.sizes)
-        return Known(sizes, BYTES.get(shape.type, 8))
+        return TensorSize(sizes, BYTES.get(shape.type, 8))
 
     def _outputs(
-        self, graph: Graph, around: Mapping[str, Known | None], inputs: Names, live_bytes: int
-    ) -> list[Known | None]:
+        self, graph: Graph, around: Mapping[str, TensorSize | None], inputs: Names, live_bytes: int
+    ) -> list[TensorSize | None]:
         """What a graph gives, of what is around it and what is given to it, beside ``live_bytes`` bytes of others."""
         names: Names = {**around, **{name: of_tensor(one) for name, one in graph.constants.items()}, **inputs}
         nodes = _in_order(graph)
@@ -83,9 +83,9 @@ class Sizes:
             live_bytes -= ends.pop(at, 0)
         return [names.get(name) for name in graph.outputs]
 
-    def _node_outputs(self, node: Node, names: Names, live_bytes: int) -> list[Known | None]:
+    def _node_outputs(self, node: Node, names: Names, live_bytes: int) -> list[TensorSize | None]:
         inputs = [names.get(name) if name else None for name in node.inputs]
-        unknown: list[Known | None] = [None] * len(node.outputs)
+        unknown: list[TensorSize | None] = [None] * len(node.outputs)
         if node.function in self._functions:
             body = self._functions[node.function]
             arguments = dict(zip(body.inputs, [*inputs, *[None] * len(body.inputs)], strict=False))
@@ -94,7 +94,7 @@ class Sizes:
             return self._of_graphs(node, names, inputs, live_bytes) or unknown
         rules = OF_MICROSOFT if node.domain == "com.microsoft" else RULES
         rule = rules.get(node.op) if node.is_standard or node.domain in ("ai.onnx.ml", "com.microsoft") else None
-        if rule is not None and not node.passed.isdisjoint(BY_ATTRIBUTE.get(node.op, ())):
+        if rule is not None and not node.opaque.isdisjoint(BY_ATTRIBUTE.get(node.op, ())):
             raise self._grown(node, None)
         try:
             outputs = None if rule is None else rule(node, inputs)
@@ -117,7 +117,7 @@ class Sizes:
             outputs = None if rule is None or node.op in MAKE else _not_sized(node, inputs)
         if outputs is None:
             return unknown
-        several = [outputs] if isinstance(outputs, Known) else list(outputs)
+        several = [outputs] if isinstance(outputs, TensorSize) else list(outputs)
         sizes = [one for one in inputs if one is not None]
         if any(one.is_most for one in sizes):
             is_rising = node.op in RISING and not any(_has_negative(one) for one in sizes)
@@ -125,8 +125,8 @@ class Sizes:
         return [*several, *unknown][: len(unknown)]
 
     def _of_graphs(
-        self, node: Node, names: Names, inputs: list[Known | None], live_bytes: int
-    ) -> list[Known | None] | None:
+        self, node: Node, names: Names, inputs: list[TensorSize | None], live_bytes: int
+    ) -> list[TensorSize | None] | None:
         if node.op == "If":
             several = [self._outputs(one, names, {}, live_bytes) for one in node.graphs.values()]
             return [_either(ones) for ones in zip(*several, strict=False)]
@@ -135,10 +135,10 @@ class Sizes:
             self._outputs(body, names, dict.fromkeys(body.inputs), live_bytes)
             return None
         steps = number_of(inputs[0]) if inputs else None
-        state, scans, scan_bytes = inputs[2:], list[Known | None](), 0
+        state, scans, scan_bytes = inputs[2:], list[TensorSize | None](), 0
         count, is_steady = len(state), False
         for _ in range(_MOST_STEPS if steps is None else max(0, min(int(steps), _MOST_STEPS))):
-            arguments: Names = dict(zip(body.inputs, [Known((), 8), Known((), 1), *state], strict=False))
+            arguments: Names = dict(zip(body.inputs, [TensorSize((), 8), TensorSize((), 1), *state], strict=False))
             outputs = self._outputs(body, names, arguments, live_bytes + scan_bytes)
             after = [_without_values(one) for one in outputs[1 : 1 + count]]
             scans = outputs[1 + count :]
@@ -203,7 +203,7 @@ def _names_within(graph: Graph) -> list[str]:
     return names
 
 
-def _longest(inputs: Sequence[Known | None]) -> int | None:
+def _longest(inputs: Sequence[TensorSize | None]) -> int | None:
     sizing = [one for one in inputs[1:] or inputs if one is not None]
     lengths = [
         _DIMENSIONS if one.shape is None else prod(one.shape)
@@ -213,7 +213,7 @@ def _longest(inputs: Sequence[Known | None]) -> int | None:
     return max(lengths, default=None)
 
 
-def _not_sized(node: Node, inputs: Sequence[Known | None]) -> list[Known | None] | None:
+def _not_sized(node: Node, inputs: Sequence[TensorSize | None]) -> list[TensorSize | None] | None:
     """What a node gives of which the sizes are not told: so many bytes at most, of all that it is given."""
     sizes = [one for one in inputs if one is not None]
     if len(sizes) < len([name for name in node.inputs if name]):
@@ -224,28 +224,28 @@ def _not_sized(node: Node, inputs: Sequence[Known | None]) -> list[Known | None]
         most = prod(max(one.bytes, 1) for one in sizes)
     else:
         most = sum(one.bytes for one in sizes) * (_WIDEST if node.op in WIDENING else 1)
-    return [Known(None, 1, more=most)] * len(node.outputs)
+    return [TensorSize(None, 1, more=most)] * len(node.outputs)
 
 
-def _has_negative(one: Known) -> bool:
+def _has_negative(one: TensorSize) -> bool:
     return one.values is not None and bool((one.values < 0).any())
 
 
-def _without_values(one: Known | None) -> Known | None:
+def _without_values(one: TensorSize | None) -> TensorSize | None:
     return None if one is None else one._replace(values=None, is_stored=False)
 
 
-def _extent(one: Known | None) -> tuple[Any, int] | None:
+def _extent(one: TensorSize | None) -> tuple[Any, int] | None:
     return None if one is None else (one.shape, one.more)
 
 
-def _stack(one: Known | None, steps: int) -> Known | None:
+def _stack(one: TensorSize | None, steps: int) -> TensorSize | None:
     if one is None or one.shape is None:
         return None if one is None else one._replace(more=one.more * steps)
-    return Known((steps, *one.shape), one.each, is_most=one.is_most)
+    return TensorSize((steps, *one.shape), one.each, is_most=one.is_most)
 
 
-def _either(several: Sequence[Known | None]) -> Known | None:
+def _either(several: Sequence[TensorSize | None]) -> TensorSize | None:
     """The larger of what two branches give."""
     if any(one is None for one in several):
         return None

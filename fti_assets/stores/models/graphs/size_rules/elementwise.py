@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fti_assets.stores.models.graphs.onnx_parts import Node
-from fti_assets.stores.models.graphs.size_rules.known import (
+from fti_assets.stores.models.graphs.size_rules.tensor_size import (
     BYTES,
     FEW,
     TEXT,
-    Known,
+    TensorSize,
     broadcast,
     few_values,
     require_sizes,
@@ -27,7 +27,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
-def elementwise(node: Node, inputs: list[Known | None]) -> Known:
+def elementwise(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     result = broadcast([one for one, name in zip(inputs, node.inputs, strict=True) if name])
     values = [one.values for one in inputs if one is not None]
     if not all(value is not None for value in values) or prod(result.shape) > FEW:
@@ -56,13 +56,13 @@ def elementwise(node: Node, inputs: list[Known | None]) -> Known:
     return result._replace(values=few_values(total))
 
 
-def cast(node: Node, inputs: list[Known | None]) -> Known:
+def cast(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, to = require_sizes(inputs[0]), whole_number(node, "to", 1)
     values = one.values
     if values is not None and to in (6, 7):
         values = np.array([int(value) for value in values.reshape(-1)], dtype=object).reshape(values.shape)
         values = np.array([max(min(int(value), 2**62), -(2**62)) for value in values.reshape(-1)]).reshape(values.shape)
-    return Known(one.shape, BYTES.get(to, 8), values if to != TEXT else None)
+    return TensorSize(one.shape, BYTES.get(to, 8), values if to != TEXT else None)
 
 
 def _quotient(a: Any, b: Any) -> Any:
@@ -70,5 +70,5 @@ def _quotient(a: Any, b: Any) -> Any:
     return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
 
 
-def recast(node: Node, inputs: list[Known | None]) -> Known:
+def recast(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     return cast(node, inputs)._replace(values=None)

@@ -8,10 +8,10 @@ from math import prod
 import numpy as np
 
 from fti_assets.stores.models.graphs.onnx_parts import Node
-from fti_assets.stores.models.graphs.size_rules.known import (
+from fti_assets.stores.models.graphs.size_rules.tensor_size import (
     BYTES,
     TEXT_BYTES,
-    Known,
+    TensorSize,
     at_most,
     attribute,
     broadcast,
@@ -23,21 +23,21 @@ from fti_assets.stores.models.graphs.size_rules.known import (
 )
 
 
-def matmul(node: Node, inputs: list[Known | None]) -> Known:
+def matmul(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     a, b = require_sizes(inputs[0]), require_sizes(inputs[1])
     left, right = a.shape, b.shape
     batch = np.broadcast_shapes(left[:-2], right[:-2])
     rows = left[-2:-1] if len(left) > 1 else ()
     columns = right[-1:] if len(right) > 1 else ()
-    return Known((*batch, *rows, *columns), max(a.each, b.each))
+    return TensorSize((*batch, *rows, *columns), max(a.each, b.each))
 
 
-def gemm(node: Node, inputs: list[Known | None]) -> Known:
+def gemm(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     a, b = require_sizes(inputs[0]), require_sizes(inputs[1])
-    return Known((a.shape[whole_number(node, "transA", 0)], b.shape[1 - whole_number(node, "transB", 0)]), a.each)
+    return TensorSize((a.shape[whole_number(node, "transA", 0)], b.shape[1 - whole_number(node, "transB", 0)]), a.each)
 
 
-def _spatial(node: Node, one: Known, kernel: Sequence[int], channels: int) -> Known:
+def _spatial(node: Node, one: TensorSize, kernel: Sequence[int], channels: int) -> TensorSize:
     """The sizes after a window that moves over all but the first two."""
     sizes = one.shape[2:]
     ones, zeros = [1] * len(sizes), [0] * len(sizes)
@@ -56,7 +56,7 @@ def _spatial(node: Node, one: Known, kernel: Sequence[int], channels: int) -> Kn
     return of_shape([one.shape[0], channels, *(attribute(node, "output_shape") or result)], one.each)
 
 
-def conv(node: Node, inputs: list[Known | None]) -> Known:
+def conv(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, weights = require_sizes(inputs[0]), require_sizes(inputs[1])
     channels = (
         weights.shape[0] if node.op in ("Conv", "FusedConv") else weights.shape[1] * whole_number(node, "group", 1)
@@ -64,22 +64,22 @@ def conv(node: Node, inputs: list[Known | None]) -> Known:
     return _spatial(node, one, weights.shape[2:], channels)
 
 
-def pool(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def pool(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     one = require_sizes(inputs[0])
     output = _spatial(node, one, attribute(node, "kernel_shape"), one.shape[1])
-    return [output, Known(output.shape, 8)]
+    return [output, TensorSize(output.shape, 8)]
 
 
-def multinomial(node: Node, inputs: list[Known | None]) -> Known:
-    return Known((require_sizes(inputs[0]).shape[0], whole_number(node, "sample_size", 1)), 8)
+def multinomial(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
+    return TensorSize((require_sizes(inputs[0]).shape[0], whole_number(node, "sample_size", 1)), 8)
 
 
-def text_concat(node: Node, inputs: list[Known | None]) -> Known:
+def text_concat(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     output = broadcast(inputs)
-    return Known(output.shape, sum(require_sizes(one).each for one in inputs))
+    return TensorSize(output.shape, sum(require_sizes(one).each for one in inputs))
 
 
-def einsum(node: Node, inputs: list[Known | None]) -> Known:
+def einsum(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     """The sizes of a product that is named by letters; without an arrow those that come once are left, in their order."""
     left, arrow, right = node.texts["equation"].replace(" ", "").partition("->")
     ones = [require_sizes(one) for one in inputs]
@@ -88,26 +88,26 @@ def einsum(node: Node, inputs: list[Known | None]) -> Known:
         for letter, size in zip(letters, one.shape, strict=True):
             sizes[letter] = max(size, sizes.get(letter, 1))
     axes = right if arrow else "".join(sorted(letter for letter in sizes if left.count(letter) == 1))
-    return Known(tuple(sizes[letter] for letter in axes), max(one.each for one in ones))
+    return TensorSize(tuple(sizes[letter] for letter in axes), max(one.each for one in ones))
 
 
-def likely_typed(node: Node, inputs: list[Known | None]) -> Known:
-    return Known(require_sizes(inputs[0]).shape, require_sizes(inputs[1]).each)
+def likely_typed(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
+    return TensorSize(require_sizes(inputs[0]).shape, require_sizes(inputs[1]).each)
 
 
-def size_widths(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def size_widths(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     """As many numbers as there are values, of eight bytes at most."""
-    one = Known(require_sizes(inputs[0]).shape, 8)
-    return [one, Known((), 8), Known((), 8)]
+    one = TensorSize(require_sizes(inputs[0]).shape, 8)
+    return [one, TensorSize((), 8), TensorSize((), 8)]
 
 
-def labels(node: Node, inputs: list[Known | None]) -> Known:
+def labels(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     texts = max([node.longest, *map(len, node.texts.values())])
-    return Known(require_sizes(inputs[0]).shape, TEXT_BYTES + texts)
+    return TensorSize(require_sizes(inputs[0]).shape, TEXT_BYTES + texts)
 
 
-def weights_at(at: int, each: int) -> Callable[[Node, list[Known | None]], Known]:
-    def product(node: Node, inputs: list[Known | None]) -> Known:
+def weights_at(at: int, each: int) -> Callable[[Node, list[TensorSize | None]], TensorSize]:
+    def product(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
         pair = [inputs[0], inputs[at]]
         output = (
             matmul(node, pair)
@@ -116,28 +116,28 @@ def weights_at(at: int, each: int) -> Callable[[Node, list[Known | None]], Known
                 node, require_sizes(pair[0]), require_sizes(pair[1]).shape[2:], require_sizes(pair[1]).shape[0]
             )
         )
-        return Known(output.shape, max(each, output.each))
+        return TensorSize(output.shape, max(each, output.each))
 
     return product
 
 
-def global_pool(node: Node, inputs: list[Known | None]) -> Known:
+def global_pool(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one = require_sizes(inputs[0])
-    return Known((*one.shape[:2], *[1] * len(one.shape[2:])), one.each)
+    return TensorSize((*one.shape[:2], *[1] * len(one.shape[2:])), one.each)
 
 
-def grid_sample(node: Node, inputs: list[Known | None]) -> Known:
+def grid_sample(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, grid = require_sizes(inputs[0]), require_sizes(inputs[1])
-    return Known((*one.shape[:2], *grid.shape[1:-1]), one.each)
+    return TensorSize((*one.shape[:2], *grid.shape[1:-1]), one.each)
 
 
-def regions(node: Node, inputs: list[Known | None]) -> Known:
+def regions(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, regions = require_sizes(inputs[0]), require_sizes(inputs[1])
     sizes = [whole_number(node, "output_height", 1), whole_number(node, "output_width", 1)]
     return of_shape([regions.shape[0], one.shape[1], *(attribute(node, "pooled_shape") or sizes)], one.each)
 
 
-def unpool(node: Node, inputs: list[Known | None]) -> Known:
+def unpool(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one = require_sizes(inputs[0])
     if len(inputs) > 2 and node.inputs[2]:
         return of_shape(whole_numbers(inputs[2]), one.each)
@@ -151,12 +151,12 @@ def unpool(node: Node, inputs: list[Known | None]) -> Known:
     return of_shape([*one.shape[:2], *sizes], one.each)
 
 
-def selection_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def selection_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     boxes, scores = require_sizes(inputs[0]), require_sizes(inputs[1])
-    return at_most(Known((prod(scores.shape[:2]) * boxes.shape[1], 3), 8))
+    return at_most(TensorSize((prod(scores.shape[:2]) * boxes.shape[1], 3), 8))
 
 
-def recurrent(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def recurrent(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     one, weights = require_sizes(inputs[0]), require_sizes(inputs[2])
     directions, width = weights.shape[0], weights.shape[2]
     length, batch = one.shape[:2]
@@ -165,29 +165,29 @@ def recurrent(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     first, last = (length, directions, batch, width), (directions, batch, width)
     if whole_number(node, "layout", 0):
         first, last = (batch, length, directions, width), (batch, directions, width)
-    return [Known(first, one.each), Known(last, one.each), Known(last, one.each)]
+    return [TensorSize(first, one.each), TensorSize(last, one.each), TensorSize(last, one.each)]
 
 
-def blocks(node: Node, inputs: list[Known | None]) -> Known:
+def blocks(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, block = require_sizes(inputs[0]), whole_number(node, "blocksize", 1)
     batch, channels, height, width = one.shape
     if node.op == "DepthToSpace":
-        return Known((batch, channels // block**2, height * block, width * block), one.each)
-    return Known((batch, channels * block**2, height // block, width // block), one.each)
+        return TensorSize((batch, channels // block**2, height * block, width * block), one.each)
+    return TensorSize((batch, channels * block**2, height // block, width // block), one.each)
 
 
-def window_of(node: Node, inputs: list[Known | None]) -> Known:
+def window_of(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     return of_shape(whole_numbers(inputs[0]), BYTES.get(whole_number(node, "output_datatype", 1), 8))
 
 
-def mel(node: Node, inputs: list[Known | None]) -> Known:
+def mel(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     bins, length = number_of(inputs[0]), number_of(inputs[1])
     if bins is None or length is None:
         raise ValueError
     return of_shape([int(length) // 2 + 1, int(bins)], BYTES.get(whole_number(node, "output_datatype", 1), 8))
 
 
-def fourier(node: Node, inputs: list[Known | None]) -> Known:
+def fourier(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one = require_sizes(inputs[0])
     shape, each = [*one.shape[:-1], 2], one.each
     axis = number_of(inputs[2]) if len(inputs) > 2 and node.inputs[2] else whole_number(node, "axis", 1)
@@ -199,7 +199,7 @@ def fourier(node: Node, inputs: list[Known | None]) -> Known:
     return of_shape(shape, each)
 
 
-def short_fourier(node: Node, inputs: list[Known | None]) -> Known:
+def short_fourier(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, step = require_sizes(inputs[0]), number_of(inputs[1])
     length = number_of(inputs[3]) if len(inputs) > 3 and node.inputs[3] else None
     if length is None and len(inputs) > 2 and node.inputs[2]:
@@ -211,7 +211,7 @@ def short_fourier(node: Node, inputs: list[Known | None]) -> Known:
     return of_shape([one.shape[0], frames, bins, 2], one.each)
 
 
-def crop_or_pad(node: Node, inputs: list[Known | None]) -> Known:
+def crop_or_pad(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, sizes = require_sizes(inputs[0]), whole_numbers(inputs[1])
     if sizes is None:
         raise ValueError
@@ -221,30 +221,30 @@ def crop_or_pad(node: Node, inputs: list[Known | None]) -> Known:
     return of_shape(shape, one.each)
 
 
-def image_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def image_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, image, block = require_sizes(inputs[0]), whole_numbers(inputs[1]), whole_numbers(inputs[2])
     if image is None or block is None:
         raise ValueError
     return of_shape([one.shape[0], one.shape[1] // max(1, prod(block)), *image], one.each)
 
 
-def grid_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def grid_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, size = require_sizes(inputs[0]), whole_numbers(inputs[1])
     if size is None:
         raise ValueError
     return of_shape([size[0], *size[2:], len(size) - 2], one.each)
 
 
-def split_text(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def split_text(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     one = require_sizes(inputs[0])
-    return [at_most(Known((*one.shape, max(1, one.each // 2)), TEXT_BYTES)), Known(one.shape, 8)]
+    return [at_most(TensorSize((*one.shape, max(1, one.each // 2)), TEXT_BYTES)), TensorSize(one.shape, 8)]
 
 
-def text_at_most(node: Node, inputs: list[Known | None]) -> Known:
+def text_at_most(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     return at_most(require_sizes(inputs[0]))
 
 
-def attention(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def attention(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     query, key, value = (require_sizes(one) for one in inputs[:3])
     four = len(query.shape) == 4
     heads = query.shape[1] if four else whole_number(node, "q_num_heads", 1)
@@ -252,58 +252,58 @@ def attention(node: Node, inputs: list[Known | None]) -> list[Known | None]:
     past = require_sizes(inputs[4]).shape[2] if len(inputs) > 4 and node.inputs[4] else 0
     batch, length = query.shape[0], key.shape[-2] + past
     widths = [one.shape[-1] if four else one.shape[-1] // key_heads for one in (key, value)]
-    scores = Known((batch, heads, query.shape[-2], length), query.each)
+    scores = TensorSize((batch, heads, query.shape[-2], length), query.each)
     shape = (*query.shape[:-1], widths[1] if four else widths[1] * heads)
-    present = [Known((batch, key_heads, length, width), query.each) for width in widths]
-    return [Known(shape, query.each, more=scores.bytes), *present, scores]
+    present = [TensorSize((batch, key_heads, length, width), query.each) for width in widths]
+    return [TensorSize(shape, query.each, more=scores.bytes), *present, scores]
 
 
-def with_statistics(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def with_statistics(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     """The first output as large as what is given; means, deviations or what was kept no larger."""
-    one = Known(require_sizes(inputs[0]).shape, max(4, require_sizes(inputs[0]).each))
+    one = TensorSize(require_sizes(inputs[0]).shape, max(4, require_sizes(inputs[0]).each))
     return [one._replace(each=require_sizes(inputs[0]).each), *[at_most(one)] * 2]
 
 
-def losses(node: Node, inputs: list[Known | None]) -> list[Known | None]:
+def losses(node: Node, inputs: list[TensorSize | None]) -> list[TensorSize | None]:
     one, labels = require_sizes(inputs[0]), require_sizes(inputs[1])
     shape = labels.shape if node.texts.get("reduction") == "none" else ()
-    return [Known(shape, one.each), Known(one.shape, one.each)]
+    return [TensorSize(shape, one.each), TensorSize(one.shape, one.each)]
 
 
-def without_matrix(node: Node, inputs: list[Known | None]) -> Known:
+def without_matrix(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one = require_sizes(inputs[0])
-    return Known(one.shape[:-2], one.each)
+    return TensorSize(one.shape[:-2], one.each)
 
 
-def _rows_of(one: Known) -> int:
+def _rows_of(one: TensorSize) -> int:
     return one.shape[0] if len(one.shape) > 1 else 1
 
 
-def ngrams(node: Node, inputs: list[Known | None]) -> Known:
+def ngrams(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     indexes = node.numbers["ngram_indexes"]
-    return Known((*require_sizes(inputs[0]).shape[:-1], int(max(indexes)) + 1), 4)
+    return TensorSize((*require_sizes(inputs[0]).shape[:-1], int(max(indexes)) + 1), 4)
 
 
-def vectors(node: Node, inputs: list[Known | None]) -> Known:
+def vectors(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     sizes = attribute(node, "inputdimensions", [])
-    return Known((_rows_of(require_sizes(inputs[0])), sum(max(size, 0) for size in sizes)), 4)
+    return TensorSize((_rows_of(require_sizes(inputs[0])), sum(max(size, 0) for size in sizes)), 4)
 
 
-def target_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def target_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     count = whole_number(node, "n_targets" if "Tree" in node.op else "targets", 1)
     return of_shape([_rows_of(require_sizes(inputs[0])), count], max(4, require_sizes(inputs[0]).each))
 
 
-def feature_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def feature_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, at = require_sizes(inputs[0]), require_sizes(inputs[1])
-    return Known((*(one.shape[:-1] or (1,)), prod(at.shape)), one.each)
+    return TensorSize((*(one.shape[:-1] or (1,)), prod(at.shape)), one.each)
 
 
-def dense_map(node: Node, inputs: list[Known | None]) -> Known:
+def dense_map(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     return of_shape([1, whole_number(node, "max_map", 1)], TEXT_BYTES)
 
 
-def fused_matmul(node: Node, inputs: list[Known | None]) -> Known:
+def fused_matmul(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     operands = []
     for at, name in enumerate(("transA", "transB")):
         one = require_sizes(inputs[at])
@@ -315,11 +315,11 @@ def fused_matmul(node: Node, inputs: list[Known | None]) -> Known:
     return matmul(node, [*operands])
 
 
-def quantized_sizes(node: Node, inputs: list[Known | None]) -> Known:
+def quantized_sizes(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     return broadcast([inputs[0], inputs[3]])
 
 
-def crops(node: Node, inputs: list[Known | None]) -> Known:
+def crops(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     one, regions, size = require_sizes(inputs[0]), require_sizes(inputs[1]), whole_numbers(inputs[3])
     if size is None:
         raise ValueError

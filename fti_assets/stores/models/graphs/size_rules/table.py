@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from fti_assets.stores.models.graphs.onnx_parts import Node
 from fti_assets.stores.models.graphs.size_rules.elementwise import ARITHMETIC, cast, elementwise, recast
-from fti_assets.stores.models.graphs.size_rules.known import Known, like_first, second_shape
 from fti_assets.stores.models.graphs.size_rules.layers import (
     attention,
     blocks,
@@ -81,6 +80,7 @@ from fti_assets.stores.models.graphs.size_rules.shapes import (
     unique_values,
     unsqueeze,
 )
+from fti_assets.stores.models.graphs.size_rules.tensor_size import TensorSize, like_first, second_shape
 
 _SAME = (
     "Identity", "Relu", "Sigmoid", "Tanh", "Exp", "Log", "Softmax", "LogSoftmax", "Erf", "Sin", "Cos", "Tan", "LeakyRelu", "Elu", "Selu",
@@ -103,7 +103,7 @@ _SEQUENCES = (
     "SequenceEmpty",
     "ConcatFromSequence",
 )
-RULES: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | None] | None]] = {
+RULES: dict[str, Callable[[Node, list[TensorSize | None]], TensorSize | Sequence[TensorSize | None] | None]] = {
     **dict.fromkeys(_SAME, like_first),
     **dict.fromkeys(_BROADCAST, elementwise),
     **dict.fromkeys((*REDUCTIONS, "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"), reduce),
@@ -134,7 +134,7 @@ RULES: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | N
 }  # fmt: skip
 
 
-OF_MICROSOFT: dict[str, Callable[[Node, list[Known | None]], Known | Sequence[Known | None] | None]] = {
+OF_MICROSOFT: dict[str, Callable[[Node, list[TensorSize | None]], TensorSize | Sequence[TensorSize | None] | None]] = {
     **{op: RULES[op] for op in ("Pad", "Range", "Unique", "GatherND", "Trilu", "Gelu")},
     **dict.fromkeys(("QLinearAdd", "QLinearMul"), quantized_sizes), "FusedMatMul": fused_matmul, "TransposeMatMul": fused_matmul,
     "FusedGemm": gemm, "FusedConv": conv, "ConvTransposeWithDynamicPads": conv, "CropAndResize": crops,

@@ -36,7 +36,7 @@ BYTES = {
 """Of a tensor's type, what a value takes."""
 
 
-class Known(NamedTuple):
+class TensorSize(NamedTuple):
     """What is known of a tensor: its sizes, what a value takes in bytes, and the values if they are a few numbers.
 
     ``is_most`` says that the sizes, and the values if there are some, are at most these. ``more`` are bytes beside the values, or all
@@ -55,21 +55,21 @@ class Known(NamedTuple):
         return (0 if self.shape is None else prod(self.shape) * self.each) + self.more
 
 
-def of_tensor(tensor: Tensor) -> Known:
+def of_tensor(tensor: Tensor) -> TensorSize:
     each = BYTES.get(tensor.type, 8) + (tensor.bytes if tensor.type == TEXT else 0)
     shape, values = tuple(tensor.dims), None
     if prod(shape) <= FEW and tensor.type != TEXT:
         numbers = tensor.values()
         if numbers is not None and len(numbers) == prod(shape):
             values = np.array(numbers).reshape(shape)
-    return Known(shape, each, values, is_stored=True)
+    return TensorSize(shape, each, values, is_stored=True)
 
 
-def number_of(one: Known | None) -> float | None:
+def number_of(one: TensorSize | None) -> float | None:
     return None if one is None or one.values is None or one.values.size != 1 else float(one.values.reshape(-1)[0])
 
 
-def whole_numbers(one: Known | None) -> list[int] | None:
+def whole_numbers(one: TensorSize | None) -> list[int] | None:
     if one is None or one.values is None:
         return None
     return [int(value) for value in one.values.reshape(-1)]
@@ -93,39 +93,39 @@ def few_values(values: Any) -> Any:
     return values
 
 
-def require_sizes(one: Known | None) -> Known:
+def require_sizes(one: TensorSize | None) -> TensorSize:
     if one is None or one.shape is None:
         raise ValueError
     return one
 
 
-def broadcast(inputs: Sequence[Known | None]) -> Known:
+def broadcast(inputs: Sequence[TensorSize | None]) -> TensorSize:
     ones = [require_sizes(one) for one in inputs]
     if any(one.is_most for one in ones):  # which may be one where it is said to be more
         rank = max(len(one.shape) for one in ones)
         shapes = [(*[1] * (rank - len(one.shape)), *one.shape) for one in ones]
-        return Known(tuple(max(sizes) for sizes in zip(*shapes, strict=True)), max(one.each for one in ones))
-    return Known(np.broadcast_shapes(*(one.shape for one in ones)), max(one.each for one in ones))
+        return TensorSize(tuple(max(sizes) for sizes in zip(*shapes, strict=True)), max(one.each for one in ones))
+    return TensorSize(np.broadcast_shapes(*(one.shape for one in ones)), max(one.each for one in ones))
 
 
-def of_shape(shape: Sequence[int] | None, each: int) -> Known:
+def of_shape(shape: Sequence[int] | None, each: int) -> TensorSize:
     if shape is None:
         raise ValueError
-    return Known(tuple(max(int(size), 0) for size in shape), each)
+    return TensorSize(tuple(max(int(size), 0) for size in shape), each)
 
 
-def like_first(node: Node, inputs: list[Known | None]) -> Known:
+def like_first(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
     if node.op == "Identity" and inputs[0] is not None:
         return inputs[0]
     one = require_sizes(inputs[0])
-    return Known(one.shape, BYTES.get(whole_number(node, "dtype", 0), one.each))
+    return TensorSize(one.shape, BYTES.get(whole_number(node, "dtype", 0), one.each))
 
 
-def second_shape(node: Node, inputs: list[Known | None]) -> Known:
-    return Known(require_sizes(inputs[1]).shape, require_sizes(inputs[0]).each)
+def second_shape(node: Node, inputs: list[TensorSize | None]) -> TensorSize:
+    return TensorSize(require_sizes(inputs[1]).shape, require_sizes(inputs[0]).each)
 
 
-def axes_of(node: Node, inputs: list[Known | None]) -> list[int] | None:
+def axes_of(node: Node, inputs: list[TensorSize | None]) -> list[int] | None:
     if len(inputs) > 1 and node.inputs[1]:
         axes = whole_numbers(inputs[1])
         if axes is None:
@@ -134,5 +134,5 @@ def axes_of(node: Node, inputs: list[Known | None]) -> list[int] | None:
     return attribute(node, "axes") or None
 
 
-def at_most(one: Known) -> Known:
+def at_most(one: TensorSize) -> TensorSize:
     return one._replace(values=None, is_most=True, is_stored=False)

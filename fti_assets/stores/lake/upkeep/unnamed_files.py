@@ -98,8 +98,8 @@ def refuse_to_delete_most(
         raise DamagedError(
             f"{lake.store.catalog} names {len(sizes.by_catalog)} files of {known_bytes} bytes, and {lake.store.root / 'data'} holds "
             f"{len(rows)} more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete "
-            "what it does not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the files that are "
-            f"there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
+            "what it does not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the "
+            f"files that are there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
             f"Dagster recorded their runs, which says so, or delete them: fti lake delete-unnamed --lake {lake.store.root}"
         )
 

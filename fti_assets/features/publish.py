@@ -25,7 +25,7 @@ from fti_assets.stores.lake.lake import Lake
 
 @dataclass(frozen=True)
 class Part:
-    """StagedRows rows that are accepted or refused together.
+    """Staged rows that are accepted or refused together.
 
     Args:
         staged_rows: the rows and their verdicts.

@@ -214,7 +214,7 @@ def _log_casts(context: dg.AssetExecutionContext, group: FeatureGroup, staged_ro
 def _clashes(
     lake: Lake, group: FeatureGroup, staged_rows: StagedRows, partitions: Sequence[str], unreadable: Sequence[str]
 ) -> duckdb.DuckDBPyRelation | None:
-    """StagedRows rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
+    """Staged rows whose keys and times are stored in a partition that is none of these and can be read; None where that cannot be."""
     if _has_partition_by_time(group) or not comparable(lake, group, staged_rows.table):
         return None
     elsewhere = lake.rows(group.table, with_partition=True, partitions=_readable(lake, group, unreadable)).filter(

@@ -93,7 +93,7 @@ def frontier(
 
 
 def check_columns(names: Iterable[str], columns: Sequence[str], *, of: str) -> None:
-    """Raise a DeclarationError that lists the ``columns`` there are if a ``names`` one is not among them."""
+    """Raise a DeclarationError that lists the ``columns`` there are if one of ``names`` is not among them."""
     for name in names:
         if name not in columns:
             raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

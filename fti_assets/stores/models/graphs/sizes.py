@@ -56,7 +56,7 @@ class Sizes:
     def _outputs(
         self, graph: Graph, around: Mapping[str, TensorSize | None], inputs: Names, live_bytes: int
     ) -> list[TensorSize | None]:
-        """What a graph gives, of what is around it and what is given to it, beside ``live_bytes`` bytes of others."""
+        """What a graph gives, of what is around it and what is given to it, beside the ``live_bytes`` of others."""
         names: Names = {**around, **{name: of_tensor(one) for name, one in graph.constants.items()}, **inputs}
         nodes = _in_order(graph)
         uses: dict[str, int] = {}

@@ -33,7 +33,7 @@ def fitted_floats(schemas: Mapping[Path, pa.Schema], values: Values, name: str) 
     """
     import pyarrow as pa
 
-    fitted: dict[Path, list[str]] = {file: [] for file in schemas}
+    results: dict[Path, list[str]] = {file: [] for file in schemas}
     columns: dict[str, dict[Path, pa.DataType]] = {}
     for file, schema in schemas.items():
         for field in schema:
@@ -48,18 +48,18 @@ def fitted_floats(schemas: Mapping[Path, pa.Schema], values: Values, name: str) 
         if floats and all(pa.types.is_integer(kinds[file]) for file in others):
             may_be_whole = _FLOAT not in sorts.values()
             prefers_float = next(iter(file for file in kinds if file in others or file in floats)) in floats
-            rounded = _rounded(others, column, values) if prefers_float or not may_be_whole else None
-            if may_be_whole and (rounded or not prefers_float):
+            loss = _first_loss(others, column, values) if prefers_float or not may_be_whole else None
+            if may_be_whole and (loss or not prefers_float):
                 floats = []
-            elif rounded:
+            elif loss:
                 other = next(file for file in floats if sorts[file] == _FLOAT)
-                raise no_one_type(column, kinds, rounded[0], other, name, f", with {rounded[1]}")
+                raise no_one_type(column, kinds, loss[0], other, name, f", with {loss[1]}")
         elif floats and (decimal := next((file for file in others if pa.types.is_decimal(kinds[file])), None)):
             raise no_one_type(column, kinds, decimal, floats[0], name)
         for file in sorts:
             if file not in floats:
-                fitted[file].append(column)
-    return fitted
+                results[file].append(column)
+    return results
 
 
 def fit_table(table: pa.Table, columns: list[str], schema: pa.Schema) -> pa.Table:
@@ -82,7 +82,7 @@ def _sort(parts: Iterator[pa.Array]) -> str:
     """Whether floats are whole numbers, or none at all: read as far as the first that is another."""
     import pyarrow.compute as pc
 
-    found = _NONE
+    result = _NONE
     for part in parts:
         values = part.cast("float64").drop_null()
         values = values.filter(pc.invert(pc.is_nan(values)))
@@ -91,11 +91,11 @@ def _sort(parts: Iterator[pa.Array]) -> str:
             is_whole = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), float(EXACT)))
             if not pc.all(is_whole).as_py():
                 return _FLOAT
-            found = _WHOLE
-    return found
+            result = _WHOLE
+    return result
 
 
-def _rounded(files: list[Path], column: str, values: Values) -> tuple[Path, int] | None:
+def _first_loss(files: list[Path], column: str, values: Values) -> tuple[Path, int] | None:
     """A whole number that float64 may round, with its file."""
     import pyarrow.compute as pc
 

@@ -153,20 +153,20 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
             f"read_files reads local files, not {path!r}: join what lies in a bucket by fti.external_group(source="
             f"fti.ParquetFiles(path=...)), or copy it before"
         )
-    partitioned = not (len(partitions) == 1 and partitions[0].key == WHOLE and partitions[0].start is None)
-    _refuse_fields(path, partitions, name, partitioned=partitioned)
+    has_partitions = not (len(partitions) == 1 and partitions[0].key == WHOLE and partitions[0].start is None)
+    _refuse_fields(path, partitions, name, has_partitions=has_partitions)
     results: list[Path] = []
     missing: list[str] = []
     for partition in partitions:
-        values = {"partition": partition.key, "start": partition.start, "end": partition.end} if partitioned else {}
+        values = {"partition": partition.key, "start": partition.start, "end": partition.end} if has_partitions else {}
         try:
-            filled = path.format(**values)
+            pattern = path.format(**values)
         except (ValueError, LookupError) as error:
             raise DeclarationError(f"the path {path!r} of {name} cannot be filled in: {error}") from error
-        files, put_aside = _matches(filled) if "*" in filled else ([filled] * Path(filled).is_file(), [])
+        files, put_aside = _matches(pattern) if "*" in pattern else ([pattern] * Path(pattern).is_file(), [])
         results += map(Path, files)
         only = f" (only {put_aside[0]}, which is left out as what begins with _ or . is)" if put_aside else ""
-        missing += [] if files else [f"{filled}{only}"]
+        missing += [] if files else [f"{pattern}{only}"]
     if missing:
         of = f" for {len(missing)} of {len(partitions)} partitions" if len(partitions) > 1 else ""
         raise DataError(
@@ -185,7 +185,7 @@ def _matches(pattern: str) -> tuple[list[str], list[str]]:
     return files
 
 
-def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, partitioned: bool) -> None:
+def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, has_partitions: bool) -> None:
     """Refuse a path that is the same for every partition, or that names what a partition has not."""
     try:
         fields = {field for _, field, _, _ in Formatter().parse(path) if field is not None}
@@ -193,14 +193,14 @@ def _refuse_fields(path: str, partitions: Sequence[Partition], name: str, *, par
         raise DeclarationError(
             f"the path {path!r} of {name} cannot be filled in: {error}; write a literal brace as {{{{"
         ) from error
-    has = () if not partitioned else _FIELDS if partitions[0].start is not None else _FIELDS[:1]
+    has = () if not has_partitions else _FIELDS if partitions[0].start is not None else _FIELDS[:1]
     unknown = sorted(fields - {*has})
     if unknown:
         remedy = f"write {one_of('{' + field + '}' for field in has)}" if has else "it has no partitions"
         raise DeclarationError(
             f"the path {path!r} of {name} names {list_some('{' + field + '}' for field in unknown)}: {remedy}"
         )
-    if partitioned and not fields:
+    if has_partitions and not fields:
         raise DeclarationError(
             f"the path {path!r} of {name} is one file for every partition: write where a partition's file lies, as in "
             "'landing/orders/{partition}.parquet', or leave out partitions_def"

@@ -63,7 +63,7 @@ def parquet_dataset(files: Sequence[Path], name: str, schema: pa.Schema | None =
     parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
     plain = ds.dataset(list(map(str, files)), schema=schema, format=parquet)
 
-    class Named(ds.FileSystemDataset):  # type: ignore[misc]
+    class DatasetOfFiles(ds.FileSystemDataset):  # type: ignore[misc]
         def scanner(self, **options: Any) -> Any:
             return _Scanner(super().scanner(**options), self)
 
@@ -84,7 +84,7 @@ def parquet_dataset(files: Sequence[Path], name: str, schema: pa.Schema | None =
                         raise OSError(unreadable(Path(fragment.path), name, own, remedy)) from error
                 raise
 
-    return Named(list(plain.get_fragments()), plain.schema, plain.format, plain.filesystem)
+    return DatasetOfFiles(list(plain.get_fragments()), plain.schema, plain.format, plain.filesystem)
 
 
 def values_of(file: Path, column: str, name: str) -> Iterator[pa.Array]:

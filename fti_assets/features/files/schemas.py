@@ -36,7 +36,7 @@ def one_schema(
         DataError: no one type holds the values of a column; the files are named.
     """
     _refuse_names(schemas, name)
-    whole = _unified(schemas, floats, name).remove_metadata()
+    whole = _unify(schemas, floats, name).remove_metadata()
     for field in whole:
         kinds = {file: schema.field(field.name).type for file, schema in schemas.items() if field.name in schema.names}
         if not _is_readable(field, connection):
@@ -49,7 +49,7 @@ def one_schema(
 
 
 def _refuse_names(schemas: Mapping[Path, pa.Schema], name: str) -> None:
-    spelled: dict[str, tuple[str, Path]] = {}
+    spellings: dict[str, tuple[str, Path]] = {}
     if not any(schema.names for schema in schemas.values()):
         raise DataError(
             f"{next(iter(schemas))} of {name} has no columns: write it with those of its rows, if with no rows. Nothing was stored"
@@ -60,7 +60,7 @@ def _refuse_names(schemas: Mapping[Path, pa.Schema], name: str) -> None:
                 raise DataError(
                     f"{file} of {name} has two columns {column!r}: write it with one of them. Nothing was stored"
                 )
-            other, first = spelled.setdefault(column.lower(), (column, file))
+            other, first = spellings.setdefault(column.lower(), (column, file))
             if other != column and other not in schema.names and column not in schemas[first].names:
                 raise DataError(
                     f"column {other!r} of {name} in {first} is {column!r} in {file}, and SQL takes both for one: write the files with "
@@ -68,7 +68,7 @@ def _refuse_names(schemas: Mapping[Path, pa.Schema], name: str) -> None:
                 )
 
 
-def _unified(schemas: Mapping[Path, pa.Schema], floats: Mapping[Path, list[str]], name: str) -> pa.Schema:
+def _unify(schemas: Mapping[Path, pa.Schema], floats: Mapping[Path, list[str]], name: str) -> pa.Schema:
     import pyarrow as pa
 
     kinds: dict[str, list[pa.DataType]] = {}
@@ -112,12 +112,12 @@ def _fit(one: pa.Schema, other: pa.Schema, column: str) -> bool:
     return True
 
 
-def _before_joined(field: pa.Field, kinds: list[pa.DataType], fitted: list[str]) -> pa.DataType:
+def _before_joined(field: pa.Field, kinds: list[pa.DataType], float_columns: list[str]) -> pa.DataType:
     """What a column's type is taken for, so that Arrow's type of several holds all values and DuckDB can read it."""
     import pyarrow as pa
 
     kind = _without_half(field.type)
-    if field.name in fitted:
+    if field.name in float_columns:
         return pa.null()
     if pa.types.is_dictionary(kind) and any(other != kind for other in kinds):
         kind = kind.value_type
@@ -166,18 +166,18 @@ def _unreadable(field: pa.Field, kinds: Mapping[Path, pa.DataType], name: str) -
     return no_one_type(field.name, kinds, first, next(file for file in others if kinds[file] != kinds[first]), name)
 
 
-def _always_fits(kind: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a flat type's values are all of another's: both are as :func:`_unified` joins them, and floats have been looked at."""
+def _always_fits(kind: pa.DataType, target: pa.DataType) -> bool:
+    """Whether a flat type's values are all of another's: both are as :func:`_unify` joins them, and floats have been looked at."""
     import pyarrow as pa
 
     if pa.types.is_null(kind):
         return True
     if pa.types.is_dictionary(kind):
-        return bool(kind.value_type == wanted)
+        return bool(kind.value_type == target)
     if pa.types.is_uint64(kind):
-        return not pa.types.is_int64(wanted)
+        return not pa.types.is_int64(target)
     is_number = [
-        pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one) for one in (kind, wanted)
+        pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one) for one in (kind, target)
     ]
     return all(is_number)
 

@@ -89,34 +89,38 @@ def compare_contents(
     Raises:
         StoreError: the lake cannot be read for another reason than its files.
     """
-    found, snapshot = Contents(), lake.snapshot()
+    contents, snapshot = Contents(), lake.snapshot()
     with _Readers(lake.store.root, snapshot) as readers:
         for table in tables:
-            before = found.rows
+            before = contents.rows
             batches = deque(_in_batches(lake.ledger(table, snapshot=snapshot)))
             while batches:
                 batch = batches.popleft()
-                answer, ended = readers.ask(table, batch)
+                answer, end = readers.ask(table, batch)
                 if answer is not None:
-                    found.add(table, answer)
+                    contents.add(table, answer)
                 elif len(batch) > 1:  # which of them ended it, is found by halves
                     batches.extendleft([batch[len(batch) // 2 :], batch[: len(batch) // 2]])
                 else:
                     paths = [file.path for file in current_files(lake, table, snapshot=snapshot, partitions=batch)]
-                    problem = f"DuckDB's process ended with {ended} while it read it"
-                    found.add(table, _Answer(partitions=1, damaged=[(batch[0], paths, problem)]))
-            say(f"read {found.rows - before} rows of {table.full_name}")
-    _record_checksums(lake, tables, found, snapshot)
-    return found
+                    problem = f"DuckDB's process ended with {end} while it read it"
+                    contents.add(table, _Answer(partitions=1, damaged=[(batch[0], paths, problem)]))
+            say(f"read {contents.rows - before} rows of {table.full_name}")
+    _record_checksums(lake, tables, contents, snapshot)
+    return contents
 
 
-def _record_checksums(lake: LakeReader, tables: Sequence[TableName], found: Contents, snapshot: int) -> None:
+def _record_checksums(lake: LakeReader, tables: Sequence[TableName], contents: Contents, snapshot: int) -> None:
     """Give the files that have no checksum theirs, where their partitions hold what was committed and the lake can be written."""
-    other = {(one.table, one.partition) for one in found.damaged}
+    other = {(one.table, one.partition) for one in contents.damaged}
     lacking = {
         table: {file.partition for file in current_files(lake, table, snapshot=snapshot) if file.checksum is None}
         - {key for of, key in other if of == table}
-        - {key for key in lake.ledger(table, snapshot=snapshot) if f"{table.full_name} {key}" in found.not_comparable}
+        - {
+            key
+            for key in lake.ledger(table, snapshot=snapshot)
+            if f"{table.full_name} {key}" in contents.not_comparable
+        }
         for table in tables
     }
     if any(lacking.values()) and may_write(lake.store.root):
@@ -228,39 +232,39 @@ def compare_batch(lake: LakeReader, table: TableName, snapshot: int, partitions:
     for file in current_files(lake, table, snapshot=snapshot, partitions=partitions):
         files[file.partition].append(file)
 
-    def damaged(key: str, problem: str, of_files: Sequence[CurrentFile]) -> None:
+    def add_damage(key: str, problem: str, of_files: Sequence[CurrentFile]) -> None:
         answer.damaged.append((key, [file.path for file in of_files], problem))
 
-    asked = dict(records)
+    open_records = dict(records)
     for key, of_partition in files.items():
         if absent := [file for file in of_partition if not file.exists()]:
-            damaged(key, "a file is missing, or of another size than was written", absent)
-            del asked[key]
+            add_damage(key, "a file is missing, or of another size than was written", absent)
+            del open_records[key]
         elif other := [file for file in of_partition if file.problem() is not None]:
-            damaged(key, "the bytes of a file are not those that were written", other)
-            del asked[key]
+            add_damage(key, "the bytes of a file are not those that were written", other)
+            del open_records[key]
     try:
-        wrong = _other_contents(lake, table, snapshot, asked, files)
+        wrong = _other_contents(lake, table, snapshot, open_records, files)
     except duckdb.Error as error:
         # One file keeps the others of the question from being read: each partition is asked for by itself.
         wrong = {}
-        for key in [*asked]:
+        for key in [*open_records]:
             unreadable = [file for file in files[key] if not is_readable(lake, file)]
             try:
                 if not unreadable:
-                    wrong |= _other_contents(lake, table, snapshot, {key: asked[key]}, files)
+                    wrong |= _other_contents(lake, table, snapshot, {key: open_records[key]}, files)
                     continue
                 reason = first_line(str(error))
             except duckdb.Error as own:
                 reason = first_line(str(own))
-            damaged(key, f"it cannot be read: {reason}", unreadable or files[key])
-            del asked[key]
+            add_damage(key, f"it cannot be read: {reason}", unreadable or files[key])
+            del open_records[key]
     for key, problem in wrong.items():
         if hash_of(records[key].data_version) == OF_DUCKDB:
             answer.not_comparable.append(key)
         else:
-            damaged(key, problem, files[key])
-    answer.rows = sum(record.rows for record in asked.values())
+            add_damage(key, problem, files[key])
+    answer.rows = sum(record.rows for record in open_records.values())
     return answer
 
 
@@ -273,8 +277,8 @@ def _other_contents(
 ) -> dict[str, str]:
     """The partitions of another content than their data version, and what is wrong with each."""
     partition_of = {file.path: key for key, of_partition in files.items() for file in of_partition}
-    held = f"{table.sql} AT (VERSION => {int(snapshot)})"
-    now = {name: kind for name, kind, *_ in lake.connection.execute(f"DESCRIBE FROM {held}").fetchall()}
+    at_snapshot = f"{table.sql} AT (VERSION => {int(snapshot)})"
+    now = {name: kind for name, kind, *_ in lake.connection.execute(f"DESCRIBE FROM {at_snapshot}").fetchall()}
     wrong: dict[str, str] = {}
     left = set(records)
     read: dict[tuple[str, ...], dict[str, tuple[int, ...]]] = {}
@@ -284,7 +288,7 @@ def _other_contents(
             columns = (of, *sorted(types.keys() & now.keys()))
             if len(columns) > 1 and columns not in read:
                 # A column without values says the same in each type, so today's types read what was committed in others.
-                rows = f"{held} WHERE {in_partitions(keys)}"
+                rows = f"{at_snapshot} WHERE {in_partitions(keys)}"
                 contents = with_content(
                     {name: now[name] for name in columns[1:]}, rows, of, columns=f"filename, {PARTITION}"
                 )
@@ -299,10 +303,10 @@ def _other_contents(
                         pairs = zip(read[columns][key], of_file, strict=True)
                         read[columns][key] = tuple(one + int(other) for one, other in pairs)
             for key in keys:
-                found = read.get(columns, {}).get(key, (0, 0, 0))
-                if found[0] != records[key].rows:
-                    wrong.setdefault(key, f"it has {found[0]} rows, and {records[key].rows} were committed")
-                elif data_version(types, found, of) == records[key].data_version:
+                sums = read.get(columns, {}).get(key, (0, 0, 0))
+                if sums[0] != records[key].rows:
+                    wrong.setdefault(key, f"it has {sums[0]} rows, and {records[key].rows} were committed")
+                elif data_version(types, sums, of) == records[key].data_version:
                     left.discard(key)
     return {
         key: wrong.get(key, f"its rows are not those of version {records[key].data_version}")

@@ -105,10 +105,10 @@ def current_files(
         return f"{what}.begin_snapshot <= {int(snapshot)} AND coalesce({what}.end_snapshot > {int(snapshot)}, true)"
 
     mine = f"{is_read('f')} AND {is_read('t')} AND s.schema_name = ?2 AND t.table_name = ?3"
-    chosen = None if partitions is None else set(partitions)
+    selection = None if partitions is None else set(partitions)
     keys: list[str] = []
-    if chosen is not None and len(chosen) <= _KEYS_AT_ONCE:
-        keys = sorted(chosen)
+    if selection is not None and len(selection) <= _KEYS_AT_ONCE:
+        keys = sorted(selection)
         mine += f" AND p.partition_value IN ({', '.join(f'?{number}' for number in range(4, 4 + len(keys)))})"
 
     def of(name: str, own_number: str, deletes: int) -> str:
@@ -136,7 +136,7 @@ def current_files(
         )
         for number, path, partition, size, deletes, own, *sums in rows
     ]
-    return files if chosen is None else [file for file in files if file.partition in chosen]
+    return files if selection is None else [file for file in files if file.partition in selection]
 
 
 def to_checksum(lake: OpenLake, own_number: str) -> str:

@@ -95,8 +95,8 @@ def damage_errors(lake: LakeReader) -> Iterator[None]:
                 "the folder writable, and do it again"
             ) from error
         cause = error.__cause__ if isinstance(error, FtiError) and not isinstance(error, DamagedError) else error
-        if isinstance(cause, duckdb.Error) and (damaged := _damage(lake, cause)) is not None:
-            raise damaged from error
+        if isinstance(cause, duckdb.Error) and (problem := _damage(lake, cause)) is not None:
+            raise problem from error
         raise
 
 
@@ -111,10 +111,12 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
             files = [
                 (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
             ]
-            named = [(table, file) for table, file in files if file.path in message or Path(file.path).name in message]
-            if not named and (outside := _damage_outside(lake, error)) is not None:
+            matches = [
+                (table, file) for table, file in files if file.path in message or Path(file.path).name in message
+            ]
+            if not matches and (outside := _damage_outside(lake, error)) is not None:
                 return outside
-            result = named or [(table, file) for table, file in files if not is_readable(apart, file)]
+            result = matches or [(table, file) for table, file in files if not is_readable(apart, file)]
     except duckdb.Error:  # of a lake that cannot be used at all
         return None
     if not result:
@@ -129,8 +131,8 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
 
 def _damage_outside(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     """The damage of a table that another system keeps and that the lake gives."""
-    found = (damage_of_source(source, error) for source in lake.outside_sources())
-    return next((one for one in found if one is not None), None)
+    errors = (damage_of_source(source, error) for source in lake.outside_sources())
+    return next((one for one in errors if one is not None), None)
 
 
 def _cannot_write(lake: LakeReader, message: str) -> bool:

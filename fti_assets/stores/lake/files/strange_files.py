@@ -39,24 +39,24 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
     if not files:
         return
     names = named_paths(lake, Path(os.path.realpath(lake.store.root / "data")))
-    unnamed = [file for file in files if str(file) not in names]
-    if not unnamed or not (sign := _sign_of_another_catalog(lake, unnamed)):
+    strays = [file for file in files if str(file) not in names]
+    if not strays or not (sign := _sign_of_another_catalog(lake, strays)):
         return
-    files_named = list_some(one.name for one in unnamed)
+    files_named = list_some(one.name for one in strays)
     raise DamagedError(
-        f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {len(unnamed)} files of it: {files_named}. "
+        f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {len(strays)} files of it: {files_named}. "
         f"{sign}, so it is not the catalog of these files. Nothing was written. Put the right catalog back, or register the files that "
         f"are there: fti lake repair --lake {lake.store.root}"
     )
 
 
-def _sign_of_another_catalog(lake: LakeReader, unnamed: list[Path]) -> str:
+def _sign_of_another_catalog(lake: LakeReader, strays: list[Path]) -> str:
     execute = lake.connection.execute
     snapshots = execute("SELECT snapshot_id, epoch_ms(snapshot_time), commit_message FROM lake.snapshots()").fetchall()
     if any(message == REPAIR for _, _, message in snapshots):
         return ""
     made_ms = next((int(at) for number, at, _ in snapshots if number == 0), None)  # None when it is expired
-    if made_ms is not None and (older := [file for file in unnamed if (_written_ms(file) or made_ms) < made_ms]):
+    if made_ms is not None and (older := [file for file in strays if (_written_ms(file) or made_ms) < made_ms]):
         return f"{older[0].name} was written before this catalog was made"
     absent = [file.path for one in lake.tables() for file in current_files(lake, one) if not os.path.exists(file.path)]
     return f"The catalog names {len(absent)} files that are not there, such as {min(absent)}" if absent else ""

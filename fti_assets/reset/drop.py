@@ -66,7 +66,7 @@ def _wipe(assets: Sequence[dg.AssetKey]) -> int | None:
         if instance is None:
             return None
         asset_keys = set(instance.all_asset_keys())
-        wipes = [key for key in dict.fromkeys(assets) if key in asset_keys]
-        if wipes:
-            instance.wipe_assets(wipes)
-    return len(wipes)
+        targets = [key for key in dict.fromkeys(assets) if key in asset_keys]
+        if targets:
+            instance.wipe_assets(targets)
+    return len(targets)

@@ -235,21 +235,23 @@ def _settle_types(
     """
     rows = connection.table(quote(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    differing = {column: kind for column, kind in layout.stored_types.items() if types.get(column, kind) != kind}
+    other_types = {column: kind for column, kind in layout.stored_types.items() if types.get(column, kind) != kind}
     without_type = [
         column
         for column, kind in result_types
         if str(kind) in PLACEHOLDER_TYPES
         or ((column_type := layout.types.get(column)) is not None and not can_be(types[column], column_type))
     ]
-    empty = [column for column in dict.fromkeys([*without_type, *differing]) if column not in layout.times]
-    conditions = {column: sql for column, kind in differing.items() if (sql := holds_all(column, types[column], kind))}
+    empty = [column for column in dict.fromkeys([*without_type, *other_types]) if column not in layout.times]
+    conditions = {
+        column: sql for column, kind in other_types.items() if (sql := holds_all(column, types[column], kind))
+    }
     expressions = [*(f"count({quote(column)}) = 0" for column in empty), *conditions.values()]
     if not expressions:
         return
     answers = connection.execute(f"SELECT {', '.join(expressions)} FROM {quote(name)}").fetchall()[0]
     new_types = {
-        column: differing[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits
+        column: other_types[column] for column, fits in zip(conditions, answers[len(empty) :], strict=True) if fits
     }
     for column, none in zip(empty, answers, strict=False):
         if none:

@@ -79,8 +79,8 @@ def readers_of(context: Context, source: Upstream, subset: Any) -> Any:
     if source.reach != Reach() or source.partitions_def != own:
         # A walk through the calendar for each span, and years have thousands of gaps: for those alone that are asked about.
         near = source.reach.near(spans_of(context.candidate_subset), spans)
-        spans_or_none = (source.reach.span_of(own, span.start, span.end) for span in near)
-        spans = (span for span in spans_or_none if span is not None)
+        spans_in_reach = (source.reach.span_of(own, span.start, span.end) for span in near)
+        spans = (span for span in spans_in_reach if span is not None)
     return context.candidate_subset.compute_intersection(subset_of(context, spans))
 
 

@@ -217,8 +217,8 @@ def _loses(kinds: Mapping[str, Any]) -> bool:
     if len(kinds) < 2 or (len(sorts) < 2 and sorts != {"decimal"}):
         return False
     if sorts == {"whole", "float"}:
-        lossless = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
-        return any(kind not in lossless for kind in kinds if kind not in _FLOATS)
+        exact_types = _HELD_BY_DOUBLE if "DOUBLE" in kinds else _HELD_BY_FLOAT
+        return any(kind not in exact_types for kind in kinds if kind not in _FLOATS)
     if sorts <= {"whole", "decimal"}:
         digits = [tuple(map(int, re.findall(r"\d+", kind))) if _sort(kind) == "decimal" else (20, 0) for kind in kinds]
         return max(width - scale for width, scale in digits) + max(scale for _, scale in digits) > 38

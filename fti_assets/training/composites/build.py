@@ -241,14 +241,14 @@ def _samples(composite: Composite, members: Sequence[_MemberBuild], whole: Merge
     graph = Graph.from_bytes(whole.bytes, whole.inputs, what=f"the graph of {what}")
     columns, real = _rows(members, composite.feeds) or _made_up(view)
     answers = graph.run(columns)[_OUTPUT]
-    separate = _answers_of_each(members, columns, composite.feeds)
-    difference = np.nan_to_num(np.abs(answers - separate) / np.maximum(1.0, np.abs(separate)), nan=np.inf)
+    model_answers = _answers_of_each(members, columns, composite.feeds)
+    difference = np.nan_to_num(np.abs(answers - model_answers) / np.maximum(1.0, np.abs(model_answers)), nan=np.inf)
     if float(difference.max(initial=0.0)) > PARITY_TOLERANCE:
         row, place = np.unravel_index(int(difference.argmax()), difference.shape)
         name = [name for one in members for name in one.member.answers][int(place)]
         raise ExportError(
             f"the one graph of {what} answers {answers[row, place]} for {name!r} where its model's own graph answers "
-            f"{separate[row, place]}: materialize its models again with this release, so that their graphs have one opset"
+            f"{model_answers[row, place]}: materialize its models again with this release, so that their graphs have one opset"
         )
     return Samples(columns, answers, real)
 

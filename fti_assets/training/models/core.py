@@ -87,10 +87,10 @@ def core_of(model: Any, sample: EncodedRows, task: Task, classes: int) -> Core:
         MissingExtraError: what exports it is not installed.
     """
     packages = [kind.__module__.split(".")[0] for kind in type(model).__mro__]
-    foreign = next((package for package in packages if package in _NOT_YET), None)
-    if foreign is not None:
+    foreign_kind = next((package for package in packages if package in _NOT_YET), None)
+    if foreign_kind is not None:
         raise ModelError(
-            f"{type(model).__name__} is a model of {foreign}, which is not supported yet: return {RETURN_KINDS}"
+            f"{type(model).__name__} is a model of {foreign_kind}, which is not supported yet: return {RETURN_KINDS}"
         )
     if "torch" in packages:
         return _torch_core(model, sample, task, classes)

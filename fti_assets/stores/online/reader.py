@@ -284,7 +284,7 @@ class NamespacesReader:
             yield state
             self._state = self._read_state()
             in_vain = in_vain + 1 if self._state.generations == state.generations else 0
-        names = [namespace for namespace, _ in self._wanted]
+        names = [namespace for namespace, _ in self._selections]
         raise DamagedNamespaceError(
             f"one of the online namespaces {one_of(names)} is damaged: {_READS_IN_VAIN} reads of their rows did not fit what they say of "
             f"themselves (in {one_of(map(self._fetcher.where, range(len(names))))}). Remove it and load its group again"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Protocol
 
 import duckdb
 
@@ -11,11 +12,20 @@ from fti_assets.errors import DamagedError, FtiError
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.duckdb.file_damage import is_of_files, problem_of
 
-if TYPE_CHECKING:
-    from fti_assets.stores.sources.source import ExternalSource
+
+class SourceOfFiles(Protocol):
+    """What an external source says of the files that it lies in."""
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def secrets(self) -> tuple[str, ...]: ...
+
+    def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str]]: ...
 
 
-def damage_of_source(source: ExternalSource, error: duckdb.Error) -> DamagedError | None:
+def damage_of_source(source: SourceOfFiles, error: duckdb.Error) -> DamagedError | None:
     """The damaged file of a source that an error is about: one that it names, else the first that cannot be read, file by file.
 
     Returns:

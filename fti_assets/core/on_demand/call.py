@@ -112,16 +112,16 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
     kind, convert = array.dtype.kind, _CONVERT[output.type]
     if (kind == "M") != (output.type == "timestamp") and kind != "O":
         raise _type_error(output, call, f"as {array.dtype}")
-    made: list[Any] = []
+    results: list[Any] = []
     for value in (array.astype("datetime64[us]") if kind == "M" else array).tolist():
         if value is None or value != value:  # NaN and NaT
-            made.append(None)
+            results.append(None)
             continue
-        converted = convert(_own(value) if isinstance(value, np.generic) else value)
-        if converted is None:
+        plain = convert(_own(value) if isinstance(value, np.generic) else value)
+        if plain is None:
             raise _type_error(output, call, f"with {value!r:.80}, a {type(value).__name__}")
-        made.append(converted)
-    return made
+        results.append(plain)
+    return results
 
 
 def _type_error(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:
@@ -172,23 +172,23 @@ def check_source(call: OnDemandCall) -> None:
     Raises:
         PredictionError: it is not here, means something else, or is no on-demand function.
     """
-    for name, learned in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
+    for name, digest in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
         source = source_file(name)
         if source is None:
             if call.meaning and name != call.module:
                 continue  # it counts only if the function reaches it, and then its absence changes the meaning
             raise _not_shipped(call, name, "it is not there as a source file")
-        if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != learned:
+        if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != digest:
             raise _other(call, str(source))
     try:
         if call.meaning and not has_meaning(call.module, call.function, call.meaning):
             raise _other(call, str(source_file(call.module)))
-        declared = declares_on_demand(call.module)
+        declarations = declares_on_demand(call.module)
     except DeclarationError as error:
         raise PredictionError(
             f"{_call_text(call)} cannot be compared with what the model learned from: {error}"
         ) from error
-    if not declared:
+    if not declarations:
         raise _not_declared(call)
 
 
@@ -200,10 +200,10 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
         raise _not_shipped(call, call.module, f"it cannot be imported ({type(error).__name__}: {error})") from error
     function = vars(module).get(call.function)  # getattr would run a __getattr__ of the module with whatever name
     function = getattr(function, "function", function)
-    imported = getattr(function, ON_DEMAND_MARK, None)
-    if not callable(function) or not isinstance(imported, str):
+    mark = getattr(function, ON_DEMAND_MARK, None)
+    if not callable(function) or not isinstance(mark, str):
         raise _not_declared(call)
-    if call.meaning and imported and imported != meaning(call.module, call.function):
+    if call.meaning and mark and mark != meaning(call.module, call.function):
         raise PredictionError(
             f"{_call_text(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
             "model learned from: start the process again"

@@ -11,7 +11,7 @@ from fti_assets.core.on_demand.effects import Effects
 from fti_assets.core.on_demand.module import Module
 from fti_assets.core.on_demand.trees import is_text, walk
 
-_ANNOTATED = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
+_WITH_ANNOTATIONS = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})
 
 
@@ -29,16 +29,16 @@ def code_of(module: Module, with_words: bool, effects: Effects | None) -> list[A
     Where a name is bound twice the places of all matter, since a function may take it at one of them, as a default.
     """
     with_docs = with_words or _says_doc(module.tree)
-    taken = [module.tree.body[index] for index in sorted(module.taken)]
-    bound = Counter(name for statement in taken for name in bound_by(statement))
+    statements = [module.tree.body[index] for index in sorted(module.taken)]
+    bound = Counter(name for statement in statements for name in bound_by(statement))
     bound.update(alias or name.partition(".")[0] for _, name, alias in module.imports)
     if max(bound.values(), default=1) == 1:
         if effects is not None:
-            taken = effects.in_order(sorted(module.taken))
-        elif not _order_counts(module, taken):
-            taken.sort(key=lambda one: one.name if isinstance(one, DEFINITIONS) else "")
+            statements = effects.in_order(sorted(module.taken))
+        elif not _order_counts(module, statements):
+            statements.sort(key=lambda one: one.name if isinstance(one, DEFINITIONS) else "")
     elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in module.imports):
-        taken = [
+        statements = [
             one
             for index, one in enumerate(module.tree.body)
             if index in module.taken or isinstance(one, ast.Import | ast.ImportFrom)
@@ -46,17 +46,17 @@ def code_of(module: Module, with_words: bool, effects: Effects | None) -> list[A
     text = [module.tree.body[0]] if with_words and module.tree.body and is_text(module.tree.body[0]) else []
     return [
         sorted(module.imports),
-        [_plain(statement, with_docs, with_words) for statement in [*text, *taken]],
+        [_plain(statement, with_docs, with_words) for statement in [*text, *statements]],
     ]
 
 
-def _order_counts(module: Module, taken: list[ast.stmt]) -> bool:
+def _order_counts(module: Module, statements: list[ast.stmt]) -> bool:
     """Whether the places of functions among the constants matter: they are put into something, or take its value of then."""
-    constants = {name for one in taken if not isinstance(one, DEFINITIONS) for name in bound_by(one)}
-    changed = set[str]()
+    constants = {name for one in statements if not isinstance(one, DEFINITIONS) for name in bound_by(one)}
+    changes = set[str]()
     for index in module.taken:
-        changed |= module.changed[index]
-    for one in taken:
+        changes |= module.changed[index]
+    for one in statements:
         if not isinstance(one, DEFINITIONS):
             continue
         decorators = {root(decorator) for decorator in one.decorator_list}
@@ -65,7 +65,7 @@ def _order_counts(module: Module, taken: list[ast.stmt]) -> bool:
         if any(isinstance(node, ast.Global) for node in walk(one)):
             return True
         at_once = {node.id for node in run_at_once(one) if isinstance(node, ast.Name)}
-        if at_once & constants & changed:
+        if at_once & constants & changes:
             return True
     return False
 
@@ -77,7 +77,7 @@ def _plain(node: Any, with_docs: bool, with_annotations: bool) -> Any:
         for name, value in ast.iter_fields(node):
             if name in _LEFT_OUT or value is None or value == []:
                 continue
-            if not with_annotations and name in ("annotation", "returns") and isinstance(node, _ANNOTATED):
+            if not with_annotations and name in ("annotation", "returns") and isinstance(node, _WITH_ANNOTATIONS):
                 continue
             if name == "values" and isinstance(node, ast.JoinedStr):
                 value = [one for one in value if not _is_empty(one)]  # which Python 3.12.1 adds behind a nested field

@@ -61,11 +61,11 @@ class CombiningFunction:
         """
         inputs = {name: answers[:, place].astype(np.float64) for name, place in self._answers.items()}
         inputs |= {name: features[name] for name in self.features}
-        made = self._call(inputs, len(answers))
-        combined = np.array(
-            [[np.nan if value is None else value for value in of_output] for of_output in made], dtype=np.float64
+        outputs = self._call(inputs, len(answers))
+        matrix = np.array(
+            [[np.nan if value is None else value for value in of_output] for of_output in outputs], dtype=np.float64
         )
-        missing = np.argwhere(np.isnan(combined))
+        missing = np.argwhere(np.isnan(matrix))
         if len(missing):
             output, row = missing[0].tolist()
             what = {
@@ -75,7 +75,7 @@ class CombiningFunction:
                 f"on-demand function {self._name!r} gave no number for {self.names[output]!r}, given {what!r:.500}: an answer is a "
                 "number; let it say what is answered where a feature is missing"
             )
-        return combined.reshape(len(made), len(answers)).T
+        return matrix.reshape(len(outputs), len(answers)).T
 
 
 def parameters_of(composite: CompositeRecord) -> dict[str, int]:

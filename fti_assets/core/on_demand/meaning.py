@@ -48,7 +48,7 @@ def meaning(module: str, function: str) -> str:
     return _meaning(module, function, "by effect")
 
 
-def has_meaning(module: str, function: str, known: str) -> bool:
+def has_meaning(module: str, function: str, meaning_before: str) -> bool:
     """Whether a function means what was once written down, by this release or an earlier one.
 
     An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
@@ -58,7 +58,7 @@ def has_meaning(module: str, function: str, known: str) -> bool:
     Raises:
         DeclarationError: as ``meaning``.
     """
-    return any(known == _meaning(module, function, counts) for counts in _READINGS)
+    return any(meaning_before == _meaning(module, function, counts) for counts in _READINGS)
 
 
 @remember
@@ -66,17 +66,19 @@ def _meaning(module: str, function: str, counts: str) -> str:
     """The hash, where modules that are imported as such count whole, by their attributes that are used, by what is read of that, or
     by what is read or changed of it.
     """
-    imported = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
+    modules_before = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
     without_reads, by_effect = counts in _READINGS[:2], counts == _READINGS[0]
     if without_reads:
-        imported = without_unread(imported)
+        modules_before = without_unread(modules_before)
     if by_effect:
-        imported = {name: Module(name, with_own_names(one.tree), one.package, True) for name, one in imported.items()}
-    reach = _Reach(imported, by_attribute=counts != "whole", without_reads=without_reads, by_effect=by_effect)
+        modules_before = {
+            name: Module(name, with_own_names(one.tree), one.package, True) for name, one in modules_before.items()
+        }
+    reach = _Reach(modules_before, by_attribute=counts != "whole", without_reads=without_reads, by_effect=by_effect)
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
-    modules = around(module, {**imported, **reach.modules})
+    modules = around(module, {**modules_before, **reach.modules})
     refuse_layout(modules, reach.modules)
     with_words = reads_words(modules, reach.modules)
     code = code_of_all(modules, with_words) if is_tricky(modules, reach.modules) else reach.code(with_words)
@@ -108,13 +110,13 @@ class _Reach:
     """Everything that is reached, module by module, among those that are imported with the function's."""
 
     def __init__(
-        self, imported: Mapping[str, Module], *, by_attribute: bool, without_reads: bool, by_effect: bool
+        self, modules: Mapping[str, Module], *, by_attribute: bool, without_reads: bool, by_effect: bool
     ) -> None:
         self._without_reads, self._by_effect = without_reads, by_effect
         self._effects: dict[str, Effects] = {}
         self._only_read: dict[str, set[str]] = {}
-        self._imported = imported
-        self._objects = Objects(imported, by_effect=by_effect)
+        self._imported = modules
+        self._objects = Objects(modules, by_effect=by_effect)
         self._by_attribute = by_attribute
         self.modules: dict[str, Module] = {}
         self._names: set[tuple[str, str]] = set()
@@ -155,8 +157,8 @@ class _Reach:
             elif isinstance(statement, DEFINITIONS) and not is_imported:
                 if self._is_decorated_by(module, statement, name):
                     self._take(module, index)  # @TABLE.append
-                changed = module.changed_of_module if self._without_reads else module.changed_by_call
-                if name in changed[index] or (module.binds(name) and name in module.changed[index]):
+                changes = module.changed_of_module if self._without_reads else module.changed_by_call
+                if name in changes[index] or (module.binds(name) and name in module.changed[index]):
                     self._changer(module, statement.name)
                 at_once = (is_active or is_object) and name in module.names_at_once[
                     index
@@ -247,14 +249,14 @@ class _Reach:
                 self._import(module, statement, alias)
             return
         module.taken.add(index)
-        mentioned = module.mentioned[index]
-        if mentioned & _LOOKS_EVERYWHERE:
+        mentions = module.mentioned[index]
+        if mentions & _LOOKS_EVERYWHERE:
             self.whole(module.name)
         for node in walk(statement):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 for alias in node.names:
                     self._follow(module, node, alias)
-        for name in sorted(mentioned):
+        for name in sorted(mentions):
             self.name(module.name, name)
         if self._by_attribute:
             for name, attribute in sorted(attributes_of(statement)):

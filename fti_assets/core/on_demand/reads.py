@@ -59,8 +59,8 @@ def is_built_in(module: Module, name: str) -> bool:
     """Whether a name is Python's own, which the module gives no other value."""
     if not hasattr(builtins, name) or name.startswith("__") or "*" in module.imported or module.binds("__getattr__"):
         return False
-    named = {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
-    return not module.binds(name) and name not in named
+    global_names = {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
+    return not module.binds(name) and name not in global_names
 
 
 def is_of_a_library(module: Module, name: str) -> bool:
@@ -123,12 +123,12 @@ def _is_read(node: ast.Name, parent: ast.AST, parents: dict[ast.AST, ast.AST], m
     return isinstance(parent, ast.UnaryOp) and isinstance(parent.op, ast.Not)
 
 
-def _reads(called: ast.expr, module: Module, bound: set[str]) -> bool:
-    if isinstance(called, ast.Name):
-        return called.id in _READ_BY and called.id not in bound | {"*"} and "*" not in module.imported
+def _reads(callee: ast.expr, module: Module, bound: set[str]) -> bool:
+    if isinstance(callee, ast.Name):
+        return callee.id in _READ_BY and callee.id not in bound | {"*"} and "*" not in module.imported
     return (
-        isinstance(called, ast.Attribute)
-        and called.attr in _COPIED_BY
-        and isinstance(called.value, ast.Name)
-        and module.origins.get(called.value.id) == {"numpy"}
+        isinstance(callee, ast.Attribute)
+        and callee.attr in _COPIED_BY
+        and isinstance(callee.value, ast.Name)
+        and module.origins.get(callee.value.id) == {"numpy"}
     )

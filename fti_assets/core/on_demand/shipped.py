@@ -82,8 +82,8 @@ class ShippedModules:
             return self._one(name)
 
     def _one(self, name: str) -> ModuleType:
-        if (made := self._modules.get(name)) is not None:
-            return made
+        if (loaded_module := self._modules.get(name)) is not None:
+            return loaded_module
         file = self._files.get(name)
         if file is None and name not in self._packages:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -34,17 +34,17 @@ class ShippedFile:
         return self.where
 
 
-_shipped: ContextVar[Mapping[str, ShippedFile] | None] = ContextVar("fti_shipped", default=None)
+_shipment: ContextVar[Mapping[str, ShippedFile] | None] = ContextVar("fti_shipped", default=None)
 
 
 @contextmanager
 def reading_shipped(files: Mapping[str, ShippedFile]) -> Iterator[None]:
     """Let ``source_file`` find these modules for a block, and no others."""
-    token = _shipped.set(files)
+    token = _shipment.set(files)
     try:
         yield
     finally:
-        _shipped.reset(token)
+        _shipment.reset(token)
 
 
 @dataclass
@@ -53,17 +53,17 @@ class _Readings:
 
     files: dict[str, str | None] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
-    changed: bool = False
+    has_changed: bool = False
 
     def note(self, path: str, content: bytes) -> None:
         digest = hashlib.sha256(content).digest()
-        self.changed = self.changed or self.contents.setdefault(path, digest) != digest
+        self.has_changed = self.has_changed or self.contents.setdefault(path, digest) != digest
 
     def hold(self) -> bool:
         """Whether the disk would say the same now."""
         try:
             return (
-                not self.changed
+                not self.has_changed
                 and all(
                     (None if (file := _file_of(module)) is None else str(file)) == path
                     for module, path in self.files.items()
@@ -87,7 +87,7 @@ def remember(compute: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(compute)
     def call(*arguments: str) -> T:
-        if _shipped.get() is not None:
+        if _shipment.get() is not None:
             return compute(*arguments)
         before = results.get(arguments)
         if before is not None and before[0].hold():
@@ -131,12 +131,12 @@ def source_of(file: Path | ShippedFile) -> bytes:
 
 
 def _file_of(module: str) -> Path | ShippedFile | None:
-    shipped = _shipped.get()
-    if shipped is not None:
-        return shipped.get(module)
-    loaded = sys.modules.get(module)
-    if loaded is not None:
-        file = getattr(loaded, "__file__", None)
+    files = _shipment.get()
+    if files is not None:
+        return files.get(module)
+    module_here = sys.modules.get(module)
+    if module_here is not None:
+        file = getattr(module_here, "__file__", None)
     else:
         spec = _spec(module)
         file = None if spec is None else spec.origin
@@ -172,8 +172,8 @@ def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
         spec = _in_meta_path(name, place)
         if spec is None:
             return None
-        loaded = sys.modules.get(name)
-        place = getattr(loaded, "__path__", None) or spec.submodule_search_locations
+        module_here = sys.modules.get(name)
+        place = getattr(module_here, "__path__", None) or spec.submodule_search_locations
         if place is None and end < len(parts):
             return None
     return spec

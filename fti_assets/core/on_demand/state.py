@@ -60,7 +60,7 @@ def setters_of(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
     Args:
         sources: their trees and what their names stand for, by module.
     """
-    return _sorted(_followed(_imported(sources), _defined(sources), sources), sources)
+    return _in_order(_follow(_at_import(sources), _by_name(sources), sources), sources)
 
 
 def setters_in_calls(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
@@ -69,18 +69,18 @@ def setters_in_calls(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Se
     Args:
         sources: as of ``setters_of``.
     """
-    definitions = _defined(sources)
-    _followed(_imported(sources), definitions, sources)
+    definitions = _by_name(sources)
+    _follow(_at_import(sources), definitions, sources)
     bodies = [
         _Piece(module, index, nodes)
         for module, (tree, names) in sources.items()
         for index, statement in enumerate(tree.body)
         for nodes in _on_demand_bodies(statement, names)
     ]
-    return _sorted(_followed(bodies, definitions, sources), sources)
+    return _in_order(_follow(bodies, definitions, sources), sources)
 
 
-def _imported(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
+def _at_import(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
     """What runs at once when the modules are imported."""
     return [
         _Piece(module, index, tuple(_run_at_once(statement)))
@@ -90,7 +90,7 @@ def _imported(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
     ]
 
 
-def _defined(sources: Mapping[str, tuple[ast.Module, Names]]) -> dict[str, list[_Piece]]:
+def _by_name(sources: Mapping[str, tuple[ast.Module, Names]]) -> dict[str, list[_Piece]]:
     """What runs when a name is called."""
     pieces: dict[str, list[_Piece]] = {}
     for module, (tree, _) in sources.items():
@@ -100,7 +100,7 @@ def _defined(sources: Mapping[str, tuple[ast.Module, Names]]) -> dict[str, list[
     return pieces
 
 
-def _followed(
+def _follow(
     waiting: list[_Piece], definitions: dict[str, list[_Piece]], sources: Mapping[str, tuple[ast.Module, Names]]
 ) -> list[Setter]:
     """What some pieces set, and the definitions that they name, which are taken out of those that wait."""
@@ -114,7 +114,7 @@ def _followed(
     return results
 
 
-def _sorted(setters: list[Setter], sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
+def _in_order(setters: list[Setter], sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Setter]:
     places = {module: place for place, module in enumerate(sources)}
     return sorted(setters, key=lambda one: (places[one.module], one.node.lineno, one.node.col_offset))
 
@@ -148,19 +148,19 @@ def _definitions(statement: ast.stmt) -> Iterator[tuple[str, tuple[ast.AST, ...]
 
 def _names_in(nodes: tuple[ast.AST, ...], names: Names) -> set[str]:
     """The last names of all that some nodes say."""
-    said: set[str] = set()
+    results: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Attribute):
-            said.add(node.attr)
+            results.add(node.attr)
         elif isinstance(node, ast.Name):
-            said |= {node.id, *(path.rpartition(".")[2] for path in names.paths(node))}
+            results |= {node.id, *(path.rpartition(".")[2] for path in names.paths(node))}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            said |= {*node.value.split(".")} if node.value.replace(".", "_").isidentifier() else set()
-    return said
+            results |= {*node.value.split(".")} if node.value.replace(".", "_").isidentifier() else set()
+    return results
 
 
 def _set_by(nodes: tuple[ast.AST, ...], names: Names) -> Iterator[tuple[ast.expr, str]]:
-    allowed = _allowed(nodes, names)
+    permissions = _permissions(nodes, names)
     for node in nodes:
         if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store | ast.Del):
             yield from ((node, path) for path in _parts_of_libraries(node.value, names))
@@ -170,7 +170,7 @@ def _set_by(nodes: tuple[ast.AST, ...], names: Names) -> Iterator[tuple[ast.expr
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             is_second_name = node in names.followed and not names.is_of_a_class(node)
             for path in () if is_second_name else sorted(filter(_is_a_setter, names.paths(node))):
-                if path not in allowed.get(node, ()):
+                if path not in permissions.get(node, ()):
                     yield node, path
 
 
@@ -190,7 +190,7 @@ def _parts_of_libraries(node: ast.expr, names: Names) -> list[str]:
     return sorted(one for one in paths if one.partition(".")[0] in libraries and not one.startswith("builtins."))
 
 
-def _allowed(nodes: tuple[ast.AST, ...], names: Names) -> dict[ast.AST, set[str]]:
+def _permissions(nodes: tuple[ast.AST, ...], names: Names) -> dict[ast.AST, set[str]]:
     """What may be said where: a decorator or ``with`` that sets state for a block, and in the block what it puts back."""
     results: dict[ast.AST, set[str]] = {}
     for node in nodes:

@@ -46,7 +46,7 @@ _LOOKS_AT_LAYOUT = frozenset({
 })
 # fmt: on
 _HOOKS = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
-_INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
+_SITE_PACKAGES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
 def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
@@ -67,24 +67,26 @@ def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
     return results
 
 
-def is_tricky(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+def is_tricky(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
     """Whether one of the modules changes another, or code that is reached or run at their import looks for names by text."""
     if any(
-        _says(module, one, _LOOKS_FAR) for module, statements in _statements(modules, reached) for one in statements
+        _says(module, one, _LOOKS_FAR)
+        for module, statements in _statements(modules, modules_in_reach)
+        for one in statements
     ):
         return True
-    if _sets_state(modules, reached):
+    if _sets_state(modules, modules_in_reach):
         return True
     objects = Objects(modules)
     changers = {name: changers_of(module, objects) for name, module in modules.items()}
     return any(_changes_another(module, changers, objects) for module in modules.values())
 
 
-def reads_words(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+def reads_words(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
     """Whether docstrings or annotations are read."""
     return any(
         _says(module, one, _LOOKS_AT_WORDS) or _asks_by_a_name(one)
-        for module, statements in _statements(modules, reached)
+        for module, statements in _statements(modules, modules_in_reach)
         for one in statements
     )
 
@@ -94,13 +96,13 @@ def says_words(module: Module) -> bool:
     return _says(module, module.tree, _LOOKS_AT_WORDS - {"__doc__"}) or _asks_by_a_name(module.tree)
 
 
-def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> None:
+def refuse_layout(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> None:
     """Refuse code that reads where and how it is written, which changes with every comment.
 
     Raises:
         DeclarationError: it names the module and what it reads.
     """
-    for module, statements in _statements(modules, reached):
+    for module, statements in _statements(modules, modules_in_reach):
         for one in statements:
             words = sorted(_words(module, one) & _LOOKS_AT_LAYOUT)
             if words:
@@ -111,21 +113,26 @@ def refuse_layout(modules: Mapping[str, Module], reached: Mapping[str, Module]) 
                 )
 
 
-def _sets_state(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> bool:
+def _sets_state(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
     """Whether the state of a library is set at import by a statement that does not count already."""
     sources = {name: (module.tree, Names(module.tree, module.package)) for name, module in modules.items()}
-    return any(one.module not in reached or one.index not in reached[one.module].taken for one in setters_of(sources))
+    return any(
+        one.module not in modules_in_reach or one.index not in modules_in_reach[one.module].taken
+        for one in setters_of(sources)
+    )
 
 
-def _statements(modules: Mapping[str, Module], reached: Mapping[str, Module]) -> Iterator[tuple[Module, list[ast.AST]]]:
+def _statements(
+    modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]
+) -> Iterator[tuple[Module, list[ast.AST]]]:
     """By module, what runs at its import and what is reached by name."""
     yield from ((module, _run(module)) for module in modules.values())
-    yield from ((module, _reached_nodes(module)) for module in reached.values())
+    yield from ((module, _reached_nodes(module)) for module in modules_in_reach.values())
 
 
 def _is_installed(module: str) -> bool:
     file = source_file(module)
-    return isinstance(file, Path) and any(file.resolve().is_relative_to(folder) for folder in _INSTALLED)
+    return isinstance(file, Path) and any(file.resolve().is_relative_to(folder) for folder in _SITE_PACKAGES)
 
 
 def _imports(module: Module) -> Iterator[str]:
@@ -144,8 +151,8 @@ def _imports(module: Module) -> Iterator[str]:
         yield from (name for name in expressions if is_own(name))
 
 
-def _is_importer(called: ast.expr, module: Module) -> bool:
-    name = root(called)
+def _is_importer(callee: ast.expr, module: Module) -> bool:
+    name = root(callee)
     return name == "__import__" or any(
         origin.partition(".")[0] in ("importlib", "builtins") for origin in module.origins.get(name, ())
     )
@@ -235,11 +242,11 @@ def changers_of(module: Module, objects: Objects) -> set[str]:
 
 def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: Objects) -> bool:
     """Whether a module, or a function of it, changes what an import of it brings, or runs a function elsewhere that changes something."""
-    brought = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
-    other = {name for name in module.origins if name not in brought and _library(module, name) not in APP_PACKAGES}
-    foreign = module.live_on(brought)
-    for statement, changed in zip(module.tree.body, module.changed, strict=True):
-        if changed & foreign or (not isinstance(statement, DEFINITIONS) and _sets_a_part(statement, other)):
+    own_imports = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
+    other = {name for name in module.origins if name not in own_imports and _library(module, name) not in APP_PACKAGES}
+    foreign = module.live_on(own_imports)
+    for statement, changes in zip(module.tree.body, module.changed, strict=True):
+        if changes & foreign or (not isinstance(statement, DEFINITIONS) and _sets_a_part(statement, other)):
             return True
         if _is_hooked(statement, module, changers):
             return True

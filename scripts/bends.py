@@ -351,7 +351,7 @@ BENDS = (
     Bend(
         "helpers of a function do not count",
         "core/on_demand/meaning.py",
-        "        for name in sorted(mentioned):\n            self.name(module.name, name)",
+        "        for name in sorted(mentions):\n            self.name(module.name, name)",
         "",
         (
             "stores/test_on_demand_bends.py::test_programs_that_answer_differently_have_different_identities",

@@ -117,13 +117,14 @@ def forget(
         folders = log_folders(declarations, group, key, stores.log_folder())
         # All is looked at before anything is changed: what cannot be read leaves no half of it done.
         log_counts = line_counts(folders)
-        _online_keys(lake, stores.online_store(), searches)
+        namespaces = _online_keys(lake, stores.online_store(), searches)
         for search in searches:
             _forget_rejected_rows(lake, search, remove=False)
         elsewhere = _elsewhere(lake, declarations, group, key, tables_before)
         tiles = _tiles(lake, searches)
         _models(stores.model_store(), searches)
         if not dry_run:
+            _refuse_unwritable(stores.online_store(), namespaces)
             # The files before their table: what is taken in meanwhile is then without the key, or found in the table.
             await_closed(folders, log_seconds)
             log_counts = take_out_of_files(lake, folders)
@@ -349,6 +350,17 @@ def _online_keys(lake: Lake, online: OnlineStore, searches: Iterable[_Search]) -
                 keys.update(lake.connection.execute(f"SELECT {casts}", key).fetchall())
         results[carrier.table.name] = sorted((one for one in keys if None not in one), key=repr)
     return results
+
+
+def _refuse_unwritable(online: OnlineStore, namespaces: Iterable[str]) -> None:
+    """Refuse namespaces that cannot be written.
+
+    Raises:
+        StoreError: one cannot be.
+    """
+    for name in namespaces:
+        with online.writing(name):
+            pass
 
 
 def _forget_rejected_rows(lake: Lake, search: _Search, *, remove: bool) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fti_assets.errors import StoreError
+from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import guard_writes, readable
 
 _POLL_SECONDS = 0.01
@@ -32,6 +33,7 @@ def hold_lock(path: Path, timeout: float = 60.0) -> Iterator[None]:
 
     Raises:
         StoreError: someone else held it for the whole of ``timeout``.
+        DamagedError: something that is no file is in its place.
     """
     deadline = time.monotonic() + timeout
     with guard_writes(path):
@@ -56,6 +58,7 @@ def hold_lock(path: Path, timeout: float = 60.0) -> Iterator[None]:
 def _flock(path: Path, deadline: float, timeout: float) -> int:
     while True:
         with guard_writes(path):
+            check_file(path, "remove it, and do it again")  # where a link leads nowhere, a file would be made there
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             while not _try_flock(descriptor):

@@ -106,8 +106,8 @@ def why(
     files = [file for log in logs for file in damaged_files(log, stores.log_folder() / log.model.name)]
     if files:
         raise DamagedError(
-            f"no answer to a request {request_id!r} can be read, and it may be in {list_some(map(str, files))}, of which a line cannot "
-            "be read: put that file back from a copy, and ask again"
+            f"no answer to a request {request_id!r} can be read, and it may be in {list_some(map(str, files))}, which is damaged: "
+            "put that file back from a copy, and ask again"
         )
     raise NotMaterializedError(
         f"no answer to a request {request_id!r} is in {list_some(log.table_name for log in logs)}, nor in the files of "

@@ -12,6 +12,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.errors import DamagedError
+from fti_assets.features.online.load import load_online
 from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.inference.serving.answers.prediction import Prediction
@@ -100,6 +101,23 @@ def test_a_damaged_build_is_told_before_a_log_is_changed(home: Home) -> None:
     close_left(*home.folder.glob("*.open"))
     before = content_of(home.root)
     with pytest.raises(DamagedError, match=str(manifest)):
+        home.forget()
+    assert content_of(home.root) == before
+
+
+def test_an_online_store_that_cannot_be_written_is_told_before_a_log_is_changed(home: Home) -> None:
+    with home.stores.offline_store().connect() as lake:
+        lake.connection.execute(
+            f"CREATE TEMP TABLE staged AS SELECT '{ANN}' AS person, TIMESTAMP '{DAY}' AS t, 1.0 AS borrowed, '{DAY}' AS _partition"
+        )
+        lake.replace(library.members_v1.table, "staged", [DAY], asset="members_v1")
+        load_online(lake, home.stores.online_store(), library.members_v1)
+    lock = home.root / "online" / ".members_v1.lock"
+    lock.unlink()
+    lock.mkdir()
+    close_left(*home.folder.glob("*.open"))
+    before = content_of(home.root)
+    with pytest.raises(DamagedError, match=f"{lock} is a folder where a file belongs"):
         home.forget()
     assert content_of(home.root) == before
 

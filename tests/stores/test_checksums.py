@@ -221,6 +221,7 @@ def test_bytes_are_read_once_as_long_as_a_file_stays_as_it_is(
 ) -> None:
     read: list[int] = []
     pread = os.pread
+    monkeypatch.setattr(checksums, "_compared", {})  # as in another process than the one that has written
     with store.connect() as lake:
         monkeypatch.setattr(os, "pread", lambda *at: (read.append(at[0]), pread(*at))[1])
         lake.rows(TABLE)
@@ -233,6 +234,19 @@ def test_bytes_are_read_once_as_long_as_a_file_stays_as_it_is(
     with store.connect() as lake:
         lake.rows(TABLE)
     assert len(read) == 4
+
+
+def test_a_process_does_not_compare_what_it_has_written(store: OfflineStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    pread = os.pread
+    with store.connect() as lake:
+        put(lake, ROWS.replace("i AS k", "i + 1 AS k"), "abc")
+        monkeypatch.setattr(os, "pread", lambda *at: (read.append(at[0]), pread(*at))[1])
+        lake.rows(TABLE)
+        assert not read
+        flip(file_in(lake, "b"), 40, 3)
+    with store.connect() as lake, pytest.raises(DamagedError, match="its bytes are not those that were written"):
+        lake.rows(TABLE)
 
 
 def file_of(store: OfflineStore, partition: str) -> Path:

@@ -62,13 +62,16 @@ def test_what_is_no_folder_is_named(tmp_path: Path, kind: str) -> None:
         pass
 
 
-def test_folder_in_place_of_a_lock_is_named(tmp_path: Path) -> None:
-    (tmp_path / ".lock").mkdir()
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_what_is_in_place_of_a_lock_is_named(tmp_path: Path, kind: str) -> None:
+    ODD_FILES[kind](tmp_path / ".lock")
+    before = sorted(tmp_path.iterdir())
     with (
-        pytest.raises(StoreError, match=r"\.lock is a folder where a file belongs: remove it"),
+        pytest.raises(DamagedError, match=rf"\.lock is {kind} where a file belongs: remove it, and do it again"),
         hold_lock(tmp_path / ".lock"),
     ):
         pass
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("kind", ODD_FILES)

@@ -201,6 +201,15 @@ def test_file_without_checksum_of_earlier_release_is_read(store):
     assert store.reader("weather_v1").get(("a",), 0).values == (1.0,)
 
 
+@pytest.mark.parametrize("instant", [2**62, -(2**62)])
+def test_a_file_that_answers_from_no_instant_is_damage(store, instant):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    with closing(sqlite3.connect(store.root / "weather_v1.sqlite")) as connection, connection:
+        connection.execute("UPDATE about SET schema = json_remove(schema, '$.checksum'), answers_from = ?", (instant,))
+    with pytest.raises(DamagedError, match=r"weather_v1.sqlite is damaged: .*Materialize the group again"):
+        store.reader("weather_v1").get(("a",), 0)
+
+
 def test_a_file_whose_rows_were_deleted_is_damage(store):
     load(store, [((key,), [(0, 0, (1.0,))]) for key in "abc"])
     load(store, [], "empty_v1")

@@ -102,7 +102,7 @@ def test_an_answer_is_the_one_of_the_lake_and_the_graph(place: Place) -> None:
     assert "shops_v1 (shop='nowhere'): no row" in as_text([second])
 
 
-@pytest.mark.parametrize("damage", ["a flipped bit", "half a file", "a FIFO"])
+@pytest.mark.parametrize("damage", ["a flipped bit", "half a file", "an empty file", "a FIFO"])
 def test_a_damaged_file_that_may_hold_the_answer_is_named(place: Place, damage: str) -> None:
     request_id, other = place.answered(), place.answered()
     first, second = sorted((place.root / "log" / "buyer").glob("*.jsonl"))
@@ -111,6 +111,8 @@ def test_a_damaged_file_that_may_hold_the_answer_is_named(place: Place, damage: 
     if damage == "a FIFO":
         file.unlink()
         os.mkfifo(file)
+    elif damage == "an empty file":
+        file.write_bytes(b"")
     elif damage == "half a file":
         file.write_bytes(content[: content.index(request_id.encode()) + 10])
     else:

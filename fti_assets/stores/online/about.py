@@ -142,6 +142,7 @@ def about_from(fields: dict[str, Any], namespace: str, *, what: str) -> About:
         numbers = (about.generation, about.snapshot, about.keys, about.answers_from_us or 0)
         if not all(type(number) is int for number in numbers):
             raise ValueError(f"its numbers are {excerpt(numbers)}")
+        _ = about.answers_from  # raises OverflowError for what is no instant
         if not (isinstance(about.origin, str) and isinstance(about.place, str)):
             raise ValueError(f"its origin is {excerpt(about.origin)}, its place {excerpt(about.place)}")
         values = json.loads(fields["schema"])
@@ -149,7 +150,7 @@ def about_from(fields: dict[str, Any], namespace: str, *, what: str) -> About:
         if checksum is not None and checksum != checksum_of(about):
             raise ValueError("its checksum does not fit")
         owner = values.get("namespace", namespace)  # what earlier releases wrote does not say it
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
             "Materialize the group again, which loads it anew"

@@ -49,11 +49,10 @@ class LogFile:
                     yield line
 
     def is_cut_off(self) -> bool:
-        """Whether its last line has lost its end, which no writer and no crash leaves in a closed file."""
+        """Whether it is empty, or its last line has lost its end; no writer leaves either."""
         with readable(self.path), suppress(FileNotFoundError), self._open() as file:
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                return file.read() != b"\n"
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            return file.read() != b"\n"
         return False
 
     def redactions(self) -> frozenset[str]:

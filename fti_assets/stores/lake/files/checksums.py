@@ -36,22 +36,25 @@ class Checksum:
 
 
 def checksum_of(path: str, bloom_filters: int | None = None) -> Checksum:
-    """The checksum of a file as it is.
+    """The checksum of a file as it is, with which this process need not compare it again.
 
     Args:
         path: a Parquet file.
         bloom_filters: where the first Bloom filter begins, if there is one.
     """
     with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        start = 0
+        status = os.fstat(file.fileno())
+        size, start = status.st_size, 0
         if size > SMALL_BYTES:
             trailer = os.pread(file.fileno(), _TRAILER_BYTES, size - _TRAILER_BYTES)
             footer = size - _TRAILER_BYTES - int.from_bytes(trailer[:4], "little")
             start = max(0, footer if bloom_filters is None else min(footer, bloom_filters))
         before = _crc(file.fileno(), 0, start)
         end = _crc(file.fileno(), start, size)
-        return Checksum(start, end, _crc(file.fileno(), start, size, before) if start else end)
+        checksum = Checksum(start, end, _crc(file.fileno(), start, size, before) if start else end)
+        if _identity(os.fstat(file.fileno())) == _identity(status):
+            _compared[path] = (_identity(status), checksum, True)
+        return checksum
 
 
 def is_as_written(path: str, size: int, checksum: Checksum, *, whole: bool) -> bool:
@@ -61,7 +64,7 @@ def is_as_written(path: str, size: int, checksum: Checksum, *, whole: bool) -> b
         OSError: it cannot be read.
     """
     status = os.stat(path)
-    identity = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    identity = _identity(status)
     if status.st_size != size:
         return False
     whole = whole or checksum.start == 0
@@ -80,6 +83,10 @@ def is_as_written(path: str, size: int, checksum: Checksum, *, whole: bool) -> b
     if is_same:
         _compared[path] = (identity, checksum, whole)
     return is_same
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 def _crc(descriptor: int, start: int, stop: int, crc: int = 0) -> int:

@@ -59,6 +59,7 @@ bench: install
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.batch_memory
 	$(BIN)/python benchmarks/lake.py
+	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python benchmarks/online.py
 	[ ! -e .venv-feast/bin/python ] || $(BIN)/python -m benchmarks.feast_predict
 	$(BIN)/python benchmarks/dagster_overhead.py

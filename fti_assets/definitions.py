@@ -27,6 +27,7 @@ from fti_assets.training.models.model import Servable
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
 # One object each, since Dagster merges definitions only if their resources and executors are the same objects.
+_LISTS = ("assets", "asset_checks", "jobs", "schedules", "sensors")
 _DEFAULT_STORES = Stores()
 _EXECUTORS = dg.multi_or_in_process_executor.config_schema.as_field().config_type
 _IN_PROCESS = dg.multi_or_in_process_executor.configured(
@@ -75,8 +76,8 @@ def build_definitions(
             f"build_definitions takes a list of declarations: write build_definitions([{excerpt(declarations)}])"
         )
     declarations = list(declarations)
-    plain = options.pop("assets", None) or []
-    plain = list(plain) if isinstance(plain, Iterable) else [plain]
+    listed = {name: _listed(options.pop(name, None), name) for name in _LISTS}
+    plain = listed.pop("assets")
     strays = [one for one in plain if isinstance(one, Declaration)]
     if strays:
         raise DeclarationError(f"assets=[...] are plain Dagster assets: give {strays[0]!r} among the declarations")
@@ -99,18 +100,23 @@ def build_definitions(
     _refuse_retired_versions(everything, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in everything), *plain]
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
-    sensors = [
-        *_automation(name or declarations[0].name, everything),
-        *own_sensors,
-        *(options.pop("sensors", None) or []),
-    ]
+    automation = [*_automation(name or declarations[0].name, everything)]
     try:
-        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **options)
+        sensors = [*automation, *own_sensors, *listed.pop("sensors")]
+        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **listed, **options)
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
 
-def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
+def _listed(values: Any, name: str) -> list[Any]:
+    if values is None:
+        return []
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise DeclarationError(f"build_definitions: {name} is {excerpt(values)}; it takes a list: write {name}=[...]")
+    return list(values)
+
+
+def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
     """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
     with_condition = [one for one in declarations if one.assets_def.automation_conditions_by_key]
     parts = (

@@ -139,7 +139,7 @@ OF_ANOTHER_KIND = [
     (call(fti.build_definitions, customers), r"write build_definitions\(\[feature group customers_v1\]\)"),
     (call(fti.build_definitions, [customers], assets=[orders]), "give feature group orders_v1 among the declarations"),
     (call(fti.build_definitions, [customers], resources={"fti": "x"}), r"give fti.Stores\(lake="),
-    (call(fti.build_definitions, [customers], jobs="x"), "Dagster refuses these definitions"),
+    (call(fti.build_definitions, [customers], jobs="x"), r"jobs is 'x'; it takes a list: write jobs="),
     (call(fti.on_demand(outputs=["a"]), some), "give the type of each"),  # type: ignore[arg-type]
     (call(fti.Stores, lake=3), "lake is 3; it takes text"),
     (call(fti.read, some), "has no stored rows of its own"),

@@ -6,33 +6,21 @@ taken letter by letter. Every public declaration is checked here, before anythin
 
 from __future__ import annotations
 
-import collections.abc
 import functools
 import inspect
-import numbers
 import sys
-import types
-import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
-from typing import Any, ForwardRef, Literal, TypeVar, Union
+from typing import Any, ForwardRef, TypeVar, Union
 
-from fti_assets.core.addresses import scrub
-from fti_assets.errors import DeclarationError, excerpt, list_some, one_of, shorten
+from fti_assets.core.kinds import brief, culprit, emptiness, fits, misfit, plain, words_of
+from fti_assets.errors import DeclarationError, FtiError, class_name, excerpt, list_some
 
 T = TypeVar("T")
 
-_UNIONS = (Union, types.UnionType)
-_MAPPINGS = (collections.abc.Mapping, dict)
-_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, set)
-_WORDS: dict[Any, str] = {
-    str: "text",
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    type(None): "None",
-}
+_MAY_BE_EMPTY = frozenset({"description"})
 
 
 @dataclass(frozen=True)
@@ -86,26 +74,12 @@ def checked_arguments(
 def checked_function(function: Any, *, over: str) -> None:
     """Raise a DeclarationError if what a decorator stands over is no function."""
     if not callable(function) or not hasattr(function, "__name__"):
-        raise DeclarationError(f"@{over}(...) stands over {_brief(function)}: it takes a function, def name(...): ...")
+        raise DeclarationError(f"@{over}(...) stands over {brief(function)}: it takes a function, def name(...): ...")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise DeclarationError(
             f"@{over}(...) stands over {function.__name__!r}, an async function, whose result nobody waits for: write def, and "
             "asyncio.run(...) in it if need be"
         )
-
-
-def _brief(value: Any) -> str:
-    shown = _repr(value)
-    return shown if len(shown) <= 80 and "\n" not in shown else f"a {type(value).__name__}"
-
-
-def _repr(value: Any) -> str:
-    """A value as Python writes it, without secrets, whatever the value raises then."""
-    try:
-        text = repr(value)
-    except Exception:
-        text = excerpt(value)
-    return scrub(shorten(text))
 
 
 def caller_frame() -> FrameType | None:
@@ -137,12 +111,99 @@ def _check_calls(function: Callable[..., Any], name: str, also: _Also, *, method
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         own = arguments[1:] if method else arguments
-        problem = next(_problems(function, signature, name, also, own, named, method=method), None)
+        problem = next(_problems(signature, name, also, own, named, method=method), None)
         if problem is not None:
             raise DeclarationError(f"{name} is not called: write {also.instead}" if also.instead else problem)
-        return function(*arguments, **named)
+        if also.instead:  # the library makes it, of what was checked before
+            return function(*arguments, **named)
+        by_place, by_name = _judged(function, signature, name, also, own, named, method=method)
+        given = [
+            *zip(signature.parameters, [*arguments[: len(arguments) - len(own)], *by_place], strict=False),
+            *by_name.items(),
+        ]
+        with _blamed(name, given):
+            result = function(*arguments[: len(arguments) - len(own)], *by_place, **by_name)
+        return (
+            _blaming(result, name, given)
+            if inspect.isfunction(result) and "<locals>" in result.__qualname__
+            else result
+        )
 
     return call
+
+
+def _blaming(function: Callable[..., Any], name: str, given: Sequence[tuple[str, Any]]) -> Callable[..., Any]:
+    """What a decorator gave, which looks at the decorator's arguments when it is called."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        with _blamed(name, given):
+            return function(*arguments, **named)
+
+    return call
+
+
+@contextmanager
+def _blamed(name: str, given: Sequence[tuple[str, Any]]) -> Iterator[None]:
+    """Say of which argument an error is that comes from the class of its value, such as one that cannot be compared."""
+    try:
+        yield
+    except FtiError:
+        raise
+    except Exception as error:
+        found = culprit(error, given)
+        if found is None:
+            raise
+        raise DeclarationError(_unusable(name, *found, error)) from error
+
+
+def _unusable(name: str, key: str, value: Any, error: Exception) -> str:
+    return f"{name}: {key} is {brief(value)}, which cannot be used, since it raises {class_name(error)}: {excerpt(str(error), 200)}"
+
+
+def _judged(
+    function: Callable[..., Any],
+    signature: inspect.Signature,
+    name: str,
+    also: _Also,
+    arguments: tuple[Any, ...],
+    named: Mapping[str, Any],
+    *,
+    method: bool,
+) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments by place and by name, each of its kind, as Python's own values.
+
+    Raises:
+        DeclarationError: one is of another kind, or cannot be looked at.
+    """
+    parameters = list(signature.parameters.values())[1 if method else 0 :]
+    by_name = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+
+    def judge(key: str, value: Any, kind: Any) -> Any:
+        if key in also.itself:
+            return value
+        try:
+            if not fits(value, kind):
+                raise DeclarationError(misfit(name, key, value, kind))
+            own = plain(value, kind)
+            empty = None if key in _MAY_BE_EMPTY else emptiness(name, key, own, kind)
+            if empty is not None:
+                raise DeclarationError(empty)
+            return own
+        except FtiError:
+            raise
+        except Exception as error:  # of the value's own class
+            takes = "" if kind is Any else f"; it takes {words_of(kind)}"
+            raise DeclarationError(f"{_unusable(name, key, value, error)}{takes}") from error
+
+    further = [one for one in parameters if one.kind is one.VAR_POSITIONAL] * len(arguments)
+    kinds = {key: _annotated_type(by_name[key], function, also) if key in by_name else also.kind(key) for key in named}
+    by_place = zip([*positional, *further], arguments, strict=False)
+    return (
+        [judge(one.name, value, _annotated_type(one, function, also)) for one, value in by_place],
+        {key: judge(key, value, kinds[key]) for key, value in named.items()},
+    )
 
 
 def _public(called: Any) -> str:
@@ -151,7 +212,6 @@ def _public(called: Any) -> str:
 
 
 def _problems(
-    function: Callable[..., Any],
     signature: inspect.Signature,
     name: str,
     also: _Also,
@@ -184,14 +244,6 @@ def _problems(
             f"{name} needs {', '.join(f'{one}=' for one in absent)}, which "
             f"{'is' if len(absent) == 1 else 'are'} not given; it takes {_names(by_name)}"
         )
-    if also.instead:  # the library makes it, of what was checked before
-        return
-    values = [(one.name, value, _annotated_type(one, function, also)) for one, value in by_place]
-    values += [(key, named[key], _annotated_type(by_name[key], function, also)) for key in named if key in by_name]
-    values += [(key, named[key], also.kind(key)) for key in named if key not in by_name]
-    for key, value, kind in values:
-        if key not in also.itself and not _fits(value, kind):
-            yield _misfit(name, key, value, kind)
 
 
 def _unknown(name: str, key: str, own: list[str], also: _Also) -> str:
@@ -242,94 +294,3 @@ def _evaluate(annotation: str, module: str) -> Any:
         except (NameError, AttributeError, TypeError):
             continue
     return Any
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a kind, as far as that can be told: of what is unclear it is."""
-    if kind is Any or isinstance(kind, TypeVar | str):
-        return True
-    if kind is None or kind is type(None):
-        return value is None
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in _UNIONS:
-        return any(_fits(value, one) for one in arguments)
-    if origin is Literal:
-        return any(isinstance(value, type(one)) for one in arguments)
-    if origin is collections.abc.Callable:
-        return callable(value)
-    if origin is type:
-        return isinstance(value, type)
-    if origin is tuple or origin in _LISTS:
-        return _is_list(value) and (origin is tuple or not arguments or all(_fits(one, arguments[0]) for one in value))
-    if origin in _MAPPINGS:
-        return isinstance(value, Mapping) and all(
-            _fits(key, arguments[0]) and _fits(one, arguments[1]) for key, one in (value.items() if arguments else ())
-        )
-    if kind in (int, float):  # numpy's numbers too
-        return isinstance(value, numbers.Integral if kind is int else numbers.Real) and not isinstance(value, bool)
-    plain = origin or kind
-    try:
-        return not isinstance(plain, type) or isinstance(value, plain)
-    except TypeError:  # a protocol, which an instance does not tell
-        return True
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Iterator)
-
-
-def _misfit(name: str, key: str, value: Any, kind: Any) -> str:
-    shown, words = _brief(value), _words(kind)
-    if isinstance(value, str) and not _fits(value, kind) and _fits([value], kind):
-        return f"{name}: {key}={shown} is one text, and it takes {words}: write {key}=[{shown}]"
-    if isinstance(value, type) and not isinstance(value, types.GenericAlias):
-        return f"{name}: {key} is the class {value.__name__} itself: give {words}, as in {key}={value.__name__}(...)"
-    if not isinstance(value, str | Mapping) and not _is_list(value) and _fits([value], kind):
-        return f"{name}: {key}={shown} stands alone, and it takes {words}: write {key}=[...]"
-    inside = _first_misfit(value, kind)
-    where = "" if inside is None else f", in which {inside[0]} does not fit{inside[1]}"
-    is_plain = isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
-    what = "" if is_plain or shown != _repr(value) else f", a {type(value).__name__}"
-    return f"{name}: {key} is {shown}{what}{where}; it takes {words}"
-
-
-def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
-    """What of a list or dict does not fit, and what to say of it."""
-    kinds = typing.get_args(kind) if typing.get_origin(kind) in _UNIONS else (kind,)
-    for one in kinds:
-        arguments = typing.get_args(one)
-        inner = arguments[-1] if arguments else Any
-        if isinstance(value, Mapping) and typing.get_origin(one) in _MAPPINGS:
-            items: Iterable[tuple[str, Any]] = ((f"{_repr(key)}: {_repr(item)}", item) for key, item in value.items())
-        elif _is_list(value) and arguments and typing.get_origin(one) is not tuple:
-            items = ((_repr(item), item) for item in value)
-        else:
-            continue
-        for shown, item in items:
-            if not _fits(item, inner):
-                return shown, f" (write {item.__name__}(...))" if isinstance(item, type) else ""
-    return None
-
-
-def _words(kind: Any) -> str:
-    """A kind in words: ``text or None``, ``a list of text``."""
-    if kind is None or kind in _WORDS:
-        return _WORDS[type(None) if kind is None else kind]
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in _UNIONS:
-        words = list(dict.fromkeys(_words(one) for one in arguments))
-        return " or ".join([*filter(None, [", ".join(words[:-1])]), words[-1]])
-    if origin is Literal:
-        return one_of(arguments)
-    if origin is collections.abc.Callable:
-        return "a function"
-    if origin is type:
-        return "a type"
-    if origin in _MAPPINGS:
-        return f"a dict of {_words(arguments[0])} to {_words(arguments[1])}" if arguments else "a dict"
-    if origin is tuple:
-        return f"a pair of {_words(arguments[0])}" if len(arguments) == 2 else "a tuple"
-    if origin in _LISTS:
-        return f"a list of {_words(arguments[0]).removeprefix('a ')}" if arguments else "a list"
-    named = getattr(origin or kind, "__name__", str(kind))
-    return f"{'an' if named[:1].lower() in 'aeiou' else 'a'} {named}"

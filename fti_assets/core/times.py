@@ -4,10 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from fti_assets.core.records import record
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, excerpt
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
+_LONGEST = timedelta(days=1_000_000)
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -26,15 +27,19 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         if match is None:
             raise DeclarationError(
-                f"{what} {value!r} is not a duration: write a timedelta, or a whole number and one of ms, s, min, h, d, w, "
+                f"{what} {excerpt(value)} is not a duration: write a timedelta, or a whole number and one of ms, s, min, h, d, w, "
                 "such as '90min' or '7d'"
             )
         try:
             result = timedelta(**{_UNITS[match[2]]: int(match[1])})
         except (OverflowError, ValueError) as error:  # the second of more than 4,300 digits
-            raise DeclarationError(f"{what} {value!r} is longer than {timedelta.max.days} days") from error
+            raise DeclarationError(f"{what} {excerpt(value)} is longer than {_LONGEST.days:,} days") from error
+    if result > _LONGEST:
+        raise DeclarationError(
+            f"{what} {excerpt(value)} is longer than {_LONGEST.days:,} days, which no row's time can reach"
+        )
     if result < timedelta(0):
-        raise DeclarationError(f"{what} {value!r} is negative")
+        raise DeclarationError(f"{what} {excerpt(value)} is negative")
     return result
 
 

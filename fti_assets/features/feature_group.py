@@ -98,7 +98,7 @@ def feature_group(
             tie_break=tie_break,
             duplicates=checked_duplicates(duplicates, what=repr(own_name)),
             partition_by=partition_by or event_time,
-            lookback=duration(lookback or timedelta(0), what=f"lookback of {own_name!r}"),
+            lookback=duration(timedelta(0) if lookback is None else lookback, what=f"lookback of {own_name!r}"),
             online=online,
             online_history=_online_history(online_history, ttl, serving_delay, own_name),
             inputs=groups,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 import dagster as dg
+
+from fti_assets.errors import DeclarationError, FtiError
 
 
 class AssetOptions(TypedDict, total=False):
@@ -39,6 +42,22 @@ class AssetOptions(TypedDict, total=False):
     kinds: AbstractSet[str] | None
     pool: str | None
     is_virtual: bool
+
+
+@contextmanager
+def accepted_by_dagster(name: str, kind: str = "asset") -> Iterator[None]:
+    """Say in the library's words what Dagster refuses of a declaration's options.
+
+    Args:
+        name: of the declaration.
+        kind: what Dagster is to make of it.
+    """
+    try:
+        yield
+    except FtiError:
+        raise
+    except Exception as error:  # Dagster's checks of what it takes share no class
+        raise DeclarationError(f"{name} cannot be a Dagster {kind}: {error}") from error
 
 
 def asset_key(options: AssetOptions, name: str) -> dg.AssetKey:

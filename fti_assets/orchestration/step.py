@@ -14,6 +14,7 @@ import dagster as dg
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.orchestration.declaration import Declaration
+from fti_assets.orchestration.options import accepted_by_dagster
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import CONTEXT, parameters_of, take
@@ -71,7 +72,8 @@ def build_asset(
 
     step.__name__ = name
     # Dagster gives a step what its signature names, so the generator takes on the user's parameters.
-    take(step, types)
+    with accepted_by_dagster(name):
+        take(step, types)
     asset_options: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     asset_options.pop("required_resource_keys", None)
     if asset_options.pop("output_required", False):
@@ -99,12 +101,9 @@ def build_asset(
         "check_specs": [*check_specs, *(options.get("check_specs") or [])],
         "metadata": {**(metadata or {}), **declaration.links, **(options.get("metadata") or {})},
     }
-    try:
-        with beta_accepted():
-            # Not required, so that a step whose rows are refused can end without materializing the asset.
-            return dg.asset(**settings, output_required=False)(step)
-    except Exception as error:  # Dagster's checks of what it takes share no class
-        raise DeclarationError(f"{name} cannot be a Dagster asset: {error}") from error
+    with beta_accepted(), accepted_by_dagster(name):
+        # Not required, so that a step whose rows are refused can end without materializing the asset.
+        return dg.asset(**settings, output_required=False)(step)
 
 
 @contextmanager

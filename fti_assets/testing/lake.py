@@ -65,7 +65,7 @@ class Materialized:
         return read(declaration, stores=self.stores, **what)
 
 
-@checked_arguments(itself=["partition"])
+@checked_arguments(itself=["declarations", "partition"])
 def materialize(
     *declarations: Declaration,
     stores: Stores,

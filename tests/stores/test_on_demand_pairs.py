@@ -70,6 +70,16 @@ UNUSED = sum(v for v in TABLE.values())
 def made(x):
     return sum(ALL) + SQUARES["b"] + x
 '''
+IMPORTED = '''
+from od_b_help import STEP
+
+HALF = STEP / 2
+TWICE = max(STEP, RATE)
+
+
+def made(x):
+    return x * HALF + TWICE
+'''
 PLAIN_CLASS = '''
 
 class Base:
@@ -319,6 +329,8 @@ SAME: dict[str, tuple[str, ...]] = {
     "derived tables in another order": (
         TABLE_AT_TOP, "ALL = [TABLE[k] for k in KEYS]\nSQUARES = {k: v * v for k, v in TABLE.items()}",
         "SQUARES = {k: v * v for k, v in TABLE.items()}\nALL = [TABLE[k] for k in KEYS]"),
+    "constants of an imported one in another order": (
+        IMPORTED, "HALF = STEP / 2\nTWICE = max(STEP, RATE)", "TWICE = max(STEP, RATE)\nHALF = STEP / 2"),
     "a neighbour of derived tables": (TABLE_AT_TOP, "def made", "def other(x):\n    return [v for v in ALL]\n\n\ndef made"),
     "no docstring of a class": (PLAIN_CLASS, '    """Settings."""\n', ""),
     "a neighbour of an object changes": (PLAIN_CLASS, "return c.k + x", "return c.k - x"),
@@ -384,6 +396,8 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
     "limits": (TABLES, "(1, 2)", "(1, 3)"),
     "a derived table": (TABLE_AT_TOP, "v * v", "v + v + 1"),
     "a table behind a derived one": (TABLE_AT_TOP, '"b": 2', '"b": 3'),
+    "an imported constant": (IMPORTED, "STEP = 1", "STEP = 2"),
+    "an imported constant that is bound again": (IMPORTED, "STEP = 1", "STEP = 1\nSTEP += 1"),
     "a derived table that is changed": (TABLE_AT_TOP, "def made", "ALL.append(5)\n\n\ndef made"),
     "a derived table before its table is changed": (
         TABLE_AT_TOP + "\n\nTABLE['b'] = 9\n", "\n\nTABLE['b'] = 9\n", "", "ALL = [", "TABLE['b'] = 9\nALL = ["),

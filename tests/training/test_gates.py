@@ -180,7 +180,7 @@ def test_gap_by_column_not_sliced_by_is_error():
     ("options", "words"),
     [
         ({"at_most": -0.1}, "at_most=-0.1"),
-        ({"at_most": float("nan")}, "at_most=nan"),
+        ({"at_most": float("nan")}, "at_most is nan, which is no finite number"),
         ({"at_most": 0.1, "min_rows": 0}, "min_rows=0"),
         ({"at_most": 0.1, "min_rows": 2.5}, "min_rows=2.5"),
         ({"at_most": 0.1, "min_rows": True}, "min_rows=True"),

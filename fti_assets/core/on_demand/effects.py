@@ -132,7 +132,11 @@ class Effects:
     @lazy
     def _changers(self) -> set[str]:
         """The names that may lead to code that changes something, and those of modules that are not looked into here."""
-        foreign = {name for name, origins in self._module.origins.items() if any(map(is_own, origins))}
+        foreign = {
+            name
+            for name, origins in self._module.origins.items()
+            if any(map(is_own, origins)) and not self._objects.is_written_out(self._module, name)
+        }
         lambdas = {
             name
             for one, bound in zip(self._module.tree.body, self._module.bound, strict=True)
@@ -285,7 +289,8 @@ class Effects:
         return is_constant(node) or (isinstance(node, ast.Name) and self._cannot_change(node))
 
     def _is_foreign(self, name: str) -> bool:
-        return not self._module.binds(name) or is_of_a_library(self._module, name)
+        is_own_constant = self._objects.is_written_out(self._module, name)
+        return not self._module.binds(name) or is_own_constant or is_of_a_library(self._module, name)
 
 
 def _is_known(node: ast.AST) -> bool:

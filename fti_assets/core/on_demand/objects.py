@@ -13,6 +13,7 @@ from fti_assets.core.on_demand.changes import (
     FUNCTIONS,
     attributes_of,
     bound_by,
+    is_constant,
     own_names,
     root,
     run_at_once,
@@ -75,6 +76,19 @@ class Objects:
             return not all(isinstance(one, DEFINITIONS) for one in binding)
         return any(
             self.is_lively_object(self._modules[origin], original) for origin, original in self._imported(module, name)
+        )
+
+    def is_written_out(self, module: Module, name: str) -> bool:
+        """Whether a name stands for a number, text or tuple that another module of the user's own writes out, and never binds again."""
+        if not module.imports_name(name):
+            return False
+        brought = self._imported(module, name)
+        return bool(brought) and all(
+            len(binding := _binding(self._modules[origin], original)) == 1
+            and isinstance(binding[0], ast.Assign)
+            and all(isinstance(one, ast.Name) for one in binding[0].targets)
+            and is_constant(binding[0].value)
+            for origin, original in brought
         )
 
     @lazy

@@ -14,6 +14,7 @@ from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
+from fti_assets.orchestration.options import accepted_by_dagster
 from fti_assets.orchestration.resources import STORES
 from fti_assets.orchestration.step import code_version
 
@@ -49,12 +50,13 @@ def external_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     with warnings.catch_warnings():
         # Dagster marks it as beta; observable_source_asset takes no checks.
         warnings.filterwarnings("ignore", message="Function `multi_observable_source_asset`")
-        decorator = dg.multi_observable_source_asset(
-            name="__".join(key.path),
-            specs=[dg.AssetSpec(key, **options).with_io_manager_key(STORES)],
-            check_specs=check_specs(key, _rules(group)),
-        )
-        definition: dg.AssetsDefinition = decorator(observe)
+        with accepted_by_dagster(group.asset_name):
+            decorator = dg.multi_observable_source_asset(
+                name="__".join(key.path),
+                specs=[dg.AssetSpec(key, **options).with_io_manager_key(STORES)],
+                check_specs=check_specs(key, _rules(group)),
+            )
+            definition: dg.AssetsDefinition = decorator(observe)
     return definition
 
 

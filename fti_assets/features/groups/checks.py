@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from fti_assets.core.names import checked_version
 from fti_assets.core.times import duration
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.rename import checked_column, checked_rename
@@ -30,8 +31,11 @@ def checked_terms(
     what: str,
 ) -> dict[str, Any]:
     """What groups of functions and of other systems declare alike, as a FeatureGroup holds it."""
-    names = checked_rename(rename or {}, what=what)
+    names = checked_rename({} if rename is None else rename, what=what)
     own = [keys] if isinstance(keys, str) else keys
+    twice = [key for key, times in Counter(own).items() if times > 1]
+    if twice:
+        raise DeclarationError(f"keys of {what} name {list_some(twice)} more than once: name each column once")
     return {
         "keys": tuple(checked_column(key, names, what=f"key of {what}") for key in own),
         "rename": names,

@@ -14,7 +14,7 @@ from fti_assets.core.rules import Rule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates, KeepLast
 from fti_assets.features.rows.layout import Layout
@@ -174,12 +174,13 @@ class Selection:
         """The features that it makes, as far as the group's schema tells them."""
         return [self.feature_prefix + column for column in self.columns_in(self.group.columns or {})]
 
+    @checked_arguments(method=True, itself=["columns"])
     def __getitem__(self, columns: str | tuple[str, ...]) -> Selection:
         names = (columns,) if isinstance(columns, str) else columns
         if not isinstance(names, tuple | list) or not all(isinstance(name, str) for name in names):
             raise DeclarationError(
                 f"columns of {self.group.table_name} are taken by name, {self.group.name}['age'] or {self.group.name}['age', 'plan'], not "
-                f"by {columns!r}"
+                f"by {excerpt(columns)}"
             )
         names = tuple(names)
         self.group.refuse_unknown_columns(names)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fti_assets.core.arguments import checked_arguments, checked_function
 from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall, OnDemandModule
+from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DeclarationError, list_some, one_of
@@ -96,6 +97,7 @@ def on_demand(
     def declare(function: Callable[..., Any]) -> OnDemand:
         checked_function(function, over="fti.on_demand")
         own = checked_name(name or function.__name__, what="on-demand feature")
+        checked_version(version, what=f"on-demand feature {own!r}")
         if not isinstance(outputs, Mapping):
             raise DeclarationError(
                 f"outputs of on-demand feature {own!r} are {outputs!r}: give the type of each, as in outputs={{'hour_of_day': int}}"

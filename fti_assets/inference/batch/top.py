@@ -43,7 +43,7 @@ class TopK:
     of: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.k, int) or not 1 <= self.k <= _MOST:
+        if not isinstance(self.k, int) or isinstance(self.k, bool) or not 1 <= self.k <= _MOST:
             raise DeclarationError(f"TopK has k={excerpt(self.k)}: a list has 1 to {_MOST:,} items")
         by = (self.by,) if isinstance(self.by, str) else tuple(self.by)
         if not by:

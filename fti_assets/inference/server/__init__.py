@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
+from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.app import ServingApp
@@ -23,6 +24,7 @@ from fti_assets.stores.online.store import is_redis, online_store
 __all__ = ["Limits", "ServingApp", "serving_app"]
 
 
+@checked_arguments()
 def serving_app(
     *names: str,
     models: str | Path | None = None,

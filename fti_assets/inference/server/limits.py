@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, fields
 
+from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, excerpt
 
 
+@checked_arguments(
+    itself=["body_bytes", "header_bytes", "header_seconds", "body_seconds", "rows", "requests", "connections"]
+)
 @dataclass(frozen=True)
 class Limits:
     """What one worker takes at most; beyond it a client is refused, and the others go on.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.core import clock
+from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds, instant, microseconds
 from fti_assets.errors import RequestError, excerpt
@@ -16,6 +17,7 @@ from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.store import online_store
 
 
+@checked_arguments()
 def read_online(name: str, key: Any, *, at: datetime | str | None = None, online: str | Path | None = None) -> Any:
     """Look up rows by key in the online store: the answers of ``batch_predictions(online=True)``, or a group's features.
 
@@ -42,6 +44,7 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
     return OnlineReader(name, online=online).read(key, at=at)
 
 
+@checked_arguments()
 class OnlineReader:
     """One table of the online store, kept open to look rows up by key, from any thread, while it is loaded anew.
 

@@ -14,6 +14,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.arguments import caller_names, checked_arguments
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
+from fti_assets.orchestration.options import accepted_by_dagster
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
 from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.landed_partitions import Partitions
@@ -94,6 +95,10 @@ def new_data_sensor(
         raise DeclarationError(
             f"new_data_sensor: most_runs={most_runs} is less than 1: leave it out for 100 runs a tick"
         )
+    if minimum_interval_seconds is not None and minimum_interval_seconds < 0:
+        raise DeclarationError(
+            f"new_data_sensor: minimum_interval_seconds={minimum_interval_seconds} is negative: give seconds, such as 30"
+        )
     names = caller_names()
 
     def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:
@@ -105,15 +110,17 @@ def new_data_sensor(
         parameters = [parameter for parameter in parameters_of(function) if parameter != CONTEXT]
         resources = {parameter: annotations.get(parameter, Any) for parameter in parameters}
         take(evaluate, {CONTEXT: dg.SensorEvaluationContext, **resources})
-        return dg.sensor(
-            name=name or function.__name__,
-            target=dg.AssetSelection.assets(*(target.key for target in targets)),
-            minimum_interval_seconds=minimum_interval_seconds,
-            default_status=default_status,
-            description=description or inspect.getdoc(function),
-            tags=tags,
-            metadata=metadata,
-        )(evaluate)
+        own = name or function.__name__
+        with accepted_by_dagster(own, "sensor"):
+            return dg.sensor(
+                name=own,
+                target=dg.AssetSelection.assets(*(target.key for target in targets)),
+                minimum_interval_seconds=minimum_interval_seconds,
+                default_status=default_status,
+                description=description or inspect.getdoc(function),
+                tags=tags,
+                metadata=metadata,
+            )(evaluate)
 
     return declare
 

@@ -12,7 +12,7 @@ from fti_assets.stores.sinks.sink import Sink, StoredPartition
 _BATCH_ROWS = 100_000
 
 
-@checked_arguments(itself=["function"])
+@checked_arguments()
 @dataclass(frozen=True)
 class FunctionSink(Sink):
     """Answers given to a function of one's own: to a queue, a CRM, a search index.

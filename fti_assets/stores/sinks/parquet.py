@@ -54,7 +54,10 @@ class ParquetSink(Sink):
 
     def __post_init__(self) -> None:
         is_folder = isinstance(self.folder, Path) or (
-            isinstance(self.folder, str) and show_address(self.folder) == self.folder
+            isinstance(self.folder, str)
+            and show_address(self.folder) == self.folder
+            and self.folder.strip() != ""
+            and "\0" not in self.folder
         )
         if not self._is_in_bucket and (not is_folder or is_address(self.folder)):
             folder = show_address(self.folder) if isinstance(self.folder, str) else self.folder

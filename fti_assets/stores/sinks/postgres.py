@@ -51,7 +51,7 @@ class PostgresSink(Sink):
     "Postgres table serving.scores in 'user=ann dbname=shop host=db'"
     """
 
-    dsn: Any = field(repr=False)
+    dsn: str = field(repr=False)
     table: str | None = None
 
     def __post_init__(self) -> None:

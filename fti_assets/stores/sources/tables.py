@@ -31,7 +31,7 @@ class PostgresTable:
             and the number of rows, computed in Postgres; by default it is a hash of every row, which reads the table.
     """
 
-    dsn: Any = field(repr=False)
+    dsn: str = field(repr=False)
     table: str
     watermark: str | None = None
 

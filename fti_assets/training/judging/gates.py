@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import GateVerdict
-from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.evaluation import metric_named
 
 _SLACK = 1e-12  # what is lost in the last digits of a difference
@@ -73,6 +75,20 @@ class SlicedGate(Gate, Protocol):
     @property
     def by(self) -> str:
         """The slice column, which the evaluation must have."""
+
+
+def verdict_of(gate: Gate, scores: Scores) -> GateVerdict:
+    """What a gate says of a challenger.
+
+    Raises:
+        ModelError: it gave no verdict, or one that is neither passed nor not.
+    """
+    verdict = gate.judge(scores)
+    if not isinstance(verdict, GateVerdict) or not isinstance(verdict.passed, bool | np.bool_):
+        raise ModelError(
+            f"gate {excerpt(gate)} gave {excerpt(verdict)}: return fti.GateVerdict(gate, passed, reason), with passed True or False"
+        )
+    return replace(verdict, gate=str(verdict.gate), passed=bool(verdict.passed), reason=str(verdict.reason))
 
 
 @checked_arguments()
@@ -210,8 +226,8 @@ class SliceGap:
         what = f"SliceGap({self.metric!r}, by={self.by!r})"
         if not (math.isfinite(self.at_most) and self.at_most >= 0):
             raise DeclarationError(f"{what} has at_most={self.at_most!r}: give a finite number, 0 or more")
-        if not isinstance(self.min_rows, int) or isinstance(self.min_rows, bool) or self.min_rows < 1:
-            raise DeclarationError(f"{what} has min_rows={self.min_rows!r}: give a whole number, 1 or more")
+        if not isinstance(self.min_rows, int) or isinstance(self.min_rows, bool) or not 1 <= self.min_rows < 2**63:
+            raise DeclarationError(f"{what} has min_rows={excerpt(self.min_rows)}: give a whole number, 1 or more")
 
     @property
     def name(self) -> str:

@@ -27,7 +27,7 @@ from fti_assets.training.datasets.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
-from fti_assets.training.judging.gates import Scores
+from fti_assets.training.judging.gates import Scores, verdict_of
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
@@ -121,7 +121,7 @@ def build_model_at(
     )
     prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, model_graph.classes)
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph)
-    verdicts = [gate.judge(Scores(scores, prior, slices, champion)) for gate in model.gates]
+    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion)) for gate in model.gates]
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"

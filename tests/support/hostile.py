@@ -1,0 +1,453 @@
+"""Calls of everything public that declares something, and values that none of their arguments is meant to be."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import duckdb
+import numpy as np
+import pandas as pd
+
+import fti_assets as fti
+from fti_assets.orchestration.options import AssetOptions
+from tests import on_demand
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
+Any_ = Any  # what a function of a user's gives, without a type
+
+
+def raising(method: str, base: type = object) -> Any:
+    """An object of a class whose ``method`` raises."""
+
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        raise ZeroDivisionError(f"of {method}")
+
+    return type(f"Raises{method.strip('_').title()}", (base,), {method: refuse})()
+
+
+def raising_property(name: str) -> Any:
+    """An object of a class whose attribute cannot be asked for."""
+
+    def refuse(self: Any) -> Any:
+        raise ZeroDivisionError(f"of {name}")
+
+    return type("RaisesPart", (), {name: property(refuse)})()
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Text(str):
+    """A text of a class of one's own."""
+
+
+def endless() -> Iterator[int]:
+    while True:
+        yield 1
+
+
+def deep(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def recursive() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+VALUES: dict[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "true": lambda: True,
+    "false": lambda: False,
+    "zero": lambda: 0,
+    "minus one": lambda: -1,
+    "a huge whole number": lambda: 10**30,
+    "a number of 5,000 digits": lambda: 10**5000,
+    "half": lambda: 0.5,
+    "a whole float": lambda: 2.0,
+    "NaN": lambda: float("nan"),
+    "infinity": lambda: float("inf"),
+    "minus infinity": lambda: float("-inf"),
+    "no text": lambda: "",
+    "a space": lambda: " ",
+    "a text": lambda: "ab",
+    "a number as text": lambda: "1",
+    "a long text": lambda: "x" * 1_000_000,
+    "a NUL": lambda: "a\0b",
+    "a quote": lambda: "a\"b'c;--",
+    "a line break": lambda: "a\nb",
+    "half a surrogate": lambda: "\ud800",
+    "an emoji": lambda: "\U0001f600",
+    "a text of a class": lambda: Text("ab"),
+    "bytes": lambda: b"ab",
+    "no list": lambda: [],
+    "a list of None": lambda: [None],
+    "a list of no text": lambda: [""],
+    "a list of numbers": lambda: [1, 2],
+    "a text twice": lambda: ["a", "a"],
+    "nested lists": lambda: [["a"], [["b"]]],
+    "a deep list": lambda: deep(5_000),
+    "a list in itself": recursive,
+    "a tuple": lambda: ("a", 1),
+    "a set": lambda: {"a", "b"},
+    "no dict": lambda: {},
+    "a dict of other keys": lambda: {1: "a", None: 2},
+    "a dict of text": lambda: {"a": "b"},
+    "a dict of dicts": lambda: {"a": {"b": [1]}},
+    "a generator": lambda: (one for one in ["a"]),
+    "a range": lambda: range(3),
+    "a class": lambda: int,
+    "a lambda": lambda: lambda: None,
+    "a built-in": lambda: len,
+    "an object": object,
+    "an exception": lambda: ValueError("a"),
+    "a member": lambda: Colour.RED,
+    "a complex number": lambda: 1j,
+    "a decimal": lambda: decimal.Decimal("1.5"),
+    "a decimal NaN": lambda: decimal.Decimal("sNaN"),
+    "a fraction": lambda: fractions.Fraction(1, 3),
+    "a date": lambda: datetime.date(2024, 1, 1),
+    "a datetime": lambda: datetime.datetime(2024, 1, 1),
+    "a timedelta": lambda: datetime.timedelta(days=1),
+    "no timedelta": lambda: datetime.timedelta(0),
+    "a negative timedelta": lambda: datetime.timedelta(days=-1),
+    "the longest timedelta": lambda: datetime.timedelta.max,
+    "a path": lambda: pathlib.Path("a"),
+    "a numpy number": lambda: np.int8(3),
+    "a numpy float": lambda: np.float32("nan"),
+    "a numpy bool": lambda: np.bool_(True),
+    "a numpy time": lambda: np.datetime64("NaT"),
+    "a numpy duration": lambda: np.timedelta64(1, "D"),
+    "a numpy text": lambda: np.str_("ab"),
+    "an array": lambda: np.arange(3),
+    "an array of one": lambda: np.array(["a"]),
+    "an array without shape": lambda: np.array(1),
+    "a frame": lambda: pd.DataFrame({"a": [1, 2]}),
+    "a series": lambda: pd.Series(["a", "b"]),
+    "an index": lambda: pd.Index(["a", "b"]),
+    "NA": lambda: pd.NA,
+    "NaT": lambda: pd.NaT,
+    "a pandas time": lambda: pd.Timestamp("2024-01-01", tz="UTC"),
+    "a pandas duration": lambda: pd.Timedelta(days=1),
+    "raises when it is compared": lambda: raising("__eq__"),
+    "raises when it is hashed": lambda: raising("__hash__"),
+    "raises when it is shown": lambda: raising("__repr__"),
+    "raises when it is asked for truth": lambda: raising("__bool__"),
+    "raises when it is counted": lambda: raising("__len__", list),
+    "raises when it is gone over": lambda: raising("__iter__", list),
+    "a dict that raises": lambda: raising("items", dict),
+    "a text that raises when it is hashed": lambda: raising("__hash__", str),
+    "a text that raises when it is compared": lambda: raising("__eq__", str),
+    "a text that raises when it is shown": lambda: raising("__repr__", str),
+    "a number that raises when it is compared": lambda: raising("__lt__", float),
+    "raises when a part is asked for": lambda: raising("__getattr__"),
+    "raises when its class is asked for": lambda: raising_property("__class__"),
+    "a call that raises": lambda: raising("__call__"),
+}
+
+
+def body(context: dg.AssetExecutionContext) -> pd.DataFrame: ...  # type: ignore[empty-body]
+
+
+def learn(data: fti.TrainingData) -> Any_: ...
+
+
+def versions() -> dict[str, str]: ...  # type: ignore[empty-body]
+
+
+@fti.feature_group(keys=["customer"], event_time="at", serving_delay="1h", partitions_def=DAYS, online=True)
+def visits(context: dg.AssetExecutionContext) -> pd.DataFrame: ...  # type: ignore[empty-body]
+
+
+@fti.feature_group(keys=["customer"])
+def customers() -> pd.DataFrame: ...  # type: ignore[empty-body]
+
+
+VIEW = fti.FeatureView(
+    name="seen",
+    spine=visits,
+    prediction_time="at",
+    label=fti.Label(visits["bought"]),
+    features=[customers["age"], customers["plan"]],
+)
+DATASET = fti.training_dataset(name="rows_seen", view=VIEW)
+MODEL = fti.model(dataset=DATASET, task="binary", name="buyer")(learn)
+SECOND = fti.model(dataset=DATASET, task="binary", name="second")(learn)
+LOG = fti.prediction_log(name="log_of_buyer", model=MODEL)
+OPTIONS = tuple(AssetOptions.__annotations__)
+_CONNECTION = duckdb.connect()
+TABLE = fti.Table(
+    _CONNECTION.sql("SELECT 'ann' AS customer, TIMESTAMP '2024-01-01' AS at, 1.5 AS price"),
+    _CONNECTION,
+    "orders",
+    ("customer",),
+    event_time="at",
+    grid=fti.Grid("day", datetime.datetime(2024, 1, 2), datetime.datetime(2024, 1, 4)),
+)
+SOURCE = fti.DuckDBTable(file="a.duckdb", table="t")
+
+
+@dataclass(frozen=True)
+class Declares:
+    """Something that is called to declare, with arguments that it takes.
+
+    Args:
+        call: what makes the declaration of its arguments, and asks it for what it makes.
+        given: arguments by name.
+        further: the names of arguments beside those.
+    """
+
+    call: Callable[..., Any]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+
+
+def _assets(declaration: Any) -> Any:
+    return declaration.assets_def
+
+
+def _checks(name: str) -> Callable[..., Any]:
+    return lambda **given: _assets(getattr(fti, name)(**given))
+
+
+TERMS = (
+    "version", "event_time", "available_at", "serving_delay", "ttl", "tie_break", "duplicates", "schema", "partition_by", "lookback",
+    "online", "online_history", "rename", "ins", "name",
+)  # fmt: skip
+DECLARING: dict[str, Declares] = {
+    "feature_group": Declares(
+        lambda **given: _assets(fti.feature_group(**given)(body)),
+        {"keys": ["a"], "event_time": "t", "partitions_def": DAYS},
+        (*TERMS, *OPTIONS),
+    ),
+    "sql_feature_group": Declares(
+        _checks("sql_feature_group"),
+        {"name": "s", "keys": ["customer"], "sql": "SELECT customer FROM customers"},
+        ("file", *TERMS, *OPTIONS),
+    ),
+    "external_group": Declares(
+        _checks("external_group"),
+        {"name": "e", "source": SOURCE, "keys": ["a"]},
+        (
+            "version",
+            "event_time",
+            "available_at",
+            "serving_delay",
+            "ttl",
+            "tie_break",
+            "schema",
+            "validate",
+            "rename",
+            "online",
+            "owners",
+            "tags",
+            "metadata",
+            "description",
+            "group_name",
+            "deps",
+            "key",
+            "key_prefix",
+        ),
+    ),
+    "on_demand": Declares(
+        lambda **given: fti.on_demand(**given)(on_demand.doubled.function),
+        {"outputs": {"y": float}},
+        ("version", "name"),
+    ),
+    "FeatureView": Declares(
+        fti.FeatureView,
+        {
+            "name": "v",
+            "spine": visits,
+            "label": fti.Label(visits["bought"]),
+            "features": [customers["age"]],
+            "prediction_time": "at",
+        },
+        ("version", "encoders"),
+    ),
+    "Label": Declares(fti.Label, {"column": visits["bought"]}, ("maturity", "within")),
+    "training_dataset": Declares(
+        _checks("training_dataset"),
+        {"name": "d", "view": VIEW},
+        ("version", "split", "window", "schema", "catch_up", *OPTIONS),
+    ),
+    "model": Declares(
+        lambda **given: _assets(fti.model(**given)(learn)),
+        {"dataset": DATASET, "task": "binary"},
+        (
+            "name",
+            "version",
+            "encoders",
+            "evaluate",
+            "gates",
+            "gates_fail_run",
+            "promote",
+            "catch_up",
+            "latency_goal",
+            "ins",
+            *OPTIONS,
+        ),
+    ),
+    "composite": Declares(
+        _checks("composite"),
+        {"name": "c", "models": [MODEL, SECOND]},
+        ("version", "feeds", "combine", "promote", "catch_up", "latency_goal", *OPTIONS),
+    ),
+    "batch_predictions": Declares(
+        _checks("batch_predictions"),
+        {"name": "b", "model": MODEL},
+        ("version", "top", "schema", "catch_up", "sinks", "online", "online_history", *OPTIONS),
+    ),
+    "prediction_log": Declares(
+        _checks("prediction_log"), {"name": "l", "model": MODEL}, ("version", "redact", *OPTIONS)
+    ),
+    "experiment": Declares(
+        _checks("experiment"),
+        {"name": "x", "model": MODEL, "log": LOG, "metric": "log_loss"},
+        ("better", "version", "least_keys", "looks", "at_least", "confidence", "least_share", *OPTIONS),
+    ),
+    "build_definitions": Declares(
+        fti.build_definitions,
+        {"declarations": [customers]},
+        (
+            "name",
+            "resources",
+            "executor",
+            "assets",
+            "jobs",
+            "schedules",
+            "sensors",
+            "asset_checks",
+            "loggers",
+            "metadata",
+        ),
+    ),
+    "new_data_sensor": Declares(
+        lambda **given: fti.new_data_sensor(**given)(versions),
+        {"targets": [customers]},
+        (
+            "name",
+            "minimum_interval_seconds",
+            "most_runs",
+            "name_gaps",
+            "default_status",
+            "description",
+            "tags",
+            "metadata",
+        ),
+    ),
+    "upkeep_job": Declares(fti.upkeep_job, {}, ("name", "keep", "contents", "description", "tags")),
+    "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
+    "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log")),
+    "BeatsBaseline": Declares(fti.BeatsBaseline, {"metric": "log_loss"}),
+    "NotWorseThanChampion": Declares(fti.NotWorseThanChampion, {"metric": "log_loss"}, ("tolerance",)),
+    "SliceGap": Declares(fti.SliceGap, {"metric": "log_loss", "by": "plan", "at_most": 0.1}, ("min_rows",)),
+    "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),
+    "Scores": Declares(fti.Scores, {}, ("metrics", "baseline", "slices", "champion")),
+    "Evaluation": Declares(fti.Evaluation, {"metrics": ["log_loss"]}, ("slices",)),
+    "Embedding": Declares(fti.Embedding, {}, ("max_categories",)),
+    "OneHot": Declares(fti.OneHot, {}, ("max_categories",)),
+    "Standardize": Declares(fti.Standardize, {}, ("dtype",)),
+    "Passthrough": Declares(fti.Passthrough),
+    "RandomSplit": Declares(fti.RandomSplit, {}, ("validation", "test", "seed")),
+    "TimeSplit": Declares(fti.TimeSplit, {}, ("validation", "test")),
+    "TopK": Declares(fti.TopK, {"k": 3, "by": "plan"}, ("of",)),
+    "KeepLast": Declares(fti.KeepLast, {"by": "loaded_at"}),
+    "Changes": Declares(fti.Changes, {}, ("upserts", "appends", "deletes", "position")),
+    "ChangeFeed": Declares(
+        fti.ChangeFeed,
+        {"rows": pd.DataFrame({"op": ["c"], "lsn": [1]})},
+        ("operation", "order", "upsert", "delete", "position"),
+    ),
+    "FeedPosition": Declares(fti.FeedPosition, {}, ("value",)),
+    "Limits": Declares(
+        fti.Limits,
+        {},
+        ("body_bytes", "header_bytes", "header_seconds", "body_seconds", "rows", "requests", "connections"),
+    ),
+    "DuckDBTable": Declares(fti.DuckDBTable, {"file": "a.duckdb", "table": "t"}, ("watermark",)),
+    "PostgresTable": Declares(fti.PostgresTable, {"dsn": "postgresql://h/d", "table": "t"}, ("watermark",)),
+    "ParquetFiles": Declares(fti.ParquetFiles, {"path": "a/*.parquet"}, ("hive_partitioning",)),
+    "ParquetSink": Declares(fti.ParquetSink, {"folder": "a"}),
+    "PostgresSink": Declares(fti.PostgresSink, {"dsn": "postgresql://h/d"}, ("table",)),
+    "FunctionSink": Declares(fti.FunctionSink, {"function": print}),
+    "Count": Declares(fti.Count),
+    **{
+        name: Declares(getattr(fti, name), {"column": "a"})
+        for name in ("DistinctCount", "Last", "Max", "Mean", "Min", "Std", "Sum")
+    },
+    "Rate": Declares(fti.Rate, {"per": "1h"}, ("column",)),
+    "window_aggregate": Declares(
+        fti.window_aggregate,
+        {
+            "rows": TABLE,
+            "keys": ["customer"],
+            "windows": ["7d"],
+            "aggregates": {"spent": fti.Sum("price")},
+            "every": "1d",
+        },
+        ("rows_by",),
+    ),
+    "group.on": Declares(customers.on, {"buyer": "customer"}),
+    "group.prefix": Declares(lambda text: customers.prefix(text), {"text": "p_"}),
+    "group[]": Declares(lambda names: customers[names], {"names": "age"}),
+    "OnlineReader": Declares(fti.OnlineReader, {"name": "a", "online": "/nowhere/at/all"}),
+    "read_online": Declares(fti.read_online, {"name": "a", "key": 1, "online": "/nowhere/at/all"}, ("at",)),
+    "Predictor.load": Declares(
+        fti.Predictor.load,
+        {"model": "buyer", "models": "/nowhere/at/all"},
+        ("online", "build", "unknown_keys", "on_missing", "follow", "log", "redact", "providers"),
+    ),
+    "read": Declares(
+        fti.read,
+        {"declaration": customers, "stores": fti.Stores(lake="/nowhere/at/all")},
+        ("at", "columns", "partitions", "snapshot", "as_"),
+    ),
+    "serving_app": Declares(
+        lambda name, **given: fti.serving_app(name, **given),
+        {"name": "buyer", "models": "/nowhere/at/all"},
+        (
+            "online",
+            "tokens",
+            "limits",
+            "log",
+            "redact",
+            "providers",
+            "graph_server",
+            "unknown_keys",
+            "unknown_categories",
+            "out_of_schema",
+            "on_missing",
+        ),
+    ),
+}
+"""By name in ``fti_assets``, or the method of a handle."""
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """Each declaration with each of its arguments and each value."""
+    return [
+        (name, argument, value)
+        for name, one in DECLARING.items()
+        for argument in dict.fromkeys([*one.given, *one.further])
+        for value in VALUES
+    ]
+
+
+def call(name: str, argument: str, value: str) -> Any:
+    """Call a declaration with a value in the place of one argument."""
+    one = DECLARING[name]
+    return one.call(**{**one.given, argument: VALUES[value]()})

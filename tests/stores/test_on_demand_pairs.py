@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.on_demand.meaning import has_meaning
+from fti_assets.features.groups.on_demand_source import check_source
 from tests.stores.test_on_demand_bends import World
 from tests.support.examples import examples
 
@@ -520,6 +521,38 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
     "an order of members": (
         ENUM, "    FREE = 0\n    PRO = 2\n", "    PRO = 2\n    FREE = 0\n", "return DEFAULT.price",
         "return list(Plan)[0].value + DEFAULT.price"),
+    "a table that fills itself": (
+        "\nfrom collections import defaultdict\n\n\nclass Fills(defaultdict):\n    pass\n\n\nFOUND = Fills(int)\nA = 1\n\n\n"
+        "def made(x):\n    return len(FOUND) + x\n", "A = 1", "A = [FOUND[k] for k in KEYS]"),
+    "a table that fills itself, by way of a base": (
+        "\nfrom collections import defaultdict\n\n\nclass Fills(defaultdict):\n    pass\n\n\nclass Plain(Fills):\n    pass\n\n\nFOUND = Plain(int)\nA = 1\n"
+        "\n\ndef made(x):\n    return len(FOUND) + x\n", "A = 1", "A = [FOUND[k] for k in KEYS]"),
+    "a counter that keeps what it is asked": (
+        "\nfrom collections import Counter\n\nFOUND = Counter()\nA = 1\n\n\ndef made(x):\n    return len(FOUND) + x\n",
+        "A = 1", "A = FOUND.update('ab')"),
+    "an order of what is taken from a chain": (
+        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = list(itertools.islice(ALL, 1))\nB = list(ALL)\n\n\n"
+        "def made(x):\n    return len(A) + 10 * len(B) + A[0] + x\n",
+        "A = list(itertools.islice(ALL, 1))\nB = list(ALL)", "B = list(ALL)\nA = [5]"),
+    "another list of a chain": (
+        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = 1\nB = list(ALL)\n\n\ndef made(x):\n    return len(B) + x\n", "A = 1", "A = list(ALL)"),
+    "an order of lists of a chain": (
+        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = list(ALL)\nB = list(ALL)\n\n\ndef made(x):\n    return len(A) - len(B) + x\n",
+        "A = list(ALL)\nB = list(ALL)", "B = list(ALL)\nA = list(ALL)"),
+    "an order of lists of a finder": (
+        "\nimport re\nALL = re.finditer('a', 'aa')\nA = len(list(ALL))\nB = len(list(ALL))\n\n\ndef made(x):\n    return A - B + x\n",
+        "A = len(list(ALL))\nB = len(list(ALL))", "B = len(list(ALL))\nA = len(list(ALL))"),
+    "an order of lists of numpy's places": (
+        "\nALL = np.ndindex(2)\nA = len(list(ALL))\nB = len(list(ALL))\n\n\ndef made(x):\n    return A - B + x\n",
+        "A = len(list(ALL))\nB = len(list(ALL))", "B = len(list(ALL))\nA = len(list(ALL))"),
+    "an order of lists of what a function gives": (
+        "\nimport itertools\n\n\ndef all_of():\n    return itertools.chain([1], [2])\n\n\nALL = all_of()\nA = len(list(ALL))\nB = len(list(ALL))\n\n\n"
+        "def made(x):\n    return A - B + x\n",
+        "A = len(list(ALL))\nB = len(list(ALL))", "B = len(list(ALL))\nA = len(list(ALL))"),
+    "an order of lists of what an object holds": (
+        "\nimport itertools\n\n\nclass Holds:\n    def __init__(self):\n        self.all = itertools.chain([1], [2])\n\n\nc = Holds()\nA = len(list(c.all))\n"
+        "B = len(list(c.all))\n\n\ndef made(x):\n    return A - B + x\n",
+        "A = len(list(c.all))\nB = len(list(c.all))", "B = len(list(c.all))\nA = len(list(c.all))"),
     "what is put in another order": (STATE + "\n", "sum(SEEN)", "SEEN[0]", "put(4)", "put(3)\nput(4)"),
 }
 # fmt: on
@@ -681,3 +714,27 @@ def test_order_and_presence_of_statements_count_where_answers_tell(
     before, after = look(pieces), look(changed)
     if before is not None and after is not None and before[0] != after[0]:
         assert before[1] != after[1]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PLAIN,
+        TABLES,
+        TABLE_AT_TOP,
+        IMPORTED,
+        PLAIN_CLASS,
+        DATACLASS,
+        TUPLE_CLASS,
+        ENUM,
+        LAMBDA,
+        CLOSURE,
+        DECORATED,
+        ROWS,
+    ],
+    ids=range(12),
+)
+def test_view_takes_functions_with_such_code(world: World, body: str) -> None:
+    for name, source in sources(body).items():
+        (world.folder / f"{name}.py").write_text(source)
+    check_source("od_b_main", what="on-demand feature 'made'")

@@ -26,10 +26,15 @@ _NEW = frozenset({
 _NEW_OF_FLAT = frozenset({"abs", "frozenset", "max", "min", "pow", "round", "sum"})
 _ONCE = frozenset({"enumerate", "reversed", "zip"})
 """What is used up by whoever goes over it, so that it may not be kept."""
+_NEVER_KEPT = frozenset({"filter", "iter", "map", "next", "open"})
+_ITERATORS = frozenset({"flat", "flatiter", "ndenumerate", "ndindex", "nditer", "nested_iters"})
+"""Those of numpy."""
 _PARTS = frozenset({"count", "get", "index", "items", "keys", "values"})
 _PARTS_OF_FLAT = frozenset({"copy", "format", "join", "lower", "replace", "split", "strip", "upper"})
 _DATA = (ast.Constant, ast.Dict, ast.DictComp, ast.JoinedStr, ast.List, ast.ListComp, ast.Set, ast.Tuple)
-_LIBRARIES = frozenset({"dataclasses", "datetime", "decimal", "enum", "fractions", "fti_assets", "math", "numpy", "typing", "zoneinfo"})
+_LIBRARIES = frozenset({
+    "dataclasses", "datetime", "decimal", "enum", "fractions", "fti_assets", "functools", "math", "numpy", "typing", "zoneinfo",
+})
 """Whose functions give what nobody uses up, and change nothing that they are not given."""
 _VALUES = (
     *_DATA, ast.Attribute, ast.BinOp, ast.BoolOp, ast.Call, ast.Compare, ast.FormattedValue, ast.GeneratorExp, ast.IfExp, ast.Lambda,
@@ -74,7 +79,13 @@ class Effects:
     def _calm(self) -> set[int]:
         if "*" in self._module.imported:
             return set()
-        return {index for index, one in enumerate(self._module.tree.body) if self._is_calm(index, one)}
+        calm = {index for index, one in enumerate(self._module.tree.body) if self._is_calm(index, one)}
+        while True:  # what is made of something unknown, such as an iterator, may use it up
+            known = {name for index in calm for name in self._module.bound[index]}
+            fewer = {index for index in calm if all(one in known or self._is_foreign(one) for one in self._said(index))}
+            if fewer == calm:
+                return calm
+            calm = fewer
 
     @lazy
     def _free(self) -> set[int]:
@@ -144,7 +155,36 @@ class Effects:
             if isinstance(node, ast.Lambda) and self._module.changes.of(node) & self._times_bound.keys()
             for name in bound
         }
-        return self._reached_from(self._first_changers | foreign | lambdas | self._with_kept_defaults)
+        unknown = {
+            one.name
+            for one in self._module.tree.body
+            if isinstance(one, DEFINITIONS) and not self._makes_known_values(one)
+        }
+        return self._reached_from(self._first_changers | foreign | lambdas | self._with_kept_defaults | unknown)
+
+    def _makes_known_values(self, definition: ast.AST) -> bool:
+        """Whether a function or class says nothing that gives an iterator, or an object that changes when it is asked."""
+        nodes = list(walk(definition))
+        gone_over = {child for node in nodes for child in self._gone_over(node)}
+        return not any(
+            self._is_used_up(node, gone_over)
+            or (isinstance(node, ast.Attribute) and node.attr in _ITERATORS)
+            or (isinstance(node, ast.Name) and is_of_a_library(self._module, node.id) and not self._is_known(node.id))
+            for node in nodes
+        )
+
+    def _is_used_up(self, node: ast.AST, gone_over: set[ast.expr]) -> bool:
+        """Whether a node gives what is used up by whoever goes over it, and does not go over it at once."""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _NEVER_KEPT:
+            return True
+        is_once = isinstance(node, ast.GeneratorExp) or (isinstance(node, ast.Call) and root(node.func) in _ONCE)
+        return is_once and node not in gone_over
+
+    def _is_known(self, library: str) -> bool:
+        """Whether a name stands for a library whose functions give what nobody uses up, or for a part of one."""
+        return all(origin.partition(".")[0] in _LIBRARIES for origin in self._module.origins[library]) and not (
+            self._module.originals[library] & _ITERATORS
+        )
 
     @lazy
     def _with_kept_defaults(self) -> set[str]:
@@ -229,8 +269,7 @@ class Effects:
                     return False
             elif not (isinstance(node, ast.Pass) or is_text(node) or _is_known(node)):
                 return False
-            is_once = isinstance(node, ast.GeneratorExp) or (isinstance(node, ast.Call) and root(node.func) in _ONCE)
-            if is_once and node not in gone_over:
+            if self._is_used_up(node, gone_over) or (isinstance(node, ast.Attribute) and node.attr in _ITERATORS):
                 return False
             if isinstance(node, ast.Call) and not self._is_calm_call(node):
                 return False
@@ -238,7 +277,7 @@ class Effects:
 
     def _gone_over(self, node: ast.AST) -> list[ast.expr]:
         """The expressions whose values a node goes over at once, and does not keep."""
-        if isinstance(node, ast.comprehension):
+        if isinstance(node, ast.comprehension | ast.For):
             return [node.iter]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and is_built_in(self._module, node.func.id):
             return node.args if node.func.id in (_NEW | _NEW_OF_FLAT) - _ONCE else []
@@ -260,8 +299,7 @@ class Effects:
             parts = self._module.originals[name] | {
                 one.attr for one in walk(node.func) if isinstance(one, ast.Attribute)
             }
-            known = all(origin.partition(".")[0] in _LIBRARIES for origin in self._module.origins[name])
-            return known and not any(one.startswith(("set", "reset")) for one in parts)
+            return self._is_known(name) and not any(one.startswith(("set", "reset")) for one in parts)
         return name in self._own and self._does_no_more(name)
 
     def _is_data(self, node: ast.expr) -> bool:

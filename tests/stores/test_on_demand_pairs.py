@@ -241,6 +241,25 @@ def made(x):
 def other(x):
     return ROWS[0]
 '''
+KEPT = '''
+class Holds:
+    def __init__(self):
+        self.k = [1]
+
+    def copy(self):
+        return self.k
+
+
+c = Holds()
+
+
+def made(x):
+    return sum(c.k) + x
+
+
+def other(x):
+    return c
+'''
 COUNTER = '''
 class Counts:
     def __init__(self):
@@ -521,11 +540,22 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
     "an order of members": (
         ENUM, "    FREE = 0\n    PRO = 2\n", "    PRO = 2\n    FREE = 0\n", "return DEFAULT.price",
         "return list(Plan)[0].value + DEFAULT.price"),
+    "a list that a method called like a fresh one gives": (
+        KEPT, "def other", "MORE = c.copy()\nMORE.append(9)\n\n\ndef other"),
+    "a list that such a method gives within another": (
+        KEPT, "def other", "MORE = [c.copy()]\nMORE[0].append(9)\n\n\ndef other"),
+    "a list that a function called like a fresh one gives": (
+        ROWS, "def other", "def take():\n    return ROWS\n\n\nMORE = take()\nMORE.append([9])\n\n\ndef other"),
+    "an element by a sum of lists within another": (ROWS, "def other", "MORE = [ROWS + []]\nMORE[0][0].append(9)\n\n\ndef other"),
+    "an element by objects of a comprehension": (
+        ROWS, "def other", "class Held:\n    def __init__(self, k):\n        self.k = k\n\n\nMORE = [Held(k) for k in ROWS]\n"
+        "MORE[0].k.append(9)\n\n\ndef other"),
     "a table that fills itself": (
         "\nfrom collections import defaultdict\n\n\nclass Fills(defaultdict):\n    pass\n\n\nFOUND = Fills(int)\nA = 1\n\n\n"
         "def made(x):\n    return len(FOUND) + x\n", "A = 1", "A = [FOUND[k] for k in KEYS]"),
     "a table that fills itself, by way of a base": (
-        "\nfrom collections import defaultdict\n\n\nclass Fills(defaultdict):\n    pass\n\n\nclass Plain(Fills):\n    pass\n\n\nFOUND = Plain(int)\nA = 1\n"
+        "\nfrom collections import defaultdict\n\n\nclass Fills(defaultdict):\n    pass\n\n\nclass Plain(Fills):\n    pass\n\n\n"
+        "FOUND = Plain(int)\nA = 1\n"
         "\n\ndef made(x):\n    return len(FOUND) + x\n", "A = 1", "A = [FOUND[k] for k in KEYS]"),
     "a counter that keeps what it is asked": (
         "\nfrom collections import Counter\n\nFOUND = Counter()\nA = 1\n\n\ndef made(x):\n    return len(FOUND) + x\n",
@@ -535,9 +565,11 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
         "def made(x):\n    return len(A) + 10 * len(B) + A[0] + x\n",
         "A = list(itertools.islice(ALL, 1))\nB = list(ALL)", "B = list(ALL)\nA = [5]"),
     "another list of a chain": (
-        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = 1\nB = list(ALL)\n\n\ndef made(x):\n    return len(B) + x\n", "A = 1", "A = list(ALL)"),
+        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = 1\nB = list(ALL)\n\n\ndef made(x):\n    return len(B) + x\n",
+        "A = 1", "A = list(ALL)"),
     "an order of lists of a chain": (
-        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = list(ALL)\nB = list(ALL)\n\n\ndef made(x):\n    return len(A) - len(B) + x\n",
+        "\nimport itertools\nALL = itertools.chain([1], [2])\nA = list(ALL)\nB = list(ALL)\n\n\ndef made(x):\n"
+        "    return len(A) - len(B) + x\n",
         "A = list(ALL)\nB = list(ALL)", "B = list(ALL)\nA = list(ALL)"),
     "an order of lists of a finder": (
         "\nimport re\nALL = re.finditer('a', 'aa')\nA = len(list(ALL))\nB = len(list(ALL))\n\n\ndef made(x):\n    return A - B + x\n",
@@ -546,11 +578,13 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
         "\nALL = np.ndindex(2)\nA = len(list(ALL))\nB = len(list(ALL))\n\n\ndef made(x):\n    return A - B + x\n",
         "A = len(list(ALL))\nB = len(list(ALL))", "B = len(list(ALL))\nA = len(list(ALL))"),
     "an order of lists of what a function gives": (
-        "\nimport itertools\n\n\ndef all_of():\n    return itertools.chain([1], [2])\n\n\nALL = all_of()\nA = len(list(ALL))\nB = len(list(ALL))\n\n\n"
+        "\nimport itertools\n\n\ndef all_of():\n    return itertools.chain([1], [2])\n\n\nALL = all_of()\nA = len(list(ALL))\n"
+        "B = len(list(ALL))\n\n\n"
         "def made(x):\n    return A - B + x\n",
         "A = len(list(ALL))\nB = len(list(ALL))", "B = len(list(ALL))\nA = len(list(ALL))"),
     "an order of lists of what an object holds": (
-        "\nimport itertools\n\n\nclass Holds:\n    def __init__(self):\n        self.all = itertools.chain([1], [2])\n\n\nc = Holds()\nA = len(list(c.all))\n"
+        "\nimport itertools\n\n\nclass Holds:\n    def __init__(self):\n        self.all = itertools.chain([1], [2])\n\n\n"
+        "c = Holds()\nA = len(list(c.all))\n"
         "B = len(list(c.all))\n\n\ndef made(x):\n    return A - B + x\n",
         "A = len(list(c.all))\nB = len(list(c.all))", "B = len(list(c.all))\nA = len(list(c.all))"),
     "what is put in another order": (STATE + "\n", "sum(SEEN)", "SEEN[0]", "put(4)", "put(3)\nput(4)"),
@@ -634,6 +668,12 @@ PIECES = (
     "{a} = [len_of({b})]",
     "{a} = [Pair(1, {b}).right]",
     "{a} = list(dict(zip({b}, {b})) if all(type(k) is int for k in {b}) else [])",
+    "{a} = list(ONCE)",
+    "{a} = [len(list(ONCE))]",
+    "{a} = [FOUND[k] for k in (1, 2)]",
+    "{a} = [len(FOUND)]",
+    "{a} = plain.copy()",
+    "{a} = [Plain(k) for k in {b}][0].k",
     "{a}.append(6)",
     "{a}[0] = 8",
     "{a} += [7]",
@@ -650,6 +690,10 @@ PIECES = (
 )
 BEGIN = """
 from typing import NamedTuple
+import itertools, collections
+ONCE = itertools.chain([7], [8])
+class Fills(collections.defaultdict): ...
+FOUND = Fills(int)
 A, B, C = [1], [2], [3]
 SEEN = []
 def len_of(k): return len(k) if isinstance(k, list) else k
@@ -666,6 +710,7 @@ class Plain:
     shared = [4]
     def __init__(self, k): self.k = k
     def twice(self): return self.once() * 2
+    def copy(self): return self.k
     def once(self): return 1 if isinstance(self.k, list) else self.k
     @classmethod
     def of(cls, k): return cls(k)

@@ -22,7 +22,7 @@ _CHANGES_ARGUMENT = frozenset({
     "isub", "ixor", "next", "place", "put_along_axis", "putmask", "setattr", "setitem", "update_wrapper",
 }) | CHANGING
 """The functions that change an argument of theirs in place."""
-_FRESH = frozenset({
+FRESH = frozenset({
     "all", "any", "argsort", "astype", "copy", "count", "cumsum", "deepcopy", "dot", "index", "keys", "max", "mean", "min", "repeat",
     "round", "searchsorted", "split", "std", "sum", "take", "tolist",
 })
@@ -162,7 +162,7 @@ def lives_on(value: ast.AST | None) -> set[str]:
         return lives_on(value.body if isinstance(value, ast.Lambda) else value.value)
     if isinstance(value, ast.Call):
         called = value.func.attr if isinstance(value.func, ast.Attribute) else root(value.func)
-        names = set() if called in _FRESH else lives_on(value.func)
+        names = set() if called in FRESH else lives_on(value.func)
         if called in _PASSES_ON:
             names |= {name for one in [*value.args, *(word.value for word in value.keywords)] for name in lives_on(one)}
         return names

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fti_assets.core.on_demand.changes import (
     DEFINITIONS,
+    FRESH,
     FUNCTIONS,
     Changes,
     bound_by,
@@ -260,7 +261,7 @@ class Module:
             owner = {statement.name} if isinstance(statement, ast.ClassDef) else set()
             for node in run_at_once(statement):
                 for targets, value in flows(node):
-                    sources = lives_on(value) | (_sides(value) if self.by_effect else set())
+                    sources = lives_on(value) | (_hidden_in(value) if self.by_effect else set())
                     results.append((targets | owner, sources, isinstance(value, ast.Name)))
         return results
 
@@ -302,11 +303,15 @@ def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
     )
 
 
-def _sides(value: ast.AST | None) -> set[str]:
-    """The names that live on in a sum of lists."""
-    if not isinstance(value, ast.BinOp):
-        return set()
-    return set[str]().union(*(lives_on(one) | _sides(one) for one in (value.left, value.right)))
+def _hidden_in(value: ast.AST | None) -> set[str]:
+    """The names that may live on in a sum of lists, and in what a function or method of one's own gives that is called like a fresh one."""
+    names = set[str]()
+    for node in [] if value is None else walk(value):
+        if isinstance(node, ast.BinOp):
+            names |= lives_on(node.left) | lives_on(node.right)
+        elif isinstance(node, ast.Call) and (root(node.func) in FRESH or getattr(node.func, "attr", "") in FRESH):
+            names |= {root(node.func)} - {""}
+    return names
 
 
 def is_own(module: str) -> bool:

@@ -20,7 +20,8 @@ from fti_assets.errors import DeclarationError, FtiError, class_name, excerpt, l
 
 T = TypeVar("T")
 
-_MAY_BE_EMPTY = frozenset({"description"})
+_MAY_BE_EMPTY = frozenset({"description", "tokens"})
+"""The arguments whose texts may be empty, or are looked at where more can be said of them."""
 
 
 @dataclass(frozen=True)

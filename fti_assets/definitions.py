@@ -26,8 +26,8 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.models.model import Servable
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
-# One object each, since Dagster merges definitions only if their resources and executors are the same objects.
 _LISTS = ("assets", "asset_checks", "jobs", "schedules", "sensors")
+# One object each, since Dagster merges definitions only if their resources and executors are the same objects.
 _DEFAULT_STORES = Stores()
 _EXECUTORS = dg.multi_or_in_process_executor.config_schema.as_field().config_type
 _IN_PROCESS = dg.multi_or_in_process_executor.configured(
@@ -103,7 +103,9 @@ def build_definitions(
     automation = [*_automation(name or declarations[0].name, everything)]
     try:
         sensors = [*automation, *own_sensors, *listed.pop("sensors")]
-        return dg.Definitions(assets=assets, resources=all_resources, sensors=sensors, executor=executor, **listed, **options)
+        return dg.Definitions(
+            assets=assets, resources=all_resources, sensors=sensors, executor=executor, **listed, **options
+        )
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
@@ -116,7 +118,7 @@ def _listed(values: Any, name: str) -> list[Any]:
     return list(values)
 
 
-def _automation(name: str, collected: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
+def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
     """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
     with_condition = [one for one in declarations if one.assets_def.automation_conditions_by_key]
     parts = (

@@ -18,7 +18,7 @@ from fti_assets.inference.log.waiting import OUTSIDE
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files, open_files
 from fti_assets.inference.serving.log.lines import Redaction
 from fti_assets.orchestration.declaration import Declaration
-from fti_assets.stores.files import guard_writes, readable, write_atomically
+from fti_assets.stores.files import guard_writes, is_folder, paths_in, readable, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.models.model import Servable
 
@@ -39,7 +39,7 @@ class LogFolder:
         """The files that nobody writes any more, those of lines outside the partitions included."""
         return [
             *closed_files(self.folder),
-            *(LogFile(path) for path in sorted((self.folder / OUTSIDE).glob(f"*{CLOSED}"))),
+            *(LogFile(path) for path in paths_in(self.folder / OUTSIDE, f"*{CLOSED}")),
         ]
 
     def open_files(self) -> list[LogFile]:
@@ -49,7 +49,7 @@ class LogFolder:
 
     def half_written(self) -> list[Path]:
         """What is written anew, and what a process that was killed had begun to write."""
-        return [*self.folder.glob(".*.tmp"), *(self.folder / OUTSIDE).glob(".*.tmp")]
+        return [*paths_in(self.folder, ".*.tmp"), *paths_in(self.folder / OUTSIDE, ".*.tmp")]
 
     def holds(self, line: bytes) -> bool:
         """Whether a line is of a request of the entity."""
@@ -71,7 +71,7 @@ def log_folders(declarations: Sequence[Declaration], group: str, key: Values, fo
     results = []
     for model in dict.fromkeys(one for one in declarations if isinstance(one, Servable)):
         request_keys = list(spine_values(model.view, group, key))
-        if request_keys and (folder / model.name).is_dir():
+        if request_keys and is_folder(folder / model.name):
             results.append(LogFolder(model.name, folder / model.name, request_keys))
     return results
 

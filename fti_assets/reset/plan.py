@@ -17,7 +17,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.needs import Need, needs, rejected_builds
-from fti_assets.stores.files import readable
+from fti_assets.stores.files import is_folder, paths_in
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.online.store import OnlineStore
@@ -126,17 +126,13 @@ def _left_over(lake: Lake, online: OnlineStore) -> Iterator[str]:
     """The names of which only an online namespace or rejected rows are left, of a reset that was killed."""
     with suppress(StoreError):  # a damaged file of another group; this one's is asked for by its own name
         yield from online.namespaces()
-    with readable(lake.store.rejected):
-        folders = list(lake.store.rejected.iterdir()) if lake.store.rejected.is_dir() else []
-        names = [folder.name for folder in folders if folder.is_dir()]
-    yield from names
+    yield from (folder.name for folder in paths_in(lake.store.rejected) if is_folder(folder))
 
 
 def _stored_table(lake: Lake, table: TableName, asset: dg.AssetKey, online: OnlineStore) -> StoredTable:
     ledger = lake.ledger(table)
     tiles, about = set(lake.tiles()), online.about(table.name)
-    with readable(lake.store.rejected):
-        rejected_files = len(list((lake.store.rejected / table.name).glob("*")))
+    rejected_files = len(paths_in(lake.store.rejected / table.name))
     return StoredTable(
         table=table,
         asset=asset,

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fti_assets.errors import DamagedError, StoreError
@@ -207,6 +208,37 @@ def _remove_folder(folder: Path) -> None:
     import shutil  # not at the top: who only reads starts without it
 
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder lies at a path; a folder above it that may not be entered is an error and not an answer.
+
+    >>> is_folder(Path("/")), is_folder(Path("no/such/folder"))
+    (True, False)
+
+    Raises:
+        DamagedError: a file lies where one of its parents belongs.
+        StoreError: it cannot be looked at.
+    """
+    with readable(path):
+        return kind_of(path) == FOLDER
+
+
+def paths_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder under names that fit a pattern, sorted; nothing if the folder is not there.
+
+    ``Path.glob`` leaves out what it may not read, as if nothing were there.
+
+    >>> paths_in(Path("no/such/folder"), "*.jsonl")
+    []
+
+    Raises:
+        DamagedError: a file lies where the folder belongs.
+        StoreError: the folder cannot be read.
+    """
+    with readable(folder), suppress(FileNotFoundError):
+        return sorted(folder / name for name in os.listdir(folder) if fnmatchcase(name, pattern))
+    return []
 
 
 def files_under(folder: Path) -> Iterator[Path]:

@@ -24,6 +24,8 @@ from fti_assets.features.files.schemas import one_schema
 from fti_assets.features.rows.frames.kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
+from fti_assets.stores.files import readable
+from fti_assets.stores.sources.links import check_folders
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 
 if TYPE_CHECKING:
@@ -163,7 +165,8 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
             pattern = path.format(**values)
         except (ValueError, LookupError) as error:
             raise DeclarationError(f"the path {path!r} of {name} cannot be filled in: {error}") from error
-        files, put_aside = _matches(pattern) if "*" in pattern else ([pattern] * Path(pattern).is_file(), [])
+        with readable(Path(pattern)):
+            files, put_aside = _matches(pattern) if "*" in pattern else ([pattern] * Path(pattern).is_file(), [])
         results += map(Path, files)
         only = f" (only {put_aside[0]}, which is left out as what begins with _ or . is)" if put_aside else ""
         missing += [] if files else [f"{pattern}{only}"]
@@ -177,8 +180,13 @@ def _files(path: str, partitions: Sequence[Partition], name: str) -> list[Path]:
 
 
 def _matches(pattern: str) -> tuple[list[str], list[str]]:
-    """The files that a pattern finds, and those that a writer put aside."""
+    """The files that a pattern finds, and those that a writer put aside.
+
+    Raises:
+        StoreError: a folder that it goes through cannot be read.
+    """
     folder = spelled_folder(pattern)
+    check_folders(folder, pattern.removeprefix(folder))
     files: tuple[list[str], list[str]] = ([], [])
     for file in sorted(glob.glob(pattern, recursive=True)):
         files[is_put_aside(os.path.relpath(file, folder or "."), pattern)].append(file)

@@ -71,6 +71,7 @@ def log_sensor(log: PredictionLog) -> dg.SensorDefinition:
     def files(context: dg.SensorEvaluationContext, fti: Stores) -> dict[Any, dict[str, str]]:
         from fti_assets.inference.log.run import files_folder
         from fti_assets.inference.log.waiting import settle, stored_ledger, waiting_files
+        from fti_assets.stores.files import paths_in
 
         runs = dg.RunsFilter(
             tags={"dagster/sensor_name": name},
@@ -80,7 +81,7 @@ def log_sensor(log: PredictionLog) -> dg.SensorDefinition:
         if context.instance.get_runs(runs, limit=1):
             return {}  # it takes in what there was; the rest goes into one run after it
         folder, store = files_folder(log, fti), fti.offline_store()
-        if not any(folder.glob("*.jsonl*")):
+        if not paths_in(folder, "*.jsonl*"):
             return {}
         waiting = waiting_files(log, folder, stored_ledger(log, store))
         if store.exists():  # what a run that was killed after its commit left

@@ -13,7 +13,7 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files
 from fti_assets.inference.serving.log.lines import instant_of
-from fti_assets.stores.files import guard_writes, sync_folder, write_atomically
+from fti_assets.stores.files import guard_writes, is_folder, paths_in, readable, sync_folder, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -80,26 +80,29 @@ def settle(log: PredictionLog, lake: Lake, folder: Path) -> int:
 
 def outside_lines(folder: Path) -> int:
     """How many lines are kept outside the table."""
-    outside = [LogFile(path) for path in sorted((folder / OUTSIDE).glob(f"*{CLOSED}"))]
+    outside = [LogFile(path) for path in paths_in(folder / OUTSIDE, f"*{CLOSED}")]
     return sum(not is_frame(line) for file in outside for line in file.lines())
 
 
 def state_of(file: LogFile) -> tuple[int, ...]:
     """What tells a file from another of its name; empty if it is gone."""
-    try:
-        about = os.stat(file.path)
-    except FileNotFoundError:
-        return ()
+    with readable(file.path):
+        try:
+            about = os.stat(file.path)
+        except FileNotFoundError:
+            return ()
     return (about.st_ino, about.st_size, about.st_mtime_ns)
 
 
 def left_names(folder: Path, names: Collection[str]) -> set[str]:
     """Of the names of files that were taken in, those that have to be remembered: whose files may still be there."""
-    if not folder.is_dir():  # a folder that is not mounted has its files still
+    if not is_folder(folder):  # a folder that is not mounted has its files still
         return set(names)
     # What is forgotten here must not come back by a power cut.
-    sync_folder(folder)
-    return {name for name in names if (folder / f"{name}{CLOSED}").exists()}
+    with readable(folder):
+        sync_folder(folder)
+    present = {path.name for path in paths_in(folder)}
+    return {name for name in names if f"{name}{CLOSED}" in present}
 
 
 def _partitions_by_file(log: PredictionLog, folder: Path) -> dict[LogFile, set[str]]:

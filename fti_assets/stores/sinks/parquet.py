@@ -15,7 +15,7 @@ from fti_assets.errors import DeclarationError, StoreError, excerpt
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.duckdb.s3_secret import s3_access
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import guard_writes, make_folder, readable, sync_file, sync_renamed
+from fti_assets.stores.files import guard_writes, is_folder, make_folder, paths_in, sync_file, sync_renamed
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.sinks.bucket import SCHEME, ReplacedError, files_below, put, rows_of
@@ -136,10 +136,7 @@ class ParquetSink(Sink):
 
 
 def _files_below(folder: Path) -> dict[str, list[str]]:
-    with readable(folder):
-        if not folder.is_dir():
-            return {}
-        return {below.name: [file.name for file in below.iterdir()] for below in folder.iterdir() if below.is_dir()}
+    return {below.name: [file.name for file in paths_in(below)] for below in paths_in(folder) if is_folder(below)}
 
 
 def _copy(partition: StoredPartition, file: Path) -> None:

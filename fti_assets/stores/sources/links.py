@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import FOLDER, kind_of
-from fti_assets.stores.files import files_under, readable
+from fti_assets.stores.files import files_under, is_folder, readable
 from fti_assets.stores.sources.put_aside import is_put_aside
 
 _ANY_DEPTH = "**"
@@ -46,6 +46,20 @@ def refuse_dangling_links(folder: str, pattern: str) -> None:
             )
 
 
+def check_folders(folder: str, pattern: str) -> None:
+    """Look into every folder that a pattern goes through: one that may not be read would be left out with its files.
+
+    Args:
+        folder: the folder that is searched, which may be there.
+        pattern: what is searched for in it.
+
+    Raises:
+        StoreError: a folder cannot be looked into.
+    """
+    for _ in _links(Path(folder or "."), pattern):
+        pass
+
+
 def refuse_unread_folders(folder: str, pattern: str) -> None:
     """Refuse a linked folder below a ``**``, which DuckDB does not go through, unless its files lie in the folder itself.
 
@@ -72,7 +86,7 @@ def refuse_unread_folders(folder: str, pattern: str) -> None:
 
 
 def _links(root: Path, pattern: str) -> Iterator[_Link]:
-    if root.is_dir():
+    if is_folder(root):
         with readable(root):
             yield from _links_in(root, pattern.split("/"), pattern)
 

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from fti_assets.inference.serving.log.lines import instant_of
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import guard_writes, readable, sync_folder
+from fti_assets.stores.files import guard_writes, may_write, paths_in, readable, sync_folder
 
 CLOSED, OPEN = ".jsonl", ".jsonl.open"
 STAMP = "%Y%m%dT%H%M%S%f"
@@ -80,17 +80,21 @@ class LogFile:
 
 
 def closed_files(folder: Path) -> list[LogFile]:
-    """The files of a folder that wait to be taken in, the oldest first; those whose writer has died are closed first."""
-    if not folder.is_dir():
-        return []
-    for path in sorted(folder.glob(f"*{OPEN}")):
-        close_left(path)
-    return [LogFile(path) for path in sorted(folder.glob(f"*{CLOSED}"))]
+    """The files of a folder that wait to be taken in, the oldest first; those whose writer has died are closed first.
+
+    Raises:
+        DamagedError: a file lies in place of the folder.
+        StoreError: the folder, or one of its files, cannot be read.
+    """
+    if may_write(folder):  # else nobody closes any, and who only looks reads them as open ones
+        for path in open_files(folder):
+            close_left(path)
+    return [LogFile(path) for path in paths_in(folder, f"*{CLOSED}")]
 
 
 def open_files(folder: Path) -> list[Path]:
     """The files that are being written."""
-    return sorted(folder.glob(f"*{OPEN}")) if folder.is_dir() else []
+    return paths_in(folder, f"*{OPEN}")
 
 
 def close_left(path: Path) -> None:
@@ -98,9 +102,11 @@ def close_left(path: Path) -> None:
 
     Its writer holds a lock on it, which ends with the process.
     """
-    try:
+    descriptor = -1
+    with readable(path), suppress(FileNotFoundError):
+        check_file(path, "move it away")
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    if descriptor < 0:
         return
     try:
         try:

@@ -11,8 +11,8 @@ import re
 from pathlib import Path
 
 from fti_assets.core.names import LEDGER, TILES, TableName
-from fti_assets.errors import DamagedError, StoreError, list_some
-from fti_assets.stores.files import files_under, reason
+from fti_assets.errors import DamagedError, list_some
+from fti_assets.stores.files import files_under, is_folder
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.reader import LakeReader
@@ -32,10 +32,7 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
     if table.schema in (TILES, LEDGER) or lake.has(table):
         return
     folder = Path(os.path.realpath(lake.store.root / "data" / table.schema / table.name))
-    try:
-        files = [file for file in files_under(folder) if file.suffix == ".parquet"] if folder.is_dir() else []
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be looked at: {reason(error)}. Nothing was written") from error
+    files = [file for file in files_under(folder) if file.suffix == ".parquet"] if is_folder(folder) else []
     if not files:
         return
     names = named_paths(lake, Path(os.path.realpath(lake.store.root / "data")))

@@ -10,11 +10,13 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
+from stat import S_ISREG
 
 import duckdb
 
@@ -22,7 +24,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.files import files_under, guard_writes, paths_in, readable, sync_file, sync_folder
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.files.current_files import current_files, refuse_damaged_files
 from fti_assets.stores.lake.files.recorded_checksums import delete_dead_checksums, record_checksums
@@ -125,9 +127,9 @@ def upkeep(
 
 def size(lake: Lake) -> LakeSize:
     """How much a lake holds now."""
-    results = [file.stat().st_size for file in _files(lake.store.root / "data")]
-    catalog = sum(file.stat().st_size for file in lake.store.root.glob(f"{lake.store.catalog.name}*") if file.is_file())
-    return LakeSize(len(results), sum(results), catalog, len(snapshots(lake)))
+    results = _sizes(files_under(lake.store.root / "data"))
+    catalog = paths_in(lake.store.root, f"{lake.store.catalog.name}*")
+    return LakeSize(len(results), sum(results), sum(_sizes(catalog)), len(snapshots(lake)))
 
 
 def expire(lake: Lake, versions: list[int]) -> None:
@@ -168,8 +170,10 @@ def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
 def _delete_begun(folder: Path) -> int:
     """Delete what killed steps had begun to write of rejected rows, a day old. How many files it was."""
     count, a_day_ago = 0, time.time() - DAY.total_seconds()
-    for file in folder.rglob(".*.tmp"):
-        with suppress(FileNotFoundError):
+    for file in files_under(folder):
+        if not fnmatchcase(file.name, ".*.tmp"):
+            continue
+        with guard_writes(file), suppress(FileNotFoundError):
             if file.stat().st_mtime < a_day_ago:
                 file.unlink()
                 count += 1
@@ -265,8 +269,14 @@ def _older_than(age: timedelta) -> str:
     return f"older_than => now() - to_microseconds({age // timedelta(microseconds=1)})"
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file())
+def _sizes(files: Iterable[Path]) -> list[int]:
+    """The bytes of those that are there and are files."""
+    results = []
+    for file in files:
+        with readable(file), suppress(FileNotFoundError):
+            about = file.stat()
+            results += [about.st_size] * S_ISREG(about.st_mode)
+    return results
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.errors import DamagedError
-from fti_assets.stores.files import guard_writes, read_file, readable, write_atomically
+from fti_assets.stores.files import guard_writes, paths_in, read_file, readable, write_atomically
 
 _WRITING_SECONDS = 60.0  # far longer than a step needs for some rejected rows
 
@@ -25,7 +25,7 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
         StoreError: one cannot be read, or not written.
     """
     rows = files = 0
-    for file in _names(folder, "*.jsonl"):
+    for file in paths_in(folder, "*.jsonl"):
         content = read_file(file) or b""
         lines = content.splitlines()
         whole = lines[:-1] if lines and _is_half_line(content, lines[-1]) else lines
@@ -35,7 +35,7 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
             if remove:
                 with guard_writes(file):
                     write_atomically(file, b"".join(line + b"\n" for line in left))
-    for leftover in _names(folder, ".*.tmp"):
+    for leftover in paths_in(folder, ".*.tmp"):
         with readable(leftover), suppress(FileNotFoundError):  # its step is done
             if leftover.stat().st_mtime < time.time() - _WRITING_SECONDS:
                 files += 1
@@ -43,11 +43,6 @@ def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *,
                     with guard_writes(leftover):
                         leftover.unlink(missing_ok=True)
     return rows, files
-
-
-def _names(folder: Path, pattern: str) -> list[Path]:
-    with readable(folder):  # glob leaves out what it may not read
-        return sorted(file for file in folder.iterdir() if file.match(pattern)) if folder.is_dir() else []
 
 
 def _is_half_line(content: bytes, last: bytes) -> bool:

@@ -20,7 +20,7 @@ from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, T
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import FtiError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
-from fti_assets.stores.files import readable
+from fti_assets.stores.files import paths_in, readable
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_of_full_disk, is_without_tables, lake_connection
 from fti_assets.stores.lake.files.strange_files import REPAIR
@@ -209,8 +209,7 @@ def _contents(
 
 def _deletions(files: Sequence[Path]) -> list[str]:
     """The files of deleted rows of a table, which lie beside its partitions' folders."""
-    with readable(files[0].parent.parent):
-        return [str(file) for file in sorted(files[0].parent.parent.glob(f"*{_DELETIONS}"))]
+    return [str(file) for file in paths_in(files[0].parent.parent, f"*{_DELETIONS}")]
 
 
 def _register(lake: Lake, table: TableName, files_by_partition: Mapping[str, _Files]) -> None:

@@ -22,7 +22,7 @@ from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partit
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import files_under, readable, reason
+from fti_assets.stores.files import files_under, is_folder, paths_in, readable, reason
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
@@ -66,8 +66,10 @@ def missing_files(lake: Lake) -> list[str]:
 
 def tables_in(data: Path) -> list[TableName]:
     """The tables that have a folder."""
-    with readable(data):
-        return [TableName(folder.parent.name, folder.name) for folder in sorted(data.glob("*/*")) if folder.is_dir()]
+    schemas = filter(is_folder, paths_in(data))
+    return [
+        TableName(schema.name, folder.name) for schema in schemas for folder in paths_in(schema) if is_folder(folder)
+    ]
 
 
 def refuse_to_delete_most(

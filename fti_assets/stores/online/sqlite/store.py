@@ -15,7 +15,7 @@ from fti_assets.core import clock
 from fti_assets.core.sql import is_name
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_folder
-from fti_assets.stores.files import guard_writes, make_folder, readable, reason
+from fti_assets.stores.files import guard_writes, make_folder, paths_in, readable, reason
 from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, since_us, stored_schema
 from fti_assets.stores.online.blobs import Blobs, is_whole
@@ -79,7 +79,7 @@ class SqliteOnlineStore(OnlineStore):
     def namespaces(self) -> tuple[str, ...]:
         with readable(self.root):
             check_folder(self.root)
-            names = sorted(path.stem for path in self.root.glob("*.sqlite"))
+        names = [path.stem for path in paths_in(self.root, "*.sqlite")]
         return tuple(name for name in names if is_name(name) and self.about(name) is not None)
 
     def about(self, namespace: str) -> About | None:

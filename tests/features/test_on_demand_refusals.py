@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.core.on_demand.names import Names
+from fti_assets.core.on_demand.syntax.names import Names
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.on_demand_problems import problems_of
 from fti_assets.features.groups.on_demand_source import check_source

@@ -11,7 +11,7 @@ import pytest
 from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.on_demand.meaning import meaning
-from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.errors import FtiError
 from fti_assets.stores.models.store import ModelStore
 from tests.stores.test_models import GRAPH, made

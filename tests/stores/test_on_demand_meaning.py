@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fti_assets.core.on_demand import meaning as room
-from fti_assets.core.on_demand import module as module_reading
 from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
-from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.on_demand.syntax import module as module_reading
+from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.errors import DeclarationError
 
 FIXED = "eb0342e878ed3b0c5100fbf967624edb2ebf40ca46025246537999ad45d649e4"

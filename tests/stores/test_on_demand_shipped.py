@@ -8,7 +8,7 @@ from fti_assets.core.manifest import OnDemandCall
 from fti_assets.core.on_demand.call import LoadedCall, check_source
 from fti_assets.core.on_demand.meaning import meaning
 from fti_assets.core.on_demand.shipped import ShippedModules, sources_of
-from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.errors import DamagedError, PredictionError
 
 SOURCES = {

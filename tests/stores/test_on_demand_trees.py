@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import fti_assets
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.trees import walk
 
 
 def test_a_walk_is_that_of_the_standard_library() -> None:

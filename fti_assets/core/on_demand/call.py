@@ -11,7 +11,7 @@ import numpy as np
 
 from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall
 from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
-from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import EXACT, SIDES, ColumnType
 from fti_assets.errors import DataError, DeclarationError, PredictionError, one_of

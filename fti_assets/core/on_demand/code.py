@@ -6,10 +6,10 @@ import ast
 from collections import Counter
 from typing import Any
 
-from fti_assets.core.on_demand.changes import DEFINITIONS, bound_by, root, run_at_once
-from fti_assets.core.on_demand.effects import Effects
-from fti_assets.core.on_demand.module import Module
-from fti_assets.core.on_demand.trees import is_text, walk
+from fti_assets.core.on_demand.syntax.changes import DEFINITIONS, bound_by, root, run_at_once
+from fti_assets.core.on_demand.syntax.effects import Effects
+from fti_assets.core.on_demand.syntax.module import Module
+from fti_assets.core.on_demand.syntax.trees import is_text, walk
 
 _WITH_ANNOTATIONS = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
 _LEFT_OUT = frozenset({"ctx", "type_comment", "kind", "lineno", "col_offset"})

@@ -16,20 +16,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fti_assets.core.on_demand.changes import (
+from fti_assets.core.on_demand.code import code_of, code_of_all
+from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
     attributes_of,
     may_change,
     mentioned_by,
     root,
 )
-from fti_assets.core.on_demand.code import code_of, code_of_all
-from fti_assets.core.on_demand.effects import Effects
-from fti_assets.core.on_demand.module import MOST_MODULES, Module, is_own
-from fti_assets.core.on_demand.objects import Objects, uses
-from fti_assets.core.on_demand.reads import is_built_in, is_of_a_library, only_read
-from fti_assets.core.on_demand.source import absolute_module, packages_around, remember, source_file
-from fti_assets.core.on_demand.trees import is_text, walk, with_own_names
+from fti_assets.core.on_demand.syntax.effects import Effects
+from fti_assets.core.on_demand.syntax.module import MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.syntax.objects import Objects, uses
+from fti_assets.core.on_demand.syntax.reads import is_built_in, is_of_a_library, only_read
+from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, remember, source_file
+from fti_assets.core.on_demand.syntax.trees import is_text, walk, with_own_names
 from fti_assets.core.on_demand.tricks import around, changers_of, is_tricky, reads_words, refuse_layout
 from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError

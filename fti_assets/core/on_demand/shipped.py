@@ -17,7 +17,7 @@ from typing import Any
 
 from fti_assets.core.manifest import OnDemandCall
 from fti_assets.core.on_demand.call import check_source
-from fti_assets.core.on_demand.source import ShippedFile, packages_around, reading_shipped, source_file
+from fti_assets.core.on_demand.syntax.source import ShippedFile, packages_around, reading_shipped, source_file
 from fti_assets.core.on_demand.tricks import around
 from fti_assets.errors import DamagedError
 

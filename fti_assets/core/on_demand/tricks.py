@@ -12,7 +12,7 @@ import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fti_assets.core.on_demand.changes import (
+from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
     FUNCTIONS,
     bound_by,
@@ -21,12 +21,12 @@ from fti_assets.core.on_demand.changes import (
     own_names,
     root,
 )
-from fti_assets.core.on_demand.module import APP_PACKAGES, MOST_MODULES, Module, is_own
-from fti_assets.core.on_demand.names import Names
-from fti_assets.core.on_demand.objects import Objects, takes_further_cases
-from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
-from fti_assets.core.on_demand.state import setters_of
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.module import APP_PACKAGES, MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.syntax.names import Names
+from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_cases
+from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.syntax.state import setters_of
+from fti_assets.core.on_demand.syntax.trees import walk
 from fti_assets.errors import DeclarationError
 
 # fmt: off

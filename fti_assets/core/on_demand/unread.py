@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from fti_assets.core.on_demand.changes import is_program
-from fti_assets.core.on_demand.module import Module
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.changes import is_program
+from fti_assets.core.on_demand.syntax.module import Module
+from fti_assets.core.on_demand.syntax.trees import walk
 from fti_assets.core.on_demand.tricks import says_words
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fti_assets.core.on_demand.names import Names, is_own, text_of
+from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
 
 _ORDER = (
     "takes the values of a set one after another, and those that are text come in another order in each process: take sorted(...) "

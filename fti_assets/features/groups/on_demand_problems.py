@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fti_assets.core.on_demand.names import Names, is_own, text_of
-from fti_assets.core.on_demand.source import source_file
+from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
+from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.features.groups.on_demand_machine import Machine
 
 # fmt: off

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fti_assets.core.on_demand.names import Names, is_own, text_of
-from fti_assets.core.on_demand.source import absolute_module, packages_around, source_file
-from fti_assets.core.on_demand.state import setters_in_calls, setters_of
+from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
+from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
+from fti_assets.core.on_demand.syntax.state import setters_in_calls, setters_of
 from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_of, problems_of
 

@@ -236,7 +236,7 @@ class ModelStore(ModelReader):
         for call in manifest.on_demand:
             # Not at the top, as above.
             from fti_assets.core.on_demand.call import check_source
-            from fti_assets.core.on_demand.source import source_file
+            from fti_assets.core.on_demand.syntax.source import source_file
 
             if source_file(call.module) is None:
                 _log.warning(

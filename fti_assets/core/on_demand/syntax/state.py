@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from fti_assets.core.on_demand.changes import FUNCTIONS, is_program, run_at_once
-from fti_assets.core.on_demand.names import Names
+from fti_assets.core.on_demand.syntax.changes import FUNCTIONS, is_program, run_at_once
+from fti_assets.core.on_demand.syntax.names import Names
 
 _WITHIN = {
     "numpy.errstate": frozenset({"numpy.seterr", "numpy.seterrcall"}),

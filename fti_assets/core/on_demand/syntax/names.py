@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fti_assets.core.on_demand.source import absolute_module, source_file
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.source import absolute_module, source_file
+from fti_assets.core.on_demand.syntax.trees import walk
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _NONE: frozenset[tuple[int, str]] = frozenset()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from fti_assets.core.on_demand.changes import (
+from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
     FUNCTIONS,
     attributes_of,
@@ -18,9 +18,9 @@ from fti_assets.core.on_demand.changes import (
     root,
     run_at_once,
 )
-from fti_assets.core.on_demand.lazy import lazy
-from fti_assets.core.on_demand.module import Module, is_own
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.lazy import lazy
+from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.trees import walk
 
 _MAKING = frozenset({"__init__", "__post_init__", "__new__", "__set_name__", "__init_subclass__", "__prepare__"})
 _FILLS_ITSELF = frozenset({"count", "cycle", "defaultdict"})

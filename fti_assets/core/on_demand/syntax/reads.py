@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import builtins
 
-from fti_assets.core.on_demand.changes import is_constant
-from fti_assets.core.on_demand.module import Module, is_own
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.changes import is_constant
+from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.trees import walk
 
 _READ_BY = frozenset({
     "abs", "all", "any", "bool", "dict", "enumerate", "float", "frozenset", "int", "isinstance", "len", "list", "max", "min", "range",

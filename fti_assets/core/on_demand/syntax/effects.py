@@ -10,12 +10,19 @@ import ast
 from collections import Counter
 from collections.abc import Mapping
 
-from fti_assets.core.on_demand.changes import DEFINITIONS, FUNCTIONS, is_constant, mentioned_by, root, run_at_once
-from fti_assets.core.on_demand.lazy import lazy
-from fti_assets.core.on_demand.module import Module, is_own
-from fti_assets.core.on_demand.objects import Objects
-from fti_assets.core.on_demand.reads import is_built_in, is_flat, is_of_a_library
-from fti_assets.core.on_demand.trees import is_text, walk
+from fti_assets.core.on_demand.syntax.changes import (
+    DEFINITIONS,
+    FUNCTIONS,
+    is_constant,
+    mentioned_by,
+    root,
+    run_at_once,
+)
+from fti_assets.core.on_demand.syntax.lazy import lazy
+from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.objects import Objects
+from fti_assets.core.on_demand.syntax.reads import is_built_in, is_flat, is_of_a_library
+from fti_assets.core.on_demand.syntax.trees import is_text, walk
 
 # fmt: off
 _NEW = frozenset({

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fti_assets.core.on_demand.changes import (
+from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
     FRESH,
     FUNCTIONS,
@@ -25,9 +25,9 @@ from fti_assets.core.on_demand.changes import (
     root,
     run_at_once,
 )
-from fti_assets.core.on_demand.lazy import lazy
-from fti_assets.core.on_demand.source import absolute_module, source_file, source_of
-from fti_assets.core.on_demand.trees import walk
+from fti_assets.core.on_demand.syntax.lazy import lazy
+from fti_assets.core.on_demand.syntax.source import absolute_module, source_file, source_of
+from fti_assets.core.on_demand.syntax.trees import walk
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250

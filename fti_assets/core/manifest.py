@@ -130,6 +130,10 @@ class OnDemandCall:
 class ColumnRule:
     """A check of the spine's schema on one field of a request: Pandera's name of it and its arguments, times as ISO text.
 
+    What JSON has no form for is an object of one key: ``float`` (``inf``, ``-inf``, ``nan``), ``decimal``, ``nanoseconds`` since 1970,
+    ``pattern`` with its ``flags``, ``other`` for what no value is equal to. ``held_by`` is the check that a type of ``arguments`` holds a
+    number, ``as_type`` that to which the schema brings a value before.
+
     ``NOT_NULLABLE``, without arguments, is that of a field which the schema does not let be null; a manifest of an earlier release has
     none of these, and its fields may all be null.
     """
@@ -137,6 +141,7 @@ class ColumnRule:
     column: str
     check: str
     arguments: dict[str, Any]
+    as_type: str = ""
 
 
 @record(frozen=True)
@@ -153,7 +158,8 @@ class SpineTimes:
 class ViewRecord:
     """A feature view: the spine, what each request must bring, what is joined, and the model's features in order.
 
-    ``rules`` are the checks of the spine's schema that a request can be held against.
+    ``rules`` are the checks of the spine's schema that a request can be held against, ``rules_left_out`` tells in words those that it
+    cannot.
     ``spine_times`` is None in manifests that do not say when the spine's rows are available.
     """
 
@@ -168,7 +174,14 @@ class ViewRecord:
     on_demand: tuple[OnDemandCall, ...]
     features: tuple[Column, ...]
     rules: tuple[ColumnRule, ...] = ()
+    rules_left_out: tuple[str, ...] = ()
     spine_times: SpineTimes | None = None
+
+    @property
+    def left_out_in_words(self) -> str:
+        """The first few checks that no request is held against; empty if there are none."""
+        shown, more = self.rules_left_out[:5], len(self.rules_left_out) - 5
+        return "; ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
     @property
     def identity(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core.manifest import Column, ColumnRule
 from fti_assets.errors import ModelError, PredictionError, RequestError
-from fti_assets.features.validation.schema import column_rules
+from fti_assets.features.validation.request_rules import request_rules
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.requests.rules import RequestRules
 
@@ -200,7 +200,7 @@ CHECKS: list[tuple[pa.Check, list[Any]]] = [
 def test_rules_of_requests_are_those_of_pandera(check, values):
     kind = "timestamp" if isinstance(values[0], pd.Timestamp) else "text" if isinstance(values[0], str) else "integer"
     schema = pa.DataFrameSchema({"a": pa.Column(checks=check)})
-    rules = RequestRules(column_rules(schema, ["a"]), [Column("a", kind)])
+    rules = RequestRules(request_rules(schema, [Column("a", kind)]).rules, [Column("a", kind)])
     for value in [*values, None]:
         try:
             schema.validate(pd.DataFrame({"a": [value]}))

@@ -123,7 +123,7 @@ class SqlCheck:
 
 def in_sql(check: Any, column: SqlColumn) -> SqlCheck | None:
     """A check of a column in SQL, or None if it is Pandera's to run."""
-    name = _name_of(check)
+    name = name_of(check)
     # A null breaks no rule in SQL, as with ignore_na; any other setting is left to Pandera.
     if name not in _CHECKS or column.kind is None or not check.ignore_na or check.element_wise or check.groupby:
         return None
@@ -136,10 +136,10 @@ def in_sql(check: Any, column: SqlColumn) -> SqlCheck | None:
 
 def is_of_single_values(check: Any) -> bool:
     """Whether any part of the rows can be checked by itself: one of Pandera's own, or one that is called for each value."""
-    return bool(check.element_wise) or (_name_of(check) in _CHECKS and _name_of(check) != "unique_values_eq")
+    return bool(check.element_wise) or (name_of(check) in _CHECKS and name_of(check) != "unique_values_eq")
 
 
-def _name_of(check: Any) -> str:
+def name_of(check: Any) -> str:
     """The name of Pandera's own function behind a check, whatever the user calls the check."""
     return str(check._check_fn.__name__) if type(check) is pa.Check and isinstance(check._check_fn, Dispatcher) else ""
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fti_assets.core.types import type_of_dtype_kind
 from fti_assets.errors import DataError
 from fti_assets.features.validation.schema import column_type, column_types
@@ -99,7 +101,8 @@ def _cast_unless_it_changes(values: pd.Series, dtype: Any) -> pd.Series:
     if categories is not None and not (values.isna() | values.isin(categories)).all():
         return values
     try:
-        cast = values.astype(dtype)
+        with np.errstate(over="ignore"):  # what becomes infinite is another value
+            cast = values.astype(dtype)
         # There and back: a cast that changes a value would have the check judge what is not stored.
         return cast if cast.astype(values.dtype).equals(values) else values
     except (TypeError, ValueError, OverflowError):  # Pandera says what is wrong with the column

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
-from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fti_assets.core.manifest import NOT_NULLABLE, ColumnRule
 from fti_assets.core.rules import Rule
-from fti_assets.core.times import naive_utc
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, excerpt
 
@@ -88,57 +81,6 @@ def schema_demands(schema: pa.DataFrameSchema | None) -> tuple[object, ...]:
         for name, column in schema.columns.items()
     ]
     return (columns, _checks(schema), schema.unique, schema.coerce, schema.strict)
-
-
-def column_rules(schema: pa.DataFrameSchema | None, columns: Iterable[str]) -> list[ColumnRule]:
-    """The checks of single values that a schema has for some columns, nullability among them, without those that only warn and those
-    of the user's own."""
-    if schema is None:
-        return []
-    import pandera.pandas as pa
-    from pandera.api.function_dispatch import Dispatcher
-
-    rules = []
-    for name in columns:
-        if name not in schema.columns:
-            continue
-        column = schema.columns[name]
-        # Rows without a column that is not required have nulls there, and a default takes their place before they are looked at.
-        if column.required and not column.nullable and column.default is None:
-            rules.append(ColumnRule(name, NOT_NULLABLE, {}))
-        for check in column.checks:
-            own = type(check) is pa.Check and isinstance(check._check_fn, Dispatcher)
-            arguments = _plain(check._check_kwargs) if own and not check.raise_warning and check.ignore_na else None
-            if arguments is not None:
-                rules.append(ColumnRule(name, check._check_fn.__name__, arguments))
-    return rules
-
-
-def _plain(arguments: dict[str, Any]) -> dict[str, Any] | None:
-    """Arguments as JSON holds them, None for some that it does not."""
-    results: dict[str, Any] = {}
-    for name, value in arguments.items():
-        several = isinstance(value, list | tuple | set | frozenset)
-        plain = [_scalar(one) for one in value] if several else _scalar(value)
-        if plain is _NONE or (several and _NONE in plain):
-            return None
-        results[name] = sorted(plain, key=repr) if several else plain
-    return results
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, np.generic) and not isinstance(value, np.datetime64):
-        value = value.item()
-    if isinstance(value, datetime | np.datetime64):
-        import pandas as pd
-
-        return naive_utc(pd.Timestamp(value).to_pydatetime()).isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return _NONE
-    return value if value is None or isinstance(value, bool | int | float | str) else _NONE
-
-
-_NONE = object()
 
 
 def _checks(owner: Any) -> list[tuple[object, ...]]:

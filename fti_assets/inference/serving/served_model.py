@@ -190,7 +190,17 @@ class ServedModel:
     def _load(self, online: OnlineStore, reference: str) -> ServedBuild:
         with flights:
             build = load_whole_build(self._models, self.name, reference, providers=self._providers)
-            return self._serve(build, online, self._strictness)
+            served = self._serve(build, online, self._strictness)
+        view = served.manifest.view
+        if view.rules_left_out:
+            _log.warning(
+                "model %r (%s): out_of_schema does not tell of these checks of the schema of %r: %s",
+                self.name,
+                served.reference,
+                view.spine,
+                view.left_out_in_words,
+            )
+        return served
 
 
 _served_models: "weakref.WeakSet[ServedModel]" = weakref.WeakSet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.training.models.card import features_table, table
+from fti_assets.training.models.card import features_table, not_held_against, table
 
 
 def composite_card(manifest: ModelManifest, members: Sequence[ModelManifest]) -> str:
@@ -32,8 +32,9 @@ def composite_card(manifest: ModelManifest, members: Sequence[ModelManifest]) ->
         "## Features",
         features_table(manifest),
     ]
-    if manifest.warnings:
-        sections[4:4] = ["\n".join(f"- **warning**: {warning}" for warning in manifest.warnings)]
+    notes = [f"- **warning**: {warning}" for warning in manifest.warnings] + not_held_against(manifest.view)
+    if notes:
+        sections[4:4] = ["\n".join(notes)]
     return "\n\n".join(sections) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fti_assets.core.manifest import DatasetManifest, ModelManifest
+from fti_assets.core.manifest import DatasetManifest, ModelManifest, ViewRecord
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.judging.picture_page import PICTURES
 
@@ -53,6 +53,7 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             "their own columns are those of its earliest version"
         )
     lines += [f"- **warning**: {warning}" for warning in (*dataset.warnings, *manifest.warnings)]
+    lines += not_held_against(manifest.view)
     if dataset.lookups:
         lines.append(f"- lookups, visible at every instant: {', '.join(f'`{name}`' for name in dataset.lookups)}")
     lines += [
@@ -67,6 +68,13 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             f"{least[0]:.1%}"
         )
     return "\n".join(lines)
+
+
+def not_held_against(view: ViewRecord) -> list[str]:
+    """What of the spine's schema no request is held against, as a list of Markdown of one item or none."""
+    if not view.rules_left_out:
+        return []
+    return [f"- **no request is held against** these checks of the schema of `{view.spine}`: {view.left_out_in_words}"]
 
 
 def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:

@@ -11,7 +11,7 @@ from fti_assets.features.groups.group import FeatureGroup, Selection, selection_
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
-from fti_assets.features.validation.schema import column_rules
+from fti_assets.features.validation.request_rules import request_rules
 from fti_assets.training.views.checks import check_key_types, required_type
 from fti_assets.training.views.terms import ViewTerms
 
@@ -46,6 +46,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         joins.append(joined_group(selection.group, keys, in_view))
         features += [Column(column.feature, column.type) for column in in_view]
     request = [Column(name, required_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
+    of_request = request_rules(view.spine.schema, request)
     return ViewRecord(
         name=view.name,
         version=view.version,
@@ -57,7 +58,8 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         joins=tuple(joins),
         on_demand=tuple(feature.call for feature in view.on_demand),
         features=tuple(features),
-        rules=tuple(column_rules(view.spine.schema, [column.name for column in request])),
+        rules=of_request.rules,
+        rules_left_out=of_request.left_out,
         spine_times=spine_times(view.spine),
     )
 

@@ -64,4 +64,5 @@ def union_of(view: ViewRecord, other: ViewRecord) -> ViewRecord:
         on_demand=tuple(calls.values()),
         features=tuple(dict.fromkeys((*view.features, *other.features))),
         rules=tuple({repr(rule): rule for rule in (*view.rules, *other.rules)}.values()),  # arguments have no hash
+        rules_left_out=tuple(dict.fromkeys((*view.rules_left_out, *other.rules_left_out))),
     )

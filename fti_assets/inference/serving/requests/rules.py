@@ -2,11 +2,15 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
+
 from fti_assets.core.manifest import NOT_NULLABLE, Column, ColumnRule
-from fti_assets.core.times import instant
+from fti_assets.core.times import instant, microseconds
 from fti_assets.core.types import ColumnType
+from fti_assets.errors import PredictionError
 
 Passes = Callable[[Any], bool]
 
@@ -17,6 +21,9 @@ class RequestRules:
     Args:
         rules: as the manifest has them; one of a kind that this release does not know is left out.
         columns: the fields of a request, in the order of its values.
+
+    Raises:
+        PredictionError: the arguments of a rule cannot be read.
 
     >>> column = Column("age", "integer")
     >>> rules = RequestRules([ColumnRule("age", "less_than_or_equal_to", {"max_value": 120})], [column])
@@ -33,7 +40,12 @@ class RequestRules:
         for rule in rules:
             if rule.column in slots and rule.check in _CHECKS:
                 slot, kind = slots[rule.column]
-                passes = _CHECKS[rule.check](_read(rule.arguments, kind))
+                try:
+                    passes = _comparable(_CHECKS[rule.check], rule, kind)
+                except (LookupError, TypeError, ValueError, ArithmeticError, re.error) as error:
+                    raise PredictionError(
+                        f"the manifest's rule {rule.check!r} of {rule.column!r} cannot be read. It is damaged: restore it from a copy"
+                    ) from error
                 self._rules.append((rule.column, slot, _MISSING[rule.column in never_null], passes))
             elif rule.column in slots and rule.check == NOT_NULLABLE:
                 self._rules.append((rule.column, slots[rule.column][0], (), lambda value: value is not None))
@@ -56,20 +68,67 @@ _MISSING: dict[bool, tuple[Any, ...]] = {True: (None,), False: (None, "")}
 """What is no value to the checks of a field, by whether the field must have one."""
 
 
-def _read(arguments: Mapping[str, Any], kind: ColumnType) -> dict[str, Any]:
-    if kind != "timestamp":
-        return dict(arguments)
+def _comparable(check: Callable[[Mapping[str, Any]], Passes], rule: ColumnRule, kind: ColumnType) -> Passes:
+    """A check whose values and arguments are compared as pandas compares the column with them."""
+    of_times, of_type = kind == "timestamp", _TYPES.get(rule.as_type)
+    arguments = {name: _read(value, of_times) for name, value in rule.arguments.items()}
+    listed = [one for value in arguments.values() for one in (value if isinstance(value, list) else [value])]
+    if of_times:
+        passes = check(arguments)
+        return lambda value: passes(microseconds(value) * 1000)
+    numeric = all(isinstance(one, int | float) for one in listed)
+    if rule.check in ("isin", "notin"):
+        passes = check(arguments)
+        return (lambda value: passes(of_type(value))) if of_type else passes
+    if kind == "number" or (kind == "integer" and numeric and any(isinstance(one, float) for one in listed)):
+        # A whole number meets a float as one.
+        passes = check({name: float(value) if type(value) is int else value for name, value in arguments.items()})
+        return (lambda value: passes(of_type(value))) if of_type else (lambda value: passes(float(value)))
+    return check(arguments)
 
-    def read(value: Any) -> Any:
-        return (
-            [read(one) for one in value]
-            if isinstance(value, list)
-            else instant(value)
-            if isinstance(value, str)
-            else value
-        )
 
-    return {name: read(value) for name, value in arguments.items()}
+def _decimal(value: float) -> Decimal:
+    """The decimal that was written, not the float nearest to it."""
+    return Decimal(repr(value))
+
+
+def _held(type_name: str) -> Callable[[float], float]:
+    held = np.dtype(type_name).type
+
+    def nearest(value: float) -> float:
+        with np.errstate(over="ignore"):
+            return float(held(value))
+
+    return nearest
+
+
+_TYPES: dict[str, Callable[[float], Any]] = {
+    "decimal": _decimal,
+    **{name: _held(name) for name in ("float16", "float32")},
+}
+"""What a schema makes of a number before it compares it, by the name of the type."""
+
+
+def _read(argument: Any, of_times: bool) -> Any:
+    """An argument as the manifest has it, a time as nanoseconds since 1970."""
+    if isinstance(argument, list):
+        return [_read(one, of_times) for one in argument]
+    if isinstance(argument, dict):
+        [(form, text), *more] = argument.items()
+        return _FORMS[form](text, *(value for _, value in more))
+    if of_times and isinstance(argument, str):
+        return microseconds(instant(argument)) * 1000
+    return argument
+
+
+_FORMS: dict[str, Callable[..., Any]] = {
+    "float": float,
+    "decimal": Decimal,
+    "nanoseconds": int,
+    "pattern": re.compile,
+    "other": lambda _: object(),
+}
+"""What JSON has no form for, by the key of the object that stands for it."""
 
 
 def _in_range(arguments: Mapping[str, Any]) -> Passes:
@@ -85,6 +144,11 @@ def _str_length(arguments: Mapping[str, Any]) -> Passes:
     if exact is not None:
         return lambda value: len(value) == exact
     return lambda value: (least is None or least <= len(value)) and (most is None or len(value) <= most)
+
+
+def _held_by(arguments: Mapping[str, Any]) -> Passes:
+    nearest = _TYPES[arguments["type"]]
+    return lambda value: bool(nearest(value) == value)
 
 
 def _comparison(name: str, compare: Callable[[Any, Any], bool]) -> Callable[[Mapping[str, Any]], Passes]:
@@ -114,4 +178,5 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], Passes]] = {
     "str_startswith": _comparison("string", lambda value, start: value.startswith(start)),
     "str_endswith": _comparison("string", lambda value, end: value.endswith(end)),
     "str_length": _str_length,
+    "held_by": _held_by,
 }

@@ -59,10 +59,10 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         StoreError: it cannot be read.
     """
     try:
-        held = connection.execute(
+        rows = connection.execute(
             "SELECT id, generation, schema, answers_from, snapshot, keys, origin FROM about LIMIT 2"
         ).fetchall()
-        if held:  # a write would else make the table of rows anew, with its own rows alone
+        if rows:  # a write would else make the table of rows anew, with its own rows alone
             connection.execute("SELECT key, blob FROM rows LIMIT 1").fetchone()
             _check_tables(connection, path)
     except sqlite3.Error as error:
@@ -71,17 +71,17 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         raise file_error(path, error) from error
     except UnicodeDecodeError as error:
         raise _damage_error(path, str(error)) from error
-    if not held:
+    if not rows:
         return None
-    if [number for number, *_ in held] != [1]:
+    if [number for number, *_ in rows] != [1]:
         raise _damage_error(path, "its table about has other rows than the one of id 1")
-    return about_from(dict(zip(_ABOUT, held[0][1:], strict=True)), path.stem, what=f"online namespace file {path}")
+    return about_from(dict(zip(_ABOUT, rows[0][1:], strict=True)), path.stem, what=f"online namespace file {path}")
 
 
 def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse views and other objects in place of the two tables, and rows of which a key may have several."""
-    made = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
-    if absent := {"about", "rows"} - {name for (name,) in connection.execute(made)}:
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+    if absent := {"about", "rows"} - {name for (name,) in connection.execute(query)}:
         raise _damage_error(path, f"{one_of(sorted(absent))} is no table in it")
     identity = connection.execute("SELECT name FROM pragma_table_info('rows') WHERE pk > 0").fetchall()
     if identity != [("key",)]:

@@ -76,8 +76,8 @@ def build_definitions(
             f"build_definitions takes a list of declarations: write build_definitions([{excerpt(declarations)}])"
         )
     declarations = list(declarations)
-    listed = {name: _listed(options.pop(name, None), name) for name in _LISTS}
-    plain = listed.pop("assets")
+    lists = {name: _list_of(options.pop(name, None), name) for name in _LISTS}
+    plain = lists.pop("assets")
     strays = [one for one in plain if isinstance(one, Declaration)]
     if strays:
         raise DeclarationError(f"assets=[...] are plain Dagster assets: give {strays[0]!r} among the declarations")
@@ -102,15 +102,15 @@ def build_definitions(
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
     automation = [*_automation(name or declarations[0].name, everything)]
     try:
-        sensors = [*automation, *own_sensors, *listed.pop("sensors")]
+        sensors = [*automation, *own_sensors, *lists.pop("sensors")]
         return dg.Definitions(
-            assets=assets, resources=all_resources, sensors=sensors, executor=executor, **listed, **options
+            assets=assets, resources=all_resources, sensors=sensors, executor=executor, **lists, **options
         )
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
 
 
-def _listed(values: Any, name: str) -> list[Any]:
+def _list_of(values: Any, name: str) -> list[Any]:
     if values is None:
         return []
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):

@@ -63,11 +63,11 @@ def checked_arguments(
     names: Any = getattr(options, "__annotations__", options)
     also = _Also(tuple(names), of, options, tuple(itself))
 
-    def check(called: T) -> T:
-        if isinstance(called, type):
-            _check_calls_of_class(called, _Also(itself=tuple(itself), instead=instead))
-            return called
-        return _check_calls(called, _public(called), also, method=method)  # type: ignore[arg-type, return-value]
+    def check(target: T) -> T:
+        if isinstance(target, type):
+            _check_calls_of_class(target, _Also(itself=tuple(itself), instead=instead))
+            return target
+        return _check_calls(target, _public(target), also, method=method)  # type: ignore[arg-type, return-value]
 
     return check
 
@@ -100,32 +100,32 @@ def caller_names() -> dict[str, Any]:
 
 
 def _check_calls_of_class(cls: type, also: _Also) -> None:
-    made: Any = cls.__init__  # type: ignore[misc]
+    init: Any = cls.__init__  # type: ignore[misc]
     # a dataclass's own ``__init__`` has the fields of its bases, whose annotations are to be read where they stand
     modules = {name: base.__module__ for base in reversed(cls.__mro__) for name in inspect.get_annotations(base)}
-    cls.__init__ = _check_calls(made, _public(cls), replace(also, modules=modules), method=True)  # type: ignore[misc]
+    cls.__init__ = _check_calls(init, _public(cls), replace(also, modules=modules), method=True)  # type: ignore[misc]
 
 
 def _check_calls(function: Callable[..., Any], name: str, also: _Also, *, method: bool = False) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
+    def call(*arguments: Any, **keywords: Any) -> Any:
         own = arguments[1:] if method else arguments
-        problem = next(_problems(signature, name, also, own, named, method=method), None)
+        problem = next(_problems(signature, name, also, own, keywords, method=method), None)
         if problem is not None:
             raise DeclarationError(f"{name} is not called: write {also.instead}" if also.instead else problem)
         if also.instead:  # the library makes it, of what was checked before
-            return function(*arguments, **named)
-        by_place, by_name = _judged(function, signature, name, also, own, named, method=method)
-        given = [
+            return function(*arguments, **keywords)
+        by_place, by_name = _judge(function, signature, name, also, own, keywords, method=method)
+        values = [
             *zip(signature.parameters, [*arguments[: len(arguments) - len(own)], *by_place], strict=False),
             *by_name.items(),
         ]
-        with _blamed(name, given):
+        with _blame(name, values):
             result = function(*arguments[: len(arguments) - len(own)], *by_place, **by_name)
         return (
-            _blaming(result, name, given)
+            _blaming(result, name, values)
             if inspect.isfunction(result) and "<locals>" in result.__qualname__
             else result
         )
@@ -133,42 +133,42 @@ def _check_calls(function: Callable[..., Any], name: str, also: _Also, *, method
     return call
 
 
-def _blaming(function: Callable[..., Any], name: str, given: Sequence[tuple[str, Any]]) -> Callable[..., Any]:
+def _blaming(function: Callable[..., Any], name: str, values: Sequence[tuple[str, Any]]) -> Callable[..., Any]:
     """What a decorator gave, which looks at the decorator's arguments when it is called."""
 
     @functools.wraps(function)
-    def call(*arguments: Any, **named: Any) -> Any:
-        with _blamed(name, given):
-            return function(*arguments, **named)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        with _blame(name, values):
+            return function(*arguments, **keywords)
 
     return call
 
 
 @contextmanager
-def _blamed(name: str, given: Sequence[tuple[str, Any]]) -> Iterator[None]:
+def _blame(name: str, values: Sequence[tuple[str, Any]]) -> Iterator[None]:
     """Say of which argument an error is that comes from the class of its value, such as one that cannot be compared."""
     try:
         yield
     except FtiError:
         raise
     except Exception as error:
-        found = culprit(error, given)
-        if found is None:
+        pair = culprit(error, values)
+        if pair is None:
             raise
-        raise DeclarationError(_unusable(name, *found, error)) from error
+        raise DeclarationError(_unusable(name, *pair, error)) from error
 
 
 def _unusable(name: str, key: str, value: Any, error: Exception) -> str:
     return f"{name}: {key} is {brief(value)}, which cannot be used, since it raises {class_name(error)}: {excerpt(str(error), 200)}"
 
 
-def _judged(
+def _judge(
     function: Callable[..., Any],
     signature: inspect.Signature,
     name: str,
     also: _Also,
     arguments: tuple[Any, ...],
-    named: Mapping[str, Any],
+    keywords: Mapping[str, Any],
     *,
     method: bool,
 ) -> tuple[list[Any], dict[str, Any]]:
@@ -199,17 +199,19 @@ def _judged(
             raise DeclarationError(f"{_unusable(name, key, value, error)}{takes}") from error
 
     further = [one for one in parameters if one.kind is one.VAR_POSITIONAL] * len(arguments)
-    kinds = {key: _annotated_type(by_name[key], function, also) if key in by_name else also.kind(key) for key in named}
+    kinds = {
+        key: _annotated_type(by_name[key], function, also) if key in by_name else also.kind(key) for key in keywords
+    }
     by_place = zip([*positional, *further], arguments, strict=False)
     return (
         [judge(one.name, value, _annotated_type(one, function, also)) for one, value in by_place],
-        {key: judge(key, value, kinds[key]) for key, value in named.items()},
+        {key: judge(key, value, kinds[key]) for key, value in keywords.items()},
     )
 
 
-def _public(called: Any) -> str:
-    module = "testing" if called.__module__.startswith("fti_assets.testing") else "fti"
-    return f"{module}.{called.__qualname__}"
+def _public(target: Any) -> str:
+    module = "testing" if target.__module__.startswith("fti_assets.testing") else "fti"
+    return f"{module}.{target.__qualname__}"
 
 
 def _problems(
@@ -217,28 +219,30 @@ def _problems(
     name: str,
     also: _Also,
     arguments: tuple[Any, ...],
-    named: Mapping[str, Any],
+    keywords: Mapping[str, Any],
     *,
     method: bool,
 ) -> Iterator[str]:
     parameters = list(signature.parameters.values())[1 if method else 0 :]
     by_name = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters) and not also.names
-    unknown = [] if takes_any else [key for key in named if key not in by_name and key not in also.names]
+    unknown = [] if takes_any else [key for key in keywords if key not in by_name and key not in also.names]
     if unknown:
         yield _unknown(name, unknown[0], list(by_name), also)
     positional = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     if len(arguments) > len(positional) and not any(one.kind is one.VAR_POSITIONAL for one in parameters):
         yield _too_many(name, arguments, positional, by_name)
     by_place = list(zip(positional, arguments, strict=False))
-    twice = [one.name for one, _ in by_place if one.name in named and one.name in by_name]
+    twice = [one.name for one, _ in by_place if one.name in keywords and one.name in by_name]
     if twice:
         yield f"{name} is given {twice[0]!r} twice, by place and by name: leave out one of them"
-    passed = {one.name for one, _ in by_place} | named.keys()
+    names_there = {one.name for one, _ in by_place} | keywords.keys()
     absent = [
         one.name
         for one in parameters
-        if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in passed
+        if one.default is one.empty
+        and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        and one.name not in names_there
     ]
     if absent:
         yield (
@@ -251,17 +255,17 @@ def _unknown(name: str, key: str, own: list[str], also: _Also) -> str:
     import difflib  # only who has something wrong waits for it
 
     close = difflib.get_close_matches(key, [*own, *also.names], n=1, cutoff=0.6)
-    meant = f"did you mean {close[0]!r}? " if close else ""
+    advice = f"did you mean {close[0]!r}? " if close else ""
     beside = f", and what {also.of} takes" if also.names else ""
-    return f"{name} takes no {key!r}: {meant}It takes {_names(own)}{beside}" if own else f"{name} takes no {key!r}"
+    return f"{name} takes no {key!r}: {advice}It takes {_names(own)}{beside}" if own else f"{name} takes no {key!r}"
 
 
 def _too_many(name: str, arguments: tuple[Any, ...], positional: list[Any], by_name: Mapping[str, Any]) -> str:
     first = next(iter(by_name), "")
     if not positional and inspect.isfunction(arguments[0]):
-        needed = [key for key, one in by_name.items() if one.default is one.empty]
-        filled = ", ".join(f"{key}=..." for key in needed)
-        return f"@{name} takes its arguments in parentheses: write @{name}({filled}) over {arguments[0].__name__!r}"
+        required_names = [key for key, one in by_name.items() if one.default is one.empty]
+        example = ", ".join(f"{key}=..." for key in required_names)
+        return f"@{name} takes its arguments in parentheses: write @{name}({example}) over {arguments[0].__name__!r}"
     if not positional:
         takes = f"; it takes {_names(by_name)}" if by_name else ""
         return f"{name} takes its arguments by name, as in {name}({first or 'name'}=...){takes}"

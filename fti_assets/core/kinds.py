@@ -21,7 +21,7 @@ from fti_assets.errors import class_name, excerpt, one_of, shorten
 
 _UNIONS = (Union, types.UnionType)
 _MAPPINGS = (collections.abc.Mapping, dict)
-_ORDERED = (collections.abc.Sequence, list, tuple)
+_SEQUENCES = (collections.abc.Sequence, list, tuple)
 _OF_TEXT = ("__eq__", "__hash__", "__repr__", "__len__", "__iter__", "__contains__", "__getitem__", "__format__")
 _LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, set)
 _WORDS: dict[Any, str] = {
@@ -88,7 +88,7 @@ def _is_list(value: Any, origin: Any = None) -> bool:
     """Whether a value is one thing after another; where their order counts, no set, which has another in each process."""
     if isinstance(value, str | bytes | bytearray | memoryview | Mapping | Iterator) or not isinstance(value, Iterable):
         return False
-    if isinstance(value, set | frozenset) and origin in _ORDERED:
+    if isinstance(value, set | frozenset) and origin in _SEQUENCES:
         return False
     return getattr(value, "ndim", 1) == 1  # neither a frame nor an array of one value
 
@@ -171,26 +171,26 @@ def _raises(error: Exception, value: Any) -> bool:
 
 def misfit(name: str, key: str, value: Any, kind: Any) -> str:
     """What is wrong with a value that does not fit, and what to write."""
-    shown, words = brief(value), words_of(kind)
+    text, words = brief(value), words_of(kind)
     if isinstance(value, set | frozenset) and fits([*value], kind):
-        return f"{name}: {key} is {shown}, a set, whose order is another in each process; it takes {words}: write {key}=[...]"
+        return f"{name}: {key} is {text}, a set, whose order is another in each process; it takes {words}: write {key}=[...]"
     if isinstance(value, float) and not math.isfinite(value):
-        return f"{name}: {key} is {shown}, which is no finite number; it takes {words}"
+        return f"{name}: {key} is {text}, which is no finite number; it takes {words}"
     if getattr(value, "ndim", 1) == 2 and not fits(value, kind):
         return f"{name}: {key} is a {class_name(value)}, a table; it takes {words}"
     if isinstance(value, str) and not fits(value, kind) and fits([value], kind):
-        return f"{name}: {key}={shown} is one text, and it takes {words}: write {key}=[{shown}]"
+        return f"{name}: {key}={text} is one text, and it takes {words}: write {key}=[{text}]"
     if isinstance(value, type) and not isinstance(value, types.GenericAlias):
         return f"{name}: {key} is the class {value.__name__} itself: give {words}, as in {key}={value.__name__}(...)"
     if not isinstance(value, str | Mapping) and not _is_list(value) and fits([value], kind):
-        return f"{name}: {key}={shown} stands alone, and it takes {words}: write {key}=[...]"
+        return f"{name}: {key}={text} stands alone, and it takes {words}: write {key}=[...]"
     if isinstance(value, str) and not _is_whole(value):
         return f"{name}: {key} is {value!a:.80}, which has half a character and cannot be written as UTF-8; it takes {words}"
     inside = _first_misfit(value, kind)
     where = "" if inside is None else f", in which {inside[0]} does not fit{inside[1]}"
     is_plain = isinstance(value, str | bool | int | float | list | tuple | dict | type(None))
-    what = "" if is_plain or shown != _repr(value) else f", a {type(value).__name__}"
-    return f"{name}: {key} is {shown}{what}{where}; it takes {words}"
+    what = "" if is_plain or text != _repr(value) else f", a {type(value).__name__}"
+    return f"{name}: {key} is {text}{what}{where}; it takes {words}"
 
 
 def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
@@ -205,9 +205,9 @@ def _first_misfit(value: Any, kind: Any) -> tuple[str, str] | None:
             items = ((_repr(item), item) for item in value)
         else:
             continue
-        for shown, item in items:
+        for text, item in items:
             if not fits(item, inner):
-                return shown, f" (write {item.__name__}(...))" if isinstance(item, type) else ""
+                return text, f" (write {item.__name__}(...))" if isinstance(item, type) else ""
     return None
 
 
@@ -231,14 +231,14 @@ def words_of(kind: Any) -> str:
         return f"a pair of {words_of(arguments[0])}" if len(arguments) == 2 else "a tuple"
     if origin in _LISTS:
         return f"a list of {words_of(arguments[0]).removeprefix('a ')}" if arguments else "a list"
-    named = getattr(origin or kind, "__name__", str(kind))
-    return f"{'an' if named[:1].lower() in 'aeiou' else 'a'} {named}"
+    name = getattr(origin or kind, "__name__", str(kind))
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def brief(value: Any) -> str:
     """A value in a line, or its class."""
-    shown = _repr(value)
-    return shown if len(shown) <= 80 and "\n" not in shown else f"a {type(value).__name__}"
+    text = _repr(value)
+    return text if len(text) <= 80 and "\n" not in text else f"a {type(value).__name__}"
 
 
 def _repr(value: Any) -> str:

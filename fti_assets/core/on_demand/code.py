@@ -29,19 +29,19 @@ def code_of(module: Module, with_words: bool, effects: Effects | None) -> list[A
     Where a name is bound twice the places of all matter, since a function may take it at one of them, as a default.
     """
     with_docs = with_words or _says_doc(module.tree)
-    statements = [module.tree.body[index] for index in sorted(module.taken)]
+    statements = [module.tree.body[index] for index in sorted(module.indexes)]
     bound = Counter(name for statement in statements for name in bound_by(statement))
     bound.update(alias or name.partition(".")[0] for _, name, alias in module.imports)
     if max(bound.values(), default=1) == 1:
         if effects is not None:
-            statements = effects.in_order(sorted(module.taken))
+            statements = effects.in_order(sorted(module.indexes))
         elif not _order_counts(module, statements):
             statements.sort(key=lambda one: one.name if isinstance(one, DEFINITIONS) else "")
     elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in module.imports):
         statements = [
             one
             for index, one in enumerate(module.tree.body)
-            if index in module.taken or isinstance(one, ast.Import | ast.ImportFrom)
+            if index in module.indexes or isinstance(one, ast.Import | ast.ImportFrom)
         ]
     text = [module.tree.body[0]] if with_words and module.tree.body and is_text(module.tree.body[0]) else []
     return [
@@ -54,8 +54,8 @@ def _order_counts(module: Module, statements: list[ast.stmt]) -> bool:
     """Whether the places of functions among the constants matter: they are put into something, or take its value of then."""
     constants = {name for one in statements if not isinstance(one, DEFINITIONS) for name in bound_by(one)}
     changes = set[str]()
-    for index in module.taken:
-        changes |= module.changed[index]
+    for index in module.indexes:
+        changes |= module.changed_names[index]
     for one in statements:
         if not isinstance(one, DEFINITIONS):
             continue

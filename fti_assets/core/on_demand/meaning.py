@@ -115,7 +115,7 @@ class _Reach:
         self._without_reads, self._by_effect = without_reads, by_effect
         self._effects: dict[str, Effects] = {}
         self._only_read: dict[str, set[str]] = {}
-        self._imported = modules
+        self._modules_before = modules
         self._objects = Objects(modules, by_effect=by_effect)
         self._by_attribute = by_attribute
         self.modules: dict[str, Module] = {}
@@ -126,7 +126,7 @@ class _Reach:
         return [
             [name, code_of(module, with_words, self._effects_of(module))]
             for name, module in sorted(self.modules.items())
-            if module.taken or module.imports
+            if module.indexes or module.imports
         ]
 
     def name(self, module_name: str, name: str) -> None:
@@ -150,7 +150,7 @@ class _Reach:
                 continue
             if (
                 name in module.bound[index]
-                or (name in module.mentioned[index] and self._may_change(module, index))
+                or (name in module.mentions[index] and self._may_change(module, index))
                 or (is_lively and uses(statement, name))
             ):
                 self._take(module, index)
@@ -158,12 +158,12 @@ class _Reach:
                 if self._is_decorated_by(module, statement, name):
                     self._take(module, index)  # @TABLE.append
                 changes = module.changed_of_module if self._without_reads else module.changed_by_call
-                if name in changes[index] or (module.binds(name) and name in module.changed[index]):
+                if name in changes[index] or (module.binds(name) and name in module.changed_names[index]):
                     self._changer(module, statement.name)
                 at_once = (is_active or is_object) and name in module.names_at_once[
                     index
                 ]  # class One(Base), def f(k=IDS + 1)
-                if at_once or (is_lively and statement.name in module.run and name in module.mentioned[index]):
+                if at_once or (is_lively and statement.name in module.run and name in module.mentions[index]):
                     self.name(module_name, statement.name)
         second = module.live_on({name}) - {name} if is_lively else module.second_names(name)
         for other in sorted(second):
@@ -229,7 +229,7 @@ class _Reach:
                     f"an on-demand function reaches more than {MOST_MODULES} modules, {name!r} among them: move it to a module "
                     "that imports only numpy and modules of your own"
                 )
-            module = self.modules[name] = self._imported.get(name) or Module.read(name)
+            module = self.modules[name] = self._modules_before.get(name) or Module.read(name)
             for parent in packages_around(name):
                 if source_file(parent) is not None:
                     self._module(parent)
@@ -239,7 +239,7 @@ class _Reach:
         return self.modules[name]
 
     def _take(self, module: Module, index: int) -> None:
-        if index in module.taken:
+        if index in module.indexes:
             return
         statement = module.tree.body[index]
         if is_text(statement):
@@ -248,8 +248,8 @@ class _Reach:
             for alias in statement.names:
                 self._import(module, statement, alias)
             return
-        module.taken.add(index)
-        mentions = module.mentioned[index]
+        module.indexes.add(index)
+        mentions = module.mentions[index]
         if mentions & _LOOKS_EVERYWHERE:
             self.whole(module.name)
         for node in walk(statement):

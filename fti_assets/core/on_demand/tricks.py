@@ -117,7 +117,7 @@ def _sets_state(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Mo
     """Whether the state of a library is set at import by a statement that does not count already."""
     sources = {name: (module.tree, Names(module.tree, module.package)) for name, module in modules.items()}
     return any(
-        one.module not in modules_in_reach or one.index not in modules_in_reach[one.module].taken
+        one.module not in modules_in_reach or one.index not in modules_in_reach[one.module].indexes
         for one in setters_of(sources)
     )
 
@@ -175,7 +175,7 @@ def _run(module: Module) -> list[ast.AST]:
 
 
 def _reached_nodes(module: Module) -> list[ast.AST]:
-    return [module.tree.body[index] for index in sorted(module.taken)]
+    return [module.tree.body[index] for index in sorted(module.indexes)]
 
 
 def _words(module: Module, node: ast.AST) -> set[str]:
@@ -245,7 +245,7 @@ def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: 
     own_imports = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
     other = {name for name in module.origins if name not in own_imports and _library(module, name) not in APP_PACKAGES}
     foreign = module.live_on(own_imports)
-    for statement, changes in zip(module.tree.body, module.changed, strict=True):
+    for statement, changes in zip(module.tree.body, module.changed_names, strict=True):
         if changes & foreign or (not isinstance(statement, DEFINITIONS) and _sets_a_part(statement, other)):
             return True
         if _is_hooked(statement, module, changers):

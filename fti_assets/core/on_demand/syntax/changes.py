@@ -161,9 +161,9 @@ def lives_on(value: ast.AST | None) -> set[str]:
     if isinstance(value, ast.Attribute | ast.Subscript | ast.Starred | ast.NamedExpr | ast.Await | ast.Lambda):
         return lives_on(value.body if isinstance(value, ast.Lambda) else value.value)
     if isinstance(value, ast.Call):
-        called = value.func.attr if isinstance(value.func, ast.Attribute) else root(value.func)
-        names = set() if called in FRESH else lives_on(value.func)
-        if called in _PASSES_ON:
+        callee = value.func.attr if isinstance(value.func, ast.Attribute) else root(value.func)
+        names = set() if callee in FRESH else lives_on(value.func)
+        if callee in _PASSES_ON:
             names |= {name for one in [*value.args, *(word.value for word in value.keywords)] for name in lives_on(one)}
         return names
     if isinstance(value, ast.ListComp | ast.SetComp | ast.GeneratorExp):
@@ -189,56 +189,56 @@ class Changes:
             one.name: one for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         self._parameters: dict[str, set[str]] = {}
-        imported = {
+        modules = {
             alias.asname or alias.name for one in walk(tree) if isinstance(one, ast.Import) for alias in one.names
         }
         self._handles = {  # add = TABLE.append, but not add = np.add
             name
             for one in walk(tree)
             for targets, value in flows(one)
-            if value is not None and _has_a_changing_method(value, imported)
+            if value is not None and _has_a_changing_method(value, modules)
             for name in targets
         }
 
     def of(self, node: ast.AST) -> set[str]:
         """The names that a piece changes, by whatever local name it calls them."""
-        changed: set[str] = set()
-        passed: list[tuple[set[str], set[str]]] = []
+        results: set[str] = set()
+        flows_on: list[tuple[set[str], set[str]]] = []
         grown: set[str] = set()
         for one in walk(node):
-            changed |= self._by(one)
-            passed += ((targets, lives_on(value)) for targets, value in flows(one))
+            results |= self._by(one)
+            flows_on += ((targets, lives_on(value)) for targets, value in flows(one))
             if isinstance(one, ast.AugAssign) and isinstance(one.target, ast.Name):
                 grown.add(one.target.id)
         for one in walk(node):  # total = RATES["a"]; total += 1 changes no RATES, rows = ROWS; rows += [1] does
-            changed |= {value.id for targets, value in flows(one) if isinstance(value, ast.Name) and targets & grown}
+            results |= {value.id for targets, value in flows(one) if isinstance(value, ast.Name) and targets & grown}
         if not isinstance(node, FUNCTIONS):
-            changed |= grown
+            results |= grown
         while True:
-            more = {name for targets, sources in passed if targets & changed for name in sources} - changed
+            more = {name for targets, sources in flows_on if targets & results for name in sources} - results
             if not more:
-                return changed
-            changed |= more
+                return results
+            results |= more
 
     def _by(self, node: ast.AST) -> set[str]:
         if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
             return lives_on(node.value) | {root(node.value)}
         if not isinstance(node, ast.Call):
             return set()
-        changed = {name for word in node.keywords if word.arg == "out" for name in lives_on(word.value)}
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
-        if isinstance(node.func, ast.Attribute) and called in CHANGING:
-            changed |= lives_on(node.func.value) | {root(node.func.value)}
-        if called in _CHANGES_ARGUMENT or any(
+        results = {name for word in node.keywords if word.arg == "out" for name in lives_on(word.value)}
+        callee = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
+        if isinstance(node.func, ast.Attribute) and callee in CHANGING:
+            results |= lives_on(node.func.value) | {root(node.func.value)}
+        if callee in _CHANGES_ARGUMENT or any(
             map(self._changes_what_it_gets, [*node.args, *(word.value for word in node.keywords)])
         ):
-            changed |= {name for one in node.args for name in lives_on(one)}
+            results |= {name for one in node.args for name in lives_on(one)}
         if root(node.func) in self._handles:
-            changed.add(root(node.func))
-        function = self.functions.get(called) if isinstance(node.func, ast.Name) else None
+            results.add(root(node.func))
+        function = self.functions.get(callee) if isinstance(node.func, ast.Name) else None
         if function is not None:
-            changed |= self._by_call(node, function)
-        return changed
+            results |= self._by_call(node, function)
+        return results
 
     def _changes_what_it_gets(self, value: ast.expr) -> bool:
         """Whether a value is a function that changes an argument, as in ``map(fill, ROWS)``."""
@@ -272,11 +272,11 @@ class Changes:
 
 def _has_a_changing_method(value: ast.expr, modules: set[str]) -> bool:
     """Whether a changing method of something else than a module is in a value as such, not called: ``TABLE.append``."""
-    called = {node.func for node in walk(value) if isinstance(node, ast.Call)}
+    callees = {node.func for node in walk(value) if isinstance(node, ast.Call)}
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in CHANGING
-        and node not in called
+        and node not in callees
         and not (isinstance(node.value, ast.Name) and node.value.id in modules)
         for node in walk(value)
     )

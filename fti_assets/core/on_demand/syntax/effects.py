@@ -84,12 +84,14 @@ class Effects:
 
     @lazy
     def _calm(self) -> set[int]:
-        if "*" in self._module.imported:
+        if "*" in self._module.imports_by_name:
             return set()
         calm = {index for index, one in enumerate(self._module.tree.body) if self._is_calm(index, one)}
         while True:  # what is made of something unknown, such as an iterator, may use it up
-            known = {name for index in calm for name in self._module.bound[index]}
-            fewer = {index for index in calm if all(one in known or self._is_foreign(one) for one in self._said(index))}
+            names = {name for index in calm for name in self._module.bound[index]}
+            fewer = {
+                index for index in calm if all(one in names or self._is_foreign(one) for one in self._names_said(index))
+            }
             if fewer == calm:
                 return calm
             calm = fewer
@@ -97,7 +99,7 @@ class Effects:
     @lazy
     def _free(self) -> set[int]:
         """Those that give the same wherever they stand: what they are made of never changes."""
-        return {index for index in self._calm if not self._said(index) & self._unstable}
+        return {index for index in self._calm if not self._names_said(index) & self._unstable}
 
     @lazy
     def _times_bound(self) -> Counter[str]:
@@ -125,12 +127,12 @@ class Effects:
     @lazy
     def _libraries(self) -> set[str]:
         """The names of libraries of which nothing is given another value here: ``np.add`` only sounds like a change."""
-        stored = {
+        assignments = {
             root(node.value)
             for node in walk(self._module.tree)
             if isinstance(node, ast.Attribute | ast.Subscript) and not isinstance(node.ctx, ast.Load)
         }
-        return {name for name in self._module.origins if is_of_a_library(self._module, name)} - stored
+        return {name for name in self._module.origins if is_of_a_library(self._module, name)} - assignments
 
     @lazy
     def _definitions(self) -> set[str]:
@@ -140,12 +142,12 @@ class Effects:
     @lazy
     def _own(self) -> set[str]:
         """The functions and classes of the module, and the objects that they make at once."""
-        made = {
+        makers = {
             name
             for name, value in self._values.items()
             if isinstance(value, ast.Call) and root(value.func) in self._definitions
         }
-        return self._definitions | made
+        return self._definitions | makers
 
     @lazy
     def _changers(self) -> set[str]:
@@ -207,12 +209,12 @@ class Effects:
     @lazy
     def _unstable(self) -> set[str]:
         """The names that do not stand for the same all the time, and those that are made of such ones."""
-        changed = set[str]().union(*self._module.changed, *self._module.changed_of_module) - self._libraries
+        changes = set[str]().union(*self._module.changed_names, *self._module.changed_of_module) - self._libraries
         names = {
             name
             for name, times in self._times_bound.items()
             if not is_constant(self._values.get(name, ast.Name(name)))
-            and (times > 1 or self._module.live_on({name}) & changed)
+            and (times > 1 or self._module.live_on({name}) & changes)
         }
         return self._reached_from(names)
 
@@ -221,18 +223,18 @@ class Effects:
         while True:
             more = {
                 name
-                for said, bound in zip(self._module.mentioned, self._module.bound, strict=True)
-                if said & names
+                for mentions, bound in zip(self._module.mentions, self._module.bound, strict=True)
+                if mentions & names
                 for name in bound
             } - names
             if not more:
                 return names
             names = names | more
 
-    def _said(self, index: int) -> set[str]:
+    def _names_said(self, index: int) -> set[str]:
         """The names of the module that are said in what runs of a statement at once."""
-        said = set[str]().union(*map(mentioned_by, self._pieces(index)))
-        return {name for name in said - self._module.bound[index] if self._module.binds(name)}
+        mentions = set[str]().union(*map(mentioned_by, self._pieces(index)))
+        return {name for name in mentions - self._module.bound[index] if self._module.binds(name)}
 
     def _pieces(self, index: int) -> list[ast.AST]:
         """What of a statement runs as the module is imported."""
@@ -249,11 +251,11 @@ class Effects:
     def _is_calm(self, index: int, one: ast.stmt) -> bool:
         if not isinstance(one, (*DEFINITIONS, ast.Assign)) or not self._module.bound[index]:
             return False
-        said, bound = self._said(index), self._module.bound[index]
-        if any(self._times_bound[name] != 1 for name in said | bound) or said & self._changers:
+        mentions, bound = self._names_said(index), self._module.bound[index]
+        if any(self._times_bound[name] != 1 for name in mentions | bound) or mentions & self._changers:
             return False
         makes = bound if isinstance(one, ast.Assign | ast.ClassDef) or one.decorator_list else set[str]()
-        if not all(map(self._does_no_more, makes)) or any(map(self._is_lively, said)):
+        if not all(map(self._does_no_more, makes)) or any(map(self._is_lively, mentions)):
             return False
         return all(map(self._only_binds, self._pieces(index)))
 

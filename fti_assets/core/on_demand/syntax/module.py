@@ -36,7 +36,7 @@ APP_PACKAGES = frozenset({"numpy", "fti_assets"})
 
 @dataclass
 class Module:
-    """A module's top-level statements; ``taken`` and ``imports`` are what counts of it.
+    """A module's top-level statements; ``indexes`` and ``imports`` are what counts of it.
 
     Args:
         by_effect: take it that decorators of the user's own call what they stand over, and that an object changes with its class;
@@ -47,7 +47,7 @@ class Module:
     tree: ast.Module
     package: str
     by_effect: bool = False
-    taken: set[int] = field(default_factory=set)
+    indexes: set[int] = field(default_factory=set)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
 
     @classmethod
@@ -85,7 +85,7 @@ class Module:
         return [bound_by(one) for one in self.tree.body]
 
     @lazy
-    def mentioned(self) -> list[set[str]]:
+    def mentions(self) -> list[set[str]]:
         """The names that each statement says."""
         return [mentioned_by(one) for one in self.tree.body]
 
@@ -98,8 +98,8 @@ class Module:
     def changed_of_module(self) -> list[set[str]]:
         """The same, without parameters and local names that are called like a name of the module."""
         return [
-            changed - _local_alone(one) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else changed
-            for one, changed in zip(self.tree.body, self.changed_by_call, strict=True)
+            names - _local_alone(one) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else names
+            for one, names in zip(self.tree.body, self.changed_by_call, strict=True)
         ]
 
     @lazy
@@ -107,7 +107,7 @@ class Module:
         return Changes(self.tree)
 
     @lazy
-    def changed(self) -> list[set[str]]:
+    def changed_names(self) -> list[set[str]]:
         """The names that each statement may change in place, by a call of something unknown too."""
         return [(self.changes.of(one) - own_names(one)) | self.escapes(run_at_once(one)) for one in self.tree.body]
 
@@ -126,7 +126,7 @@ class Module:
         return results
 
     @lazy
-    def imported(self) -> dict[str, set[tuple[str, str]]]:
+    def imports_by_name(self) -> dict[str, set[tuple[str, str]]]:
         """Of each name that an import brings the module that it comes from, and what it is called there, "" for the module itself."""
         results: dict[str, set[tuple[str, str]]] = {}
         for node in walk(self.tree):
@@ -149,9 +149,9 @@ class Module:
         definitions = {one.name: one for one in self.tree.body if isinstance(one, DEFINITIONS)}
         waiting = {
             name
-            for one, said in zip(self.tree.body, self.names_at_once, strict=True)
+            for one, mentions in zip(self.tree.body, self.names_at_once, strict=True)
             if not is_program(one)
-            for name in said & definitions.keys()
+            for name in mentions & definitions.keys()
         }
         if self.by_effect:
             waiting |= {
@@ -159,12 +159,12 @@ class Module:
                 for name, one in definitions.items()
                 if any(self.binds(root(each)) and not self._is_of_library(root(each)) for each in one.decorator_list)
             }
-        called: set[str] = set()
+        results: set[str] = set()
         while waiting:
             name = waiting.pop()
-            called.add(name)
-            waiting |= (mentioned_by(definitions[name]) & definitions.keys()) - called
-        return called
+            results.add(name)
+            waiting |= (mentioned_by(definitions[name]) & definitions.keys()) - results
+        return results
 
     @lazy
     def by_attribute(self) -> dict[str, set[str]]:
@@ -184,8 +184,8 @@ class Module:
             for one in walk(self.tree)
             if isinstance(one, ast.Attribute) and isinstance(one.value, ast.Name) and isinstance(one.ctx, ast.Load)
         )
-        said = Counter(one.id for one in walk(self.tree) if isinstance(one, ast.Name))
-        changed = {name for one in self.tree.body for name in self.changes.of(one) | changed_inside(one)}
+        mentions = Counter(one.id for one in walk(self.tree) if isinstance(one, ast.Name))
+        changes = {name for one in self.tree.body for name in self.changes.of(one) | changed_inside(one)}
         inside = {
             name
             for one in walk(self.tree)
@@ -202,7 +202,7 @@ class Module:
         return {
             name: modules
             for name, modules in results.items()
-            if bound[name] == len(modules) == 1 and said[name] == read[name] and name not in changed | inside
+            if bound[name] == len(modules) == 1 and mentions[name] == read[name] and name not in changes | inside
         }
 
     @lazy
@@ -228,7 +228,7 @@ class Module:
             return set()
         whole = FUNCTIONS if self.by_effect else DEFINITIONS
         names = self.live_on({name}, whole=any(isinstance(one, whole) for one in binding)) - {name}
-        return {other for other in names if any(other in changed for changed in self.changed)}
+        return {other for other in names if any(other in changes for changes in self.changed_names)}
 
     def live_on(self, names: set[str], *, whole: bool = False) -> set[str]:
         """The names of the module in which the values of some live on: ``B`` of ``A`` after ``B = [A]``.
@@ -286,8 +286,8 @@ class Module:
     def _is_of_library(self, name: str) -> bool:
         return name in self.origins and not any(is_own(origin) for origin in self.origins[name])
 
-    def _is_readable(self, called: ast.expr) -> bool:
-        name = root(called)
+    def _is_readable(self, callee: ast.expr) -> bool:
+        name = root(callee)
         if name in self.origins:
             return self._is_of_library(name)
         return name in self.changes.functions or (hasattr(builtins, name) and not self.binds(name))

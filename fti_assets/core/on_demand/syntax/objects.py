@@ -47,7 +47,7 @@ class Objects:
         if key not in self._lively:
             self._lively[key] = False  # for what mentions itself
             self._lively[key] = any(self._makes_lively(module, one) for one in _binding(module, name)) or any(
-                self.is_lively(self._modules[origin], original) for origin, original in self._imported(module, name)
+                self.is_lively(self._modules[origin], original) for origin, original in self._imports(module, name)
             )
         return self._lively[key]
 
@@ -63,7 +63,7 @@ class Objects:
                 )
                 for one in _binding(module, name)
             ) or any(
-                self.is_active(self._modules[origin], original) for origin, original in self._imported(module, name)
+                self.is_active(self._modules[origin], original) for origin, original in self._imports(module, name)
             )
         return self._active[key]
 
@@ -75,20 +75,20 @@ class Objects:
         if binding:
             return not all(isinstance(one, DEFINITIONS) for one in binding)
         return any(
-            self.is_lively_object(self._modules[origin], original) for origin, original in self._imported(module, name)
+            self.is_lively_object(self._modules[origin], original) for origin, original in self._imports(module, name)
         )
 
     def is_written_out(self, module: Module, name: str) -> bool:
         """Whether a name stands for a number, text or tuple that another module of the user's own writes out, and never binds again."""
         if not module.imports_name(name):
             return False
-        brought = self._imported(module, name)
-        return bool(brought) and all(
+        origins = self._imports(module, name)
+        return bool(origins) and all(
             len(binding := _binding(self._modules[origin], original)) == 1
             and isinstance(binding[0], ast.Assign)
             and all(isinstance(one, ast.Name) for one in binding[0].targets)
             and is_constant(binding[0].value)
-            for origin, original in brought
+            for origin, original in origins
         )
 
     @lazy
@@ -129,7 +129,7 @@ class Objects:
                 return {one.name for _, one in methods} - changing
             changing |= more
 
-    def uses_one(self, module: Module, piece: ast.AST, brought: set[str]) -> bool:
+    def uses_one(self, module: Module, piece: ast.AST, imports: set[str]) -> bool:
         """Whether a piece uses an object that is brought from another module, and may change it."""
         if isinstance(piece, ast.Assign | ast.AnnAssign) and isinstance(piece.value, ast.Name):
             return False
@@ -139,17 +139,17 @@ class Objects:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr in self.harmless_parts
         }
         return any(
-            (isinstance(node, ast.Name) and node.id in brought and self.is_lively_object(module, node.id))
-            or (isinstance(node, ast.Attribute) and node.attr in self.lively_names and root(node) in brought)
+            (isinstance(node, ast.Name) and node.id in imports and self.is_lively_object(module, node.id))
+            or (isinstance(node, ast.Attribute) and node.attr in self.lively_names and root(node) in imports)
             for node in walk(piece)
             if node not in harmless
         )
 
-    def _imported(self, module: Module, name: str) -> list[tuple[str, str]]:
-        brought = {*module.imported.get(name, ())}
+    def _imports(self, module: Module, name: str) -> list[tuple[str, str]]:
+        origins = {*module.imports_by_name.get(name, ())}
         if not module.binds(name):
-            brought |= {(origin, name) for origin, _ in module.imported.get("*", ())}
-        return [(origin, original) for origin, original in sorted(brought) if origin in self._modules and original]
+            origins |= {(origin, name) for origin, _ in module.imports_by_name.get("*", ())}
+        return [(origin, original) for origin, original in sorted(origins) if origin in self._modules and original]
 
     def _makes_lively(self, module: Module, statement: ast.stmt) -> bool:
         if isinstance(statement, ast.ClassDef):
@@ -161,7 +161,7 @@ class Objects:
             or module.changes.of(statement) - own_names(statement)
         ):
             return True
-        said = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        mentions = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in nodes:
             if (
                 isinstance(node, ast.GeneratorExp)
@@ -170,21 +170,23 @@ class Objects:
             ):
                 return True
             if isinstance(node, ast.Call):
-                called = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
-                originals = module.originals.get(called, {called})
-                if originals & _FILLS_ITSELF or (called in _GIVES_ONCE and _is_kept(node, statement)):
+                callee = node.func.attr if isinstance(node.func, ast.Attribute) else root(node.func)
+                originals = module.originals.get(callee, {callee})
+                if originals & _FILLS_ITSELF or (callee in _GIVES_ONCE and _is_kept(node, statement)):
                     return True
-        return any(self.is_lively(module, one) for one in sorted(said) if is_made_of(module, one)) or any(
+        return any(self.is_lively(module, one) for one in sorted(mentions) if is_made_of(module, one)) or any(
             self.is_lively(self._modules[origin], attribute)
             for name, attribute in sorted(attributes_of(statement))
-            for origin, original in sorted(module.imported.get(name, ()))
+            for origin, original in sorted(module.imports_by_name.get(name, ()))
             if origin in self._modules and not original
         )
 
     def _is_made_of_lively(self, module: Module, definition: ast.AST) -> bool:
         """Whether a class, or what it is built on or a function says, names something lively."""
-        said = {node.id for node in walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        return any(self.is_lively(module, one) for one in sorted(said) if is_made_of(module, one))
+        mentions = {
+            node.id for node in walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
+        return any(self.is_lively(module, one) for one in sorted(mentions) if is_made_of(module, one))
 
     def _has_changing_methods(self, module: Module, definition: ast.ClassDef) -> bool:
         return self._changes_when_made(module, definition) or any(
@@ -255,10 +257,10 @@ def _changes_from(module: Module, function: ast.FunctionDef | ast.AsyncFunctionD
     """Whether a method changes more than what it makes itself, when ``methods`` of its object change no argument."""
     places = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
     parameters = {one.arg for one in walk(function.args) if isinstance(one, ast.arg)}
-    kept = own_names(function) - parameters
+    own = own_names(function) - parameters
     nodes = [one for one in walk(function) if not (methods and _asks_itself(one, places[:1], methods))]
-    changed = module.changes.of(function) | (module.escapes(nodes) & parameters)
-    return _keeps_a_state(module, function) or not changed <= kept
+    changes = module.changes.of(function) | (module.escapes(nodes) & parameters)
+    return _keeps_a_state(module, function) or not changes <= own
 
 
 def _asks_itself(node: ast.AST, first: list[str], methods: set[str]) -> bool:

@@ -57,7 +57,12 @@ def only_read(module: Module) -> set[str]:
 
 def is_built_in(module: Module, name: str) -> bool:
     """Whether a name is Python's own, which the module gives no other value."""
-    if not hasattr(builtins, name) or name.startswith("__") or "*" in module.imported or module.binds("__getattr__"):
+    if (
+        not hasattr(builtins, name)
+        or name.startswith("__")
+        or "*" in module.imports_by_name
+        or module.binds("__getattr__")
+    ):
         return False
     global_names = {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
     return not module.binds(name) and name not in global_names
@@ -125,7 +130,7 @@ def _is_read(node: ast.Name, parent: ast.AST, parents: dict[ast.AST, ast.AST], m
 
 def _reads(callee: ast.expr, module: Module, bound: set[str]) -> bool:
     if isinstance(callee, ast.Name):
-        return callee.id in _READ_BY and callee.id not in bound | {"*"} and "*" not in module.imported
+        return callee.id in _READ_BY and callee.id not in bound | {"*"} and "*" not in module.imports_by_name
     return (
         isinstance(callee, ast.Attribute)
         and callee.attr in _COPIED_BY

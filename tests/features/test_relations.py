@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -210,3 +211,15 @@ def test_relation_of_closed_connection_is_refused_with_what_to_do(tmp_path: Path
 
     with pytest.raises(DataError, match="places_v1 .*Return one whose connection is open"):
         testing.materialize(places, stores=testing.stores_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "form", [lambda table: table, lambda table: table.to_batches()[0], lambda table: table.to_reader()]
+)
+def test_floats_of_16_bits_are_those_of_32_in_tables_batches_and_streams(form):
+    half = np.float16(1.5)
+    columns = {"x": pa.array([half]), "many": pa.array([[half]], pa.list_(pa.float16()))}
+    columns |= {"two": pa.array([[half] * 2], pa.list_(pa.float16(), 2)), "in": pa.array([{"u": half}])}
+    rows = relation_of(duckdb.connect(), form(pa.table(columns)), what="halves")
+    assert list(map(str, rows.types)) == ["FLOAT", "FLOAT[]", "FLOAT[2]", "STRUCT(u FLOAT)"]
+    assert rows.fetchall() == [(1.5, [1.5], (1.5, 1.5), {"u": 1.5})]

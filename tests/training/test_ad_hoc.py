@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +304,61 @@ def test_hundreds_of_columns_are_checked_each(tmp_path: Path) -> None:
     wrong.loc[3, "x7"] = 1.5
     with pytest.raises(DataError, match="has 'x7' with 1.5, a DOUBLE: a whole number is expected"):
         view.features_for(wrong, stores=stores)
+
+
+@fti.feature_group(keys=["n"])
+def numbered() -> pd.DataFrame:
+    return pd.DataFrame({"n": range(4), "amount": [1, 2, 3, 4], "x": [0.5, 1.5, 2.5, 3.5], "y": [0, 1, 0, 1]})
+
+
+NUMBERED = fti.FeatureView(
+    name="numbering", spine=numbered, label=fti.Label(numbered["y"]), features=[numbered["amount", "x"]]
+)
+
+
+@pytest.fixture(scope="module")
+def numbered_stores(tmp_path_factory):
+    stores = testing.stores_in(tmp_path_factory.mktemp("numbered"))
+    assert testing.materialize(numbered, stores=stores).success
+    return stores
+
+
+LARGE = 2**62 + 1
+
+
+@pytest.mark.parametrize("number", [Decimal(2), Decimal("2.00"), Decimal(LARGE), Decimal(f"{LARGE}.000")])
+@pytest.mark.parametrize("as_frame", [list, pd.DataFrame, pa.Table.from_pylist])
+def test_whole_decimals_are_whole_numbers(numbered_stores, number, as_frame):
+    given = as_frame([{"n": number, "amount": number, "x": Decimal("0.5")}])
+    found = NUMBERED.features_for(given, stores=numbered_stores, as_="dicts")
+    assert found == [{"n": int(number), "amount": int(number), "x": 0.5}]
+
+
+@pytest.mark.parametrize("number", [Decimal("2.5"), Decimal(2**63)])
+def test_decimals_that_are_no_whole_numbers_are_refused(numbered_stores, number):
+    with pytest.raises(DataError, match="'amount' with Decimal.* a whole number"):
+        NUMBERED.features_for([{"n": 1, "amount": number, "x": 0.5}], stores=numbered_stores)
+
+
+HALF = np.array([1.5, 2.0], dtype="float16")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pd.DataFrame({"n": [1, 2], "amount": HALF.astype("float32") * 2, "x": HALF}),
+        pa.table(
+            {
+                "n": [1, 2],
+                "amount": [3, 4],
+                "x": pa.array(HALF),
+                "more": pa.array([[HALF[0]], None], pa.list_(pa.float16())),
+            }
+        ),
+        [{"n": 1, "amount": 3, "x": HALF[0]}, {"n": 2, "amount": 4, "x": HALF[1]}],
+    ],
+    ids=["pandas", "arrow", "dicts"],
+)
+def test_floats_of_16_bits_are_taken(numbered_stores, given):
+    found = NUMBERED.features_for(given, stores=numbered_stores, as_="dicts")
+    assert [(row["amount"], row["x"]) for row in found] == [(3, 1.5), (4, 2.0)]

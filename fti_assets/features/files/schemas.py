@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.errors import DataError
 from fti_assets.features.files.floats import Values, no_one_type
+from fti_assets.features.rows.frames.halves import without_half
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,7 +43,7 @@ def one_schema(
         if not _is_readable(field, connection):
             raise _unreadable(field, kinds, name)
         for file, kind in kinds.items():
-            is_same = _without_half(kind) == field.type or field.name in floats[file]
+            is_same = without_half(kind) == field.type or field.name in floats[file]
             if not is_same and not _always_fits(kind, field.type):
                 _refuse_change(file, field, kinds, values, name)
     return whole
@@ -116,7 +117,7 @@ def _before_joined(field: pa.Field, kinds: list[pa.DataType], float_columns: lis
     """What a column's type is taken for, so that Arrow's type of several holds all values and DuckDB can read it."""
     import pyarrow as pa
 
-    kind = _without_half(field.type)
+    kind = without_half(field.type)
     if field.name in float_columns:
         return pa.null()
     if pa.types.is_dictionary(kind) and any(other != kind for other in kinds):
@@ -124,23 +125,6 @@ def _before_joined(field: pa.Field, kinds: list[pa.DataType], float_columns: lis
     if pa.types.is_integer(kind) and any(map(pa.types.is_decimal, kinds)):
         # Arrow adds the decimals of the other file to these digits, not to those of the integers.
         return pa.decimal128(_DIGITS[kind.bit_width], 0)
-    return kind
-
-
-def _without_half(kind: pa.DataType) -> pa.DataType:
-    """A type with float32 in place of float16, which DuckDB cannot read."""
-    import pyarrow as pa
-
-    if pa.types.is_float16(kind):
-        return pa.float32()
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_without_half(field.type)) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(kind.key_type, _without_half(kind.item_type))
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_without_half(kind.value_type)))
-    if pa.types.is_large_list(kind):
-        return pa.large_list(kind.value_field.with_type(_without_half(kind.value_type)))
     return kind
 
 

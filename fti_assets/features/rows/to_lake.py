@@ -101,6 +101,8 @@ def _lossy_values(value: str, sql_type: str, target: str) -> list[tuple[str, str
             # Nobody can tell which one it was before it became a float.
             (large, "a whole number that came as no float, in which they merge from 2**53 on,"),
         ]
+    if target == "BIGINT" and sql_type.startswith("DECIMAL("):
+        return [(f"{value} <> trunc({value})", "a whole number")]
     if target == "DOUBLE" and sql_type in ("BIGINT", *WIDE):  # as with an id that was taken for a number
         back = f"TRY_CAST(TRY_CAST({value} AS DOUBLE) AS HUGEINT)"
         return [(f"{value} IS NOT NULL AND {back} IS DISTINCT FROM {value}", "a number that float64 does not round")]

@@ -183,7 +183,9 @@ def _cast(
         return quote(name)
     sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
-    if not (can_be(sql_type, target.type) or is_iso_text or (target.type == "integer" and sql_type in FLOATS)):
+    has_whole = sql_type in FLOATS or (sql_type.startswith("DECIMAL(") and sql_type.endswith(")"))
+    is_whole = target.type == "integer" and has_whole
+    if not (can_be(sql_type, target.type) or is_iso_text or is_whole):
         questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))
         return f"NULL::{target_type} AS {quote(name)}"
     column = to_lake(connection, name, sql_type, target_type)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DataError, MissingExtraError, StoreError, excerpt, one_of
+from fti_assets.features.rows.frames.halves import without_halves
 from fti_assets.features.rows.frames.object_columns import arrow_array, arrow_table, with_objects
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 
@@ -116,4 +117,4 @@ def as_arrow(rows: Any, *, what: str) -> pa.Table:
         raise DataError(f"{what} has a column whose values have no one type: {error}") from error
     except ValueError as error:  # a pandas frame with one name twice
         raise DataError(f"{what} cannot be taken: {error}") from error
-    return table
+    return without_halves(table)

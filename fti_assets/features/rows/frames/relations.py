@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fti_assets.core.sql import temporary_name
 from fti_assets.errors import DataError, one_of
+from fti_assets.features.rows.frames.halves import without_halves
 from fti_assets.features.rows.frames.object_columns import arrow_table, union_problem, with_objects
 from fti_assets.features.rows.frames.unstorable import failed_relation, has_lost, lost_problem, no_frame, type_problem
 from fti_assets.features.rows.huge import within_decimals
@@ -161,11 +162,7 @@ def _of_arrow(
             raise DataError(union_problem(field.name, what))
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
-    halves = [field.name for field in table.schema if pa.types.is_float16(field.type)]
-    if halves and isinstance(table, pa.Table):  # DuckDB has no 16-bit float
-        for name in halves:
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, name, table.column(at).cast(pa.float32()))
+    table = without_halves(table)
     try:
         return connection.from_arrow(table)
     except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:

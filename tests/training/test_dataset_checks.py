@@ -35,6 +35,7 @@ def problems(
     coverage: Any = None,
     train: float = math.inf,
     joins: Any = None,
+    nulls_lost: Any = (),
     **features: tuple[Any, Sequence[Any]],
 ) -> dict[str, str]:
     """What each failed rule says, by its name."""
@@ -53,7 +54,7 @@ def problems(
     connection.execute("DROP TABLE IF EXISTS judged")
     oracles.relation(connection, columns, rows).create("judged")
     given = [Column(name, kind) for name, (kind, _) in features.items()]
-    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {}, joins)
+    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {}, joins, nulls_lost=nulls_lost)
     assert all(not verdict.rule.blocking for verdict in found)
     return {verdict.rule.name: verdict.problem for verdict in found if not verdict.passed}
 
@@ -413,3 +414,55 @@ def test_local_times_warn_and_planned_events_do_not(tmp_path: Any, local: bool) 
         assert found["booked_rows_v1/times_not_in_future"].startswith(
             "2 rows of openings_v1 are said to be true and available only after now"
         )
+
+
+SOMETIMES = [RANDOM.random() < 0.3 for _ in MANY]
+THREE = ["abc"[int(3 * value)] for value in MANY]
+
+
+def where_not(nulls: Sequence[bool], values: Sequence[Any]) -> list[Any]:
+    return [None if null else value for null, value in zip(nulls, values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("label", "y", "kind", "values"),
+    [
+        (FLAG, YES, "text", ["won" if one else "lost" for one in YES]),
+        (FLAG, YES, "number", [7.0 if one else 12.0 for one in YES]),
+        (FLAG, YES, "boolean", YES),
+        (Column("kind", "text"), THREE, "text", [f"s{one}" for one in THREE]),
+        (Column("kind", "text"), THREE, "integer", [{"a": 5, "b": 1, "c": 9}[one] for one in THREE]),
+    ],
+)
+def test_a_feature_that_decides_wherever_it_has_a_value_is_told_with_its_rows(
+    connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any], kind: str, values: Sequence[Any]
+) -> None:
+    found = problems(connection, label, y, f=(kind, where_not(SOMETIMES, values)), noise=("number", NOISE))
+    with_value = 400 - sum(SOMETIMES)
+    assert found == {
+        "features_do_not_tell_label": f"'f' alone tells the label {label.name!r} of each of the {with_value} rows that have a value: "
+        "is it known at the prediction time?"
+    }
+
+
+def test_a_feature_of_few_values_or_of_one_label_decides_nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    few = [f"v{one}" if at < 15 else None for at, one in enumerate(YES)]
+    one_label = ["yes" if one and NOISE[at] < 0.5 else None for at, one in enumerate(YES)]
+    unlike = [f"{one}{at}" for at, one in enumerate(YES)]
+    for values in (few, one_label, where_not(SOMETIMES, unlike)):
+        assert not told(connection, "text", values)
+
+
+def test_one_value_or_null_is_dull_where_the_encoder_loses_the_null(connection: duckdb.DuckDBPyConnection) -> None:
+    features = {"once": ("number", where_not(SOMETIMES, [2.0] * 400)), "noise": ("number", NOISE)}
+    assert problems(connection, FLAG, YES, **features) == {}
+    assert problems(connection, FLAG, YES, nulls_lost=["once", "noise"], **features) == {
+        "features_vary": "of 400 rows, 'once' of one value or null, of which the encoder makes one value"
+    }
+    later = [2.0 if at < 300 else NOISE[at] for at in range(400)]
+    found = problems(
+        connection, FLAG, YES, train=300, nulls_lost=["once"], once=("number", where_not(SOMETIMES, later)), noise=("number", NOISE)
+    )  # fmt: skip
+    assert found == {
+        "features_vary": "of the 300 train rows, 'once' of one value or null, of which the encoder makes one value"
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -21,7 +21,7 @@ from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
 from fti_assets.training.datasets.near_tellers import near_tellers, sentences_of
 from fti_assets.training.datasets.tellers import tellers_of_train
-from fti_assets.training.datasets.telling import LabelFacts
+from fti_assets.training.datasets.telling import LabelFacts, telling_sentences
 
 _WIDE = 400
 """The columns of one query: more cost planning, and fewer cost reading the names of all columns once more."""
@@ -40,6 +40,8 @@ def judge_rows(
     label_column: str,
     coverage: Coverage,
     joins: Mapping[str, str] | None = None,
+    *,
+    nulls_lost: Collection[str] = (),
 ) -> list[Verdict]:
     """Judge a dataset's rows, and its train rows alone, by every rule but that of times.
 
@@ -50,6 +52,7 @@ def judge_rows(
         label_column: what the table calls the label.
         coverage: what the joins found for all rows.
         joins: for each join the column that is null where it found no row.
+        nulls_lost: the features whose encoder puts the mean in the place of a null.
     """
     y, joins, of_train = quote(label_column), joins or {}, f"(FROM {table} WHERE {ROW_SPLIT} = 'train')"
     facts = (
@@ -63,9 +66,12 @@ def judge_rows(
     in_time, total, train_rows = in_time or 0, total or 0, train_rows or 0  # of no rows, a sum is null
     of_all = LabelFacts(label, y, values, highest, common, total)
     of_label = LabelFacts(label, y, train_values, train_highest, train_common, train_rows)
-    train_null, train_one, join_counts = _dull(connection, of_train, train_rows, features, list(joins.values()))
-    maybe = [feature for feature in features if feature.name in {*train_null, *train_one} or train_rows < 2]
-    null, one, _ = _dull(connection, table, total, maybe, [])
+    train_null, train_one, train_once, join_counts = _dull(
+        connection, of_train, train_rows, features, list(joins.values())
+    )
+    train_dull = {*train_null, *train_one, *train_once}
+    maybe = [feature for feature in features if feature.name in train_dull or train_rows < 2]
+    null, one, once, _ = _dull(connection, table, total, maybe, [])
     telling = [feature for feature in features if feature.name not in {*null, *one}]
     tells, train_tells = tellers_of_train(
         connection, table, of_train, telling, of_all, of_label, dull={*train_null, *train_one}
@@ -76,18 +82,18 @@ def judge_rows(
         lost=[name for name in lost if coverage[name][ROW]],
         null=[name for name in train_null if name not in {*null, *one}],
         one=[name for name in train_one if name not in {*null, *one}],
+        once=[name for name in train_once if name in nulls_lost and name not in {*null, *one, *once}],
     )
-    ways = [f"{list_some(tells)} alone tells the label {label.name!r} of every one of {total} rows"] if tells else []
-    if train_tells:
-        ways.append(
-            f"{list_some(train_tells)} alone tells the label {label.name!r} of every one of the {train_rows} train rows"
-        )
+    ways = telling_sentences(connection, table, tells, of_all, train=False)
+    ways += telling_sentences(connection, of_train, train_tells, of_label, train=True)
     left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
     near = near_tellers(connection, table, left, of_all)
     ways += sentences_of(near, label, total)
     return [
         lost_joins(coverage, total, in_train),
-        dull_features(VARYING, total, null=null, one=one, in_train=in_train),
+        dull_features(
+            VARYING, total, null=null, one=one, once=[name for name in once if name in nulls_lost], in_train=in_train
+        ),
         _verdict(
             APART,
             len(tells) + len(train_tells) + len(near),
@@ -110,12 +116,14 @@ class Train:
     lost: Sequence[str] = ()
     null: Sequence[str] = ()
     one: Sequence[str] = ()
+    once: Sequence[str] = ()
 
 
 def _dull(
     connection: duckdb.DuckDBPyConnection, source: str, rows: int, features: Sequence[Column], more: Sequence[str]
-) -> tuple[list[str], list[str], list[int]]:
-    """The features that are null in every row, those of one value in all of them, and how many values more columns have."""
+) -> tuple[list[str], list[str], list[str], list[int]]:
+    """The features that are null in every row, those of one value in all of them, those of one value or null, and how many values
+    more columns have."""
     expressions: list[tuple[str, ...]] = [(f"count({quote(name)})",) for name in more]
     for name in (quote(feature.name) for feature in features):
         expressions.append((f"count({name})", f"min({name}) IS DISTINCT FROM max({name})"))
@@ -124,13 +132,15 @@ def _dull(
         aggregates = ", ".join(chain.from_iterable(expressions[first : first + _WIDE]))
         results += connection.execute(f"SELECT {aggregates} FROM {source}").fetchall()[0]
     counts, of_features = results[: len(more)], results[len(more) :]
-    null, one = [], []
+    null, one, once = [], [], []
     for feature, count, varies in zip(features, of_features[::2], of_features[1::2], strict=True):
         if rows and not count:
             null.append(feature.name)
         elif rows > 1 and count == rows and not varies:
             one.append(feature.name)
-    return null, one, counts
+        elif count > 1 and not varies:
+            once.append(feature.name)
+    return null, one, once, counts
 
 
 def lost_joins(coverage: Coverage, total: int, in_train: Train | None = None) -> Verdict:
@@ -146,16 +156,24 @@ def lost_joins(coverage: Coverage, total: int, in_train: Train | None = None) ->
 
 
 def dull_features(
-    rule: Rule, total: int, *, null: Sequence[str], one: Sequence[str] = (), in_train: Train | None = None
+    rule: Rule,
+    total: int,
+    *,
+    null: Sequence[str],
+    one: Sequence[str] = (),
+    once: Sequence[str] = (),
+    in_train: Train | None = None,
 ) -> Verdict:
-    """Judge by the features that are null in every row, and those that have one value in all of them, or in the train rows."""
+    """Judge by the features that are null in every row, those that have one value in all of them, and those of one value or null
+    whose encoder makes one value of them; or in the train rows."""
     ways, failures = [], 0
-    train = (f"the {in_train.rows} train", in_train.null, in_train.one) if in_train else ("", (), ())
-    for rows, empty, same in ((f"{total}", null, one), train):
+    train = (f"the {in_train.rows} train", in_train.null, in_train.one, in_train.once) if in_train else ("", (), (), ())
+    for rows, empty, same, nearly in ((f"{total}", null, one, once), train):
         dull = [f"{list_some(empty)} null in every row"] if empty else []
         dull += [f"{list_some(same)} of one value in all of them"] if same else []
+        dull += [f"{list_some(nearly)} of one value or null, of which the encoder makes one value"] if nearly else []
         ways += [f"of {rows} rows, {' and '.join(dull)}"] if dull else []
-        failures += len(empty) + len(same)
+        failures += len(empty) + len(same) + len(nearly)
     return _verdict(rule, failures, "; ".join(ways))
 
 

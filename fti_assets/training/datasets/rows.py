@@ -24,6 +24,7 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_c
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
+from fti_assets.training.encoders.encoders import Standardize
 from fti_assets.training.views.terms import Label
 
 
@@ -106,7 +107,20 @@ def dataset_rows(
         parts,
         delay_breaches=int(assembly.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
         verdicts=tuple(
-            judge_rows(connection, table, view.features, Column(label.name, kind), LABEL, coverage, match_columns(view))
+            judge_rows(
+                connection,
+                table,
+                view.features,
+                Column(label.name, kind),
+                LABEL,
+                coverage,
+                match_columns(view),
+                nulls_lost=[
+                    feature.name
+                    for feature in view.features
+                    if isinstance(dataset.view.encoders.get(feature.name, Standardize()), Standardize)
+                ],
+            )
         ),
     )
 

@@ -11,6 +11,7 @@ import duckdb
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quote
 from fti_assets.core.types import NUMERIC
+from fti_assets.errors import list_some
 from fti_assets.training.datasets.orders import TOGETHER, below
 
 FEWEST = 20
@@ -118,13 +119,48 @@ def _tells(feature: Column, label: LabelFacts, least: int) -> str:
 
 
 def _decides(feature: Column, label: LabelFacts, least: int) -> str:
-    """The SQL of whether each value of a feature comes again and has one label, null being a value too.
+    """The SQL of whether each value of a feature comes again and has one label: null is a value too, or says nothing.
 
     Fractions, which rarely come again, are ruled out by how many they are: a few rows have no more values than all.
     """
-    f = quote(feature.name)
-    values, pairs = f"count(DISTINCT {{'f': {f}}})", f"count(DISTINCT {{'f': {f}, 'y': {label.y}}})"
+    f, y = quote(feature.name), label.y
+    values, pairs = f"count(DISTINCT {f})", f"count(DISTINCT {{'f': {f}, 'y': {y}}}) FILTER ({f} IS NOT NULL)"
     most = min(label.rows // 2, _FIRST) if feature.type == "number" else label.rows // 2
+    fits = f"{values} <= {most} AND {values} = {pairs}"
+    if not least:
+        return fits
     uncommon = "FILTER (NOT __fti_common)"
-    again = f"count(*) {uncommon} - count(DISTINCT {{'f': {f}}}) {uncommon} >= {AGREEING} AND " if least else ""
-    return f"{again}{values} <= {most} AND {values} = {pairs}"
+    again = f"count(*) {uncommon} - count(DISTINCT {{'f': {f}}}) {uncommon} >= {AGREEING}"
+    with_null = f"{null_has_one_label(feature.name, y)} AND {again}"
+    again = f"count({f}) {uncommon} - count(DISTINCT {f}) {uncommon} >= {AGREEING}"
+    both = f"min({y}) FILTER ({f} IS NOT NULL) < max({y}) FILTER ({f} IS NOT NULL)"
+    if label.is_class:
+        both = f"count({f}) FILTER (__fti_common) >= {least // 2}"
+    without_null = f"{again} AND {both} AND count({f}) >= greatest({least}, 2 * {values})"
+    return f"{fits} AND (({with_null}) OR ({without_null}))"
+
+
+def null_has_one_label(name: str, y: str) -> str:
+    """The SQL of whether the rows where a feature is null, if there are any, have one label."""
+    null = f"FILTER ({quote(name)} IS NULL)"
+    return f"coalesce(min({y}) {null} = max({y}) {null}, true)"
+
+
+def telling_sentences(
+    connection: duckdb.DuckDBPyConnection, source: str, names: Sequence[str], label: LabelFacts, *, train: bool
+) -> list[str]:
+    """What to say of features that tell the label: of every row, or of those that have a value, if null says nothing."""
+    if not names:
+        return []
+    asked = ", ".join(f"count({quote(name)}), {null_has_one_label(name, label.y)}" for name in names)
+    answers = connection.execute(f"SELECT {asked} FROM {source}").fetchall()[0]
+    by_rows: dict[int, list[str]] = {}
+    for name, count, null_tells in zip(names, answers[::2], answers[1::2], strict=True):
+        by_rows.setdefault(label.rows if null_tells else count, []).append(name)
+    of = "train rows" if train else "rows"
+    sentences = []
+    for rows, some in by_rows.items():
+        whole = f"every one of {'the ' if train else ''}{rows} {of}"
+        of_rows = whole if rows == label.rows else f"each of the {rows} {of} that have a value"
+        sentences.append(f"{list_some(some)} alone tells the label {label.column.name!r} of {of_rows}")
+    return sentences

@@ -30,6 +30,7 @@ from fti_assets.forget.sinks import forget_in_sinks
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.upkeep.recorded import compared_tables, recorded_tables, refuse_lost
+from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out, unnamed_files_holding
@@ -89,7 +90,7 @@ def forget(
         stores: where it is stored.
         expire: also take it out of training datasets, expire every snapshot that holds it, pinned ones too, and delete
             the files.
-        dry_run: only look.
+        dry_run: only look; a lake that cannot be written is looked at without the writers' lock.
         log_seconds: how long to wait for files of a prediction log that hold it and are being written; their writers close them in
             a minute.
 
@@ -199,6 +200,7 @@ def forget(
         pinned=pins_by_snapshot,
         expired=expiry,
         of_killed_writers=len(strays),
+        without_lock=not may_write(store.root),
         written_again=again,
         reported_partitions=partitions_told,
     )
@@ -207,17 +209,17 @@ def forget(
 def _refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None:
     """Refuse to delete what the catalog does not name where it seems to be an old one."""
     known_tables: frozenset[TableName] = frozenset()
-    with lake.store.lock():
+    with lake.store.lock_if_writable():
         # Without Dagster a killed writer's first run of a partition looks like a lost one, and it may hold the key: it goes.
         comparable_tables = frozenset(unnamed_tables(lake))
     with home_instance() as instance:
         if instance is not None:
             tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration)}
             refuse_lost(lake, instance, tables)
-            with lake.store.lock():
+            with lake.store.lock_if_writable():
                 comparable_tables = compared_tables(lake, instance)
                 known_tables = recorded_tables(lake, instance, comparable_tables)
-    with lake.store.lock():
+    with lake.store.lock_if_writable():
         refuse_to_delete_most(lake, older_than=timedelta(0), tables_recorded=known_tables)
         refuse_only_copies(lake, tables_compared=comparable_tables)
 

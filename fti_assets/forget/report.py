@@ -62,6 +62,8 @@ class Forgotten:
     still_logged: Sequence[str] = ()
     """The files of prediction logs that hold it after all, such as those that are being written."""
     reported_partitions: int = 0
+    without_lock: bool = False
+    """Whether a dry run looked at a lake that it cannot write, and so without the writers' lock."""
 
     @property
     def nothing(self) -> bool:
@@ -89,12 +91,18 @@ def as_text(forgotten: Forgotten) -> str:
     return "\n".join(_lines(forgotten))
 
 
+def _lock(result: Forgotten) -> Iterator[str]:
+    if result.without_lock:
+        yield "the lake cannot be written here, so it was looked at without the writers' lock: what is written meanwhile may be told or not"
+
+
 def _lines(result: Forgotten) -> Iterator[str]:
     key_text = f"the key of {result.group} ({', '.join(result.columns)})"
     if result.nothing:
         yield f"{key_text} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
         yield from _sinks(result)
         yield from _search(result)
+        yield from _lock(result)
         return
     yield f"{'would forget' if result.dry_run else 'forgot'} {key_text}"
     for report in result.tables:
@@ -115,6 +123,7 @@ def _lines(result: Forgotten) -> Iterator[str]:
         yield "models that learned from a snapshot which holds it:"
         yield from (f"  {model}" for model in result.models)
     yield from _snapshots(result)
+    yield from _lock(result)
     if result.elsewhere:
         yield "other groups that hold rows of the same entity:"
         for table, (occurrences, command) in result.elsewhere.items():

@@ -8,11 +8,13 @@ import dagster as dg
 import duckdb
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow as arrow
 import pytest
 from pandera.engines.pandas_engine import Decimal as Digits
 
 import fti_assets as fti
 from fti_assets import testing
+from fti_assets.errors import DataError
 from fti_assets.features.rows.stored_types import holds_all
 
 
@@ -71,3 +73,34 @@ def test_more_digits_than_stored_name_where_to_state_them(tmp_path: Path) -> Non
         Exception, match=r"price was DECIMAL\(18,1\) and is now DECIMAL\(18,2\); .*pa\.Column\(pa\.Decimal\(19, 2\)\)"
     ):
         testing.materialize(group, stores=stores, partition="2024-01-03")
+
+
+@pytest.mark.parametrize("later", ["pandas", "arrow"])
+def test_digits_that_are_not_stored_are_refused_with_what_to_do(tmp_path: Path, later: str) -> None:
+    """The first day's type is Arrow's, which has the digits of its values alone."""
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-01-03")
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=days)
+    def prices(context: dg.AssetExecutionContext) -> Any:
+        first = context.partition_key == "2024-01-01"
+        values = [Decimal("-0.000001")] if first else [Decimal("2"), Decimal("12345.678901")]
+        columns = {
+            "id": list(range(len(values))),
+            "at": [pd.Timestamp(context.partition_key)] * len(values),
+            "price": values,
+        }
+        return arrow.table(columns) if first or later == "arrow" else pd.DataFrame(columns)
+
+    stores = testing.stores_in(tmp_path)
+    testing.materialize(prices, stores=stores, partition="2024-01-01")
+    with pytest.raises(DataError, match="round the values to") as caught:
+        testing.materialize(prices, stores=stores, partition="2024-01-02")
+    message = str(caught.value)
+    digits = "(18, 6)" if later == "pandas" else "(11, 6)"
+    assert (
+        "a decimal has the digits of the values that came first, unless its schema states them: state those of price in the new version's "
+        f"schema, pa.Column(pa.Decimal{digits}) in Pandera, or round the values to DECIMAL(6,6)"
+    ) in message
+    assert "Raise the version" in message
+    assert "Conversion Error" not in message
+    assert len(fti.read(prices, stores=stores)) == 1

@@ -192,3 +192,26 @@ def test_nothing_is_written_into_a_copy_of_the_catalog(home: Path) -> None:
     """Where it would be lost without a word."""
     with read_only(home), pytest.raises((StoreError, duckdb.Error), match="read-only"):
         change_lake(home)
+
+
+@pytest.mark.parametrize("key", ["1", "777"])
+@pytest.mark.parametrize("more", [[], ["--expire"]])
+def test_a_read_only_lake_is_looked_at_for_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, more: list[str]
+) -> None:
+    (home / "system.py").write_text(SYSTEM.format(home=str(home)))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    look = ["forget", "people", "--key", f"id={key}", "--dry-run", "-f", str(home / "system.py"), *more]
+    assert main(look) == 0
+    expected = capsys.readouterr().out
+    (home / "lake" / "lake.lock").unlink()
+    before = contents(home)
+    with read_only(home):
+        assert main(look) == 0
+        found = capsys.readouterr().out
+        assert main([one for one in look if one != "--dry-run"]) == 1
+    assert "lake.lock could not be written" in capsys.readouterr().err
+    lines = [line for line in found.splitlines() if "without the writers' lock" not in line]
+    assert len(lines) == len(found.splitlines()) - 1
+    assert lines == expected.splitlines()
+    assert contents(home) == before

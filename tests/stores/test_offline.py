@@ -588,7 +588,17 @@ def test_lake_keeps_within_threads_and_memory_that_are_set(
         assert lake.connection.execute(asked).fetchall() == [(3, "1.0 GiB")]
 
 
-@pytest.mark.parametrize(("variable", "value"), [("FTI_THREADS", "0"), ("FTI_THREADS", "many"), ("FTI_MEMORY", "lots")])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FTI_THREADS", "0"),
+        ("FTI_THREADS", "many"),
+        ("FTI_MEMORY", "lots"),
+        ("FTI_MEMORY", "-1GB"),
+        ("FTI_MEMORY", " -1"),
+        ("FTI_THREADS", "-1"),
+    ],
+)
 def test_a_limit_that_is_none_is_refused_by_name(
     store: OfflineStore, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:

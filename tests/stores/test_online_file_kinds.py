@@ -58,7 +58,7 @@ def test_online_folder_that_is_a_file_is_named(store: SqliteOnlineStore) -> None
             use()
 
 
-@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
 def test_fifo_beside_a_namespaces_file_is_named(store: SqliteOnlineStore, suffix: str) -> None:
     load(store, ROWS)
     path = store.root / f"weather_v1.sqlite{suffix}"
@@ -100,3 +100,22 @@ def test_changes_are_not_applied_to_a_file_without_its_rows(store: SqliteOnlineS
         connection.execute("DROP TABLE rows")
     with store.writing("weather_v1") as writer:
         assert writer.about is None  # so that it is loaded whole
+
+
+@pytest.mark.parametrize("journal", [b"garbage" * 100, b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\xff" * 600])
+def test_a_journal_that_is_none_is_named_and_goes_with_the_next_load(store: SqliteOnlineStore, journal: bytes) -> None:
+    load(store, ROWS)
+    path = store.root / "weather_v1.sqlite-journal"
+    path.write_bytes(journal)
+    for use in (
+        lambda: store.reader("weather_v1"),
+        lambda: store.about("weather_v1"),
+        lambda: store.counts("weather_v1"),
+    ):
+        with pytest.raises(
+            DamagedNamespaceError, match=f"{path} is of a write that was cut off, .*Materialize weather again"
+        ):
+            use()
+    load(store, ROWS)
+    assert not path.exists()
+    assert store.reader("weather_v1").get(("b",), 0).values == (2.0,)  # type: ignore[union-attr]

@@ -35,6 +35,7 @@ from fti_assets.features.rows.to_lake import can_be
 from fti_assets.features.validation.coercion import Coercion, refuse_rounded
 from fti_assets.features.validation.table_validation import RowRule, validate_table
 from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.tables.schema import other_digits
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,20 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
         return storage if storage.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
     stored_type = layout.stored_types.get(column)
     if wider_decimal(sql_type, stored_type):
-        return StoredColumn(str(stored_type), f"CAST({quote(column)} AS {stored_type})")
+        return StoredColumn(str(stored_type), _decimal_as_stored(column, sql_type, str(stored_type), layout))
     return storage_of(connection, column, kind, layout.types.get(column))
+
+
+def _decimal_as_stored(column: str, sql_type: str, stored_type: str, layout: Layout) -> str:
+    """The SQL of a decimal in its stored type, an error at the first value that this cannot hold."""
+    value = quote(column)
+    held = f"TRY_CAST({value} AS {stored_type})"
+    told = literal(f"{layout.what} gave {column} = ")
+    remedy = literal(
+        f", which its stored {stored_type} cannot hold: {other_digits(column, stored_type, sql_type)}. Nothing was stored. Raise the "
+        "version, so that the new schema gets a table of its own"
+    )
+    return f"CASE WHEN {value} IS NOT NULL AND {held} IS NULL THEN error({told} || {value}::VARCHAR || {remedy}) ELSE {held} END"
 
 
 def _without_rows(column: str, sql_type: str, layout: Layout) -> StoredColumn:

@@ -167,6 +167,8 @@ def open_connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection within the limits that the environment sets, for a block."""
     set_here = {variable: value for variable in _LIMITS if (value := os.environ.get(variable))}
     try:
+        if negative := [variable for variable, value in set_here.items() if value.strip().startswith("-")]:
+            raise duckdb.InvalidInputException(f"{negative[0]} is negative")  # a size below 0 is no limit to DuckDB
         connection = connect_in_memory({_LIMITS[variable]: value for variable, value in set_here.items()})
     except duckdb.Error as error:
         message = " and ".join(f"{variable}={value!r}" for variable, value in set_here.items())

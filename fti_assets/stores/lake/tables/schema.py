@@ -150,16 +150,26 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staging: str, addabl
         changes = [*(f"{name} {types[name]} is new" for name in new), *changes]
         for name, kind in types.items():
             if stored_types.get(name, kind) != kind and _are_decimals(stored_types[name], kind):
-                changes.append(
-                    f"a decimal has the digits of the values that came first, unless its schema states them: state those of {name} in the "
-                    f"new version's schema, pa.Column(pa.Decimal{_holding_both(stored_types[name], kind)}) in Pandera, or round the "
-                    f"values to {stored_types[name]}"
-                )
+                changes.append(other_digits(name, stored_types[name], kind))
         raise SchemaChangedError(
             f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
             f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
             f"needs what is stored, you can start over: fti reset {table.name}"
         )
+
+
+def other_digits(column: str, stored_type: str, kind: str) -> str:
+    """What to do about a decimal column with values that its stored digits do not hold.
+
+    Args:
+        column: its name.
+        stored_type: the type that is stored, such as ``DECIMAL(6,6)``.
+        kind: that of the values.
+    """
+    return (
+        f"a decimal has the digits of the values that came first, unless its schema states them: state those of {column} in the new "
+        f"version's schema, pa.Column(pa.Decimal{_holding_both(stored_type, kind)}) in Pandera, or round the values to {stored_type}"
+    )
 
 
 def _holding_both(one: str, other: str) -> str:

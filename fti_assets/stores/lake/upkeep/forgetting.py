@@ -166,9 +166,12 @@ def _files_beside(lake: Lake) -> list[str]:
 
 
 def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> list[str]:
-    """The files of killed writers, which no snapshot names, that hold the rows which a predicate finds in their table."""
+    """The files of killed writers, which no snapshot names, that hold the rows which a predicate finds in their table.
+
+    In a folder that cannot be written, where there is no lock, those of a writer at work count as well.
+    """
     results = []
-    with lake.store.lock():
+    with lake.store.lock_if_writable():
         for file in sorted(file_sizes(lake).strays):
             predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
             if predicate is not None and file.suffix == ".parquet":

@@ -11,6 +11,9 @@ from fti_assets.stores.files import may_write, readable
 from fti_assets.stores.online.about import About, DamagedNamespaceError, about_from, group_of
 
 WAIT_SECONDS = 60.0
+BESIDE = ("-journal", "-wal", "-shm")
+"""The ends of the names of the files that SQLite keeps beside one, in the order in which they are removed before it."""
+
 _FILES_OF_ONE = 4  # what SQLite opens for one file: itself, the two beside it, their folder
 _ABOUT = ("generation", "schema", "answers_from_us", "snapshot", "keys", "origin")
 
@@ -23,7 +26,7 @@ def check_namespace_file(path: Path) -> None:
         StoreError: it cannot be looked at.
     """
     with readable(path):
-        for suffix in ("", "-wal", "-shm"):
+        for suffix in ("", *BESIDE):
             check_file(path.with_name(path.name + suffix), f"remove it, and materialize {group_of(path.stem)} again")
 
 
@@ -100,6 +103,11 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
     """Say what SQLite's error means for a namespace's file."""
     # The code of a statement that does not fit the file: a table or a column that was written is gone.
     misfit = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        return DamagedNamespaceError(
+            f"{path}-journal is of a write that was cut off, or is no journal of SQLite's, and {path.name} cannot be read beside it. "
+            f"Materialize {group_of(path.stem)} again, which loads it anew without the journal"
+        )
     if isinstance(error, sqlite3.OperationalError) and not misfit:
         if (limit := _reached_limit()) is not None:
             return StoreError(

@@ -32,6 +32,7 @@ from fti_assets.stores.online.protocol import (
 from fti_assets.stores.online.reader import NamespacesReader
 from fti_assets.stores.online.sqlite.connections import Connections
 from fti_assets.stores.online.sqlite.files import (
+    BESIDE,
     WAIT_SECONDS,
     check_namespace_file,
     connect_to_read,
@@ -231,7 +232,7 @@ class SqliteWriter:
         except (DamagedError, sqlite3.DatabaseError) as error:
             _log.warning("%s is removed as it is: %s", self._path, error)
         try:
-            for suffix in ("-wal", "-shm", ""):
+            for suffix in (*BESIDE, ""):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,15 @@ import numpy as np
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, GateVerdict, GraphInput, GraphOutput, ModelManifest, ViewRecord
+from fti_assets.core.manifest import (
+    Column,
+    GateVerdict,
+    GraphInput,
+    GraphOutput,
+    ModelManifest,
+    RandomParts,
+    ViewRecord,
+)
 from fti_assets.core.records import to_json
 from fti_assets.errors import (
     AliasConflictError,
@@ -170,6 +179,24 @@ def test_a_wrong_manifest_is_damage(store, old, new, problem):
     (reference,) = publish(store, made(5))
     path = store.root / "delay_net" / reference / "manifest.json"
     path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DamagedError, match=problem):
+        store.manifest("delay_net", reference)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "problem"),
+    [
+        ({"trained_until": "text"}, "has 'text' where an instant"),
+        ({"random_parts": RandomParts("md5", -1, 0.2, 0.2)}, "says that it was split at random by .*seed=-1"),
+        ({"random_parts": RandomParts("md5", 0, 0.6, 0.5)}, "says that it was split at random by .*test=0.6"),
+        ({"random_parts": RandomParts("md5", 0, 0.0, 0.5)}, "says that it was split at random by .*test=0.0"),
+    ],
+)
+def test_what_a_dataset_cannot_have_been_is_damage(store, dataset, problem):
+    build = made(5)
+    (reference,) = publish(store, build)
+    path = store.root / "delay_net" / reference / "manifest.json"
+    path.write_text(to_json(replace(build, dataset=replace(build.dataset, **dataset))))
     with pytest.raises(DamagedError, match=problem):
         store.manifest("delay_net", reference)
 

@@ -33,7 +33,8 @@ def problem_of(manifest: ModelManifest) -> str | None:
 
 
 def _problems(manifest: ModelManifest) -> Iterator[str]:
-    for moment in (manifest.cutoff, manifest.created_at):
+    until = manifest.dataset.trained_until
+    for moment in (manifest.cutoff, manifest.created_at, *(() if until is None else (until,))):
         try:
             instant(moment)
         except ValueError:
@@ -41,6 +42,11 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
     for name in manifest.files:
         if PurePath(name).name != name:
             yield f"names {excerpt(name)} as a file of the build: a plain name is expected"
+    parts = manifest.dataset.random_parts
+    if parts is not None and not (
+        parts.test > 0 and parts.validation >= 0 and parts.test + parts.validation < 1 and parts.seed >= 0
+    ):
+        yield f"says that it was split at random by {excerpt(parts)}: shares whose sum is below 1 and a seed from 0 on are expected"
     view = manifest.view
     if manifest.kind == "graph":
         if manifest.inputs or manifest.outputs or view.features:

@@ -136,7 +136,7 @@ def _contents_text(contents: Contents, seconds: float) -> str:
 def repair_lake(**folders: str | None) -> None:
     """Register files that the catalog has lost.
 
-    They get the versions that Dagster recorded. It ends with 1 if partitions are lost still.
+    They get the versions that Dagster recorded. It ends with 1 if partitions are lost still, or may have newer rows than the catalog knows.
     """
     from fti_assets.orchestration.resources import Stores
     from fti_assets.orchestration.upkeep.recorded import highest_snapshot, lost_partitions, named_like, recorded_by
@@ -166,12 +166,24 @@ def repair_lake(**folders: str | None) -> None:
         click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
         for partition, reason in reasons.items():
             click.echo(f"    {partition}: {reason}")
+    for path in report.passed_over:
+        click.echo(f"  passed over {path}, which cannot be read")
+    for table, partitions in report.untold.items():
+        click.echo(
+            f"  {table.full_name}: {len(partitions)} partitions ({list_some(partitions)}) have newer files than the catalog names, and "
+            "nothing says what they are"
+        )
     for one in lost:
         if one.partition not in report.left_out.get(one.table, {}):
             click.echo(f"  {one}: lost, no file that is there holds the version that Dagster recorded")
     if lost:
         raise StoreError(
             f"{len(lost)} partitions that Dagster recorded are not there: {list_some(map(str, lost))}. Materialize them again"
+        )
+    if report.untold:
+        raise StoreError(
+            f"{sum(map(len, report.untold.values()))} partitions may have newer rows than the catalog knows: set DAGSTER_HOME to where "
+            "Dagster recorded their runs, which says so, or materialize them again"
         )
     if not report.registered and not report.left_out:
         click.echo("  nothing was missing")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fti_assets.cli import main
 from fti_assets.core.names import WHOLE, TableName
 from fti_assets.errors import NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
@@ -152,5 +153,59 @@ def test_rows_that_a_change_deleted_stay_deleted(store: OfflineStore) -> None:
         rows, recorded = content(lake, lake.snapshot()), versions(lake, ROWS)
     lose(store, "gone")
     assert repair(store, recorded, above=0).registered == {ROWS: [WHOLE]}
+    with store.connect() as lake:
+        assert content(lake, lake.snapshot()) == rows
+
+
+@pytest.mark.parametrize("name", ["junk.parquet", "ducklake-00000000-0000-7000-8000-000000000000.parquet"])
+@pytest.mark.parametrize("cut", [None, 1, -20])
+def test_a_file_that_cannot_be_read_is_passed_over_and_named(store: OfflineStore, name: str, cut: int | None) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+        recorded, rows = versions(lake, ROWS), content(lake, lake.snapshot())
+    [whole] = (store.root / "data").rglob("_partition=a/*.parquet")
+    junk = whole.with_name(name)
+    junk.write_bytes(b"x" if cut is None else whole.read_bytes()[:cut])
+    lose(store, "gone")
+    done = repair(store, recorded, above=0)
+    assert (done.registered, done.left_out) == ({ROWS: ["a", "b"]}, {})
+    assert [file.name for file in done.passed_over] == [name]
+    with store.connect() as lake:
+        assert content(lake, lake.snapshot()) == rows
+
+
+def test_what_cannot_be_read_is_said_in_a_line(store: OfflineStore) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+        recorded = versions(lake, ROWS)
+    [file] = (store.root / "data").rglob("_partition=a/*.parquet")
+    file.write_bytes(file.read_bytes()[:100])
+    lose(store, "gone")
+    [(partition, reason)] = repair(store, recorded, above=0).left_out[ROWS].items()
+    assert partition == "a"
+    assert reason.endswith(f"; '{file.name}' cannot be read")
+
+
+def test_newer_files_of_which_nothing_tells_are_said(
+    store: OfflineStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.connect() as lake:
+        put(lake, 1)
+    shutil.copy(store.catalog, store.root / "old")
+    with store.connect() as lake:
+        put(lake, 2)
+        recorded, rows = versions(lake, ROWS), content(lake, lake.snapshot())
+    shutil.copy(store.root / "old", store.catalog)
+    for ending in ("-wal", "-shm"):
+        Path(f"{store.catalog}{ending}").unlink(missing_ok=True)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert main(["lake", "repair", "--lake", str(store.root)]) == 1
+    said = capsys.readouterr()
+    assert (
+        "2 partitions ('a' and 'b') have newer files than the catalog names, and nothing says what they are" in said.out
+    )
+    assert "2 partitions may have newer rows than the catalog knows: set DAGSTER_HOME" in said.err
+    done = repair(store, recorded, above=0)
+    assert (done.registered, done.untold) == ({ROWS: ["a", "b"]}, {})
     with store.connect() as lake:
         assert content(lake, lake.snapshot()) == rows

@@ -7,9 +7,9 @@ are tried, from one to all, until their content hash is the data version that wa
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,7 +18,7 @@ import duckdb
 
 from fti_assets.core.names import DATASETS, PARTITION, TILES, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import FtiError, StoreError
+from fti_assets.errors import FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.files import paths_in, readable
 from fti_assets.stores.lake.catalog import skip_snapshots
@@ -54,6 +54,10 @@ class RepairReport:
     """The partitions of each table that are there again."""
     left_out: Mapping[TableName, Mapping[str, str]]
     """The partitions of each table that are not, and why; their files stay."""
+    untold: Mapping[TableName, Sequence[str]]
+    """The partitions of each table that have newer files than the catalog names, of which nothing says what they are."""
+    passed_over: Sequence[Path]
+    """The files that cannot be read, beside those of a partition that is there again."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class _Files:
     types: Mapping[str, str]
     record: PartitionRecord
     rewritten: bool
+    unreadable: Sequence[Path] = ()
 
 
 def repair(store: OfflineStore, versions: RecordedVersions, *, above: int) -> RepairReport:
@@ -111,8 +116,14 @@ def _repair(lake: Lake, versions: RecordedVersions, above: int, *, new_catalog: 
     skip_snapshots(lake, max(above, lake.snapshot()) if new_catalog else above, message=REPAIR)
     registrations: dict[TableName, Sequence[str]] = {}
     left_out: dict[TableName, Mapping[str, str]] = {}
+    untold: dict[TableName, Sequence[str]] = {}
+    passed_over: list[Path] = []
+    named = file_sizes(lake).by_catalog
     for table, by_partition in _unnamed_files(lake).items():
+        newer = _newer_without_record(lake, table, by_partition, versions.get(table, {}), named)
+        untold |= {table: newer} if newer else {}
         results, reasons = _matching_files(lake, table, by_partition, versions.get(table, {}))
+        passed_over += [file for files in results.values() for file in files.unreadable]
         try:
             _register(lake, table, results)
             registrations |= {table: sorted(results)} if results else {}
@@ -124,7 +135,7 @@ def _repair(lake: Lake, versions: RecordedVersions, above: int, *, new_catalog: 
             left_out[table] = reasons
     if left_out and not registrations and not new_catalog:
         skip_snapshots(lake, lake.snapshot(), message=REPAIR)
-    return RepairReport(new_catalog, registrations, left_out)
+    return RepairReport(new_catalog, registrations, left_out, untold, passed_over)
 
 
 def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
@@ -144,6 +155,28 @@ def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     return dict(sorted(results.items(), key=lambda item: str(item[0])))
 
 
+def _newer_without_record(
+    lake: Lake,
+    table: TableName,
+    by_partition: Mapping[str, Sequence[Path]],
+    versions: Mapping[str, RecordedVersion],
+    named: Collection[Path],
+) -> list[str]:
+    """The partitions that the catalog has and nobody recorded, with a file that is newer than all that it names of them."""
+    ledger = lake.ledger(table)
+    newest: dict[str, str] = {}
+    for file in named:
+        folder = str(file.parent)
+        newest[folder] = max(file.name, newest.get(folder, ""))  # a name begins with its time
+    return [
+        partition
+        for partition, files in sorted(by_partition.items())
+        if partition in ledger
+        and partition not in versions
+        and files[-1].name > newest.get(os.path.realpath(files[-1].parent), "")
+    ]
+
+
 def _matching_files(
     lake: Lake, table: TableName, by_partition: Mapping[str, Sequence[Path]], versions: Mapping[str, RecordedVersion]
 ) -> tuple[dict[str, _Files], dict[str, str]]:
@@ -156,17 +189,19 @@ def _matching_files(
         if table.schema == DATASETS:
             reasons[partition] = _MANIFEST
             continue
-        candidates: list[_Files] = []
-        problem = ""
-        for number in range(1, len(files) + 1):
+        try:
+            candidates, unreadable = _candidates(lake, table, partition, files, newest), []
+        except duckdb.Error:
+            unreadable = [file for file in files if not _is_read(lake, file)]
+            whole = [file for file in files if file not in unreadable]
             try:
-                candidates += _contents(lake, table, partition, files[-number:], newest)
-            except duckdb.Error as error:
-                problem = f"; {error}"
-                break
+                candidates = _candidates(lake, table, partition, whole, newest)
+            except duckdb.Error:  # files that do not go together
+                candidates = []
+        problem = f"; {list_some(file.name for file in unreadable)} cannot be read" if unreadable else ""
         fits = [one for one in candidates if newest is not None and one.record.data_version == newest.data_version]
         if fits:
-            results[partition] = fits[0]
+            results[partition] = replace(fits[0], unreadable=unreadable)
         elif newest is None and len(files) == 1 and len(candidates) == 1:
             results[partition] = candidates[0]
         elif newest is None:
@@ -174,6 +209,27 @@ def _matching_files(
         else:
             reasons[partition] = f"its {len(files)} files do not hold the version {newest.data_version}{problem}"
     return results, reasons
+
+
+def _candidates(
+    lake: Lake, table: TableName, partition: str, files: Sequence[Path], newest: RecordedVersion | None
+) -> list[_Files]:
+    """What the newest file of a partition holds, the newest two, and so on to all of them."""
+    return [
+        one for number in range(1, len(files) + 1) for one in _contents(lake, table, partition, files[-number:], newest)
+    ]
+
+
+def _is_read(lake: Lake, file: Path) -> bool:
+    """Whether all rows of a file can be read."""
+    try:
+        lake.connection.execute(
+            f"SELECT count(*) FROM (SELECT hash(rows) AS h FROM read_parquet({literal(str(file))}, hive_partitioning => false) rows) "
+            "WHERE h IS NOT NULL"
+        )
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _contents(

@@ -298,3 +298,15 @@ def test_what_no_request_is_held_against_is_on_the_card_and_said_when_a_build_lo
         predictor.predict([REQUEST, REQUEST])
     [said] = [one.getMessage() for one in caplog.records if "below_nine" in one.getMessage()]
     assert said.endswith(f"out_of_schema does not tell of these checks of the schema of 'orders': {words}")
+
+
+@pytest.mark.parametrize("value", [INF, 1e39, 3.4028235677973366e38])
+def test_numbers_that_are_infinite_to_the_model_are_reported_and_refused(stores, value):
+    predictor, request = load(stores), REQUEST | {"share": value}
+    assert predictor.predict(request).out_of_schema == ("share",)
+    assert [one.out_of_schema for one in predictor.predict([REQUEST, request])] == [(), ("share",)]
+    marks = predictor.predict_columns({name: [REQUEST[name], request[name]] for name in request}).out_of_schema
+    assert {name: mark.tolist() for name, mark in marks.items()} == {"share": [False, True]}
+    with pytest.raises(RequestError, match="'share' is .*, which is infinite to the model"):
+        load(stores, out_of_schema="error").predict(request)
+    assert predictor.predict(REQUEST | {"share": 3.4e38}).out_of_schema == ()

@@ -107,6 +107,11 @@ class Refusals:
                     "merge with their neighbours: an id is text"
                     for name in self._layout.rounded_features(row)
                 ]
+                infinite = {name: row[slot] for name, slot, _ in self._layout.limits}
+                of_row += [
+                    f"{name!r} is {excerpt(infinite[name])}, which is infinite to the model"
+                    for name in self._layout.infinite_features(row)
+                ]
             problems += of_row if len(rows) == 1 else [f"request {index}: {problem}" for problem in of_row]
         if problems:
             raise self._form.error(problems)

@@ -35,6 +35,9 @@ from fti_assets.stores.online.store import OnlineStore
 if TYPE_CHECKING:
     from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
 
+_INFINITE_FROM = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
+"""From where on a number is infinite as an input of a graph: halfway from the greatest float32 to the next there would be."""
+
 OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
 """An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
 
@@ -119,6 +122,13 @@ class ServedBuild:
                 (name, slots.of(name))
                 for name in self._names
                 if self._types.get(name) == "integer" and not _has_categories(manifest.encoders.get(name))
+            ],
+            [
+                (name, slots.of(name), _INFINITE_FROM[one.type])
+                for one in manifest.inputs
+                if one.type in _INFINITE_FROM
+                for name in one.features
+                if self._types.get(name) == "number"
             ],
             len(self._form.columns),
             self._overrides.features,

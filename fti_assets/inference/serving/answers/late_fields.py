@@ -36,6 +36,7 @@ class Layout(NamedTuple):
         categories: the features that may be unknown.
         rules: what a request is held against.
         whole: the features of whole numbers that the graph gets as numbers, each with its slot.
+        limits: the features that the graph gets as numbers, each with its slot and from where on it is infinite there.
         fields: how many values a request brings.
         overridable: the features that may be overridden.
     """
@@ -48,6 +49,7 @@ class Layout(NamedTuple):
     categories: Sequence[Category]
     rules: RequestRules
     whole: Sequence[tuple[str, int]]
+    limits: Sequence[tuple[str, int, float]]
     fields: int
     overridable: Names
 
@@ -59,9 +61,16 @@ class Layout(NamedTuple):
         """The features of a row with a whole number that the graph gets rounded, so that another one is answered alike."""
         return tuple([name for name, slot in self.whole if (value := row[slot]) is not None and is_rounded(value)])
 
+    def infinite_features(self, row: Sequence[Any]) -> Names:
+        """The features of a row that are infinite, or are to the graph."""
+        return tuple(
+            [name for name, slot, limit in self.limits if (value := row[slot]) is not None and abs(value) >= limit]
+        )
+
     def out_of_schema(self, row: Sequence[Any]) -> Names:
-        """What of a row its schema refuses, or the graph gets rounded."""
-        violations, merged_numbers = self.rules.broken_by(row), self.rounded_features(row)
+        """What of a row its schema refuses, or the graph gets rounded or as infinite."""
+        violations = self.rules.broken_by(row)
+        merged_numbers = (*self.rounded_features(row), *self.infinite_features(row))
         return tuple(dict.fromkeys([*violations, *merged_numbers])) if merged_numbers else violations
 
 
@@ -169,13 +178,15 @@ class ManyAnswers:
         return dict(zip(self._layout.labels, self._brought.ages, strict=True))
 
     def _rounded_features(self) -> dict[str, list[bool]]:
-        """Which rows have a whole number that the graph gets rounded, by the features of which some row has one."""
+        """Which rows have a number that the graph gets rounded, or as infinite, by the features of which some row has one."""
         if self._marks is None:
             large = [(name, slot) for name, slot in self._layout.whole if self._has_large(slot)]
             marks = {
                 name: [value is not None and is_rounded(value) for value in self._columns.plain(slot)]
                 for name, slot in large
             }
+            for name, slot, limit in self._layout.limits:
+                marks[name] = (np.abs(self._columns.numbers(slot)) >= limit).tolist()
             self._marks = {name: of_rows for name, of_rows in marks.items() if any(of_rows)}
         return self._marks
 

@@ -77,7 +77,7 @@ class Predictor:
             unknown_keys: what a key without any row in a group is, "missing" features or an "error".
             unknown_categories: what a category is that the model has not learned, a "report" in the prediction's ``unknown``, or
                 an "error".
-            out_of_schema: what a field is that the spine's schema would refuse, and a whole number that the model gets rounded, a
+            out_of_schema: what a field is that the spine's schema would refuse, and a number that the model gets rounded or as infinite, a
                 "report" in the prediction's ``out_of_schema``, or an "error".
             on_missing: what a group is that brings no row to a request, or a stale one: its features are missing, which the model
                 imputes ("impute"), or an "error" with the group, the key and the stale row's age.

@@ -104,7 +104,8 @@ def _inputs_are_settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.Automa
     idle = ~dg.AutomationCondition.in_progress()
     if not inputs:
         return idle
-    absent = dg.AutomationCondition.missing() & ~dg.AutomationCondition.will_be_requested()
+    # Dagster keeps in the cursor what a NOT was asked about: in this order all partitions, in the other a span for each missing one.
+    absent = ~dg.AutomationCondition.will_be_requested() & dg.AutomationCondition.missing()
     present = InputsThere(tuple(inputs)) if whole else ~_any("missing", inputs, absent)
     return present & ~_any("in_progress", inputs, dg.AutomationCondition.in_progress()) & idle
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -17,6 +17,8 @@ import dagster as dg
 
 from fti_assets.orchestration.conditions.reach import Reach, join_spans, naive
 from fti_assets.orchestration.partitions import is_timed
+
+_EPOCH = datetime(1970, 1, 1)
 
 Context: TypeAlias = dg.AutomationContext[Any]
 Result: TypeAlias = dg.AutomationResult[Any]
@@ -97,6 +99,15 @@ def spans_of(subset: Any) -> list[dg.TimeWindow]:
     return [] if first is None or last is None else [dg.TimeWindow(first.start, last.end)]
 
 
+def _ends_of(subset: Any) -> Iterable[tuple[datetime, datetime]]:
+    """The spans of a subset in naive UTC, by their timestamps: times in a zone take most of a tick where there are thousands of gaps."""
+    inner = subset.get_internal_subset_value()
+    if not hasattr(inner, "included_time_windows"):
+        return map(naive, spans_of(subset))
+    seconds = ((window.start_timestamp, window.end_timestamp) for window in inner.included_time_windows)
+    return ((_EPOCH + timedelta(seconds=start), _EPOCH + timedelta(seconds=end)) for start, end in seconds)
+
+
 def subset_of(context: Context, spans: Iterable[dg.TimeWindow]) -> Any:
     """The asset's partitions in some spans, which begin and end where partitions do; those that do not exist are left out."""
     view, own = context.asset_graph_view, context.partitions_def
@@ -118,7 +129,7 @@ class Spans:
     """The spans of subsets of partitions in time, to be asked whether an instant lies in one of them."""
 
     def __init__(self, *subsets: Any) -> None:
-        spans = join_spans(map(naive, chain.from_iterable(map(spans_of, subsets))))
+        spans = join_spans(chain.from_iterable(map(_ends_of, subsets)))
         self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
 
     def __contains__(self, instant: datetime) -> bool:

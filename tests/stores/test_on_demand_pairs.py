@@ -297,6 +297,45 @@ def made(x):
     return helper(x)
 '''
 
+NAMED = '''
+def h(v):
+    """Text."""
+    return v
+
+
+def made(x):
+    try:
+        return h(x * RATE) + len({word})
+    except NameError:
+        return -1
+'''
+PUTS = '''
+SEEN = []
+
+
+def put(value):
+    SEEN.append(value)
+    return value
+
+
+def h(a):
+    return a
+
+
+class Cfg:
+    def half(self, a):
+        def inner(b):
+            return b
+        return inner(a)
+
+
+def made(x):
+    return x + len(SEEN) + sum(SEEN)
+'''
+
+
+def reading(word: str) -> str:
+    return NAMED.replace("{word}", word)
 SAME: dict[str, tuple[str, ...]] = {
     "a comment": (PLAIN, "# a comment", "# another"),
     "no comment": (PLAIN, "    # a comment\n", ""),
@@ -314,6 +353,34 @@ SAME: dict[str, tuple[str, ...]] = {
     "a neighbour changes": (PLAIN, "x * OTHER", "x / OTHER"),
     "a neighbour's constant changes": (PLAIN, "OTHER = 3", "OTHER = 4"),
     "annotations": (PLAIN, "def scaled(x, by=2):", "def scaled(x: int, by: int = 2) -> int:"),
+    "annotations that alone say an import": (
+        PLAIN, "def made(x):", "def made(x: math.inf) -> dict[str, np.ndarray]:"),
+    "an annotation of a helper that alone says an import": (
+        PLAIN, "def scaled(x, by=2):", "def scaled(x: np.ndarray, by=2) -> np.ndarray:"),
+    "annotations that say a name of the module": (PLAIN, "def scaled(x, by=2):", "def scaled(x: OTHER, by=2) -> TABLE:"),
+    "quotes around annotations": (
+        PLAIN.replace("scaled(x, by=2)", "scaled(x: np.ndarray, by: int = 2)"), "x: np.ndarray, by: int", "x: 'np.ndarray', by: 'int'"),
+    "annotations that are never evaluated": (
+        PLAIN, '"""Features of orders."""', '"""Features of orders."""\nfrom __future__ import annotations', "scaled(x,",
+        "scaled(x: unused(1),"),
+    "annotations of a dataclass that are never evaluated": (
+        DATACLASS, '"""Features of orders."""', '"""Features of orders."""\nfrom __future__ import annotations'),
+    "a local name with an annotation that says an import": (PLAIN, "    total = x", "    total: np.ndarray = x"),
+    "a local name with an annotation that is never evaluated": (PLAIN, "    total = x", "    total: put(7) = x"),
+    "an attribute with an annotation": (PLAIN_CLASS, "        self.k = k", "        self.k: np.ndarray = k"),
+    "an annotation of a method that says an import": (
+        PLAIN_CLASS, "def shifted(self, x):", "def shifted(self, x: np.ndarray) -> np.ndarray:"),
+    "an annotation of a method of a dataclass that says an import": (
+        DATACLASS, "def scaled(self, x):", "def scaled(self, x: np.ndarray) -> np.ndarray:"),
+    "an annotation of a closure that says an import": (CLOSURE, "def inner(x):", "def inner(x: np.ndarray):"),
+    "an annotation that calls a library": (
+        PLAIN, "from typing import NamedTuple", "from typing import Annotated, NamedTuple", "def scaled(x, by=2):",
+        "def scaled(x: Annotated[float, np.dtype('f8')], by=2):"),
+    "an annotation beside others that call": (PUTS.replace("def put(value)", "def put(value: put_type(7))").replace(
+        "def put", "def put_type(v):\n    return v\n\n\ndef put", 1), "def h(a)", "def h(a: np.ndarray)"),
+    "a docstring beside formats": (reading("f'{h(2)}' + '{0.real:.1f}'.format(2.0)"), '    """Text."""\n', ""),
+    "a docstring beside a named format": (reading("FORM.format(2.0)") + "\n\nFORM = '{:.2f}'\n", '    """Text."""\n', ""),
+    "a handler": (PLAIN, "def other", "try:\n    import numpy\nexcept ImportError as error:\n    pass\n\n\ndef other"),
     "an annotation of a constant": (PLAIN, "RATE = 3", "RATE: int = 3"),
     "an annotation of a local name": (PLAIN, "    total = x", "    total: int = x"),
     "a number with underscores": (PLAIN, "1_000", "1000"),
@@ -587,6 +654,75 @@ DIFFERENT: dict[str, tuple[str, ...]] = {
         "c = Holds()\nA = len(list(c.all))\n"
         "B = len(list(c.all))\n\n\ndef made(x):\n    return A - B + x\n",
         "A = len(list(c.all))\nB = len(list(c.all))", "B = len(list(c.all))\nA = len(list(c.all))"),
+    "a constant that a handler takes away": (
+        reading("''"), "OTHER = 3", "OTHER = 3\ntry:\n    1 / 0\nexcept ZeroDivisionError as RATE:\n    pass"),
+    "a constant that a handler of groups takes away": (
+        reading("''"), "OTHER = 3",
+        "OTHER = 3\ntry:\n    raise ExceptionGroup('', [KeyError()])\nexcept* KeyError as RATE:\n    pass"),
+    "an imported constant that a handler takes away": (
+        reading("''").replace("RATE", "od_b_help.STEP").replace("NameError", "AttributeError") + "\n\nimport od_b_help\n",
+        "STEP = 1", "STEP = 1\ntry:\n    1 / 0\nexcept ZeroDivisionError as STEP:\n    pass"),
+    **{
+        f"a docstring in {word}": (reading(word) + more, '    """Text."""', '    """A text."""')
+        for word, more in (
+            ("'{0.__doc__}'.format(h)", ""),
+            ("'{h.__doc__:>{n}}'.format(h=h, n=2)", ""),
+            ("'{0[k].__doc__!s}'.format({'k': h})", ""),
+            ("'{h.__doc__}'.format_map({'h': h})", ""),
+            ("FORM.format(h)", "\n\nFORM = '{0.__doc__}'\n"),
+            ("('{0.__do' + 'c__}').format(h)", ""),
+            ("FORMS[0].format(h)", "\n\nFORMS = ['{0.__do' + 'c__}']\n"),
+            ("list(map(('{0.__do' + 'c__}').format, [h]))[0]", ""),
+            ("string.Formatter().format('{0.__do' 'c__}', h)", "\n\nimport string\n"),
+            ("f'{h.__doc__}'", ""),
+            ("getattr(h, '__doc__')", ""),
+            ("operator.attrgetter('__doc__')(h)", "\n\nimport operator\n"),
+            ("(lambda f: f.__doc__)(h)", ""),
+        )
+    },
+    "a docstring of a module": (reading("__doc__"), "of orders", "of some orders"),
+    "a docstring of a helper": (reading("od_b_rules.__doc__ or ''"), "RULES = {", "'Rules.'\nRULES = {"),
+    "a docstring of a helper by a second name": (
+        reading("RULES_TEXT or ''") + "\n\nfrom od_b_rules import __doc__ as RULES_TEXT\n", "RULES = {", "'Rules.'\nRULES = {"),
+    "a first docstring that a format reads": (reading("('{0.__do' + 'c__}').format(h)"), '    """Text."""\n', ""),
+    "an annotation of a constant that is read": (reading("str(__annotations__)"), "OTHER = 3", "OTHER: int = 3"),
+    "an annotation of a function that is read": (reading("str(h.__annotations__)"), "def h(v)", "def h(v: int)"),
+    "an annotation that a format reads": (reading("'{0.__annotations__}'.format(h)"), "def h(v)", "def h(v: int)"),
+    "an annotation that some format reads": (reading("('{0.__anno' + 'tations__}').format(h)"), "def h(v)", "def h(v: int)"),
+    "a quoted annotation that is read": (
+        reading("str(h.__annotations__)").replace("h(v)", "h(v: int)"), "v: int", "v: 'int'"),
+    "an annotation that is read and never evaluated": (
+        reading("str(h.__annotations__)").replace("h(v)", "h(v: int)"), '"""Features of orders."""',
+        '"""Features of orders."""\nfrom __future__ import annotations'),
+    "another library of that name": (reading("str(np.floor(2.5))"), "import numpy as np", "import math as np"),
+    "a default that is read": (reading("str(h.__defaults__)"), "def h(v)", "def h(v, w=10)"),
+    "a name that is read": (reading("h.__name__"), "def h(v)", "def hh(v)", "    try:", "    h = hh\n    try:"),
+    "a name that a format reads": (
+        reading("'{0.__name__}'.format(h)"), "def h(v)", "def hh(v)", "    try:", "    h = hh\n    try:"),
+    "a call in a default": (PUTS, "def h(a)", "def h(a=put(7))"),
+    "a call in a default of a method": (PUTS, "def half(self, a)", "def half(self, a=put(7))"),
+    "a call in a default of a lambda": (PUTS, "def h(a)", "fold = lambda a=put(7): a\n\n\ndef h(a)"),
+    "a call in the body of a class": (PUTS, "class Cfg:", "class Cfg:\n    put(7)\n"),
+    "a value in the body of a class": (PUTS, "class Cfg:", "class Cfg:\n    k = put(7)\n"),
+    "a call in the body of a class in a class": (PUTS, "class Cfg:", "class Cfg:\n    class In:\n        k = put(7)\n"),
+    "a call in a decorator": (PUTS, "def h(a)", "@(lambda f, k=put(7): f)\ndef h(a)"),
+    "a call in a base": (PUTS, "class Cfg:", "class Cfg(put(7).__class__):"),
+    "a call in a keyword of a class": (PUTS, "class Cfg:", "class Cfg(metaclass=put(7) and type):"),
+    "a call in an annotation of a class": (PUTS, "class Cfg:", "class Cfg:\n    k: put(7)\n"),
+    "a call in an annotation": (PUTS, "def h(a)", "def h(a: put(7))"),
+    "another call in an annotation": (PUTS.replace("def h(a)", "def h(a: put(7))"), "put(7)", "put(8)"),
+    "a call in a quoted annotation": (PUTS.replace("def h(a)", "def h(a: 'put(7)')"), "'put(7)'", "put(7)"),
+    "a call behind the arrow": (PUTS, "def h(a)", "def h(a) -> put(7)"),
+    "a call in an annotation of further arguments": (PUTS, "def h(a)", "def h(a, *b: put(7), **c: put(8))"),
+    "a call in an annotation of a method": (PUTS, "def half(self, a)", "def half(self, a: put(7))"),
+    "a call in an annotation of an inner function": (PUTS + "\n\nCfg().half(1)\n", "def inner(b)", "def inner(b: put(7))"),
+    "a method in an annotation": (PUTS, "def h(a)", "def h(a: SEEN.append(7))"),
+    "a library that changes a table in an annotation": (
+        "\nimport operator\n" + PUTS, "def h(a)", "def h(a: operator.iadd(SEEN, [7]))"),
+    "a name that an annotation gives a value": (PUTS, "def h(a)", "def h(a: (SEEN := [7]))"),
+    "calls in annotations in another order": (
+        PUTS.replace("def h(a)", "def h(a: put(7), b: put(8))").replace("sum(SEEN)", "SEEN[0]"), "a: put(7), b: put(8)",
+        "b: put(8), a: put(7)"),
     "what is put in another order": (STATE + "\n", "sum(SEEN)", "SEEN[0]", "put(4)", "put(3)\nput(4)"),
 }
 # fmt: on
@@ -626,7 +762,11 @@ def test_pair_of_two_meanings_has_two_identities(world: World, pair: str) -> Non
     after = world.look(changed(sources(body), tuple(changes)))
     assert before[0] != after[0], "the pair means one"
     assert before[1] != after[1]
-    assert None not in (before[1], after[1])
+    assert before[1] is not None
+    assert after[1] is not None
+    assert not has_meaning("od_b_main", "made", before[1])
+    world.look(sources(body))
+    assert not has_meaning("od_b_main", "made", after[1])
 
 
 @pytest.mark.parametrize(
@@ -642,6 +782,35 @@ def test_identity_of_before_places_did_not_count_still_fits(world: World, body: 
     assert identity != recorded
     assert has_meaning("od_b_main", "made", recorded)
     world.look(changed(sources(body), ("LIMITS = (1, 2)", "LIMITS = (1, 3)", "def made(x):", "def made(x, y=1):")))
+    assert not has_meaning("od_b_main", "made", recorded)
+
+
+@pytest.mark.parametrize(
+    ("body", "recorded"),
+    [
+        (
+            PLAIN.replace("def scaled(x, by=2):", "def scaled(x: np.ndarray, by: OTHER = 2) -> math.inf:"),
+            "c76880f9ea7981a6792e24acc25d6f55717e4cdf4d5f9e8c367c8d8a4cc14799",
+        ),
+        (
+            TABLES.replace(
+                "def made(x):",
+                "def made(x: np.ndarray):\n    try:\n        y: float = 0.0\n    except ValueError as error:\n"
+                "        raise KeyError from error\n",
+            ),
+            "0c81258cafc3da2bbf2060d5b9b18380ba6e84ceaa4ebbb98edd454f973dd417",
+        ),
+    ],
+)
+def test_identity_of_when_annotations_counted_still_fits(world: World, body: str, recorded: str) -> None:
+    _, identity = world.look(sources(body))
+    assert identity != recorded
+    assert has_meaning("od_b_main", "made", recorded)
+    world.look(
+        changed(
+            sources(body), ("return sum(", "return 2 * sum(") if "return sum(" in body else ("x * RATE", "x / RATE")
+        )
+    )
     assert not has_meaning("od_b_main", "made", recorded)
 
 

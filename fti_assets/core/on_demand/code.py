@@ -30,7 +30,10 @@ def code_of(module: Module, with_words: bool, effects: Effects | None) -> list[A
     """
     with_docs = with_words or _says_doc(module.tree)
     statements = [module.tree.body[index] for index in sorted(module.indexes)]
-    bound = Counter(name for statement in statements for name in bound_by(statement))
+    bound = Counter(name for statement in statements for name in bound_by(statement, of_handlers=False))
+    bound.update(
+        name for one in statements for name in bound_by(one) - bound_by(one, of_handlers=False) if name in bound
+    )
     bound.update(alias or name.partition(".")[0] for _, name, alias in module.imports)
     if max(bound.values(), default=1) == 1:
         if effects is not None:

@@ -14,8 +14,10 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from fti_assets.core.on_demand.annotations import with_calls
 from fti_assets.core.on_demand.code import code_of, code_of_all
 from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
@@ -30,13 +32,24 @@ from fti_assets.core.on_demand.syntax.objects import Objects, uses
 from fti_assets.core.on_demand.syntax.reads import is_built_in, is_of_a_library, only_read
 from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, remember, source_file
 from fti_assets.core.on_demand.syntax.trees import is_text, walk, with_own_names
-from fti_assets.core.on_demand.tricks import around, changers_of, is_tricky, reads_words, refuse_layout
+from fti_assets.core.on_demand.tricks import (
+    around,
+    changers_of,
+    formats_by_a_name,
+    is_tricky,
+    reads_annotations,
+    reads_docs,
+    reads_words,
+    refuse_layout,
+)
 from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError
 
-_READINGS = ("by effect", "what is read", "by attribute", "whole")
+_READINGS = ("by annotation", "by effect", "what is read", "by attribute", "whole")
 """What counts, in this release and earlier ones: each takes more than the one before."""
-_LOOKS_EVERYWHERE = frozenset({"eval", "exec", "globals", "locals", "vars", "__import__", "importlib", "import_module"})
+_LOOKS_EVERYWHERE = frozenset({
+    "__annotations__", "__import__", "eval", "exec", "globals", "import_module", "importlib", "locals", "vars",
+})  # fmt: skip
 
 
 def meaning(module: str, function: str) -> str:
@@ -45,7 +58,7 @@ def meaning(module: str, function: str) -> str:
     Raises:
         DeclarationError: the module has no source file, cannot be read, or does not define the function.
     """
-    return _meaning(module, function, "by effect")
+    return _meaning(module, function, _READINGS[0])
 
 
 def has_meaning(module: str, function: str, meaning_before: str) -> bool:
@@ -53,7 +66,8 @@ def has_meaning(module: str, function: str, meaning_before: str) -> bool:
 
     An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
     nothing reads: annotations of constants, what runs only where the module is the program, and what only reads a constant; or the
-    places of constants, and what is only made beside them of the same classes, functions and tables.
+    places of constants, and what is only made beside them of the same classes, functions and tables; or what annotations of functions
+    say, as if it were used.
 
     Raises:
         DeclarationError: as ``meaning``.
@@ -67,21 +81,34 @@ def _meaning(module: str, function: str, counts: str) -> str:
     by what is read or changed of it.
     """
     modules_before = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
-    without_reads, by_effect = counts in _READINGS[:2], counts == _READINGS[0]
+    by_annotation, by_effect, without_reads = (counts in _READINGS[:end] for end in (1, 2, 3))
+    modules_before = {name: replace(one, tree=with_calls(one)) for name, one in modules_before.items()}
     if without_reads:
-        modules_before = without_unread(modules_before)
+        modules_before = without_unread(modules_before, of_functions=by_annotation)
     if by_effect:
         modules_before = {
             name: Module(name, with_own_names(one.tree), one.package, True) for name, one in modules_before.items()
         }
-    reach = _Reach(modules_before, by_attribute=counts != "whole", without_reads=without_reads, by_effect=by_effect)
+    reach = _Reach(
+        modules_before,
+        by_attribute=counts != "whole",
+        without_reads=without_reads,
+        by_effect=by_effect,
+        with_future=by_annotation or any(map(reads_annotations, modules_before.values())),
+    )
     reach.name(module, function)
     if not reach.modules[module].binds(function):
         raise DeclarationError(f"module {module!r} defines no function {function!r}")
     modules = around(module, {**modules_before, **reach.modules})
     refuse_layout(modules, reach.modules)
-    with_words = reads_words(modules, reach.modules)
-    code = code_of_all(modules, with_words) if is_tricky(modules, reach.modules) else reach.code(with_words)
+    by_format = by_annotation and formats_by_a_name(modules, reach.modules)
+    with_words = by_format or reads_words(modules, reach.modules)
+    if is_tricky(modules, reach.modules):
+        code = code_of_all(modules, with_words)
+    else:
+        code = reach.code(with_words, with_all_docs=by_format or reads_docs(modules, reach.modules))
+    if by_format:
+        code = ["by format", code]  # which no earlier reading gives: it took no docstrings then
     text = json.dumps(code, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -110,9 +137,15 @@ class _Reach:
     """Everything that is reached, module by module, among those that are imported with the function's."""
 
     def __init__(
-        self, modules: Mapping[str, Module], *, by_attribute: bool, without_reads: bool, by_effect: bool
+        self,
+        modules: Mapping[str, Module],
+        *,
+        by_attribute: bool,
+        without_reads: bool,
+        by_effect: bool,
+        with_future: bool,
     ) -> None:
-        self._without_reads, self._by_effect = without_reads, by_effect
+        self._without_reads, self._by_effect, self._with_future = without_reads, by_effect, with_future
         self._effects: dict[str, Effects] = {}
         self._only_read: dict[str, set[str]] = {}
         self._modules_before = modules
@@ -121,12 +154,12 @@ class _Reach:
         self.modules: dict[str, Module] = {}
         self._names: set[tuple[str, str]] = set()
 
-    def code(self, with_words: bool) -> list[Any]:
+    def code(self, with_words: bool, with_all_docs: bool) -> list[Any]:
         """The statements that count, in their order, by module."""
         return [
             [name, code_of(module, with_words, self._effects_of(module))]
             for name, module in sorted(self.modules.items())
-            if module.indexes or module.imports
+            if module.indexes or module.imports or (with_all_docs and any(map(is_text, module.tree.body[:1])))
         ]
 
     def name(self, module_name: str, name: str) -> None:
@@ -208,11 +241,13 @@ class _Reach:
         return name in self._only_read[module.name] or is_of_a_library(module, name) or is_built_in(module, name)
 
     def _changer(self, module: Module, function: str) -> None:
-        """Follow a function that changes something of its module when it is called, and what it decorates there."""
+        """Follow a function that changes something of its module when it is called, and the definitions that call it at once."""
         self.name(module.name, function)
+        callers = module.callers_of(function)
         for index, statement in enumerate(module.tree.body):
-            if isinstance(statement, DEFINITIONS) and any(
-                function in mentioned_by(one) for one in statement.decorator_list
+            if isinstance(statement, DEFINITIONS) and (
+                any(function in mentioned_by(one) for one in statement.decorator_list)
+                or module.names_at_once[index] & callers  # class One: put(7)
             ):
                 self._take(module, index)
 
@@ -236,7 +271,17 @@ class _Reach:
             for index, statement in enumerate(module.tree.body):  # which may change what everyone sees: np.seterr(...)
                 if isinstance(statement, ast.Expr) and not is_text(statement):
                     self._take(module, index)
+            if self._with_future:
+                self._import_future(module)
         return self.modules[name]
+
+    def _import_future(self, module: Module) -> None:
+        """Take ``from __future__ import annotations``, where it is left since annotations count."""
+        for one in module.tree.body:
+            if isinstance(one, ast.ImportFrom) and one.module == "__future__":
+                for alias in one.names:
+                    if alias.name == "annotations":
+                        self._import(module, one, alias)
 
     def _take(self, module: Module, index: int) -> None:
         if index in module.indexes:

@@ -26,7 +26,7 @@ from fti_assets.core.on_demand.syntax.names import Names
 from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_cases
 from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.syntax.state import setters_of
-from fti_assets.core.on_demand.syntax.trees import walk
+from fti_assets.core.on_demand.syntax.trees import parts_asked_for, walk
 from fti_assets.errors import DeclarationError
 
 # fmt: off
@@ -45,6 +45,7 @@ _LOOKS_AT_LAYOUT = frozenset({
     "get_source", "getframeinfo", "getsource", "getsourcefile", "getsourcelines", "linecache", "tb_lineno", "traceback",
 })
 # fmt: on
+_FILLS_IN = frozenset({"format", "format_map", "get_field", "vformat"})
 _HOOKS = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
 _SITE_PACKAGES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
@@ -91,9 +92,38 @@ def reads_words(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Mo
     )
 
 
-def says_words(module: Module) -> bool:
-    """Whether docstrings or annotations may be read by any code of a module, run or not."""
-    return _says(module, module.tree, _LOOKS_AT_WORDS - {"__doc__"}) or _asks_by_a_name(module.tree)
+def reads_docs(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
+    """Whether docstrings are read by their name."""
+    return any(
+        _says(module, one, frozenset({"__doc__"}))
+        for module, statements in _statements(modules, modules_in_reach)
+        for one in statements
+    )
+
+
+def formats_by_a_name(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
+    """Whether a text that only running tells is filled in, which may ask for any part: ``text.format(f)`` of ``"{0.__doc__}"``."""
+    return any(
+        _fills_in(module, one) for module, statements in _statements(modules, modules_in_reach) for one in statements
+    )
+
+
+def reads_annotations(module: Module) -> bool:
+    """Whether annotations are read by their name in a module, as they are evaluated."""
+    return _says(module, module.tree, frozenset({"__annotate__", "__annotations__", "get_annotations"}))
+
+
+def says_words(module: Module, *, by_format: bool = False) -> bool:
+    """Whether docstrings or annotations may be read by any code of a module, run or not.
+
+    Args:
+        by_format: also by a text that only running tells.
+    """
+    return (
+        _says(module, module.tree, _LOOKS_AT_WORDS - {"__doc__"})
+        or _asks_by_a_name(module.tree)
+        or (by_format and _fills_in(module, module.tree))
+    )
 
 
 def refuse_layout(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> None:
@@ -188,8 +218,8 @@ def _words(module: Module, node: ast.AST) -> set[str]:
                 words.add(one.id)
         elif isinstance(one, ast.Attribute):
             words.add(one.attr)
-        elif isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value.startswith("__"):
-            words.add(one.value)
+        elif isinstance(one, ast.Constant) and isinstance(one.value, str):
+            words |= parts_asked_for(one.value) | ({one.value} if one.value.startswith("__") else set())
         elif isinstance(one, ast.alias):
             words |= {*one.name.split(".")}
         elif isinstance(one, ast.ImportFrom) and one.module:
@@ -209,6 +239,18 @@ def _asks_by_a_name(node: ast.AST) -> bool:
         and len(one.args) > 1
         and not isinstance(one.args[1], ast.Constant)
         and root(one.args[0]) not in ("np", "numpy", "math")
+        for one in walk(node)
+    )
+
+
+def _fills_in(module: Module, node: ast.AST) -> bool:
+    """Whether a piece formats a text that is not written out."""
+    return any(
+        isinstance(one, ast.Attribute)
+        and one.attr in _FILLS_IN
+        and not (
+            isinstance(one.value, ast.Constant) or (isinstance(one.value, ast.Name) and one.value.id in module.texts)
+        )
         for one in walk(node)
     )
 

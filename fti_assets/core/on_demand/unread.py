@@ -5,15 +5,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
+from fti_assets.core.on_demand.annotations import without_annotations
 from fti_assets.core.on_demand.syntax.changes import is_program
 from fti_assets.core.on_demand.syntax.module import Module
 from fti_assets.core.on_demand.syntax.trees import walk
 from fti_assets.core.on_demand.tricks import says_words
 
 
-def without_unread(modules: Mapping[str, Module]) -> dict[str, Module]:
-    """Some modules anew, by name, without it, whose trees it takes over; annotations stay where one of the modules may read them."""
-    keeps_annotations = any(says_words(one) for one in modules.values())
+def without_unread(modules: Mapping[str, Module], *, of_functions: bool) -> dict[str, Module]:
+    """Some modules anew, by name, without it, whose trees it takes over; annotations stay where one of the modules may read them.
+
+    Args:
+        of_functions: take away the annotations of functions and of local names too, and what they say.
+    """
+    keeps_annotations = any(says_words(one, by_format=of_functions) for one in modules.values())
+    if of_functions and not keeps_annotations:
+        modules = {name: Module(name, without_annotations(one.tree), one.package) for name, one in modules.items()}
     keeps_of_classes = keeps_annotations or any(_says_dataclass(one.tree) for one in modules.values())
     return {
         name: Module(name, _without(module.tree, keeps_annotations, keeps_of_classes), module.package)

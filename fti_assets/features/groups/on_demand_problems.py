@@ -20,8 +20,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
 from fti_assets.core.on_demand.syntax.source import source_file
+from fti_assets.core.on_demand.syntax.trees import parts_asked_for
+from fti_assets.features.groups.on_demand_clock import Clock
 from fti_assets.features.groups.on_demand_machine import Machine
 
 # fmt: off
@@ -62,6 +66,17 @@ _CLOCK = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
 _IMPORT = "imports a module whose name cannot be told before it runs: write the import out"
 _HASH = "takes {name}(), which gives {what} another number in each process: {instead}"
 
+_MEMORY = "gives what happens to be in memory: take np.zeros(...) or np.full(...)"
+_MEMORY_WHERE = "gives what happens to be in memory where `where` is false: tell it what to give there, as in `out=np.zeros(len(x))`"
+_HERE = "tells of the machine that it runs on, and training and serving have different ones: write the value out"
+_SET_BY_PYTHON = "takes {name!r}, which Python sets and which may be another where it serves: write the value out"
+_NUMPY_EMPTY = frozenset({"empty", "empty_like"})
+_NUMPY_ARRAYS = frozenset({"numpy.ndarray", "numpy.recarray", "numpy.rec.recarray", "numpy.ma.core.ndarray"})
+_TELLS_OF_MACHINE = frozenset({
+    "hashlib.algorithms_available", "numpy.get_include", "numpy.lib.introspect.opt_func_info", "numpy.show_config",
+    "numpy.show_runtime", "zoneinfo.TZPATH", "zoneinfo.available_timezones",
+})  # fmt: skip
+_OF_MODULES = frozenset({"__all__", "__import__", "__package__"})
 _NUMPY_RUNS = frozenset({"runstring", "rundocs", "measure"})
 _BUILTINS = {
     **dict.fromkeys(("eval", "exec", "compile"), _TEXT),
@@ -102,9 +117,10 @@ def problems_of(tree: ast.Module, names: Names, refused_module: Callable[[str], 
     """
     module_source = _ModuleSource(names, refused_module)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-    machine = Machine(names, parents)
+    machine, clock = Machine(names, parents), Clock(names, parents)
     for node in nodes_of(tree, names):
         why = module_source.problem(node, parents.get(node)) or machine.problem(node)
+        why = why or (_CLOCK if clock.is_asked(node) else None)
         if why is not None:
             yield Problem(getattr(node, "lineno", 0), ast.unparse(node), why)
 
@@ -133,10 +149,20 @@ class _ModuleSource:
             return self._of_import(node)
         if isinstance(node, ast.Attribute) and (why := _of_part(node.attr)) is not None:
             return why
+        if isinstance(node, ast.Name) and self._is_set_by_python(node):
+            return _SET_BY_PYTHON.format(name=node.id)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not isinstance(parent, ast.Expr):
+            return next(filter(None, map(_of_part, sorted(parts_asked_for(node.value)))), None)
         if isinstance(node, ast.Call) and (why := self._of_call(node)) is not None:
             return why
         is_stored = isinstance(node, ast.Attribute | ast.Name) and not isinstance(node.ctx, ast.Load)
         return None if is_stored or not isinstance(node, ast.expr) else self._of_paths(node, parent)
+
+    def _is_set_by_python(self, node: ast.Name) -> bool:
+        """Whether it is a name such as ``__file__``, which no module gives a value itself."""
+        is_special = node.id.startswith("__") and node.id.endswith("__") and isinstance(node.ctx, ast.Load)
+        is_known = node.id in _ORDINARY | _OF_MODULES | _BUILTINS.keys()
+        return is_special and not (is_known or self._names.binds(node.id) or self._names.bound_to(node))
 
     def _of_paths(self, node: ast.expr, parent: ast.AST | None) -> str | None:
         """Of a dotted name: what it stands for, and whether it is only taken by a part, called or given a second name."""
@@ -179,6 +205,10 @@ class _ModuleSource:
             return f"takes {path!r}, which that library keeps to itself and may change: take what it documents"
         if (top == "numpy" and last in _NUMPY_READS) or _is_one_of(value, _READS_A_FILE):
             return _FILE
+        if top == "numpy" and last in _NUMPY_EMPTY:
+            return _MEMORY
+        if path in _TELLS_OF_MACHINE:
+            return _HERE
         if (top == "numpy" and last in _NUMPY_RUNS) or _is_one_of(value, _PARTS_OF_TEXT):
             return _TEXT
         owner = _value(path.rpartition(".")[0])
@@ -225,24 +255,20 @@ class _ModuleSource:
         getattr_paths = self._names.paths(node) if "builtins.getattr" in callees else set[str]()
         if (why := next(filter(None, map(self._of_path, sorted(getattr_paths))), None)) is not None:
             return why
-        if self._asks_for_now(node):
-            return _CLOCK
-        return None
+        return self._of_memory(node)
 
-    def _asks_for_now(self, node: ast.Call) -> bool:
-        """Whether a call asks something for the clock: ``x.now()``, or a time that is made of the text ``"now"``."""
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("now", "utcnow", "today"):
-            owners = self._names.paths(node.func.value)
-            is_own_function = all(map(is_own, owners)) if owners else node.func.attr in self._names.functions
-            return not is_own_function
-        inside = list(_operands(node))
-        return any(self._names.texts(one) & {"now", "today"} for one in inside) and any(map(self._is_a_time, inside))
-
-    def _is_a_time(self, node: ast.expr) -> bool:
-        text = text_of(node)
-        if text is not None:
-            return text.lstrip("<>=").startswith(("datetime64", "M8"))
-        return isinstance(node, ast.Name | ast.Attribute) and "numpy.datetime64" in self._names.paths(node)
+    def _of_memory(self, node: ast.Call) -> str | None:
+        """Of a call that gives what happens to be in memory."""
+        paths, words = self._names.paths(node.func), {one.arg: one.value for one in node.keywords}
+        if any(path.removesuffix(".__new__") in _NUMPY_ARRAYS for path in paths):
+            return _MEMORY
+        functions = [one for one in map(_value, paths) if isinstance(one, np.ufunc) or one is np.clip]
+        is_method = not paths and isinstance(node.func, ast.Attribute) and node.func.attr == "clip"
+        if "where" not in words or not (functions or is_method) or _constant_text(words["where"]) == "True":
+            return None
+        most = max((one.nin if isinstance(one, np.ufunc) else 3 for one in functions), default=2)
+        has_out = len(node.args) > most or _constant_text(words.get("out")) != "None"
+        return None if has_out or None in words else _MEMORY_WHERE
 
 
 def _of_part(name: str) -> str | None:
@@ -252,14 +278,9 @@ def _of_part(name: str) -> str | None:
     return None
 
 
-def _operands(node: ast.AST) -> Iterator[ast.expr]:
-    """The expressions of a call, without those that are only compared."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Compare):
-            continue
-        if isinstance(child, ast.expr):
-            yield child
-        yield from _operands(child)
+def _constant_text(node: ast.expr | None) -> str:
+    """``True``, ``1``, and ``None`` of nothing; an empty text of what is no constant."""
+    return repr(node.value) if isinstance(node, ast.Constant) else "None" if node is None else ""
 
 
 def _is_compared(parent: ast.AST | None) -> bool:

@@ -76,8 +76,12 @@ def is_program(statement: ast.stmt) -> bool:
     return ast.unparse(statement.test) in ("__name__ == '__main__'", "'__main__' == __name__")
 
 
-def bound_by(statement: ast.stmt) -> set[str]:
-    """The names of the module that a statement gives a value."""
+def bound_by(statement: ast.stmt, *, of_handlers: bool = True) -> set[str]:
+    """The names of the module that a statement gives a value, or takes away, as the end of ``except ValueError as error:`` does.
+
+    Args:
+        of_handlers: the names of such handlers too.
+    """
     bound: set[str] = set()
     for node in of_the_module(statement):
         if isinstance(node, DEFINITIONS):
@@ -91,6 +95,8 @@ def bound_by(statement: ast.stmt) -> set[str]:
             bound.add(node.name)
         elif isinstance(node, ast.MatchMapping) and node.rest:
             bound.add(node.rest)
+        elif isinstance(node, ast.ExceptHandler) and node.name and of_handlers:
+            bound.add(node.name)
     return bound
 
 

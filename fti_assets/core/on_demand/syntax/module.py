@@ -166,6 +166,18 @@ class Module:
             waiting |= (mentioned_by(definitions[name]) & definitions.keys()) - results
         return results
 
+    def callers_of(self, function: str) -> set[str]:
+        """A function and the functions and classes that say it, near or far."""
+        definitions = [
+            (one.name, said)
+            for one, said in zip(self.tree.body, self.mentions, strict=True)
+            if isinstance(one, DEFINITIONS)
+        ]
+        callers = {function}
+        while more := {name for name, said in definitions if said & callers} - callers:
+            callers |= more
+        return callers
+
     @lazy
     def by_attribute(self) -> dict[str, set[str]]:
         """The names that stand for imported modules of the user's own and are said for their attributes alone, and the modules.
@@ -204,6 +216,19 @@ class Module:
             for name, modules in results.items()
             if bound[name] == len(modules) == 1 and mentions[name] == read[name] and name not in changes | inside
         }
+
+    @lazy
+    def texts(self) -> set[str]:
+        """The names that stand for a text that is written out wherever they are given a value, in functions too."""
+        given: Counter[str] = Counter()
+        for node in walk(self.tree):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                given.update(one.id for one in node.targets if isinstance(one, ast.Name))
+        stored = Counter(
+            one.id for one in walk(self.tree) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)
+        )
+        parameters = {one.arg for one in walk(self.tree) if isinstance(one, ast.arg)}
+        return {name for name in given if given[name] == stored[name]} - parameters - self.origins.keys()
 
     @lazy
     def originals(self) -> dict[str, set[str]]:

@@ -80,6 +80,11 @@ def setters_in_calls(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Se
     return _in_order(_follow(bodies, definitions, sources), sources)
 
 
+def sets_state(node: ast.expr, names: Names) -> bool:
+    """Whether an expression of a module sets the state of a library where it runs."""
+    return any(_set_by(tuple(ast.walk(node)), names))
+
+
 def _at_import(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
     """What runs at once when the modules are imported."""
     return [
@@ -134,6 +139,8 @@ def _run_at_once(statement: ast.stmt) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, ast.Lambda):
             yield from ast.walk(node.body)
+        elif isinstance(node, FUNCTIONS[:2]) and node.returns is not None:
+            yield from ast.walk(node.returns)
 
 
 def _definitions(statement: ast.stmt) -> Iterator[tuple[str, tuple[ast.AST, ...]]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+_FIELD, _PART = re.compile(r"\{([^{}:!]*)"), re.compile(r"\.([^\W\d]\w*)")
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -37,6 +39,16 @@ def is_text(statement: ast.AST) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
+
+
+def parts_asked_for(text: str) -> set[str]:
+    """The attributes that a text asks for where it is filled in.
+
+    >>> parts_asked_for("{0.__doc__} of {x[0].name:.{digits.most}f}") == {"__doc__", "name", "most"}
+    True
+    """
+    fields = _FIELD.findall(text) if "{" in text else []
+    return {part for field in fields for part in _PART.findall(field)}
 
 
 def is_of_comprehension(name: str) -> bool:

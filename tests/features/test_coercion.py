@@ -126,6 +126,43 @@ def test_decimal_beyond_whole_numbers_is_refused_with_its_value(connection: duck
     assert f"column 'x' should be coerce_dtype('int64'), there was Decimal('{DIGITS}{DIGITS}')" in problem
 
 
+@pytest.mark.parametrize("raise_warning", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "kind", "values", "wrong"),
+    [
+        ("uint64", "BIGINT", [-1, 5, None], "-1"),
+        ("UInt64", "BIGINT", [-1, 5, None], "-1"),
+        ("uint64", "DOUBLE", [-1.5, 5.0], "-1.5"),
+        ("int64", "DOUBLE", [2.0**63, 1.0], "9.2233"),
+        ("int64", "DOUBLE", [-(2.0**70), 1.0], "-1.18"),
+        ("int64", "FLOAT", [2.0**63, 1.0], "9.2233"),
+        ("Int64", "DOUBLE", [2.0**63, 1.0, None], "9.2233"),
+        ("int32", "DOUBLE", [2.0**31, 1.0], "21474836"),
+        ("uint8", "INTEGER", [256, 1], "256"),
+    ],
+)
+def test_numbers_beyond_a_coerced_type_are_refused_not_wrapped(
+    connection: duckdb.DuckDBPyConnection, dtype: str, kind: str, values: list[Any], wrong: str, raise_warning: bool
+) -> None:
+    listed = ", ".join(f"({k}, {'NULL' if x is None else repr(x)})" for k, x in enumerate(values))
+    rows = f"SELECT k, CAST(x AS {kind}) AS x FROM (VALUES {listed}) AS given(k, x)"
+    warns = pa.Check.le(-(2**40), raise_warning=True) if raise_warning else None
+    declared = pa.Column(dtype, warns, nullable=None in values, coerce=True)
+    made = staged(connection, rows, pa.DataFrameSchema({"k": pa.Column(int), "x": declared}))
+    problems = [verdict.problem for verdict in made.verdicts if not verdict.passed and verdict.rule.blocking]
+    assert any(wrong in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "UInt64"])
+def test_a_number_below_zero_is_no_unsigned_one_without_coercion(
+    connection: duckdb.DuckDBPyConnection, dtype: str
+) -> None:
+    declared = pa.Column(dtype, pa.Check(lambda values: True, name="own"))
+    rows = "SELECT * FROM (VALUES (0, -1), (1, 5)) AS given(k, x)"
+    made = staged(connection, rows, pa.DataFrameSchema({"k": pa.Column(int), "x": declared}))
+    assert [verdict.problem for verdict in made.verdicts if not verdict.passed]
+
+
 def test_the_rows_that_break_a_warning_are_coerced_too(connection: duckdb.DuckDBPyConnection) -> None:
     check = pa.Check.ge(0, raise_warning=True)
     schema = pa.DataFrameSchema({"k": pa.Column(int), "x": pa.Column(float, check, coerce=True)})

@@ -103,10 +103,47 @@ def _cast_unless_it_changes(values: pd.Series, dtype: Any) -> pd.Series:
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is another value
             cast = values.astype(dtype)
-        # There and back: a cast that changes a value would have the check judge what is not stored.
-        return cast if cast.astype(values.dtype).equals(values) else values
+        # There and back: a cast that changes a value would have the check judge what is not stored. Below zero, whole numbers without
+        # a sign come back as they were.
+        is_same = cast.astype(values.dtype).equals(values) and not _lost_sign(values, cast).any()
+        return cast if is_same else values
     except (TypeError, ValueError, OverflowError):  # Pandera says what is wrong with the column
         return values
+
+
+def _lost_sign(before: pd.Series, after: pd.Series) -> np.ndarray:
+    """Which numbers ``[n]`` are on the other side of zero as whole numbers than they were."""
+    if before.dtype.kind not in "iuf" or after.dtype.kind not in "iu":
+        return np.zeros(len(before), dtype=bool)
+    pairs = ((values < 0).fillna(value=False).to_numpy(bool) for values in (before, after))
+    was_below, is_below = pairs
+    return was_below != is_below
+
+
+def wrapped_values(before: pd.DataFrame, after: pd.DataFrame) -> list[dict[str, Any]]:
+    """The failure cases, as Pandera has them, of numbers that pandas made others of when it coerced them to whole numbers: those beyond
+    what the type holds, of which it keeps the low bits. What stands behind a point is cut off, as Pandera says."""
+    records = []
+    for name in after.columns if len(after) == len(before) else ():
+        old, new = before.get(name), after[name]
+        if old is None or old.dtype.kind not in "iuf" or new.dtype.kind not in "iu":
+            continue
+        is_wrapped = _lost_sign(old, new)
+        if old.dtype.kind == "f":  # a whole number that fits is the very float
+            floats = new.to_numpy(float, na_value=np.nan)
+            is_wrapped = np.abs(floats - old.to_numpy(float, na_value=np.nan)) >= 1
+        records += [
+            {
+                "schema_context": "Column",
+                "column": name,
+                "check": f"coerce_dtype('{new.dtype}')",
+                "check_number": None,
+                "index": int(position),
+                "failure_case": old.iloc[position].item(),
+            }
+            for position in np.flatnonzero(is_wrapped)
+        ]
+    return records
 
 
 def _coerced_exactly(schema: pa.DataFrameSchema, name: str) -> bool:

@@ -13,7 +13,7 @@ from pandera.backends.pandas.container import DataFrameSchemaBackend
 from pandera.errors import FailureCaseMetadata, SchemaError
 
 from fti_assets.core.rules import Rule, Verdict
-from fti_assets.features.validation.coercion import Coercion, coerced_rows, coerces, with_declared_types
+from fti_assets.features.validation.coercion import Coercion, coerced_rows, coerces, with_declared_types, wrapped_values
 from fti_assets.features.validation.schema import COLUMNS, COLUMNS_KEY, RuleKey, rules_by_key
 
 SAMPLE_ROWS = 10
@@ -76,11 +76,15 @@ def validate(schema: pa.DataFrameSchema, frame: pd.DataFrame, only: Container[st
             column.coerce = name in only
         schema.coerce = False
     frame_after, failures = pandera_failures(schema, frame)
-    failures_by_rule = failed_rules(schema, failures)
+    coerced, wrapped = frame_after, list[dict[str, Any]]()
+    if coerces(schema):  # rows that break a warning are stored too, and coerced like the others
+        coerced = pandera_failures(without_rules(schema), frame)[0] if failures else frame_after
+        wrapped = wrapped_values(frame, coerced)
+    failures_by_rule = failed_rules(schema, failures + wrapped)
     verdicts = verdicts_of(schema, failures_by_rule, len(frame_after), frame_after)
     coercion = None
-    if coerces(schema):  # rows that break a warning are stored too, and coerced like the others
-        frame_after = pandera_failures(without_rules(schema), frame)[0] if failures else frame_after
+    if coerces(schema) and not wrapped:  # which are refused, and shown as they came
+        frame_after = coerced
         coercion = coerced_rows(frame, frame_after, schema)
     return Validation(frame_after, verdicts, first_positions(failures_by_rule.values()), coercion)
 

@@ -88,12 +88,15 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
         outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
         classes=classes,
     )
-    places, answers = _answers(core, arrays, rows)
+    model = f"the trained model ({type(trained_model).__name__})"
+    places, answers = _answers(core, arrays, rows, model=model)
     samples = check_parity(result, rows.part(places), answers, advice=core.advice)
     return dataclasses.replace(result, samples=samples)
 
 
-def _answers(core: Core, arrays: Mapping[str, np.ndarray], rows: ComparisonRows) -> tuple[np.ndarray, np.ndarray]:
+def _answers(
+    core: Core, arrays: Mapping[str, np.ndarray], rows: ComparisonRows, *, model: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The trained model's answers, ``[n]`` or ``[n, k]``, and the places of their rows: those that are there, and those made-up
     ones that the model has a number for.
 
@@ -103,7 +106,7 @@ def _answers(core: Core, arrays: Mapping[str, np.ndarray], rows: ComparisonRows)
     kinds = np.array(rows.kinds)
     places = [np.flatnonzero(kinds == "")]
     answers = [core.predict({name: values[places[0]] for name, values in arrays.items()})]
-    _refuse_lost(rows.part(places[0]), answers[0])
+    _refuse_lost(rows.part(places[0]), answers[0], model)
     for kind in dict.fromkeys(rows.kinds):
         if not kind:
             continue
@@ -118,7 +121,7 @@ def _answers(core: Core, arrays: Mapping[str, np.ndarray], rows: ComparisonRows)
         # out.
         if kind.endswith(" missing") and not finite.all():
             raise ModelError(
-                f"the trained model cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
+                f"{model} cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
                 "the feature fti.Standardize(), which puts the train mean there, or return a model that takes NaN"
             )
         places.append(at[finite])
@@ -146,7 +149,7 @@ def check_parity(
         ModelError: the trained model's own answers are not finite.
         ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
     """
-    _refuse_lost(rows, model_answers)
+    _refuse_lost(rows, model_answers, "the trained model")
     total = len(model_answers)
     bounds = sorted({0, min(1, total), min(2, total), total})  # a traced module may have learned the size of its batch
     try:
@@ -184,13 +187,13 @@ def _reason_and_advice(error: Exception, advice: str) -> str:
     return f": {error}. {advice}" if advice == TRACING else f". {advice}"
 
 
-def _refuse_lost(rows: ComparisonRows, answers: np.ndarray) -> None:
+def _refuse_lost(rows: ComparisonRows, answers: np.ndarray, model: str) -> None:
     lost = ~_is_finite(answers)
     if lost.any():
         raise ModelError(
-            f"the trained model gives no finite answer for {int(lost.sum())} of {len(answers)} rows, such as "
-            f"{rows.describe(int(lost.argmax()))}: look for missing values that Passthrough() lets through, or "
-            "training that diverged"
+            f"{model} gives no finite answer for {int(lost.sum())} of {len(answers)} rows, such as "
+            f"{rows.describe(int(lost.argmax()))}: look for missing values that Passthrough() lets through, for rows too far from all "
+            "others, or for training that diverged"
         )
 
 

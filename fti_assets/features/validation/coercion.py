@@ -115,9 +115,8 @@ def _lost_sign(before: pd.Series, after: pd.Series) -> np.ndarray:
     """Which numbers ``[n]`` are on the other side of zero as whole numbers than they were."""
     if before.dtype.kind not in "iuf" or after.dtype.kind not in "iu":
         return np.zeros(len(before), dtype=bool)
-    pairs = ((values < 0).fillna(value=False).to_numpy(bool) for values in (before, after))
-    was_below, is_below = pairs
-    return was_below != is_below
+    was_below, is_below = ((values < 0).fillna(value=False).to_numpy(bool) for values in (before, after))
+    return np.asarray(was_below != is_below)
 
 
 def wrapped_values(before: pd.DataFrame, after: pd.DataFrame) -> list[dict[str, Any]]:

@@ -368,3 +368,14 @@ def test_what_module_of_users_own_defines_is_its_own(check: Check) -> None:
         od_its="def hash(x): return x\ndef open(x): return x\ndef load(x): return x\ndef now(): return 1\n"
         "class Clock:\n    def now(self): return 2\nclock = Clock()",
     )
+
+
+@pytest.mark.parametrize(
+    "step", ["m = m | (x > {i})", "m = np.maximum(m, np.add(m, {i}))", "m = (m - {i}) if m is x else (m & x)"]
+)
+def test_a_name_that_is_bound_many_times_is_looked_through_once(check: Check, step: str) -> None:
+    steps = "".join(f"    {step.format(i=i)}\n" for i in range(60))
+    body = f"def f(x):\n    m = x\n{steps}    return [one for one in m]\n"
+    check(od_many_times=HEAD + body)
+    with pytest.raises(DeclarationError, match="of a set"):
+        check(od_many_sets=HEAD + body.replace("m = x\n", "m = {'a', 'b'}\n"))

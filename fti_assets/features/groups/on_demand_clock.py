@@ -12,7 +12,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from fti_assets.core.on_demand.syntax.names import Names, is_own
+from fti_assets.core.on_demand.syntax.names import Names, any_among, is_own
 
 _CLOCK_TEXTS = frozenset({"now", "today"})
 _CLOCK_METHODS = frozenset({"now", "today", "utcnow"})
@@ -24,6 +24,7 @@ _TIME_TEXT = re.compile(r"(^|[^A-Za-z_])(datetime64|M8)(\[|$|,)")
 _NO_TIME_OF_TIMES = frozenset({"numpy.busday_count", "numpy.is_busday"})
 _LEAVES_TEXTS = frozenset(f"numpy.{name}" for name in ("choose", "in1d", "isin", "select", "where"))
 """What makes no time of a text that it is given beside times."""
+Look = tuple[bool, list[tuple[Names, ast.AST]]]
 
 
 class Clock:
@@ -36,12 +37,13 @@ class Clock:
 
     def __init__(self, names: Names, parents: dict[ast.AST, ast.AST]) -> None:
         self._names, self._parents = names, parents
+        self._may_say_now = any(map(_is_now, parents)) or any(map(_imports_own, parents))
 
     def is_asked(self, node: ast.AST) -> bool:
         """Whether a node asks for the clock."""
         if isinstance(node, ast.Assign):
             parts = [one for one in node.targets if isinstance(one, ast.Subscript)]
-            return any(self._is_a_time(one.value) for one in parts) and self._says_now(node.value)
+            return self._may_say_now and any(self._is_a_time(one.value) for one in parts) and self._says_now(node.value)
         if not isinstance(node, ast.Call):
             return False
         callee = node.func
@@ -49,7 +51,7 @@ class Clock:
             owners = self._names.paths(callee.value)
             is_own_function = all(map(is_own, owners)) if owners else callee.attr in self._names.functions
             return not is_own_function
-        return self._takes_a_time(node) and any(map(self._says_now, ast.iter_child_nodes(node)))
+        return self._may_say_now and self._takes_a_time(node) and any(map(self._says_now, ast.iter_child_nodes(node)))
 
     def _takes_a_time(self, node: ast.Call) -> bool:
         """Whether a call makes a time, or is told of one: its type, or an array that has it."""
@@ -58,46 +60,46 @@ class Clock:
             return False
         return any(map(self._is_a_time, [node.func, *owner, *node.args, *(one.value for one in node.keywords)]))
 
-    def _is_a_time(self, node: ast.expr, seen: frozenset[ast.AST] = frozenset()) -> bool:
+    def _is_a_time(self, node: ast.expr) -> bool:
         """Whether an expression is numpy's type of times, its name, or something of that type."""
-        if node in seen:
-            return False
-        seen |= {node}
-        if any(_TIME_TEXT.search(one) for one in self._names.texts(node)) or self._names.paths(node) & _TIMES:
-            return True
-        if isinstance(node, ast.Call):
-            if self._names.paths(node.func) & _NO_TIME_OF_TIMES:
-                return False
+        return any_among(self._names, node, self._look_for_a_time)
+
+    def _look_for_a_time(self, names: Names, node: ast.AST) -> Look:
+        if not isinstance(node, ast.expr):
+            return False, []
+        if any(_TIME_TEXT.search(one) for one in names.texts(node)) or names.paths(node) & _TIMES:
+            return True, []
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and not names.paths(node.func) & _NO_TIME_OF_TIMES:
             parts = [node.func, *node.args, *(one.value for one in node.keywords)]
-            return any(self._is_a_time(one, seen) for one in parts)
-        if isinstance(node, ast.List | ast.Tuple):
-            return any(self._is_a_time(one, seen) for one in node.elts)
-        return any(clock._is_a_time(one, seen) for clock, one in self._values(node))
+        elif isinstance(node, ast.List | ast.Tuple):
+            parts = node.elts
+        return False, [*((names, one) for one in parts), *self._values(names, node)]
 
-    def _says_now(self, node: ast.AST, seen: frozenset[ast.AST] = frozenset()) -> bool:
+    def _says_now(self, node: ast.AST) -> bool:
         """Whether one of the texts is in what an expression gives; what is compared, a key or a place is not."""
-        if node in seen or isinstance(node, ast.Compare):
-            return False
-        seen |= {node}
-        if isinstance(node, ast.Constant):
-            value = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
-            return isinstance(value, str) and value.lower() in _CLOCK_TEXTS
-        if isinstance(node, ast.Dict):
-            return any(self._says_now(one, seen) for one in node.values)
-        if isinstance(node, ast.Subscript):
-            return self._says_now(node.value, seen)
-        if isinstance(node, ast.Name | ast.Attribute):
-            return any(clock._says_now(one, seen) for clock, one in self._values(node)) or (
-                isinstance(node, ast.Attribute) and self._says_now(node.value, seen)
-            )
-        return any(self._says_now(one, seen) for one in ast.iter_child_nodes(node))
+        return any_among(self._names, node, self._look_for_now)
 
-    def _values(self, node: ast.expr) -> Iterator[tuple[Clock, ast.expr]]:
+    def _look_for_now(self, names: Names, node: ast.AST) -> Look:
+        if isinstance(node, ast.Constant):
+            return _is_now(node), []
+        if isinstance(node, ast.Compare):
+            return False, []
+        if isinstance(node, ast.Dict):
+            parts: list[ast.AST] = [*node.values]
+        elif isinstance(node, ast.Subscript | ast.Attribute):
+            parts = [node.value]
+        else:
+            parts = [*ast.iter_child_nodes(node)]
+        more = [(names, one) for one in parts]
+        return False, more + (self._values(names, node) if isinstance(node, ast.Name | ast.Attribute) else [])
+
+    def _values(self, names: Names, node: ast.expr) -> list[tuple[Names, ast.AST]]:
         """What a name is given, as a default too."""
-        for names, one in self._names.bound_to(node):
-            yield (self if names is self._names else Clock(names, {})), one
-        if isinstance(node, ast.Name):
-            yield from ((self, one) for one in self._defaults(node))
+        values: list[tuple[Names, ast.AST]] = [*names.bound_to(node)]
+        if isinstance(node, ast.Name) and names is self._names:
+            values += [(names, one) for one in self._defaults(node)]
+        return values
 
     def _defaults(self, node: ast.Name) -> Iterator[ast.expr]:
         """The defaults of the parameters of that name in the functions around."""
@@ -112,3 +114,17 @@ class Clock:
                 ]
                 yield from (default for one, default in pairs if one.arg == node.id and default is not None)
             around = self._parents.get(around)
+
+
+def _is_now(node: ast.AST) -> bool:
+    """Whether a node is one of the texts."""
+    value = node.value if isinstance(node, ast.Constant) else None
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    return isinstance(value, str) and value.lower() in _CLOCK_TEXTS
+
+
+def _imports_own(node: ast.AST) -> bool:
+    """Whether a node takes something of a module of the user's own, which may say one."""
+    if isinstance(node, ast.ImportFrom):
+        return node.level > 0 or is_own(node.module or "")
+    return isinstance(node, ast.Import) and any(is_own(alias.name) for alias in node.names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
+from fti_assets.core.on_demand.syntax.names import Names, any_among, is_own, text_of
 
 _ORDER = (
     "takes the values of a set one after another, and those that are text come in another order in each process: take sorted(...) "
@@ -127,31 +127,31 @@ class Machine:
         has_key = any(one.arg == "key" for one in around.keywords)
         return bool(paths) and paths <= _ANY_ORDER and not has_key
 
-    def _is_set(self, node: ast.expr, seen: frozenset[ast.AST] = frozenset()) -> bool:
+    def _is_set(self, node: ast.expr) -> bool:
         """Whether an expression is a set that may hold text."""
-        if node in seen:
-            return False
-        seen |= {node}
+        return any_among(self._names, node, lambda names, one: Machine(names, {})._look_for_a_set(one))
+
+    def _look_for_a_set(self, node: ast.AST) -> tuple[bool, list[tuple[Names, ast.AST]]]:
+        parts: list[ast.AST] = []
         if isinstance(node, ast.Set):
-            return not all(map(self._is_number, node.elts))
+            return not all(map(self._is_number, node.elts)), []
         if isinstance(node, ast.SetComp):
-            return not self._is_number(node.elt)
+            return not self._is_number(node.elt), []
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr | ast.BitAnd | ast.Sub | ast.BitXor):
-            sides = (node.left, node.right)
-            return any(self._is_set(one, seen) or _is_keys(one) for one in sides)
+            parts = [node.left, node.right]
+            return any(_is_keys(one) for one in (node.left, node.right)), [(self._names, one) for one in parts]
         if isinstance(node, ast.Call):
             if self._names.paths(node.func) & _SETS:
-                return not (node.args and self._is_of_numbers(node.args[0]))
-            part = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            return part in _OF_SETS and isinstance(node.func, ast.Attribute) and self._is_set(node.func.value, seen)
-        if isinstance(node, ast.IfExp):
-            return self._is_set(node.body, seen) or self._is_set(node.orelse, seen)
-        if isinstance(node, ast.NamedExpr):
-            return self._is_set(node.value, seen)
-        if isinstance(node, ast.Name | ast.Attribute):
-            bound = self._names.bound_to(node)
-            return any(Machine(names, {})._is_set(one, seen) for names, one in bound)
-        return False
+                return not (node.args and self._is_of_numbers(node.args[0])), []
+            if isinstance(node.func, ast.Attribute) and node.func.attr in _OF_SETS:
+                parts = [node.func.value]
+        elif isinstance(node, ast.IfExp):
+            parts = [node.body, node.orelse]
+        elif isinstance(node, ast.NamedExpr):
+            parts = [node.value]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            return False, [*self._names.bound_to(node)]
+        return False, [(self._names, one) for one in parts]
 
     def _is_of_numbers(self, node: ast.expr) -> bool:
         if isinstance(node, ast.List | ast.Tuple | ast.Set):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -105,6 +105,10 @@ class Names:
         if text is not None:
             return {text}
         return self._texts.get(node.id, set()) if isinstance(node, ast.Name) else set()
+
+    def place_of(self, node: ast.Name) -> str:
+        """A text that all mentions of a name share for which it stands for the same."""
+        return f"{id(self._binding(node.id, self._scopes[node]) or self)} {node.id}"
 
     def bound_to(self, node: ast.expr) -> list[tuple[Names, ast.expr]]:
         """The expressions that a name is bound to, here or in a module of the user's own, each with the names around it."""
@@ -252,6 +256,33 @@ class Names:
         lost = {part for target, part in pairs if not isinstance(target, ast.Name)}
         for _, part in pairs:
             self.followed |= {one for one in _whole(part) if part not in lost}
+
+
+def any_among(
+    names: Names, node: ast.AST, look: Callable[[Names, ast.AST], tuple[bool, list[tuple[Names, ast.AST]]]]
+) -> bool:
+    """Whether ``look`` says so of a node, or of one that it leads to; each is looked at once, and what a name is bound to too.
+
+    Args:
+        look: gives its verdict of a node of a module, and where that leads.
+    """
+    waiting: list[tuple[Names, ast.AST]] = [(names, node)]
+    seen: set[ast.AST | str | int] = set()
+    while waiting:
+        names, node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, ast.Name):
+            place = names.place_of(node)
+            if place in seen:
+                continue
+            seen.add(place)
+        verdict, more = look(names, node)
+        if verdict:
+            return True
+        waiting += more
+    return False
 
 
 def text_of(node: ast.expr) -> str | None:

@@ -22,8 +22,8 @@ def with_calls(module: Module) -> ast.Module:
     """A module's tree, which it takes over, where what annotations of functions call stands before the functions.
 
     >>> tree = ast.parse("def put(v): ...\\ndef h(a: put(7), b: int): ...")
-    >>> print(ast.unparse(with_calls(Module("m", tree, ""))).splitlines()[3])
-    (put(7),)
+    >>> ast.unparse(with_calls(Module("m", tree, "")).body[1])
+    '(put(7),)'
     """
     if not _is_future(module.tree):
         _Calls(module).visit(module.tree)

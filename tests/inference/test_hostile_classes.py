@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fti_assets.errors import RequestError
@@ -165,3 +166,66 @@ def test_a_column_is_read_no_further_than_shows_that_it_is_too_long(world):
         with pytest.raises(RequestError, match="differ in length"):
             world.load().predict_columns(VALUES | {name: numbers}, at=NOON)
         assert 2 <= numbers.read < 10
+
+
+def own_name(text: str, method: str) -> str:
+    """A name with the hash of a text, which raises when it is compared with anything else, or when a method is called."""
+
+    def fail(*_: Any) -> Any:
+        raise OwnError
+
+    def compare(self: Any, other: Any) -> bool:
+        if self is other:
+            return True
+        raise OwnError
+
+    def give_hash(self: Any) -> int:
+        return hash(str.__str__(self))
+
+    own = {"__eq__": compare, "__hash__": give_hash}
+    return type("Name", (str,), own if method == "__eq__" else own | {method: fail})(text)
+
+
+@pytest.mark.parametrize("name", REQUEST)
+@pytest.mark.parametrize("method", ["__eq__", "__repr__", "__str__", "__len__"])
+def test_a_name_that_raises_with_the_hash_of_a_field_is_a_request_error(world, name, method):
+    predictor = world.load()
+    own = own_name(name, method)
+    request = {own if key == name else key: value for key, value in REQUEST.items()}
+    columns = {own if key == name else key: values for key, values in VALUES.items()}
+    frame = pd.DataFrame(VALUES)
+    frame.columns = pd.Index(list(columns), dtype=object)
+    for ask in (
+        lambda: predictor.predict(request, at=NOON),
+        lambda: predictor.predict([REQUEST, request], at=NOON),
+        lambda: predictor.features(request, at=NOON),
+        lambda: predictor.predict_columns(columns, at=NOON),
+        lambda: predictor.predict_columns(frame, at=NOON),
+        lambda: predictor.predict(REQUEST, at=NOON, overrides={own_name("temp", method): 1}),
+    ):
+        with pytest.raises(RequestError):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "explain",
+    [None, pd.NA, pd.NaT, np.array([]), np.array([True]), np.ones((2, 2)), pd.Series([True]), pd.DataFrame({"a": [1]}), 1, "yes", [True],
+     type("Length", (list,), {"__len__": lambda self: 1 / 0})()],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_what_is_neither_true_nor_false_does_not_say_whether_to_explain(world, explain):
+    predictor = world.load()
+    asked = [
+        lambda: predictor.predict(REQUEST, at=NOON, explain=explain),
+        lambda: predictor.predict([REQUEST], at=NOON, explain=explain),
+        lambda: predictor.predict([], at=NOON, explain=explain),
+        lambda: asyncio.run(predictor.predict_async(REQUEST, at=NOON, explain=explain)),
+    ]
+    for ask in asked:
+        with pytest.raises(RequestError, match=r"(?s)^explain is .*, where True or False is expected"):
+            ask()
+
+
+def test_numpys_truth_says_whether_to_explain(world):
+    answer = world.load().predict(REQUEST, at=NOON, explain=np.bool_(False))
+    assert answer.explanation is None

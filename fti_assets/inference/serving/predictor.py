@@ -16,7 +16,7 @@ from fti_assets.inference.serving.answers.prediction import Explanation, Predict
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.loading import ServingStores, log_writer
 from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys
-from fti_assets.inference.serving.requests.form import is_mapping, moment
+from fti_assets.inference.serving.requests.form import is_explained, is_mapping, moment
 from fti_assets.inference.serving.requests.lists import Request, requests_of
 from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.rollout.arms import ServedArms
@@ -273,12 +273,13 @@ class Predictor:
                 build keeps; it takes some thousand rows of the graph a prediction.
 
         Raises:
-            RequestError: a request or an override is wrong; the error lists everything that is.
+            RequestError: a request or an override is wrong, and the error lists everything that is; or ``explain`` is no bool.
             PredictionError: a namespace does not reach back to ``at``, an on-demand function failed, the build keeps no rows to explain
                 against, or the predictor is closed.
         """
         start = perf_counter()
         when = clock.now() if at is None else moment(at)
+        explain = is_explained(explain)
         with flights:
             serving = self._served.current()
             if type(request) is dict or is_mapping(request):
@@ -371,6 +372,7 @@ class Predictor:
         """
         self.serving  # noqa: B018 - refuses a closed one
         when = clock.now() if at is None else moment(at)
+        explain = is_explained(explain)
         few = is_mapping(request) or len(requests_of(request)) <= _INLINE
         if self._served.is_embedded and self._served.is_current() and few and not explain:
             return self.predict(request, at=when, overrides=overrides)

@@ -5,6 +5,8 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
+
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, class_name, excerpt
@@ -88,12 +90,14 @@ class RequestForm:
         except Exception:  # whatever a client's value raises: one by one it is said which, and of which request
             pass
         names = list(columns)
-        text_names = {name for name in names if _is_text(name)}
-        if absent := [column.name for column in self.columns if column.name not in text_names]:
+        own_names = {_own_text(name) for name in names}
+        if absent := [column.name for column in self.columns if column.name not in own_names]:
             raise self.error([f"the column {name!r} is missing" for name in absent])
-        return self.read_all(
-            [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)] or [{}] * rows
-        )
+        try:
+            requests = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        except Exception as error:  # of a name's own class
+            raise self.error([f"the names of the columns cannot be compared, which raises {kind(error)}"]) from None
+        return self.read_all(requests or [{}] * rows)
 
     def error(self, problems: Iterator[str] | Sequence[str]) -> RequestError:
         """One error of all problems: the first 20 in words, the others counted, in at most 4,000 bytes."""
@@ -140,7 +144,7 @@ class RequestForm:
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
                 yield f"{name!r} is {excerpt(value)}, {kind(value)}, {expectation} is expected{reason}"
         fields = {column.name for column in self.columns}
-        extras = sorted(excerpt(name) for name in request if not (_is_text(name) and name in fields))
+        extras = sorted(excerpt(name) for name in request if not (_is_text(name) and _own_text(name) in fields))
         for extra in extras:
             if extra == repr(self._time):
                 yield f"{extra} is the prediction time: give it as predict(..., at=...), not in the request"
@@ -171,6 +175,14 @@ def is_mapping(value: object) -> bool:
         return False
 
 
+def _own_text(name: Any) -> str | None:
+    """A name as Python's own text, which compares as texts do; None for one that is none."""
+    try:
+        return str.__str__(name) if isinstance(name, str) else None
+    except Exception:
+        return None
+
+
 def _is_text(name: Any) -> bool:
     """Whether a name can be looked up among texts: one of a class of someone's own may raise then."""
     try:
@@ -199,6 +211,19 @@ def moment(at: Any) -> datetime:
         expectation = SIDES["timestamp"].request_form
         raise RequestError(f"at is {excerpt(at)}, {kind(at)}, where {expectation} is expected{reason}")
     return read
+
+
+def is_explained(explain: Any) -> bool:
+    """Whether predictions are to be explained, as ``explain`` says.
+
+    Raises:
+        RequestError: it is neither True nor False.
+    """
+    if explain is True or explain is False:
+        return explain
+    if type(explain) is np.bool_:
+        return bool(explain)
+    raise RequestError(f"explain is {excerpt(explain)}, {kind(explain)}, where True or False is expected")
 
 
 def kind(value: object) -> str:

@@ -16,7 +16,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import testing
-from fti_assets.errors import DataError, DeclarationError
+from fti_assets.errors import DataError, DeclarationError, StoreError
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-01")
 FILE = "{partition}.parquet"
@@ -278,6 +278,25 @@ def test_a_reader_is_not_given_what_was_put_aside(tmp_path: Path) -> None:
     (tmp_path / "_part.csv").write_text("order_id,placed_at\nhalf,2024-01-01 12:00\n")
     group = orders(f"{tmp_path}/*.csv", None, reader=lambda file: pd.read_csv(file, parse_dates=["placed_at"]))
     assert testing.rows(group)["order_id"].tolist() == ["kept"]
+
+
+def test_a_link_to_a_file_of_the_pattern_is_refused(tmp_path: Path) -> None:
+    file = land(tmp_path / "2024-01-01", "l", "2024-01-01")
+    outside = land(tmp_path, "outside", "2024-01-01")
+    group = orders(f"{tmp_path}/{{partition}}/*.parquet")
+    (tmp_path / "2024-01-01" / "o.parquet").symlink_to(outside)
+    assert sorted(testing.rows(group, partition="2024-01-01")["order_id"]) == ["l", "outside"]
+    (tmp_path / "2024-01-01" / "m.parquet").symlink_to("l.parquet")
+    with pytest.raises(
+        StoreError, match=rf"/m\.parquet is a link to a file that is read as {file} too.*: remove the link"
+    ):
+        testing.rows(group, partition="2024-01-01")
+
+
+def test_a_file_that_a_pattern_finds_by_two_ways_is_read_once(tmp_path: Path) -> None:
+    land(tmp_path, "2024-01-01/a/b/c", "2024-01-01")
+    rows = testing.rows(orders(f"{tmp_path}/{{partition}}/**/**/*.parquet"), partition="2024-01-01")
+    assert len(rows) == 1
 
 
 LARGE = 2**53 + 1

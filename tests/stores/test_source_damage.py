@@ -181,3 +181,25 @@ def test_a_linked_folder_that_is_not_read_is_refused(tmp_path: Path, pattern: st
     link.unlink()
     (tmp_path / "here" / "latest").symlink_to("day=1")  # its files are read where they are
     assert read_all(source) == [1]
+
+
+def test_a_link_to_a_file_that_is_read_too_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    written(folder, "day=1/l.parquet", 1)
+    written(tmp_path, "there.parquet", 2)
+    (folder / "there.parquet").symlink_to(tmp_path / "there.parquet")
+    (folder / "day=1" / "hard.parquet").hardlink_to(folder / "day=1" / "l.parquet")  # a file like any other
+    source, linked_folder = ParquetFiles(path=folder), ParquetFiles(path=f"{folder}/*/*.parquet")
+    assert read_all(source) == [1, 1, 2]
+    for link, target, file in (("a.parquet", "day=1/l.parquet", "l"), ("z.parquet", "../there.parquet", "there")):
+        (folder / link).symlink_to(target)
+        with pytest.raises(
+            StoreError, match=rf"/{link} is a link to a file that is read as {folder}/.*{file}\.parquet too"
+        ):
+            read_all(source)
+        with pytest.raises(StoreError, match="would come twice"):
+            version(source)
+        (folder / link).unlink()
+    (folder / "latest").symlink_to("day=1")
+    with pytest.raises(StoreError, match=r"/latest/\w+\.parquet is there by the link .*/latest to a file .*/day=1/"):
+        read_all(linked_folder)

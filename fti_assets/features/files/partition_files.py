@@ -25,7 +25,7 @@ from fti_assets.features.rows.frames.kinds import as_arrow
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.files import readable
-from fti_assets.stores.sources.links import check_folders
+from fti_assets.stores.sources.links import check_folders, refuse_repeated_files
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def read_files(
 
     Raises:
         DataError: a file is not there or cannot be read, or a column has types that do not fit in two files; each is named.
+        StoreError: a folder cannot be read, or a link leads to a file that the pattern finds too.
         DeclarationError: the path cannot name a file of each partition.
 
     >>> import dagster as dg, duckdb
@@ -183,13 +184,14 @@ def _matches(pattern: str) -> tuple[list[str], list[str]]:
     """The files that a pattern finds, and those that a writer put aside.
 
     Raises:
-        StoreError: a folder that it goes through cannot be read.
+        StoreError: a folder that it goes through cannot be read, or a link makes one file two.
     """
     folder = spelled_folder(pattern)
     check_folders(folder, pattern.removeprefix(folder))
     files: tuple[list[str], list[str]] = ([], [])
-    for file in sorted(glob.glob(pattern, recursive=True)):
+    for file in sorted(set(glob.glob(pattern, recursive=True))):  # which gives a file of two ** twice
         files[is_put_aside(os.path.relpath(file, folder or "."), pattern)].append(file)
+    refuse_repeated_files(files[0])
     return files
 
 

@@ -1,9 +1,10 @@
-"""Links among the files of a source behind which rows would be missed, since DuckDB leaves them out without a word."""
+"""Links among the files of a source behind which rows would be missed, or by which they would come twice, without a word."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -83,6 +84,38 @@ def refuse_unread_folders(folder: str, pattern: str) -> None:
                     f"{link.path} is a link to the folder {target}, and files behind such a link are not read, as {file.name} there: "
                     "move the folder to where the link is, or write a pattern whose * finds the link"
                 )
+
+
+def refuse_repeated_files(files: Iterable[str]) -> None:
+    """Refuse a link to one of some files, or to the folder of one, by which its rows would come twice. A hard link is a file.
+
+    Args:
+        files: local files, all of them there.
+
+    Raises:
+        StoreError: two of them are one.
+    """
+    alike: defaultdict[tuple[int, int], list[Path]] = defaultdict(list)
+    for file in map(Path, dict.fromkeys(files)):
+        with readable(file):
+            stat = file.stat()
+        alike[stat.st_dev, stat.st_ino].append(file)
+    for paths in alike.values():
+        # Hard links share a file's number, too.
+        targets = [os.path.realpath(path) for path in paths]
+        for target in (one for one in targets if targets.count(one) > 1):
+            same = [path for path, other in zip(paths, targets, strict=True) if other == target]
+            file, other = sorted(same, key=lambda path: len(_links_of(path)))[:2]
+            link = next(iter(one for one in _links_of(other) if one not in _links_of(file)), other)
+            named = f"{link} is a link" if link == other else f"{other} is there by the link {link}"
+            raise StoreError(
+                f"{named} to a file that is read as {file} too, so its rows would come twice: remove the link, or move it to where it "
+                "is not read"
+            )
+
+
+def _links_of(path: Path) -> list[Path]:
+    return [one for one in (path, *path.parents) if one.is_symlink()]
 
 
 def _links(root: Path, pattern: str) -> Iterator[_Link]:

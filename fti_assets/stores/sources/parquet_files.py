@@ -22,7 +22,7 @@ from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, path_of, without_wildcards
 from fti_assets.stores.sources.file_types import scan_of_files
-from fti_assets.stores.sources.links import refuse_dangling_links, refuse_unread_folders
+from fti_assets.stores.sources.links import refuse_dangling_links, refuse_repeated_files, refuse_unread_folders
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 from fti_assets.stores.sources.source import digest, one_row, rows_of
 
@@ -40,9 +40,9 @@ class ParquetFiles:
             with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
             it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
             as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so. A link that
-            leads nowhere is refused, and one to a folder that ``**`` does not go through, whose rows would be missed. A column
-            may be of several types in several files as long as no value changes: whole numbers beside floats stay whole if each
-            float is.
+            leads nowhere is refused, and one to a folder that ``**`` does not go through, whose rows would be missed, and one to
+            a file that is read too, whose rows would come twice. A column may be of several types in several files as long as no
+            value changes: whole numbers beside floats stay whole if each float is.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 
@@ -154,6 +154,8 @@ class ParquetFiles:
         names = sorted(set(matches) - set(exclusions))
         self._refuse_delta(connection, folder, names)
         self._refuse_not_files(names)
+        if self._is_local:
+            refuse_repeated_files(names)
         return list(map(without_wildcards, names))
 
     def _refuse_not_files(self, files: Iterable[str]) -> None:

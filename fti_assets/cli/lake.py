@@ -157,6 +157,7 @@ def repair_lake(**folders: str | None) -> None:
         above = max(above, 0 if instance is None else highest_snapshot(instance, tables))
     report = repair(store, versions, above=above)
     with _instance() as instance, store.connect() as open_lake, store.lock():
+        is_recorded = instance is not None
         assets = {} if instance is None else named_like(instance, {*tables, *open_lake.tables()})
         lost = [] if instance is None else lost_partitions(open_lake, instance, assets)
     click.echo(f"{store.catalog} {'is a new catalog' if report.new_catalog else 'is the catalog that was there'}")
@@ -179,6 +180,11 @@ def repair_lake(**folders: str | None) -> None:
     if lost:
         raise StoreError(
             f"{len(lost)} partitions that Dagster recorded are not there: {list_some(map(str, lost))}. Materialize them again"
+        )
+    if report.left_out and not is_recorded:  # else Dagster's records say whether one of them is lost
+        raise StoreError(
+            f"{sum(map(len, report.left_out.values()))} partitions whose files are there are not in the catalog: set DAGSTER_HOME to where "
+            "Dagster recorded their runs, which says which files are the newest, or materialize them again"
         )
     if report.untold:
         raise StoreError(

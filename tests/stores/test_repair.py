@@ -209,3 +209,19 @@ def test_newer_files_of_which_nothing_tells_are_said(
     assert (done.registered, done.untold) == ({ROWS: ["a", "b"]}, {})
     with store.connect() as lake:
         assert content(lake, lake.snapshot()) == rows
+
+
+def test_a_lake_of_which_partitions_are_left_out_is_not_said_to_be_whole(
+    store: OfflineStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2, 3):
+        with store.connect() as lake:
+            put(lake, number)
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{store.catalog}{ending}").unlink(missing_ok=True)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    for _ in range(2):  # the second time the catalog is there
+        assert main(["lake", "repair", "--lake", str(store.root)]) == 1
+        said = capsys.readouterr()
+        assert "left out 2 partitions" in said.out
+        assert "2 partitions whose files are there are not in the catalog: set DAGSTER_HOME" in said.err

@@ -94,9 +94,10 @@ def equals(lake: Lake, table: TableName, values: Mapping[str, str]) -> str:
 
 def match_sql(columns: Sequence[str], relation: str) -> str:
     """A predicate: the columns hold one of the tuples of a temporary table."""
-    names = ", ".join(quote(column) for column in columns)
-    # As rows, of one column too: a scan does not take these in, which a NUL in a value would break.
-    return f"row({names}) IN (SELECT row({names}) FROM {relation})"
+    # As structs, of one column too: a scan does not take these in, which a NUL in a value would break. Fields have names, since DuckDB
+    # takes a row of one column for the column itself, and refuses to compare it with rows.
+    fields = ", ".join(f"c{place} := {quote(column)}" for place, column in enumerate(columns))
+    return f"struct_pack({fields}) IN (SELECT struct_pack({fields}) FROM {relation})"
 
 
 def tuples(lake: Lake, table: TableName, predicate: str, columns: Sequence[str]) -> str:

@@ -30,6 +30,8 @@ def kind_of(path: Path) -> str | None:
     """
     try:
         return _KINDS[stat.S_IFMT(os.stat(path).st_mode)]
+    except ValueError:  # a NUL, which no file's name has
+        return None
     except FileNotFoundError:
         return "a link that leads nowhere" if path.is_symlink() else None
     except OSError as error:

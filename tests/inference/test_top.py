@@ -252,5 +252,5 @@ def test_several_answers_are_ranked_by_a_name_alone() -> None:
         DeclarationError, match="top ranks by the answer 'likes' of several, but 'liker' answers one number"
     ):
         fti.batch_predictions(name="weekly", model=LIKER, top=fti.TopK(3, by="listener_id", of="likes"))
-    with pytest.raises(DeclarationError, match="TopK has of=''"):
+    with pytest.raises(DeclarationError, match="of is '', an empty text"):
         fti.TopK(3, by="listener_id", of="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Protocol
 
 import duckdb
@@ -11,6 +12,9 @@ from fti_assets.core.addresses import scrub
 from fti_assets.errors import DamagedError, FtiError
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.duckdb.file_damage import is_of_files, problem_of
+
+_is_searched: ContextVar[bool] = ContextVar("is_searched", default=False)
+"""Whether a source is being searched for a damaged file: what fails in a search starts no other one."""
 
 
 class SourceOfFiles(Protocol):
@@ -31,8 +35,9 @@ def damage_of_source(source: SourceOfFiles, error: duckdb.Error) -> DamagedError
     Returns:
         The error that names the file; None if the error is of something else, or each file can be read.
     """
-    if not is_of_files(error):
+    if not is_of_files(error) or _is_searched.get():
         return None
+    search = _is_searched.set(True)
     connection = connect_in_memory()  # one that has failed may be of no more use
     try:
         parts = list(source.parts(connection))
@@ -46,4 +51,5 @@ def damage_of_source(source: SourceOfFiles, error: duckdb.Error) -> DamagedError
         return None
     finally:
         connection.close()
+        _is_searched.reset(search)
     return None

@@ -24,7 +24,7 @@ from fti_assets.stores.sources.delta_log import LOG, not_of_delta, path_of, with
 from fti_assets.stores.sources.file_types import scan_of_files
 from fti_assets.stores.sources.links import refuse_dangling_links, refuse_repeated_files, refuse_unread_folders
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
-from fti_assets.stores.sources.source import digest, one_row, rows_of
+from fti_assets.stores.sources.source import digest, files_of, one_row, rows_of
 
 _BUCKETS = ("s3", "s3a", "gs", "r2")
 _ANY_PARQUET = "*.[pP][aA][rR][qQ][uU][eE][tT]"
@@ -140,7 +140,7 @@ class ParquetFiles:
             return [text]
         folder = f"{text.rstrip('/')}/" if is_folder else spelled_folder(self.pattern)
         files_pattern = f"{without_wildcards(folder)}**/{_ANY_PARQUET}" if is_folder else self.pattern
-        matches = [str(row[0]) for row in rows_of(connection, f"FROM glob({literal(files_pattern)})", self)]
+        matches = files_of(connection, files_pattern, self)
         exclusions = [
             file for file in matches if is_put_aside(self._below(folder, file), "" if is_folder else self.pattern)
         ]
@@ -184,7 +184,7 @@ class ParquetFiles:
         if self._is_local or "*" in text:
             return False
         below = f"{without_wildcards(text.rstrip('/'))}/**/{_ANY_PARQUET}"
-        return bool(rows_of(connection, f"FROM glob({literal(below)}) LIMIT 1", self))
+        return bool(files_of(connection, below, self, "LIMIT 1"))
 
     def _is_here(self, is_one: Callable[[Path], bool]) -> bool:
         """Whether the path itself is a file, or a folder, of this machine."""
@@ -212,7 +212,7 @@ class ParquetFiles:
             ("an Iceberg table", f"{before}/" if data else folder, "metadata/*.metadata.json"),
             ("a Hudi table", folder, ".hoodie/*"),
         ):
-            markers = rows_of(connection, f"FROM glob({literal(without_wildcards(table) + marker)}) LIMIT 1", self)
+            markers = files_of(connection, without_wildcards(table) + marker, self, "LIMIT 1")
             if markers:
                 raise StoreError(
                     f"{self.place} cannot be read: {markers[0][0]} says that it is {kind}, and files that it has deleted or replaced "

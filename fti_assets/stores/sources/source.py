@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import duckdb
 
 from fti_assets.core.addresses import scrub
+from fti_assets.core.sql import literal
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, with_content
 from fti_assets.stores.duckdb.extensions import connect_in_memory
@@ -128,9 +129,15 @@ def rows_of(connection: duckdb.DuckDBPyConnection, sql: str, source: ExternalSou
     return rows
 
 
+def files_of(connection: duckdb.DuckDBPyConnection, pattern: str, source: ExternalSource, limit: str = "") -> list[str]:
+    """The files of a source that fit a pattern of DuckDB's."""
+    with read_errors(source, search=False):  # a list of files opens none of them
+        return [str(row[0]) for row in connection.execute(f"FROM glob({literal(pattern)}) {limit}").fetchall()]
+
+
 @contextmanager
-def read_errors(source: ExternalSource) -> Iterator[None]:
-    """Give DuckDB's errors of a block the source's name, and that of its damaged file.
+def read_errors(source: ExternalSource, *, search: bool = True) -> Iterator[None]:
+    """Give DuckDB's errors of a block the source's name, and that of its damaged file, for which the source is searched.
 
     Raises:
         DamagedError: a file of it is damaged.
@@ -139,7 +146,7 @@ def read_errors(source: ExternalSource) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if (damage := damage_of_source(source, error)) is not None:
+        if search and (damage := damage_of_source(source, error)) is not None:
             raise damage from None
         # Not chained: DuckDB repeats the address that it was given.
         raise StoreError(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
+from fti_assets.core.manifest import Column, ColumnRule, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
 from fti_assets.core.types import ColumnType
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
-from fti_assets.features.validation.request_rules import request_rules
 from fti_assets.training.views.checks import check_key_types, required_type
 from fti_assets.training.views.terms import ViewTerms
 
@@ -46,7 +45,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         joins.append(joined_group(selection.group, keys, in_view))
         features += [Column(column.feature, column.type) for column in in_view]
     request = [Column(name, required_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
-    of_request = request_rules(view.spine.schema, request)
+    rules, rules_left_out = _request_rules(view, request)
     return ViewRecord(
         name=view.name,
         version=view.version,
@@ -58,10 +57,21 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         joins=tuple(joins),
         on_demand=tuple(feature.call for feature in view.on_demand),
         features=tuple(features),
-        rules=of_request.rules,
-        rules_left_out=of_request.left_out,
+        rules=rules,
+        rules_left_out=rules_left_out,
         spine_times=spine_times(view.spine),
     )
+
+
+def _request_rules(view: ViewTerms, request: Sequence[Column]) -> tuple[tuple[ColumnRule, ...], tuple[str, ...]]:
+    """What the spine's schema says of the fields of a request, and what it says that no request is held against."""
+    if view.spine.schema is None:
+        return (), ()
+    # Here, since it brings Pandera, which whoever declares a schema has imported, and others need not.
+    from fti_assets.features.validation.request_rules import request_rules
+
+    of_request = request_rules(view.spine.schema, request)
+    return of_request.rules, of_request.left_out
 
 
 def _request(view: ViewTerms, features: Sequence[Column]) -> list[str]:

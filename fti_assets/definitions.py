@@ -115,7 +115,7 @@ def _list_of(values: Any, name: str) -> list[Any]:
         return []
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise DeclarationError(f"build_definitions: {name} is {excerpt(values)}; it takes a list: write {name}=[...]")
-    return list(values)
+    return [one for one in values]  # noqa: C416 - list() asks for a length, which may be any
 
 
 def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:

@@ -125,6 +125,34 @@ def test_numbers_and_texts_of_other_classes_become_python_s_own() -> None:
     assert type(fti.RandomSplit(seed=seed).seed) is int
 
 
+@pytest.mark.parametrize("method", ["strip", "lower", "encode", "split"])
+def test_texts_whose_methods_raise_are_taken_as_python_s_own(method: str) -> None:
+    rate = fti.Rate(per=hostile.raising(method, str, "7d"))
+    split = fti.TimeSplit(validation="7d", test=hostile.raising(method, str, "7d"))
+    sink = fti.ParquetSink(hostile.raising(method, str, "exports"))
+    assert (rate, split, sink) == (
+        fti.Rate(per="7d"),
+        fti.TimeSplit(validation="7d", test="7d"),
+        fti.ParquetSink("exports"),
+    )
+    assert {type(one) for one in (rate.per, split.test, sink.folder)} == {str}
+    texts: Any = [hostile.raising(method, str, "age")]
+    assert hostile.customers[texts].columns == ("age",)
+
+
+def test_lists_are_taken_whatever_length_they_say() -> None:
+    names: Any = hostile.Long(["age"])
+    assert hostile.customers[names].columns == ("age",)
+    assert fti.build_definitions([hostile.customers], jobs=hostile.Long([fti.upkeep_job()])).jobs
+
+
+def test_a_frame_in_the_place_of_a_key_is_named() -> None:
+    with pytest.raises(DeclarationError, match="on: buyer is a DataFrame; it takes text"):
+        hostile.call("group.on", "buyer", "a polars frame")
+    with pytest.raises(DeclarationError, match="(?s)duplicates of 'body' is .*: write 'error'"):
+        hostile.call("feature_group", "duplicates", "a polars frame")
+
+
 def test_a_variable_of_the_environment_stays_one() -> None:
     table = fti.PostgresTable(dsn=dg.EnvVar("SOME_DSN"), table="t")
     assert isinstance(table.dsn, dg.EnvVar)

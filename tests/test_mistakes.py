@@ -148,7 +148,7 @@ OF_ANOTHER_KIND = [
     (call(fti.Predictor.load, CHURN), "a Model; it takes text"),
     (call(fti.window_aggregate, customers, keys=["a"], every="1h", windows=["3h"], aggregates={}), "it takes a Table"),
     (call(customers.__getitem__, 0), r"taken by name, customers\['age'\]"),
-    (call(customers.on, dest=["airport"]), "has no key"),
+    (call(customers.on, dest=["airport"]), "dest is .*; it takes text"),
     (call(customers.prefix, 1), "text is 1; it takes text"),
     (call(testing.rows, some), "it takes a FeatureGroup"),
     (call(testing.materialize, [customers], stores=fti.Stores()), "one after the other"),

@@ -183,7 +183,7 @@ def _judge(
 
     def judge(key: str, value: Any, kind: Any) -> Any:
         if key in also.itself:
-            return value
+            return plain(value, str) if issubclass(type(value), str) else value
         try:
             if not fits(value, kind):
                 raise DeclarationError(misfit(name, key, value, kind))
@@ -199,9 +199,13 @@ def _judge(
             raise DeclarationError(f"{_unusable(name, key, value, error)}{takes}") from error
 
     further = [one for one in parameters if one.kind is one.VAR_POSITIONAL] * len(arguments)
-    kinds = {
-        key: _annotated_type(by_name[key], function, also) if key in by_name else also.kind(key) for key in keywords
-    }
+    of_any_name = {} if also.names else {one.kind: one for one in parameters if one.kind is one.VAR_KEYWORD}
+
+    def kind_of(key: str) -> Any:
+        parameter = by_name.get(key, of_any_name.get(inspect.Parameter.VAR_KEYWORD))
+        return also.kind(key) if parameter is None else _annotated_type(parameter, function, also)
+
+    kinds = {key: kind_of(key) for key in keywords}
     by_place = zip([*positional, *further], arguments, strict=False)
     return (
         [judge(one.name, value, _annotated_type(one, function, also)) for one, value in by_place],

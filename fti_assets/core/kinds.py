@@ -22,7 +22,7 @@ from fti_assets.errors import class_name, excerpt, one_of, shorten
 _UNIONS = (Union, types.UnionType)
 _MAPPINGS = (collections.abc.Mapping, dict)
 _SEQUENCES = (collections.abc.Sequence, list, tuple)
-_OF_TEXT = ("__eq__", "__hash__", "__repr__", "__len__", "__iter__", "__contains__", "__getitem__", "__format__")
+_OF_TEXT = tuple(name for name in vars(str) if name not in ("__doc__", "__new__", "__str__", "__getattribute__"))
 _LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Set, list, set)
 _WORDS: dict[Any, str] = {
     str: "text",
@@ -34,6 +34,7 @@ _WORDS: dict[Any, str] = {
 _LOOKS: tuple[Callable[[Any], Any], ...] = (
     repr, str, hash, bool, len, iter, callable, lambda one: isinstance(one, str), lambda one: one == one, lambda one: one == "",
     lambda one: one in ("",),
+    lambda one: [*one] if isinstance(one, list | tuple) else None,
     lambda one: one < 0, lambda one: one > 0, lambda one: list(one.items()), lambda one: getattr(one, "key", None),
 )  # fmt: skip
 """What is done with an argument, as far as its own class has a say in it."""
@@ -122,8 +123,12 @@ def plain(value: Any, kind: Any) -> Any:
 
 
 def _is_changed_text(value: Any) -> bool:
-    """Whether a text is of a class that compares, hashes or shows it otherwise, which Dagster's ``EnvVar`` is not."""
-    return isinstance(value, str) and any(getattr(type(value), name) is not getattr(str, name) for name in _OF_TEXT)
+    """Whether a text is of a class with a method of its own in place of one of Python's text, which Dagster's ``EnvVar`` is not."""
+    return (
+        type(value) is not str
+        and isinstance(value, str)
+        and any(getattr(type(value), name) is not getattr(str, name) for name in _OF_TEXT)
+    )
 
 
 def emptiness(name: str, key: str, value: Any, kind: Any) -> str | None:

@@ -15,6 +15,7 @@ import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 
 import fti_assets as fti
 from fti_assets.orchestration.options import AssetOptions
@@ -24,13 +25,13 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01", end_date="2024-02-0
 Any_ = Any  # what a function of a user's gives, without a type
 
 
-def raising(method: str, base: type = object) -> Any:
-    """An object of a class whose ``method`` raises."""
+def raising(method: str, base: type = object, *of: Any) -> Any:
+    """An object of a class whose ``method`` raises, made of something."""
 
     def refuse(*arguments: Any, **named: Any) -> Any:
         raise ZeroDivisionError(f"of {method}")
 
-    return type(f"Raises{method.strip('_').title()}", (base,), {method: refuse})()
+    return type(f"Raises{method.strip('_').title()}", (base,), {method: refuse})(*of)
 
 
 def raising_property(name: str) -> Any:
@@ -44,6 +45,13 @@ def raising_property(name: str) -> Any:
 
 class Colour(enum.Enum):
     RED = "red"
+
+
+class Long(list[Any]):
+    """A list that says that it is longer than any memory."""
+
+    def __len__(self) -> int:
+        return 10**18
 
 
 class Text(str):
@@ -155,6 +163,14 @@ VALUES: dict[str, Callable[[], Any]] = {
     "a number that raises when it is compared": lambda: raising("__lt__", float),
     "raises when a part is asked for": lambda: raising("__getattr__"),
     "raises when its class is asked for": lambda: raising_property("__class__"),
+    "a text that raises when it is stripped": lambda: raising("strip", str, "ab"),
+    "a duration that raises when it is stripped": lambda: raising("strip", str, "7d"),
+    "a text that raises when it is split": lambda: raising("split", str, "ab"),
+    "a text that raises when it is put in small letters": lambda: raising("lower", str, "ab"),
+    "a text that raises when it is encoded": lambda: raising("encode", str, "ab"),
+    "a list of any length": lambda: Long(["a"]),
+    "a polars frame": lambda: pl.DataFrame({"a": [1]}),
+    "a polars series": lambda: pl.Series(["a"]),
     "a call that raises": lambda: raising("__call__"),
 }
 

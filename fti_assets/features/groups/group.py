@@ -182,7 +182,7 @@ class Selection:
                 f"columns of {self.group.table_name} are taken by name, {self.group.name}['age'] or {self.group.name}['age', 'plan'], not "
                 f"by {excerpt(columns)}"
             )
-        names = tuple(names)
+        names = tuple([str.__str__(name) for name in names])
         self.group.refuse_unknown_columns(names)
         return replace(self, columns=names)
 

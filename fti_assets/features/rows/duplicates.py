@@ -44,7 +44,7 @@ def checked_duplicates(duplicates: object, *, what: str) -> Duplicates:
     Raises:
         DeclarationError: it is none.
     """
-    if duplicates == "error":
+    if isinstance(duplicates, str) and str.__str__(duplicates) == "error":
         return "error"
     if isinstance(duplicates, KeepLast):
         checked_name(duplicates.by, what=f"duplicates of {what} by column")

@@ -22,6 +22,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Status
 from fti_assets.core.names import Commit, TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.stores.lake import lake as lake_module
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep import expiry as upkeep_module
@@ -466,6 +467,22 @@ for line in sys.stdin:
     print(child, flush=True)
     print("dead", os.waitpid(child, 0)[1], flush=True)
 """
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_rows_that_someone_added_are_replaced_in_the_commit_itself(
+    house: House, monkeypatch: pytest.MonkeyPatch, merged: bool
+) -> None:
+    monkeypatch.setattr(lake_module, "give_up", lambda *_, **__: pytest.fail("a kill before it would leave both rows"))
+    with house.offline.connect() as lake:
+        put(lake, 1)
+        lake.connection.execute(f"INSERT INTO {ROWS.sql} VALUES (1, 1, 'a')")
+    if merged:
+        house.keep(grace=NOW)
+    with house.offline.connect() as lake:
+        assert len(content(lake, lake.snapshot())) == 21
+        put(lake, 2)
+        assert {number for _, number, _ in content(lake, lake.snapshot())} == {2}
 
 
 def test_killed_at_any_instant_every_pinned_snapshot_reads_same(house: House) -> None:

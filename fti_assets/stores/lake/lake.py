@@ -15,7 +15,7 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.catalog import put_columns
-from fti_assets.stores.lake.files.current_files import damaged_files
+from fti_assets.stores.lake.files.current_files import damaged_files, rows_in_files
 from fti_assets.stores.lake.files.damage import give_up, unreadable_files
 from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
@@ -188,8 +188,9 @@ class Lake(LakeReader):
             if readable := [key for key in replacements if key not in damage]:
                 [(count,)] = execute(f"DELETE FROM {table.sql} WHERE {in_partitions(readable)}").fetchall()
                 total = sum(old[key].rows for key in readable)
-                if count != total:
-                    # A file that says of its rows that they are another partition's would keep them for good.
+                # A file that says of its rows that they are another partition's would keep them for good. All are gone, too, where
+                # someone added rows to the partition's files.
+                if count != total and count != rows_in_files(self, table, readable):
                     raise _OtherRowsError(
                         f"{table.full_name} {list_some(readable)} holds {count} rows where {total} were committed; nothing was changed"
                     )

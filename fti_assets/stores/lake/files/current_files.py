@@ -240,3 +240,21 @@ def damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError
         f"{file.path}, of partition {file.partition!r} of {table.full_name}, {what}: {message}. Put it back from a copy, or materialize "
         "that partition again, which needs none of its old bytes"
     )
+
+
+def rows_in_files(lake: OpenLake, table: TableName, partitions: Collection[str]) -> int:
+    """How many rows the files of some partitions of a table have by the catalog, without those that are deleted."""
+
+    def of(name: str, count: str) -> str:
+        return (
+            f"SELECT p.partition_value, {count} FROM {name} f {TO_SCHEMA} JOIN ducklake_file_partition_value p USING (data_file_id) "
+            "WHERE p.partition_key_index = 0 AND f.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.schema_name = ?1 "
+            "AND t.table_name = ?2"
+        )
+
+    counts = ask_catalog(
+        lake.connection,
+        f"{of('ducklake_data_file', 'f.record_count')} UNION ALL {of('ducklake_delete_file', '-f.delete_count')}",
+        [table.schema, table.name],
+    )
+    return sum(int(str(count)) for partition, count in counts if partition in partitions)

@@ -1,6 +1,7 @@
 """Identifiers in SQL: checked when declared, quoted wherever SQL is built."""
 
 import re
+import string
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import count
@@ -10,6 +11,7 @@ from fti_assets.errors import DeclarationError, excerpt
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _LONGEST = 120  # a file or a table of a store has the name with a version behind it
 _numbers = count(1)
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # DuckDB folds these alone
 
 
 def is_name(name: object) -> bool:
@@ -51,6 +53,20 @@ def number_rows(table: str, columns: Iterable[str]) -> tuple[str, str]:
     if all(column.lower() != "rowid" for column in columns):
         return table, "rowid"
     return f"(SELECT row_number() OVER () - 1 AS __fti_position, * FROM {table})", "__fti_position"
+
+
+def names_alike(names: Iterable[str]) -> list[str]:
+    """The first two names that differ in capitals alone, which SQL takes for one column; none if there are no such.
+
+    >>> names_alike(["k", "A", "a"]), names_alike(["k", "É", "é"])
+    (['A', 'a'], [])
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.translate(_SMALL), name)
+        if other != name:
+            return [other, name]
+    return []
 
 
 def literal(text: str) -> str:

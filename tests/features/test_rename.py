@@ -11,14 +11,16 @@ import pandas as pd
 import pandera.pandas as pa
 import polars as pl
 import pyarrow as arrow
+import pyarrow.parquet as arrow_parquet
 import pytest
 
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.describe import as_text, describe
-from fti_assets.errors import DataError, DeclarationError
+from fti_assets.errors import DataError, DeclarationError, StoreError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.rename import suggested_names
+from tests.stores.test_external import postgres
 
 RENAME = {"Order ID": "order_id", "Total (€)": "total"}
 ROWS = {"Order ID": [1, 2], "Total (€)": [9.5, None], "shop": ["a", "b"]}
@@ -348,3 +350,59 @@ def test_group_over_renamed_external_table_has_its_lineage(warehouse: fti.DuckDB
     deps = event.metadata["dagster/column_lineage"].value.deps_by_column
     assert [(one.asset_key.path[-1], one.column_name) for one in deps["total"]] == [("orders_v1", "total")]
     assert stored(group, stores) == [{"order_id": 1, "total": 9.5}, {"order_id": 2, "total": None}]
+
+
+# Names that differ in capitals alone
+
+ALIKE = {"k": [1], "A": [2], "a": [3], "a_1": [4]}
+
+
+@pytest.mark.parametrize("rename", [None, {"A": "b"}, {"A": "b", "a": "c"}])
+@pytest.mark.parametrize("nested", [False, True])
+def test_columns_of_a_file_that_differ_in_capitals_are_refused(
+    rename: dict[str, str] | None, nested: bool, tmp_path: Path
+) -> None:
+    columns = {"k": [1], "s": [[{"A": 2, "a": 3}]]} if nested else ALIKE
+    arrow_parquet.write_table(arrow.table({"k": [0], "A": [0]}), tmp_path / "one.parquet")
+    arrow_parquet.write_table(arrow.table(columns), tmp_path / "two.parquet")
+    for path in (tmp_path, tmp_path / "two.parquet"):
+        group = external(fti.ParquetFiles(path=path), keys=["k"], event_time=None, rename=rename)
+        with pytest.raises(StoreError, match=r"/two\.parquet has columns 'A' and 'a', which SQL takes for one"):
+            fti.read(group)
+    if not nested:
+        with pytest.raises(DataError, match=r"two\.parquet of .* has columns 'A' and 'a'"):
+            fti.read_files(dg.build_asset_context(), f"{tmp_path}/two.parquet")
+
+
+def test_columns_that_are_called_like_made_up_names_are_read(tmp_path: Path) -> None:
+    arrow_parquet.write_table(arrow.table({"k": [1], "a_1": [2], "a": [3], "s": [{"b_1": 4}]}), tmp_path / "x.parquet")
+    group = external(fti.ParquetFiles(path=tmp_path), keys=["k"], event_time=None, rename=None)
+    assert fti.read(group, as_="dicts") == [{"k": 1, "a_1": 2, "a": 3, "s": {"b_1": 4}}]
+
+
+def test_columns_of_a_postgres_table_that_differ_in_capitals_are_refused(tmp_path: Path) -> None:
+    for table in postgres(tmp_path):
+        schema = table.source.table.removesuffix(".t")
+        statement = f'CREATE TABLE {schema}."Mixed Case" (k int, "A" int, a int)'
+        table.change(f"CALL postgres_execute('pg', '{statement}')")
+        source = fti.PostgresTable(dsn=table.source.dsn, table=f"{schema}.Mixed Case")
+        with pytest.raises(StoreError, match=r"Postgres table .*Mixed Case .* has columns 'A' and 'a'"):
+            fti.read(external(source, keys=["k"], event_time=None, rename={"A": "b"}))
+
+
+@pytest.mark.parametrize("rename", [None, {"A": "b"}, {"A": "b", "a": "c"}])
+@pytest.mark.parametrize("library", ["pandas", "objects", "polars", "lazy", "arrow", "relation"])
+def test_columns_of_a_frame_that_differ_in_capitals_are_refused(
+    library: str, rename: dict[str, str] | None, stores: fti.Stores
+) -> None:
+    frames: dict[str, Callable[[], Any]] = {
+        "pandas": lambda: pd.DataFrame(ALIKE),
+        "objects": lambda: pd.DataFrame(ALIKE, dtype=object),
+        "polars": lambda: pl.DataFrame(ALIKE),
+        "lazy": lambda: pl.LazyFrame(ALIKE),
+        "arrow": lambda: arrow.table(ALIKE),
+        "relation": lambda: duckdb.sql('SELECT 1 AS k, 2 AS "A", 3 AS a'),
+    }
+    group = orders(frames[library], keys=["k"], event_time=None, rename=rename)
+    with pytest.raises(DataError, match="orders_v1 gave columns 'A' and 'a', which SQL takes for one: rename one"):
+        testing.materialize(group, stores=stores)

@@ -253,6 +253,7 @@ WITHOUT = {"id": 1, "place": "x", "own": 0.5}
         ([{**row(), "t": "soon"}], {}, "has 't' with 'soon', a VARCHAR: ISO text is expected"),
         ([{**row(), "own": 1}, {**row(), "own": "a"}], {}, "a column whose values have no one type"),
         ([{**row(), "__fti_row": 1}], {}, "a column '__fti_row', a name that plans keep"),
+        ([{**row(), "Own": 1}], {}, "has columns 'own' and 'Own', which SQL takes for one: give each"),
         ({"id": 1}, {}, "the spine given to view 'asking' is a dict: give a pandas or polars DataFrame"),
         ([1, 2], {}, "is a list: give a pandas"),
         (pd.DataFrame([[1, 2]], columns=["id", "id"]), {}, "cannot be taken: Duplicate column names|two columns 'id'"),

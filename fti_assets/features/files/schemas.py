@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fti_assets.core.sql import names_alike
 from fti_assets.errors import DataError
 from fti_assets.features.files.floats import Values, no_one_type
 from fti_assets.features.rows.frames.halves import without_half
@@ -61,8 +62,14 @@ def _refuse_names(schemas: Mapping[Path, pa.Schema], name: str) -> None:
                 raise DataError(
                     f"{file} of {name} has two columns {column!r}: write it with one of them. Nothing was stored"
                 )
+        if alike := names_alike(schema.names):
+            raise DataError(
+                f"{file} of {name} has columns {alike[0]!r} and {alike[1]!r}, which SQL takes for one: write it with other names, or "
+                "rename one with reader=. Nothing was stored"
+            )
+        for column in schema.names:
             other, first = spellings.setdefault(column.lower(), (column, file))
-            if other != column and other not in schema.names and column not in schemas[first].names:
+            if other != column:
                 raise DataError(
                     f"column {other!r} of {name} in {first} is {column!r} in {file}, and SQL takes both for one: write the files with "
                     "one name, or rename it with reader=. Nothing was stored"

@@ -17,7 +17,7 @@ from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames.object_columns import union_problem
-from fti_assets.features.rows.frames.relations import column_names, has_no_columns, relation_of
+from fti_assets.features.rows.frames.relations import column_names, has_no_columns, refuse_alike, relation_of
 from fti_assets.features.rows.frames.unstorable import failed_relation, has_offsets_inside, lost_problem
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
 from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, rename_columns
@@ -86,6 +86,7 @@ def stage(
     names = column_names(result)
     if names is not None:
         _refuse_no_texts(names, layout)
+        refuse_alike(list(map(str, names)), layout.what)
         refuse_unfit(list(map(str, names)), layout.rename, what=layout.what)
         _refuse_names([layout.rename.get(str(name), name) for name in names], layout)
     relation = rename_columns(relation_of(connection, result, what=layout.what), layout.rename, what=layout.what)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,25 @@ def scan_of_files(
     return f"({' UNION ALL '.join(scans)})"
 
 
+def names_in_files(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource
+) -> Iterator[tuple[str, list[str]]]:
+    """The names of Parquet files' columns as they are written, and those within each struct, with a file of each kind."""
+    for fields, names in _fields_of(connection, files, source):
+        for siblings in _siblings(iter(fields)):
+            yield names[0], siblings
+
+
+def _siblings(fields: Iterator[Mapping[str, Any]]) -> Generator[list[str], None, str]:
+    """The names below each node of a schema that is written from its root downwards; gives the root's own."""
+    field = next(fields)
+    names = []
+    for _ in range(field["children"] or 0):
+        names.append((yield from _siblings(fields)))
+    yield names
+    return str(field["name"])
+
+
 def _scan(files: Sequence[str], options: str) -> str:
     return f"read_parquet([{', '.join(map(literal, files))}], {options})"
 
@@ -107,17 +126,24 @@ def _item(name: str, target: str, kind: str | None, names: set[str]) -> str:
 
 
 def _files_alike(connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource) -> list[_Alike]:
-    rows = rows_of(
+    rows = _fields_of(connection, files, source)
+    return [
+        _Alike(names, dict(_nodes_of(connection, names[0], fields, source) if len(rows) > 1 else ()))
+        for fields, names in ((fields, tuple(map(without_wildcards, names))) for fields, names in rows)
+    ]
+
+
+def _fields_of(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource
+) -> list[tuple[Any, ...]]:
+    """The fields of Parquet files from the root downwards, with the names of all files that have them so."""
+    return rows_of(
         connection,
         "SELECT fields, list(file_name ORDER BY file_name) FROM (SELECT file_name::VARCHAR AS file_name, "
         "list({'name': name, 'kind': duckdb_type, 'children': num_children} ORDER BY column_id) AS fields "
         f"FROM parquet_schema([{', '.join(map(literal, files))}]) GROUP BY ALL) GROUP BY fields ORDER BY min(file_name)",
         source,
     )
-    return [
-        _Alike(names, dict(_nodes_of(connection, names[0], fields, source) if len(rows) > 1 else ()))
-        for fields, names in ((fields, tuple(map(without_wildcards, names))) for fields, names in rows)
-    ]
 
 
 def _nodes_of(

@@ -21,7 +21,7 @@ from fti_assets.stores.duckdb.s3_secret import read_s3
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.delta_log import LOG, not_of_delta, path_of, without_wildcards
-from fti_assets.stores.sources.file_types import scan_of_files
+from fti_assets.stores.sources.file_types import names_in_files, scan_of_files
 from fti_assets.stores.sources.links import refuse_dangling_links, refuse_repeated_files, refuse_unread_folders
 from fti_assets.stores.sources.put_aside import is_put_aside, spelled_folder
 from fti_assets.stores.sources.source import digest, files_of, one_row, rows_of
@@ -92,6 +92,10 @@ class ParquetFiles:
         self._load(connection)
         for file in self._files(connection):
             yield path_of(file), f"read_parquet({literal(file)}, hive_partitioning = false)"
+
+    def column_names(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, Sequence[str]]]:
+        self._load(connection)
+        return names_in_files(connection, self._files(connection), self)
 
     def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import duckdb
 
 from fti_assets.core.addresses import scrub
-from fti_assets.core.sql import literal
+from fti_assets.core.sql import literal, names_alike
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, with_content
 from fti_assets.stores.duckdb.extensions import connect_in_memory
 from fti_assets.stores.sources.damage import damage_of_source
 
 _VERSION = "1"
+_INVENTED = re.compile(r"_\d")
+"""What names have that DuckDB makes up, such as ``a_1`` for the second of ``A`` and ``a``; others may have it as well."""
 
 
 class ExternalSource(Protocol):
@@ -39,6 +42,9 @@ class ExternalSource(Protocol):
 
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, str]]:
         """The files that it lies in, each with the SQL of its rows that follows FROM; none of a server's table."""
+
+    def column_names(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, Sequence[str]]]:
+        """The names of columns as they are written there, and those within each struct, with the place that has them."""
 
     def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         """One row of aggregates over the table, computed as near to it as can be."""
@@ -102,9 +108,17 @@ def column_types(connection: duckdb.DuckDBPyConnection, source: ExternalSource) 
     """Column names and DuckDB types of a source, in its order.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or two of its names differ in capitals alone.
     """
-    return {row[0]: row[1] for row in rows_of(connection, f"DESCRIBE FROM {source.scan(connection)}", source)}
+    types = {row[0]: row[1] for row in rows_of(connection, f"DESCRIBE FROM {source.scan(connection)}", source)}
+    if any(_INVENTED.search(text) for item in types.items() for text in item):
+        for place, names in source.column_names(connection):
+            if alike := names_alike(names):
+                raise StoreError(
+                    f"{place} has columns {alike[0]!r} and {alike[1]!r}, which SQL takes for one, so that one of them would be read under "
+                    "a name that is not its own: give it another name there"
+                )
+    return types
 
 
 def content_version(connection: duckdb.DuckDBPyConnection, scan: str, source: ExternalSource) -> str:

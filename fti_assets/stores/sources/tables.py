@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
 from fti_assets.stores.files import readable
-from fti_assets.stores.sources.source import content_version, digest, one_row
+from fti_assets.stores.sources.source import content_version, digest, one_row, rows_of
 
 
 @checked_arguments()
@@ -54,6 +54,14 @@ class PostgresTable:
 
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
         return ()
+
+    def column_names(self, connection: duckdb.DuckDBPyConnection) -> Iterable[tuple[str, Sequence[str]]]:
+        self.scan(connection)
+        table = literal(quote(*self._names))
+        columns = f"FROM pg_attribute WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped"
+        inner = f"SELECT attname::text {columns} ORDER BY attnum"
+        rows = rows_of(connection, f"FROM postgres_query({literal(self._alias)}, {literal(inner)})", self)
+        yield self.place, [name for (name,) in rows]
 
     def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         self.scan(connection)
@@ -126,6 +134,9 @@ class DuckDBTable:
 
     def parts(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, str]]:
         return [(str(self.file), self.scan(connection))]
+
+    def column_names(self, connection: duckdb.DuckDBPyConnection) -> Sequence[tuple[str, Sequence[str]]]:
+        return ()  # DuckDB itself makes no table with two such columns
 
     def measure(self, connection: duckdb.DuckDBPyConnection, expressions: str) -> tuple[Any, ...]:
         return one_row(connection, f"SELECT {expressions} FROM {self.scan(connection)}", self)

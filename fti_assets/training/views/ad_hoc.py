@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
-from fti_assets.core.sql import quote, timestamp
+from fti_assets.core.sql import names_alike, quote, timestamp
 from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
@@ -125,6 +125,8 @@ def _refuse_names(names: Sequence[str], record: ViewRecord, what: str) -> None:
     problem = ""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         problem = f"two columns {list_some(twice)}"
+    elif alike := names_alike(names):
+        problem = f"columns {alike[0]!r} and {alike[1]!r}, which SQL takes for one"
     elif clashes := [name for name in names if name.lower().startswith(("_fti_", "__fti_"))]:
         problem = f"a column {list_some(clashes)}, a name that plans keep for themselves"
     if problem:

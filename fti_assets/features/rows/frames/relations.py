@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -9,7 +10,7 @@ import narwhals as nw
 import pandas as pd
 import pyarrow as pa
 
-from fti_assets.core.sql import temporary_name
+from fti_assets.core.sql import names_alike, temporary_name
 from fti_assets.errors import DataError, one_of
 from fti_assets.features.rows.frames.halves import without_halves
 from fti_assets.features.rows.frames.object_columns import arrow_table, union_problem, with_objects
@@ -31,7 +32,8 @@ def relation_of(connection: duckdb.DuckDBPyConnection, result: Any, *, what: str
         what: the table that the rows are for, for errors.
 
     Raises:
-        DataError: it is none of these, has two columns of one name, or holds a type that DuckDB does not know.
+        DataError: it is none of these, has two columns of one name or of names that differ in capitals alone, or holds a type that
+            DuckDB does not know.
     """
     _refuse_twice(result, what)
     if isinstance(result, Table):
@@ -106,6 +108,15 @@ def _refuse_twice(result: Any, what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{what} gave two columns {one_of(twice)}: keep one of them")
+    refuse_alike(names, what)
+
+
+def refuse_alike(names: Sequence[str], what: str) -> None:
+    """DuckDB gives the second of two such columns a name of its own, ``a_1``, or reads the first for both."""
+    if alike := names_alike(names):
+        raise DataError(
+            f"{what} gave columns {alike[0]!r} and {alike[1]!r}, which SQL takes for one: rename one of them in what it gives"
+        )
 
 
 def _on(connection: duckdb.DuckDBPyConnection, relation: duckdb.DuckDBPyRelation, what: str) -> duckdb.DuckDBPyRelation:
@@ -157,6 +168,7 @@ def _is_read(connection: duckdb.DuckDBPyConnection, column: pd.DataFrame) -> boo
 def _of_arrow(
     connection: duckdb.DuckDBPyConnection, table: pa.Table | pa.RecordBatch | pa.RecordBatchReader, what: str
 ) -> duckdb.DuckDBPyRelation:
+    refuse_alike(table.schema.names, what)
     for field in table.schema:
         if _has_union(field.type):
             raise DataError(union_problem(field.name, what))

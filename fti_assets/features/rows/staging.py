@@ -244,8 +244,8 @@ def _settle_types(
 
     A column without values takes the declared type or the stored one, whatever type it came with. Whole numbers go into stored
     doubles that hold each of them exactly, and whole floats below 2**53, as numbers beside a null are, into stored whole
-    numbers; a larger one may be a rounded id. Whole numbers and decimals go into a stored decimal that holds each of them
-    exactly. Dates go into stored times.
+    numbers; a larger one may be a rounded id. Whole decimals go into stored whole numbers. Whole numbers and decimals go into
+    a stored decimal that holds each of them exactly. Dates go into stored times.
     """
     rows = connection.table(quote(name))
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))

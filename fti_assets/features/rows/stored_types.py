@@ -188,6 +188,8 @@ def holds_all(column: str, kind: str, stored_type: str) -> str | None:
         condition = fits
     elif kind == "DOUBLE" and stored_type in WHOLE:
         condition = f"{value} = floor({value}) AND abs({value}) < {EXACT} AND {fits}"
+    elif _is_decimal(kind) and stored_type in WHOLE:
+        condition = f"{value} = trunc({value}) AND {fits}"  # a cast rounds
     elif _is_decimal(kind) and _is_decimal(stored_type):
         condition = f"TRY_CAST(TRY_CAST({value} AS {stored_type}) AS {kind}) IS NOT DISTINCT FROM {value}"
     else:

@@ -406,3 +406,20 @@ def test_columns_of_a_frame_that_differ_in_capitals_are_refused(
     group = orders(frames[library], keys=["k"], event_time=None, rename=rename)
     with pytest.raises(DataError, match="orders_v1 gave columns 'A' and 'a', which SQL takes for one: rename one"):
         testing.materialize(group, stores=stores)
+
+
+@pytest.mark.parametrize("library", ["pandas", "arrow", "file"])
+def test_fields_of_a_struct_that_differ_in_capitals_are_refused(
+    library: str, stores: fti.Stores, tmp_path: Path
+) -> None:
+    rows = {"k": [1], "s": [[{"A": 1, "a": 2}]]}
+
+    @fti.feature_group(keys=["k"])
+    def nested(context: dg.AssetExecutionContext) -> Any:
+        if library == "file":
+            arrow_parquet.write_table(arrow.table(rows), tmp_path / "x.parquet")
+            return fti.read_files(context, f"{tmp_path}/x.parquet")
+        return pd.DataFrame(rows) if library == "pandas" else arrow.table(rows)
+
+    with pytest.raises(DataError, match="nested_v1 gave 's' with fields 'A' and 'a', which SQL takes for one: rename"):
+        testing.materialize(nested, stores=stores)

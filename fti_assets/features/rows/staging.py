@@ -24,6 +24,7 @@ from fti_assets.features.rows.rename import refuse_no_names, refuse_unfit, renam
 from fti_assets.features.rows.stored_types import (
     PLACEHOLDER_TYPES,
     StoredColumn,
+    fields_alike,
     has_union,
     holds_all,
     lake_type,
@@ -198,6 +199,10 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
     sql_type = str(kind)
     if has_union(kind):
         raise DataError(union_problem(column, layout.what))
+    if alike := fields_alike(kind):
+        raise DataError(
+            f"{layout.what} gave {column!r} with fields {alike[0]!r} and {alike[1]!r}, which SQL takes for one: rename one of them"
+        )
     if has_offsets_inside(kind):
         raise DataError(lost_problem(column, sql_type, layout.what))
     if column in layout.times:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import literal, quote
+from fti_assets.core.sql import literal, names_alike, quote
 from fti_assets.core.types import EXACT, SIDES, WHOLE, ColumnType
 from fti_assets.features.rows.huge import WITH_OFFSET, without_offset
 from fti_assets.features.rows.to_lake import to_lake
@@ -225,6 +225,14 @@ def has_union(sql_type: Any) -> bool:
     (True, False)
     """
     return any(kind.id == "union" for kind in _inner(sql_type))
+
+
+def fields_alike(sql_type: Any) -> list[str]:
+    """The first two fields of a struct in a DuckDB type whose names differ in capitals alone, which SQL takes for one."""
+    for kind in _inner(sql_type):
+        if kind.id == "struct" and (alike := names_alike(name for name, _ in kind.children)):
+            return alike
+    return []
 
 
 def _inner(sql_type: Any) -> list[Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fti_assets.core.on_demand import meaning as room
-from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
+from fti_assets.core.on_demand.declaring import declares_on_demand
+from fti_assets.core.on_demand.meaning import has_meaning, meaning
 from fti_assets.core.on_demand.syntax import module as module_reading
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.errors import DeclarationError

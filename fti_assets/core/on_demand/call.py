@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall
-from fti_assets.core.on_demand.meaning import declares_on_demand, has_meaning, meaning
+from fti_assets.core.on_demand.declaring import declares_on_demand
+from fti_assets.core.on_demand.meaning import has_meaning, meaning
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import EXACT, SIDES, ColumnType

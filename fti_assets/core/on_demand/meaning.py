@@ -27,6 +27,7 @@ from fti_assets.core.on_demand.syntax.changes import (
     root,
 )
 from fti_assets.core.on_demand.syntax.effects import Effects
+from fti_assets.core.on_demand.syntax.memos import is_memo
 from fti_assets.core.on_demand.syntax.module import MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.syntax.objects import Objects, uses
 from fti_assets.core.on_demand.syntax.reads import is_built_in, is_of_a_library, only_read
@@ -45,8 +46,8 @@ from fti_assets.core.on_demand.tricks import (
 from fti_assets.core.on_demand.unread import without_unread
 from fti_assets.errors import DeclarationError
 
-_READINGS = ("by annotation", "by effect", "what is read", "by attribute", "whole")
-"""What counts, in this release and earlier ones: each takes more than the one before."""
+_READINGS = ("by memo", "by annotation", "by effect", "what is read", "by attribute", "whole")
+"""What counts, in this release and earlier ones: each takes more than the one before, the first alone what fills a memo."""
 _LOOKS_EVERYWHERE = frozenset({
     "__annotations__", "__import__", "eval", "exec", "globals", "import_module", "importlib", "locals", "vars",
 })  # fmt: skip
@@ -79,9 +80,23 @@ def has_meaning(module: str, function: str, meaning_before: str) -> bool:
 def _meaning(module: str, function: str, counts: str) -> str:
     """The hash, where modules that are imported as such count whole, by their attributes that are used, by what is read of that, or
     by what is read or changed of it.
+
+    An earlier reading took no call for a change that fills a memo: it says what it said then where no such call is left out by it.
     """
+    code, counted, has_memos = _code(module, function, counts, by_memo=True)
+    if has_memos:
+        code = ["by memo", counts, code]
+        if counts != _READINGS[0]:
+            earlier, counted_earlier, _ = _code(module, function, counts, by_memo=False)
+            code = earlier if counted_earlier == counted else code
+    text = json.dumps(code, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code(module: str, function: str, counts: str, *, by_memo: bool) -> tuple[list[Any], list[Any], bool]:
+    """What counts as lists of texts, which statements that is, and whether a memo is among it."""
     modules_before = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
-    by_annotation, by_effect, without_reads = (counts in _READINGS[:end] for end in (1, 2, 3))
+    by_annotation, by_effect, without_reads = (counts in _READINGS[:end] for end in (2, 3, 4))
     modules_before = {name: replace(one, tree=with_calls(one)) for name, one in modules_before.items()}
     if without_reads:
         modules_before = without_unread(modules_before, of_functions=by_annotation)
@@ -89,6 +104,7 @@ def _meaning(module: str, function: str, counts: str) -> str:
         modules_before = {
             name: Module(name, with_own_names(one.tree), one.package, True) for name, one in modules_before.items()
         }
+    modules_before = {name: replace(one, by_memo=by_memo) for name, one in modules_before.items()}
     reach = _Reach(
         modules_before,
         by_attribute=counts != "whole",
@@ -103,34 +119,20 @@ def _meaning(module: str, function: str, counts: str) -> str:
     refuse_layout(modules, reach.modules)
     by_format = by_annotation and formats_by_a_name(modules, reach.modules)
     with_words = by_format or reads_words(modules, reach.modules)
-    if is_tricky(modules, reach.modules):
+    is_whole = is_tricky(modules, reach.modules)
+    if is_whole:
         code = code_of_all(modules, with_words)
     else:
         code = reach.code(with_words, with_all_docs=by_format or reads_docs(modules, reach.modules))
     if by_format:
         code = ["by format", code]  # which no earlier reading gives: it took no docstrings then
-    text = json.dumps(code, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-@remember
-def declares_on_demand(module: str) -> bool:
-    """Whether a module's source calls ``fti_assets.on_demand`` at all; it is not run."""
-    tree = Module.read(module).tree
-    names: set[str] = set()
-    for node in walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.asname or "fti_assets" for alias in node.names if alias.name.split(".")[0] == "fti_assets"}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "fti_assets":
-            names |= {alias.asname or alias.name for alias in node.names if alias.name == "on_demand"}
-    return any(
-        isinstance(node, ast.Call)
-        and (
-            (isinstance(node.func, ast.Name) and node.func.id in names)
-            or (isinstance(node.func, ast.Attribute) and node.func.attr == "on_demand" and root(node.func) in names)
-        )
-        for node in walk(tree)
-    )
+    counted = [
+        is_whole,
+        *([name, sorted(one.indexes), sorted(one.imports)] for name, one in sorted(reach.modules.items())),
+    ]
+    statements = [(one, one.tree.body[index]) for one in reach.modules.values() for index in one.indexes]
+    has_memos = any(is_memo(one, statement) for one, statement in statements)
+    return code, counted, has_memos
 
 
 class _Reach:

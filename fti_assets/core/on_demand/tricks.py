@@ -21,6 +21,7 @@ from fti_assets.core.on_demand.syntax.changes import (
     own_names,
     root,
 )
+from fti_assets.core.on_demand.syntax.memos import is_memo_of_all
 from fti_assets.core.on_demand.syntax.module import APP_PACKAGES, MOST_MODULES, Module, is_own
 from fti_assets.core.on_demand.syntax.names import Names
 from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_cases
@@ -268,7 +269,7 @@ def changers_of(module: Module, objects: Objects) -> set[str]:
             by_use = objects.is_active(module, statement.name) or any(
                 objects.is_lively_object(module, name) for name in mentioned_by(statement) - own_names(statement)
             )
-            by_use = by_use or takes_further_cases(module, statement)
+            by_use = by_use or takes_further_cases(module, statement) or is_memo_of_all(module, statement)
             if hooks or is_global or by_text or by_use or module.changes.of(statement) & bound:
                 result.add(statement.name)
     while True:  # and those that call them

@@ -27,7 +27,7 @@ from fti_assets.core.on_demand.syntax.changes import (
 )
 from fti_assets.core.on_demand.syntax.lazy import lazy
 from fti_assets.core.on_demand.syntax.source import absolute_module, source_file, source_of
-from fti_assets.core.on_demand.syntax.trees import walk
+from fti_assets.core.on_demand.syntax.trees import walk, with_whole_names
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
@@ -41,12 +41,14 @@ class Module:
     Args:
         by_effect: take it that decorators of the user's own call what they stand over, and that an object changes with its class;
             earlier identities did not.
+        by_memo: take it that what keeps its results changes when it is called; earlier identities did not.
     """
 
     name: str
     tree: ast.Module
     package: str
     by_effect: bool = False
+    by_memo: bool = True
     indexes: set[int] = field(default_factory=set)
     imports: set[tuple[str, str, str]] = field(default_factory=set)
 
@@ -62,6 +64,7 @@ class Module:
             tree = ast.parse(source_of(file))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise DeclarationError(f"module {name!r} cannot be read: {error}") from error
+        tree = with_whole_names(tree, {name for one in tree.body for name in bound_by(one)})
         return cls(name, tree, name if file.name == "__init__.py" else name.rpartition(".")[0])
 
     def binds(self, name: str) -> bool:

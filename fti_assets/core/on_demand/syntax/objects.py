@@ -19,6 +19,7 @@ from fti_assets.core.on_demand.syntax.changes import (
     run_at_once,
 )
 from fti_assets.core.on_demand.syntax.lazy import lazy
+from fti_assets.core.on_demand.syntax.memos import is_memo, is_memo_of_all
 from fti_assets.core.on_demand.syntax.module import Module, is_own
 from fti_assets.core.on_demand.syntax.trees import walk
 
@@ -73,7 +74,7 @@ class Objects:
             return False
         binding = _binding(module, name)
         if binding:
-            return not all(isinstance(one, DEFINITIONS) for one in binding)
+            return any(not isinstance(one, DEFINITIONS) or is_memo_of_all(module, one) for one in binding)
         return any(
             self.is_lively_object(self._modules[origin], original) for origin, original in self._imports(module, name)
         )
@@ -115,7 +116,7 @@ class Objects:
         changing = {
             one.name
             for module, one in methods
-            if _changes_from(module, one, set()) or self._is_made_of_lively(module, one)
+            if _changes_from(module, one, set()) or self._is_made_of_lively(module, one) or is_memo(module, one)
         }
         if changing & {"__getattr__", "__getattribute__", "__get__"}:
             return set()
@@ -152,6 +153,8 @@ class Objects:
         return [(origin, original) for origin, original in sorted(origins) if origin in self._modules and original]
 
     def _makes_lively(self, module: Module, statement: ast.stmt) -> bool:
+        if is_memo(module, statement):
+            return True
         if isinstance(statement, ast.ClassDef):
             return self._has_changing_methods(module, statement) or self._is_made_of_lively(module, statement)
         nodes = list(walk(statement)) if isinstance(statement, FUNCTIONS) else list(run_at_once(statement))

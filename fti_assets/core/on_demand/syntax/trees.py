@@ -56,6 +56,56 @@ def is_of_comprehension(name: str) -> bool:
     return name.endswith("'")
 
 
+def with_whole_names(tree: ast.Module, bound: set[str]) -> ast.Module:
+    """A module's tree, which it takes over, where classes say ``_C__A`` as Python reads it, not as ``__A``, if the module binds it.
+
+    Args:
+        bound: the names that the module binds.
+
+    >>> tree = ast.parse("_C__A = 1\nclass C:\n    a = __A + __B")
+    >>> ast.unparse(with_whole_names(tree, {"_C__A", "C"}).body[1])
+    'class C:\n    a = _C__A + __B'
+    """
+    private = {name for name in bound if re.fullmatch(r"_[^_]\w*?__\w*(?<!__)", name)}
+    return _InClasses(private, "").visit(tree) if private else tree
+
+
+class _InClasses(ast.NodeTransformer):
+    """Says the names that classes hide as what they stand for: ``__A`` of ``class C`` as ``_C__A``.
+
+    Args:
+        private: the hidden names that a module binds.
+        owner: the innermost class around.
+    """
+
+    def __init__(self, private: set[str], owner: str) -> None:
+        self._private, self._owner = private, owner
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        inside = _InClasses(self._private, node.name.lstrip("_"))
+        node.body = [inside.visit(one) for one in node.body]
+        for name in ("decorator_list", "bases", "keywords"):
+            setattr(node, name, [self.visit(one) for one in getattr(node, name)])
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        node.id = self._whole(node.id)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> Any:
+        node.arg = self._whole(node.arg)
+        return self.generic_visit(node)
+
+    def visit_Global(self, node: ast.Global) -> ast.Global:
+        node.names = [self._whole(name) for name in node.names]
+        return node
+
+    def _whole(self, name: str) -> str:
+        is_hidden = self._owner and name.startswith("__") and not name.endswith("__")
+        whole = f"_{self._owner}{name}"
+        return whole if is_hidden and whole in self._private else name
+
+
 def with_own_names(tree: ast.Module) -> ast.Module:
     """A module's tree, which it takes over, where no name of a comprehension is called like one of the module.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any, ForwardRef, TypeVar, Union
 
-from fti_assets.core.kinds import brief, culprit, emptiness, fits, misfit, plain, words_of
+from fti_assets.core.kinds import as_own, brief, culprit, emptiness, fits, misfit, plain, words_of
 from fti_assets.errors import DeclarationError, FtiError, class_name, excerpt, list_some
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ def _judge(
 
     def judge(key: str, value: Any, kind: Any) -> Any:
         if key in also.itself:
-            return plain(value, str) if issubclass(type(value), str) else value
+            return as_own(value)
         try:
             if not fits(value, kind):
                 raise DeclarationError(misfit(name, key, value, kind))

@@ -122,6 +122,19 @@ def plain(value: Any, kind: Any) -> Any:
     return value
 
 
+def as_own(value: Any) -> Any:
+    """A text or whole number of a class of its own as Python's own, and everything else as it is.
+
+    >>> import enum
+    >>> as_own(enum.IntEnum("Size", ["SMALL"]).SMALL), as_own(True), as_own(None)
+    (1, True, None)
+    """
+    cls = type(value)
+    if issubclass(cls, str):
+        return plain(value, str)
+    return int.__int__(value) if issubclass(cls, int) and cls not in (int, bool) else value
+
+
 def _is_changed_text(value: Any) -> bool:
     """Whether a text is of a class with a method of its own in place of one of Python's text, which Dagster's ``EnvVar`` is not."""
     return (

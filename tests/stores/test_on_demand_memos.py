@@ -70,6 +70,21 @@ PROGRAMS: Mapping[str, list[dict[str, str]]] = {
                                              name="c", tail=OF_C.format("")),
     "a method elsewhere": elsewhere(C.format("lru_cache(None)", ""), *(body.replace("K.", "od_b_memo.K.") for body in CALLS), name="c",
                                     tail=OF_C.format("()")),
+    "a hidden name of an import": [
+        {"od_b_main": "import od_b_memo\nclass C:\n    def f(self):\n        return od_b_memo.__A\ndef made(x):\n    return C().f() + x\n",
+         "od_b_memo": f"_C__A = {value}\n"} for value in (2, 3)],
+    "a hidden name that is imported": [
+        {"od_b_main": "class C:\n    from od_b_memo import __A\ndef made(x):\n    return C._C__A + x\n", "od_b_memo": f"_C__A = {value}\n"}
+        for value in (2, 3)],
+    "a hidden function that is global": one("", *(
+        f"class C:\n    global __h\n    def __h():\n        return {value}\n" for value in (2, 3)),
+        tail="def made(x):\n    return _C__h() + x\n"),
+    **{f"bound in {where}": one("", *(f"def d(*_):\n    return lambda f: f\n{code.format(value)}\n" for value in (3, 4)),
+                                tail="def made(x):\n    return K + x\n")
+       for where, code in {
+           "a default": "def q(a=(K := {})): pass", "a decorator": "@d(K := {})\ndef q(): pass",
+           "bases": "class Q(*([object] if (K := {}) else [])): pass", "an annotation": "def q(*, a: (K := {})): pass",
+           "what it returns": "async def q() -> (K := {}): pass"}.items()},
     "a hidden name": one("__A = 1\n", "_C__A = 2\n", "_C__A = 3\n", tail=HIDDEN.format("")),
     "a hidden name of a class with a line": one("", "__A = 9\n_C__A = 2\n", "__A = 9\n_C__A = 3\n",
                                                 tail=HIDDEN.format("").replace("C", "_C").replace("_C__A", "_C__A")),

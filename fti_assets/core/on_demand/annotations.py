@@ -49,6 +49,10 @@ def runs(annotation: ast.expr) -> bool:
     return any(isinstance(one, _RUNS) for one in walk(annotation))
 
 
+def _binds(annotation: ast.expr) -> bool:
+    return any(isinstance(one, ast.NamedExpr) for one in walk(annotation))
+
+
 def _annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.expr]:
     arguments = [one.annotation for one in walk(function.args) if isinstance(one, ast.arg)]
     yield from (one for one in [*arguments, function.returns] if one is not None)
@@ -64,7 +68,7 @@ def _is_future(tree: ast.Module) -> bool:
 
 
 class _Calls(ast.NodeTransformer):
-    """Puts a tuple of the annotations that run code of the user's own, or set a library's state, before each function."""
+    """Puts a tuple of the annotations that bind a name, run code of the user's own, or set a library's state, before each function."""
 
     def __init__(self, module: Module) -> None:
         self._module = module
@@ -76,7 +80,9 @@ class _Calls(ast.NodeTransformer):
     def visit_FunctionDef(self, node: Any) -> Any:
         self.generic_visit(node)
         calls = [
-            one for one in _annotations(node) if runs(one) and (self._says_own(one) or sets_state(one, self._names))
+            one
+            for one in _annotations(node)
+            if runs(one) and (_binds(one) or self._says_own(one) or sets_state(one, self._names))
         ]
         if not calls:
             return node

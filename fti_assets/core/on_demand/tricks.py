@@ -28,6 +28,7 @@ from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_case
 from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.syntax.state import setters_of
 from fti_assets.core.on_demand.syntax.trees import parts_asked_for, walk
+from fti_assets.core.on_demand.syntax.unseen import binds_unseen
 from fti_assets.errors import DeclarationError
 
 # fmt: off
@@ -77,7 +78,7 @@ def is_tricky(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Modu
         for one in statements
     ):
         return True
-    if _sets_state(modules, modules_in_reach):
+    if _sets_state(modules, modules_in_reach) or any(binds_unseen(module.tree) for module in modules.values()):
         return True
     objects = Objects(modules)
     changers = {name: changers_of(module, objects) for name, module in modules.items()}

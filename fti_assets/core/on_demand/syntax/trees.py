@@ -62,9 +62,9 @@ def with_whole_names(tree: ast.Module, bound: set[str]) -> ast.Module:
     Args:
         bound: the names that the module binds.
 
-    >>> tree = ast.parse("_C__A = 1\nclass C:\n    a = __A + __B")
+    >>> tree = ast.parse("_C__A = 1\\nclass C: a = __A + __B")
     >>> ast.unparse(with_whole_names(tree, {"_C__A", "C"}).body[1])
-    'class C:\n    a = _C__A + __B'
+    'class C:\\n    a = _C__A + __B'
     """
     private = {name for name in bound if re.fullmatch(r"_[^_]\w*?__\w*(?<!__)", name)}
     return _InClasses(private, "").visit(tree) if private else tree

@@ -374,6 +374,18 @@ def test_columns_of_a_file_that_differ_in_capitals_are_refused(
             fti.read_files(dg.build_asset_context(), f"{tmp_path}/two.parquet")
 
 
+@pytest.mark.parametrize("names", [("foo", "Foo"), ("Foo", "foo")])
+@pytest.mark.parametrize("rename", [None, {"Foo": "foo"}])
+def test_files_that_spell_a_column_with_other_capitals_are_refused(
+    names: tuple[str, str], rename: dict[str, str] | None, tmp_path: Path
+) -> None:
+    for file, name in zip("ab", names, strict=True):
+        arrow_parquet.write_table(arrow.table({"k": [1], name: [2]}), tmp_path / f"{file}.parquet")
+    group = external(fti.ParquetFiles(path=tmp_path), keys=["k"], event_time=None, rename=rename)
+    with pytest.raises(StoreError, match=rf"/a\.parquet has a column '{names[0]}' and .*/b\.parquet has '{names[1]}'"):
+        fti.read(group)
+
+
 def test_columns_that_are_called_like_made_up_names_are_read(tmp_path: Path) -> None:
     arrow_parquet.write_table(arrow.table({"k": [1], "a_1": [2], "a": [3], "s": [{"b_1": 4}]}), tmp_path / "x.parquet")
     group = external(fti.ParquetFiles(path=tmp_path), keys=["k"], event_time=None, rename=None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import literal, quote
+from fti_assets.core.sql import literal, names_alike, quote
 from fti_assets.core.types import EXACT, WHOLE, WIDE
 from fti_assets.errors import StoreError
 from fti_assets.stores.sources.delta_log import path_of, without_wildcards
@@ -98,6 +98,27 @@ def names_in_files(
             yield names[0], siblings
 
 
+def _refuse_names_alike(rows: Iterable[tuple[Sequence[Mapping[str, Any]], Sequence[str]]]) -> None:
+    """Refuse files of which one spells a column with other capitals than another: SQL would take them for one, by the name that the
+    first file has.
+
+    Raises:
+        StoreError: it names both files.
+    """
+    files = dict[str, str]()
+    for fields, (file, *_) in rows:
+        *_, names = _siblings(iter(fields))
+        if names_alike(names):  # which is said of the one file
+            return
+        for name in names:
+            files.setdefault(name, file)
+    if alike := names_alike(files):
+        one, other = alike
+        raise StoreError(
+            f"{files[one]} has a column {one!r} and {files[other]} has {other!r}, which SQL takes for one: write both files with one name"
+        )
+
+
 def _siblings(fields: Iterator[Mapping[str, Any]]) -> Generator[list[str], None, str]:
     """The names below each node of a schema that is written from its root downwards; gives the root's own."""
     field = next(fields)
@@ -127,6 +148,7 @@ def _item(name: str, target: str, kind: str | None, names: set[str]) -> str:
 
 def _files_alike(connection: duckdb.DuckDBPyConnection, files: Sequence[str], source: ExternalSource) -> list[_Alike]:
     rows = _fields_of(connection, files, source)
+    _refuse_names_alike(rows)
     return [
         _Alike(names, dict(_nodes_of(connection, names[0], fields, source) if len(rows) > 1 else ()))
         for fields, names in ((fields, tuple(map(without_wildcards, names))) for fields, names in rows)

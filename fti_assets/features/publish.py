@@ -84,7 +84,7 @@ def publish_rows(
     if refusals:
         problems = []
         for part in refusals:
-            note = _kept_aside(lake.store.rejected / table.name / part.file, part.staged_rows)
+            note = _rejection_note(lake.store.rejected / table.name / part.file, part.staged_rows)
             problems.append(f"{part.what}: nothing was stored, because {reasons(part.staged_rows.verdicts)}. {note}")
         # Before the failure: Dagster takes no check results of a step that has ended.
         yield from (check_result(key, verdict) for verdict in verdicts)
@@ -95,7 +95,7 @@ def publish_rows(
     yield from report_commit(context, outcome.commit, metadata, delay=outcome.delay, by_partition=outcome.by_partition)
 
 
-def _kept_aside(file: Path, staged_rows: StagedRows) -> str:
+def _rejection_note(file: Path, staged_rows: StagedRows) -> str:
     """Where the failing rows are; that a disk does not take them hides no broken rule."""
     try:
         return f"The failing rows are kept in {keep_rejected(file, staged_rows)}"

@@ -1,6 +1,5 @@
 """Stores in folders that a process cannot write are read and served all the same."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,8 +18,7 @@ from fti_assets.cli.commands import main
 from fti_assets.errors import StoreError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.models.store import ModelStore
-
-NOBODY = 65_534
+from tests.support.unreadable import as_nobody
 
 
 @fti.feature_group(keys=["id"], online=True)
@@ -54,14 +52,10 @@ def read_only(home: Path) -> Iterator[None]:
     modes = {path: path.stat().st_mode for path in [home, *home.rglob("*")]}
     for path, mode in modes.items():
         path.chmod(mode & ~0o222 | 0o444 | (0o111 if path.is_dir() else 0))
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
     try:
-        yield
+        with as_nobody():
+            yield
     finally:
-        if is_root:
-            os.seteuid(0)
         for path, mode in modes.items():
             path.chmod(mode)
 

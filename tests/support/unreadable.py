@@ -11,6 +11,19 @@ NOBODY = 65_534
 
 
 @contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, whom no mode of a file keeps out; everybody else stays who it is."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@contextmanager
 def home_of_nobody() -> Iterator[Path]:
     """A folder outside pytest's own, which another user may not enter; it is removed in the end."""
     folder = Path(tempfile.mkdtemp(prefix="fti-unreadable-"))
@@ -24,17 +37,13 @@ def home_of_nobody() -> Iterator[Path]:
 @contextmanager
 def unreadable(folder: Path, home: Path) -> Iterator[None]:
     """As the owner of all that is at home, but for one folder that may not even be looked into."""
-    is_root = os.geteuid() == 0
-    if is_root:
+    if os.geteuid() == 0:
         for path in [home, *home.rglob("*")]:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     mode = folder.stat().st_mode
     folder.chmod(0)
-    if is_root:
-        os.seteuid(NOBODY)
     try:
-        yield
+        with as_nobody():
+            yield
     finally:
-        if is_root:
-            os.seteuid(0)
         folder.chmod(mode)

@@ -92,19 +92,19 @@ def _decimal(value: float) -> Decimal:
     return Decimal(repr(value))
 
 
-def _held(type_name: str) -> Callable[[float], float]:
-    held = np.dtype(type_name).type
+def _rounding(type_name: str) -> Callable[[float], float]:
+    to_width = np.dtype(type_name).type
 
     def nearest(value: float) -> float:
         with np.errstate(over="ignore"):
-            return float(held(value))
+            return float(to_width(value))
 
     return nearest
 
 
 _TYPES: dict[str, Callable[[float], Any]] = {
     "decimal": _decimal,
-    **{name: _held(name) for name in ("float16", "float32")},
+    **{name: _rounding(name) for name in ("float16", "float32")},
 }
 """What a schema makes of a number before it compares it, by the name of the type."""
 
@@ -146,7 +146,7 @@ def _str_length(arguments: Mapping[str, Any]) -> Passes:
     return lambda value: (least is None or least <= len(value)) and (most is None or len(value) <= most)
 
 
-def _held_by(arguments: Mapping[str, Any]) -> Passes:
+def _exactness(arguments: Mapping[str, Any]) -> Passes:
     nearest = _TYPES[arguments["type"]]
     return lambda value: bool(nearest(value) == value)
 
@@ -178,5 +178,5 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], Passes]] = {
     "str_startswith": _comparison("string", lambda value, start: value.startswith(start)),
     "str_endswith": _comparison("string", lambda value, end: value.endswith(end)),
     "str_length": _str_length,
-    "held_by": _held_by,
+    "held_by": _exactness,
 }

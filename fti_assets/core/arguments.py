@@ -11,11 +11,12 @@ import inspect
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import FrameType
 from typing import Any, ForwardRef, TypeVar, Union
 
 from fti_assets.core.kinds import as_own, brief, culprit, emptiness, fits, misfit, plain, words_of
+from fti_assets.core.records import record
 from fti_assets.errors import DeclarationError, FtiError, class_name, excerpt, list_some
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ _MAY_BE_EMPTY = frozenset({"description", "tokens"})
 """The arguments whose texts may be empty, or are looked at where more can be said of them."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Also:
     """Keywords that ``**options`` take, and whose they are; the modules of a class's fields."""
 

@@ -4,13 +4,15 @@ import os
 import re
 from pathlib import Path
 
-from fti_assets.core.addresses import is_address, show_address
 from fti_assets.errors import StoreError, excerpt
 
 DEFAULT_HOME = ".fti"
 
 _CREDENTIALS = re.compile(r":[^/\s]*@")
 """What no folder is named: a password before a host, of an address that is mistyped and whose text must not be shown."""
+
+_OF_ADDRESSES = frozenset(":=@?&#*\"' \t\r\n")
+"""What an address or a mistyped one has one of; most folders have none."""
 
 
 def home() -> Path:
@@ -31,8 +33,11 @@ def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> 
         raise StoreError(f"the {what} store cannot lie at {excerpt(location)}: name {instead}")
     if "\0" in str(location):
         raise StoreError(f"the {what} store cannot lie at a path with a NUL character in it: name {instead}")
-    if not isinstance(location, str):
+    if not isinstance(location, str) or (_OF_ADDRESSES.isdisjoint(location) and "//" not in location):
         return Path(location)
+    # Not at the top: its patterns take longer to compile than all else that an app waits for here.
+    from fti_assets.core.addresses import is_address, show_address
+
     if not is_address(location) and (is_address(location.strip(" \t\r\n'\"")) or _CREDENTIALS.search(location)):
         raise StoreError(
             f"the {what} store is named by text that looks like a mistyped address, which is not shown since it may hold a password: "

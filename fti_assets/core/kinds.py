@@ -16,7 +16,6 @@ from typing import Any, Literal, TypeVar, Union
 
 import numpy as np
 
-from fti_assets.core.addresses import scrub
 from fti_assets.errors import class_name, excerpt, one_of, shorten
 
 _UNIONS = (Union, types.UnionType)
@@ -265,4 +264,6 @@ def _repr(value: Any) -> str:
         text = repr(value)
     except Exception:
         text = excerpt(value)
+    from fti_assets.core.addresses import scrub  # late, as in home.py
+
     return scrub(shorten(text))

@@ -1,7 +1,6 @@
 """Identifiers in SQL: checked when declared, quoted wherever SQL is built."""
 
 import re
-import string
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import count
@@ -11,7 +10,7 @@ from fti_assets.errors import DeclarationError, excerpt
 _NAME = re.compile(r"[a-z_][a-z0-9_]*")
 _LONGEST = 120  # a file or a table of a store has the name with a version behind it
 _numbers = count(1)
-_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)  # DuckDB folds these alone
+_SMALL = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")  # DuckDB folds these alone
 
 
 def is_name(name: object) -> bool:

@@ -3,15 +3,16 @@
 onnxruntime and SQLite have locks that a child cannot know of, and that a thread which is not there cannot release.
 """
 
-import logging
 import os
 import threading
 import time
 import weakref
 
+from fti_assets.core.logs import late_logger
+
 _WAIT_SECONDS = 10.0
 _POLL_SECONDS = 0.0005
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 
 
 class _Flight:

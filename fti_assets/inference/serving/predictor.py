@@ -19,8 +19,6 @@ from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness,
 from fti_assets.inference.serving.requests.form import is_explained, is_mapping, moment
 from fti_assets.inference.serving.requests.lists import Request, requests_of
 from fti_assets.inference.serving.requests.overrides import OtherValues
-from fti_assets.inference.serving.rollout.arms import ServedArms
-from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 from fti_assets.inference.serving.served_build import ServedBuild
 from fti_assets.inference.serving.served_model import Follow, ServedModel
 from fti_assets.inference.serving.threads import PredictionThreads
@@ -28,6 +26,7 @@ from fti_assets.stores.models.graphs.execution import execution_providers
 
 if TYPE_CHECKING:
     from fti_assets.inference.serving.log.writer import LogWriter
+    from fti_assets.inference.serving.rollout.shadow import Count, Shadow
 
 __all__ = ["Explanation", "Prediction", "Predictions", "Predictor"]
 
@@ -43,10 +42,11 @@ class Predictor:
     0.23
     """
 
+    _shadows: "Shadow"
+
     def __init__(self, *, served: ServedModel, log: "LogWriter | None" = None) -> None:
         self._served = served
         self._log = log
-        self.shadows = Shadow()
         self._threads = PredictionThreads(served.name)
         _predictors.add(self)
 
@@ -197,6 +197,16 @@ class Predictor:
         return cls(served=model, log=writer)
 
     @property
+    def shadows(self) -> "Shadow":
+        """What asks the shadow of a rollout."""
+        # Made when it is first asked for: most models have no rollout. Of two threads that make one, both get the first.
+        if "_shadows" not in vars(self):
+            from fti_assets.inference.serving.rollout.shadow import Shadow
+
+            vars(self).setdefault("_shadows", Shadow())
+        return self._shadows
+
+    @property
     def build(self) -> str:
         """The build that serves."""
         return self.serving.reference
@@ -217,7 +227,8 @@ class Predictor:
         """
         self._served.close()
         self._threads.close()
-        self.shadows.close()
+        if "_shadows" in vars(self):
+            self._shadows.close()
         if self._log is not None:
             self._log.close()
 
@@ -412,14 +423,17 @@ class Predictor:
         requests: Sequence[Request],
         predictions: Sequence[Prediction],
         log: "LogWriter | None",
-        count: Count | None = None,
+        count: "Count | None" = None,
     ) -> None:
         """Let the shadow of a rollout, if there is one, predict what was answered, behind the answer and into the log.
 
         An answer to other values of features is no answer to the request, so it has no shadow.
         """
         serving = self._served.last
-        if isinstance(serving, ServedArms) and serving.rollout.kind == "shadow":
+        if serving is not None and serving.rollout is not None and serving.rollout.kind == "shadow":
+            from fti_assets.inference.serving.rollout.arms import ServedArms
+
+            assert isinstance(serving, ServedArms)
             pairs = [pair for pair in zip(requests, predictions, strict=True) if not pair[1].overridden]
             if pairs:
                 answers = [answer.value for _, answer in pairs]
@@ -434,7 +448,7 @@ def _unlock() -> None:
     """A thread that held a lock while the process forked is not there in the child, nor are those of an executor."""
     for predictor in _predictors:
         predictor._threads.start_anew()
-        predictor.shadows = Shadow()
+        vars(predictor).pop("_shadows", None)
 
 
 os.register_at_fork(after_in_child=_unlock)

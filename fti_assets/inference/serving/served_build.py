@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from time import perf_counter
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
 
 if TYPE_CHECKING:
+    from fti_assets.core.rollouts.rollout import Rollout
     from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
 
 _INFINITE_FROM = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
@@ -140,6 +141,16 @@ class ServedBuild:
         self._graph = build.graph
         self._output = OUTPUT_NAMES[manifest.task]
         self._classes = manifest.classes if manifest.answers_by_name else None
+
+    rollout: "Rollout | None" = None
+    """Which requests other builds answer."""
+    builds: "Mapping[str, ServedBuild]" = MappingProxyType({})
+    """Those builds by arm."""
+
+    @property
+    def alone(self) -> "ServedBuild":
+        """The build as it answers without a rollout."""
+        return self
 
     @property
     def fields(self) -> tuple[Column, ...]:

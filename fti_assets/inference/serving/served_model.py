@@ -1,6 +1,5 @@
 """A model that is served: one build that stays, or the champion, which is followed, with the arms of its rollout."""
 
-import logging
 import os
 import threading
 import time
@@ -8,10 +7,10 @@ import weakref
 from collections.abc import Sequence
 from typing import Literal
 
+from fti_assets.core.logs import late_logger
 from fti_assets.errors import PredictionError
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.refusals import Strictness
-from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.served_build import Serve, ServedBuild
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.reader import ModelReader
@@ -20,7 +19,7 @@ from fti_assets.stores.online.store import OnlineStore
 
 Follow = Literal["request", "call"]
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 _RETRY_SECONDS = 30.0
 _LOOK_SECONDS = 0.001
 """How long a look at the aliases file stands, which costs a system call; what this process itself promotes is seen at once."""
@@ -144,7 +143,7 @@ class ServedModel:
                 return
             reference = self._models.champion(self.name).reference
             # Before a build with arms stands the champion itself, which need not be loaded again.
-            champion = self._serving.champion if isinstance(self._serving, ServedArms) else self._serving
+            champion = self._serving.alone
             if reference != champion.reference:
                 champion = self._load(self._online, reference)
                 _log.info("model %r is now served by its champion %s", self.name, reference)
@@ -167,12 +166,15 @@ class ServedModel:
         rollout = self._models.aliases(self.name).rollout
         if rollout is None:
             return champion
+        # Not at the top: most models have no rollout.
+        from fti_assets.inference.serving.rollout.arms import ServedArms
+
         try:
             alone = ServedArms(champion, rollout, {})
         except PredictionError as error:  # a champion that came later, whose requests say no arm, must still serve
             _log.warning("model %r is served without its rollout: %s", self.name, error)
             return champion
-        builds_before = self._serving.builds if isinstance(self._serving, ServedArms) else {}
+        builds_before = {} if self._serving is None else self._serving.builds
         builds: dict[str, ServedBuild] = {}
         for arm in rollout.arms:
             try:

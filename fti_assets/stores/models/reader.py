@@ -5,13 +5,13 @@
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core.home import folder_of
+from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import is_name
@@ -22,7 +22,7 @@ from fti_assets.stores.files import read_file, readable, reason
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.manifest_check import check_manifest
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 _REMEDY = "restore it from a copy, or make another build the champion and remove this one's folder"

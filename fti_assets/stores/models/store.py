@@ -1,7 +1,6 @@
 """The model store: builds are published into its folder whole, and one of them at a time is made champion."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -10,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core import clock
+from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import to_json
 from fti_assets.core.times import naive_utc
@@ -21,7 +21,7 @@ from fti_assets.stores.models.manifest_check import problem_of
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 
 
 def build_id(cutoff: datetime, token: str | None = None) -> str:

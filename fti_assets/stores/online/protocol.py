@@ -1,12 +1,12 @@
 """What every online store does: namespaces of checked blobs by key, loaded whole or in part, read while they are loaded."""
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import is_name
 from fti_assets.core.types import ColumnType
@@ -17,7 +17,7 @@ from fti_assets.stores.online.keys import key_encoder
 from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.reader import NamespacesReader
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 
 
 class NamespaceWriter(Protocol):

@@ -1,12 +1,12 @@
 """Reading namespaces of an online store, several in one round trip, while others load them."""
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
@@ -16,7 +16,7 @@ from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Win
 from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
 from fti_assets.stores.online.winners import Winners, WinnersFormat
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 _ALWAYS = -(2**63)
 _READS_IN_VAIN = 5
 

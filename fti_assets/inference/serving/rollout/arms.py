@@ -28,6 +28,8 @@ class ServedArms(ServedBuild):
         PredictionError: a build takes a field that the champion's requests do not bring.
     """
 
+    rollout: Rollout
+
     def __init__(self, champion: ServedBuild, rollout: Rollout, builds: Mapping[str, ServedBuild]) -> None:
         # Whoever asks for fields, manifest or graph means the champion's, and requests are read with its form.
         self.__dict__.update(champion.__dict__)
@@ -43,6 +45,10 @@ class ServedArms(ServedBuild):
                 f"the rollout of model {champion.manifest.model!r} goes by the field {unknown[0]!r}, which its requests do not have"
             )
         self._key = [places[name] for name in rollout.key]
+
+    @property
+    def alone(self) -> ServedBuild:
+        return self.champion
 
     def check_fields(self, name: str, build: ServedBuild) -> None:
         """Refuse a build as an arm that takes what requests do not bring.

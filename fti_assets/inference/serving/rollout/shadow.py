@@ -1,6 +1,5 @@
 """A shadow: what another build would have answered, predicted behind the answer and written into the prediction log."""
 
-import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +7,7 @@ from datetime import datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fti_assets.core.logs import late_logger
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.disagreement import Disagreement, disagreement
 
@@ -18,7 +18,7 @@ MARK = "~"
 """What stands between the id of a request and the arm, in the id under which a shadow's answer is logged."""
 
 _MOST_ROWS = 5_000
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 
 
 class ShadowReport(NamedTuple):

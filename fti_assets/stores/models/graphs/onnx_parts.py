@@ -1,10 +1,13 @@
-"""The parts of a serialized ONNX model that say whether it ends and what it holds. An app that serves has no ``onnx``."""
+"""The parts of a serialized ONNX model that say whether it ends and what it holds. An app that serves has no ``onnx``.
+
+Its classes are no dataclasses, whose methods an app would wait for at its start.
+"""
 
 from __future__ import annotations
 
+import builtins
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fti_assets.stores.models.graphs.onnx_fields import (
@@ -29,19 +32,22 @@ _FORMATS = {1: ("f", 4), 6: ("i", 4), 7: ("q", 8), 11: ("d", 8)}
 """Of a tensor's data type, how ``struct`` calls it and how many bytes one value takes."""
 
 
-@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Tensor:
-    """A constant: what it declares and how many bytes it takes."""
+    """A constant: what it declares and how many bytes it takes.
 
-    name: str = ""
-    dims: list[int] = field(default_factory=list)
-    type: int = 0
-    raw: bytes | None = None
-    numbers: list[int | float] = field(default_factory=list)
-    is_external: bool = False
-    is_sparse: bool = False
-    """Whether it holds only some of the values that it declares, beside other tensors that hold these."""
-    bytes: int = 0
+    Args:
+        is_sparse: whether it holds only some of the values that it declares, beside other tensors that hold these.
+    """
+
+    def __init__(self, bytes: int = 0, *, is_sparse: bool = False) -> None:
+        self.name = ""
+        self.dims: list[int] = []
+        self.type = 0
+        self.raw: builtins.bytes | None = None
+        self.numbers: list[int | float] = []
+        self.is_external = False
+        self.is_sparse = is_sparse
+        self.bytes = bytes
 
     def values(self) -> list[int | float] | None:
         """Its values, if they are a few numbers."""
@@ -60,24 +66,24 @@ class Shape(NamedTuple):
     sizes: tuple[int | None, ...] | None
 
 
-@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Node:
     """An operator's call, with the attributes that hold graphs or constants."""
 
-    op: str = ""
-    domain: str = ""
-    overload: str = ""
-    name: str = ""
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    graphs: dict[str, Graph] = field(default_factory=dict)
-    tensors: list[Tensor] = field(default_factory=list)
-    numbers: dict[str, list[int | float]] = field(default_factory=dict)
-    opaque: set[str] = field(default_factory=set)
-    """Attributes that are given to the function in which it lies, or are too long to be read."""
-    texts: dict[str, str] = field(default_factory=dict)
-    longest: int = 127
-    """The bytes of the longest of several texts; those that are shorter are not looked at."""
+    def __init__(self) -> None:
+        self.op = ""
+        self.domain = ""
+        self.overload = ""
+        self.name = ""
+        self.inputs: list[str] = []
+        self.outputs: list[str] = []
+        self.graphs: dict[str, Graph] = {}
+        self.tensors: list[Tensor] = []
+        self.numbers: dict[str, list[int | float]] = {}
+        self.opaque: set[str] = set()
+        """Attributes that are given to the function in which it lies, or are too long to be read."""
+        self.texts: dict[str, str] = {}
+        self.longest = 127
+        """The bytes of the longest of several texts; those that are shorter are not looked at."""
 
     @property
     def function(self) -> tuple[str, str, str]:
@@ -89,25 +95,25 @@ class Node:
         return self.domain in ("", "ai.onnx")
 
 
-@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Graph:
     """A graph, a subgraph or the body of a function."""
 
-    inputs: list[str] = field(default_factory=list)
-    shapes: dict[str, Shape] = field(default_factory=dict)
-    """What is declared of an input that is a tensor."""
-    outputs: list[str] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, Tensor] = field(default_factory=dict)
-    tensors: list[Tensor] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.inputs: list[str] = []
+        self.shapes: dict[str, Shape] = {}
+        """What is declared of an input that is a tensor."""
+        self.outputs: list[str] = []
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Tensor] = {}
+        self.tensors: list[Tensor] = []
 
 
-@dataclass(repr=False, eq=False)  # methods that an app would wait for at its start
 class Model:
     """A model: its graph and its functions by domain, name and overload."""
 
-    graph: Graph
-    functions: dict[tuple[str, str, str], Graph]
+    def __init__(self, graph: Graph, functions: dict[tuple[str, str, str], Graph]) -> None:
+        self.graph = graph
+        self.functions = functions
 
     @classmethod
     def of(cls, data: bytes) -> Model:

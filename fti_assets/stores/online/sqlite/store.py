@@ -3,7 +3,6 @@
 Every write is one transaction; readers keep reading, and see the old content or the new.
 """
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core import clock
+from fti_assets.core.logs import late_logger
 from fti_assets.core.sql import is_name
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_folder
@@ -41,7 +41,7 @@ from fti_assets.stores.online.sqlite.files import (
 )
 from fti_assets.stores.online.sqlite.reads import SqliteReads
 
-_log = logging.getLogger(__name__)
+_log = late_logger(__name__)
 _LOCK_SECONDS = 600.0
 _CHUNK = 500
 _TABLES = """

@@ -13,8 +13,9 @@ from fti_assets.errors import DataError, one_of
 from fti_assets.features.rows.frames.relations import column_names, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import rename_columns
-from fti_assets.features.rows.staging import coerced_relation, typed_copy
+from fti_assets.features.rows.staging import coerced_relation
 from fti_assets.features.rows.to_lake import FLOATS
+from fti_assets.features.rows.typed_copy import typed_copy
 from fti_assets.features.validation.pandera_run import without_rules
 from fti_assets.features.validation.table_validation import validate_table
 

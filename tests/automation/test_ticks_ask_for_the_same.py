@@ -20,7 +20,8 @@ from fti_assets.core.times import Partition
 from fti_assets.inference.batch import asset as batch_asset
 from fti_assets.orchestration.conditions import defaults, partition_conditions, within_reach
 from fti_assets.orchestration.conditions.never_began import NeverBegan
-from fti_assets.orchestration.conditions.partition_conditions import Answerable, newest_first, newest_within
+from fti_assets.orchestration.conditions.newest import newest_first, newest_within
+from fti_assets.orchestration.conditions.partition_conditions import Answerable
 from fti_assets.orchestration.conditions.reach import Reach, join_spans, naive
 from fti_assets.orchestration.conditions.within_reach import Spans, spans_of, subset_of, true_of
 from tests.assets.test_reach import CALENDARS, NAMES, REACHES

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,6 +18,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.times import Partition, naive_utc
+from fti_assets.orchestration.conditions.newest import newest_first, newest_partitions, newest_within
 from fti_assets.orchestration.conditions.within_reach import (
     Context,
     Result,
@@ -210,46 +210,6 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
 
 def _newest(catch_up: int) -> str:
     return "newest cutoff" if catch_up == 1 else f"newest {catch_up} cutoffs"
-
-
-def newest_first(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
-    """The partitions of a definition from the newest back."""
-    return _back_from(partitions_def, partitions_def.get_last_partition_window())
-
-
-def newest_within(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Spans) -> Iterator[Partition]:
-    """The partitions of a definition that start within some spans, from the newest back; others are not walked through."""
-    last = partitions_def.get_last_partition_window()
-    if last is None:
-        return
-    for start, end in reversed(spans):
-        following = partitions_def.get_next_partition_window(end.replace(tzinfo=UTC), respect_bounds=False)
-        assert following is not None
-        until = min(following.start, last.end, key=naive_utc)
-        for partition in _back_from(partitions_def, partitions_def.get_prev_partition_window(until)):
-            if partition.start is None or partition.start < start:
-                break
-            yield partition
-
-
-def _back_from(partitions_def: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow | None) -> Iterator[Partition]:
-    while window is not None:
-        [key] = partitions_def.get_partition_keys_in_time_window(window)
-        yield Partition(str(key), naive_utc(window.start), naive_utc(window.end))
-        window = partitions_def.get_prev_partition_window(window.start)
-
-
-def newest_partitions(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Partition, ...]:
-    """At most so many of a definition's partitions, the newest first."""
-    last = partitions_def.get_last_partition_window()
-    return () if last is None else _newest_partitions(partitions_def, number, last.start)
-
-
-@lru_cache(maxsize=500)
-def _newest_partitions(
-    partitions_def: dg.TimeWindowPartitionsDefinition, number: int, last: datetime
-) -> tuple[Partition, ...]:
-    return tuple(islice(newest_first(partitions_def), number))
 
 
 def _newest_made(

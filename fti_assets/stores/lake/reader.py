@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING, Self
-from urllib import parse
 
 import duckdb
 
@@ -17,20 +13,18 @@ from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
-from fti_assets.stores.files import sync_file, sync_folder
 from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.files.current_files import (
     CHECKSUMS,
     refuse_damaged_files,
     refuse_damaged_or_missing,
 )
+from fti_assets.stores.lake.files.durable import sync_new_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot, stored_types
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
     from fti_assets.stores.sources.source import ExternalSource
-
-_SYNCS_AT_ONCE = 16
 
 
 class LakeReader:
@@ -322,19 +316,8 @@ class LakeReader:
 
     def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""
-        if not partitions:
-            return
-        data = self._store.root / "data"
-        folder = data / table.schema / table.name
-        for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
-            sync_file(deletions)
-        folders = [
-            folder / f"{PARTITION}={parse.quote(partition, safe='')}" for partition in partitions
-        ]  # ':' is written %3A
-        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:  # the disk joins what waits for it at the same time
-            list(pool.map(_sync_files_of, filter(Path.is_dir, folders)))
-        for parent in filter(Path.is_dir, (folder, data / table.schema, data)):
-            sync_folder(parent)
+        if partitions:
+            sync_new_files(self._store.root / "data", table, partitions)
 
     def _one(self, sql: str) -> tuple[object, ...]:
         # All of a result, here and wherever one row is asked for: one that is not read to its end keeps SQLite's transaction open, so
@@ -345,10 +328,3 @@ class LakeReader:
 
 def _at(snapshot: int | None) -> str:
     return "" if snapshot is None else f" AT (VERSION => {int(snapshot)})"
-
-
-def _sync_files_of(folder: Path) -> None:
-    for file in folder.iterdir():
-        if S_ISREG(file.lstat().st_mode):  # what is put in place of a damaged file may be a link to nowhere
-            sync_file(file)
-    sync_folder(folder)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
-from fti_assets.stores.online.blobs import BlobFormat
+from fti_assets.stores.online.blobs import BlobFormat, are_whole, is_whole, with_checksum
 from fti_assets.stores.online.store import SqliteOnlineStore
 from fti_assets.stores.online.winners import WinnersFormat
 from tests.support.examples import examples
@@ -122,3 +122,26 @@ def test_more_keys_than_one_statement_takes_are_of_one_state(tmp_path):
     values = of_planes.winners.values(0)[of_planes.places]
     assert np.array_equal(values, [0.0, *range(9)] * 125)
     assert of_planes.winners.won[of_planes.places].tolist() == [False, *[True] * 9] * 125
+
+
+@given(
+    contents=st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=90)), max_size=6),
+    damage=st.data(),
+)
+@settings(max_examples=examples(100))
+def test_one_damaged_pair_among_many_is_seen(contents, damage):
+    keys = [key for key, _ in contents]
+    blobs = [with_checksum(key, content) for key, content in contents]
+    assert are_whole(keys, blobs)
+    if not keys:
+        return
+    place = damage.draw(st.sampled_from(range(len(keys))))
+    side = damage.draw(st.sampled_from([one for one in (keys, blobs) if one[place]]))
+    side[place] = damage.draw(st.binary(max_size=99) | st.just(side[place][:-1]) | flipped(side[place]))
+    assert are_whole(keys, blobs) == is_whole(keys[place], blobs[place])
+
+
+def flipped(content):
+    """The content with one bit flipped."""
+    bits = st.integers(0, 8 * len(content) - 1)
+    return bits.map(lambda bit: (int.from_bytes(content) ^ 1 << bit).to_bytes(len(content)))

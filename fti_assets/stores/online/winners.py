@@ -1,11 +1,10 @@
 """The winners of many keys at once, in columns: what ``BlobFormat.find`` says key by key."""
 
 from collections.abc import Sequence
-from zlib import crc32
 
 import numpy as np
 
-from fti_assets.stores.online.blobs import CHECKSUM_BYTES, CRC_OF_CHECKED, BlobFormat
+from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole
 
 ColumnValues = np.ndarray | list[str | None]
 
@@ -100,8 +99,7 @@ class WinnersFormat:
             won = np.array([blob is not None for blob in blobs], dtype=bool)
             pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
             present_keys, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
-        # The checksums of all in C, without a step of Python a key.
-        if not {*map(crc32, whole, map(crc32, present_keys))} <= {CRC_OF_CHECKED}:
+        if not are_whole(present_keys, whole):
             raise ValueError("a checksum does not fit")
         size, last = self._width + self._behind, self.blobs.last
         pieces: list[bytes]

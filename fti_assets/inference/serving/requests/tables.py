@@ -68,6 +68,8 @@ def _read(name: Any, table: Any, most: int | None) -> list[Any]:
 
 def _values(name: Any, column: Any, most: int | None) -> list[Any]:
     """A column as a list of values that a request could bring."""
+    if type(column) is list:
+        return [*column]
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
             raise RequestError(f"the column {excerpt(name)} has the shape {list(column.shape)}: [n] is expected")

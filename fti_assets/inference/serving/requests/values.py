@@ -99,7 +99,7 @@ def timestamp(value: Any) -> datetime | None:
         Reason: as UTC it is outside the years 1 to 9999.
     """
     try:
-        return _timestamp(value)
+        return instant(value) if value.__class__ is str else _timestamp(value)
     except (OverflowError, ValueError) as error:
         if not isinstance(error, OverflowError) and not isinstance(error.__cause__, OverflowError):
             raise

@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +182,11 @@ def _blobs(
     height = max(map(len, keys))
     # Few different heights, so that statements are found among those that are ready.
     width = -(-height // _STEP) * _STEP if height > _STEP else height
-    columns = [[*of_namespace, *[None] * (width - len(of_namespace))] for of_namespace in keys]
-    statement = _many_rows(part.files, part.numbers, width)
-    answers = execute(statement, [*chain.from_iterable(zip(*columns, strict=True))]).fetchall()
+    files = len(keys)
+    values: list[bytes | None] = [None] * (width * files)
+    for place, of_namespace in enumerate(keys):
+        values[place : len(of_namespace) * files : files] = of_namespace
+    answers = execute(_many_rows(part.files, part.numbers, width), values).fetchall()
     if len(answers) != width + 1:  # a file says nothing of itself
         return (None,) * len(keys), [[None] * len(of_namespace) for of_namespace in keys]
     generations, *rows = answers

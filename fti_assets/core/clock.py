@@ -35,6 +35,18 @@ def now() -> datetime:
         ) from error
 
 
+def of_wall(seconds: float) -> datetime:
+    """What the clock said when the system's own said so many seconds since 1970, for what is put into words later.
+
+    >>> with at("2013-06-01T12:00:00Z"):
+    ...     of_wall(0.0)
+    datetime.datetime(2013, 6, 1, 12, 0)
+    """
+    if _frozen.get() is None and not os.environ.get("FTI_NOW"):
+        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return now()
+
+
 @contextmanager
 def at(moment: str | datetime) -> Iterator[None]:
     """Set the clock for a block.

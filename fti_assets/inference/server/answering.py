@@ -35,6 +35,11 @@ _THREADS = 8
 
 _encode = msgspec.json.Encoder().encode
 
+Access = tuple[float, str, tuple[str, str, int, str, str, str], float, int]
+"""What the log has of a request: when it was answered, in the system's own seconds since 1970, its id, what is the same for most
+requests (method, path, status, model, build and client), the seconds that it took, and its rows. The collection of garbage does not look
+at a plain tuple of plain values."""
+
 T = TypeVar("T")
 
 
@@ -86,10 +91,10 @@ class Answering:
         self._levels: dict[str, ServiceLevel] = {}
         self._threads = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="fti-predict")
         self.active = 0
-        self._write_line: Callable[[bytes], object] | None = None
+        self._write_line: Callable[[Access], object] | None = None
 
-    def write_lines_to(self, write: Callable[[bytes], object]) -> None:
-        """Hand the line of each request, with its end, to ``write``, and not to the logging of Python, which costs more than the line."""
+    def write_lines_to(self, write: Callable[[Access], object]) -> None:
+        """Hand what the log has of each request to ``write``, and not to the logging of Python, which costs more than the line."""
         self._write_line = write
 
     def check_token(self, exchange: Exchange) -> None:
@@ -136,14 +141,17 @@ class Answering:
             )
         endpoint = self.repository.get(name, version)
         exchange.model = name
-        level = self._levels.setdefault(name, ServiceLevel(_THREADS))
-        if endpoint.latency_goal is not None:
-            self.metrics.state_goal(name, endpoint.latency_goal)
+        level = self._levels.get(name)
+        if level is None:
+            level = self._levels[name] = ServiceLevel(_THREADS)
+        goal = endpoint.latency_goal
+        if goal is not None:
+            self.metrics.state_goal(name, goal)
             wait = time.perf_counter() - exchange.start
-            if level.is_out_of_reach(endpoint.latency_goal, wait, self.active):
+            if level.is_out_of_reach(goal, wait, self.active):
                 raise RefusedError(
                     503,
-                    f"the server cannot answer within the {endpoint.latency_goal * 1000:g} ms that are the goal of {name!r}: it has more "
+                    f"the server cannot answer within the {goal * 1000:g} ms that are the goal of {name!r}: it has more "
                     "requests than it can answer",
                     retry_after=1,
                 )
@@ -254,23 +262,28 @@ class Answering:
                 pair[1] += int(total * 1e9)
                 statistics.last_ms = int(time.time() * 1000)
         if self._write_line is not None:
-            self._write_line(_line(exchange, status, total) + b"\n")
+            self._write_line(_access(exchange, status, total))
         elif ACCESS.isEnabledFor(logging.INFO):
-            ACCESS.info(_line(exchange, status, total).decode())
+            ACCESS.info(access_line(_access(exchange, status, total)).decode())
 
 
-def _line(exchange: Exchange, status: int, seconds: float) -> bytes:
-    """A request as the log has it."""
-    about = _about(exchange.method, exchange.path[:500], status, exchange.model, exchange.build, exchange.client)
+def _access(exchange: Exchange, status: int, seconds: float) -> Access:
+    about = (exchange.method, exchange.path[:500], status, exchange.model, exchange.build, exchange.client)
+    return time.time(), exchange.request_id, about, seconds, exchange.rows
+
+
+def access_line(access: Access) -> bytes:
+    """A request as the log has it, without the line's end."""
+    answered_at, request_id, about, seconds, rows = access
     # The id is visible ASCII, but for what JSON escapes it may be as it is.
-    request_id = exchange.request_id if exchange.request_id.isalnum() else _encode(exchange.request_id).decode()[1:-1]
-    at = clock.now().isoformat(timespec="milliseconds")
+    own_id = request_id if request_id.isalnum() else _encode(request_id).decode()[1:-1]
+    at = clock.of_wall(answered_at).isoformat(timespec="milliseconds")
     return b'{"at":"%bZ","request_id":"%b",%b,"ms":%.3f,"rows":%d}' % (
         at.encode(),
-        request_id.encode(),
-        about,
+        own_id.encode(),
+        _about(*about),
         seconds * 1000,
-        exchange.rows,
+        rows,
     )
 
 

@@ -27,7 +27,7 @@ from fti_assets.inference.server.reading import START_TIME, ClientGoneError, Rec
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.server.served import Answer, Endpoint, ServedPredictor, Stages, check_rows
-from fti_assets.inference.serving.answers.prediction import Prediction
+from fti_assets.inference.serving.answers.prediction import Prediction, tell_all
 from fti_assets.inference.serving.log.work import Tally
 from fti_assets.inference.serving.log.writer import LogWriter
 
@@ -234,6 +234,8 @@ class ServingApp:
 
         answer = self.answering.in_thread(work) if message.explain else self.answering.run(work, len(requests))
         predictions, stages = await answer
+        if len(predictions) == 1:
+            tell_all(predictions[0])
         self.answering.count(exchange, endpoint, predictions[0].build, len(predictions), stages, predictions, requests)
         answers = [_plain(prediction) for prediction in predictions]
         if message.is_list:

@@ -5,7 +5,7 @@ import math
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,12 +16,14 @@ from fti_assets.inference.server.served import Stages
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.rollout.shadow import ShadowReport
 
+Names = tuple[str, ...]
+
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers count together; prometheus_client reads it when it is imported."""
 
 _PENDING = 1_000
-"""So many values of a histogram are kept at most before they are counted."""
+"""So many events, or values of a histogram, are kept at most before they are counted."""
 _FLUSH_SECONDS = 0.5
 """After so long, values that are kept are seen by the worker that is scraped."""
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -167,6 +169,8 @@ class Metrics:
         self._stage = cache(lambda model, stage: self._observations(self._seconds.labels(model, stage), _SECONDS))
         self._age = cache(lambda model, group: self._observations(self._ages.labels(model, group), _AGES))
         self._timer: asyncio.TimerHandle | None = None
+        self._events: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        """What is not counted yet, and what counts it."""
 
     def _observations(self, child: Any, bounds: Sequence[float]) -> _Observations:
         self._pending.append(pending := _Observations(child, bounds))
@@ -191,35 +195,59 @@ class Metrics:
 
     def count(self, model: str, status: int, *, read: float, stages: Stages | None, total: float) -> None:
         """Count one request, in the event loop; the times are in seconds."""
+        if stages is not None and self._goal_of and total > self._goal_of.get(model, math.inf):
+            self._late.labels(model).inc()
+        self._take(self._count, (model, status, read, stages, total))
+        if self._timer is None and self._together:  # another worker may be asked, which reads what this one wrote
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
+
+    def _take(self, count: Callable[..., None], event: tuple[Any, ...]) -> None:
+        """Count an event later, with others: amid a request, whose code the processor's caches do not hold, it takes four times as long."""
+        self._events.append((count, event))
+        if self._together or len(self._events) >= _PENDING:
+            self._count_events()
+
+    def _count_events(self) -> None:
+        events, self._events = self._events, []
+        for count, event in events:
+            count(*event)
+
+    def _count(self, model: str, status: int, read: float, stages: Stages | None, total: float) -> None:
         self._answered(model, status).add()
         self._stage(model, "total").add(total)
         self._stage(model, "read").add(read)
         if stages is not None:
             self._busy.add(stages.lookup + stages.graph)
-            if total > self._goal_of.get(model, math.inf):
-                self._late.labels(model).inc()
             self._stage(model, "lookup").add(stages.lookup)
             self._stage(model, "graph").add(stages.graph)
-        if self._timer is None and self._together:  # another worker may be asked, which reads what this one wrote
-            self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
 
     def count_rows(self, model: str, build: str, rows: int, predictions: Sequence[Prediction]) -> None:
         """Count the rows of an answer, and of predictions what was missing and how old it was."""
         if rows and not predictions:
             self._answers(model, build, CHAMPION).add(rows)
         if len(predictions) == 1:  # most are, and a tally of one takes ten times as long
-            self._answers(model, predictions[0].build, predictions[0].arm).add()
-        else:
-            for (of_build, arm), of_arm in Tally((one.build, one.arm) for one in predictions).items():
-                self._answers(model, of_build, arm).add(of_arm)
-        for prediction in predictions:
-            for group in prediction.missing:
-                self._missing.labels(model, group).inc()
-            for feature in prediction.unknown:
-                self._unknown.labels(model, feature).inc()
-            for group, age in prediction.ages.items():
-                if age is not None:
-                    self._age(model, group).add(age)
+            [one] = predictions
+            self._take(self._count_row, (model, one.build, one.arm, one.missing, one.unknown, one.ages))
+            return
+        for (of_build, arm), of_arm in Tally((one.build, one.arm) for one in predictions).items():
+            self._answers(model, of_build, arm).add(of_arm)
+        for one in predictions:
+            self._count_features(model, one.missing, one.unknown, one.ages)
+
+    def _count_row(
+        self, model: str, build: str, arm: str, missing: Names, unknown: Names, ages: Mapping[str, float | None]
+    ) -> None:
+        self._answers(model, build, arm).add()
+        self._count_features(model, missing, unknown, ages)
+
+    def _count_features(self, model: str, missing: Names, unknown: Names, ages: Mapping[str, float | None]) -> None:
+        for group in missing:
+            self._missing.labels(model, group).inc()
+        for feature in unknown:
+            self._unknown.labels(model, feature).inc()
+        for group, age in ages.items():
+            if age is not None:
+                self._age(model, group).add(age)
 
     def count_logged(self, model: str, what: str, rows: int) -> None:
         """Count rows that were "logged", or dropped for a reason, from any thread."""
@@ -235,11 +263,13 @@ class Metrics:
 
     def _flush(self) -> None:
         self._timer = None
+        self._count_events()
         for one in self._pending:
             one.flush()
 
     def text(self) -> bytes:
         """All of them, those of the other workers too, in Prometheus' text format."""
+        self._count_events()
         for one in self._pending:
             one.flush()
         self._in_flight.set(self._being_answered)

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.cli import main
+from fti_assets.core import clock
+from fti_assets.inference.server.answering import access_line
 from fti_assets.inference.server.service import Lines
 from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.stores.models.store import ModelStore
@@ -80,24 +82,34 @@ def test_workers_count_together_and_drain_before_they_stop(tmp_path: Path) -> No
 
 def test_lines_of_log_are_written_whole_and_in_order(tmp_path):
     file = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    lines = Lines(file)
+    lines = Lines(file, b"%d".__mod__)
 
     async def write() -> None:
         for number in range(100_000):
-            lines.write(b"%d\n" % number)
+            lines.write(number)
         await asyncio.sleep(0.5)
 
     asyncio.run(write())
     assert (tmp_path / "log").read_text().split() == [str(number) for number in range(100_000)]
 
 
+def test_a_line_says_when_its_request_was_answered_and_not_when_it_was_written():
+    access = (1_370_088_000.25, 'a"b', ("POST", "/predict/delay_net", 200, "delay_net", "v1/x", "10.0.0.1"), 0.0015, 2)
+    assert json.loads(access_line(access)) == {
+        "at": "2013-06-01T12:00:00.250Z", "request_id": 'a"b', "method": "POST", "path": "/predict/delay_net", "status": 200,
+        "model": "delay_net", "build": "v1/x", "client": "10.0.0.1", "ms": 1.5, "rows": 2,
+    }  # fmt: skip
+    with clock.at("2014-01-01"):
+        assert json.loads(access_line(access))["at"] == "2014-01-01T00:00:00.000Z"
+
+
 def test_a_log_that_cannot_be_written_stops_no_request(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
-    lines = Lines(writer)
+    lines = Lines(writer, bytes)
 
     async def write() -> None:
-        lines.write(b"lost\n")
+        lines.write(b"lost")
 
     asyncio.run(write())
     lines.flush()

@@ -69,8 +69,8 @@ class Layout(NamedTuple):
 
     def out_of_schema(self, row: Sequence[Any]) -> Names:
         """What of a row its schema refuses, or the graph gets rounded or as infinite."""
-        violations = self.rules.broken_by(row)
-        merged_numbers = (*self.rounded_features(row), *self.infinite_features(row))
+        violations = self.rules.broken_by(row) if self.rules.columns else ()
+        merged_numbers = (*(self.rounded_features(row) if self.whole else ()), *self.infinite_features(row))
         return tuple(dict.fromkeys([*violations, *merged_numbers])) if merged_numbers else violations
 
 
@@ -87,19 +87,31 @@ class OneAnswer:
 
     def tell(self, prediction: Prediction, name: str, _: int) -> Any:
         """One of the fields of its prediction, which gets all of them: who asks for one mostly asks for others."""
-        layout, row = self._layout, self._row
-        tables = layout.tables
-        late = {
-            "features": dict(zip(layout.names, layout.pick(row), strict=True)),
-            "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])),
-            "unknown": layout.unlearned_features(row) if layout.categories else (),
-            "out_of_schema": layout.out_of_schema(row),
-            "ages": dict(zip(layout.labels, self._ages, strict=True)),
-        }
+        late = self._fields()
         value = late.pop(name)
         for other, of_other in late.items():
             put_unset(prediction, other, of_other)
         return value
+
+    def tell_all(self, prediction: Prediction) -> None:
+        """All fields of its prediction, which are unset."""
+        late = self._fields()
+        prediction.features = late["features"]
+        prediction.missing = late["missing"]
+        prediction.unknown = late["unknown"]
+        prediction.out_of_schema = late["out_of_schema"]
+        prediction.ages = late["ages"]
+
+    def _fields(self) -> dict[str, Any]:
+        layout, row = self._layout, self._row
+        tables = layout.tables
+        return {
+            "features": dict(zip(layout.names, layout.pick(row), strict=True)),
+            "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])) if self._absent else (),
+            "unknown": layout.unlearned_features(row) if layout.categories else (),
+            "out_of_schema": layout.out_of_schema(row),
+            "ages": dict(zip(layout.labels, self._ages, strict=True)),
+        }
 
 
 class ManyAnswers:
@@ -114,6 +126,9 @@ class ManyAnswers:
         self._overrides = overrides
         self._features: list[list[Any]] | None = None
         self._marks: dict[str, list[bool]] | None = None
+
+    def tell_all(self, prediction: Prediction) -> None:
+        """Nothing yet: a field of many rows is put together by column, once it is asked for."""
 
     def tell(self, _: Prediction, name: str, index: int) -> Any:
         """One of the fields of a row's prediction."""

@@ -98,6 +98,11 @@ def prediction_of(value: Any, at: datetime, model: str, build: str, answers: Any
     return result
 
 
+def tell_all(prediction: Prediction) -> None:
+    """Put together what a prediction that was just made can tell, without a look at each field whether somebody has changed it."""
+    prediction._answers.tell_all(prediction)
+
+
 def put_unset(prediction: Prediction, name: str, value: Any) -> None:
     """Put a value into a field that neither was told yet nor given by whoever has the prediction."""
     try:

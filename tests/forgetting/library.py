@@ -9,8 +9,9 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-12")
-CUTOFFS = dg.DailyPartitionsDefinition(start_date="2025-01-05", end_date="2025-01-12")
-FIRST, LAST, CUTOFF = "2025-01-01", "2025-01-06", "2025-01-07"
+CUTOFFS = dg.DailyPartitionsDefinition(start_date="2025-01-02", end_date="2025-01-12")
+FIRST, LAST, CUTOFF = "2025-01-01", "2025-01-03", "2025-01-04"
+END = "2025-01-07"
 NOW = "2025-01-20T00:00:00"
 ANN = "ann-4d61c9"
 PEOPLE = [ANN, "bob-09ef12", "cas-77aa01", "dee-5512bb"]
@@ -18,7 +19,7 @@ PEOPLE = [ANN, "bob-09ef12", "cas-77aa01", "dee-5512bb"]
 
 def source() -> pd.DataFrame:
     """A loan an hour for six days."""
-    t = pd.date_range(FIRST, CUTOFF, freq="h", inclusive="left")
+    t = pd.date_range(FIRST, END, freq="h", inclusive="left")
     rng = np.random.default_rng(3)
     pages = rng.normal(size=len(t))
     return pd.DataFrame(

@@ -1,9 +1,10 @@
 """``fti forget``: a key is gone from everything that is stored, everything else stays as it was, and the report is true."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core import clock
-from fti_assets.core.names import TableName
+from fti_assets.core.names import PartitionRecord, TableName
 from fti_assets.errors import DamagedError, DataError, DeclarationError, FtiError, NotMaterializedError
 from fti_assets.forget import Forgotten, as_text, forget
 from fti_assets.stores.lake.lake import Lake
@@ -31,7 +33,7 @@ from fti_assets.stores.lake.tiles import tiles_of
 from fti_assets.stores.lake.upkeep import forgetting
 from fti_assets.stores.lake.upkeep.rejected_rows import rejected_rows
 from tests.forgetting import library
-from tests.forgetting.library import ANN, CUTOFF, FIRST, LAST, PEOPLE, SOURCE
+from tests.forgetting.library import ANN, CUTOFF, END, FIRST, LAST, PEOPLE, SOURCE
 from tests.support.instances import dagster_home
 from tests.support.partitions import range_tags
 from tests.support.worlds import made_once
@@ -42,6 +44,8 @@ LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS = (
 DATASET, ANSWERS = TableName("datasets", "late_dataset_v1"), TableName("predictions", "answers_v1")
 TABLES = (LOANS, RETURNS, MEMBERS, MEMBERS_2, VISITS, DATASET, ANSWERS)
 ROOT = Path(__file__).parents[2]
+NEWEST = "2025-01-06"
+"""The last day of the source, which is stored where nothing but the members is."""
 HERS = set(SOURCE.loc[SOURCE["borrower"] == ANN, "loan_id"])
 
 
@@ -93,6 +97,33 @@ def lake(stores: fti.Stores) -> Iterator[Lake]:
         yield lake
 
 
+@pytest.fixture(scope="module")
+def members_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake and an online store of nothing but one group."""
+
+    def make(home: Path) -> None:
+        run(stores_in(home), library.members_v1, tags=range_tags(FIRST, NEWEST))
+
+    return made_once(tmp_path_factory, "members", make)
+
+
+@pytest.fixture
+def members_home(members_made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(members_made, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def members(members_home: Path) -> fti.Stores:
+    return stores_in(members_home)
+
+
+def forget_member(stores: fti.Stores, **options: Any) -> Forgotten:
+    """Forget her where nothing but the members is stored."""
+    declared = fti.build_definitions([library.members_v1], resources={"fti": stores})
+    return forget(declared, "members", {"person": ANN}, stores=stores, **options)
+
+
 def definitions(stores: fti.Stores) -> dg.Definitions:
     return fti.build_definitions([*library.GROUPS, library.answers], resources={"fti": stores})
 
@@ -127,55 +158,102 @@ def test_damage_that_stops_it_is_seen_before_anything_changes(stores: fti.Stores
     assert lake.snapshot() == before
 
 
-def test_forgotten_key_leaves_all_versions_and_predictions_only(stores: fti.Stores, lake: Lake) -> None:
-    before, ledgers = everything(lake), {table: lake.ledger(table) for table in TABLES}
-    first = lake.snapshot()
+@dataclass(frozen=True)
+class Tables:
+    """What the tables of a lake hold, and its newest snapshot."""
+
+    rows: dict[TableName, Counter[tuple[Any, ...]]]
+    ledgers: dict[TableName, dict[str, PartitionRecord]]
+    snapshot: int
+
+    @classmethod
+    def of(cls, stores: fti.Stores) -> Tables:
+        with stores.offline_store().connect() as lake:
+            return cls(everything(lake), {table: lake.ledger(table) for table in TABLES}, lake.snapshot())
+
+
+@dataclass(frozen=True)
+class Story:
+    """She was forgotten: first as a dry run, then really, and then once more."""
+
+    home: Path
+    before: Tables
+    holding: list[int]
+    dry: Forgotten
+    after_dry: Tables
+    online_after_dry: tuple[bool, bytes]
+    done: Forgotten
+    after: Tables
+    again: Forgotten
+
+    @property
+    def stores(self) -> fti.Stores:
+        return stores_in(self.home)
+
+
+def of_online(home: Path) -> tuple[bool, bytes]:
+    """Whether the online store answers for her, and its bytes."""
+    answers = stores_in(home).online_store().reader("members_v1").get((ANN,), at_us=_late()) is not None
+    return answers, b"".join(file.read_bytes() for file in (home / "online").glob("members_v1.sqlite*"))
+
+
+@pytest.fixture(scope="module")
+def story(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    home = tmp_path_factory.mktemp("story")
+    shutil.copytree(made, home, dirs_exist_ok=True)
+    stores = stores_in(home)
+    before = Tables.of(stores)
+    with stores.offline_store().connect() as lake:
+        tables = (MEMBERS, MEMBERS_2, ANSWERS, DATASET)
+        holding = [
+            snapshot
+            for snapshot in range(before.snapshot + 1)
+            if any(_holds(lake, table, snapshot) for table in tables)
+        ]
+    dry = forget_in(stores, dry_run=True, expire=True)
+    after_dry, online_after_dry = Tables.of(stores), of_online(home)
     done = forget_in(stores)
+    after = Tables.of(stores)
+    return Story(home, before, holding, dry, after_dry, online_after_dry, done, after, forget_in(stores))
+
+
+def test_forgotten_key_leaves_all_versions_and_predictions_only(story: Story) -> None:
     touched = {MEMBERS, MEMBERS_2, ANSWERS}
-    for table, old in before.items():
-        gone = hers(lake, table, old) if table in touched else set()
-        left = Counter({row: n for row, n in old.items() if row not in gone})
-        assert rows(lake, table) == left
-        assert (left != old) == (table in touched)
-        for partition, record in lake.ledger(table).items():
-            of_partition = sum(n for row, n in left.items() if row[-1] == partition)
-            was = ledgers[table][partition]
-            assert record.rows == of_partition
-            assert (record.data_version != was.data_version) == (record.rows != was.rows)
-            assert (record.run_id, record.run_at, record.record) == (was.run_id, was.run_at, was.record)
-    assert {held.occurrences.table for held in done.tables if held.taken_out} == set(touched)
-    commits = lake.connection.execute(
-        "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() WHERE snapshot_id > ?", [first]
-    ).fetchall()
+    with story.stores.offline_store().connect() as lake:
+        commits = lake.connection.execute(
+            "SELECT author, commit_message, commit_extra_info FROM lake.snapshots() WHERE snapshot_id > ?",
+            [story.before.snapshot],
+        ).fetchall()
+        for table, old in story.before.rows.items():
+            gone = hers(lake, table, old) if table in touched else set()
+            left = Counter({row: n for row, n in old.items() if row not in gone})
+            assert story.after.rows[table] == left
+            assert (left != old) == (table in touched)
+            for partition, record in story.after.ledgers[table].items():
+                of_partition = sum(n for row, n in left.items() if row[-1] == partition)
+                was = story.before.ledgers[table][partition]
+                assert record.rows == of_partition
+                assert (record.data_version != was.data_version) == (record.rows != was.rows)
+                assert (record.run_id, record.run_at, record.record) == (was.run_id, was.run_at, was.record)
+    assert {held.occurrences.table for held in story.done.tables if held.taken_out} == touched
     assert len(commits) == 3  # one a table
     assert {message for _, message, _ in commits} == {f"forget a key of members in {table.name}" for table in touched}
     assert all(json.loads(extra)["columns"] == ["person"] for *_, extra in commits)
     assert ANN not in str(commits)
 
 
-def test_data_version_is_that_of_rows_that_are_left(stores: fti.Stores, lake: Lake) -> None:
-    forget_in(stores)
-    record = lake.ledger(MEMBERS)[FIRST]
-    lake.connection.execute(f"CREATE TEMP TABLE again AS SELECT * FROM {MEMBERS.sql} WHERE _partition = '{FIRST}'")
-    assert lake.replace(MEMBERS, "again", [FIRST], asset="members_v1").changed == ()
-    assert lake.ledger(MEMBERS)[FIRST].data_version == record.data_version
-
-
-def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(stores: fti.Stores, lake: Lake) -> None:
-    newest = lake.snapshot()
-    held = [
-        snapshot
-        for snapshot in range(newest + 1)
-        if any(_holds(lake, table, snapshot) for table in (MEMBERS, MEMBERS_2, ANSWERS, DATASET))
-    ]
-    (build,) = stores.model_store().builds("late_model")
-    done = forget_in(stores)
+def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(story: Story) -> None:
+    done, newest = story.done, story.before.snapshot
+    (build,) = story.stores.model_store().builds("late_model")
     text = as_text(done)
     (of_dataset,) = [held for held in done.tables if held.kind == "dataset"]
-    assert of_dataset.occurrences.rows == {CUTOFF: len(hers(lake, DATASET, rows(lake, DATASET)))}
+    with story.stores.offline_store().connect() as lake:
+        number = len(hers(lake, DATASET, story.after.rows[DATASET]))
+    assert of_dataset.occurrences.rows == {CUTOFF: number}
     assert list(of_dataset.made_from) == [build.snapshot]
     assert f"in 1 partitions ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
-    assert list(done.snapshots) == [*held, *range(newest + 1, lake.snapshot() + 1)]  # the dataset holds it still
+    # The dataset holds it still.
+    assert list(done.snapshots) == [*story.holding, *range(newest + 1, story.after.snapshot + 1)]
     assert done.models == [f"late_model {build.reference} (accepted, snapshot {build.snapshot})"]
     assert {table: command for table, (_, command) in done.elsewhere.items()} == {
         "features.loans_v1": "fti forget loans --key borrower=...",
@@ -191,35 +269,44 @@ def _holds(lake: Lake, table: TableName, snapshot: int) -> bool:
         return False
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(stores: fti.Stores, lake: Lake) -> None:
-    before, snapshot = everything(lake), lake.snapshot()
-    done = forget_in(stores, dry_run=True, expire=True)
-    assert everything(lake) == before
-    assert lake.snapshot() == snapshot
-    assert stores.online_store().reader("members_v1").get((ANN,), at_us=_late()) is not None
-    assert done.online == {"members_v1": 1}
-    assert as_text(done).startswith("would forget the key of members (person)")
-    really = forget_in(stores)
-    assert [(held.kind, held.occurrences) for held in done.tables] == [
-        (held.kind, held.occurrences) for held in really.tables
+def test_a_dry_run_says_the_same_and_changes_nothing(story: Story) -> None:
+    assert story.after_dry == story.before
+    assert story.online_after_dry[0]
+    assert story.dry.online == {"members_v1": 1}
+    assert as_text(story.dry).startswith("would forget the key of members (person)")
+    assert [(held.kind, held.occurrences) for held in story.dry.tables] == [
+        (held.kind, held.occurrences) for held in story.done.tables
     ]
-    assert done.models == really.models
-    assert done.elsewhere.keys() == really.elsewhere.keys()
+    assert story.dry.models == story.done.models
+    assert story.dry.elsewhere.keys() == story.done.elsewhere.keys()
 
 
 def _late() -> int:
     return int(1e6 * 1737331200)  # 2025-01-20
 
 
-def test_online_store_forgets_the_key_and_its_bytes(stores: fti.Stores, home: Path) -> None:
-    online, file = stores.online_store(), home / "online" / "members_v1.sqlite"
-    assert ANN.encode() in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
-    done = forget_in(stores)
-    assert done.online == {"members_v1": 1}
-    reader = online.reader("members_v1")
-    assert reader.get((ANN,), at_us=_late()) is None
-    assert reader.get((PEOPLE[1],), at_us=_late()) is not None
-    assert ANN.encode() not in b"".join(one.read_bytes() for one in file.parent.glob("members_v1.sqlite*"))
+def test_online_store_forgets_the_key_and_its_bytes(story: Story) -> None:
+    assert ANN.encode() in story.online_after_dry[1]
+    assert story.done.online == {"members_v1": 1}
+    answers, content = of_online(story.home)
+    assert not answers
+    assert story.stores.online_store().reader("members_v1").get((PEOPLE[1],), at_us=_late()) is not None
+    assert ANN.encode() not in content
+
+
+def test_a_second_time_says_where_it_is_still(story: Story) -> None:
+    assert not story.again.nothing
+    assert "no rows now, but at snapshots" in as_text(story.again)
+    assert not any(held.taken_out for held in story.again.tables)
+    assert list(story.again.snapshots) == list(story.done.snapshots)
+
+
+def test_data_version_is_that_of_rows_that_are_left(story: Story) -> None:
+    with story.stores.offline_store().connect() as lake:
+        record = lake.ledger(MEMBERS)[FIRST]
+        lake.connection.execute(f"CREATE TEMP TABLE again AS SELECT * FROM {MEMBERS.sql} WHERE _partition = '{FIRST}'")
+        assert lake.replace(MEMBERS, "again", [FIRST], asset="members_v1").changed == ()
+        assert lake.ledger(MEMBERS)[FIRST].data_version == record.data_version
 
 
 def test_part_of_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lake) -> None:
@@ -233,7 +320,7 @@ def test_part_of_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lak
     assert rows(lake, VISITS).total() == sum(1 for row in SOURCE_VISITS if row[0] in PEOPLE[2:])
 
 
-SOURCE_VISITS = [(row.borrower, row.t, row.loan_id % 2) for row in SOURCE.itertuples()]
+SOURCE_VISITS = [(row.borrower, row.t, row.loan_id % 2) for row in SOURCE[SOURCE["t"] < CUTOFF].itertuples()]
 
 
 def test_spine_is_forgotten_by_column_that_joins_others_to_it(stores: fti.Stores, lake: Lake) -> None:
@@ -283,17 +370,16 @@ def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lak
 
 KILLED = """
 import os, signal, sys
-from pathlib import Path
 from fti_assets.stores.lake import lake as lakes
 from fti_assets.stores.lake.upkeep import forgetting, occurrences
-from fti_assets.stores.lake.upkeep import expiry as upkeep
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.core.names import TableName
+from fti_assets.core.names import PartitionRecord, TableName
 
-root, where = sys.argv[1:]
+root, *wheres = sys.argv[1:]
 kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 table, person = TableName("features", "members_v1"), "person = 'ann'"
-with OfflineStore(root).connect() as lake:
+
+def be_killed(lake, where):
     if where == "write":  # new rows of hers, whose files are there and not committed
         lake.connection.execute(
             f"CREATE TEMP TABLE staged AS SELECT * REPLACE ('ann' AS person) FROM {table.sql} WHERE _partition = '2024-01-02'"
@@ -301,46 +387,56 @@ with OfflineStore(root).connect() as lake:
         lakes.Lake.sync_new_files = kill
         lake.replace(table, "staged", ["2024-01-02"], asset="members_v1")
     if where == "first":  # the first rows of a table that the catalog does not know
-        lake.connection.execute(f"CREATE TEMP TABLE staged AS SELECT * FROM {table.sql} WHERE {person}")
-        partitions = [one for one, in lake.connection.execute("SELECT DISTINCT _partition FROM staged").fetchall()]
+        lake.connection.execute(f"CREATE TEMP TABLE staged AS SELECT * FROM {table.sql} WHERE {person} AND _partition = '2024-01-02'")
         lakes.Lake.sync_new_files = kill
-        lake.replace(TableName("features", "members_v9"), "staged", partitions, asset="members_v9")
+        lake.replace(TableName("features", "members_v9"), "staged", ["2024-01-02"], asset="members_v9")
+    if where == "taking":  # a forget that is killed while it writes a partition without her and others
+        lakes.Lake.sync_new_files = kill
+        forgetting.take_out(lake, table, "person = 'bob'", message="forget", extra={})
     if where == "forget":  # a forget that took her out, and was killed before it deleted the files
         forgetting.take_out(lake, table, person, message="forget", extra={})
         forgetting.delete_unneeded = kill
         found = occurrences.find(lake, table, person)
         forgetting.expire_snapshots(lake, sorted(found.snapshots), {table: person})
-    if where == "taking":  # a forget that is killed while it writes a partition without her and others
-        lakes.Lake.sync_new_files = kill
-        forgetting.take_out(lake, table, "person = 'bob'", message="forget", extra={})
+
+for where in wheres:
+    if child := os.fork():
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, where
+    else:
+        with OfflineStore(root).connect() as lake:
+            be_killed(lake, where)
+        os._exit(1)
 """
 
 
-@pytest.mark.parametrize("where", ["write", "first", "forget", "taking"])
+def kill(home: Path, *wheres: str) -> None:
+    """Let writers and forgets of a lake be killed, one after the other."""
+    script = KILLED.replace("'ann'", f"'{ANN}'").replace("'bob'", f"'{next(one for one in PEOPLE if one != ANN)}'")
+    script = script.replace("2024-01-02", FIRST)
+    subprocess.run([sys.executable, "-c", script, str(home / "lake"), *wheres], cwd=ROOT, timeout=120, check=True)
+
+
 def test_nothing_of_a_killed_writer_or_forget_holds_it(
-    stores: fti.Stores, home: Path, where: str, monkeypatch: pytest.MonkeyPatch
+    members: fti.Stores, members_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home = members_home
     monkeypatch.setattr(tempfile, "tempdir", str(home))
     (home / "fti_spill_killed").mkdir()
     (home / "fti_spill_killed" / "duckdb_temp_storage.tmp").write_bytes(b"rows of ann")
-    script = KILLED.replace("'ann'", f"'{ANN}'").replace("'bob'", f"'{next(one for one in PEOPLE if one != ANN)}'")
-    script = script.replace("2024-01-02", FIRST)
-    killed = subprocess.run([sys.executable, "-c", script, str(home / "lake"), where], cwd=ROOT, timeout=120)
-    assert killed.returncode == -signal.SIGKILL
+    kill(home, "first", "write", "taking", "forget")
     rejected = home / "lake" / "rejected" / "members_v1"
     rejected.mkdir(parents=True, exist_ok=True)
     begun = rejected / ".run.jsonl.0a1b2c3d.tmp"
     begun.write_text(json.dumps({"person": ANN})[:-2])
     os.utime(begun, (time.time() - 100,) * 2)
-    looked = forget_in(stores, dry_run=True)
-    assert looked.of_killed_writers == {"write": 1, "first": 0, "forget": 0, "taking": looked.of_killed_writers}[where]
-    for group, column in (("members", "person"), ("visits", "person"), ("loans", "borrower")):
-        done = forget_in(stores, group, {column: ANN}, expire=True)
-        assert done.expired is not None
-        assert (done.expired.holding, done.expired.unreadable) == ((), ())
-        searched = f"no file under {home / 'lake' / 'data'} holds it: {done.expired.searched} were searched, and nothing outside of it"
-        assert searched in as_text(done)
-        assert done.expired.beside == ()
+    # The first rows are of no table that is known; the taking left a file of each day.
+    assert forget_member(members, dry_run=True).of_killed_writers == 1 + 6
+    done = forget_member(members, expire=True)
+    assert done.expired is not None
+    assert (done.expired.holding, done.expired.unreadable) == ((), ())
+    searched = f"no file under {home / 'lake' / 'data'} holds it: {done.expired.searched} were searched, and nothing outside of it"
+    assert searched in as_text(done)
+    assert done.expired.beside == ()
     files = sorted((home / "lake" / "data").rglob("*.parquet"))
     assert len(files) == done.expired.searched > 0
     for file in files:
@@ -372,67 +468,61 @@ def test_an_emptied_catalog_lets_no_forget_delete_the_only_copy_of_the_rows(stor
 
 
 def test_an_old_copy_of_the_catalog_lets_no_forget_delete_the_newest_commits(
-    stores: fti.Stores, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    members: fti.Stores, members_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home = members_home
     monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
     catalog = home / "lake" / "catalog.sqlite"
     assert not catalog.with_name("catalog.sqlite-wal").exists()
-    old, day = catalog.read_bytes(), "2025-01-07"
+    old, day = catalog.read_bytes(), END
     more = SOURCE.assign(t=SOURCE["t"] + pd.Timedelta(days=1))
     monkeypatch.setattr(library, "SOURCE", more)
     with dg.DagsterInstance.get() as instance:
-        run(stores, library.members_v1, partition_key=day, instance=instance)
+        run(members, library.members_v1, partition_key=day, instance=instance)
     assert not catalog.with_name("catalog.sqlite-wal").exists()
     (newest,) = (home / "lake" / "data" / "features" / "members_v1" / f"_partition={day}").glob("*.parquet")
     catalog.write_bytes(old)
     with pytest.raises(DamagedError, match=f"lacks what Dagster recorded of 1 partitions.*'features.members_v1 {day}'"):
-        forget_in(stores, expire=True)
+        forget_member(members, expire=True)
     assert newest.exists()
     assert main(["lake", "repair", "--lake", str(home / "lake"), "--online", str(home / "online")]) == 0
-    done = forget_in(stores, expire=True)
+    done = forget_member(members, expire=True)
     assert done.expired is not None
     assert done.expired.holding == ()
-    with stores.offline_store().connect() as lake:
+    with members.offline_store().connect() as lake:
         left = [row for row in rows(lake, MEMBERS) if row[-1] == day]
     assert len(left) == 18
     assert not [row for row in left if ANN in row]
 
 
-def test_a_file_that_holds_it_still_is_found(stores: fti.Stores, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_hold_it_still_or_were_not_searched_are_said(
+    members: fti.Stores, members_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = members_home
     folder = home / "lake" / "data" / "features" / "members_v1"
     copied = next(
         file for file in sorted(folder.rglob("*.parquet")) if ANN in str(duckdb.read_parquet(str(file)).fetchall())
     )
-    left = folder / "left.parquet"
+    left, notes = folder / "left.parquet", folder / "notes.csv"
     left.write_bytes(copied.read_bytes())
-    monkeypatch.setattr(forgetting, "delete_unnamed", lambda lake: 0)
-    done = forget_in(stores, expire=True)
+    notes.write_text(ANN)
+    beside = [home / "lake" / "loose.parquet", home / "lake" / "rejected" / "members_v1" / "by_hand.parquet"]
+    for file in beside:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame({"person": [ANN]}).to_parquet(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(forgetting, "delete_unnamed", lambda lake: 0)
+        done = forget_member(members, expire=True)
     assert done.expired is not None
     assert done.expired.holding == (str(left),)
     assert "files that hold it still" in as_text(done)
-
-
-def test_files_beside_the_data_are_named_and_not_searched(stores: fti.Stores, home: Path) -> None:
-    left = [home / "lake" / "loose.parquet", home / "lake" / "rejected" / "members_v1" / "by_hand.parquet"]
-    for file in left:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame({"person": [ANN]}).to_parquet(file)
-    done = forget_in(stores, expire=True)
-    assert done.expired is not None
-    assert done.expired.beside == tuple(map(str, left))
-    assert f"files beside it, which were not searched: 2 ('{left[0]}' and '{left[1]}')" in as_text(done)
-
-
-def test_a_file_that_cannot_be_searched_is_said(
-    stores: fti.Stores, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    notes = home / "lake" / "data" / "features" / "members_v1" / "notes.csv"
-    notes.write_text(ANN)
-    done = forget_in(stores, expire=True)
-    assert done.expired is not None
     assert done.expired.unreadable == (str(notes),)
     assert "cannot be searched" in as_text(done)
-    (home / "definitions.py").write_text(DEFINITIONS)
+    assert done.expired.beside == tuple(map(str, beside))
+    assert f"files beside it, which were not searched: 2 ('{beside[0]}' and '{beside[1]}')" in as_text(done)
+    (home / "definitions.py").write_text(
+        DEFINITIONS.replace("[*library.GROUPS, library.answers]", "[library.members_v1]")
+    )
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(home)
     folders = ["--lake", str(home / "lake"), "--models", str(home / "models"), "--online", str(home / "online")]
@@ -442,15 +532,15 @@ def test_a_file_that_cannot_be_searched_is_said(
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--expire"]) == 0
 
 
-def test_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(stores: fti.Stores) -> None:
-    forget_in(stores, expire=True)  # she was the first by name, and so the least value that the catalog knew
-    with stores.offline_store().connect() as lake:
+def test_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(members: fti.Stores) -> None:
+    forget_member(members, expire=True)  # she was the first by name, and so the least value that the catalog knew
+    with members.offline_store().connect() as lake:
         for person in PEOPLE:
             found = lake.rows(MEMBERS).filter(f"person = '{person}'").fetchall()
             assert len(found) == (0 if person == ANN else len(SOURCE) // 4)
         assert lake.rows(MEMBERS).aggregate("min(person), max(t)").fetchall()[0][0] == min(PEOPLE[1:])
-    run(stores, library.members_v1, partition_key=FIRST)  # the source has her still
-    with stores.offline_store().connect() as lake:
+    run(members, library.members_v1, partition_key=FIRST)  # the source has her still
+    with members.offline_store().connect() as lake:
         assert len(lake.rows(MEMBERS).filter(f"person = '{ANN}'").fetchall()) == 6
 
 
@@ -491,15 +581,6 @@ def test_a_key_that_is_nowhere_is_said(stores: fti.Stores, lake: Lake) -> None:
     assert "is nowhere" in as_text(forget_in(stores, key={"person": "nobody"}, dry_run=True))  # members are online
 
 
-def test_a_second_time_says_where_it_is_still(stores: fti.Stores) -> None:
-    first = forget_in(stores)
-    second = forget_in(stores)
-    assert not second.nothing
-    assert "no rows now, but at snapshots" in as_text(second)
-    assert not any(held.taken_out for held in second.tables)
-    assert list(second.snapshots) == list(first.snapshots)
-
-
 def test_row_that_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
     batches: list[Any] = [fti.Changes(upserts=pd.DataFrame({"person": PEOPLE, "books": 1}))]
     batches.append(fti.Changes(deletes=pd.DataFrame({"person": [ANN]})))
@@ -530,28 +611,41 @@ def habits(members: fti.Table) -> fti.Table:
     return fti.window_aggregate(members, keys=["person"], every="1h", windows=["5d"], aggregates=most)
 
 
-@pytest.mark.parametrize("forgotten_before", [False, True])
-def test_what_windows_keep_of_it_is_gone_too(stores: fti.Stores, home: Path, forgotten_before: bool) -> None:
-    run(stores, habits, partition_key=LAST)
-    with stores.offline_store().connect() as lake:
+def test_what_windows_keep_of_it_is_gone_too(members: fti.Stores, members_home: Path) -> None:
+    declared = fti.build_definitions([library.members_v1], resources={"fti": members})
+
+    def forget_one(person: str, **options: Any) -> Forgotten:
+        return forget(declared, "members", {"person": person}, stores=members, **options)
+
+    def people_of(table: TableName) -> list[str]:
+        with members.offline_store().connect() as lake:
+            return [name for (name,) in lake.rows(table).project("person").distinct().order("person").fetchall()]
+
+    def nobody_has(person: str) -> bool:
+        files = list((members_home / "lake" / "data" / "tiles").rglob("*.parquet"))
+        return not any(person.encode() in file.read_bytes() for file in files)
+
+    run(members, habits, partition_key=NEWEST)
+    with members.offline_store().connect() as lake:
         (tiles,) = tiles_of(lake, MEMBERS)
-        assert lake.rows(tiles).filter(f"person = '{ANN}'").fetchall()
-    assert forget_in(stores, dry_run=True).tiles == [tiles.full_name]
-    if forgotten_before:
-        done = forget_in(stores)
-        assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
-        with stores.offline_store().connect() as lake:
-            assert not lake.has(tiles)
-        run(stores, habits, partition_key=LAST)  # which makes them anew without her
-        assert forget_in(stores, dry_run=True).tiles == []
-    done = forget_in(stores, expire=True)
-    assert done.tiles == ([] if forgotten_before else [tiles.full_name])
-    assert done.written_again == []
-    for file in (home / "lake" / "data" / "tiles").rglob("*.parquet"):
-        assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
-    run(stores, habits, partition_key=LAST)
-    with stores.offline_store().connect() as lake:
-        assert sorted(lake.rows(tiles).project("person").distinct().fetchall()) == [(one,) for one in PEOPLE[1:]]
+    assert people_of(tiles) == PEOPLE
+    assert forget_one(ANN, dry_run=True).tiles == [tiles.full_name]
+    done = forget_one(ANN)
+    assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
+    with members.offline_store().connect() as lake:
+        assert not lake.has(tiles)
+    run(members, habits, partition_key=NEWEST)  # which makes them anew without her
+    assert people_of(tiles) == PEOPLE[1:]
+    assert forget_one(ANN, dry_run=True).tiles == []
+    done = forget_one(ANN, expire=True)
+    assert (done.tiles, done.written_again) == ([], [])
+    assert nobody_has(ANN)
+    # Another one, who is forgotten and expired at once.
+    done = forget_one(PEOPLE[1], expire=True)
+    assert (done.tiles, done.written_again) == ([tiles.full_name], [])
+    assert nobody_has(PEOPLE[1])
+    run(members, habits, partition_key=NEWEST)
+    assert people_of(tiles) == PEOPLE[2:]
 
 
 def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
@@ -637,8 +731,8 @@ def test_dagster_is_told_the_new_versions(
         assert after.tags["dagster/data_version"] != before.tags["dagster/data_version"]
         assert after.tags["dagster/code_version"] == before.tags["dagster/code_version"]
         assert after.metadata["dagster/partition_row_count"].value == lake.ledger(MEMBERS)[FIRST].rows
-    assert done.reported_partitions == 6 + 6 + 1
-    assert "Dagster was told the new data versions of 13 partitions" in as_text(done)
+    assert done.reported_partitions == 3 + 3 + 1
+    assert "Dagster was told the new data versions of 7 partitions" in as_text(done)
 
 
 def _events(instance: dg.DagsterInstance) -> list[dg.AssetMaterialization]:
@@ -666,7 +760,7 @@ def test_the_command(
     assert capsys.readouterr().out.startswith("would forget the key of members (person)\n")
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "-f", str(file), "--expire"]) == 0
     said = capsys.readouterr().out
-    assert "  features.members_v1: taken out: 36 rows in 6 partitions" in said
+    assert "  features.members_v1: taken out: 18 rows in 3 partitions" in said
     assert "snapshots expired: " in said
     assert not [row for row in rows(lake, MEMBERS) if ANN in row]
     assert main(["forget", "members", "--key", "person", *folders]) == 1

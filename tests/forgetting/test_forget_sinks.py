@@ -105,6 +105,11 @@ def test_a_sink_that_holds_the_key_is_written_again_without_it(stores: fti.Store
     assert place.loans() == everything - hers
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["parquet", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("bucket", "postgres"))],
+    indirect=True,
+)
 def test_a_sink_that_missed_it_is_mended_by_asking_again(stores: fti.Stores, lake: Lake, place: Place) -> None:
     """As after a command that was killed once the lake had forgotten."""
     write_partitions([place.sink], [StoredPartition(lake, ANSWERS, LAST)])

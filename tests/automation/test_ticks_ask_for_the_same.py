@@ -26,7 +26,7 @@ from fti_assets.orchestration.conditions.reach import Reach, join_spans, naive
 from fti_assets.orchestration.conditions.within_reach import Spans, spans_of, subset_of, true_of
 from tests.assets.test_reach import CALENDARS, NAMES, REACHES
 from tests.automation.test_conditions import launched
-from tests.support.examples import examples
+from tests.support.examples import SOAK, examples
 
 START = datetime(2024, 1, 1)
 DAYS = dg.DailyPartitionsDefinition(start_date=START, end_offset=1)
@@ -103,9 +103,11 @@ STEPS = st.one_of(
 
 
 @settings(
-    deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None,
+    max_examples=examples(40) if SOAK else 2,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(steps=st.lists(STEPS, min_size=4, max_size=10))
+@given(steps=st.lists(STEPS, min_size=4, max_size=10 if SOAK else 7))
 def test_ticks_ask_for_what_a_look_at_every_partition_asks_for(steps: list[tuple[Any, ...]]) -> None:
     with dg.DagsterInstance.ephemeral() as instance, pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_asset, "on_answerable_rows", inputs_first)

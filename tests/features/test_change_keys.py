@@ -1,5 +1,6 @@
 """Keys of row-level changes: deletes in the stored types, texts with a NUL, and batches that come before any rows."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +18,27 @@ from fti_assets.testing import materialize, stores_in
 LARGE = 2**53
 
 
-def seats(batch: Any, **options: Any) -> FeatureGroup:
-    @fti.feature_group(keys=["k"], name="seats", **options)
+def seats(batch: Any, positions: list[str | None] | None = None, **options: Any) -> FeatureGroup:
+    @fti.feature_group(**{"keys": ["k"], "name": "seats", **options})
     def group(position: fti.FeedPosition) -> Any:
+        if positions is not None:
+            positions.append(position.value)
         return batch
 
     return group
 
 
-def store(folder: Path, *batches: Any, **options: Any) -> None:
+def store(folder: Path, *batches: Any, **options: Any) -> list[str | None]:
+    """Store batches one after the other, and give the position from which each went on."""
+    positions: list[str | None] = []
     for batch in batches:
-        materialize(seats(batch, **options), stores=stores_in(folder))
+        materialize(seats(batch, positions, **options), stores=stores_in(folder))
+    return positions
 
 
 def stored(folder: Path) -> dict[Any, Any]:
     rows = fti.read(seats(None), stores=stores_in(folder))
     return {row.k: row.x for row in rows.itertuples()}
-
-
-def position(folder: Path) -> str | None:
-    seen: list[str | None] = []
-
-    @fti.feature_group(keys=["k"], name="seats")
-    def group(last: fti.FeedPosition) -> fti.Changes:
-        seen.append(last.value)
-        return fti.Changes()
-
-    materialize(group, stores=stores_in(folder))
-    return seen[0]
 
 
 def rows_of(*keys: Any) -> pd.DataFrame:
@@ -64,28 +58,26 @@ def of_type(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-@pytest.mark.parametrize(
-    ("kind", "keys", "message"),
-    [
-        ("integer", [float(LARGE)], "the deletes of seats_v1 have 'k' as DOUBLE, BIGINT is stored"),
-        ("integer", [1.5], "'k' as DOUBLE, BIGINT"),
-        ("integer", [LARGE, None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
-        ("integer", [True], "'k' as BOOLEAN, BIGINT"),
-        ("integer", ["1"], "the deletes of seats_v1 have 'k' as VARCHAR, BIGINT is stored"),
-        ("integer", [pd.Timestamp("2024-01-01")], "'k' as TIMESTAMP, BIGINT"),
-        ("integer", [[1]], r"'k' as BIGINT\[\], BIGINT"),
-        ("integer", [2**64 - 1], "k is 18446744073709551615, which is out of range for BIGINT"),
-        ("text", [1], "'k' as BIGINT, VARCHAR"),
-        ("text", [pd.Timestamp("2024-01-01").date()], "'k' as DATE, VARCHAR"),
-        ("text", ["z", None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
-    ],
-)
-def test_deletes_of_another_type_are_refused(
-    of_type: dict[str, Path], kind: str, keys: list[Any], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        store(of_type[kind], deletes_of(*keys))
-    assert len(stored(of_type[kind])) == {"integer": 3, "text": 2}[kind]
+REFUSED: list[tuple[str, list[Any], str]] = [
+    ("integer", [float(LARGE)], "the deletes of seats_v1 have 'k' as DOUBLE, BIGINT is stored"),
+    ("integer", [1.5], "'k' as DOUBLE, BIGINT"),
+    ("integer", [LARGE, None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+    ("integer", [True], "'k' as BOOLEAN, BIGINT"),
+    ("integer", ["1"], "the deletes of seats_v1 have 'k' as VARCHAR, BIGINT is stored"),
+    ("integer", [pd.Timestamp("2024-01-01")], "'k' as TIMESTAMP, BIGINT"),
+    ("integer", [[1]], r"'k' as BIGINT\[\], BIGINT"),
+    ("integer", [2**64 - 1], "k is 18446744073709551615, which is out of range for BIGINT"),
+    ("text", [1], "'k' as BIGINT, VARCHAR"),
+    ("text", [pd.Timestamp("2024-01-01").date()], "'k' as DATE, VARCHAR"),
+    ("text", ["z", None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+]
+
+
+def test_deletes_of_another_type_are_refused(of_type: dict[str, Path]) -> None:
+    for kind, keys, message in REFUSED:
+        with pytest.raises(DataError, match=message):
+            store(of_type[kind], deletes_of(*keys))
+    assert {kind: len(stored(folder)) for kind, folder in of_type.items()} == {"integer": 3, "text": 2}
 
 
 def test_deletes_with_two_columns_of_one_name_are_refused(of_type: dict[str, Path]) -> None:
@@ -108,15 +100,13 @@ def test_a_feeds_deletes_are_in_the_stored_types(tmp_path: Path) -> None:
     assert set(stored(tmp_path)) == {LARGE, LARGE + 1}
 
 
-@pytest.mark.parametrize(
-    "empty", [pd.DataFrame(), pl.DataFrame(), pa.table({}), pd.DataFrame({"k": []})], ids=lambda one: type(one).__name__
-)
-def test_frames_without_rows_change_nothing(tmp_path: Path, empty: Any) -> None:
-    store(tmp_path, rows_of("a"), fti.Changes(deletes=empty, position="1"))
-    if not len(empty.columns):
-        store(tmp_path, fti.Changes(upserts=empty, position="2"), fti.ChangeFeed(empty))
+def test_frames_without_rows_change_nothing(tmp_path: Path) -> None:
+    batches: list[Any] = [fti.Changes(deletes=pd.DataFrame({"k": []}), position="1")]
+    for number, empty in enumerate((pd.DataFrame(), pl.DataFrame(), pa.table({})), 2):
+        batches += [fti.Changes(upserts=empty, deletes=empty, position=str(number)), fti.ChangeFeed(empty)]
+    positions = store(tmp_path, rows_of("a"), *batches, fti.Changes())
     assert stored(tmp_path) == {"a": 0}
-    assert position(tmp_path) == ("1" if len(empty.columns) else "2")
+    assert positions == [None, None, "1", "2", "2", "3", "3", "4", "4"]
 
 
 def test_keys_with_nul_are_replaced_and_deleted(tmp_path: Path) -> None:
@@ -143,30 +133,21 @@ def test_appended_key_with_nul_is_met_among_many(tmp_path: Path) -> None:
     ids=["nothing", "deletes", "no upserts", "no feed"],
 )
 def test_first_batch_without_rows_moves_position(tmp_path: Path, first: Any) -> None:
-    import dataclasses
-
-    store(tmp_path, dataclasses.replace(first, position="1"), online=True)
-    assert position(tmp_path) == "1"
-    store(tmp_path, fti.Changes(upserts=rows_of(1, 2)), online=True)
+    batches = [dataclasses.replace(first, position="1"), fti.Changes(upserts=rows_of(1, 2)), fti.Changes()]
+    assert store(tmp_path, *batches, online=True) == [None, "1", "1"]
     assert stored(tmp_path) == {1: 0, 2: 1}
-    assert position(tmp_path) == "1"
 
 
 @pytest.mark.parametrize("coerces", ["schema", "column"])
-@pytest.mark.parametrize(
-    ("kind", "keys", "left"),
-    [
-        (str, [1, 2], "2"),
-        (int, ["1", "2"], 2),
-        ("datetime64[ns]", ["2024-01-01", "2024-01-02"], pd.Timestamp("2024-01-02")),
-    ],
-    ids=["text", "integer", "timestamp"],
-)
-def test_deletes_are_coerced_as_rows_are(tmp_path: Path, kind: Any, keys: list[Any], left: Any, coerces: str) -> None:
-    columns = {"k": pa_schema.Column(kind, coerce=coerces == "column"), "x": pa_schema.Column(int)}
+def test_deletes_are_coerced_as_rows_are(tmp_path: Path, coerces: str) -> None:
+    kinds = {"text": str, "number": int, "moment": "datetime64[ns]", "x": int}
+    columns = {name: pa_schema.Column(kind, coerce=coerces == "column") for name, kind in kinds.items()}  # type: ignore[arg-type]
     schema = pa_schema.DataFrameSchema(columns, coerce=coerces == "schema")
-    store(tmp_path, rows_of(*keys), deletes_of(keys[0]), schema=schema)
-    assert stored(tmp_path) == {left: 1}
+    keys = ["text", "number", "moment"]
+    rows = pd.DataFrame({"text": [1, 2], "number": ["1", "2"], "moment": ["2024-01-01", "2024-01-02"], "x": [0, 1]})
+    store(tmp_path, rows, fti.Changes(deletes=rows.head(1)[keys]), schema=schema, keys=keys)
+    (left,) = fti.read(seats(None, keys=keys), stores=stores_in(tmp_path), as_="dicts")
+    assert left == {"text": "2", "number": 2, "moment": pd.Timestamp("2024-01-02"), "x": 1}
 
 
 def test_keys_and_times_of_deletes_are_coerced(tmp_path: Path) -> None:

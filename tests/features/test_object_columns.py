@@ -27,7 +27,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from tests.support.examples import examples
+from tests.support.examples import examples, repetitions
 
 LAYOUT = Layout("readings_v1", ("k",), ("k",), None)
 NOON, BERLIN = dt.datetime(2024, 1, 1, 12), dt.timezone(dt.timedelta(hours=1))
@@ -218,7 +218,7 @@ def test_what_is_stored_equals_what_was_given_or_names_column(lake: Lake, data: 
 
 @pytest.mark.parametrize("empty", [np.str_(""), np.bytes_(b"")])
 def test_an_empty_text_of_numpy_stays_empty(lake: Lake, empty: Any) -> None:
-    for _ in range(200):
+    for _ in range(repetitions(200)):
         assert staged(lake, of_objects([empty, None]))[1] == [empty.item(), None]
 
 

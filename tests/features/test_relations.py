@@ -60,27 +60,31 @@ def landed() -> pd.DataFrame:
     return pd.DataFrame({"id": [1]})
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        of_duckdb_sql, of_a_local_frame, of_a_relation_by_its_name, of_another_connection, of_a_cursor, of_fetched_rows, of_an_order,
-    ],
-)  # fmt: skip
-def test_function_may_give_relation_of_any_duckdb_connection(tmp_path: Path, function: Callable[[], Any]) -> None:
+FUNCTIONS: list[Callable[[], Any]] = [
+    of_duckdb_sql, of_a_local_frame, of_a_relation_by_its_name, of_another_connection, of_a_cursor, of_fetched_rows, of_an_order,
+]  # fmt: skip
+
+
+def group_of(function: Callable[[], Any]) -> fti.FeatureGroup:
     @fti.feature_group(
         keys=["k"], event_time="t", serving_delay="1h", online=True, ins={"given": landed}
     )  # lineage is asked where inputs are
     def places(given: fti.Table) -> Any:
         return function()
 
-    stores = testing.stores_in(tmp_path)
-    for _ in range(2):
-        assert testing.materialize(landed, places, stores=stores, now="2013-01-10").success
-    rows = fti.read(places, stores=stores, as_="dicts")
-    start = datetime(2013, 1, 1)
-    assert sorted((row["k"], row["x"], row["t"], row["since"]) for row in rows) == [
-        (k, x, start + timedelta(hours=k), start) for k, x in ((1, 1.5), (2, None), (3, 2.5))
-    ]
+    return places
+
+
+def test_function_may_give_relation_of_any_duckdb_connection(tmp_path: Path) -> None:
+    stores, start = testing.stores_in(tmp_path), datetime(2013, 1, 1)
+    testing.materialize(landed, stores=stores)
+    for function in [*FUNCTIONS, FUNCTIONS[0]]:
+        places = group_of(function)
+        assert testing.materialize(places, stores=stores, now="2013-01-10").success
+        rows = fti.read(places, stores=stores, as_="dicts")
+        assert sorted((row["k"], row["x"], row["t"], row["since"]) for row in rows) == [
+            (k, x, start + timedelta(hours=k), start) for k, x in ((1, 1.5), (2, None), (3, 2.5))
+        ], function
 
 
 @pytest.mark.parametrize(

@@ -40,16 +40,29 @@ class Days:
         testing.materialize(readings, stores=self.stores, partition=day)
         self.group = readings
 
+    def run_columns(self, columns: dict[str, Any], length: int = 2) -> None:
+        """A day with some columns, in which the last value stands once more where there are too few."""
+        places = {name: [min(n, len(values) - 1) for n in range(length)] for name, values in columns.items()}
+        series = {name: pd.Series(values).iloc[places[name]].array for name, values in columns.items()}
+        self.run(pd.DataFrame({"id": range(length), **series}))
+
+    def rows(self) -> list[dict[str, Any]]:
+        rows = fti.read(self.group, stores=self.stores, as_="dicts")
+        return sorted(rows, key=lambda row: (row["t"], row["id"]))
+
     def values(self, *columns: Any) -> list[Any]:
         for values in columns:
             self.run(pd.DataFrame({"id": range(len(values)), "x": values}))
-        rows = fti.read(self.group, stores=self.stores, as_="dicts")
-        return [row["x"] for row in sorted(rows, key=lambda row: (row["t"], row["id"]))]
+        return [row["x"] for row in self.rows()]
 
     @property
     def type(self) -> str:
+        return self.types["x"]
+
+    @property
+    def types(self) -> dict[str, str]:
         with self.stores.offline_store().connect() as lake:
-            return lake.types(self.group.table)["x"]
+            return lake.types(self.group.table)
 
 
 @pytest.fixture
@@ -57,9 +70,7 @@ def days(tmp_path: Path) -> Days:
     return Days(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("columns", "kind", "expected"),
-    [
+FITTING: list[tuple[Any, str, list[Any]]] = [
         (([1, 2], [3, None]), "BIGINT", [1, 2, 3, None]),
         (([1.5, 2.0], [3, 4]), "DOUBLE", [1.5, 2.0, 3.0, 4.0]),
         (([1, 2], [None, None]), "BIGINT", [1, 2, None, None]),
@@ -71,76 +82,103 @@ def days(tmp_path: Path) -> Days:
         (([True], [None], [False]), "BOOLEAN", [True, None, False]),
         ((pd.array([1], dtype="int32"), [2], np.array([3], dtype="uint8")), "INTEGER", [1, 2, 3]),
         (([pd.Timestamp("2025-01-01 05:00")], [dt.date(2025, 1, 2)]), "TIMESTAMP", [dt.datetime(2025, 1, 1, 5), dt.datetime(2025, 1, 2)]),
-    ],
-)  # fmt: skip
-def test_values_that_fit_go_into_the_stored_type(days: Days, columns: Any, kind: str, expected: list[Any]) -> None:
-    assert days.values(*columns) == expected
-    assert days.type == kind
+]  # fmt: skip
+"""The values of each day, the type that is stored, and what is stored in the end."""
 
 
-@pytest.mark.parametrize(
-    ("first", "then"),
-    [
-        ([1, 2], [1.5, None]),
-        ([1, 2], [2.0**53, None]),
-        (pd.array([1], dtype="int32"), [2**31]),
-        ([1.5], [2**53 + 1]),
-        ([1, 2], [Decimal("3.5")]),
-        ([1, 2], [Decimal(3), Decimal("3.0000001")]),
-        ([1, 2], [Decimal(2**63)]),
-        (pd.array([1], dtype="int32"), [Decimal(2**31)]),
-        (["a"], [1]),
-        ([1], ["a"]),
-    ],
-)
-def test_values_that_do_not_fit_are_refused(days: Days, first: Any, then: Any) -> None:
-    before = days.values(first)
-    with pytest.raises((SchemaChangedError, RowsRefused, DataError), match="schema|type"):
-        days.values(then)
-    assert [row["x"] for row in fti.read(days.group, stores=days.stores, as_="dicts")] == before
+def test_values_that_fit_go_into_the_stored_type(days: Days) -> None:
+    """Each as a column of its own; a column of fewer days has its last day once more."""
+    last, width = 3, 3
+    for day in range(last):
+        days.run_columns(
+            {f"x{n}": values[min(day, len(values) - 1)] for n, (values, _, _) in enumerate(FITTING)}, width
+        )
+    rows = days.rows()
+    for n, (values, kind, expected) in enumerate(FITTING):
+        rest, by_day = list(expected), []
+        for of_day in values:
+            by_day.append(rest[: len(of_day)])
+            rest = rest[len(of_day) :]
+        by_day += by_day[-1:] * (last - len(values))
+        stored = [[row[f"x{n}"] for row in rows[day * width : (day + 1) * width]] for day in range(last)]
+        assert stored == [[*of_day, *of_day[-1:] * (width - len(of_day))] for of_day in by_day], values
+        assert days.types[f"x{n}"] == kind, values
 
 
-@pytest.mark.parametrize("library", ["arrow", "pandas arrow", "polars", "relation"])
-@pytest.mark.parametrize(("values", "fits"), [([3, 2**53 + 1, None], True), (["3.5", 4], False)])
-def test_decimals_of_each_library_go_into_whole_numbers(days: Days, library: str, values: Any, fits: bool) -> None:
-    decimals = pa.array([None if one is None else Decimal(one) for one in values], pa.decimal128(20, 2))
-    moments = pa.array([dt.datetime(2025, 1, 2)] * len(decimals), pa.timestamp("us"))
-    table = pa.table({"id": range(len(decimals)), "x": decimals, "t": moments})
-    frames: dict[str, Any] = {
-        "arrow": lambda: table,
-        "pandas arrow": lambda: table.to_pandas(types_mapper=pd.ArrowDtype),
-        "polars": lambda: pl.from_arrow(table),
-        "relation": lambda: duckdb.from_arrow(table),
-    }
+NOT_FITTING: list[tuple[Any, Any]] = [
+    ([1, 2], [1.5, None]),
+    ([1, 2], [2.0**53, None]),
+    (pd.array([1], dtype="int32"), [2**31]),
+    ([1.5], [2**53 + 1]),
+    ([1, 2], [Decimal("3.5")]),
+    ([1, 2], [Decimal(3), Decimal("3.0000001")]),
+    ([1, 2], [Decimal(2**63)]),
+    (pd.array([1], dtype="int32"), [Decimal(2**31)]),
+    (["a"], [1]),
+    ([1], ["a"]),
+]
+
+
+def test_values_that_do_not_fit_are_refused(days: Days) -> None:
+    """Each in a column of its own, on a day on which all others have what they had."""
+    first = {f"x{n}": values for n, (values, _) in enumerate(NOT_FITTING)}
+    days.run_columns(first)
+    before = days.rows()
+    for n, (_, then) in enumerate(NOT_FITTING):
+        with pytest.raises((SchemaChangedError, RowsRefused, DataError), match="schema|type") as raised:
+            days.run_columns({**first, f"x{n}": then})
+        assert f"x{n}" in str(raised.value)
+    assert days.rows() == before
+
+
+LIBRARIES: dict[str, Any] = {
+    "arrow": lambda table: table,
+    "pandas arrow": lambda table: table.to_pandas(types_mapper=pd.ArrowDtype),
+    "polars": pl.from_arrow,
+    "relation": duckdb.from_arrow,
+}
+
+
+def test_decimals_of_each_library_go_into_whole_numbers(days: Days) -> None:
     days.values([1, 2])
 
-    @fti.feature_group(keys=["id"], event_time="t", partitions_def=DAYS)
-    def readings() -> Any:
-        return frames[library]()
+    def run(library: str, values: list[Any]) -> None:
+        decimals = pa.array([None if one is None else Decimal(one) for one in values], pa.decimal128(20, 2))
+        moments = pa.array([dt.datetime(2025, 1, 2)] * len(decimals), pa.timestamp("us"))
+        table = pa.table({"id": range(len(decimals)), "x": decimals, "t": moments})
 
-    if fits:
+        @fti.feature_group(keys=["id"], event_time="t", partitions_def=DAYS)
+        def readings() -> Any:
+            return LIBRARIES[library](table)
+
         testing.materialize(readings, stores=days.stores, partition="2025-01-02")
-    else:
+
+    for number, library in enumerate(LIBRARIES):
+        values = [3 + number, 2**53 + 1, None]
+        run(library, values)
+        assert [row["x"] for row in days.rows()] == [1, 2, *values], library
         with pytest.raises(SchemaChangedError, match="x"):
-            testing.materialize(readings, stores=days.stores, partition="2025-01-02")
-    rows = fti.read(days.group, stores=days.stores, as_="dicts")
-    stored = [row["x"] for row in sorted(rows, key=lambda row: (row["t"], row["id"]))]
-    assert stored == [1, 2, *(values if fits else [])]
+            run(library, ["3.5", 4])
+        assert [row["x"] for row in days.rows()] == [1, 2, *values], library
     assert days.type == "BIGINT"
 
 
-@pytest.mark.parametrize("nothing", [pd.DataFrame(), pd.DataFrame({"id": [], "x": []})])
-def test_a_day_without_rows_is_no_rows(days: Days, nothing: pd.DataFrame) -> None:
+def test_a_day_without_rows_is_no_rows(days: Days) -> None:
     days.values([1, 2])
-    days.run(nothing)
+    days.run(pd.DataFrame())
+    days.run(pd.DataFrame({"id": [], "x": []}))
     assert days.values([3]) == [1, 2, 3]
     assert days.type == "BIGINT"
 
 
-@pytest.mark.parametrize("values", [[1, 2], ["a", None], [1.5], [pd.Timestamp("2024-01-01")]], ids=str)
-def test_a_first_day_without_columns_is_no_rows(days: Days, values: list[Any]) -> None:
+def test_a_first_day_without_columns_is_no_rows(days: Days) -> None:
+    columns = {"x0": [1, 2], "x1": ["a", None], "x2": [1.5, 1.5], "x3": [pd.Timestamp("2024-01-01")] * 2}
     days.run(pd.DataFrame())
     assert len(fti.read(days.group, stores=days.stores)) == 0
-    assert days.values(values) == values
-    days.run(pd.DataFrame())
-    assert days.values(values) == [*values, *values]
+    for times in (1, 2):
+        days.run_columns(columns)
+        rows = days.rows()
+        assert {name: [row[name] for row in rows] for name in columns} == {
+            name: values * times for name, values in columns.items()
+        }
+        days.run(pd.DataFrame())

@@ -93,15 +93,16 @@ def forget(
         check_key(declarations, group, key, tables_before)
         if expire:
             refuse_old_catalog(lake, declarations)
-        searches = _searches(lake, carriers(declarations, group, key, tables_before))
         folders = log_folders(declarations, group, key, stores.log_folder())
         # All is looked at before anything is changed: what cannot be read leaves no half of it done.
-        log_counts = line_counts(folders)
-        namespaces = online_keys_of(lake, stores.online_store(), searches)
-        for search in searches:
-            forget_rejected_rows(lake, search, remove=False)
-        elsewhere = matches_elsewhere(lake, declarations, group, key, tables_before)
-        tiles = tiles_holding(lake, searches)
+        with lake.one_snapshot():  # whose tables and types are read once
+            searches = _searches(lake, carriers(declarations, group, key, tables_before))
+            log_counts = line_counts(folders)
+            namespaces = online_keys_of(lake, stores.online_store(), searches)
+            for search in searches:
+                forget_rejected_rows(lake, search, remove=False)
+            elsewhere = matches_elsewhere(lake, declarations, group, key, tables_before)
+            tiles = tiles_holding(lake, searches)
         builds_holding(stores.model_store(), searches)
         if not dry_run:
             refuse_unwritable(stores.online_store(), namespaces)
@@ -140,10 +141,13 @@ def forget(
         changes = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
         sinks = forget_in_sinks(lake, declarations, group, key, holders_of, changes, write=not dry_run)
         # Looked for anew: a run that began before may have written the key again meanwhile.
-        rest = [
-            find(lake, one.carrier.table, one.predicate) if commits or one.carrier.kind == "log" else one.occurrences
-            for one in searches
-        ]
+        with lake.one_snapshot():
+            rest = [
+                find(lake, one.carrier.table, one.predicate)
+                if commits or one.carrier.kind == "log"
+                else one.occurrences
+                for one in searches
+            ]
         rest_of_tiles = tiles if dry_run else tiles_holding(lake, searches)
         again = [] if dry_run else _written_again(searches, commits, rest, rest_of_tiles)
         holders = [*(match.snapshots for match in rest), *(match.snapshots for match in rest_of_tiles)]

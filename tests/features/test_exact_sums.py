@@ -16,7 +16,7 @@ from fti_assets.features.rows.table import Grid
 from fti_assets.features.windows.exact import nearest_double
 from tests.features import oracles
 from tests.features.window_oracles import _deviation as true_deviation
-from tests.support.examples import examples
+from tests.support.examples import SOAK, examples
 
 START = datetime(2013, 1, 1)
 
@@ -89,7 +89,7 @@ def cancelling(draw: st.DrawFn) -> list[float]:
     return draw(st.permutations([*values, *back, *draw(st.lists(floats, max_size=3))]))
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60) if SOAK else 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(cancelling() | st.lists(floats, min_size=1, max_size=9), min_size=1, max_size=12))
 @example(
     [
@@ -143,7 +143,7 @@ EXTREMES = [
 ]
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60) if SOAK else 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(
         st.lists(st.sampled_from(EXTREMES) | floats, min_size=1, max_size=9) | cancelling(), min_size=1, max_size=12

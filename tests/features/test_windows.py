@@ -231,18 +231,23 @@ def test_float_sums_do_not_depend_on_order_threads_or_range(connection: duckdb.D
     assert len(answers) == 1
 
 
-def test_float_sums_survive_cancellation_extremes_and_infinities(connection: duckdb.DuckDBPyConnection) -> None:
-    def total(*values: float) -> float:
-        found = hourly(table(connection, [row(1, x=value) for value in values]), "1h", aggregates={"sum": Sum("x")})
-        return float(found[1])
+def first_hour(
+    connection: duckdb.DuckDBPyConnection, column: str, cases: Sequence[Sequence[Any]], aggregate: Aggregate
+) -> list[Any]:
+    """The aggregate of each case's values, which are a key's rows of the first hour."""
+    rows = [row(1, key=f"{place:03}", **{column: value}) for place, case in enumerate(cases) for value in case]
+    found = window_aggregate(
+        table(connection, rows), keys=["k"], every="1h", windows=["1h"], aggregates={"of": aggregate}
+    )
+    answers = dict(found.relation.filter(f"hour = TIMESTAMP '{at(1)}'").project("k, of_1h").fetchall())
+    return [answers[f"{place:03}"] for place in range(len(cases))]
 
-    assert total(1e300, 1.0, -1e300) == 1.0
-    assert total(0.1, 0.2, 0.3) == 0.6
-    assert total(1e-310, 1.5e308) == 1.5e308
-    assert total(0.0, -0.0) == 0.0
-    assert total(float("inf"), 1.0) == float("inf")
-    assert total(float("-inf"), 1e9) == float("-inf")
-    assert str(total(float("inf"), float("-inf"), 2.0)) == "nan"
+
+def test_float_sums_survive_cancellation_extremes_and_infinities(connection: duckdb.DuckDBPyConnection) -> None:
+    inf = float("inf")
+    cases = [(1e300, 1.0, -1e300), (0.1, 0.2, 0.3), (1e-310, 1.5e308), (0.0, -0.0), (inf, 1.0), (-inf, 1e9)]
+    assert first_hour(connection, "x", cases, Sum("x")) == [1.0, 0.6, 1.5e308, 0.0, inf, -inf]
+    assert str(first_hour(connection, "x", [(inf, -inf, 2.0)], Sum("x"))) == "[nan]"
 
     rows = table(connection, [row(1, x=2.0), row(1, x=None)])
     rows = rows.with_relation(rows.relation.project("k, e, a, coalesce(x, 'nan'::DOUBLE) AS x"))
@@ -265,9 +270,9 @@ def test_running_totals_are_streamed_over_sorted_changes(
 ) -> None:
     connection.execute(f"SET threads=4; SET preserve_insertion_order={keep_order}")
     connection.execute("""
-        CREATE TABLE many AS SELECT 'k' || hash(i) % 500 AS k, (hash(i, 2) % 100)::BIGINT AS n,
+        CREATE TABLE many AS SELECT 'k' || hash(i) % 100 AS k, (hash(i, 2) % 100)::BIGINT AS n,
             TIMESTAMP '2013-01-01' + to_minutes((hash(i, 1) % 20000)::BIGINT) AS e
-        FROM range(200000) r(i)""")
+        FROM range(40000) r(i)""")
     rows = Table(connection.table("many"), connection, "many_v1", ("k",), "e", grid=Grid("hour", at(0), at(400)))
     found = window_aggregate(rows, keys=["k"], every="1h", windows=["3h", "24h"], aggregates={"sum": Sum("n")})
     name = relation_name(found.relation)
@@ -429,22 +434,22 @@ def test_extremes_and_distinct_counts_are_of_numbers_times_and_text(connection: 
 
 
 def test_std_is_exact_where_sums_of_squares_cancel(connection: duckdb.DuckDBPyConnection) -> None:
-    def deviation(column: str, *values: Any) -> float | None:
-        rows = [row(1, **{column: value}) for value in values]
-        found = hourly(table(connection, rows), "1h", aggregates={"std": Std(column)})[1]
-        assert found is None or isinstance(found, float)
-        return found
-
-    assert deviation("x", 1.0, None) is None
-    assert deviation("x", 0.1, 0.1, 0.1) == 0.0
-    assert deviation("x", 1e9, 1e9 + 1e-6, 1e9) == pytest.approx(math.sqrt(1 / 3) * ((1e9 + 1e-6) - 1e9), rel=1e-15)
-    assert deviation("x", 1e130, -1e130, 1.0) == pytest.approx(1e130, rel=1e-15)
-    assert deviation("x", 1e-130, 0.0) == pytest.approx(1e-130 / math.sqrt(2), rel=1e-15)
-    assert deviation("x", 1e-150, 0.0) == 0.0
-    assert math.isnan(deviation("x", 1e140, 1.0) or 0)
-    assert math.isnan(deviation("x", float("inf"), 1.0) or 0)
-    assert deviation("n", 2**63 - 1, 2**63 - 3) == math.sqrt(2)
-    assert deviation("n", -(2**63), 2**63 - 1) == pytest.approx(2**64 / math.sqrt(2), rel=1e-15)
+    floats: list[tuple[tuple[float | None, ...], float | None]] = [
+        ((1.0, None), None),
+        ((0.1, 0.1, 0.1), 0.0),
+        ((1e9, 1e9 + 1e-6, 1e9), math.sqrt(1 / 3) * ((1e9 + 1e-6) - 1e9)),
+        ((1e130, -1e130, 1.0), 1e130),
+        ((1e-130, 0.0), 1e-130 / math.sqrt(2)),
+        ((1e-150, 0.0), 0.0),
+        ((1e140, 1.0), math.nan),
+        ((float("inf"), 1.0), math.nan),
+    ]
+    found = first_hour(connection, "x", [values for values, _ in floats], Std("x"))
+    for deviation, (values, expected) in zip(found, floats, strict=True):
+        assert deviation == (expected if not expected else pytest.approx(expected, rel=1e-15, nan_ok=True)), values
+    whole = [(2**63 - 1, 2**63 - 3), (-(2**63), 2**63 - 1)]
+    least, most = first_hour(connection, "n", whole, Std("n"))
+    assert (least, most) == (math.sqrt(2), pytest.approx(2**64 / math.sqrt(2), rel=1e-15))
 
 
 def test_std_is_of_whole_numbers_of_every_size(connection: duckdb.DuckDBPyConnection) -> None:

@@ -322,7 +322,7 @@ BENDS = (
     ),
     Bend(
         "a missing value goes to the right in each tree",
-        "training/models/estimators.py",
+        "training/models/cores/estimators.py",
         "np.asarray(tree.missing_go_to_left, dtype=np.int64)",
         "0",
         ("training/test_export.py::test_missing_numbers_go_where_the_fitted_tree_sends_them",),

@@ -294,6 +294,22 @@ class CompositeRecord:
 
 
 @record(frozen=True)
+class GraphComparison:
+    """How far the graph's answers are from the trained model's own on every row of the test split.
+
+    ``largest_difference`` is that of a probability, or of a value relative to it where it is above 1; ``outliers`` counts the rows on
+    which it is above ``tolerance``, and of ``rows`` so many may be: ``allowed``.
+    """
+
+    model: str
+    rows: int
+    largest_difference: float
+    outliers: int
+    tolerance: float
+    allowed: int
+
+
+@record(frozen=True)
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
@@ -302,7 +318,8 @@ class ModelManifest:
     the key of the asset that made it. ``latency_goal`` is within how many seconds a server is to answer a request. A build of the
     kind "graph" is a graph that was published as it was: it has inputs of its own and no features, and its view, dataset and task mean
     nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
-    is made of is in ``composite``, and ``classes`` are the names of its answers.
+    is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
+    model; builds of earlier releases have none.
     """
 
     model: str
@@ -333,6 +350,7 @@ class ModelManifest:
     latency_goal: float | None = None
     kind: Literal["model", "graph"] = "model"
     composite: CompositeRecord | None = None
+    comparison: GraphComparison | None = None
     format: int = 1
 
     @property

@@ -26,8 +26,9 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import TrainingData, refuse_one_class
-from fti_assets.training.models.export import ExportedModel, export
+from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.parity import ExportedModel
 from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation, check_metrics
 from fti_assets.training.judging.gates import Gate, SlicedGate
 from fti_assets.training.models.asset import model_asset
+from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import KEPT_APART, Model, Promotion
 from fti_assets.training.training_dataset import training_dataset
@@ -55,7 +56,8 @@ def model(
 
     The function may also take ``context``, a ``config: dg.Config`` and resources. It gives a trained
     ``LightningModule`` or ``nn.Module`` (its ``forward`` takes the dict of encoded tensors, and gives logits, or values
-    for regression), a fitted scikit-learn estimator, or an ``onnx.ModelProto``.
+    for regression), a fitted scikit-learn estimator, a model of LightGBM or XGBoost, or an ``onnx.ModelProto``. If its result is annotated
+    with a class that can never be exported for the task, that is said when the code loads.
 
     Args:
         dataset: what it learns from; a view makes a dataset of its own, of the view's version.
@@ -159,6 +161,7 @@ def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any]
 
 def _check(model: Model) -> None:
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
+    check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}")
     model.evaluate.check(model.task)
     check_metrics(model.task, [gate.metric for gate in model.gates])
     other_metrics = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]

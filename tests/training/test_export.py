@@ -15,7 +15,8 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import Embedding, OneHot, Passthrough, fit_encoders
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.data import TrainingData, matrix
-from fti_assets.training.models.export import check_parity, export
+from fti_assets.training.models.export import export
+from fti_assets.training.models.parity import check_parity
 from tests.graphs import endless_graph
 
 torch = pytest.importorskip("torch")
@@ -793,12 +794,11 @@ def test_an_estimator_that_skl2onnx_does_not_know_is_refused():
         export(Own().fit(data.train.X, data.train.y), data.encoder, data, "binary")
 
 
-@pytest.mark.parametrize("module", ["xgboost.sklearn", "lightgbm.sklearn"])
-def test_boosting_libraries_are_not_supported_yet(module):
-    booster = type("Booster", (), {"__module__": module})()
+def test_a_model_of_catboost_is_not_supported_yet():
+    booster = type("CatBoostClassifier", (), {"__module__": "catboost.core"})()
     data = training_data("binary")
     with pytest.raises(
-        ModelError, match=rf"Booster is a model of {module.split('.')[0]}, which is not supported yet: return a torch"
+        ModelError, match=r"CatBoostClassifier is a model of catboost, which is not supported yet: return a torch"
     ):
         export(booster, data.encoder, data, "binary")
 

@@ -31,6 +31,7 @@ from fti_assets.training.judging.gates import Scores, verdict_of
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
+from fti_assets.training.models.cores.returns import check_converters
 from fti_assets.training.models.data import TrainingData, refuse_one_class
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
@@ -47,6 +48,11 @@ _PACKAGES = [
     "torch",
     "pytorch-lightning",
     "scikit-learn",
+    "skl2onnx",
+    "lightgbm",
+    "xgboost-cpu",
+    "xgboost",
+    "onnxmltools",
 ]
 
 
@@ -81,6 +87,7 @@ def build_model_at(
         ModelError: there is nothing to train or test on, or what the function gave cannot be exported.
         AliasConflictError: the champion changed meanwhile; the build is in the store and was not promoted.
     """
+    check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = store.aliases(model.name).champion
     with lake.one_snapshot():  # the dataset can be made anew meanwhile
@@ -148,7 +155,7 @@ def build_model_at(
         ),
         inputs=model_graph.inputs,
         outputs=model_graph.outputs,
-        encoders={name: dataclasses.asdict(encoder) for name, encoder in encoders.items()},
+        encoders={name: dataclasses.asdict(encoder) for name, encoder in model_graph.encoders.items()},
         metrics=scores,
         baseline=prior,
         gates=tuple(verdicts),
@@ -157,11 +164,12 @@ def build_model_at(
         packages=packages(),
         sha256=hashlib.sha256(model_graph.bytes).hexdigest(),
         classes=model_graph.classes,
-        warnings=tuple(float32_warnings(encoders, parts["train"].columns, exact_counts)),
+        warnings=tuple(float32_warnings(model_graph.encoders, parts["train"].columns, exact_counts)),
         latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,
         asset_key=tuple(asset_key),
+        comparison=model_graph.comparison,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from fti_assets.core.manifest import DatasetManifest, ModelManifest, ViewRecord
+from fti_assets.core.manifest import DatasetManifest, GraphComparison, ModelManifest, ViewRecord
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.judging.picture_page import PICTURES
 
@@ -23,6 +23,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         _learned_from(manifest, dataset),
         "## How it does on the test split",
         table(("metric", "model", "baseline"), [(n, v, manifest.baseline.get(n)) for n, v in manifest.metrics.items()]),
+        *_comparison(manifest.comparison),
         "## Gates",
         "\n".join(
             f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
@@ -75,6 +76,16 @@ def not_held_against(view: ViewRecord) -> list[str]:
     if not view.rules_left_out:
         return []
     return [f"- **no request is held against** these checks of the schema of `{view.spine}`: {view.left_out_in_words}"]
+
+
+def _comparison(comparison: GraphComparison | None) -> list[str]:
+    if comparison is None:
+        return []
+    return [
+        f"The exported graph answers within {comparison.largest_difference:.2g} of the trained {comparison.model} on each of "
+        f"{comparison.rows:,} test rows; {comparison.outliers:,} of them differ by more than {comparison.tolerance:g}, where "
+        f"{comparison.allowed:,} may."
+    ]
 
 
 def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:

@@ -26,8 +26,8 @@ from fti_assets.training.datasets.split import HASH, share_sql
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates import ChampionScores
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.export import ExportedModel
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.parity import ExportedModel
 from fti_assets.training.models.split_rows import ROW, SplitRows
 
 _log = logging.getLogger(__name__)

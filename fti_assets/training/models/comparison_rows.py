@@ -11,7 +11,7 @@ from fti_assets.errors import ModelError
 from fti_assets.training.models.data import Part, TrainingData
 
 MOST_ROWS = 2_000
-"""Of the test part, and of the train part."""
+"""Of the train part; of the test part all are compared."""
 
 _BASES = 4
 _MOST_MADE = 2_000
@@ -22,19 +22,24 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ComparisonRows:
-    """Raw rows: name to canonical array ``[n]``, and of each made-up row of which kind it is, empty for one that was there."""
+    """Raw rows: name to canonical array ``[n]``, and of each made-up row of which kind it is, empty for one that was there.
+
+    The first ``test_rows`` are those of the test part.
+    """
 
     columns: Columns
     kinds: tuple[str, ...]
+    test_rows: int = 0
 
     @property
     def rows(self) -> int:
         return len(self.kinds)
 
     def part(self, places: np.ndarray) -> ComparisonRows:
-        """Those at some places."""
+        """Those at some places, which are ascending."""
         columns = {name: values[places] for name, values in self.columns.items()}
-        return ComparisonRows(columns, tuple(self.kinds[place] for place in places.tolist()))
+        kinds = tuple(self.kinds[place] for place in places.tolist())
+        return ComparisonRows(columns, kinds, int((places < self.test_rows).sum()))
 
     def describe(self, row: int) -> str:
         """A row for an error message."""
@@ -43,7 +48,7 @@ class ComparisonRows:
 
 
 def comparison_rows(data: TrainingData) -> ComparisonRows:
-    """Rows of the test and train parts, half of them chosen for a missing value, and rows that neither has.
+    """Every row of the test part, some of the train part, half of them chosen for a missing value, and rows that neither has.
 
     These are made from a few of them, with each feature missing, all missing, each text or whole number one that training has
     never had, and each number ten, and ten million, ranges below the least and above the greatest.
@@ -52,7 +57,8 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
         ModelError: no part has rows.
     """
     first = next((part for part in (data.test, data.validation) if part.rows), None)
-    parts = [_some_of(part) for part in (first, data.train) if part is not None and part.rows]
+    parts = [dict(first.columns)] if first is not None else []
+    parts += [_some_of(data.train)] if data.train.rows else []
     if not parts:
         raise ModelError("no part of the data has rows: the exported graph cannot be compared with the model")
     real = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -68,7 +74,7 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
     strange.append(("with all missing", nothing))
     columns = {name: np.concatenate([values, *(one[name] for _, one in strange)]) for name, values in real.items()}
     kinds = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
-    return ComparisonRows(columns, (*[""] * rows, *kinds))
+    return ComparisonRows(columns, (*[""] * rows, *kinds), 0 if first is None else first.rows)
 
 
 def _some_of(part: Part) -> Columns:

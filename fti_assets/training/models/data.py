@@ -1,7 +1,7 @@
 """Training data: what a model function gets, encoded by the very graph that will serve."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders import fitting
 from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
+from fti_assets.training.models.frames import Frames
 
 _REMEDIES: Mapping[str, str] = {
     "binary": "Give 0 and 1, or booleans, in the group that the label comes from; task='multiclass' learns any labels",
@@ -33,6 +34,7 @@ class Part:
     inputs: Mapping[str, np.ndarray]
     y: np.ndarray
     columns: Mapping[str, np.ndarray]
+    frames: Frames = field(repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -43,6 +45,24 @@ class Part:
     def X(self) -> np.ndarray:
         """One matrix for scikit-learn and its like, as ``matrix`` makes it from ``inputs``."""
         return matrix(self.inputs)
+
+    @property
+    def frame(self) -> Any:
+        """The features as they are, with their names, as a pandas frame for boosters, the same rows as ``y``.
+
+        Numbers are float32, NaN where they are missing. Text, and whatever has a OneHot or an Embedding, is a pandas categorical of the
+        encoder's categories, NaN where it is missing or none of them. What has ``Standardize(dtype="float64")`` stays standardized.
+
+        Raises:
+            ModelError: a number is beyond float32.
+            MissingExtraError: pandas is not installed.
+        """
+        return self.frames.raw(self.frames.raw_encoder.encode(self.columns))
+
+    @property
+    def encoded_frame(self) -> Any:
+        """``X`` as a pandas frame, with a name for each column: ``encoded.temp``, ``encoded.origin=JFK``."""
+        return self.frames.encoded(self.X)
 
 
 class TrainingData:
@@ -89,6 +109,7 @@ class TrainingData:
         self.classes: tuple[str, ...] = ()
         if task == "multiclass":
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
+        self.frames = Frames(features, self.encoder, columns["train"])
         parts = {}
         for name in SPLITS:
             inputs = self.encoder.encode(columns[name])
@@ -96,7 +117,7 @@ class TrainingData:
                 raise DataError(f"the {name} part has {len(inputs[DENSE])} rows and {len(labels[name])} labels")
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
             raw = {one.name: columns[name][one.name] for one in features}
-            parts[name] = Part(inputs, y, raw)
+            parts[name] = Part(inputs, y, raw, self.frames)
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
 
     @property

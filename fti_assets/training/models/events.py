@@ -35,9 +35,21 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         "champion_after_run": store.aliases(model.name).champion or "none",
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
+        **_comparison(manifest),
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
         "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
+    }
+
+
+def _comparison(manifest: ModelManifest) -> dict[str, Any]:
+    """How far the graph is from the trained model on the test split."""
+    if manifest.comparison is None:
+        return {}
+    return {
+        "graph/largest_difference": manifest.comparison.largest_difference,
+        "graph/outliers": manifest.comparison.outliers,
+        "graph/rows_compared": manifest.comparison.rows,
     }
 
 

@@ -1,43 +1,32 @@
 """Export: encoders and core as one ONNX graph, raw columns in and predictions out, compared with the trained model."""
 
-import builtins
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import OUTPUT_NAMES, GraphInput, GraphOutput, Task
-from fti_assets.errors import ExportError, ModelError, one_of
-from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.stores.models.samples import Samples
+from fti_assets.core.manifest import OUTPUT_NAMES, GraphOutput, Task
+from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
-from fti_assets.training.models.core import MATRIX, TRACING, Core, core_of
-from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.cores.core import MATRIX, Core
+from fti_assets.training.models.cores.kinds import core_of
+from fti_assets.training.models.data import TrainingData, matrix
+from fti_assets.training.models.parity import (
+    OUTLIERS,
+    ExportedModel,
+    check_parity,
+    is_finite,
+    reason_and_advice,
+    refuse_lost,
+)
 
-PARITY_TOLERANCE = 1e-4
-"""Largest difference of a probability, or of a value relative to it where it is above 1."""
-
-_SAMPLES = 48
 _OLDEST_OPSET = 10
 _OLDEST_ML_OPSET = 3
 _OLDEST_LABEL_ENCODER = 2
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """A model as it is stored and served: the serialized graph, its inputs, its output, multiclass labels, and some answers."""
-
-    bytes: builtins.bytes
-    inputs: tuple[GraphInput, ...]
-    outputs: tuple[GraphOutput, ...]
-    classes: tuple[str, ...]
-    samples: Samples | None = None
 
 
 def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
@@ -48,16 +37,17 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     Args:
         trained_model: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
             ``[n, 1]``, multiclass ``[n, k]``) or values (``[n]`` or ``[n, 1]``); a scikit-learn estimator fitted on
-            ``data.train.X``; or an ``onnx.ModelProto`` with inputs ``dense`` and Embedding features and one output,
-            logits or values.
-        encoder_model: the encoder graph, ``data.encoder``.
+            ``data.train.X`` or a frame; a model of LightGBM or XGBoost fitted likewise; or an ``onnx.ModelProto`` with inputs
+            ``dense`` and Embedding features and one output, logits or values.
+        encoder_model: the encoder graph, ``data.encoder``; in front of a model that was fitted on ``data.train.frame`` goes that of raw
+            features.
         data: whose rows, and others made from them, the outputs are compared on: ``comparison_rows``.
         task: what the model does.
 
     Raises:
         ModelError: the model is of no supported kind, cannot be exported, gives the wrong shape or no numbers, or cannot answer
             a row in which a feature is missing, as requests may have it.
-        ExportError: the graph differs from the trained model by more than ``PARITY_TOLERANCE`` on some row.
+        ExportError: the graph differs from the trained model, as ``check_parity`` says.
         MissingExtraError: what exports it is not installed.
 
     >>> exported = export(net, data.encoder, data, "binary")  # doctest: +SKIP
@@ -68,11 +58,14 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     if type(trained_model).__name__ == "ModelProto":
         reject_external_data(trained_model)
     rows = comparison_rows(data)
+    layout = data.frames.layout(trained_model, matrix)
+    if layout.kind == "raw":
+        encoder_model = layout.encoder
     arrays = encoder_model.encode(rows.columns)
     classes = data.classes if task == "multiclass" else ()
     size = max(2, min(rows.rows, 8))  # a module with batch normalization cannot take one row
     few = {name: np.resize(values[:8], (size, values.shape[1])) for name, values in arrays.items()}
-    core = core_of(trained_model, few, task, len(classes))
+    core = core_of(trained_model, few, task, len(classes), layout)
     # The last row of each Embedding table, whichever categories the compared rows have.
     core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
     try:
@@ -80,18 +73,26 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
         reject_external_data(model)
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the exported graph is not valid ONNX{_reason_and_advice(error, core.advice)}") from error
+        raise ModelError(f"the exported graph is not valid ONNX{reason_and_advice(error, core.advice)}") from error
     names = {one.name for one in model.graph.input}
     result = ExportedModel(
         bytes=model.SerializeToString(),
         inputs=tuple(one for one in encoder_model.inputs if one.name in names),
         outputs=(GraphOutput(OUTPUT_NAMES[task], "float32"),),
         classes=classes,
+        encoders=encoder_model.encoders,
     )
     model = f"the trained model ({type(trained_model).__name__})"
     places, answers = _answers(core, arrays, rows, model=model)
-    samples = check_parity(result, rows.part(places), answers, advice=core.advice)
-    return dataclasses.replace(result, samples=samples)
+    samples, comparison = check_parity(
+        result,
+        rows.part(places),
+        answers,
+        advice=core.advice,
+        model=type(trained_model).__name__,
+        outliers=OUTLIERS if core.has_trees else 0.0,
+    )
+    return dataclasses.replace(result, samples=samples, comparison=comparison)
 
 
 def _answers(
@@ -106,14 +107,14 @@ def _answers(
     kinds = np.array(rows.kinds)
     places = [np.flatnonzero(kinds == "")]
     answers = [core.predict({name: values[places[0]] for name, values in arrays.items()})]
-    _refuse_lost(rows.part(places[0]), answers[0], model)
+    refuse_lost(rows.part(places[0]), answers[0], model)
     for kind in dict.fromkeys(rows.kinds):
         if not kind:
             continue
         at = np.flatnonzero(kinds == kind)
         try:
             answer = core.predict({name: values[at] for name, values in arrays.items()})
-            finite, reason = _is_finite(answer), "it gives no finite number"
+            finite, reason = is_finite(answer), "it gives no finite number"
         except Exception as error:  # whatever the model of a user raises
             answer, finite = answers[0][: len(at)], np.zeros(len(at), dtype=bool)
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.300}"
@@ -127,74 +128,6 @@ def _answers(
         places.append(at[finite])
         answers.append(answer[: len(at)][finite])
     return np.concatenate(places), np.concatenate(answers)
-
-
-def _is_finite(answers: np.ndarray) -> np.ndarray:
-    """Of each row of ``[n]`` or ``[n, k]`` whether it has numbers alone."""
-    return np.asarray(np.isfinite(answers.reshape(len(answers), -1)).all(axis=1))
-
-
-def check_parity(
-    model_graph: ExportedModel, rows: ComparisonRows, model_answers: np.ndarray, *, advice: str = TRACING
-) -> Samples:
-    """Compare the graph's answers from raw columns with the trained model's own, and keep some of them.
-
-    Args:
-        model_graph: the graph; it is run on one row, on another, and on all others at once.
-        rows: ``n`` raw rows.
-        model_answers: the trained model's probabilities or values, ``[n]`` or ``[n, k]``.
-        advice: what to do where they differ, for the error.
-
-    Raises:
-        ModelError: the trained model's own answers are not finite.
-        ExportError: the graph does not run, or some row differs by more than ``PARITY_TOLERANCE``.
-    """
-    _refuse_lost(rows, model_answers, "the trained model")
-    total = len(model_answers)
-    bounds = sorted({0, min(1, total), min(2, total), total})  # a traced module may have learned the size of its batch
-    try:
-        graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what="the exported graph")
-        parts = [{name: values[start:end] for name, values in rows.columns.items()} for start, end in pairwise(bounds)]
-        answers = np.concatenate([graph.run(part)[model_graph.outputs[0].name] for part in parts])
-    except Exception as error:
-        problem = "the exported graph does not run on one row and on many"
-        raise ExportError(f"{problem}{_reason_and_advice(error, advice)}") from error
-    if answers.shape != model_answers.shape:
-        raise ExportError(
-            f"the exported graph gives {list(answers.shape)}, the trained model {list(model_answers.shape)}. {advice}"
-        )
-    difference = np.abs(answers - model_answers) / np.maximum(1.0, np.abs(model_answers))
-    difference = np.nan_to_num(difference.reshape(total, -1).max(axis=1), nan=np.inf)
-    off = difference > PARITY_TOLERANCE
-    if off.any():
-        worst = int(difference.argmax())
-        raise ExportError(
-            f"the exported graph differs from the trained model on {int(off.sum())} of {total} rows, by up to "
-            f"{difference[worst]:.3g} where {PARITY_TOLERANCE} is allowed: for {rows.describe(worst)} the model gives "
-            f"{model_answers[worst].tolist()} and the graph {answers[worst].tolist()}. {advice}"
-        )
-    spread = np.linspace(0, total - 1, min(total, _SAMPLES)).astype(np.int64)
-    sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
-    sample_rows = rows.part(sample)
-    return Samples(sample_rows.columns, answers[sample], np.array(sample_rows.kinds) == "")
-
-
-def _reason_and_advice(error: Exception, advice: str) -> str:
-    """The end of a sentence on a graph: what onnx or its runtime says, and what to do.
-
-    Of a graph that a converter has made they name nodes that its user has never written, so that only the advice is given.
-    """
-    return f": {error}. {advice}" if advice == TRACING else f". {advice}"
-
-
-def _refuse_lost(rows: ComparisonRows, answers: np.ndarray, model: str) -> None:
-    lost = ~_is_finite(answers)
-    if lost.any():
-        raise ModelError(
-            f"{model} gives no finite answer for {int(lost.sum())} of {len(answers)} rows, such as "
-            f"{rows.describe(int(lost.argmax()))}: look for missing values that Passthrough() lets through, for rows too far from all "
-            "others, or for training that diverged"
-        )
 
 
 def reject_external_data(model: Any) -> None:

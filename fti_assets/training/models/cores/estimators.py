@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.errors import ModelError
+from fti_assets.training.models.cores.boosters import BOOSTERS, package_of
 
 _ROUTES = "nodes_missing_value_tracks_true"
 _ULPS = 4
@@ -29,11 +30,19 @@ def _parts_of(value: Any, seen: set[int]) -> Iterator[Any]:
         inner = value
     elif isinstance(value, np.ndarray) and value.dtype == object:
         inner = value.ravel()
+    elif package_of(value) in BOOSTERS:
+        yield value
     elif type(value).__module__.partition(".")[0] == "sklearn":
         yield value
         inner = vars(value).values() if hasattr(value, "__dict__") else ()
     for one in inner:
         yield from _parts_of(one, seen)
+
+
+def boosters_within(estimator: Any) -> list[Any]:
+    """The fitted models of LightGBM and XGBoost within an estimator of scikit-learn."""
+    parts = _parts_of(estimator, set())
+    return [part for part in parts if package_of(part) in BOOSTERS and hasattr(part, "fit") and is_fitted(part)]
 
 
 @contextmanager
@@ -129,7 +138,7 @@ def measures_distances(estimator: Any) -> bool:
 
     float32 loses the distances of rows far from zero, or far from all others, and another neighbour is the nearest.
     """
-    rooms = {type(part).__module__.split(".")[1] for part in _parts_of(estimator, set())}
+    rooms = {".".join(type(part).__module__.split(".")[1:2]) for part in _parts_of(estimator, set())}
     # Support vectors have no operator in float64.
     return bool(rooms & {"neighbors", "gaussian_process"}) and "svm" not in rooms
 

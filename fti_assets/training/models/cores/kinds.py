@@ -1,0 +1,46 @@
+"""Which kind of a model something is, and its core."""
+
+from typing import Any
+
+from fti_assets.core.manifest import Task
+from fti_assets.errors import ModelError
+from fti_assets.training.models.cores.boosters import (
+    BOOSTERS,
+    package_of,
+)
+from fti_assets.training.models.cores.core import RETURN_KINDS, Core, EncodedRows
+from fti_assets.training.models.cores.fitted import booster_core, sklearn_core
+from fti_assets.training.models.cores.networks import onnx_core, torch_core
+from fti_assets.training.models.cores.returns import NOT_YET
+from fti_assets.training.models.frames import Layout
+
+
+def core_of(model: Any, sample: EncodedRows, task: Task, classes: int, layout: Layout) -> Core:
+    """Export a trained model of any kind that is supported.
+
+    Args:
+        model: a torch module, a fitted scikit-learn estimator or an ``onnx.ModelProto``.
+        sample: a few encoded rows, at least two.
+        task: what the model does.
+        classes: how many classes a multiclass model tells apart, else 0.
+        layout: how it takes rows.
+
+    Raises:
+        ModelError: the kind is not supported, it cannot be exported, or its output has not the task's shape.
+        MissingExtraError: what exports it is not installed.
+    """
+    packages = [kind.__module__.split(".")[0] for kind in type(model).__mro__]
+    foreign_kind = next((package for package in packages if package in NOT_YET), None)
+    if foreign_kind is not None:
+        raise ModelError(
+            f"{type(model).__name__} is a model of {foreign_kind}, which is not supported yet: return {RETURN_KINDS}"
+        )
+    if "torch" in packages:
+        return torch_core(model, sample, task, classes)
+    if package_of(model) in BOOSTERS:
+        return booster_core(model, sample, task, classes, layout)
+    if "sklearn" in packages:
+        return sklearn_core(model, sample, task, classes, layout)
+    if type(model).__name__ == "ModelProto":
+        return onnx_core(model, sample, task, classes)
+    raise ModelError(f"{type(model).__name__} cannot be exported: return {RETURN_KINDS}")

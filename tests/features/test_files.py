@@ -159,8 +159,19 @@ READERS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("how", READERS)
-@pytest.mark.parametrize("write", [{}, {"compression": None, "write_page_checksum": True}], ids=["torn", "flipped bit"])
+FLIPPED: dict[str, Any] = {"compression": None, "write_page_checksum": True}
+
+
+@pytest.mark.parametrize(
+    ("how", "write"),
+    [
+        *(pytest.param(how, {}, id=f"torn-{how}") for how in READERS),
+        *(
+            pytest.param(how, FLIPPED, id=f"flipped bit-{how}", marks=() if how == "lazily" else pytest.mark.soak)
+            for how in READERS
+        ),
+    ],
+)
 def test_a_damaged_page_is_named(tmp_path: Path, how: str, write: dict[str, Any]) -> None:
     file = damaged_day(tmp_path, **write)
 

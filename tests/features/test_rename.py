@@ -195,7 +195,13 @@ def test_view_that_names_sources_column_is_told_groups() -> None:
         orders(None)["Grand Total"]
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+FEW_LIBRARIES = ("pandas", "polars lazy", "arrow batches")
+"""A frame, a plan and a stream; ``make soak`` takes them all."""
+
+
+@pytest.mark.parametrize(
+    "library", [pytest.param(one, marks=() if one in FEW_LIBRARIES else pytest.mark.soak) for one in LIBRARIES]
+)
 def test_column_that_cannot_be_stored_names_line_to_type(library: str, stores: fti.Stores) -> None:
     group = orders(LIBRARIES[library], keys=["shop"], rename=None)
     line = r"rename={'Order ID': 'order_id', 'Total \(€\)': 'total'}"

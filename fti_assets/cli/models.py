@@ -11,13 +11,19 @@ from fti_assets.cli.options import stores
 from fti_assets.core.home import home
 from fti_assets.errors import NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.online.store import OnlineStore, online_store
 
 models_folder = stores("models", otherwise="{}/ under FTI_HOME")
 
 
 def store_in(folder: str | None) -> ModelStore:
     return ModelStore(folder or home() / "models")
+
+
+def online_store_in(location: str | None) -> OnlineStore:
+    return online_store(location or home() / "online")
 
 
 class _Models(click.Group):
@@ -30,9 +36,9 @@ class _Models(click.Group):
 
 @click.group(cls=_Models, subcommand_metavar="[MODEL] | COMMAND [ARGS]...")
 def models() -> None:
-    """List models, or the builds of MODEL; or export one.
+    """The model store: list models, or the builds of MODEL.
 
-    A model that is named like a command is listed by fti models list MODEL.
+    fti models is fti models list. A model that is named like a command is listed by fti models list MODEL.
     """
 
 
@@ -87,15 +93,17 @@ def _list_builds(store: ModelStore, model: str) -> None:
 @click.argument("model")
 @click.argument("build")
 @click.option("--reason", required=True, help="kept in the history of champions")
+@stores("online", otherwise="{}/ under FTI_HOME")
 @models_folder
-def promote(model: str, build: str, reason: str, models: str | None) -> None:
+def promote(model: str, build: str, reason: str, online: str | None, models: str | None) -> None:
     """Make an accepted build the champion of a model.
 
-    BUILD is such as v1/20130501T000000Z-1f9ac3d2.
+    BUILD is such as v1/20130501T000000Z-1f9ac3d2. A build is refused that reads group versions which the online store no longer serves.
     """
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
+    check_groups_served(store, model, build, online_store_in(online))
     say_champion(store, store.promote(model, build, expected=before, reason=reason), before)
 
 
@@ -103,12 +111,17 @@ def promote(model: str, build: str, reason: str, models: str | None) -> None:
 @click.argument("model")
 @click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
 @click.option("--reason", required=True, help="kept in the history of champions")
+@stores("online", otherwise="{}/ under FTI_HOME")
 @models_folder
-def rollback(model: str, to: str | None, reason: str, models: str | None) -> None:
-    """Go back from the champion of MODEL to an earlier one."""
+def rollback(model: str, to: str | None, reason: str, online: str | None, models: str | None) -> None:
+    """Go back from the champion of MODEL to an earlier one.
+
+    A build is refused that reads group versions which the online store no longer serves.
+    """
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
+    check_groups_served(store, model, store.target_of_rollback(store.aliases(model), to), online_store_in(online))
     say_champion(store, store.roll_back(model, to, reason=reason), before)
 
 

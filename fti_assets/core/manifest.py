@@ -248,7 +248,11 @@ class RandomParts:
 
 @record(frozen=True)
 class DatasetRecord:
-    """The training dataset that a build learned from; ``random_parts`` where it was split at random."""
+    """The training dataset that a build learned from; ``random_parts`` where it was split at random.
+
+    ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
+    it was made of; a manifest of an earlier release has none.
+    """
 
     name: str
     version: int
@@ -258,6 +262,7 @@ class DatasetRecord:
     point_in_time: bool
     trained_until: str | None = None
     random_parts: RandomParts | None = None
+    upstream: dict[str, str] = field(default_factory=dict)
 
     @property
     def table(self) -> TableName:

@@ -98,8 +98,6 @@ class ModelStore(ModelReader):
                 f"{one_of(own)}"
             )
         # Not at the top: an app only reads, and starts without what publishing needs.
-        import shutil
-
         from fti_assets.stores.models.graph_trial import check_graph
 
         folder = self._folder(manifest.model) / manifest.reference
@@ -107,13 +105,17 @@ class ModelStore(ModelReader):
             raise StoreError(f"the manifest of {manifest.model}/{manifest.reference} {problem}: nothing was published")
         # Before the lock is taken: a trial may take minutes, and others publish and promote meanwhile.
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
-        with guard_writes(folder), self._lock(manifest.model):
-            for leftover in self._folder(manifest.model).glob(
-                "v*/.*.tmp"
-            ):  # a killed publisher's: living ones hold the lock
-                shutil.rmtree(leftover, ignore_errors=True)
+        with guard_writes(folder), self.locked(manifest.model):
+            self.remove_leftovers(manifest.model)
             publish_folder(folder, own | dict(files or {}))
         self._tried[manifest.model, manifest.reference] = manifest
+
+    def remove_leftovers(self, model: str) -> None:
+        """Remove what killed processes left of builds that they published or deleted; the caller holds the lock, as living ones do."""
+        import shutil  # not at the top, as in publish
+
+        for leftover in self._folder(model).glob("v*/.*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def promote(self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "") -> Aliases:
         """Make an accepted build champion; one that was rolled back is no longer marked so.
@@ -148,26 +150,32 @@ class ModelStore(ModelReader):
             StoreError: there is nothing to go back to, or ``to`` is the champion, rejected, damaged or not there, or the
                 source of an on-demand function that is here means something else than what it learned from.
         """
-
-        def target_of(aliases: Aliases) -> str:
-            if aliases.champion is None:
-                raise self._no_champion(model)
-            target = to or self._previous(aliases, aliases.champion)
-            if target == aliases.champion:
-                raise StoreError(f"{target} is the champion of model {model!r} itself: name the build to go back to")
-            return target
-
-        self.check_servable(
-            model, target_of(self.aliases(model)), "champion"
-        )  # before the lock is taken, as in publish
+        target = self.target_of_rollback(self.aliases(model), to)
+        self.check_servable(model, target, "champion")  # before the lock is taken, as in publish
 
         def change(aliases: Aliases) -> Aliases:
-            champion, target = str(aliases.champion), target_of(aliases)
+            champion, target = str(aliases.champion), self.target_of_rollback(aliases, to)
             result = self.with_champion(aliases, target, reason=reason, run_id=run_id)
             marks = (*(mark for mark in result.rolled_back if mark != champion), champion)
             return replace(result, rolled_back=marks)
 
         return self.change_aliases(model, change)
+
+    def target_of_rollback(self, aliases: Aliases, to: str | None = None) -> str:
+        """The build that would be champion after a rollback: ``to``, or the champion before that was not rolled back.
+
+        Raises:
+            NoChampionError: there is no champion to roll back.
+            StoreError: there is nothing to go back to, or ``to`` is the champion.
+        """
+        if aliases.champion is None:
+            raise self._no_champion(aliases.model)
+        target = to or self._previous(aliases, aliases.champion)
+        if target == aliases.champion:
+            raise StoreError(
+                f"{target} is the champion of model {aliases.model!r} itself: name the build to go back to"
+            )
+        return target
 
     def change_aliases(self, model: str, change: Callable[[Aliases], Aliases]) -> Aliases:
         """Write what ``change`` makes of a model's aliases, while nobody else changes them; what it raises changes nothing.
@@ -175,7 +183,7 @@ class ModelStore(ModelReader):
         Raises:
             StoreError: they cannot be read or written.
         """
-        with guard_writes(self.aliases_file(model)), self._lock(model):
+        with guard_writes(self.aliases_file(model)), self.locked(model):
             result = change(self.aliases(model))
             path = self.aliases_file(model)
             for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
@@ -261,5 +269,10 @@ class ModelStore(ModelReader):
             f"name the build to go back to, of {one_of(self._references(aliases.model))}"
         )
 
-    def _lock(self, model: str) -> AbstractContextManager[None]:
+    def locked(self, model: str) -> AbstractContextManager[None]:
+        """Hold the lock of a model for a block: nobody publishes a build of it, or changes its aliases, meanwhile.
+
+        Raises:
+            StoreError: somebody else holds it for too long.
+        """
         return hold_lock(self._folder(model) / ".lock", self._lock_timeout)

@@ -152,6 +152,7 @@ def build_model_at(
             point_in_time=dataset.point_in_time,
             trained_until=dataset.trained_until,
             random_parts=dataset.random_parts,
+            upstream=dataset.upstream,
         ),
         inputs=model_graph.inputs,
         outputs=model_graph.outputs,

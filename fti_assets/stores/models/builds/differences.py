@@ -1,0 +1,64 @@
+"""In what two builds differ."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.records import record
+from fti_assets.errors import list_some
+from fti_assets.stores.models.builds.facts import SECTIONS, facts_of
+
+
+@record(frozen=True)
+class Difference:
+    """One thing that two builds have otherwise; None where a build does not have it."""
+
+    section: str
+    name: str
+    first: Any
+    second: Any
+
+    def __str__(self) -> str:
+        if self.first is None or self.second is None:
+            word, value = ("added", self.second) if self.first is None else ("removed", self.first)
+            return f"{self.name}: {word}, {_text(value)}"
+        if isinstance(self.first, list | tuple) and isinstance(self.second, list | tuple):
+            return f"{self.name}: {_list_difference(self.first, self.second)}"
+        if isinstance(self.first, float) and isinstance(self.second, float):
+            return f"{self.name}: {self.first:.6g} -> {self.second:.6g} ({self.second - self.first:+.3g})"
+        return f"{self.name}: {_text(self.first)} -> {_text(self.second)}"
+
+
+def differences(first: ModelManifest, second: ModelManifest) -> list[Difference]:
+    """In what a second build differs from a first, by section and then in the order of what they are.
+
+    >>> [str(one) for one in differences(before, after) if one.section == "metrics"]  # doctest: +SKIP
+    ['test roc_auc: 0.7512 -> 0.7575 (+0.0063)']
+    """
+    one, other = facts_of(first), facts_of(second)
+    return [
+        difference for section in SECTIONS for difference in _section_differences(section, one[section], other[section])
+    ]
+
+
+def _section_differences(section: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:
+    names = dict.fromkeys([*one, *other])
+    return [
+        Difference(section, name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)
+    ]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return list_some(value)
+    return str(value) if value != "" else "nothing"
+
+
+def _list_difference(first: Sequence[Any], second: Sequence[Any]) -> str:
+    more = [value for value in second if value not in first]
+    less = [value for value in first if value not in second]
+    parts = [f"added {list_some(more)}"] if more else []
+    parts += [f"removed {list_some(less)}"] if less else []
+    return "; ".join(parts) or "the same in another order"

@@ -1,0 +1,106 @@
+"""What a build is, as short texts by name, so that it can be shown and compared with another."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fti_assets.core.manifest import ModelManifest, OnDemandCall
+
+SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "packages", "model")
+"""What is told of a build, in the order in which it is shown."""
+
+Facts = Mapping[str, Any]
+"""Texts by name; a sequence where what is in it is compared one by one, such as categories."""
+
+_HASH_DIGITS = 12
+
+
+def facts_of(manifest: ModelManifest) -> dict[str, Facts]:
+    """What a build is, by section."""
+    facts = (_data, _code, _features, _encoders, _metrics, _gates, _packages, _model)
+    return {section: make(manifest) for section, make in zip(SECTIONS, facts, strict=True)}
+
+
+def _data(manifest: ModelManifest) -> Facts:
+    dataset = manifest.dataset
+    return {
+        "dataset": f"{dataset.name} v{dataset.version}",
+        "partition": dataset.partition,
+        "cutoff": manifest.cutoff,
+        "trained until": dataset.trained_until or "",
+        "snapshot": str(manifest.snapshot),
+        "content": dataset.data_version,
+        **{f"content of {table}": version for table, version in sorted(dataset.upstream.items())},
+        **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
+        "point in time": "yes" if dataset.point_in_time else "no",
+        "random split": ""
+        if dataset.random_parts is None
+        else f"test {dataset.random_parts.test:g}, validation {dataset.random_parts.validation:g}, seed {dataset.random_parts.seed}",
+    }
+
+
+def _code(manifest: ModelManifest) -> Facts:
+    return {
+        "code version": manifest.code_version,
+        **{f"on demand {call.name}": _meaning(call) for call in manifest.on_demand},
+    }
+
+
+def _meaning(call: OnDemandCall) -> str:
+    return f"v{call.version}, {(call.meaning or call.module_sha256)[:_HASH_DIGITS]} of {call.module}.{call.function}"
+
+
+def _features(manifest: ModelManifest) -> Facts:
+    view = manifest.view
+    if manifest.kind == "graph":
+        return {}
+    sources = {one.feature: f"{join.table_name}.{one.column}" for join in view.joins for one in join.columns}
+    sources |= {output.name: f"{call.name} (on demand)" for call in view.on_demand for output in call.outputs}
+    return {
+        "view": f"{view.name} v{view.version}",
+        "spine": f"{view.spine} v{view.spine_version}",
+        **{f"group {join.group}": _join(join) for join in view.joins},
+        **{f"field {column.name}": column.type for column in view.request},
+        **{f"feature {one.name}": f"{one.type} from {sources.get(one.name, 'the request')}" for one in view.features},
+    }
+
+
+def _join(join: Any) -> str:
+    ttl = "" if join.ttl_us is None else f", ttl {join.ttl_us / 1e6:g} s"
+    delay = f", serving delay {join.serving_delay_us / 1e6:g} s" if join.serving_delay_us else ""
+    return f"v{join.version} by {', '.join(f'{key.spine} = {key.group}' for key in join.keys)}{ttl}{delay}"
+
+
+def _encoders(manifest: ModelManifest) -> Facts:
+    return {
+        f"{feature}.{name}": "none" if value is None else value
+        for feature, encoder in manifest.encoders.items()
+        for name, value in (encoder.items() if isinstance(encoder, dict) else [("encoder", encoder)])
+    }
+
+
+def _metrics(manifest: ModelManifest) -> Facts:
+    return {f"test {name}": value for name, value in manifest.metrics.items()} | {
+        f"baseline {name}": value for name, value in manifest.baseline.items()
+    }
+
+
+def _gates(manifest: ModelManifest) -> Facts:
+    return {gate.gate: f"{'passed' if gate.passed else 'failed'}: {gate.reason}" for gate in manifest.gates}
+
+
+def _packages(manifest: ModelManifest) -> Facts:
+    return dict(manifest.packages)
+
+
+def _model(manifest: ModelManifest) -> Facts:
+    composite = manifest.composite
+    return {
+        "kind": manifest.kind,
+        "task": manifest.task,
+        "status": manifest.status,
+        "classes": list(manifest.classes),
+        "graph": manifest.sha256[:_HASH_DIGITS],
+        "latency goal": "" if manifest.latency_goal is None else f"{manifest.latency_goal * 1000:g} ms",
+        "warnings": "; ".join(manifest.warnings),
+        **({} if composite is None else {f"made of {one.model}": one.build for one in composite.members}),
+    }

@@ -1,0 +1,140 @@
+"""Deleting old builds by a policy: none that serves, ever served, or that something else rests on."""
+
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.records import record
+from fti_assets.core.times import duration, instant
+from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
+from fti_assets.stores.files import files_under, guard_writes, readable, sync_renamed
+from fti_assets.stores.models.store import ModelStore
+
+
+@record(frozen=True)
+class Policy:
+    """Which builds of a model are old.
+
+    A build is old if it stands before the ``keep`` newest accepted ones, by cutoff, and was made longer ago than ``older_than``. What
+    is None is not asked.
+
+    Raises:
+        DeclarationError: neither is given, or ``keep`` is below 1.
+    """
+
+    keep: int | None = None
+    older_than: timedelta | None = None
+
+    @classmethod
+    def of(cls, keep: int | None, older_than: str | None) -> "Policy":
+        """A policy from what somebody wrote, such as ``"90d"``."""
+        return cls(keep, None if older_than is None else duration(older_than, what="--older-than"))
+
+    def __post_init__(self) -> None:
+        if self.keep is None and self.older_than is None:
+            raise DeclarationError(
+                "say which builds are old: the number that are kept, or the age from which on they are not"
+            )
+        if self.keep is not None and self.keep < 1:
+            raise DeclarationError(f"{self.keep} builds cannot be kept: keep 1 or more")
+
+
+@record(frozen=True)
+class Retirement:
+    """What a policy does to the builds of a model: those that go with their bytes, oldest first, and why old ones stay."""
+
+    model: str
+    sizes: Mapping[str, int]
+    spared: Mapping[str, str]
+
+
+def plan_retirement(store: ModelStore, model: str, policy: Policy) -> Retirement:
+    """Say which builds of a model go by a policy, and why others that are old stay; nothing is changed.
+
+    Raises:
+        NotMaterializedError: there is no such model.
+        DamagedError: a manifest or the aliases cannot be read, so nobody can say what rests on which build.
+        StoreError: the folder cannot be read.
+    """
+    builds = store.builds(model)
+    if not builds:
+        raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
+    reasons = _pins(store, model)
+    old = _old(builds, policy)
+    sizes = {build.reference: _size(store.folder(build)) for build in old if build.reference not in reasons}
+    spared = {build.reference: reasons[build.reference] for build in old if build.reference in reasons}
+    return Retirement(model, sizes, spared)
+
+
+def retire(store: ModelStore, model: str, policy: Policy, *, among: Collection[str] | None = None) -> Retirement:
+    """Delete the builds that a policy names, each in one step: it is there whole or not at all, whenever the process is killed.
+
+    Args:
+        store: the model store.
+        model: whose builds go.
+        policy: which of them are old.
+        among: only these references, such as those that somebody has been shown.
+
+    Raises:
+        StoreError: as ``plan_retirement``, or a folder cannot be written; what went before it is gone.
+    """
+    with store.locked(model):  # nobody publishes or promotes meanwhile
+        plan = plan_retirement(store, model, policy)
+        sizes = {reference: size for reference, size in plan.sizes.items() if among is None or reference in among}
+        for reference in sizes:
+            _remove(store.root / model / reference)
+        with suppress(OSError):  # what is left is hidden, and the next change of a build removes it
+            store.remove_leftovers(model)
+    return Retirement(model, sizes, plan.spared)
+
+
+def _old(builds: list[ModelManifest], policy: Policy) -> list[ModelManifest]:
+    """The builds that a policy does not keep, in their order."""
+    candidates = builds
+    if policy.keep is not None:
+        accepted = [place for place, build in enumerate(builds) if build.status == "accepted"]
+        candidates = builds[: accepted[-policy.keep]] if len(accepted) >= policy.keep else []
+    if policy.older_than is not None:
+        before = clock.now() - policy.older_than
+        candidates = [build for build in candidates if instant(build.created_at) < before]
+    return candidates
+
+
+def _pins(store: ModelStore, model: str) -> dict[str, str]:
+    """Why builds of a model stay, by reference."""
+    aliases = store.aliases(model)
+    reasons: dict[str, str] = {}
+    for name in store.models():
+        for build in store.builds(name):
+            for member in () if build.composite is None else build.composite.members:
+                if member.model == model:
+                    reasons[member.build] = f"the composite {name} {build.reference} is made of it"
+    for change in aliases.history:
+        for reference in filter(None, (change.previous, change.champion)):
+            reasons[reference] = "it was the champion once"
+    for reference in aliases.rolled_back:
+        reasons[reference] = "it was rolled back"
+    for reference, arm in aliases.arms.items():
+        reasons[reference] = f"it is the arm {arm} of the rollout"
+    if aliases.champion is not None:
+        reasons[aliases.champion] = "it is the champion"
+    return reasons
+
+
+def _remove(folder: Path) -> None:
+    """Take a build away in one rename; what a killed process leaves of it is hidden, and goes with the next change."""
+    hidden = folder.with_name(f".{folder.name}.{os.urandom(4).hex()}.tmp")
+    with guard_writes(folder):
+        folder.rename(hidden)
+        sync_renamed(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    with readable(folder):
+        return sum(file.stat().st_size for file in files_under(folder))

@@ -1,0 +1,219 @@
+"""Which old builds go, which stay, and that a kill leaves whole builds or none."""
+
+import errno
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fti_assets.core import clock
+from fti_assets.core.manifest import CompositeRecord, MemberRecord
+from fti_assets.core.records import to_json
+from fti_assets.core.rollouts.rollout import Arm, Rollout
+from fti_assets.errors import DamagedError, DeclarationError, FtiError, NotMaterializedError
+from fti_assets.stores.models.aliases import with_rollout
+from fti_assets.stores.models.builds.retirement import Policy, Retirement, _old, plan_retirement, retire
+from fti_assets.stores.models.store import ModelStore
+from tests.graphs import constant_graph
+from tests.stores.faults import fault_at
+from tests.stores.test_models import GRAPH, made, publish
+from tests.support.examples import examples
+from tests.support.records import model_manifest
+
+ROOT = Path(__file__).parents[2]
+KEEP_ONE = Policy(keep=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models", lock_timeout=5)
+
+
+def references(store: ModelStore) -> list[str]:
+    return [build.reference for build in store.builds("delay_net")]
+
+
+def test_builds_before_the_newest_accepted_ones_go(store: ModelStore) -> None:
+    first, rejected, second, third, newest = publish(
+        store, made(1), made(2, status="rejected"), made(3), made(4), made(5, status="rejected")
+    )
+    store.promote("delay_net", third, expected=None, reason="")
+    plan = plan_retirement(store, "delay_net", Policy(keep=2))
+    assert (list(plan.sizes), plan.spared) == ([first, rejected], {})
+    assert references(store) == [first, rejected, second, third, newest]  # a plan changes nothing
+    done = retire(store, "delay_net", Policy(keep=2))
+    assert done == plan
+    assert plan.sizes[first] > len(GRAPH)
+    assert references(store) == [second, third, newest]
+    assert retire(store, "delay_net", Policy(keep=9)).sizes == {}
+
+
+def test_what_the_history_reaches_stays(store: ModelStore) -> None:
+    first, second, third, fourth, fifth = publish(store, *(made(month) for month in range(1, 6)))
+    for before, after in ((None, first), (first, second), (second, fourth)):
+        store.promote("delay_net", after, expected=before, reason="")
+    store.roll_back("delay_net", first, reason="")
+    plan = retire(store, "delay_net", KEEP_ONE)
+    assert plan.spared == {
+        first: "it is the champion", second: "it was the champion once", fourth: "it was rolled back",
+    }  # fmt: skip
+    assert references(store) == [first, second, fourth, fifth]
+    assert third not in references(store)
+    store.promote("delay_net", second, expected=first, reason="")  # whatever history names can be gone back to
+
+
+def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
+    arm, member, gone, last = publish(store, made(1), made(2), made(3), made(4))
+    store.promote("delay_net", last, expected=None, reason="")
+    rollout = Rollout("ab", (Arm("challenger", arm, 0.1),), ("id",), "s", "2026-01-01T00:00:00", "a test")
+    store.change_aliases("delay_net", lambda aliases: with_rollout(aliases, rollout, "started", ""))
+    record = CompositeRecord((MemberRecord("delay_net", member, "binary", "0" * 64, ("p",)),))
+    whole = model_manifest(GRAPH, model="whole_trip")
+    store.publish(whole, GRAPH, "")
+    plans = []
+    for composite in (None, record):  # what its manifest says of it counts, not its name
+        (store.folder(whole) / "manifest.json").write_text(to_json(replace(whole, composite=composite)))
+        plans.append(plan_retirement(store, "delay_net", KEEP_ONE))
+    assert list(plans[0].sizes) == [member, gone]
+    assert list(plans[1].sizes) == [gone]
+    assert plans[1].spared == {
+        arm: "it is the arm challenger of the rollout",
+        member: f"the composite whole_trip {whole.reference} is made of it",
+    }
+
+
+def test_age_counts_from_when_a_build_was_made(store: ModelStore) -> None:
+    publish(
+        store,
+        made(1, created_at="2014-01-01T00:00:00"),
+        made(2, created_at="2014-03-01T00:00:00"),
+        made(3, created_at="2014-02-01T00:00:00"),
+    )
+    with clock.at("2014-03-31T00:00:00"):
+        assert list(plan_retirement(store, "delay_net", Policy.of(None, "31d")).sizes) == [
+            made(1).reference,
+            made(3).reference,
+        ]
+        assert list(plan_retirement(store, "delay_net", Policy.of(None, "58d")).sizes) == [made(1).reference]
+        assert list(plan_retirement(store, "delay_net", Policy.of(2, "31d")).sizes) == [made(1).reference]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=12), st.integers(1, 5), st.integers(0, 60))
+@settings(max_examples=examples(50))
+def test_old_is_what_the_policy_says(builds: list[tuple[bool, int]], keep: int, days: int) -> None:
+    """Against counting by hand: how many accepted ones stand at or after each build, and how old it is."""
+    manifests = [
+        made(1, number, status="accepted" if accepted else "rejected", created_at=f"2014-{1 + age // 28:02d}-{1 + age % 28:02d}")
+        for number, (accepted, age) in enumerate(builds)
+    ]  # fmt: skip
+    with clock.at("2014-04-01"):
+        by_number = _old(manifests, Policy(keep=keep))
+        by_age = _old(manifests, Policy(older_than=timedelta(days=days)))
+        by_both = _old(manifests, Policy(keep, timedelta(days=days)))
+    expected = [
+        one for place, one in enumerate(manifests)
+        if sum(accepted for accepted, _ in builds[place + 1 :]) >= keep
+    ]  # fmt: skip
+    assert by_number == expected
+    assert by_age == [one for one in manifests if _age(one.created_at) > days]
+    assert by_both == [one for one in expected if one in by_age]
+
+
+def _age(day: str) -> int:
+    return (date(2014, 4, 1) - date.fromisoformat(day)).days
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Policy(), "say which builds are old"),
+        (lambda: Policy(keep=0), "0 builds cannot be kept: keep 1 or more"),
+        (lambda: Policy.of(None, "soon"), "--older-than 'soon' is not a duration"),
+    ],
+)
+def test_a_policy_that_says_nothing_is_refused(make: Callable[[], Policy], said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        make()
+
+
+def test_nothing_goes_while_a_manifest_cannot_be_read(store: ModelStore) -> None:
+    first, second = publish(store, made(1), made(2))
+    other = model_manifest(constant_graph(1), model="other_net")
+    store.publish(other, constant_graph(1), "")
+    path = store.folder(other) / "manifest.json"
+    path.write_text("{")
+    with pytest.raises(DamagedError, match=str(path)):
+        retire(store, "delay_net", KEEP_ONE)
+    assert references(store) == [first, second]
+    with pytest.raises(
+        NotMaterializedError, match="there is no model 'delay_nets' in .*: it has 'delay_net' or 'other_net'"
+    ):
+        plan_retirement(store, "delay_nets", KEEP_ONE)
+
+
+KILLED = """
+import os, signal, sys
+from datetime import date, timedelta
+from fti_assets.stores.models.builds.retirement import Policy, retire
+from fti_assets.stores.models.store import ModelStore
+calls = 0
+def kill_at(event, arguments):
+    global calls
+    if event in ("os.rename", "os.remove", "os.rmdir"):
+        calls += 1
+        if calls == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill_at)
+retire(ModelStore(sys.argv[1]), "delay_net", Policy(keep=1))
+"""
+
+
+def test_a_kill_at_any_step_leaves_whole_builds_or_none(store: ModelStore) -> None:
+    publish(store, *(made(month) for month in (1, 2, 3)))
+    codes, counts = [], []
+    for step in (1, 2, 4, 8, 100):
+        command = [sys.executable, "-c", KILLED, str(store.root), str(step)]
+        codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+        counts.append(len(references(store)))
+        for reference in references(store):
+            store.load("delay_net", reference)  # whole, with the hash of its graph
+    assert codes[:2] == [-9, -9]
+    assert codes[-1] == 0
+    assert counts[:2] == [3, 2]  # before the first rename, and with one build half deleted
+    assert counts[-1] == 1
+    assert not list((store.root / "delay_net").glob("v*/.*"))  # what kills left is gone with the next run
+
+
+def test_any_failing_file_operation_leaves_whole_builds_or_none(store: ModelStore, tmp_path: Path) -> None:
+    publish(store, made(1), made(2))
+    for number in range(1, 100):
+        root = tmp_path / f"copy_{number}"
+        shutil.copytree(store.root, root)
+        copy = ModelStore(root, lock_timeout=5)
+        with fault_at(root, number, errno.EIO, lasting=number % 2 == 0) as fault, suppress(FtiError):
+            retire(copy, "delay_net", KEEP_ONE)
+        for reference in references(copy):
+            copy.load("delay_net", reference)
+        assert made(2).reference in references(copy)
+        if fault.happened is None:
+            break
+        retire(copy, "delay_net", KEEP_ONE)
+        assert references(copy) == [made(2).reference], fault.happened
+    assert 10 < number < 99
+
+
+def test_only_what_was_shown_goes(store: ModelStore) -> None:
+    first, _ = publish(store, made(1), made(2))
+    plan = plan_retirement(store, "delay_net", KEEP_ONE)
+    publish(store, made(3))
+    assert retire(store, "delay_net", KEEP_ONE, among=plan.sizes) == Retirement("delay_net", plan.sizes, {})
+    assert references(store) == [made(2).reference, made(3).reference]
+    assert first not in references(store)

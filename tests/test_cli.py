@@ -1,6 +1,7 @@
 """``fti``: the model store and its champions."""
 
 import importlib.metadata
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,15 +110,17 @@ def test_a_promotion_and_a_rollback_are_reported_to_dagster(
     assert capsys.readouterr().out.splitlines()[1] == "reported to Dagster, on the page of delay_net_v1"
     promoted = newest(dg.AssetKey("delay_net_v1"))
     shown = {name: value.value for name, value in promoted.metadata.items()}
-    assert shown.pop("changed_by")
+    assert str(shown.pop("changed_by")).endswith(f" on {socket.gethostname()}")
     assert shown == {
         "champion": SECOND, "previous_champion": FIRST, "reason": "it is newer", "changed_at": "2013-07-02T10:00:00 UTC",
+        "evidence/roc_auc": 0.75, "evidence/gates": "passed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
     }  # fmt: skip
     assert promoted.description == f"The champion is {SECOND}, before it was {FIRST}: it is newer"
     assert promoted.partition is None
-    assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
+    assert main(["rollback", "delay_net", "--reason", "it is wrong", "--by", "Ana", "--models", models]) == 0
     back = newest(dg.AssetKey("delay_net_v1"))
     assert (back.metadata["champion"].value, back.metadata["previous_champion"].value) == (FIRST, SECOND)
+    assert back.metadata["changed_by"].value == "Ana"
 
 
 def test_every_page_that_names_old_or_new_champion_is_told(models: str, dagster_home: Path) -> None:

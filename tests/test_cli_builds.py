@@ -6,6 +6,8 @@ import pytest
 
 from fti_assets.cli import main
 from fti_assets.core import clock
+from fti_assets.core.manifest import GateVerdict
+from fti_assets.stores.models.aliases import Evidence
 from fti_assets.stores.models.store import ModelStore
 from tests.stores.online_stores import load
 from tests.test_cli import FIRST, REJECTED, SECOND, models
@@ -57,12 +59,12 @@ def test_diff_is_from_champion_unless_another_is_named(models: str, capsys: pyte
 
 def test_at_says_what_was_in_production_then(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     with clock.at("2013-08-01T12:00"):
-        assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
+        assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--by", "Ana", "--models", models]) == 0
     capsys.readouterr()
     for time, line in {
         "2013-06-30": "delay_net  nothing: it had no champion yet",
         "2013-07-31": f"delay_net  {FIRST}  since 2013-07-01T00:00:00: accepted by its gates, until 2013-08-01T12:00:00",
-        "2013-08-01T14:00+02:00": f"delay_net  {SECOND}  since 2013-08-01T12:00:00: it is newer",
+        "2013-08-01T14:00+02:00": f"delay_net  {SECOND}  since 2013-08-01T12:00:00: it is newer, by Ana",
     }.items():
         for model in ([], ["delay_net"]):
             assert main(["models", "at", *model, time, "--models", models]) == 0
@@ -96,6 +98,35 @@ def test_promote_and_rollback_stand_among_the_others(models: str, capsys: pytest
     assert said(capsys)[-1] == f"the champion of delay_net is {FIRST}, before it was {SECOND}"
     assert main(["models", "list", "--models", models]) == 0
     assert said(capsys) == [f"delay_net  champion {FIRST}"]
+
+
+def test_history_keeps_who_when_and_on_what_evidence(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with clock.at("2013-08-01T12:00"):
+        assert (
+            main(
+                ["models", "promote", "delay_net", SECOND, "--reason", "seen by two", "--by", "Ana", "--models", models]
+            )
+            == 0
+        )
+    change = ModelStore(models).aliases("delay_net").history[-1]
+    assert (change.at, change.by, change.reason, change.run_id) == ("2013-08-01T12:00:00", "Ana", "seen by two", "")
+    gate = GateVerdict("beats_baseline_roc_auc", True, "roc_auc 0.75 is what it is")
+    assert change.evidence == Evidence({"roc_auc": 0.75}, (gate,))
+    capsys.readouterr()
+    assert main(["models", "at", "2013-08-02", "--models", models]) == 0
+    assert said(capsys) == [f"delay_net  {SECOND}  since 2013-08-01T12:00:00: seen by two, by Ana"]
+
+
+def test_aliases_without_authors_and_evidence_are_read(models: str) -> None:
+    """As the first release wrote them."""
+    path = ModelStore(models).aliases_file("delay_net")
+    content = json.loads(path.read_text())
+    for change in content["history"]:
+        del change["by"], change["evidence"]
+    path.write_text(json.dumps(content))
+    (change,) = ModelStore(models).aliases("delay_net").history
+    assert (change.author, change.evidence) == ("", None)
+    assert main(["models", "promote", "delay_net", SECOND, "--reason", "r", "--models", models]) == 0
 
 
 @pytest.mark.parametrize("command", [["promote"], ["models", "promote"]])

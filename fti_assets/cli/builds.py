@@ -155,8 +155,8 @@ def _marks(aliases: Aliases, reference: str) -> list[str]:
 
 
 def _change(change: AliasChange) -> str:
-    run = f", run {change.run_id}" if change.run_id else ""
-    return f"{change.at}: {change.reason}{run}"
+    author = f", by {change.author}" if change.author else ""
+    return f"{change.at}: {change.reason}{author}"
 
 
 def _say_section(section: str, facts: Mapping[str, str]) -> None:

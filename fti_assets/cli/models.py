@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 
 import click
@@ -16,6 +18,7 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, online_store
 
 models_folder = stores("models", otherwise="{}/ under FTI_HOME")
+who = click.option("--by", metavar="PERSON", help="who decides it, for the history (default: this user and host)")
 
 
 def store_in(folder: str | None) -> ModelStore:
@@ -93,27 +96,30 @@ def _list_builds(store: ModelStore, model: str) -> None:
 @click.argument("model")
 @click.argument("build")
 @click.option("--reason", required=True, help="kept in the history of champions")
+@who
 @stores("online", otherwise="{}/ under FTI_HOME")
 @models_folder
-def promote(model: str, build: str, reason: str, online: str | None, models: str | None) -> None:
+def promote(model: str, build: str, reason: str, by: str | None, online: str | None, models: str | None) -> None:
     """Make an accepted build the champion of a model.
 
-    BUILD is such as v1/20130501T000000Z-1f9ac3d2. A build is refused that reads group versions which the online store no longer serves.
+    BUILD is such as v1/20130501T000000Z-1f9ac3d2. The history keeps who did it, when, why, and the build's metrics and gates.
+    A build is refused that reads group versions which the online store no longer serves.
     """
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
     check_groups_served(store, model, build, online_store_in(online))
-    say_champion(store, store.promote(model, build, expected=before, reason=reason), before)
+    say_champion(store, store.promote(model, build, expected=before, reason=reason, by=by or person()), before)
 
 
 @click.command()
 @click.argument("model")
 @click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
 @click.option("--reason", required=True, help="kept in the history of champions")
+@who
 @stores("online", otherwise="{}/ under FTI_HOME")
 @models_folder
-def rollback(model: str, to: str | None, reason: str, online: str | None, models: str | None) -> None:
+def rollback(model: str, to: str | None, reason: str, by: str | None, online: str | None, models: str | None) -> None:
     """Go back from the champion of MODEL to an earlier one.
 
     A build is refused that reads group versions which the online store no longer serves.
@@ -122,7 +128,16 @@ def rollback(model: str, to: str | None, reason: str, online: str | None, models
     before = store.aliases(model).champion
     find_sources_here()
     check_groups_served(store, model, store.target_of_rollback(store.aliases(model), to), online_store_in(online))
-    say_champion(store, store.roll_back(model, to, reason=reason), before)
+    say_champion(store, store.roll_back(model, to, reason=reason, by=by or person()), before)
+
+
+def person() -> str:
+    """Who runs this command, and where."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        name = f"user {os.getuid()}"
+    return f"{name} on {socket.gethostname()}"
 
 
 def find_sources_here() -> None:

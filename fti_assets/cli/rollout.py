@@ -6,7 +6,7 @@ import secrets
 
 import click
 
-from fti_assets.cli.models import find_sources_here, models_folder, say_champion, store_in
+from fti_assets.cli.models import find_sources_here, models_folder, person, say_champion, store_in, who
 from fti_assets.core import clock
 from fti_assets.core.rollouts.rollout import KINDS, Arm, Rollout
 from fti_assets.errors import StoreError, excerpt
@@ -111,13 +111,14 @@ def stop(model: str, reason: str, models: str | None) -> None:
 @click.argument("model")
 @click.argument("arm", default="challenger")
 @_why
+@who
 @models_folder
-def promote(model: str, arm: str, reason: str, models: str | None) -> None:
+def promote(model: str, arm: str, reason: str, by: str | None, models: str | None) -> None:
     """Make the build of an ARM the champion of MODEL, and end the rollout, in one change."""
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
-    say_champion(store, promote_arm(store, model, arm, reason=reason), before)
+    say_champion(store, promote_arm(store, model, arm, reason=reason, by=by or person()), before)
 
 
 def _say(aliases: Aliases) -> None:

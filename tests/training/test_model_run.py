@@ -405,8 +405,12 @@ def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
     result = bench.train(model, "07")
     assert result.success
     assert bench.champion is None
-    assert materialized(result, model)["2013-01-07"].metadata["champion_after_run"].value == "none"
-    assert [build.status for build in bench.builds()] == ["accepted"]
+    shown = materialized(result, model)["2013-01-07"].metadata
+    (build,) = bench.builds()
+    assert (shown["champion_after_run"].value, build.status) == ("none", "accepted")
+    assert str(shown["promotion"].value).startswith(
+        "waits for a person: compare it with fti models diff buyer v1/20130107"
+    )
 
 
 def test_promotion_after_an_experiment_leaves_all_but_the_first_build_to_it(bench: Bench) -> None:
@@ -414,6 +418,10 @@ def test_promotion_after_an_experiment_leaves_all_but_the_first_build_to_it(benc
     assert bench.train(model, span=("2013-01-05", "2013-01-06")).success
     first, second = bench.builds()
     assert bench.champion == first.reference
+    change = bench.store.aliases("buyer").history[-1]
+    assert change.author == f"run {first.run_id}"
+    assert change.evidence is not None
+    assert (change.evidence.metrics, change.evidence.gates) == (first.metrics, first.gates)
     assert (second.status, second.cutoff > first.cutoff) == ("accepted", True)
 
 

@@ -1,21 +1,45 @@
 """What is said of a model's builds beside their manifests: who is champion, who was, and which arms there are."""
 
-from dataclasses import replace
+from dataclasses import field, replace
 
 from fti_assets.core import clock
+from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.core.records import record
 from fti_assets.core.rollouts.rollout import Rollout
 
 
 @record(frozen=True)
+class Evidence:
+    """What was known of a build when it became champion: its metrics on the test split, and what each gate had said."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    gates: tuple[GateVerdict, ...] = ()
+
+    @classmethod
+    def of(cls, manifest: ModelManifest) -> "Evidence":
+        """The evidence in a build's manifest."""
+        return cls(dict(manifest.metrics), manifest.gates)
+
+
+@record(frozen=True)
 class AliasChange:
-    """One change of the champion: when (naive UTC ISO text), to what, from what, why, and in which run."""
+    """One change of the champion: when (naive UTC ISO text), to what, from what, why, in which run or by whom, and on what evidence.
+
+    ``by`` is empty for a run's own change, and ``evidence`` None in what earlier releases wrote.
+    """
 
     at: str
     champion: str
     previous: str | None
     reason: str
     run_id: str = ""
+    by: str = ""
+    evidence: Evidence | None = None
+
+    @property
+    def author(self) -> str:
+        """Who or what made the change; empty if nobody noted it."""
+        return self.by or (f"run {self.run_id}" if self.run_id else "")
 
 
 @record(frozen=True)

@@ -16,7 +16,7 @@ from fti_assets.core.times import naive_utc
 from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
 from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
 from fti_assets.stores.locks import hold_lock
-from fti_assets.stores.models.aliases import AliasChange, Aliases, without_arm_of
+from fti_assets.stores.models.aliases import AliasChange, Aliases, Evidence, without_arm_of
 from fti_assets.stores.models.manifest_check import problem_of
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
@@ -117,11 +117,16 @@ class ModelStore(ModelReader):
         for leftover in self._folder(model).glob("v*/.*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def promote(self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "") -> Aliases:
+    def promote(
+        self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "", by: str = ""
+    ) -> Aliases:
         """Make an accepted build champion; one that was rolled back is no longer marked so.
 
         Args:
             expected: the champion that the gates compared with, None for none.
+            reason: why, for the history of champions.
+            run_id: the Dagster run, if one does it.
+            by: the person, if one does it.
 
         Raises:
             AliasConflictError: the champion is another one by now; nothing was changed.
@@ -138,11 +143,11 @@ class ModelStore(ModelReader):
                     f"the champion of model {model!r} is {aliases.champion or 'nobody'}, not {expected or 'nobody'} "
                     f"with which {reference} was compared: nothing was changed, compare it with the champion of now"
                 )
-            return self.with_champion(aliases, reference, reason=reason, run_id=run_id)
+            return self.with_champion(aliases, reference, reason=reason, run_id=run_id, by=by)
 
         return self.change_aliases(model, change)
 
-    def roll_back(self, model: str, to: str | None = None, *, reason: str, run_id: str = "") -> Aliases:
+    def roll_back(self, model: str, to: str | None = None, *, reason: str, run_id: str = "", by: str = "") -> Aliases:
         """Mark the champion as rolled back and make ``to``, or the one before it that was not rolled back, champion.
 
         Raises:
@@ -155,7 +160,7 @@ class ModelStore(ModelReader):
 
         def change(aliases: Aliases) -> Aliases:
             champion, target = str(aliases.champion), self.target_of_rollback(aliases, to)
-            result = self.with_champion(aliases, target, reason=reason, run_id=run_id)
+            result = self.with_champion(aliases, target, reason=reason, run_id=run_id, by=by)
             marks = (*(mark for mark in result.rolled_back if mark != champion), champion)
             return replace(result, rolled_back=marks)
 
@@ -192,14 +197,19 @@ class ModelStore(ModelReader):
             Promotions.count += 1
             return result
 
-    def with_champion(self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "") -> Aliases:
+    def with_champion(
+        self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "", by: str = ""
+    ) -> Aliases:
         """The aliases with an accepted build as champion, which ends its part in a rollout and its mark as rolled back.
+
+        The history gets who did it, and the build's metrics and verdicts as the evidence.
 
         Raises:
             StoreError: as ``check_servable``.
         """
         self.check_servable(aliases.model, reference, "champion")
-        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id)
+        evidence = Evidence.of(self.manifest(aliases.model, reference))
+        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
         result = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
         return without_arm_of(result, reference, reason)

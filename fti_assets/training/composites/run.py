@@ -14,6 +14,7 @@ from fti_assets.training.composites.build import build_composite_at
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.events import of_other_assets
+from fti_assets.training.models.promotion import withheld
 
 
 def run_composite(composite: Composite, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[object]:
@@ -44,6 +45,8 @@ def run_composite(composite: Composite, context: dg.AssetExecutionContext, store
             "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
             "dagster/uri": str(folder),
         }
+        if reason := withheld(composite.promote, store.aliases(composite.name).champion, manifest):
+            metadata["promotion"] = reason
         if len(partitions) > 1:
             yield one_materialized(context, partition.key, manifest.build, metadata)
         else:

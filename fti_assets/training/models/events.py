@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.core.names import WHOLE, versioned_name
 from fti_assets.errors import StoreError
 from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from fti_assets.stores.files import read_file
-from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.aliases import Aliases, Evidence
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
@@ -136,14 +133,14 @@ def _all_checks(model: Model, build: ModelManifest) -> Iterator[dict[str, Any]]:
     }
 
 
-def champion_observations(store: ModelStore, aliases: Aliases, *, by: str) -> list[dg.AssetObservation]:
+def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetObservation]:
     """The newest change of a champion, for the page of the old and of the new one: an asset and its partition.
 
     Args:
         aliases: after the change.
-        by: who or what changed it.
     """
     change = aliases.history[-1]
+    evidence = change.evidence or Evidence()
     pages = {_page(store, aliases.model, build) for build in (change.champion, change.previous) if build}
     return [
         dg.AssetObservation(
@@ -154,8 +151,11 @@ def champion_observations(store: ModelStore, aliases: Aliases, *, by: str) -> li
                 "champion": change.champion,
                 "previous_champion": change.previous or "none",
                 "reason": change.reason,
-                "changed_by": by,
+                "changed_by": change.author or "nobody noted who",
                 "changed_at": f"{change.at} UTC",
+                # Names of their own, as of a rejected build.
+                **{f"evidence/{name}": value for name, value in evidence.metrics.items()},
+                **({"evidence/gates": _in_words(evidence.gates)} if evidence.gates else {}),
             },
         )
         for key, partition in sorted(filter(None, pages), key=str)
@@ -166,21 +166,21 @@ def of_other_assets(store: ModelStore, asset_key: dg.AssetKey, build: ModelManif
     """For the page of another version whose build was the champion until now."""
     aliases = store.aliases(build.model)
     if aliases.champion == build.reference:
-        changes = champion_observations(store, aliases, by=f"run {build.run_id}")
+        changes = champion_observations(store, aliases)
         yield from (change for change in changes if change.asset_key != asset_key)
 
 
 def report_champion(store: ModelStore, aliases: Aliases) -> list[str]:
     """Tell the instance of ``DAGSTER_HOME`` of the newest change by hand; the keys of the assets whose pages show it."""
-    try:
-        person = getpass.getuser()
-    except (KeyError, OSError):  # a container's user has no name
-        person = f"user {os.getuid()}"
-    observations = champion_observations(store, aliases, by=f"{person} on {socket.gethostname()}")
+    observations = champion_observations(store, aliases)
     with dg.DagsterInstance.get() as instance:
         for observation in observations:
             instance.report_runless_asset_event(observation)
     return sorted({observation.asset_key.to_user_string() for observation in observations})
+
+
+def _in_words(verdicts: Iterable[GateVerdict]) -> str:
+    return "\n".join(f"{'passed' if one.passed else 'failed'} {one.gate}: {one.reason}" for one in verdicts)
 
 
 def _page(store: ModelStore, model: str, reference: str) -> tuple[dg.AssetKey, str | None] | None:

@@ -19,6 +19,25 @@ def is_promoted(promote: Promotion, alias: str | None, manifest: ModelManifest) 
     return promote == "automatic" and _moves_forward(alias, manifest)
 
 
+def withheld(promote: Promotion, alias: str | None, manifest: ModelManifest) -> str:
+    """Why an accepted build did not become champion by itself, and what makes it so; empty if it did.
+
+    Args:
+        promote: what is declared.
+        alias: the champion after the build.
+    """
+    if alias == manifest.reference:
+        return ""
+    command = f"fti models promote {manifest.model} {manifest.reference} --reason WHY"
+    if promote == "by_hand":
+        return (
+            f"waits for a person: compare it with fti models diff {manifest.model} {manifest.reference}, then {command}"
+        )
+    if promote == "after_experiment":
+        return f"waits for an experiment: let it answer some requests, with fti rollout start {manifest.model} {manifest.reference}"
+    return f"stays beside the champion {alias}, which has a later cutoff: {command} makes it champion nevertheless"
+
+
 def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
     """By the cutoff in a build's name, so that a champion whose files are lost can be followed by another."""
     return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)

@@ -27,6 +27,7 @@ from fti_assets.training.models.events import (
     rejection,
 )
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.promotion import withheld
 
 
 def run_model(
@@ -66,6 +67,13 @@ def run_model(
             log(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
             for warning in manifest.warnings:
                 context.log.warning(f"{model.name} {manifest.reference}: {warning}")
+            if (
+                reason := withheld(model.promote, store.aliases(model.name).champion, manifest)
+                if build.is_accepted
+                else ""
+            ):
+                context.log.info(f"{model.name} {manifest.reference} {reason}")
+                with_uri["promotion"] = reason
             if not build.is_accepted:
                 rejections.append(manifest)
                 yield rejection(key, None if partition.key == WHOLE else partition.key, manifest, metadata)

@@ -2,21 +2,24 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column
+from fti_assets.errors import list_some
 from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.telling import LabelFacts, not_ruled_out, telling_features
 from tests.features import oracles
 from tests.features.oracles import START
+from tests.support.examples import repetitions
 
 HOUR = timedelta(hours=1)
 
@@ -39,20 +42,17 @@ def problems(
     **features: tuple[Any, Sequence[Any]],
 ) -> dict[str, str]:
     """What each failed rule says, by its name."""
-    kinds = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "timestamp": "TIMESTAMP"}
-    columns = {name: kinds[kind] for name, (kind, _) in features.items()}
-    rows = [
-        {
-            "y": label_of,
-            VISIBLE_LABEL: known,
-            ROW_SPLIT: "train" if number < train else "test",
-            **{name: values[number] for name, (_, values) in features.items()},
-        }
-        for number, label_of in enumerate(y)
-    ]
-    columns = {"y": kinds[label.type], VISIBLE_LABEL: "BOOLEAN", ROW_SPLIT: "VARCHAR", **columns}
+    kinds = {
+        "boolean": pa.bool_(), "integer": pa.int64(), "number": pa.float64(), "text": pa.string(), "timestamp": pa.timestamp("us")
+    }  # fmt: skip
+    columns = {
+        "y": pa.array(y, kinds[label.type]),
+        VISIBLE_LABEL: pa.array([known] * len(y)),
+        ROW_SPLIT: pa.array(["train" if number < train else "test" for number in range(len(y))]),
+        **{name: pa.array(values, kinds[kind]) for name, (kind, values) in features.items()},
+    }
     connection.execute("DROP TABLE IF EXISTS judged")
-    oracles.relation(connection, columns, rows).create("judged")
+    connection.from_arrow(pa.table(columns)).create("judged")
     given = [Column(name, kind) for name, (kind, _) in features.items()]
     found = judge_rows(connection, '"judged"', given, label, "y", coverage or {}, joins, nulls_lost=nulls_lost)
     assert all(not verdict.rule.blocking for verdict in found)
@@ -75,39 +75,47 @@ def told(
     return bool(found) and "'f' alone tells" in found["features_do_not_tell_label"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("boolean", YES),
-        ("boolean", [not yes for yes in YES]),
-        ("integer", [7 if yes else 3 for yes in YES]),
-        ("number", MANY),
-        ("number", [-value for value in MANY]),
-        ("number", [1.0 if yes else None for yes in YES]),
-        ("text", ["late" if yes else RANDOM.choice(["a", "b"]) for yes in YES]),
-        ("text", [None if yes else "no" for yes in YES]),
-        ("timestamp", [START + value * HOUR for value in MANY]),
-    ],
-)
-def test_a_feature_that_tells_the_label_is_found(
-    connection: duckdb.DuckDBPyConnection, kind: str, values: list[Any]
-) -> None:
-    assert told(connection, kind, values)
+def tellers(
+    connection: duckdb.DuckDBPyConnection,
+    features: Mapping[str, tuple[Any, Sequence[Any]]],
+    y: Any = YES,
+    of: Column = FLAG,
+) -> list[str]:
+    """The features of some that are found to tell the label, and nothing else is found."""
+    found = problems(connection, of, y, **features, noise=("number", NOISE[: len(y)]))
+    assert set(found) <= {"features_do_not_tell_label"}
+    sentence = found.get("features_do_not_tell_label", "")
+    return [name for name in features if repr(name) in sentence]
 
 
-@pytest.mark.parametrize(
-    ("kind", "values"),
-    [
-        ("boolean", [yes != (number == 17) for number, yes in enumerate(YES)]),
-        ("number", [1 - value if number in (3, 4) else value for number, value in enumerate(MANY)]),
-        ("text", [f"{yes}" if number != 9 else f"{not yes}" for number, yes in enumerate(YES)]),
-        ("text", [f"id {number}" for number in range(len(YES))]),
-        ("integer", list(range(len(YES)))),
-        ("number", NOISE[::-1]),
-    ],
-)
-def test_one_exception_clears_a_feature(connection: duckdb.DuckDBPyConnection, kind: str, values: list[Any]) -> None:
-    assert not told(connection, kind, values)
+def test_each_feature_that_tells_the_label_is_found(connection: duckdb.DuckDBPyConnection) -> None:
+    booleans_and_numbers = {
+        "yes": ("boolean", YES),
+        "no": ("boolean", [not yes for yes in YES]),
+        "codes": ("integer", [7 if yes else 3 for yes in YES]),
+        "more": ("number", MANY),
+        "less": ("number", [-value for value in MANY]),
+    }
+    assert tellers(connection, booleans_and_numbers) == [*booleans_and_numbers]
+    others = {
+        "number_or_null": ("number", [1.0 if yes else None for yes in YES]),
+        "texts": ("text", ["late" if yes else RANDOM.choice(["a", "b"]) for yes in YES]),
+        "text_or_null": ("text", [None if yes else "no" for yes in YES]),
+        "time": ("timestamp", [START + value * HOUR for value in MANY]),
+    }
+    assert tellers(connection, others) == [*others]
+
+
+def test_one_exception_clears_a_feature(connection: duckdb.DuckDBPyConnection) -> None:
+    features = {
+        "boolean": ("boolean", [yes != (number == 17) for number, yes in enumerate(YES)]),
+        "number": ("number", [1 - value if number in (3, 4) else value for number, value in enumerate(MANY)]),
+        "text": ("text", [f"{yes}" if number != 9 else f"{not yes}" for number, yes in enumerate(YES)]),
+        "names": ("text", [f"id {number}" for number in range(len(YES))]),
+        "ids": ("integer", list(range(len(YES)))),
+        "other": ("number", NOISE[::-1]),
+    }
+    assert tellers(connection, features) == []
 
 
 def test_few_rows_tell_nothing(connection: duckdb.DuckDBPyConnection) -> None:
@@ -137,33 +145,36 @@ def sometimes(values: Sequence[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("label", "y", "values"),
+    ("label", "y", "features"),
     [
-        (FLAG, YES, [1.5 if yes else RANDOM.choice([0.5, 2.5]) for yes in YES]),
-        (FLAG, YES, [1.5 if yes else RANDOM.choice([0.5, None]) for yes in YES]),
-        (CLASS, CLASSES, [CODES[one] for one in CLASSES]),
-        (CLASS, CLASSES, [CODES[one] + RANDOM.choice([0, 10]) for one in CLASSES]),
-        (COUNT, COUNTS, [(count * 5 % 12) / 2 for count in COUNTS]),
-        (AMOUNT, MANY, [2 * value + 3 for value in MANY]),
-        (AMOUNT, MANY, [math.log(value) for value in MANY]),
-        (AMOUNT, MANY, [1 / value for value in MANY]),
-        (AMOUNT, MANY, sometimes([value**3 for value in MANY])),
-        (COUNT, COUNTS, [count**2 + value for count, value in zip(COUNTS, NOISE, strict=True)]),
-        (COUNT, COUNTS, [-(count**3) * 1.0 for count in COUNTS]),
+        (FLAG, YES, {
+            "not in order": [1.5 if yes else RANDOM.choice([0.5, 2.5]) for yes in YES],
+            "null for some": [1.5 if yes else RANDOM.choice([0.5, None]) for yes in YES]}),
+        (CLASS, CLASSES, {
+            "codes": [CODES[one] for one in CLASSES],
+            "two codes a class": [CODES[one] + RANDOM.choice([0, 10]) for one in CLASSES]}),
+        (COUNT, COUNTS, {
+            "codes of counts": [(count * 5 % 12) / 2 for count in COUNTS],
+            "more than the label": [count**2 + value for count, value in zip(COUNTS, NOISE, strict=True)],
+            "falling counts": [-(count**3) * 1.0 for count in COUNTS]}),
+        (AMOUNT, MANY, {
+            "line": [2 * value + 3 for value in MANY],
+            "logarithm": [math.log(value) for value in MANY],
+            "inverse": [1 / value for value in MANY],
+            "cube with nulls": sometimes([value**3 for value in MANY])}),
     ],
-    ids=[
-        "not in order", "null for some", "codes", "two codes a class", "codes of counts", "line", "logarithm", "inverse",
-        "cube with nulls", "more than the label", "falling counts",
-    ],
+    ids=["flag", "class", "count", "amount"],
 )  # fmt: skip
 def test_codes_and_copies_in_floats_are_found(
-    connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any], values: list[Any]
+    connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any], features: Mapping[str, list[Any]]
 ) -> None:
-    assert told(connection, "number", values, y, label)
-    one = next(at for at, value in enumerate(values) if at > 16 and value is not None)
-    other = next(at for at, value in enumerate(values) if value is not None and y[at] != y[one])
-    wrong = [values[other] if at == one else value for at, value in enumerate(values)]
-    assert not told(connection, "number", wrong, y, label)
+    judged = {}
+    for name, values in features.items():
+        one = next(at for at, value in enumerate(values) if at > 16 and value is not None)
+        other = next(at for at, value in enumerate(values) if value is not None and y[at] != y[one])
+        wrong = [values[other] if at == one else value for at, value in enumerate(values)]
+        judged |= {name: ("number", values), f"wrong {name}": ("number", wrong)}
+    assert tellers(connection, judged, y, label) == [*features]
 
 
 def test_label_copies_are_found_and_one_difference_clears(connection: duckdb.DuckDBPyConnection) -> None:
@@ -199,7 +210,7 @@ def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, 
     }
     of, y = ys[label]
     features: dict[str, tuple[Any, list[Any]]] = {}
-    for at in range(12):
+    for at in range(repetitions(12)):
         pairs = draw.sample([number // 2 for number in range(rows)], rows)
         features |= {
             f"uniform{at}": ("number", [draw.random() for _ in range(rows)]),
@@ -215,11 +226,13 @@ def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, 
     assert "features_do_not_tell_label" not in found, found
 
 
-@pytest.mark.parametrize("kind", ["number", "integer", "boolean"])
-@pytest.mark.parametrize("label", ["amount", "count"])
-def test_one_value_beside_nulls_tells_no_number(connection: duckdb.DuckDBPyConnection, label: str, kind: str) -> None:
-    of, y = {"amount": (Column("amount", "number"), MANY), "count": (COUNT, COUNTS)}[label]
-    assert not told(connection, kind, [1 if value > 0.5 else None for value in NOISE], y, of)
+@pytest.mark.parametrize(("of", "y"), [(AMOUNT, MANY), (COUNT, COUNTS)], ids=["amount", "count"])
+def test_one_value_beside_nulls_tells_no_number(
+    connection: duckdb.DuckDBPyConnection, of: Column, y: Sequence[Any]
+) -> None:
+    kinds = {"number": 1.0, "integer": 1, "boolean": True}
+    features = {kind: (kind, [one if value > 0.5 else None for value in NOISE]) for kind, one in kinds.items()}
+    assert tellers(connection, features, y, of) == []
 
 
 def test_a_constant_label_is_told_by_nothing(connection: duckdb.DuckDBPyConnection) -> None:
@@ -249,8 +262,8 @@ def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyC
         "text": "'c' || b",
         "timestamp": "TIMESTAMP '2024-01-01' + to_hours(b)",
     }
-    for _ in range(12):
-        rows, shares = draw.choice([20, 150, 900]), [draw.choice([0, 0, 0.003, 0.5]) for _ in range(8)]
+    for at in range(repetitions(12)):
+        rows, shares = (20, 150, 900)[at % 3], [draw.choice([0, 0, 0.003, 0.5]) for _ in range(8)]
         wrong = ", ".join(
             f"if(random() < {share}, NULL, {sql[kind].replace('b', f'(if(random() < {share}, 1 - y, y))', 1)}) AS x{at}"
             for at, share in enumerate(shares)
@@ -262,9 +275,8 @@ def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyC
         features = [Column(f"x{at}", kind) for at in range(len(shares))]  # type: ignore[arg-type]
         asked = LabelFacts(Column("y", "integer"), '"y"', 2, 1, 0, rows)
         left = not_ruled_out(connection, "made", features, asked)
-        assert telling_features(connection, "made", left, asked, least=20) == telling_features(
-            connection, "made", features, asked, least=20
-        )
+        tell = telling_features(connection, "made", features, asked, least=20)
+        assert [one for one in tell if one not in left] == []
         assert [one for one, share in zip(features, shares, strict=True) if not share and one not in left] == []
 
 
@@ -388,10 +400,10 @@ def test_warnings_are_checks_of_dataset_and_lines_of_its_manifest(tmp_path: Any)
         assert f"- **warning**: {problem}" in card
 
 
-@pytest.mark.parametrize("local", [False, True])
-def test_local_times_warn_and_planned_events_do_not(tmp_path: Any, local: bool) -> None:
+def test_local_times_warn_and_planned_events_do_not(tmp_path: Any) -> None:
     """Plans name when they were known; of a spine without that column, times ahead are predictions to come."""
     now = pd.Timestamp("2025-01-05")
+    opens = now + pd.to_timedelta([-50, -20, 3, 30], "h")
 
     @fti.feature_group(keys=["id"], event_time="t")
     def bookings() -> pd.DataFrame:
@@ -399,21 +411,28 @@ def test_local_times_warn_and_planned_events_do_not(tmp_path: Any, local: bool) 
 
     @fti.feature_group(keys=["shop"], event_time="opens", available_at="known")
     def openings() -> pd.DataFrame:
-        opens = now + pd.to_timedelta([-50, -20, 3, 30], "h")
-        known = pd.Series(now, index=range(4)) + pd.Timedelta("2h") if local else opens - pd.Timedelta("48h")
+        known = opens - pd.Timedelta("48h")
         return pd.DataFrame({"shop": "a", "opens": opens, "known": known, "seats": [1.0, 2.0, 3.0, 4.0]})
 
-    view = fti.FeatureView(
-        name="booked", spine=bookings, label=fti.Label(bookings["paid"]), features=[bookings["late"], openings["seats"]]
-    )
-    dataset = fti.training_dataset(name="booked_rows", view=view, split=fti.TimeSplit(validation="12h", test="12h"))
-    done = testing.materialize(bookings, openings, dataset, stores=testing.stores_in(tmp_path), now=str(now))
-    found = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
-    assert set(found) == ({"openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"} if local else set())
-    if local:
-        assert found["booked_rows_v1/times_not_in_future"].startswith(
-            "2 rows of openings_v1 are said to be true and available only after now"
+    @fti.feature_group(keys=["shop"], event_time="opens", available_at="known")
+    def local_openings() -> pd.DataFrame:
+        return pd.DataFrame(
+            {"shop": "a", "opens": opens, "known": now + pd.Timedelta("2h"), "rooms": [1.0, 2.0, 3.0, 4.0]}
         )
+
+    view = fti.FeatureView(
+        name="booked", spine=bookings, label=fti.Label(bookings["paid"]),
+        features=[bookings["late"], openings["seats"], local_openings["rooms"]],
+    )  # fmt: skip
+    dataset = fti.training_dataset(name="booked_rows", view=view, split=fti.TimeSplit(validation="12h", test="12h"))
+    stores = testing.stores_in(tmp_path)
+    done = testing.materialize(bookings, openings, local_openings, dataset, stores=stores, now=str(now))
+    found = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
+    assert set(found) == {"local_openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"}
+    assert found["booked_rows_v1/times_not_in_future"].startswith(
+        "2 rows of local_openings_v1 are said to be true and available only after now"
+    )
+    assert "of openings_v1" not in found["booked_rows_v1/times_not_in_future"]
 
 
 SOMETIMES = [RANDOM.random() < 0.3 for _ in MANY]
@@ -425,23 +444,30 @@ def where_not(nulls: Sequence[bool], values: Sequence[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("label", "y", "kind", "values"),
+    ("label", "y", "features"),
     [
-        (FLAG, YES, "text", ["won" if one else "lost" for one in YES]),
-        (FLAG, YES, "number", [7.0 if one else 12.0 for one in YES]),
-        (FLAG, YES, "boolean", YES),
-        (Column("kind", "text"), THREE, "text", [f"s{one}" for one in THREE]),
-        (Column("kind", "text"), THREE, "integer", [{"a": 5, "b": 1, "c": 9}[one] for one in THREE]),
+        (FLAG, YES, {
+            "won": ("text", ["won" if one else "lost" for one in YES]),
+            "codes": ("number", [7.0 if one else 12.0 for one in YES]),
+            "yes": ("boolean", YES)}),
+        (Column("kind", "text"), THREE, {
+            "name": ("text", [f"s{one}" for one in THREE]),
+            "code": ("integer", [{"a": 5, "b": 1, "c": 9}[one] for one in THREE])}),
     ],
-)
+    ids=["flag", "class"],
+)  # fmt: skip
 def test_a_feature_that_decides_wherever_it_has_a_value_is_told_with_its_rows(
-    connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any], kind: str, values: Sequence[Any]
+    connection: duckdb.DuckDBPyConnection,
+    label: Column,
+    y: Sequence[Any],
+    features: Mapping[str, tuple[str, Sequence[Any]]],
 ) -> None:
-    found = problems(connection, label, y, f=(kind, where_not(SOMETIMES, values)), noise=("number", NOISE))
+    judged = {name: (kind, where_not(SOMETIMES, values)) for name, (kind, values) in features.items()}
+    found = problems(connection, label, y, **judged, noise=("number", NOISE))
     with_value = 400 - sum(SOMETIMES)
     assert found == {
-        "features_do_not_tell_label": f"'f' alone tells the label {label.name!r} of each of the {with_value} rows that have a value: "
-        "is it known at the prediction time?"
+        "features_do_not_tell_label": f"{list_some(features)} alone tells the label {label.name!r} of each of the {with_value} rows "
+        "that have a value: is it known at the prediction time?"
     }
 
 
@@ -449,8 +475,8 @@ def test_a_feature_of_few_values_or_of_one_label_decides_nothing(connection: duc
     few = [f"v{one}" if at < 15 else None for at, one in enumerate(YES)]
     one_label = ["yes" if one and NOISE[at] < 0.5 else None for at, one in enumerate(YES)]
     unlike = [f"{one}{at}" for at, one in enumerate(YES)]
-    for values in (few, one_label, where_not(SOMETIMES, unlike)):
-        assert not told(connection, "text", values)
+    features = {"few": few, "one_label": one_label, "unlike": where_not(SOMETIMES, unlike)}
+    assert tellers(connection, {name: ("text", values) for name, values in features.items()}) == []
 
 
 def test_one_value_or_null_is_dull_where_the_encoder_loses_the_null(connection: duckdb.DuckDBPyConnection) -> None:

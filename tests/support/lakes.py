@@ -20,13 +20,13 @@ from fti_assets.stores.lake.folder import LakeFolder
 ABOUT_NEW_LAKES = (
     "test_offline",
     "test_lost_catalog",
-    "test_faults",
+    "test_faults.py::test_a_lake_is_whole_whatever_kind_of_operation_fails[a new lake]",
     "test_repair",
     "test_damage",
     "test_files",
     "test_full_disk",
 )
-"""The test files that look at how a catalog is made, which DuckLake makes there."""
+"""The tests that look at how a catalog is made, which DuckLake makes there."""
 ABOUT_CONNECTIONS = ("test_duckdb_extensions", "test_catalog_locks", "test_offline", "test_external", "test_full_disk")
 """The test files that look at DuckDB itself, which is started for each lake there."""
 HOLDS_SOMETHING = """

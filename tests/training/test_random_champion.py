@@ -1,5 +1,6 @@
 """A champion of a random split is compared on the rows that its own split left out."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,17 @@ def materialize(seed: int, keys: tuple[str, ...] = ("id",), version: int = 1) ->
     return ModelStore(".fti/models").builds("guesser")[-1]
 
 
+@pytest.fixture(scope="module")
+def of_seed_0(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The stores with a champion of seed 0, made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("of_seed_0")
+        patch.chdir(folder)
+        patch.delenv("FTI_HOME", raising=False)
+        materialize(seed=0)
+    return folder / ".fti"
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -52,8 +64,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_another_seed_is_compared_on_rows_champion_never_had(home: Path) -> None:
-    champion = materialize(seed=0)
+def test_another_seed_is_compared_on_rows_champion_never_had(home: Path, of_seed_0: Path) -> None:
+    shutil.copytree(of_seed_0, home / ".fti")
+    [champion] = ModelStore(".fti/models").builds("guesser")
     assert champion.dataset.random_parts.seed == 0
     challenger = materialize(seed=1)
     (verdict,) = challenger.gates
@@ -67,9 +80,10 @@ def test_keys_in_another_order_are_those_of_champions_split(home: Path) -> None:
     assert verdict.passed, verdict.reason
 
 
-def test_champion_that_did_not_note_its_split_is_not_compared(home: Path) -> None:
-    champion = materialize(seed=0)
+def test_champion_that_did_not_note_its_split_is_not_compared(home: Path, of_seed_0: Path) -> None:
+    shutil.copytree(of_seed_0, home / ".fti")
     store = ModelStore(".fti/models")
+    [champion] = store.builds("guesser")
     earlier = replace(
         champion,
         build=build_id(instant(champion.cutoff), "0000000a"),

@@ -55,10 +55,21 @@ if TYPE_CHECKING:
     from fti_assets.training.composite import composite as composite
     from fti_assets.training.datasets.split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
-    from fti_assets.training.encoders.encoders import Embedding as Embedding
-    from fti_assets.training.encoders.encoders import OneHot as OneHot
-    from fti_assets.training.encoders.encoders import Passthrough as Passthrough
-    from fti_assets.training.encoders.encoders import Standardize as Standardize
+    from fti_assets.training.encoders.buckets import Bucketize as Bucketize
+    from fti_assets.training.encoders.categories import Embedding as Embedding
+    from fti_assets.training.encoders.categories import Hashing as Hashing
+    from fti_assets.training.encoders.categories import OneHot as OneHot
+    from fti_assets.training.encoders.categories import Ordinal as Ordinal
+    from fti_assets.training.encoders.curves import Clip as Clip
+    from fti_assets.training.encoders.curves import Cyclical as Cyclical
+    from fti_assets.training.encoders.curves import Log1p as Log1p
+    from fti_assets.training.encoders.curves import Quantile as Quantile
+    from fti_assets.training.encoders.scales import Impute as Impute
+    from fti_assets.training.encoders.scales import MinMax as MinMax
+    from fti_assets.training.encoders.scales import Passthrough as Passthrough
+    from fti_assets.training.encoders.scales import Robust as Robust
+    from fti_assets.training.encoders.scales import Standardize as Standardize
+    from fti_assets.training.encoders.targets import Target as Target
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
     from fti_assets.training.judging.gates import BeatsBaseline as BeatsBaseline
     from fti_assets.training.judging.gates import NotWorseThanChampion as NotWorseThanChampion
@@ -102,7 +113,11 @@ _NAMES = {
     "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.composite": "composite",
     "training.datasets.split": "RandomSplit TimeSplit",
-    "training.encoders.encoders": "Embedding OneHot Passthrough Standardize",
+    "training.encoders.buckets": "Bucketize",
+    "training.encoders.categories": "Embedding Hashing OneHot Ordinal",
+    "training.encoders.curves": "Clip Cyclical Log1p Quantile",
+    "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
+    "training.encoders.targets": "Target",
     "training.judging.evaluation": "Evaluation",
     "training.judging.gates": "BeatsBaseline NotWorseThanChampion Scores SliceGap",
     "training.model": "model",

@@ -48,7 +48,8 @@ PAGES = {
         "What a model needs, the rows that it learns from, the model, and what it must pass.",
         "fti_assets",
         _names(
-            "FeatureView Label Standardize Passthrough OneHot Embedding training_dataset TimeSplit RandomSplit model composite "
+            "FeatureView Label Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
+            "Embedding Ordinal Hashing Target training_dataset TimeSplit RandomSplit model composite "
             "TrainingData Evaluation BeatsBaseline NotWorseThanChampion SliceGap Scores GateVerdict"
         ),
     ),

@@ -111,8 +111,9 @@ def construct(
 
 def encoders_of(terms: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
     """The encoders that a view or a model names, by feature."""
+    modules = {module for module in fti._MODULES.values() if module.startswith("training.encoders.")}
     return {
-        feature: construct(one, context, module="training.encoders.encoders", what=f"encoder of feature {feature!r}")
+        feature: construct(one, context, module=modules, what=f"encoder of feature {feature!r}")
         for feature, one in (terms or {}).items()
     }
 

@@ -23,9 +23,9 @@ from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
+from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.judging.evaluation import evaluate
-from fti_assets.training.models.data import TrainingData, refuse_one_class
+from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parity import ExportedModel
@@ -134,8 +134,11 @@ def train_tiny(
     if empty:
         raise DataError(f"the tiny dataset of {model.name!r} has no rows in {' and '.join(empty)}: give it more rows")
     split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
-    encoders = fit_encoders(features, check_encoders(features, model.encoders), split["train"])
-    data = TrainingData(features, encoders, split, {part: labels[parts == part] for part in SPLITS}, task=model.task)
+    of_parts = {part: labels[parts == part] for part in SPLITS}
+    of_features = check_encoders(features, model.encoders)
+    target = train_target(of_parts["train"], model.task) if needs_target(of_features) else None
+    encoders = fit_encoders(features, of_features, split["train"], target=target)
+    data = TrainingData(features, encoders, split, of_parts, task=model.task)
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)

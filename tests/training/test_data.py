@@ -7,7 +7,8 @@ import pytest
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders.encoders import Embedding, fit_encoders
+from fti_assets.training.encoders.categories import Embedding
+from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData, class_names, matrix
 
 torch = pytest.importorskip("torch")

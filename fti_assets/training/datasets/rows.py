@@ -24,7 +24,8 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_c
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
-from fti_assets.training.encoders.encoders import Standardize
+from fti_assets.training.encoders.encoders import loses_nulls
+from fti_assets.training.encoders.scales import Standardize
 from fti_assets.training.views.terms import Label
 
 
@@ -118,7 +119,7 @@ def dataset_rows(
                 nulls_lost=[
                     feature.name
                     for feature in view.features
-                    if isinstance(dataset.view.encoders.get(feature.name, Standardize()), Standardize)
+                    if loses_nulls(dataset.view.encoders.get(feature.name, Standardize()))
                 ],
             )
         ),

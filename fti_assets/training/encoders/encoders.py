@@ -5,148 +5,126 @@ The fitted forms are records for the manifest: ``dataclasses.asdict`` gives thei
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import NUMBERS, Column
-from fti_assets.core.types import EXACT, KEY_TYPES, MISSING_INTEGER, NUMERIC, ColumnType
-from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
+from fti_assets.core.types import EXACT, KEY_TYPES, NUMERIC, ColumnType
+from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.training.encoders import buckets, categories, curves, scales, targets
+from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
+from fti_assets.training.encoders.categories import (
+    Embedding,
+    FittedEmbedding,
+    FittedHashing,
+    FittedOneHot,
+    FittedOrdinal,
+    Hashing,
+    OneHot,
+    Ordinal,
+)
+from fti_assets.training.encoders.curves import (
+    Clip,
+    Cyclical,
+    FittedClip,
+    FittedCyclical,
+    FittedLog1p,
+    FittedQuantile,
+    Log1p,
+    Quantile,
+)
+from fti_assets.training.encoders.scales import (
+    FittedImpute,
+    FittedMinMax,
+    FittedPassthrough,
+    FittedRobust,
+    FittedStandardize,
+    Impute,
+    MinMax,
+    Passthrough,
+    Robust,
+    Standardize,
+)
+from fti_assets.training.encoders.targets import FittedTarget, Target
+
+__all__ = [
+    "DENSE",
+    "Encoder",
+    "FittedEncoder",
+    "check_encoder",
+    "check_encoders",
+    "default_encoder",
+    "fit",
+    "fit_encoders",
+    "loses_nulls",
+    "needs_target",
+]
 
 DENSE = "dense"
-"""The encoded tensor that holds every feature without an Embedding, float32 ``[n, dense_dim]``."""
+"""The encoded tensor that holds every feature without a code of its own, float32 ``[n, dense_dim]``."""
+
+Encoder = (
+    Standardize
+    | Passthrough
+    | Impute
+    | MinMax
+    | Robust
+    | Log1p
+    | Clip
+    | Quantile
+    | Bucketize
+    | Cyclical
+    | OneHot
+    | Embedding
+    | Ordinal
+    | Hashing
+    | Target
+)
+FittedEncoder = (
+    FittedStandardize
+    | FittedPassthrough
+    | FittedImpute
+    | FittedMinMax
+    | FittedRobust
+    | FittedLog1p
+    | FittedClip
+    | FittedQuantile
+    | FittedBucketize
+    | FittedCyclical
+    | FittedOneHot
+    | FittedEmbedding
+    | FittedOrdinal
+    | FittedHashing
+    | FittedTarget
+)
 
 
-@checked_arguments()
-@dataclass(frozen=True)
-class Standardize:
-    """Subtract the train mean and divide by the train standard deviation; what is missing gets the train mean.
+class _Kind(NamedTuple):
+    """Which columns an encoder takes, and what fits it."""
 
-    For number, integer and boolean columns. A constant encodes to 0. A value beyond float32 counts as missing.
-    Source: the z-score as in scikit-learn's ``StandardScaler`` (population deviation) after ``SimpleImputer``.
-
-    Args:
-        dtype: "float32" joins the feature with all others in one input. "float64" gives it an input of its own, from which the
-            mean is subtracted before it becomes a float32: for numbers whose differences are small beside their size, such
-            as seconds since 1970 or ids from 2**24 on.
-
-    Raises:
-        DeclarationError: ``dtype`` is neither.
-
-    >>> fit(Standardize(), np.array([1.0, 3.0, np.nan]), "number")
-    FittedStandardize(mean=2.0, std=1.0, dtype='float32', kind='standardize')
-    """
-
-    dtype: Literal["float32", "float64"] = "float32"
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "float64"):
-            raise DeclarationError(f"Standardize(dtype={excerpt(self.dtype)}): give 'float32' or 'float64'")
+    types: tuple[ColumnType, ...]
+    fit: Any
 
 
-@checked_arguments()
-@dataclass(frozen=True)
-class Passthrough:
-    """Give a number, integer or boolean column to the model as it is, NaN where it is missing (for trees).
-
-    >>> fit(Passthrough(), np.array([1.0, np.nan]), "number")
-    FittedPassthrough(kind='passthrough')
-    """
-
-
-@checked_arguments()
-@dataclass(frozen=True)
-class OneHot:
-    """One 0/1 column a category of a text, integer or boolean column; unknown and missing give all zeros.
-
-    The columns stand in the order of the categories' names (whole numbers ascending), so that a retrained model keeps
-    them in place. Source: one-of-K coding, as scikit-learn's ``OneHotEncoder(handle_unknown="ignore")``.
-
-    Args:
-        max_categories: keep this many categories, the most frequent in train, ties by name; by default all.
-
-    Raises:
-        DeclarationError: ``max_categories`` is not a whole number above 0.
-
-    >>> fit(OneHot(), np.array(["JFK", "EWR", "JFK", ""], dtype=object), "text").categories
-    ('EWR', 'JFK')
-    """
-
-    max_categories: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_max_categories(self.max_categories, "OneHot")
-
-
-@checked_arguments()
-@dataclass(frozen=True)
-class Embedding:
-    """An integer code for a text, integer or boolean column: 1..n by train frequency, then name; unknown and missing 0.
-
-    The model's table needs ``n + 1`` rows: ``data.cardinalities[feature]``.
-    Source: entity embeddings of categorical variables (Guo and Berkhahn, 2016).
-
-    Args:
-        max_categories: keep this many categories, the most frequent in train, ties by name; by default all.
-
-    Raises:
-        DeclarationError: ``max_categories`` is not a whole number above 0.
-
-    >>> fit(Embedding(), np.array(["UA", "AA", "UA", ""], dtype=object), "text").categories
-    ('UA', 'AA')
-    """
-
-    max_categories: int | None = None
-
-    def __post_init__(self) -> None:
-        _check_max_categories(self.max_categories, "Embedding")
-
-
-@dataclass(frozen=True)
-class FittedStandardize:
-    """The train mean and standard deviation, in the column's unit; the deviation is never 0."""
-
-    mean: float
-    std: float
-    dtype: Literal["float32", "float64"] = "float32"
-    kind: Literal["standardize"] = "standardize"
-
-
-@dataclass(frozen=True)
-class FittedPassthrough:
-    """Nothing was learned."""
-
-    kind: Literal["passthrough"] = "passthrough"
-
-
-@dataclass(frozen=True)
-class FittedOneHot:
-    """The categories in the order of their columns."""
-
-    categories: tuple[str, ...] | tuple[int, ...]
-    kind: Literal["one_hot"] = "one_hot"
-
-
-@dataclass(frozen=True)
-class FittedEmbedding:
-    """The categories in the order of their codes, the first is 1."""
-
-    categories: tuple[str, ...] | tuple[int, ...]
-    kind: Literal["embedding"] = "embedding"
-
-
-Encoder = Standardize | Passthrough | OneHot | Embedding
-FittedEncoder = FittedStandardize | FittedPassthrough | FittedOneHot | FittedEmbedding
-
-_FITS: dict[type, tuple[ColumnType, ...]] = {
-    Standardize: NUMERIC,
-    Passthrough: NUMERIC,
-    OneHot: KEY_TYPES,
-    Embedding: KEY_TYPES,
+_KINDS: dict[type, _Kind] = {
+    Standardize: _Kind(NUMERIC, scales.fit_standardize),
+    Passthrough: _Kind(NUMERIC, scales.fit_passthrough),
+    OneHot: _Kind(KEY_TYPES, categories.fit_one_hot),
+    Embedding: _Kind(KEY_TYPES, categories.fit_embedding),
+    Impute: _Kind(NUMERIC, scales.fit_impute),
+    MinMax: _Kind(NUMERIC, scales.fit_min_max),
+    Robust: _Kind(NUMERIC, scales.fit_robust),
+    Log1p: _Kind(NUMERIC, curves.fit_log1p),
+    Clip: _Kind(NUMERIC, curves.fit_clip),
+    Quantile: _Kind(NUMERIC, curves.fit_quantile),
+    Bucketize: _Kind(NUMERIC, buckets.fit_bucketize),
+    Cyclical: _Kind(("number", "integer"), curves.fit_cyclical),
+    Ordinal: _Kind(KEY_TYPES, categories.fit_ordinal),
+    Hashing: _Kind(KEY_TYPES, categories.fit_hashing),
+    Target: _Kind(KEY_TYPES, targets.fit_target),
 }
+_OF_CATEGORIES = (OneHot, Embedding, Ordinal, Hashing, Target)
 
 
 def default_encoder(column: Column) -> Encoder:
@@ -175,7 +153,7 @@ def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) 
 
     Raises:
         DeclarationError: no features, a repeated one, an encoder for a name that is no feature, an encoder that does
-            not fit its column's type, text without an encoder, a timestamp, or an Embedding under a reserved name.
+            not fit its column's type, text without an encoder, a timestamp, or a code under a reserved name.
     """
     names = [column.name for column in features]
     if not names:
@@ -198,50 +176,75 @@ def check_encoder(column: Column, encoder: Encoder) -> None:
     """Check that an encoder can encode a feature.
 
     Raises:
-        DeclarationError: it cannot, or an Embedding's feature is called ``dense`` or ``numbers``.
+        DeclarationError: it cannot, or a feature with a code of its own is called ``dense`` or ``numbers``.
     """
     _reject_timestamp(column)
-    fitting = _FITS.get(type(encoder))
-    if fitting is None:
+    kind = _KINDS.get(type(encoder))
+    if kind is None:
+        if isinstance(encoder, type) and encoder in _KINDS:
+            raise DeclarationError(
+                f"the encoder of {column.name!r} is the class {_name(encoder)}: write {_name(encoder)}()"
+            )
+        raise DeclarationError(f"the encoder of {column.name!r} is {encoder!r}: use {_listed(_KINDS)}")
+    if column.type not in kind.types:
+        fitting = [one for one, other in _KINDS.items() if column.type in other.types]
         raise DeclarationError(
-            f"the encoder of {column.name!r} is {encoder!r}: use fti.Standardize(), fti.Passthrough(), fti.OneHot() or "
-            "fti.Embedding()"
+            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {_listed(fitting)}"
         )
-    if column.type not in fitting:
-        advice = [f"fti.{kind.__name__}()" for kind, types in _FITS.items() if column.type in types]
+    if isinstance(encoder, Ordinal) and encoder.order is not None:
+        is_text = isinstance(encoder.order[0], str)
+        if is_text != (column.type == "text"):
+            raise DeclarationError(
+                f"Ordinal({encoder.order!r}) does not fit {column.name!r}, a {column.type} column: give its categories as "
+                f"{'text' if column.type == 'text' else 'whole numbers'}"
+            )
+    if isinstance(encoder, Embedding | Hashing) and column.name in (DENSE, NUMBERS):
         raise DeclarationError(
-            f"{type(encoder).__name__} does not fit {column.name!r}, a {column.type} column: use {' or '.join(advice)}"
-        )
-    if isinstance(encoder, Embedding) and column.name in (DENSE, NUMBERS):
-        raise DeclarationError(
-            f"the feature {column.name!r} cannot have an Embedding: the graph uses that name itself; rename the feature"
+            f"the feature {column.name!r} cannot have an {type(encoder).__name__}: the graph uses that name itself; rename the feature"
         )
 
 
-def fit(encoder: Encoder, values: np.ndarray, column_type: ColumnType) -> FittedEncoder:
+def loses_nulls(encoder: Encoder) -> bool:
+    """Whether of one value and null it makes one."""
+    if isinstance(encoder, Impute):
+        return encoder.strategy != "constant"
+    return isinstance(encoder, Standardize | MinMax | Robust | Log1p | Clip)
+
+
+def needs_target(encoders: Mapping[str, Encoder]) -> bool:
+    """Whether an encoder learns from the labels."""
+    return any(isinstance(encoder, Target) for encoder in encoders.values())
+
+
+def fit(
+    encoder: Encoder, values: np.ndarray, column_type: ColumnType, target: np.ndarray | None = None
+) -> FittedEncoder:
     """Learn an encoder from the train part.
 
     Args:
         encoder: the declaration.
         values: ``[n]``, the canonical array of the column's train rows.
         column_type: the column's type.
+        target: ``[n, c]``, the labels as numbers, for an encoder that learns from them.
 
     Raises:
         DeclarationError: the encoder does not fit the column type.
+        ModelError: it learns from labels, and there are none.
 
     >>> fit(Embedding(max_categories=1), np.array([7.0, 7.0, 9.0, np.nan]), "integer")
     FittedEmbedding(categories=(7,), kind='embedding')
     """
     check_encoder(Column("column", column_type), encoder)
-    if isinstance(encoder, Standardize):
-        return _fit_standardize(values, encoder.dtype)
-    if isinstance(encoder, Passthrough):
-        return FittedPassthrough()
-    by_frequency = _categories(values, column_type)[: encoder.max_categories]
-    if isinstance(encoder, Embedding):
-        return FittedEmbedding(by_frequency)
-    # Sorted by name: with the same categories the columns stand in the same order whatever their frequencies.
-    return FittedOneHot(tuple(sorted(by_frequency)))  # type: ignore[arg-type]
+    learn = _KINDS[type(encoder)].fit
+    if isinstance(encoder, Target):
+        if target is None:
+            raise ModelError("Target() learns from labels: give fit the train part's, [n, c]")
+        fitted: FittedEncoder = learn(encoder, values, column_type, target)
+    elif isinstance(encoder, _OF_CATEGORIES):
+        fitted = learn(encoder, values, column_type)
+    else:
+        fitted = learn(encoder, values)
+    return fitted
 
 
 def fit_encoders(
@@ -249,6 +252,7 @@ def fit_encoders(
     encoders: Mapping[str, Encoder],
     columns: Mapping[str, np.ndarray],
     large: Mapping[str, int] | None = None,
+    target: np.ndarray | None = None,
 ) -> dict[str, FittedEncoder]:
     """Learn every feature's encoder from the train part's columns, in the features' order.
 
@@ -264,11 +268,13 @@ def fit_encoders(
     """
     of_features = check_encoders(features, encoders)
     for column in features:
-        if isinstance(of_features[column.name], OneHot | Embedding):
+        if isinstance(of_features[column.name], _OF_CATEGORIES):
             _check_exact(column, columns[column.name], (large or {}).get(column.name))
         elif isinstance(of_features[column.name], Passthrough):
             _check_single(column, columns[column.name])
-    return {column.name: fit(of_features[column.name], columns[column.name], column.type) for column in features}
+    return {
+        column.name: fit(of_features[column.name], columns[column.name], column.type, target) for column in features
+    }
 
 
 def _check_exact(column: Column, values: np.ndarray, original: int | None) -> None:
@@ -295,32 +301,6 @@ def _check_single(column: Column, values: np.ndarray) -> None:
         )
 
 
-def _fit_standardize(values: np.ndarray, dtype: Literal["float32", "float64"]) -> FittedStandardize:
-    # The graph sees float32, so what it will see is what is averaged, in float64.
-    with np.errstate(over="ignore", under="ignore"):
-        numbers = values.astype(dtype).astype(np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if not len(numbers):
-        return FittedStandardize(0.0, 1.0, dtype)
-    if numbers.min() == numbers.max():  # rounding would give a constant a tiny deviation
-        return FittedStandardize(float(numbers[0]), 1.0, dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, std = float(numbers.mean()), float(numbers.std())
-    if not (np.isfinite(mean) and np.isfinite(std)):  # numbers of which the squares are none
-        return FittedStandardize(0.0, 1.0, dtype)
-    # Judged in the graph's own type, where a tiny deviation is 0 and would divide by nothing.
-    return FittedStandardize(mean, std if np.dtype(dtype).type(std) > 0 else 1.0, dtype)
-
-
-def _categories(values: np.ndarray, column_type: ColumnType) -> tuple[str, ...] | tuple[int, ...]:
-    if column_type == "text":
-        counts = Counter(value for value in values.tolist() if value != "")
-        return tuple(sorted(counts, key=lambda name: (-counts[name], name)))
-    numbers, times = np.unique(whole_numbers(values), return_counts=True)
-    order = np.lexsort((numbers, -times))
-    return tuple(int(number) for number in numbers[order] if number != MISSING_INTEGER)
-
-
 def _reject_timestamp(column: Column) -> None:
     if column.type == "timestamp":
         raise DeclarationError(
@@ -329,8 +309,10 @@ def _reject_timestamp(column: Column) -> None:
         )
 
 
-def _check_max_categories(value: object, encoder: str) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise DeclarationError(
-            f"{encoder}(max_categories={excerpt(value)}): give a whole number above 0, or None for all"
-        )
+def _name(kind: Any) -> str:
+    return f"fti.{kind.__name__}"
+
+
+def _listed(kinds: Any) -> str:
+    *first, last = [f"{_name(kind)}()" for kind in kinds]
+    return f"{', '.join(first)} or {last}"

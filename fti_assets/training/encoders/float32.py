@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from fti_assets.training.encoders.encoders import FittedEncoder, FittedPassthrough, FittedStandardize, Standardize, fit
+from fti_assets.training.encoders.encoders import FittedEncoder, fit
+from fti_assets.training.encoders.scales import FittedScale, FittedStandardize, Standardize
 
 _COARSE = 1e-3
 """A step of float32 that is this large a part of the standard deviation is too large for numbers that are not whole."""
 _LEAST_SHARE = 0.5
 """Of numbers that are not whole, float32 merges a few anywhere; more than this share must be left."""
-
-_Numeric = FittedPassthrough | FittedStandardize
 
 
 def float32_warnings(
@@ -35,7 +35,7 @@ def float32_warnings(
     losses = {
         name: _loss(encoder, columns[name], different.get(name))
         for name, encoder in encoders.items()
-        if isinstance(encoder, FittedPassthrough | FittedStandardize)
+        if isinstance(encoder, FittedScale)
     }
     return [
         f"{name!r} {loss} as float32, in which the model gets its numbers: {_advice(name, columns[name], different.get(name))}"
@@ -44,7 +44,7 @@ def float32_warnings(
     ]
 
 
-def _loss(encoder: _Numeric, values: np.ndarray, different: int | None) -> str | None:
+def _loss(encoder: FittedScale, values: np.ndarray, different: int | None) -> str | None:
     numbers = np.unique(values[np.isfinite(values)])
     before = len(numbers) if different is None else different
     if before < 2:
@@ -60,14 +60,14 @@ def _loss(encoder: _Numeric, values: np.ndarray, different: int | None) -> str |
     return None
 
 
-def _encode(encoder: _Numeric, numbers: np.ndarray) -> np.ndarray:
+def _encode(encoder: FittedScale, numbers: np.ndarray) -> np.ndarray:
     """What the graph makes of finite numbers."""
+    own: Any = np.float64 if _is_double(encoder) else np.float32
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if isinstance(encoder, FittedPassthrough):
-            return numbers.astype(np.float32)
-        own = np.dtype(encoder.dtype).type
-        z_scores = ((numbers.astype(own) - own(encoder.mean)) / own(encoder.std)).astype(np.float32)
-    return np.where(np.isfinite(z_scores), z_scores, np.float32(0.0))
+        scaled = ((numbers.astype(own) - own(encoder.shift)) / own(encoder.divisor)).astype(np.float32)
+    if encoder.missing is None:
+        return np.asarray(scaled)
+    return np.where(np.isfinite(scaled), scaled, np.float32(encoder.missing))
 
 
 def _advice(name: str, values: np.ndarray, different: int | None) -> str:
@@ -87,5 +87,5 @@ def _advice(name: str, values: np.ndarray, different: int | None) -> str:
     )
 
 
-def _is_double(encoder: _Numeric) -> bool:
+def _is_double(encoder: FittedScale) -> bool:
     return isinstance(encoder, FittedStandardize) and encoder.dtype == "float64"

@@ -15,21 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.extras import require
 from fti_assets.core.manifest import NUMBERS, Column, GraphInput
-from fti_assets.core.types import INPUTS, MISSING_INTEGER
-from fti_assets.training.encoders.encoders import (
-    DENSE,
-    FittedEmbedding,
-    FittedEncoder,
-    FittedOneHot,
-    FittedPassthrough,
-    FittedStandardize,
-)
+from fti_assets.core.types import INPUTS
+from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
+from fti_assets.training.encoders.fitted import FittedNumber, FittedSingle
+from fti_assets.training.encoders.nodes import IR_VERSION, ML_OPSET, OPSET, Nodes
+from fti_assets.training.encoders.scales import of_scale
 
-OPSET = 17
-ML_OPSET = 4
-IR_VERSION = 8
 CHUNK_ROWS = 65_536
 
 
@@ -85,119 +77,61 @@ def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncod
     Raises:
         MissingExtraError: onnx is not installed.
 
+    >>> from fti_assets.training.encoders.scales import FittedStandardize
     >>> model = build_encoder([Column("temp", "number")], {"temp": FittedStandardize(10.0, 5.0)})
     >>> model.encode({"temp": np.array([20.0, np.nan])})["dense"].tolist()
     [[2.0], [0.0]]
     """
-    nodes = _Nodes()
-    numbers = tuple(
-        one.name for one in features if _is_number(encoders[one.name]) and not _is_double(encoders[one.name])
-    )
+    nodes = Nodes()
+    parts = {column.name: of_scale(encoders[column.name]) for column in features}
+    groups = _groups({name: part for name, part in parts.items() if isinstance(part, FittedNumber)})
+    numbers = tuple(name for group in groups.values() for name in group)
     inputs = [GraphInput(NUMBERS, "float32", numbers)] if numbers else []
-    blocks = [_numbers_block(nodes, [encoders[name] for name in numbers])] if numbers else []
-    # Where each feature's columns stand once the blocks are joined, and what they are called.
-    places = {name: [position] for position, name in enumerate(numbers)}
-    names: dict[str, list[str]] = {name: [name] for name in numbers}
-    cardinalities, width = {}, len(numbers)
+    blocks: list[str] = []
+    # Where each feature's columns stand once the blocks are joined.
+    places: dict[str, list[int]] = {}
+    cardinalities, width = {}, 0
+    for kind, group in groups.items():
+        own = [numbers.index(name) for name in group]
+        source = NUMBERS if len(groups) == 1 else nodes.picked(NUMBERS, own)
+        block, columns = kind.block(nodes, source, [parts[name] for name in group])
+        blocks.append(block)
+        places |= {name: [width + at for at in of_one] for name, of_one in zip(group, columns, strict=True)}
+        width += sum(map(len, columns))
     for column in features:
-        encoder = encoders[column.name]
-        if isinstance(encoder, FittedStandardize) and _is_double(encoder):
-            inputs.append(GraphInput(f"double.{column.name}", "float64", (column.name,)))
-            blocks.append(_double_block(nodes, inputs[-1].name, encoder))
-            places[column.name], names[column.name] = [width], [column.name]
-            width += 1
-        if not isinstance(encoder, FittedOneHot | FittedEmbedding):
+        part = parts[column.name]
+        if not isinstance(part, FittedSingle):
             continue
-        source = _category_input(column)
-        inputs.append(source)
-        if isinstance(encoder, FittedEmbedding):
-            nodes.add("Identity", [_codes(nodes, source, encoder.categories)], output=column.name)
-            cardinalities[column.name] = len(encoder.categories) + 1
+        inputs.append(part.source(column))
+        if part.is_code:
+            nodes.add("Identity", [part.nodes(nodes, inputs[-1])], output=column.name)
+            cardinalities[column.name] = part.cardinality
             continue
-        places[column.name] = list(range(width, width + len(encoder.categories)))
-        names[column.name] = [f"{column.name}={category}" for category in encoder.categories]
-        width += len(encoder.categories)
-        if encoder.categories:
-            blocks.append(_one_hot_block(nodes, source, encoder.categories))
+        own_width = len(part.names(column.name))
+        places[column.name] = list(range(width, width + own_width))
+        width += own_width
+        if own_width:
+            blocks.append(part.nodes(nodes, inputs[-1]))
     _dense(nodes, blocks, [place for one in features for place in places.get(one.name, [])], inputs[0])
     return EncoderModel(
         features=tuple(features),
         encoders=dict(encoders),
         graph=_model(nodes, inputs, width, cardinalities).SerializeToString(),
         inputs=tuple(inputs),
-        dense_columns=tuple(name for one in features for name in names.get(one.name, [])),
+        dense_columns=tuple(name for one in features for name in parts[one.name].names(one.name)),
         cardinalities=cardinalities,
     )
 
 
-class _Nodes:
-    """Nodes and initializers of a graph in the making, with names of their own."""
-
-    def __init__(self) -> None:
-        self.onnx = require("onnx")
-        self.nodes: list[Any] = []
-        self.initializers: list[Any] = []
-
-    def add(self, operator: str, inputs: list[str], *, output: str = "", **attributes: Any) -> str:
-        output = output or f"{operator}.{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, values: Any, dtype: type) -> str:
-        name = f"constant.{len(self.initializers)}"
-        self.initializers.append(self.onnx.numpy_helper.from_array(np.asarray(values, dtype=dtype), name))
-        return name
+def _groups(parts: Mapping[str, FittedNumber]) -> dict[type[FittedNumber], list[str]]:
+    """The features of each block, in the features' order."""
+    groups: dict[type[FittedNumber], list[str]] = {}
+    for name, part in parts.items():
+        groups.setdefault(part.together(), []).append(name)
+    return groups
 
 
-def _category_input(column: Column) -> GraphInput:
-    if column.type == "text":
-        return GraphInput(f"text.{column.name}", "string", (column.name,))
-    return GraphInput(f"integer.{column.name}", "int64", (column.name,))
-
-
-def _is_number(encoder: FittedEncoder) -> bool:
-    return isinstance(encoder, FittedStandardize | FittedPassthrough)
-
-
-def _is_double(encoder: FittedEncoder) -> bool:
-    return isinstance(encoder, FittedStandardize) and encoder.dtype == "float64"
-
-
-def _double_block(nodes: _Nodes, source: str, encoder: FittedStandardize) -> str:
-    """Standardized in float64: what is left after the mean is small enough for float32."""
-    difference = nodes.add("Sub", [source, nodes.constant([[encoder.mean]], np.float64)])
-    quotient = nodes.add("Div", [difference, nodes.constant([[encoder.std]], np.float64)])
-    single = nodes.add("Cast", [quotient], to=nodes.onnx.TensorProto.FLOAT)
-    finite = nodes.add("Less", [nodes.add("Abs", [single]), nodes.constant(np.inf, np.float32)])
-    return nodes.add("Where", [finite, single, nodes.constant(0.0, np.float32)])
-
-
-def _numbers_block(nodes: _Nodes, encoders: list[FittedEncoder]) -> str:
-    scales = [one if isinstance(one, FittedStandardize) else None for one in encoders]
-    if not any(scales):
-        return NUMBERS
-    difference = nodes.add("Sub", [NUMBERS, nodes.constant([[one.mean if one else 0.0 for one in scales]], np.float32)])
-    quotient = nodes.add("Div", [difference, nodes.constant([[one.std if one else 1.0 for one in scales]], np.float32)])
-    # Less of an absolute value is false for NaN and for infinities: one comparison says what is finite.
-    keep = nodes.add("Less", [nodes.add("Abs", [quotient]), nodes.constant(np.inf, np.float32)])
-    if not all(scales):
-        keep = nodes.add("Or", [keep, nodes.constant([[one is None for one in scales]], np.bool_)])
-    return nodes.add("Where", [keep, quotient, nodes.constant(0.0, np.float32)])
-
-
-def _one_hot_block(nodes: _Nodes, source: GraphInput, categories: tuple[str, ...] | tuple[int, ...]) -> str:
-    names: dict[str, Any] = {"cats_strings" if source.type == "string" else "cats_int64s": list(categories)}
-    wide = nodes.add("OneHotEncoder", [source.name], domain="ai.onnx.ml", zeros=1, **names)
-    return nodes.add("Reshape", [wide, nodes.constant([0, len(categories)], np.int64)])  # 0: as many rows as there are
-
-
-def _codes(nodes: _Nodes, source: GraphInput, categories: tuple[str, ...] | tuple[int, ...]) -> str:
-    missing, keys = ("", "keys_strings") if source.type == "string" else (MISSING_INTEGER, "keys_int64s")
-    codes: dict[str, Any] = {keys: [missing, *categories], "values_int64s": list(range(len(categories) + 1))}
-    return nodes.add("LabelEncoder", [source.name], domain="ai.onnx.ml", default_int64=0, **codes)
-
-
-def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput) -> None:
+def _dense(nodes: Nodes, blocks: list[str], order: list[int], first: GraphInput) -> None:
     if not blocks:  # no columns, but as many rows as there are
         rows = nodes.add(
             "Slice", [nodes.add("Shape", [first.name]), *(nodes.constant([at], np.int64) for at in (0, 1))]
@@ -212,7 +146,7 @@ def _dense(nodes: _Nodes, blocks: list[str], order: list[int], first: GraphInput
     nodes.add("Identity", [dense], output=DENSE)
 
 
-def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: Mapping[str, int]) -> Any:
+def _model(nodes: Nodes, inputs: list[GraphInput], width: int, cardinalities: Mapping[str, int]) -> Any:
     helper, kinds = nodes.onnx.helper, nodes.onnx.TensorProto
     graph = helper.make_graph(
         nodes.nodes,
@@ -228,7 +162,8 @@ def _model(nodes: _Nodes, inputs: list[GraphInput], width: int, cardinalities: M
         nodes.initializers,
     )
     # Versions are fixed: the newest that onnx has may be later than the app's onnxruntime reads.
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    versions = {"": OPSET, "ai.onnx.ml": ML_OPSET} | nodes.domains
+    opsets = [helper.make_opsetid(*one) for one in versions.items()]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="fti_assets")
     nodes.onnx.checker.check_model(model)
     return model

@@ -24,7 +24,7 @@ from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import SPLITS, TimeSplit
-from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
+from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
 from fti_assets.training.judging.gates import Scores, verdict_of
@@ -32,7 +32,7 @@ from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
 from fti_assets.training.models.cores.returns import check_converters
-from fti_assets.training.models.data import TrainingData, refuse_one_class
+from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
@@ -106,7 +106,10 @@ def build_model_at(
         )
     features = dataset.view.features
     large, exact_counts = beyond_float64(lake, parts["train"].table, features)
-    encoders = fit_encoders(features, check_encoders(features, model.encoders), parts["train"].columns, large)
+    of_features, target = check_encoders(features, model.encoders), None
+    if needs_target(of_features):
+        target = train_target(parts["train"].labels, model.task)
+    encoders = fit_encoders(features, of_features, parts["train"].columns, large, target)
     data = TrainingData(
         features,
         encoders,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fti_assets.core.manifest import DatasetManifest, GraphComparison, ModelManifest, ViewRecord
 from fti_assets.training.datasets.coverage import ROW
+from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.picture_page import PICTURES
 
 _SLICES = 8
@@ -114,7 +115,7 @@ def features_table(manifest: ModelManifest) -> str:
             feature.name,
             feature.type,
             sources.get(feature.name, "the request"),
-            str(manifest.encoders[feature.name].get("kind", "")),
+            encoder_of(manifest, feature.name),
         )
         for feature in manifest.view.features
     ]

@@ -13,6 +13,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders import fitting
 from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
+from fti_assets.training.encoders.targets import cross_fit
 from fti_assets.training.models.frames import Frames
 
 _REMEDIES: Mapping[str, str] = {
@@ -86,7 +87,7 @@ class TrainingData:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or a class that train does not have; or
             columns and labels differ in length.
 
-    >>> from fti_assets.training.encoders.encoders import FittedStandardize
+    >>> from fti_assets.training.encoders.scales import FittedStandardize
     >>> columns, labels = {"temp": np.array([20.0, np.nan])}, np.array([0.0, 1.0])
     >>> data = TrainingData([Column("temp", "number")], {"temp": FittedStandardize(10.0, 5.0)},
     ...     {part: columns for part in SPLITS}, {part: labels for part in SPLITS}, task="binary")
@@ -116,6 +117,9 @@ class TrainingData:
             if len(inputs[DENSE]) != len(labels[name]):
                 raise DataError(f"the {name} part has {len(inputs[DENSE])} rows and {len(labels[name])} labels")
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
+            if name == "train":
+                target = target_of(y, task, len(self.classes))
+                cross_fit(inputs[DENSE], self.encoder.dense_columns, fitted, columns[name], target)
             raw = {one.name: columns[name][one.name] for one in features}
             parts[name] = Part(inputs, y, raw, self.frames)
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
@@ -195,6 +199,23 @@ class TrainingData:
             seed=seed,
             log=log,
         )
+
+
+def train_target(labels: np.ndarray, task: Task) -> np.ndarray:
+    """Canonical train labels ``[n]`` as encoders learn from them: float64 ``[n, 1]``, or 0 and 1 of each class, ``[n, c]``.
+
+    Raises:
+        DataError: as ``label_codes``.
+    """
+    classes = class_names(labels) if task == "multiclass" else ()
+    return target_of(label_codes(labels, task, classes, what="the train part"), task, len(classes))
+
+
+def target_of(y: np.ndarray, task: Task, classes: int) -> np.ndarray:
+    """The same of ``y``, as ``Part`` describes it."""
+    if task == "multiclass":
+        return np.asarray(y[:, None] == np.arange(classes), dtype=np.float64)
+    return np.asarray(y[:, None], dtype=np.float64)
 
 
 def matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,7 +10,8 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import OUTPUT_NAMES, GraphOutput, Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
-from fti_assets.training.encoders.graph import ML_OPSET, OPSET, EncoderModel
+from fti_assets.training.encoders.graph import EncoderModel
+from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.cores.core import MATRIX, Core
 from fti_assets.training.models.cores.kinds import core_of

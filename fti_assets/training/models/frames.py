@@ -13,18 +13,10 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.encoders.encoders import (
-    DENSE,
-    Embedding,
-    Encoder,
-    FittedEmbedding,
-    FittedEncoder,
-    FittedOneHot,
-    FittedStandardize,
-    Passthrough,
-    fit_encoders,
-)
+from fti_assets.training.encoders.categories import Embedding, FittedEmbedding, FittedOneHot
+from fti_assets.training.encoders.encoders import DENSE, Encoder, FittedEncoder, fit_encoders
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
+from fti_assets.training.encoders.scales import FittedStandardize, Passthrough
 
 ENCODED = "encoded."
 """What the columns of an encoded frame begin with, so that a model's feature names say which frame it was fitted on."""

@@ -11,7 +11,7 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
-from fti_assets.training.encoders.graph import OPSET
+from fti_assets.training.encoders.nodes import OPSET
 from fti_assets.training.models.cores.boosters import (
     booster_answers,
     check_booster,

@@ -12,7 +12,7 @@ from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.fitting import TABLES
-from fti_assets.training.encoders.graph import OPSET
+from fti_assets.training.encoders.nodes import OPSET
 from fti_assets.training.models.cores.core import (
     Core,
     EncodedRows,

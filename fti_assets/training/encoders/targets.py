@@ -1,0 +1,158 @@
+"""Target encoding: a category becomes the mean label of its train rows, and no train row sees its own label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.columns import whole_numbers
+from fti_assets.core.manifest import GraphInput
+from fti_assets.core.types import MISSING_INTEGER, ColumnType
+from fti_assets.errors import DeclarationError, excerpt
+from fti_assets.training.encoders.categories import Categories, by_name, categories_of
+from fti_assets.training.encoders.fitted import FittedSingle
+from fti_assets.training.encoders.nodes import Nodes, codes
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class Target:
+    """The mean label of a category's train rows, for a text, integer or boolean column of many categories.
+
+    ``(sum of the category's labels + smoothing * mean of all) / (rows of the category + smoothing)``: few rows weigh little. What
+    is missing is a category of its own; an unknown one gets the mean of all. A multiclass model gets a column for each class.
+
+    When it serves, validates and tests, the means are those of the whole train part. A train row gets means of the other folds
+    alone, so that its own label tells nothing: the fold of a row is a hash of its place in the order of time and keys.
+    Source: Micci-Barreca (2001), cross-fitted as scikit-learn's ``TargetEncoder``.
+
+    Args:
+        smoothing: how many rows of the mean of all are added to each category, 0 and more.
+        folds: how many there are, from 2 on.
+
+    Raises:
+        DeclarationError: a smoothing below 0 or without an end, or fewer than 2 folds.
+
+    >>> from fti_assets.training.encoders.encoders import fit
+    >>> values, labels = np.array(["UA", "UA", "AA", "AA"], dtype=object), np.array([[1.0], [1.0], [0.0], [1.0]])
+    >>> fit(Target(smoothing=2.0), values, "text", labels).means
+    ((0.625,), (0.875,))
+    """
+
+    smoothing: float = 10.0
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.smoothing, bool) or not (
+            isinstance(self.smoothing, int | float) and 0 <= self.smoothing < 1e12
+        ):
+            raise DeclarationError(f"Target(smoothing={excerpt(self.smoothing)}): give a number of rows from 0 to 1e12")
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or not 2 <= self.folds <= 1000:
+            raise DeclarationError(f"Target(folds={excerpt(self.folds)}): give a whole number from 2 to 1000")
+
+
+@dataclass(frozen=True)
+class FittedTarget(FittedSingle):
+    """The categories, the smoothed mean label of each, of what is missing and of all: one number, or one of each class."""
+
+    categories: Categories
+    means: tuple[tuple[float, ...], ...]
+    missing: tuple[float, ...]
+    prior: tuple[float, ...]
+    smoothing: float
+    folds: int
+    kind: Literal["target"] = "target"
+
+    def names(self, feature: str) -> list[str]:
+        if len(self.prior) == 1:
+            return [f"{feature}:target"]
+        return [f"{feature}:target{at}" for at in range(len(self.prior))]
+
+    def nodes(self, nodes: Nodes, source: GraphInput) -> str:
+        code = codes(nodes, source, self.categories, missing=1)
+        rows = nodes.add("Reshape", [code, nodes.constant([-1], np.int64)])
+        table = nodes.constant([self.prior, self.missing, *self.means], np.float32)
+        return nodes.add("Gather", [table, rows], axis=0)
+
+
+def fit_target(encoder: Target, values: np.ndarray, column_type: ColumnType, target: np.ndarray) -> FittedTarget:
+    """The means of the whole train part; ``target`` is ``[n, c]``."""
+    categories = by_name(categories_of(values, column_type))
+    prior, means = _means(_positions(values, categories), target, len(categories), encoder.smoothing)
+    return FittedTarget(
+        categories,
+        tuple(map(tuple, means[1:].tolist())),
+        tuple(means[0].tolist()),
+        tuple(prior.tolist()),
+        float(encoder.smoothing),
+        encoder.folds,
+    )
+
+
+def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What the train rows get: float32 ``[n, c]``, for each of means that leave its fold out."""
+    positions, folds = _positions(values, encoder.categories), folds_of(len(values), encoder.folds)
+    result = np.empty(target.shape, dtype=np.float32)
+    for fold in range(encoder.folds):
+        own, others = folds == fold, folds != fold
+        if not own.any():
+            continue
+        prior, means = _means(positions[others], target[others], len(encoder.categories), encoder.smoothing)
+        # A category that no other fold has is unknown to them: without smoothing nothing else would say so.
+        counts = np.bincount(positions[others], minlength=len(means))
+        result[own] = np.where((counts > 0)[:, None], means, prior)[positions[own]]
+    return result
+
+
+def cross_fit(
+    dense: np.ndarray,
+    names: Sequence[str],
+    encoders: Mapping[str, object],
+    columns: Mapping[str, np.ndarray],
+    target: np.ndarray,
+) -> None:
+    """Put what is cross-fitted into encoded train rows, ``[n, k]`` with ``k`` names, in the place of the whole train part's means."""
+    for feature, encoder in encoders.items():
+        if isinstance(encoder, FittedTarget):
+            places = [names.index(name) for name in encoder.names(feature)]
+            dense[:, places] = cross_fitted(encoder, columns[feature], target)
+
+
+def folds_of(rows: int, folds: int) -> np.ndarray:
+    """The fold of each of ``n`` rows, by SplitMix64 of its place: rows that lie side by side, or come in turns, are mixed.
+
+    >>> folds_of(8, 3).tolist()
+    [1, 0, 1, 1, 1, 0, 2, 2]
+    """
+    with np.errstate(over="ignore"):
+        bits = (np.arange(rows, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((bits ^ (bits >> np.uint64(31))) % np.uint64(folds)).astype(np.int64)
+
+
+def _positions(values: np.ndarray, categories: Categories) -> np.ndarray:
+    """Of each value the place of its category, from 1 on; 0 for what is missing."""
+    if values.dtype == object:
+        of_category = {category: place for place, category in enumerate(categories, 1)}
+        return np.array([of_category.get(value, 0) for value in values.tolist()], dtype=np.int64)
+    known = np.array([MISSING_INTEGER, *categories], dtype=np.int64)  # ascending
+    return np.asarray(np.searchsorted(known, whole_numbers(values)))
+
+
+def _means(
+    positions: np.ndarray, target: np.ndarray, categories: int, smoothing: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of all rows ``[c]``, and the smoothed ones of what is missing and of each category, ``[categories + 1, c]``."""
+    counts = np.bincount(positions, minlength=categories + 1)[:, None].astype(np.float64)
+    sums = np.stack(
+        [np.bincount(positions, weights=one, minlength=categories + 1) for one in target.T], axis=1
+    ).reshape(categories + 1, target.shape[1])
+    prior = target.mean(axis=0) if len(target) else np.zeros(target.shape[1])
+    rows = counts + smoothing
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return prior, np.where(rows > 0, (sums + smoothing * prior) / rows, prior)

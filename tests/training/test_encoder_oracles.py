@@ -103,7 +103,8 @@ def test_scales_are_scikit_learns(encoder, train, serve):
     slack = 1e-6 * (np.nan_to_num(np.abs(x)) + abs(shift)) / scale + 1e-6
     assert (np.abs(got - expected) <= slack + 1e-5 * np.abs(expected)).all()
     inside = np.isfinite(x)
-    if some and scale != 1.0 and inside.any():
+    # Beyond these scikit-learn divides by another number: by 1 what is below ten steps of float64, and by what no float32 holds.
+    if some and 1e-14 < scale < 3e38 and inside.any():
         theirs = oracle.transform(x[inside][:, None])[:, 0]
         np.testing.assert_allclose(theirs, expected[inside], rtol=1e-4, atol=1e-4 * max(1.0, np.abs(expected).max()))
 

@@ -109,7 +109,7 @@ class _Kind(NamedTuple):
 
 _KINDS: dict[type, _Kind] = {
     Standardize: _Kind(NUMERIC, scales.fit_standardize),
-    Passthrough: _Kind(NUMERIC, scales.fit_passthrough),
+    Passthrough: _Kind(NUMERIC, lambda encoder, values: FittedPassthrough()),
     OneHot: _Kind(KEY_TYPES, categories.fit_one_hot),
     Embedding: _Kind(KEY_TYPES, categories.fit_embedding),
     Impute: _Kind(NUMERIC, scales.fit_impute),

@@ -311,11 +311,6 @@ def fit_standardize(encoder: Standardize, values: np.ndarray) -> FittedStandardi
     return FittedStandardize(mean, std if np.dtype(dtype).type(std) > 0 else 1.0, dtype)
 
 
-def fit_passthrough(encoder: Passthrough, values: np.ndarray) -> FittedPassthrough:
-    """Nothing."""
-    return FittedPassthrough()
-
-
 def fit_impute(encoder: Impute, values: np.ndarray) -> FittedImpute:
     """What train puts where a value is missing."""
     if encoder.value is not None:
@@ -349,6 +344,6 @@ def fit_robust(encoder: Robust, values: np.ndarray) -> FittedRobust:
 
 def of_scale(encoder: Any) -> FittedNumber | FittedSingle:
     """How a fitted encoder stands in the graph."""
-    is_double = isinstance(encoder, FittedStandardize) and encoder.dtype == "float64"
-    part: FittedNumber | FittedSingle = DoubleStandardize(encoder) if is_double else encoder
-    return part
+    if isinstance(encoder, FittedStandardize) and encoder.dtype == "float64":
+        return DoubleStandardize(encoder)
+    return encoder  # type: ignore[no-any-return]

@@ -1,14 +1,17 @@
 """Each encoder's graph beside scikit-learn, numpy or the formula, on rows that serving may see."""
 
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from json import dumps
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import (
     MinMaxScaler,
     OrdinalEncoder,
@@ -23,6 +26,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DeclarationError, ModelError
+from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.encoders.buckets import Bucketize
 from fti_assets.training.encoders.categories import Hashing, OneHot, Ordinal
 from fti_assets.training.encoders.curves import Clip, Cyclical, Log1p, Quantile
@@ -32,6 +36,7 @@ from fti_assets.training.encoders.scales import Impute, MinMax, Robust, Standard
 from fti_assets.training.encoders.targets import Target, cross_fitted, folds_of
 from fti_assets.training.encoders.words import encoder_in_words
 from fti_assets.training.models.data import TrainingData, train_target
+from fti_assets.training.models.export import export
 from tests.support.examples import examples
 
 FEW = st.sampled_from([None, -2.0, 0.0, 0.5, 1.0, 3.0])
@@ -382,6 +387,52 @@ def test_encoders_of_all_kinds_stand_in_the_views_order():
         np.testing.assert_array_equal(arrays["dense"][:, own], alone["dense"])
     assert model.dense_columns[:6] == ("a", "b:sin", "b:cos", "c", "d:..1", "d:1..")
     assert model.cardinalities == {"i": 6}
+
+
+@pytest.mark.parametrize("opset", [10, 11, 13, 17, 21])
+def test_encoders_mean_the_same_in_the_opset_of_any_model(opset):
+    numbers, text = (
+        canonical([-1.0, 0.0, 1.0, 2.0, 6.0, np.inf, -np.inf, None], "number"),
+        canonical(["u", "v"] * 4, "text"),
+    )
+    text[-1] = ""
+    kinds = [MinMax(), Robust(), Impute("median"), Log1p(), Clip(0.0, 1.0), Quantile(4), Bucketize(3), Cyclical(5)]
+    of_text = [OneHot(), Ordinal(), Hashing(5), Target()]
+    features = [Column(f"f{at}", "number") for at in range(len(kinds))] + [
+        Column(f"t{at}", "text") for at in range(len(of_text))
+    ]
+    encoders = {one.name: kind for one, kind in zip(features, [*kinds, *of_text], strict=True)}
+    columns = {one.name: text if one.type == "text" else numbers for one in features}
+    model = build_encoder(features, fit_encoders(features, encoders, columns, target=np.arange(8.0)[:, None]))
+    proto = onnx.load_from_string(model.graph)
+    versions = {"": opset, "ai.onnx.ml": 3 if opset < 13 else 4, "com.microsoft": 1}
+    del proto.opset_import[:]
+    proto.opset_import.extend(onnx.helper.make_opsetid(*one) for one in versions.items())
+    onnx.checker.check_model(proto)
+    other = replace(model, graph=proto.SerializeToString())
+    for name, values in model.encode(columns).items():
+        np.testing.assert_array_equal(other.encode(columns)[name], values)
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), HistGradientBoostingClassifier(max_iter=3)])
+def test_a_graph_with_every_kind_of_node_is_exported(estimator):
+    """An estimator's graph is of an opset of its own, and knows no hash."""
+    rng = np.random.default_rng(0)
+    features = [Column("line", "text"), Column("fare", "number"), Column("stop", "text"), Column("wait", "number")]
+    columns = {
+        "line": canonical(rng.choice(["a", "b", "c", ""], 60).tolist(), "text"),
+        "fare": canonical(rng.normal(size=60).tolist(), "number"),
+        "stop": canonical(rng.choice(["x", "y"], 60).tolist(), "text"),
+        "wait": canonical([None, *rng.exponential(size=59)], "number"),
+    }
+    labels = rng.integers(0, 2, 60).astype(float)
+    encoders = {"line": Hashing(4), "fare": Quantile(8), "stop": Target(), "wait": Bucketize(3)}
+    fitted = fit_encoders(features, encoders, columns, target=train_target(labels, "binary"))
+    parts = ("train", "validation", "test")
+    data = TrainingData(features, fitted, dict.fromkeys(parts, columns), dict.fromkeys(parts, labels), task="binary")
+    exported = export(estimator.fit(data.train.X, data.train.y), data.encoder, data, "binary")
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="the model")
+    np.testing.assert_allclose(graph.run(columns)["probability"], estimator.predict_proba(data.test.X)[:, 1], atol=1e-4)
 
 
 @pytest.mark.parametrize(

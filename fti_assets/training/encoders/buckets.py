@@ -85,11 +85,14 @@ class FittedBucketize(FittedNumber):
             places.append(list(range(len(low), len(low) + len(one.edges) + 1)))
             feature += [at] * (len(one.edges) + 1)
             low += [-np.inf, *one.edges]
-            high += [*one.edges, np.nan]  # which nothing reaches
+            high += [*one.edges, np.inf]
         values = nodes.picked(source, feature)
-        reached = nodes.add("GreaterOrEqual", [values, nodes.constant([low], np.float32)])
-        passed = nodes.add("GreaterOrEqual", [values, nodes.constant([high], np.float32)])
-        return nodes.cast(nodes.add("And", [reached, nodes.add("Not", [passed])]), np.float32), places
+        # What is infinite is brought below the last end, which is infinite too; NaN is below nothing.
+        most = nodes.constant(np.finfo(np.float32).max, np.float32)
+        values = nodes.add("Where", [nodes.add("Greater", [values, most]), most, values])
+        below = nodes.add("Less", [values, nodes.constant([high], np.float32)])
+        reached = nodes.add("Not", [nodes.add("Less", [values, nodes.constant([low], np.float32)])])
+        return nodes.cast(nodes.add("And", [reached, below]), np.float32), places
 
 
 def fit_bucketize(encoder: Bucketize, values: np.ndarray) -> FittedBucketize:

@@ -183,12 +183,11 @@ class FittedQuantile(FittedNumber):
         low, high = (nodes.constant(bound, np.float32) for bound in (values[0], values[-1]))
         raised = nodes.add("Where", [nodes.add("Less", [source, low]), low, source])
         inside = nodes.add("Where", [nodes.add("Greater", [raised, high]), high, raised])
-        reached = nodes.add("GreaterOrEqual", [inside, nodes.constant([values], np.float32)])
-        axes = nodes.constant([1], np.int64)
-        count = nodes.add("ReduceSum", [nodes.cast(reached, np.float32), axes], keepdims=1)
-        # NaN has reached none: its place is 0 as well, and NaN is what the sums below make of it.
-        one = nodes.constant(1.0, np.float32)
-        place = nodes.cast(nodes.add("Sub", [nodes.add("Max", [count, one]), one]), np.int64)
+        reached = nodes.add("Not", [nodes.add("Less", [inside, nodes.constant([values], np.float32)])])
+        ones = nodes.constant(np.ones((len(values), 1)), np.float32)
+        count = nodes.add("MatMul", [nodes.cast(reached, np.float32), ones])
+        # NaN is below none: its place is the last, and NaN is what the sums below make of it.
+        place = nodes.cast(nodes.add("Sub", [count, nodes.constant(1.0, np.float32)]), np.int64)
         double = nodes.cast(inside, np.float64)
         start, span, height, base, exact = (
             nodes.add("Gather", [nodes.constant(table, np.float64), place])
@@ -197,8 +196,9 @@ class FittedQuantile(FittedNumber):
         beyond = nodes.add("Sub", [double, start])
         share = nodes.add("Div", [beyond, span])
         between = nodes.add("Add", [base, nodes.add("Mul", [share, height])])
-        hit = nodes.add("Equal", [beyond, nodes.constant(0.0, np.float64)])
-        return nodes.finite_or(nodes.cast(nodes.add("Where", [hit, exact, between]), np.float32), 0.5)
+        after = nodes.add("Greater", [beyond, nodes.constant(0.0, np.float64)])
+        rank = nodes.add("Where", [after, between, nodes.add("Add", [exact, beyond])])
+        return nodes.finite_or(nodes.cast(rank, np.float32), 0.5)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,11 @@ Places = list[list[int]]
 
 
 class Nodes:
-    """Nodes and initializers of a graph in the making, with names of their own; ``domains`` are those beside ONNX's own."""
+    """Nodes and initializers of a graph in the making, with names of their own; ``domains`` are those beside ONNX's own.
+
+    A trained model's graph may be of any opset from 10 on, and takes the encoders' with it: an operator belongs here only if it means the
+    same in all of them, as GreaterOrEqual (from 12 on) and ReduceSum (whose axes became an input in 13) do not.
+    """
 
     def __init__(self) -> None:
         self.onnx = require("onnx")

@@ -199,6 +199,7 @@ def _meet(onnx: Any, encoder: Any, core: Any) -> None:
                 f"export it with {_OLDEST_ML_OPSET} or later"
             )
         versions["ai.onnx.ml"] = _OLDEST_ML_OPSET  # no other operator of the domain changed its meaning
+    versions = {opset.domain: opset.version for opset in encoder.opset_import} | versions  # with those of hashes
     ir_version = max(encoder.ir_version, core.ir_version)
     for model in (encoder, core):
         model.ir_version = ir_version

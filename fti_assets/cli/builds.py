@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -32,7 +31,7 @@ def show(model: str, build: str | None, as_json: bool, models: str | None) -> No
     Without BUILD it is the champion: its data, code, features, encoders, metrics, gates and packages. Its card, pictures and graph lie
     in its folder.
     """
-    from fti_assets.stores.models.builds.facts import facts_of
+    from fti_assets.stores.models.builds.facts import fact_text, facts_of
 
     store = store_in(models)
     manifest = store.manifest(model, build or _champion(store, model))
@@ -48,7 +47,7 @@ def show(model: str, build: str | None, as_json: bool, models: str | None) -> No
     for change in changes:
         click.echo(f"champion since {_change(change)}")
     for section, facts in facts_of(manifest).items():
-        _say_section(section, {name: _shown(value) for name, value in facts.items() if value not in ("", [], ())})
+        _say_section(section, {name: fact_text(value) for name, value in facts.items() if value not in ("", [], ())})
 
 
 @click.command()
@@ -164,14 +163,6 @@ def _say_section(section: str, facts: Mapping[str, str]) -> None:
         click.echo(section)
     for name, value in facts.items():
         click.echo(f"  {name}: {value}")
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return excerpt(list(value), 160)
-    return str(value)
 
 
 def _moment(text: str) -> datetime:

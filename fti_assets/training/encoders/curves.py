@@ -263,5 +263,5 @@ def fit_quantile(encoder: Quantile, values: np.ndarray) -> FittedQuantile:
 
 
 def fit_cyclical(encoder: Cyclical, values: np.ndarray) -> FittedCyclical:
-    """Nothing."""
+    """The period, as declared: nothing is learned."""
     return FittedCyclical(float(encoder.period))

@@ -6,7 +6,7 @@ from typing import Any
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
 from fti_assets.errors import list_some
-from fti_assets.stores.models.builds.facts import SECTIONS, facts_of
+from fti_assets.stores.models.builds.facts import SECTIONS, fact_text, facts_of
 
 
 @record(frozen=True)
@@ -21,12 +21,12 @@ class Difference:
     def __str__(self) -> str:
         if self.first is None or self.second is None:
             word, value = ("added", self.second) if self.first is None else ("removed", self.first)
-            return f"{self.name}: {word}, {_text(value)}"
+            return f"{self.name}: {word}, {fact_text(value)}"
         if isinstance(self.first, list | tuple) and isinstance(self.second, list | tuple):
             return f"{self.name}: {_list_difference(self.first, self.second)}"
         if isinstance(self.first, float) and isinstance(self.second, float):
             return f"{self.name}: {self.first:.6g} -> {self.second:.6g} ({self.second - self.first:+.3g})"
-        return f"{self.name}: {_text(self.first)} -> {_text(self.second)}"
+        return f"{self.name}: {fact_text(self.first)} -> {fact_text(self.second)}"
 
 
 def differences(first: ModelManifest, second: ModelManifest) -> list[Difference]:
@@ -46,14 +46,6 @@ def _section_differences(section: str, one: Mapping[str, Any], other: Mapping[st
     return [
         Difference(section, name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)
     ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return list_some(value)
-    return str(value) if value != "" else "nothing"
 
 
 def _list_difference(first: Sequence[Any], second: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fti_assets.core.manifest import ModelManifest, OnDemandCall
+from fti_assets.errors import list_some
 
 SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "packages", "model")
 """What is told of a build, in the order in which it is shown."""
@@ -18,6 +19,15 @@ def facts_of(manifest: ModelManifest) -> dict[str, Facts]:
     """What a build is, by section."""
     facts = (_data, _code, _features, _encoders, _metrics, _gates, _packages, _model)
     return {section: make(manifest) for section, make in zip(SECTIONS, facts, strict=True)}
+
+
+def fact_text(value: Any) -> str:
+    """A fact as a line tells it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return list_some(value)
+    return str(value) if value != "" else "nothing"
 
 
 def _data(manifest: ModelManifest) -> Facts:

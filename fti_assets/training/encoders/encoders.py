@@ -5,6 +5,7 @@ The fitted forms are records for the manifest: ``dataclasses.asdict`` gives thei
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -314,5 +315,9 @@ def _name(kind: Any) -> str:
 
 
 def _listed(kinds: Any) -> str:
-    *first, last = [f"{_name(kind)}()" for kind in kinds]
+    *first, last = [f"{_name(kind)}({'...' if _needs_arguments(kind) else ''})" for kind in kinds]
     return f"{', '.join(first)} or {last}"
+
+
+def _needs_arguments(kind: Any) -> bool:
+    return any(one.default is MISSING and one.default_factory is MISSING for one in fields(kind))

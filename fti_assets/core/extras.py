@@ -25,6 +25,8 @@ EXTRAS = {
     "lightgbm": "boosting",
     "onnxmltools": "boosting",
     "xgboost": "boosting",
+    "optuna": "tuning",
+    "mlflow": "mlflow",
     "psycopg": "postgres",
     "redis": "redis",
     "msgspec": "server",

@@ -235,5 +235,5 @@ def test_wheel_holds_package_and_nothing_of_repository_around_it(wheel: Path, en
     shipped = {str(path.relative_to(installed)) for path in installed.rglob("*") if path.suffix not in (".pyc", "")}
     sources = ROOT / "fti_assets"
     assert shipped == {str(path.relative_to(sources)) for path in sources.rglob("*") if path.suffix not in (".pyc", "")}
-    assert "core/manifest.schema.json" in shipped
+    assert "core/manifest/manifest.schema.json" in shipped
     assert not [name for name in ("tests", "examples", "resources", "benchmarks") if (installed.parent / name).exists()]

@@ -1,0 +1,65 @@
+"""What a model learned from and what it needs to serve: the manifest beside each graph.
+
+The same record drives the training join, the batch predictions and the online predictor, so the three cannot differ.
+Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is ``manifest.schema.json`` beside this file.
+"""
+
+from fti_assets.core.manifest.builds import (
+    BY_NAME,
+    NUMBERS,
+    OUTPUT_NAMES,
+    CompositeRecord,
+    GateVerdict,
+    GraphComparison,
+    GraphInput,
+    GraphOutput,
+    MemberRecord,
+    ModelManifest,
+    ModelTask,
+    Status,
+    Task,
+)
+from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts
+from fti_assets.core.manifest.views import (
+    NOT_NULLABLE,
+    ON_DEMAND_MARK,
+    Column,
+    ColumnRule,
+    JoinedColumn,
+    JoinedGroup,
+    JoinedKey,
+    OnDemandCall,
+    OnDemandModule,
+    SpineTimes,
+    ViewRecord,
+)
+
+__all__ = [
+    "BY_NAME",
+    "NOT_NULLABLE",
+    "NUMBERS",
+    "ON_DEMAND_MARK",
+    "OUTPUT_NAMES",
+    "Column",
+    "ColumnRule",
+    "CompositeRecord",
+    "DatasetManifest",
+    "DatasetRecord",
+    "GateVerdict",
+    "GraphComparison",
+    "GraphInput",
+    "GraphOutput",
+    "JoinedColumn",
+    "JoinedGroup",
+    "JoinedKey",
+    "MemberRecord",
+    "ModelManifest",
+    "ModelTask",
+    "OnDemandCall",
+    "OnDemandModule",
+    "RandomParts",
+    "SpineTimes",
+    "Status",
+    "Task",
+    "ViewRecord",
+]

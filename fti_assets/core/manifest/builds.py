@@ -1,0 +1,171 @@
+"""A build as records: its graph, what it answers, what it is judged by and what it learned from."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fti_assets.core.manifest.datasets import DatasetRecord
+from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
+from fti_assets.core.records import record
+from fti_assets.core.types import InputType
+
+ModelTask = Literal["binary", "multiclass", "regression"]
+
+Task = Literal["binary", "multiclass", "regression", "composite"]
+"""What a build does; a composite answers with what several models answer."""
+
+Status = Literal["accepted", "rejected"]
+
+OUTPUT_NAMES: dict[Task, str] = {
+    "binary": "probability",
+    "multiclass": "probabilities",
+    "regression": "value",
+    "composite": "answers",
+}
+"""The graph output that holds a prediction's value, by task."""
+
+BY_NAME: tuple[Task, ...] = ("multiclass", "composite")
+"""The tasks whose answer is several numbers, each with a name."""
+
+NUMBERS = "numbers"
+"""The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""
+
+
+@record(frozen=True)
+class GraphInput:
+    """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
+    would round too early), ``text.<feature>`` (string ``[n, 1]``) or
+    ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64)."""
+
+    name: str
+    type: InputType
+    features: tuple[str, ...]
+
+
+@record(frozen=True)
+class GraphOutput:
+    """One output of the graph."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)  # as the documentation shows what is public
+class GateVerdict:
+    """What one gate said."""
+
+    gate: str
+    passed: bool
+    reason: str
+
+
+@record(frozen=True)
+class MemberRecord:
+    """A model within a composite: the build, the hash of its graph, and what its answers are called in the order of the graph's columns."""
+
+    model: str
+    build: str
+    task: ModelTask
+    sha256: str
+    answers: tuple[str, ...]
+
+
+@record(frozen=True)
+class CompositeRecord:
+    """What a composite is made of.
+
+    ``feeds`` names the model whose answer fills a field that later models take from the request. ``function`` makes the composite's
+    answers of the models' and of features; without one the models' answers are the composite's.
+    """
+
+    members: tuple[MemberRecord, ...]
+    feeds: dict[str, str] = field(default_factory=dict)
+    function: OnDemandCall | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the columns of the graph's output are called."""
+        return tuple(name for member in self.members for name in member.answers)
+
+
+@record(frozen=True)
+class GraphComparison:
+    """How far the graph's answers are from the trained model's own on every row of the test split.
+
+    ``largest_difference`` is that of a probability, or of a value relative to it where it is above 1; ``outliers`` counts the rows on
+    which it is above ``tolerance``, and of ``rows`` so many may be: ``allowed``.
+    """
+
+    model: str
+    rows: int
+    largest_difference: float
+    outliers: int
+    tolerance: float
+    allowed: int
+
+
+@record(frozen=True)
+class ModelManifest:
+    """Everything about one build of a model, immutable once written.
+
+    ``files`` are what lies in the build beside its graph, manifest and card: the sha256 of each by its name. ``warnings`` are what
+    training found about the features. ``asset_key`` is
+    the key of the asset that made it. ``latency_goal`` is within how many seconds a server is to answer a request. A build of the
+    kind "graph" is a graph that was published as it was: it has inputs of its own and no features, and its view, dataset and task mean
+    nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
+    is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
+    model; builds of earlier releases have none.
+    """
+
+    model: str
+    version: int
+    build: str
+    task: Task
+    status: Status
+    cutoff: str
+    created_at: str
+    view: ViewRecord
+    dataset: DatasetRecord
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[GraphOutput, ...]
+    encoders: dict[str, Any]
+    metrics: dict[str, float]
+    baseline: dict[str, float]
+    gates: tuple[GateVerdict, ...]
+    snapshot: int
+    code_version: str
+    packages: dict[str, str]
+    sha256: str
+    classes: tuple[str, ...] = ()
+    slices: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    run_id: str = ""
+    asset_key: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    latency_goal: float | None = None
+    kind: Literal["model", "graph"] = "model"
+    composite: CompositeRecord | None = None
+    comparison: GraphComparison | None = None
+    format: int = 1
+
+    @property
+    def reference(self) -> str:
+        """The build as aliases and errors name it: ``v1/20130501T000000Z-1f9ac3d2``."""
+        return f"v{self.version}/{self.build}"
+
+    @property
+    def answers_by_name(self) -> bool:
+        """Whether an answer is several numbers, each under a name of ``classes``."""
+        return self.task in BY_NAME
+
+    @property
+    def on_demand(self) -> tuple[OnDemandCall, ...]:
+        """The functions of the user's own that an answer takes, in the order in which they run."""
+        last = () if self.composite is None or self.composite.function is None else (self.composite.function,)
+        return (*self.view.on_demand, *last)
+
+    @property
+    def graph_width(self) -> int | None:
+        """How many numbers the graph gives for a row; None for one number that is no list."""
+        if not self.answers_by_name:
+            return None
+        return len(self.classes if self.composite is None else self.composite.answers)

@@ -1,0 +1,74 @@
+"""A training dataset as records: what the lake keeps of a cutoff, and what a build says of what it learned from."""
+
+from dataclasses import field
+
+from fti_assets.core.manifest.views import Column, ViewRecord
+from fti_assets.core.names import DATASETS, TableName, versioned_name
+from fti_assets.core.records import record
+
+
+@record(frozen=True)
+class RandomParts:
+    """How a random split put rows into parts: the hash of their keys, its seed, and the shares that test and validate."""
+
+    hash: str
+    seed: int
+    test: float
+    validation: float
+
+
+@record(frozen=True)
+class DatasetRecord:
+    """The training dataset that a build learned from; ``random_parts`` where it was split at random.
+
+    ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
+    it was made of; a manifest of an earlier release has none.
+    """
+
+    name: str
+    version: int
+    partition: str
+    data_version: str
+    rows: dict[str, int]
+    point_in_time: bool
+    trained_until: str | None = None
+    random_parts: RandomParts | None = None
+    upstream: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def table(self) -> TableName:
+        return TableName(DATASETS, versioned_name(self.name, self.version))
+
+
+@record(frozen=True)
+class DatasetManifest:
+    """How one cutoff of a training dataset was made, kept in the lake beside its rows.
+
+    ``rows`` counts each split, ``left_out`` the spine rows that are in none and why, ``upstream`` names each group's
+    table with a hash of the partition versions that were read, ``trained_until`` is the latest prediction time in train
+    or validation. ``external`` names the tables that another system keeps, and where: they are not in the snapshot, and
+    ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
+    found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
+    its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
+    """
+
+    dataset: str
+    version: int
+    cutoff: str
+    snapshot: int
+    point_in_time: bool
+    lookups: tuple[str, ...]
+    view: ViewRecord
+    label: Column
+    label_group: str
+    maturity_us: int
+    rows: dict[str, int]
+    left_out: dict[str, int]
+    upstream: dict[str, str]
+    trained_until: str | None
+    code_version: str
+    external: dict[str, str] = field(default_factory=dict)
+    coverage: dict[str, dict[str, float]] = field(default_factory=dict)
+    delay_breaches: int = 0
+    warnings: tuple[str, ...] = ()
+    random_parts: RandomParts | None = None

@@ -1,5 +1,7 @@
 """F: what is known of flights, weather, airports, carriers and planes, and when it was known."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import pandas as pd
 import pandera.pandas as pa
@@ -128,38 +130,44 @@ def weather(context: dg.AssetExecutionContext, landing: LandingZone) -> pd.DataF
     return observed.drop(columns=["dewp", "wind_dir", "wind_gust"])
 
 
-WINDOWS = ["1h", "3h", "24h", "7d", "30d"]
+LONG_WINDOWS = ["24h", "7d", "30d"]
+WINDOWS = ["1h", "3h", *LONG_WINDOWS]
 
 
-class DelaySchema(pa.DataFrameModel):
-    """How late flights landed and left in the hours, days and month before, each hour."""
+class LongDelaySchema(pa.DataFrameModel):
+    """How late flights landed and left in the days and month before, each hour."""
 
     hour: pd.Timestamp
-    late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
-    late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
-    delay_1h: float = pa.Field(nullable=True, ge=-120)
-    delay_3h: float = pa.Field(nullable=True, ge=-120)
     delay_24h: float = pa.Field(nullable=True, ge=-120)
     delay_7d: float = pa.Field(nullable=True, ge=-120)
     delay_30d: float = pa.Field(nullable=True, ge=-120)
-    arrivals_1h: int = pa.Field(ge=0)
-    arrivals_3h: int = pa.Field(ge=0)
     arrivals_24h: int = pa.Field(ge=0)
     arrivals_7d: int = pa.Field(ge=0)
     arrivals_30d: int = pa.Field(ge=1)
-    left_late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
-    left_late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     left_late_rate_24h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     left_late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
     left_late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
-    left_delay_1h: float = pa.Field(nullable=True, ge=-120)
-    left_delay_3h: float = pa.Field(nullable=True, ge=-120)
     left_delay_24h: float = pa.Field(nullable=True, ge=-120)
     left_delay_7d: float = pa.Field(nullable=True, ge=-120)
     left_delay_30d: float = pa.Field(nullable=True, ge=-120)
+
+
+class DelaySchema(LongDelaySchema):
+    """The same, and in the hours before."""
+
+    late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    delay_1h: float = pa.Field(nullable=True, ge=-120)
+    delay_3h: float = pa.Field(nullable=True, ge=-120)
+    arrivals_1h: int = pa.Field(ge=0)
+    arrivals_3h: int = pa.Field(ge=0)
+    left_late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_3h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_delay_1h: float = pa.Field(nullable=True, ge=-120)
+    left_delay_3h: float = pa.Field(nullable=True, ge=-120)
 
 
 class CarrierDelaySchema(DelaySchema):
@@ -181,26 +189,26 @@ class RouteDelaySchema(DelaySchema):
     dest: str
 
 
-class HourDelaySchema(DelaySchema):
+class HourDelaySchema(LongDelaySchema):
     """How late the flights were that should leave in an hour of New York's day."""
 
     departure_hour: int
 
 
-def delays(landed: fti.Table, left: fti.Table, keys: list[str]) -> fti.Table:
+def delays(landed: fti.Table, left: fti.Table, keys: list[str], windows: Sequence[str] = WINDOWS) -> fti.Table:
     """Each hour's late rates and mean delays by the keys that a flight landed for in the last 30 days."""
     arrived = fti.window_aggregate(
         landed,
         keys=keys,
         every="1h",
-        windows=WINDOWS,
+        windows=windows,
         aggregates={"late_rate": fti.Mean("is_late"), "delay": fti.Mean("arrival_delay"), "arrivals": fti.Count()},
     )
     departed = fti.window_aggregate(
         left,
         keys=keys,
         every="1h",
-        windows=WINDOWS,
+        windows=windows,
         aggregates={"left_late_rate": fti.Mean("left_late"), "left_delay": fti.Mean("departure_delay")},
     )
     return arrived.with_relation(arrived.relation.join(departed.relation, ", ".join([*keys, "hour"]), how="left"))
@@ -276,8 +284,11 @@ def route_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     owners=["team:flights"],
 )
 def hour_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
-    """How late the flights of each hour of New York's day left and arrived in the hours, days and month before."""
-    return delays(arrivals, departures, ["departure_hour"])
+    """How late the flights of each hour of New York's day left and arrived in the days and month before.
+
+    An hour before its departure hardly a flight of the same hour has left, so shorter windows would be empty.
+    """
+    return delays(arrivals, departures, ["departure_hour"], LONG_WINDOWS)
 
 
 class PlaneLegSchema(pa.DataFrameModel):

@@ -6,6 +6,7 @@ import dagster as dg
 
 import fti_assets as fti
 from examples.flight_delays.features import (
+    LONG_WINDOWS,
     WINDOWS,
     airport_delays,
     arrivals,
@@ -21,6 +22,12 @@ from examples.flight_delays.on_demand import calendar
 
 cutoffs = dg.MonthlyPartitionsDefinition(start_date="2013-10-01", end_date="2014-02-01", end_offset=1)
 
+LONG_RATES = (
+    *(f"late_rate_{window}" for window in LONG_WINDOWS),
+    *(f"left_late_rate_{window}" for window in LONG_WINDOWS),
+    "delay_24h",
+    "left_delay_24h",
+)
 RATES = (
     *(f"late_rate_{window}" for window in WINDOWS),
     *(f"left_late_rate_{window}" for window in WINDOWS),
@@ -41,7 +48,7 @@ arrival_delay = fti.FeatureView(
         airport_delays.on(origin="airport").prefix("origin_")[RATES],
         airport_delays.on(dest="airport").prefix("dest_")[RATES],
         route_delays.prefix("route_")[RATES],
-        hour_delays.prefix("hour_")[RATES],
+        hour_delays.prefix("hour_")[LONG_RATES],
         plane_legs["last_leg", "last_leg_delay"],
         planes["year", "seats"],
         calendar,

@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
     from fti_assets.training.composite import composite as composite
-    from fti_assets.training.datasets.split import RandomSplit as RandomSplit
+    from fti_assets.training.datasets.hash_split import GroupSplit as GroupSplit
+    from fti_assets.training.datasets.hash_split import HashSplit as HashSplit
+    from fti_assets.training.datasets.hash_split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
     from fti_assets.training.encoders.buckets import Bucketize as Bucketize
     from fti_assets.training.encoders.categories import Embedding as Embedding
@@ -112,7 +114,8 @@ _NAMES = {
     "stores.sources.parquet_files": "ParquetFiles",
     "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.composite": "composite",
-    "training.datasets.split": "RandomSplit TimeSplit",
+    "training.datasets.hash_split": "GroupSplit HashSplit RandomSplit",
+    "training.datasets.split": "TimeSplit",
     "training.encoders.buckets": "Bucketize",
     "training.encoders.categories": "Embedding Hashing OneHot Ordinal",
     "training.encoders.curves": "Clip Cyclical Log1p Quantile",

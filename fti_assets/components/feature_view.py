@@ -19,6 +19,8 @@ from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.training.datasets.dataset import TrainingDataset
 
+_SPLITS = ("training.datasets.split", "training.datasets.hash_split")
+
 
 class LabelAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     """The column that a model learns to predict; the attributes are those of ``fti.Label``."""
@@ -150,6 +152,9 @@ class FeatureViewComponent(DeclaringComponent):
     def _split(self, split: Mapping[str, Any] | None, view: fti.FeatureView) -> Any:
         if split is None:
             return None
+        by_columns = {"keys": "HashSplit", "by": "GroupSplit"}
         by_time = view.time is not None or any(isinstance(split.get(part), str) for part in ("validation", "test"))
-        kind = "TimeSplit" if by_time else "RandomSplit"
-        return construct({"type": kind, **split}, self._context, module="training.datasets.split", what="split")
+        kind = next(
+            (by_columns[name] for name in split if name in by_columns), "TimeSplit" if by_time else "RandomSplit"
+        )
+        return construct({"type": kind, **split}, self._context, module=_SPLITS, what="split")

@@ -187,9 +187,10 @@ def test_a_wrong_manifest_is_damage(store, old, new, problem):
     ("dataset", "problem"),
     [
         ({"trained_until": "text"}, "has 'text' where an instant"),
-        ({"random_parts": RandomParts("md5", -1, 0.2, 0.2)}, "says that it was split at random by .*seed=-1"),
-        ({"random_parts": RandomParts("md5", 0, 0.6, 0.5)}, "says that it was split at random by .*test=0.6"),
-        ({"random_parts": RandomParts("md5", 0, 0.0, 0.5)}, "says that it was split at random by .*test=0.0"),
+        ({"random_parts": RandomParts("md5", -1, 0.2, 0.2)}, "says that it was split by hash by .*seed=-1"),
+        ({"random_parts": RandomParts("md5", 0, 0.6, 0.5)}, "says that it was split by hash by .*test=0.6"),
+        ({"random_parts": RandomParts("md5", 0, 0.1, 0.1, ("",))}, "by the hash of .*: names of columns are expected"),
+        ({"random_parts": RandomParts("md5", 0, 0.0, 0.5)}, "says that it was split by hash by .*test=0.0"),
     ],
 )
 def test_what_a_dataset_cannot_have_been_is_damage(store, dataset, problem):

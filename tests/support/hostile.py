@@ -393,6 +393,8 @@ DECLARING: dict[str, Declares] = {
     "Hashing": Declares(fti.Hashing, {"buckets": 8}),
     "Target": Declares(fti.Target, {}, ("smoothing", "folds")),
     "RandomSplit": Declares(fti.RandomSplit, {}, ("validation", "test", "seed")),
+    "HashSplit": Declares(fti.HashSplit, {}, ("validation", "test", "seed", "keys")),
+    "GroupSplit": Declares(fti.GroupSplit, {"by": "customer"}, ("validation", "test", "seed", "by")),
     "TimeSplit": Declares(fti.TimeSplit, {}, ("validation", "test")),
     "TopK": Declares(fti.TopK, {"k": 3, "by": "plan"}, ("of",)),
     "KeepLast": Declares(fti.KeepLast, {"by": "loaded_at"}),

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError
-from fti_assets.training.datasets.split import SPLITS, RandomSplit, TimeSplit
+from fti_assets.training.datasets.hash_split import GroupSplit, HashSplit, RandomSplit
+from fti_assets.training.datasets.split import SPLITS, TimeSplit
 
 CUTOFF = datetime(2013, 7, 1)
 DAYS = st.integers(1, 60).map(lambda days: timedelta(days=days))
@@ -100,5 +101,13 @@ def test_a_length_that_is_none_is_refused(part, length):
     [{"validation": -0.1}, {"test": 0.0}, {"validation": 0.5, "test": 0.5}, {"test": float("nan")}, {"seed": -1}],
 )
 def test_shares_that_cannot_be_are_refused(shares):
-    with pytest.raises(DeclarationError, match="RandomSplit"):
-        RandomSplit(**shares)
+    for split, more in ((RandomSplit, {}), (HashSplit, {}), (GroupSplit, {"by": "shop"})):
+        with pytest.raises(DeclarationError, match=split.__name__):
+            split(**shares, **more)
+
+
+def test_columns_named_twice_are_refused():
+    with pytest.raises(DeclarationError, match=r"HashSplit\(keys=\) names 'a' more than once"):
+        HashSplit(keys=["a", "a"])
+    with pytest.raises(DeclarationError, match=r"GroupSplit\(by=\) names 'a' more than once"):
+        GroupSplit(by=["b", "a", "a"])

@@ -9,17 +9,21 @@ from fti_assets.core.records import record
 
 @record(frozen=True)
 class RandomParts:
-    """How a random split put rows into parts: the hash of their keys, its seed, and the shares that test and validate."""
+    """How a split by hash put rows into parts: the hash, its seed, the shares that test and validate, and the columns that were hashed.
+
+    Without ``columns``, as in a manifest of an earlier release, those are all keys of the spine.
+    """
 
     hash: str
     seed: int
     test: float
     validation: float
+    columns: tuple[str, ...] = ()
 
 
 @record(frozen=True)
 class DatasetRecord:
-    """The training dataset that a build learned from; ``random_parts`` where it was split at random.
+    """The training dataset that a build learned from; ``random_parts`` where it was split by hash.
 
     ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
     it was made of; a manifest of an earlier release has none.

@@ -43,10 +43,12 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
         if PurePath(name).name != name:
             yield f"names {excerpt(name)} as a file of the build: a plain name is expected"
     parts = manifest.dataset.random_parts
+    if parts is not None and not all(parts.columns):
+        yield f"says that it was split by the hash of {excerpt(parts.columns)}: names of columns are expected"
     if parts is not None and not (
         parts.test > 0 and parts.validation >= 0 and parts.test + parts.validation < 1 and parts.seed >= 0
     ):
-        yield f"says that it was split at random by {excerpt(parts)}: shares whose sum is below 1 and a seed from 0 on are expected"
+        yield f"says that it was split by hash by {excerpt(parts)}: shares whose sum is below 1 and a seed from 0 on are expected"
     view = manifest.view
     if manifest.kind == "graph":
         if manifest.inputs or manifest.outputs or view.features:

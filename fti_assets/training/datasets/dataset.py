@@ -16,7 +16,8 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
-from fti_assets.training.datasets.split import RandomSplit, TimeSplit
+from fti_assets.training.datasets.hash_split import HashedParts
+from fti_assets.training.datasets.split import TimeSplit
 from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:
@@ -33,10 +34,16 @@ class TrainingDataset(TableDeclaration):
     schema_name: ClassVar[str] = DATASETS
 
     view: FeatureView
-    split: TimeSplit | RandomSplit
+    split: TimeSplit | HashedParts
     window: timedelta | None
     schema: pa.DataFrameSchema | None
     catch_up: int
+
+    @property
+    def entity_columns(self) -> tuple[str, ...]:
+        """The spine's columns that say which part a row is in and that are neither keys nor features: its rows keep them."""
+        columns = self.split.columns if isinstance(self.split, HashedParts) else ()
+        return tuple(name for name in columns if name not in (*self.view.identity, *self.view.feature_names))
 
     @property
     def rests_on(self) -> list[FeatureGroup]:
@@ -83,6 +90,10 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     view, label = dataset.view, dataset.view.label
     columns = identity_columns(view.spine)
     columns += [table_column(name, kind, origin) for name, kind, origin in view.declared_features]
+    types, spine = view.spine.columns or {}, view.spine.table_name
+    columns += [
+        table_column(name, types.get(name), f"Entity, of {spine}", nullable=False) for name in dataset.entity_columns
+    ]
     label_type, origin = (label.group.columns or {}).get(label.name), f"Label: {label.name} of {label.group.table_name}"
     columns.append(table_column(label.name, label_type, origin, nullable=False))
     columns.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))

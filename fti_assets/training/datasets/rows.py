@@ -9,10 +9,11 @@ from datetime import datetime
 import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql
-from fti_assets.errors import DataError, list_some
+from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
@@ -22,8 +23,9 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import ROW_SPLIT, judge_rows
 from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_columns, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
+from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
-from fti_assets.training.datasets.split import SPLITS, Interval, RandomSplit, TimeSplit, share_sql
+from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.encoders.encoders import loses_nulls
 from fti_assets.training.encoders.scales import Standardize
 from fti_assets.training.views.terms import Label
@@ -71,6 +73,7 @@ def dataset_rows(
     if isinstance(dataset.split, TimeSplit):
         mature = _MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
+    _refuse_without_entity(connection, candidates, dataset, cutoff)
     connection.execute(
         f"CREATE TEMP VIEW {with_labels} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     )
@@ -93,7 +96,7 @@ def dataset_rows(
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembly = connection.table(table)
-    own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features)])
+    own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features), *dataset.entity_columns])
     relation = assembly.project(
         f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
     )
@@ -158,7 +161,7 @@ def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
 
 
 def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
-    """Where the parts of a time split lie and what to type if that does not suit the rows; nothing for a random split."""
+    """Where the parts of a time split lie and what to type if that does not suit the rows; nothing for a split by hash."""
     if not parts:
         return ""
     (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
@@ -196,8 +199,8 @@ def _has_versions(group: FeatureGroup) -> bool:
 
 def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
     split, view = dataset.split, dataset.view
-    if isinstance(split, RandomSplit):
-        share = share_sql(view.spine.keys, split.seed)
+    if isinstance(split, HashedParts):
+        share = share_sql(split.columns or view.spine.keys, split.seed)
         return (
             f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
             f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
@@ -236,6 +239,31 @@ def _refuse_ambiguous(
             f"the key {', '.join(spine.keys)} of the spine {spine.table_name} is not unique, so its label is not known: it has "
             f"{list_some(row if len(row) > 1 else row[0] for row in twice)} more than once. Give each row a key of its own, or give "
             "the label within='30d' for the first outcome after each prediction"
+        )
+
+
+def _refuse_without_entity(
+    connection: duckdb.DuckDBPyConnection, candidates: str, dataset: TrainingDataset, cutoff: datetime
+) -> None:
+    """Refuse rows that a split by hash cannot put anywhere, as their entity is null or no column of the spine."""
+    columns = dataset.split.columns if isinstance(dataset.split, HashedParts) else ()
+    spine, there = dataset.view.spine, connection.table(candidates).columns
+    if missing := [name for name in columns if name not in there]:
+        own = [name for name in there if not is_kept(name)]
+        raise DataError(
+            f"{dataset.table_name} is split by {list_some(missing)}, which its spine {spine.table_name} does not have: there is "
+            f"{one_of(own)}"
+        )
+    if not columns:
+        return
+    nulls = " OR ".join(f"{quote(name)} IS NULL" for name in columns)
+    [(count,)] = connection.execute(
+        f"SELECT count(*) FROM {candidates} WHERE ({nulls}) AND {LABEL} IS NOT NULL AND {_mature(dataset, cutoff)}"
+    ).fetchall()
+    if count:
+        raise DataError(
+            f"{dataset.table_name} at {cutoff} has {count} rows without {one_of(columns)}, so nobody can say which part they belong to: "
+            f"fill it in {spine.table_name}, or split by another column"
         )
 
 

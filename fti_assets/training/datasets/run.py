@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, DatasetManifest, RandomParts, ViewRecord
+from fti_assets.core.manifest import Column, DatasetManifest, ViewRecord
 from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import quote
@@ -31,8 +31,8 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks import judge_times
 from fti_assets.training.datasets.coverage import coverage_metadata, coverage_plots
 from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, layout_of
+from fti_assets.training.datasets.hash_split import HashedParts
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
-from fti_assets.training.datasets.split import HASH, RandomSplit
 
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
@@ -167,9 +167,7 @@ def _manifest(
         external={group.table_name: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
-        random_parts=(
-            RandomParts(HASH, split.seed, split.test, split.validation) if isinstance(split, RandomSplit) else None
-        ),
+        random_parts=split.record if isinstance(split, HashedParts) else None,
     )
 
 

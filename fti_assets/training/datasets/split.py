@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.sql import quote
 from fti_assets.core.times import duration, naive_utc
 from fti_assets.errors import DeclarationError, excerpt
 
@@ -124,52 +122,3 @@ class TimeSplit:
             "validation": (validation_start, validation_end),
             "test": (test_start, test_end),
         }
-
-
-@checked_arguments()
-@dataclass(frozen=True, kw_only=True)
-class RandomSplit:
-    """Split at random, for rows without an event time.
-
-    A hash of the spine's keys and the seed says which part a row is in, so it stays there when rows are added.
-
-    Args:
-        validation: share of the rows that validate, at least 0.
-        test: share of the rows that test, above 0.
-        seed: another seed gives other parts, at least 0.
-
-    Raises:
-        DeclarationError: a share is out of range, or the shares leave nothing to train on.
-    """
-
-    validation: float = 0.2
-    test: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
-            raise DeclarationError(
-                f"RandomSplit(validation={excerpt(self.validation)}, test={excerpt(self.test)}): give shares of the rows, such as "
-                "0.2, with test above 0 and both together below 1"
-            )
-        if not isinstance(self.seed, int) or self.seed < 0:
-            raise DeclarationError(f"RandomSplit(seed={excerpt(self.seed)}): give a whole number, 0 or more")
-
-
-HASH = "md5-52"
-"""The name of the hash of a random split, which a dataset's manifest has beside its seed and shares."""
-
-_DIGITS = 13  # hexadecimal ones: 52 bits, which a float64 has all
-
-
-def share_sql(keys: Sequence[str], seed: int) -> str:
-    """The SQL of a row's share, ``0 <= share < 1``: the first 52 bits of the MD5 of its seed and keys as text.
-
-    Args:
-        keys: the spine's key columns, in their order; each counts as DuckDB writes it as text, with its length in bytes.
-        seed: a whole number.
-    """
-    # DuckDB's own hash() changed between its versions, and with it every split; MD5 is the same under every version.
-    texts = [f"strlen({quote(key)}::VARCHAR), ':', {quote(key)}::VARCHAR" for key in keys]
-    text = f"concat({int(seed)}, '|', {', '.join(texts)})"
-    return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"

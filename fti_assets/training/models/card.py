@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from fti_assets.core.manifest import DatasetManifest, GraphComparison, ModelManifest, ViewRecord
+from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.picture_page import PICTURES
@@ -45,6 +46,12 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"{', '.join(f'{why} {count:,}' for why, count in dataset.left_out.items())}",
         f"- label `{dataset.label.name}` of `{dataset.label_group}`",
     ]
+    if dataset.random_parts is not None and dataset.point_in_time:
+        columns = dataset.random_parts.columns or dataset.view.spine_keys
+        lines.append(
+            f"- **not split by time**: rows are in a part by the hash of {list_some(columns)}, so the test rows are as old as the train "
+            "rows, and the figures say how it does on others of those, not at later times"
+        )
     if not dataset.point_in_time:
         lines.append(
             "- **not point-in-time**: the rows have no event time, so nothing keeps out what was known only later"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest
+from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest, RandomParts
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
@@ -22,7 +22,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.split import HASH, share_sql
+from fti_assets.training.datasets.hash_split import HASH, share_sql
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates import ChampionScores
 from fti_assets.training.models.data import TrainingData
@@ -102,7 +102,8 @@ class _Incomparable(Exception):
 
 
 def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifest, test: SplitRows) -> np.ndarray:
-    """Which test rows ``[n]`` the champion has not trained on: by time, or those that its own random split gave to its test part.
+    """Which test rows ``[n]`` the champion has not trained on: what is later than all it learned from, and what its own split by
+    hash gave to its test part.
 
     Raises:
         _Incomparable: it has trained on all, or nobody knows.
@@ -113,21 +114,48 @@ def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifes
             "was split without times and this model by time, or the other way round, so nobody knows which test rows the "
             "champion has trained on: leave this gate out until a build of the new split is the champion"
         )
+    is_new = np.zeros(len(test.labels), dtype=bool)
     if until is not None and test.times is not None:
-        is_new = test.times > np.datetime64(instant(until), "us")
+        is_new |= test.times > np.datetime64(instant(until), "us")
+        if parts is not None and parts.hash == HASH and set(_split_columns(champion, dataset)) <= _columns(lake, test):
+            is_new |= _in_test_part(lake, champion, dataset, parts, test)
     elif parts is None or parts.hash != HASH:
         raise _Incomparable(
             "was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
             "trained on: leave this gate out until a build of this release is the champion"
         )
     else:
-        own, now = champion.view.spine_keys, dataset.view.spine_keys
-        share = share_sql(own if set(own) == set(now) else now, parts.seed)  # of other keys no answer is asked for
-        rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS test FROM {test.table} ORDER BY {ROW}")
-        is_new = rows.fetchnumpy()["test"].astype(bool)
+        columns = _split_columns(champion, dataset)
+        if missing := [name for name in columns if name not in _columns(lake, test)]:
+            raise _Incomparable(
+                f"was split by {one_of(columns)}, and the test rows have no {one_of(missing)}, so nobody knows which of them it has "
+                "trained on: leave this gate out until a build of the new split is the champion"
+            )
+        is_new = _in_test_part(lake, champion, dataset, parts, test)
     if not is_new.any():
         raise _Incomparable("has trained on every test row, so they cannot be compared")
-    return np.asarray(is_new)
+    return is_new
+
+
+def _split_columns(champion: ModelManifest, dataset: DatasetManifest) -> tuple[str, ...]:
+    """The columns whose hash said which rows a champion trained on."""
+    parts, own, now = champion.dataset.random_parts, champion.view.spine_keys, dataset.view.spine_keys
+    if parts is not None and parts.columns:
+        return parts.columns
+    return own if set(own) == set(now) else now  # of other keys no answer is asked for
+
+
+def _columns(lake: Lake, test: SplitRows) -> set[str]:
+    return set(lake.connection.table(test.table.strip('"')).columns)
+
+
+def _in_test_part(
+    lake: Lake, champion: ModelManifest, dataset: DatasetManifest, parts: RandomParts, test: SplitRows
+) -> np.ndarray:
+    """Which test rows ``[n]`` a champion's split by hash gave to its own test part."""
+    share = share_sql(_split_columns(champion, dataset), parts.seed)
+    rows = lake.connection.execute(f"SELECT {share} < {parts.test!r} AS test FROM {test.table} ORDER BY {ROW}")
+    return np.asarray(rows.fetchnumpy()["test"], dtype=bool)
 
 
 def _champion_columns(

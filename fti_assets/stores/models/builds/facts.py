@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fti_assets.core.manifest import ModelManifest, OnDemandCall
+from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts
 from fti_assets.errors import list_some
 
 SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "packages", "model")
@@ -42,10 +42,13 @@ def _data(manifest: ModelManifest) -> Facts:
         **{f"content of {table}": version for table, version in sorted(dataset.upstream.items())},
         **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
         "point in time": "yes" if dataset.point_in_time else "no",
-        "random split": ""
-        if dataset.random_parts is None
-        else f"test {dataset.random_parts.test:g}, validation {dataset.random_parts.validation:g}, seed {dataset.random_parts.seed}",
+        "split by hash": "" if dataset.random_parts is None else _parts(dataset.random_parts),
     }
+
+
+def _parts(parts: RandomParts) -> str:
+    of = f" of {list_some(parts.columns)}" if parts.columns else " of all keys"
+    return f"test {parts.test:g}, validation {parts.validation:g}, seed {parts.seed}{of}"
 
 
 def _code(manifest: ModelManifest) -> Facts:

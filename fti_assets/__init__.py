@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from fti_assets.training.judging.gates import NotWorseThanChampion as NotWorseThanChampion
     from fti_assets.training.judging.gates import Scores as Scores
     from fti_assets.training.judging.gates import SliceGap as SliceGap
+    from fti_assets.training.judging.importance import Importance as Importance
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
     from fti_assets.training.training_dataset import training_dataset as training_dataset
@@ -123,6 +124,7 @@ _NAMES = {
     "training.encoders.targets": "Target",
     "training.judging.evaluation": "Evaluation",
     "training.judging.gates": "BeatsBaseline NotWorseThanChampion Scores SliceGap",
+    "training.judging.importance": "Importance",
     "training.model": "model",
     "training.models.data": "TrainingData",
     "training.training_dataset": "training_dataset",

@@ -27,6 +27,19 @@ class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     slices: Sequence[str] = ()
 
 
+class ImportanceAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """How the importance of features is measured; the attributes are those of ``fti.Importance``."""
+
+    metric: str | None = None
+    rows: int = 2_000
+    repeats: int = 5
+    groups: Mapping[str, Sequence[str]] = {}
+
+    def declare(self) -> fti.Importance:
+        """The declaration."""
+        return fti.Importance(metric=self.metric, rows=self.rows, repeats=self.repeats, groups=self.groups)
+
+
 @dg.scaffold_with(ModelScaffolder)
 class ModelComponent(AssetAttributes, DeclaringComponent):
     """A model: a function that trains, how it is judged, what it must pass. The attributes are those of ``fti.model``.
@@ -39,6 +52,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         encoders: ``{origin: OneHot, carrier: {type: Embedding, max_categories: 64}}``, in place of the view's.
         evaluate: metrics and slices; the task's usual metrics by default.
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
+        importance: ``{rows: 500, groups: {weather: [temp, wind_speed]}}``, or ``false``.
     """
 
     function: PythonObject
@@ -50,6 +64,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     evaluate: EvaluationAttributes | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     gates_fail_run: bool = True
+    importance: ImportanceAttributes | bool = True
     promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     catch_up: int | None = None
     latency_goal: str | None = None
@@ -80,6 +95,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
                 for gate in self.gates
             ],
             gates_fail_run=self.gates_fail_run,
+            importance=self.importance if isinstance(self.importance, bool) else self.importance.declare(),
             promote=self.promote,
             catch_up=self.catch_up,
             latency_goal=self.latency_goal,

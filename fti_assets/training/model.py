@@ -20,6 +20,7 @@ from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation, check_metrics
 from fti_assets.training.judging.gates import Gate, SlicedGate
+from fti_assets.training.judging.importance import Importance
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
@@ -46,6 +47,7 @@ def model(
     evaluate: Evaluation | None = None,
     gates: Sequence[Gate] = (),
     gates_fail_run: bool = True,
+    importance: Importance | bool = True,
     promote: Promotion = "automatic",
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
@@ -68,6 +70,7 @@ def model(
         evaluate: the metrics and slices; the task's usual metrics by default.
         gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
         gates_fail_run: whether the run fails with it.
+        importance: how the importance of its features is measured on the test split; ``False`` leaves that out.
         promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves that to
             people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
@@ -112,6 +115,7 @@ def model(
             evaluate=evaluation,
             gates=tuple(gates),
             gates_fail_run=gates_fail_run,
+            importance=(Importance() if importance else None) if isinstance(importance, bool) else importance,
             promote=promote,
             catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
             latency_goal=None
@@ -170,6 +174,8 @@ def _check(model: Model) -> None:
             f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates {list_some(model.evaluate.metrics)}: add them "
             "to Evaluation(metrics=[...])"
         )
+    if model.importance is not None:
+        model.importance.check(model.view.feature_names, model.evaluate.metrics, what=f"model {model.name!r}")
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")

@@ -376,6 +376,7 @@ DECLARING: dict[str, Declares] = {
     "SliceGap": Declares(fti.SliceGap, {"metric": "log_loss", "by": "plan", "at_most": 0.1}, ("min_rows",)),
     "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),
     "Scores": Declares(fti.Scores, {}, ("metrics", "baseline", "slices", "champion")),
+    "Importance": Declares(fti.Importance, {}, ("metric", "rows", "repeats", "groups")),
     "Evaluation": Declares(fti.Evaluation, {"metrics": ["log_loss"]}, ("slices",)),
     "Embedding": Declares(fti.Embedding, {}, ("max_categories",)),
     "OneHot": Declares(fti.OneHot, {}, ("max_categories",)),

@@ -232,6 +232,12 @@ def test_an_accepted_build_is_published_promoted_and_materialized(bench: Bench) 
     assert event.metadata["test/log_loss"].value == manifest.metrics["log_loss"]
     card = (bench.store.root / "buyer" / manifest.reference / "card.md").read_text()
     assert event.metadata["card"].value == card
+    importance = manifest.importance
+    assert importance is not None
+    assert (importance.metric, importance.score) == ("roc_auc", manifest.metrics["roc_auc"])
+    assert event.metadata["importance/spend"].value == importance.features["spend"].mean > 0.1
+    assert "data:image/svg+xml" in str(event.metadata["importance"].value)
+    assert "## What it rests on" in card
     assert "It is **accepted**" in card
     assert "partition `2013-01-08`" in card
     assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())

@@ -104,6 +104,30 @@ class GraphComparison:
 
 
 @record(frozen=True)
+class FeatureImportance:
+    """By how much a metric gets worse with a feature shuffled: the mean and the standard deviation of the repeats."""
+
+    mean: float
+    std: float
+
+
+@record(frozen=True)
+class ImportanceRecord:
+    """The permutation importance of each feature on the test split, the most important first.
+
+    ``score`` is the metric of ``rows`` of the test split as they are, each shuffled ``repeats`` times. ``groups`` are features that were
+    shuffled together.
+    """
+
+    metric: str
+    score: float
+    rows: int
+    repeats: int
+    features: dict[str, FeatureImportance]
+    groups: dict[str, FeatureImportance] = field(default_factory=dict)
+
+
+@record(frozen=True)
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
@@ -113,7 +137,7 @@ class ModelManifest:
     kind "graph" is a graph that was published as it was: it has inputs of its own and no features, and its view, dataset and task mean
     nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
     is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
-    model; builds of earlier releases have none.
+    model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
     """
 
     model: str
@@ -145,6 +169,7 @@ class ModelManifest:
     kind: Literal["model", "graph"] = "model"
     composite: CompositeRecord | None = None
     comparison: GraphComparison | None = None
+    importance: ImportanceRecord | None = None
     format: int = 1
 
     @property

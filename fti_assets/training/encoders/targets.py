@@ -11,6 +11,7 @@ import numpy as np
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
+from fti_assets.core.mixing import mixed
 from fti_assets.core.types import MISSING_INTEGER, ColumnType
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.training.encoders.categories import Categories, by_name, categories_of
@@ -128,11 +129,7 @@ def folds_of(rows: int, folds: int) -> np.ndarray:
     >>> folds_of(8, 3).tolist()
     [1, 0, 1, 1, 1, 0, 2, 2]
     """
-    with np.errstate(over="ignore"):
-        bits = (np.arange(rows, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((bits ^ (bits >> np.uint64(31))) % np.uint64(folds)).astype(np.int64)
+    return (mixed(np.arange(rows)) % np.uint64(folds)).astype(np.int64)
 
 
 def _positions(values: np.ndarray, categories: Categories) -> np.ndarray:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import ImportanceRecord, Task
 from fti_assets.training.judging.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
 from fti_assets.training.judging.evaluation import LARGEST_SLICES
+from fti_assets.training.judging.importance_picture import importance_section
 
 PICTURES = "pictures.html"
 """The page's file name in a build."""
@@ -30,7 +31,13 @@ Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 def picture_page(
-    title: str, task: Task, outputs: np.ndarray, y: np.ndarray, slices: Slices, metrics: Sequence[str]
+    title: str,
+    task: Task,
+    outputs: np.ndarray,
+    y: np.ndarray,
+    slices: Slices,
+    metrics: Sequence[str],
+    importance: ImportanceRecord | None = None,
 ) -> str:
     """The page.
 
@@ -41,6 +48,7 @@ def picture_page(
         y: ``[n]``: 0 or 1, the class's position, or the value.
         slices: column to value to metrics and ``rows``.
         metrics: of the slices; by the first one they are ordered.
+        importance: of the features.
     """
     sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
     if task == "binary":
@@ -52,6 +60,7 @@ def picture_page(
         sections.append(_calibration(right, outputs.max(axis=1), "Calibration of the top class"))
     else:
         sections.append(_predicted_and_actual(y, outputs))
+    sections += [] if importance is None else [importance_section(importance)]
     sections += [_slices(column, values, metrics) for column, values in slices.items()]
     body = "\n".join(sections)
     return (

@@ -144,12 +144,12 @@ def _bars(title: str, scores: Mapping[str, float], most: int, of: int, fewest: i
     all_of = f"the {of} largest" if of >= LARGEST_SLICES else str(of)
     which = f"the worst {len(scores)}{least}, of {all_of}" if of > len(scores) else "the worst first"
     message = f"<text y='-24'>{xml_text(title, 38)}</text><text y='-9'>{which}</text>"
-    return _svg(-6, -40, 244, 24 * len(scores) + 38, f"<path d='{path}' fill='#43d'/>{names}{message}")
+    return drawing(-6, -40, 244, 24 * len(scores) + 38, f"<path d='{path}' fill='#43d'/>{names}{message}")
 
 
 def _plot(title: str, across: str, up: str, picture: str, low: float, high: float) -> str:
     """A square with both axes from ``low`` to ``high`` and the diagonal."""
-    return _svg(
+    return drawing(
         -26,
         -22,
         240,
@@ -160,7 +160,8 @@ def _plot(title: str, across: str, up: str, picture: str, low: float, high: floa
     )
 
 
-def _svg(x: int, y: int, width: int, height: int, body: str) -> str:
+def drawing(x: int, y: int, width: int, height: int, body: str) -> str:
+    """An SVG of that corner and size."""
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='{x} {y} {width} {height}' width='{width}' "
         f"style='background:#fff;font:11px sans-serif'>{body}</svg>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecord, ModelManifest
+from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecord, ImportanceRecord, ModelManifest
 from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
 from fti_assets.errors import ModelError, NotMaterializedError
@@ -28,6 +28,7 @@ from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, 
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
 from fti_assets.training.judging.gates import Scores, verdict_of
+from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
@@ -132,10 +133,11 @@ def build_model_at(
     prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, model_graph.classes)
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph)
     verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion)) for gate in model.gates]
+    importance = _importance(model, graph, parts["test"].columns, data.test.y, model_graph.classes)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
-    page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics).encode()
+    page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics, importance).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
     manifest = ModelManifest(
         model=model.name,
@@ -174,6 +176,7 @@ def build_model_at(
         run_id=run_id,
         asset_key=tuple(asset_key),
         comparison=model_graph.comparison,
+        importance=importance,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
@@ -181,6 +184,24 @@ def build_model_at(
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     return Build(manifest, answers, data.test.y)
+
+
+def _importance(
+    model: Model, graph: Graph, columns: Mapping[str, np.ndarray], y: np.ndarray, classes: Sequence[str]
+) -> ImportanceRecord | None:
+    """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""
+    if model.importance is None:
+        return None
+    metric = model.importance.metric or model.evaluate.metrics[0]
+
+    def score(rows: np.ndarray, sample: Mapping[str, np.ndarray]) -> float | None:
+        try:
+            return evaluate(model.task, [metric], graph.run(sample), y[rows], classes).get(metric)
+        except ModelError:  # rows that nobody has seen may have no finite answer
+            return None
+
+    taken = [name for one in graph.inputs for name in one.features]
+    return permutation_importance(model.importance, columns, score, metric=metric, features=taken)
 
 
 def _newest(model: Model, dataset: DatasetManifest) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
-from fti_assets.core.manifest import DatasetManifest, GraphComparison, ModelManifest, ViewRecord
+from fti_assets.core.manifest import DatasetManifest, GraphComparison, ImportanceRecord, ModelManifest, ViewRecord
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.picture_page import PICTURES
 
 _SLICES = 8
+_FEATURES = 10
 
 
 def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
@@ -32,6 +34,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         )
         or "None were declared.",
         *_slices(manifest.slices),
+        *_importance(manifest.importance),
         "## Features",
         features_table(manifest),
     ]
@@ -111,6 +114,20 @@ def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str
         )
         sections += [f"## By {column}", table((column, "rows", *names), rows[:_SLICES]) + more]
     return sections
+
+
+def _importance(importance: ImportanceRecord | None) -> list[str]:
+    if importance is None:
+        return []
+    shown = [*islice(importance.features.items(), _FEATURES), *importance.groups.items()]
+    hidden = len(importance.features) - _FEATURES
+    more = f" {hidden} less important features are in `{PICTURES}` beside this card." if hidden > 0 else ""
+    return [
+        "## What it rests on",
+        f"By how much {importance.metric} gets worse with a feature shuffled among {importance.rows:,} rows of the test split, "
+        f"{importance.repeats} times each.{more}",
+        table(("feature", "mean", "deviation"), [(name, one.mean, one.std) for name, one in shown]),
+    ]
 
 
 def features_table(manifest: ModelManifest) -> str:

@@ -14,6 +14,7 @@ from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTarge
 from fti_assets.stores.files import read_file
 from fti_assets.stores.models.aliases import Aliases, Evidence
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.judging.importance_picture import IMPORTANCE, importance_metadata, importance_picture
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
 from fti_assets.training.models.model import KEPT_APART, Model
@@ -27,12 +28,14 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     manifest = build.manifest
     folder = store.folder(manifest)
     images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metrics[0])
+    images |= {} if manifest.importance is None else {IMPORTANCE: importance_picture(manifest.importance)}
     return {
         "build": manifest.reference,
         "champion_after_run": store.aliases(model.name).champion or "none",
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **_comparison(manifest),
+        **importance_metadata(manifest.importance),
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
         "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),

@@ -15,6 +15,7 @@ from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates import Gate
+from fti_assets.training.judging.importance import Importance
 from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView
 
@@ -58,6 +59,7 @@ class Model(Servable):
     evaluate: Evaluation
     gates: tuple[Gate, ...]
     gates_fail_run: bool
+    importance: Importance | None
     asset_ins: Mapping[str, Any] = field(repr=False)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:

@@ -73,11 +73,11 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.scales import Standardize as Standardize
     from fti_assets.training.encoders.targets import Target as Target
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
-    from fti_assets.training.judging.gates import BeatsBaseline as BeatsBaseline
-    from fti_assets.training.judging.gates import NotWorseThanChampion as NotWorseThanChampion
-    from fti_assets.training.judging.gates import Scores as Scores
-    from fti_assets.training.judging.gates import SliceGap as SliceGap
+    from fti_assets.training.judging.gates.rivals import BeatsBaseline as BeatsBaseline
+    from fti_assets.training.judging.gates.rivals import NotWorseThanChampion as NotWorseThanChampion
+    from fti_assets.training.judging.gates.slices import SliceGap as SliceGap
     from fti_assets.training.judging.importance import Importance as Importance
+    from fti_assets.training.judging.scores import Scores as Scores
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
     from fti_assets.training.training_dataset import training_dataset as training_dataset
@@ -123,8 +123,10 @@ _NAMES = {
     "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
     "training.encoders.targets": "Target",
     "training.judging.evaluation": "Evaluation",
-    "training.judging.gates": "BeatsBaseline NotWorseThanChampion Scores SliceGap",
     "training.judging.importance": "Importance",
+    "training.judging.gates.rivals": "BeatsBaseline NotWorseThanChampion",
+    "training.judging.gates.slices": "SliceGap",
+    "training.judging.scores": "Scores",
     "training.model": "model",
     "training.models.data": "TrainingData",
     "training.training_dataset": "training_dataset",

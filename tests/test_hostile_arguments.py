@@ -15,7 +15,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError, FtiError, ModelError
-from fti_assets.training.judging.gates import Scores, verdict_of
+from fti_assets.training.judging.gates.gate import verdict_of
+from fti_assets.training.judging.scores import Scores
 from tests.support import hostile
 
 NOT_DECLARED = {"FeatureGroup", "Grid", "Table", "TrainingData", "read_files"}

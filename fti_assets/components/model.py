@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
-from fti_assets.components.reference import construct, encoders_of
+from fti_assets.components.reference import encoders_of, gate_of
 from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import versioned_name
@@ -90,10 +90,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             task=self.task,
             encoders=encoders_of(self.encoders, self._context),
             evaluate=evaluate and fti.Evaluation(metrics=evaluate.metrics, slices=evaluate.slices),
-            gates=[
-                construct(gate, self._context, module="training.judging.gates", what=f"gate of model {name!r}")
-                for gate in self.gates
-            ],
+            gates=[gate_of(gate, self._context, what=f"gate of model {name!r}") for gate in self.gates],
             gates_fail_run=self.gates_fail_run,
             importance=self.importance if isinstance(self.importance, bool) else self.importance.declare(),
             promote=self.promote,

@@ -109,6 +109,12 @@ def construct(
     return target(*bound.args, **bound.kwargs)
 
 
+def gate_of(terms: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, what: str) -> Any:
+    """The gate that a model names."""
+    modules = {module for module in fti._MODULES.values() if module.startswith("training.judging.gates.")}
+    return construct(terms, context, module=modules, what=what)
+
+
 def encoders_of(terms: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
     """The encoders that a view or a model names, by feature."""
     modules = {module for module in fti._MODULES.values() if module.startswith("training.encoders.")}

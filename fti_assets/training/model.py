@@ -19,7 +19,7 @@ from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation, check_metrics
-from fti_assets.training.judging.gates import Gate, SlicedGate
+from fti_assets.training.judging.gates.gate import Gate, MetricGate, SlicedGate
 from fti_assets.training.judging.importance import Importance
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.cores.returns import check_return
@@ -167,8 +167,9 @@ def _check(model: Model) -> None:
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}")
     model.evaluate.check(model.task)
-    check_metrics(model.task, [gate.metric for gate in model.gates])
-    other_metrics = [gate.metric for gate in model.gates if gate.metric not in model.evaluate.metrics]
+    metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate)]
+    check_metrics(model.task, metrics)
+    other_metrics = [metric for metric in metrics if metric not in model.evaluate.metrics]
     if other_metrics:
         raise DeclarationError(
             f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates {list_some(model.evaluate.metrics)}: add them "

@@ -1,15 +1,14 @@
+import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.judging.gates import (
-    BeatsBaseline,
-    ChampionScores,
-    Gate,
-    NotWorseThanChampion,
-    Scores,
-    SlicedGate,
-    SliceGap,
-)
+from fti_assets.training.judging.gates.gate import Gate, SlicedGate, verdict_of
+from fti_assets.training.judging.gates.rivals import BeatsBaseline, NotWorseThanChampion
+from fti_assets.training.judging.gates.slices import SliceGap
+from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.scores import ChampionScores, Scores
 
 BUILD = "v1/20130501T000000Z-1f9ac3d2"
 
@@ -71,6 +70,79 @@ def test_model_may_be_worse_than_champion_by_tolerance(metric, score, held, tole
     assert (verdict.gate, verdict.passed) == (f"not_worse_than_champion_{metric}", passed)
     assert words in verdict.reason
     assert f"champion {BUILD}" in verdict.reason
+
+
+def paired(rows, shift, *, seed=0):
+    """A challenger and a champion whose errors differ by ``shift`` on each of some rows, give or take 0.3."""
+    rng = np.random.default_rng(seed)
+    y, champion = np.zeros(rows), 1 + rng.random(rows)
+    challenger = champion + shift + rng.normal(0, 0.3, rows)
+    scores = (
+        {"mae": float(np.abs(champion).mean())},
+        {"mae": float(np.abs(challenger).mean())},
+    )
+    return Scores(
+        champion=ChampionScores(BUILD, scores[0], challenger=scores[1], answers=PairedAnswers(y, challenger, champion))
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "shift", "when_unsure", "passed", "words"),
+    [
+        (2_000, 0.0, "fail", True, "the whole interval is within the tolerance"),
+        (2_000, 0.3, "pass", False, "the whole interval is beyond the tolerance"),
+        (20, 0.1, "pass", True, "the interval includes the tolerance 0.1, and when_unsure is 'pass'"),
+        (20, 0.1, "fail", False, "the interval includes the tolerance 0.1, and when_unsure is 'fail'"),
+        (2_000, 0.0, "estimate", True, "95% interval"),
+        (2_000, 0.3, "estimate", False, "more than the tolerance 0.1"),
+    ],
+)
+def test_interval_that_includes_the_tolerance_is_decided_as_declared(rows, shift, when_unsure, passed, words):
+    scores = paired(rows, shift)
+    verdict = NotWorseThanChampion("mae", tolerance=0.1, when_unsure=when_unsure).judge(scores)
+    assert verdict.passed == passed
+    assert words in verdict.reason
+    assert verdict.bound == 0.1
+    assert verdict.interval.low <= verdict.value <= verdict.interval.high
+
+
+def test_interval_is_of_how_much_worse_whichever_way_is_better():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 500)
+    good, bad = y * 0.4 + rng.random(500) * 0.6, rng.random(500)
+    metrics = [{"roc_auc": roc_auc_score(y, answers)} for answers in (good, bad)]
+    champion = ChampionScores(BUILD, metrics[0], challenger=metrics[1], answers=PairedAnswers(y, bad, good))
+    verdict = NotWorseThanChampion("roc_auc", 0.01, confidence=0.8).judge(Scores(champion=champion))
+    assert 0 < verdict.interval.low < verdict.value < verdict.interval.high
+    assert verdict.interval.confidence == 0.8
+    difference = champion.difference("roc_auc", 0.8)
+    assert (difference.low, difference.high) == (-verdict.interval.high, -verdict.interval.low)
+
+
+def test_without_an_interval_the_unsure_are_decided_as_declared():
+    scores = beside({"mae": 1.0}, {"mae": 1.0})
+    assert NotWorseThanChampion("mae", 0.1, when_unsure="pass").judge(scores).passed
+    verdict = NotWorseThanChampion("mae", 0.1, when_unsure="fail").judge(scores)
+    assert (verdict.passed, verdict.interval) == (False, None)
+    assert "no interval can be told" in verdict.reason
+
+
+@pytest.mark.parametrize("arguments", [{"confidence": 1.0}, {"confidence": float("nan")}, {"when_unsure": "maybe"}])
+def test_impossible_champion_gates_are_refused(arguments):
+    with pytest.raises(DeclarationError, match="NotWorseThanChampion"):
+        NotWorseThanChampion("roc_auc", **arguments)
+
+
+def test_a_figure_that_no_json_holds_is_left_out():
+    class Odd:
+        name = "odd"
+
+        def judge(self, scores):
+            return GateVerdict("odd", True, "it is infinite", value=float("inf"), bound=np.float32(1.5))
+
+    verdict = verdict_of(Odd(), Scores())
+    assert (verdict.value, verdict.bound) == (None, 1.5)
+    assert type(verdict.bound) is float
 
 
 def test_without_a_champion_its_gate_passes_and_says_so():

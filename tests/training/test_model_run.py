@@ -22,7 +22,7 @@ from fti_assets.errors import AliasConflictError, DeclarationError, NotMateriali
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.training.judging.evaluation import evaluate
-from fti_assets.training.judging.gates import Scores
+from fti_assets.training.judging.scores import Scores
 from fti_assets.training.models.model import Model
 from tests.on_demand import doubled
 from tests.support.partitions import range_tags

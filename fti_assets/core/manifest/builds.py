@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest.datasets import DatasetRecord
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
@@ -51,11 +52,23 @@ class GraphOutput:
 
 @dataclass(frozen=True)  # as the documentation shows what is public
 class GateVerdict:
-    """What one gate said."""
+    """What one gate said, on what figure, and what that was held against.
+
+    Args:
+        gate: the gate's name.
+        passed: whether the build may be the champion, as far as this gate goes.
+        reason: why, in words.
+        value: the figure that was judged, such as by how much the build is worse than the champion; None if there is none.
+        bound: what the figure was held against, such as the tolerance.
+        interval: where the figure lies, if that was computed.
+    """
 
     gate: str
     passed: bool
     reason: str
+    value: float | None = None
+    bound: float | None = None
+    interval: Interval | None = None
 
 
 @record(frozen=True)

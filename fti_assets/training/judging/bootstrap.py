@@ -27,7 +27,18 @@ ENOUGH = 0.95
 Statistic = Callable[[np.ndarray], np.ndarray]
 """A metric of weighted rows: from weights ``[draws, n]`` to values ``[draws]``, NaN where it is undefined."""
 
+_FEWEST = 200
+_MOST_ENTRIES = 10**8  # of all draws together, so that an interval of millions of rows takes seconds
 _ENTRIES = 2**21  # of a block of draws, so that it takes 16 MiB
+
+
+def draws_for(rows: int) -> int:
+    """How many draws an interval of so many rows takes: 1,000, and fewer beyond 100,000 rows, but no fewer than 200.
+
+    >>> draws_for(50_000), draws_for(400_000), draws_for(10_000_000)
+    (1000, 250, 200)
+    """
+    return max(_FEWEST, min(RESAMPLES, _MOST_ENTRIES // rows))
 
 
 def resample_counts(

@@ -27,9 +27,10 @@ from fti_assets.training.datasets.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
-from fti_assets.training.judging.gates import Scores, verdict_of
+from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
+from fti_assets.training.judging.scores import Scores
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
 from fti_assets.training.models.cores.returns import check_converters

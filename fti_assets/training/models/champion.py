@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest, RandomParts
+from fti_assets.core.manifest import OUTPUT_NAMES, Column, DatasetManifest, ModelManifest, RandomParts
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
@@ -24,7 +24,8 @@ from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.hash_split import HASH, share_sql
 from fti_assets.training.judging.evaluation import evaluate
-from fti_assets.training.judging.gates import ChampionScores
+from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.scores import ChampionScores
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parity import ExportedModel
@@ -85,11 +86,12 @@ def _scores_beside(
             answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
         rows = rows[is_judged]
         own = {name: values[rows] for name, values in outputs.items()}
-        y, metrics = data.test.y[rows], model.evaluate.metrics
+        y, metrics, name = data.test.y[rows], model.evaluate.metrics, OUTPUT_NAMES[model.task]
         return ChampionScores(
             champion.reference,
             evaluate(model.task, metrics, answers, y, own_export.classes),
             challenger=evaluate(model.task, metrics, own, y, own_export.classes),
+            answers=PairedAnswers(y, own[name], answers[name]),
         )
     except _Incomparable as error:
         return ChampionScores(champion.reference, problem=str(error))

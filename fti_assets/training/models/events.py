@@ -117,13 +117,14 @@ def check_outputs(model: Model, context: dg.AssetExecutionContext) -> Iterator[d
 def _all_checks(model: Model, build: ModelManifest) -> Iterator[dict[str, Any]]:
     """What each gate said of a build, and then whether its encoders keep numbers apart."""
     for gate, verdict in zip(model.gates, build.gates, strict=True):
-        score = {f"test/{gate.metric}": build.metrics[gate.metric]} if gate.metric in build.metrics else {}
+        metric = getattr(gate, "metric", None)
+        score = {f"test/{metric}": build.metrics[metric]} if metric in build.metrics else {}
         yield {
             "check_name": gate.name,
             "passed": verdict.passed,
             "severity": dg.AssetCheckSeverity.ERROR,
             "description": f"{build.reference}: {verdict.reason}",
-            "metadata": {"build": build.reference, "reason": verdict.reason, **score},
+            "metadata": {"build": build.reference, "reason": verdict.reason, **score, **_figures(verdict)},
         }
     problem = "; ".join(build.warnings)
     yield {
@@ -134,6 +135,18 @@ def _all_checks(model: Model, build: ModelManifest) -> Iterator[dict[str, Any]]:
         "metadata": {"build": build.reference, "failures": len(build.warnings)}
         | ({"problem": problem} if problem else {}),
     }
+
+
+def _figures(verdict: GateVerdict) -> dict[str, float]:
+    """The figure that a gate judged, its bound and its interval, for Dagster's plots of a check."""
+    interval = verdict.interval
+    values = {
+        "value": verdict.value,
+        "bound": verdict.bound,
+        "interval/low": None if interval is None else interval.low,
+        "interval/high": None if interval is None else interval.high,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetObservation]:

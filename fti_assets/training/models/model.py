@@ -14,7 +14,7 @@ from fti_assets.orchestration.declaration import Declaration
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.gates import Gate
+from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance
 from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView

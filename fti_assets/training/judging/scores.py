@@ -1,0 +1,50 @@
+"""All that gates judge a challenger by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fti_assets.core.intervals import Interval
+from fti_assets.training.judging.paired import PairedAnswers
+
+Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Column to value to metrics and ``rows``, as ``evaluate_slices`` gives them."""
+
+
+@dataclass(frozen=True)
+class ChampionScores:
+    """A champion and its challenger on the test rows that the champion has not trained on.
+
+    Args:
+        build: names the champion for the verdict.
+        metrics: the champion's metrics on those rows.
+        challenger: the challenger's metrics on the same rows.
+        problem: why the two cannot be compared, if they cannot; there are no metrics then.
+        answers: those of the challenger beside the champion's, for intervals of their difference.
+    """
+
+    build: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    challenger: Mapping[str, float] = field(default_factory=dict)
+    problem: str | None = None
+    answers: PairedAnswers | None = field(default=None, repr=False, compare=False)
+
+    def difference(self, metric: str, confidence: float = 0.95) -> Interval | None:
+        """Where the challenger's metric less the champion's lies; None if nobody can say."""
+        return None if self.answers is None else self.answers.difference(metric, confidence)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All that a gate judges by: what was measured of a challenger on the test split.
+
+    Args:
+        metrics: the challenger's metrics on all test rows; one that is undefined is left out.
+        baseline: those of the train prior or train mean.
+        slices: the challenger's, by the columns and values of the evaluation's slices.
+        champion: the champion beside it, or None if there is no champion.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    slices: Slices = field(default_factory=dict)
+    champion: ChampionScores | None = None

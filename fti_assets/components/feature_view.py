@@ -55,13 +55,14 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
         name: the dataset's name, by default ``<view>_dataset``.
         version: its version, by default the view's.
         split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2}``, for a
-            view without times with a ``seed``.
+            view without times with a ``seed``; with ``keys`` it is an ``fti.HashSplit``, with ``by`` an ``fti.GroupSplit``.
     """
 
     name: str | None = None
     version: int | None = None
     split: Mapping[str, Any] | None = None
     window: str | None = None
+    where: str | None = None
     catch_up: int = 1
     row_schema: RowSchema
 
@@ -119,6 +120,7 @@ class FeatureViewComponent(DeclaringComponent):
             view=view,
             split=self._split(dataset.split, view),
             window=dataset.window,
+            where=dataset.where,
             catch_up=dataset.catch_up,
             schema=self.python(dataset.row_schema, what="schema"),
             **dataset.options(),

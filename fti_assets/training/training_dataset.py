@@ -17,6 +17,7 @@ from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.asset import dataset_asset
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset, checked_catch_up
 from fti_assets.training.datasets.hash_split import GroupSplit, HashedParts, HashSplit, RandomSplit
+from fti_assets.training.datasets.spine_filter import checked_filter
 from fti_assets.training.datasets.split import TimeSplit
 from fti_assets.training.views.view import FeatureView
 
@@ -29,6 +30,7 @@ def training_dataset(
     version: int = 1,
     split: TimeSplit | HashSplit | GroupSplit | RandomSplit | None = None,
     window: str | timedelta | None = None,
+    where: str | None = None,
     schema: Any = None,
     catch_up: int = 1,
     **options: Unpack[AssetOptions],
@@ -42,6 +44,8 @@ def training_dataset(
         split: ``TimeSplit`` for a view with times, by default its newest fifth of the rows tests and the fifth before it
             validates; ``RandomSplit`` for one without. ``HashSplit`` and ``GroupSplit`` are for either.
         window: how far back from the cutoff it reaches; everything by default.
+        where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
+            It is on what the row was at its prediction time, never on the label or on other groups.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
             1,000; older ones are left to a backfill, and the sensor's tick names them.
@@ -83,6 +87,7 @@ def training_dataset(
         view=view,
         split=split,
         window=None if window is None else duration(window, what=f"window of {what}"),
+        where=None if where is None else checked_filter(where, view, what=what),
         schema=None if schema is None else pandera_schema(schema, what=what),
         catch_up=checked_catch_up(catch_up, what=what),
         options=options,

@@ -301,7 +301,7 @@ DECLARING: dict[str, Declares] = {
     "training_dataset": Declares(
         _checks("training_dataset"),
         {"name": "d", "view": VIEW},
-        ("version", "split", "window", "schema", "catch_up", *OPTIONS),
+        ("version", "split", "window", "where", "schema", "catch_up", *OPTIONS),
     ),
     "model": Declares(
         lambda **given: _assets(fti.model(**given)(learn)),

@@ -26,7 +26,7 @@ class DatasetRecord:
     """The training dataset that a build learned from; ``random_parts`` where it was split by hash.
 
     ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
-    it was made of; a manifest of an earlier release has none.
+    it was made of; a manifest of an earlier release has none. ``where`` is the condition on the spine's rows.
     """
 
     name: str
@@ -38,6 +38,7 @@ class DatasetRecord:
     trained_until: str | None = None
     random_parts: RandomParts | None = None
     upstream: dict[str, str] = field(default_factory=dict)
+    where: str = ""
 
     @property
     def table(self) -> TableName:
@@ -54,6 +55,7 @@ class DatasetManifest:
     ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
+    ``where`` is the condition on the spine's own columns that its rows meet.
     """
 
     dataset: str
@@ -76,3 +78,4 @@ class DatasetManifest:
     delay_breaches: int = 0
     warnings: tuple[str, ...] = ()
     random_parts: RandomParts | None = None
+    where: str = ""

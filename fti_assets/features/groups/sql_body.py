@@ -27,7 +27,8 @@ _CLOCK_FUNCTIONS = {
     "pg_postmaster_start_time",
 }
 """What DuckDB does not say to be other from query to query: macros, and functions of its extension ICU."""
-_OUTSIDE_FUNCTIONS = {"getenv", "current_setting", "getvariable", "nextval", "currval"}
+OUTSIDE_FUNCTIONS = {"getenv", "current_setting", "getvariable", "nextval", "currval"}
+"""What reads the process or the database and no table."""
 
 
 @dataclass(frozen=True)
@@ -161,28 +162,35 @@ def _refuse(node: dict[str, Any], place: str, text: str) -> None:
                 f"{at} reads {function_name}(): a group in SQL reads feature groups, and of functions only "
                 f"{list_some(sorted(_TABLE_FUNCTIONS))}; declare what is outside as an external group"
             )
-    if function in _OUTSIDE_FUNCTIONS:
+    if function in OUTSIDE_FUNCTIONS:
         raise DeclarationError(f"{at} calls {function}(), which reads what is outside the groups: leave it out")
     _refuse_unsteady(node, at)
 
 
 def _refuse_unsteady(node: dict[str, Any], at: str) -> None:
     """Refuse what answers otherwise in the next run, which would then not give the same rows."""
+    part = unsteady_part(node)
+    if part is None:
+        return
+    more = ""
+    if node.get("sample"):
+        more = ", such as WHERE hash(key) % 10 = 0; a seed is not enough, since rows have no order"
+    elif node.get("type") == "COLUMN_REF":
+        more = f". Of a column of that name, name the table too: the_table.{part.removeprefix('reads ')}"
+    raise DeclarationError(f"{at} {part}, {_UNSTEADY}{more}")
+
+
+def unsteady_part(node: Mapping[str, Any]) -> str | None:
+    """What of a node of the syntax tree answers otherwise in the next run, as a verb and its object; None if nothing does."""
     kind, function = node.get("type"), str(node.get("function_name", "")).lower()
     # Of two times age() is the same in every run; with one it counts from today.
     since_today = function == "age" and len(node["children"]) == 1
     if kind == "FUNCTION" and (function in _unsteady_functions() or since_today):
-        call = "age() with one time" if since_today else f"{function}()"
-        raise DeclarationError(f"{at} calls {call}, {_UNSTEADY}")
+        return "calls age() with one time" if since_today else f"calls {function}()"
     if node.get("sample"):
-        raise DeclarationError(
-            f"{at} takes a sample, {_UNSTEADY}, such as WHERE hash(key) % 10 = 0; a seed is not enough, since rows have no order"
-        )
+        return "takes a sample"
     names = [str(name).lower() for name in node.get("column_names", ())] if kind == "COLUMN_REF" else []
-    if len(names) == 1 and names[0] in _CLOCK_WORDS:
-        raise DeclarationError(
-            f"{at} reads {names[0]}, {_UNSTEADY}. Of a column of that name, name the table too: the_table.{names[0]}"
-        )
+    return f"reads {names[0]}" if len(names) == 1 and names[0] in _CLOCK_WORDS else None
 
 
 _UNSTEADY = (

@@ -36,6 +36,7 @@ class TrainingDataset(TableDeclaration):
     view: FeatureView
     split: TimeSplit | HashedParts
     window: timedelta | None
+    where: str | None
     schema: pa.DataFrameSchema | None
     catch_up: int
 

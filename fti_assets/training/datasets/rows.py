@@ -25,6 +25,7 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_c
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
+from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.encoders.encoders import loses_nulls
 from fti_assets.training.encoders.scales import Standardize
@@ -60,6 +61,9 @@ def dataset_rows(
     connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
     spine_rows = lake.rows(spine.table, snapshot=snapshot)
     by_then = spine_as_of(connection, _visible_spine(connection, spine, spine_rows, cutoff, dataset), view)
+    filtered_out = {}
+    if dataset.where is not None:
+        by_then, filtered_out["filtered"] = filtered(connection, by_then, dataset.where, what=dataset.table_name)
     labels = None
     if label.group is not spine or label.horizon is not None or _has_versions(spine):
         labels = lake.rows(label.group.table, snapshot=snapshot)
@@ -82,11 +86,12 @@ def dataset_rows(
             f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {with_labels} GROUP BY 1"
         ).fetchall()
     )
-    left_out = {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
+    left_out = filtered_out | {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
     rows = {part: counts.get(part, 0) for part in SPLITS}
     if not rows["train"]:
+        count = sum(counts.values()) + sum(filtered_out.values())
         raise DataError(
-            f"{dataset.table_name} at {cutoff} has no row to train on: {sum(counts.values())} rows of {spine.table_name} were known by "
+            f"{dataset.table_name} at {cutoff} has no row to train on: {count} rows of {spine.table_name} were known by "
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
@@ -155,6 +160,8 @@ def _listed_counts(counts: Mapping[str, int]) -> str:
 
 
 def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
+    if left_out.get("filtered"):
+        return ". Look at what where= keeps; or materialize more rows before the cutoff"
     if left_out["unlabelled"]:
         return f". Look at what fills {label.name!r} in {label.group.table_name}, and at its keys"
     return ". Materialize more rows before the cutoff, or give a later cutoff"

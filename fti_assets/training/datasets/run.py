@@ -167,6 +167,7 @@ def _manifest(
         external={group.table_name: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
+        where=dataset.where or "",
         random_parts=split.record if isinstance(split, HashedParts) else None,
     )
 

@@ -159,6 +159,7 @@ def build_model_at(
             trained_until=dataset.trained_until,
             random_parts=dataset.random_parts,
             upstream=dataset.upstream,
+            where=dataset.where,
         ),
         inputs=model_graph.inputs,
         outputs=model_graph.outputs,

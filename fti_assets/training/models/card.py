@@ -49,6 +49,8 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"{', '.join(f'{why} {count:,}' for why, count in dataset.left_out.items())}",
         f"- label `{dataset.label.name}` of `{dataset.label_group}`",
     ]
+    if dataset.where:
+        lines.append(f"- only rows of the spine `{dataset.view.spine}` where `{dataset.where}`")
     if dataset.random_parts is not None and dataset.point_in_time:
         columns = dataset.random_parts.columns or dataset.view.spine_keys
         lines.append(

@@ -42,6 +42,7 @@ def _data(manifest: ModelManifest) -> Facts:
         **{f"content of {table}": version for table, version in sorted(dataset.upstream.items())},
         **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
         "point in time": "yes" if dataset.point_in_time else "no",
+        "where": dataset.where,
         "split by hash": "" if dataset.random_parts is None else _parts(dataset.random_parts),
     }
 

@@ -12,6 +12,7 @@ import click
 from fti_assets.cli import builds, models, rows, serving
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
+from fti_assets.cli.freshness import freshness
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
@@ -98,6 +99,7 @@ for command in (
     serving.publish,
     bundle,
     why,
+    freshness,
     rows.forget,
     rows.reset,
     lake,

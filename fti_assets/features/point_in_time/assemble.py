@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.types import ColumnType
@@ -18,7 +20,14 @@ from fti_assets.stores.lake.lake import Lake
 _ROW, _CHUNK = "__fti_order", "__fti_on_demand_chunk"
 
 
-def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, snapshot: int) -> duckdb.DuckDBPyRelation:
+def assemble(
+    lake: Lake,
+    view: ViewRecord,
+    spine: duckdb.DuckDBPyRelation,
+    *,
+    snapshot: int,
+    rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation] | None = None,
+) -> duckdb.DuckDBPyRelation:
     """Add each feature of a view to the rows of a spine, point in time, as of a lake snapshot.
 
     Args:
@@ -26,6 +35,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         view: the view as a manifest has it, so that training, batch and online join alike.
         spine: rows with the view's request columns and prediction time, in any order.
         snapshot: the snapshot that every group is read at.
+        rows: gives a group's rows in place of those of the lake at the snapshot.
 
     Returns:
         The spine's columns, then the joined and the on-demand features: one row a spine row, in the spine's order.
@@ -34,7 +44,7 @@ def assemble(lake: Lake, view: ViewRecord, spine: duckdb.DuckDBPyRelation, *, sn
         lake.connection,
         _without_unused(spine, view),
         view.joins,
-        lambda group: lake.rows(group.table, snapshot=snapshot),
+        rows or (lambda group: lake.rows(group.table, snapshot=snapshot)),
         prediction_time=view.prediction_time,
     )
     if not view.on_demand:

@@ -35,6 +35,7 @@ class LakeReader:
         self._store = store
         self._outside: dict[TableName, duckdb.DuckDBPyRelation] = {}
         self._sources: dict[TableName, ExternalSource] = {}
+        self._instead: dict[TableName, duckdb.DuckDBPyRelation] = {}
         # What the transaction reads, and what was read last: of the same number both are one.
         self._read: OneSnapshot | None = None
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
@@ -148,6 +149,15 @@ class LakeReader:
         """Give these rows, of this connection, for a table that another system keeps; it has no snapshots and no ledger."""
         self._outside[table], self._sources[table] = rows, source
 
+    @contextmanager
+    def instead(self, table: TableName, rows: duckdb.DuckDBPyRelation) -> Iterator[None]:
+        """Within the block, give these rows, of this connection, for those of a table, whatever partition or snapshot is asked for."""
+        self._instead[table] = rows
+        try:
+            yield
+        finally:
+            del self._instead[table]
+
     def outside_sources(self) -> list[ExternalSource]:
         """Where the tables lie that other systems keep."""
         return list(self._sources.values())
@@ -173,6 +183,8 @@ class LakeReader:
             NotMaterializedError: there is no such table.
             DamagedError: a file of these partitions has other bytes than were written, or something that is no file is in its place.
         """
+        if table in self._instead:
+            return self._instead[table]
         if table in self._outside:
             if partitions is not None and set(partitions) != {WHOLE}:
                 raise NotMaterializedError(

@@ -1,0 +1,78 @@
+"""``fti freshness``: what a delay of each feature group costs a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fti_assets.cli.options import definitions, load_definitions, stores
+from fti_assets.errors import DeclarationError, one_of
+
+
+@click.command()
+@click.argument("model")
+@click.option("--cutoff", metavar="PARTITION", help="of the dataset (default: the newest that is materialized)")
+@click.option("--groups", metavar="NAMES", default="", help="the groups that are moved, with commas (default: all)")
+@click.option(
+    "--delays",
+    metavar="DELAYS",
+    default="0h,15min,1h,6h,24h",
+    show_default=True,
+    help="after the event time, with commas",
+)
+@click.option("--metric", metavar="NAME", help="one of the model's metrics (default: its first)")
+@click.option("--rows", type=int, metavar="N", help="about how many train rows are taken (default: all)")
+@click.option("--svg", metavar="FILE", help="where the picture is written (default: freshness_MODEL.svg)")
+@definitions
+@stores("lake")
+def freshness(
+    model: str,
+    cutoff: str | None,
+    groups: str,
+    delays: str,
+    metric: str | None,
+    rows: int | None,
+    svg: str | None,
+    file: str | None,
+    module: str | None,
+    **folders: str | None,
+) -> None:
+    """Say what a delay of each feature group costs a model.
+
+    MODEL is trained again on the dataset of a cutoff, for each group and delay, as if the group's rows came that long after their event
+    time, and judged on the same test rows. A table and a picture say how its metric changes, with intervals. Nothing is published or
+    promoted, and the lake stays as it is.
+    """
+    from fti_assets.describe import existing_store, stores_of
+    from fti_assets.orchestration.declaration import declarations_of
+    from fti_assets.training.freshness.picture import picture
+    from fti_assets.training.freshness.run import freshness
+    from fti_assets.training.freshness.text import as_text
+    from fti_assets.training.models.model import Model
+
+    system = load_definitions(file, module)
+    models = {one.name: one for one in declarations_of(system) if isinstance(one, Model)}
+    if model not in models:
+        raise DeclarationError(f"the definitions have no model {model!r}: they have {one_of(models)}")
+    system_stores = stores_of(system, **folders)
+    existing_store(system_stores)
+    curves = freshness(
+        models[model],
+        stores=system_stores,
+        resources=dict(system.resources or {}),
+        partition=cutoff,
+        groups=_words(groups),
+        delays=_words(delays),
+        metric=metric,
+        rows=rows,
+        say=lambda line: click.echo(line, err=True),
+    )
+    path = Path(svg or f"freshness_{model}.svg")
+    path.write_text(picture(curves), encoding="utf-8")
+    click.echo(as_text(curves))
+    click.echo(f"\n{path} has the picture")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -1,0 +1,84 @@
+"""The freshness curves of a model: how its quality changes as each group's values come sooner or later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+
+from fti_assets.core.intervals import Interval
+from fti_assets.training.judging.bootstrap import percentile_interval, resample
+from fti_assets.training.judging.weighted import statistic_of
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a model scores with one group's values ``delay`` after their event time.
+
+    ``change`` is how far that is from its score with every group as declared, and ``interval`` where that difference lies on other
+    draws of the same test rows. A delay with which no value of the rows is another one is as declared: no change, nothing trained.
+    """
+
+    group: str
+    delay: timedelta
+    score: float
+    change: float
+    interval: Interval | None
+    is_declared: bool
+
+
+@dataclass(frozen=True)
+class FreshnessCurves:
+    """A model's curves at a cutoff.
+
+    Attributes:
+        model: the model's name.
+        partition: the cutoff's partition.
+        metric: what is measured on the test rows.
+        higher_is_better: of the metric.
+        score: with every group as declared; ``interval`` says where it lies.
+        train_rows, test_rows: how many rows it was trained and judged on.
+        points: by group, in the view's order, and by delay.
+    """
+
+    model: str
+    partition: str
+    metric: str
+    higher_is_better: bool
+    score: float
+    interval: Interval | None
+    train_rows: int
+    test_rows: int
+    points: tuple[Point, ...]
+
+    @property
+    def groups(self) -> dict[str, tuple[Point, ...]]:
+        """The points by group."""
+        return {
+            group: tuple(point for point in self.points if point.group == group)
+            for group in dict.fromkeys(point.group for point in self.points)
+        }
+
+
+def intervals_of(
+    metric: str, y: np.ndarray, declared: np.ndarray, others: dict[str, np.ndarray]
+) -> tuple[Interval | None, dict[str, Interval | None]]:
+    """Where a model's score lies, and where the differences of others from it do, all on the same draws of the rows.
+
+    Args:
+        metric: a metric's name.
+        y: ``[n]``, what turned out.
+        declared: ``[n]`` or ``[n, k]``, the model's answers.
+        others: the answers of others on the same rows, by name.
+
+    >>> y, good, bad = np.array([0, 1] * 50), np.array([0.1, 0.9] * 50), np.array([0.9, 0.1] * 50)
+    >>> intervals_of("accuracy", y, good, {"bad": bad})[1]["bad"]
+    Interval(low=-1.0, high=-1.0, confidence=0.95)
+    """
+    statistics = {"": statistic_of(metric, y, declared)}
+    statistics |= {f"/{name}": statistic_of(metric, y, outputs) for name, outputs in others.items()}
+    values = resample(statistics, len(y))
+    return percentile_interval(values[""]), {
+        name: percentile_interval(values[f"/{name}"] - values[""]) for name in others
+    }

@@ -1,0 +1,238 @@
+"""Train a model again with each group's serving delay moved, and compare what it then scores. Nothing is published, promoted or stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from fti_assets.core.manifest import DatasetManifest
+from fti_assets.core.records import from_json
+from fti_assets.core.times import duration
+from fti_assets.errors import DeclarationError, ModelError, NotMaterializedError, list_some, one_of
+from fti_assets.features.external.rows import read_external
+from fti_assets.orchestration.resources import STORES, Stores
+from fti_assets.orchestration.signature import call_function
+from fti_assets.orchestration.step import beta_accepted, build_asset
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
+from fti_assets.training.freshness.moved import timed_tables
+from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
+from fti_assets.training.freshness.text import delay_text
+from fti_assets.training.judging.evaluation import metric_named
+from fti_assets.training.models.build import Build, build_model_at
+from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.model import Model
+
+DELAYS = ("0h", "15min", "1h", "6h", "24h")
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+Train = Callable[[TrainingData], Any]
+
+
+def freshness(
+    model: Model,
+    *,
+    stores: Stores,
+    resources: Mapping[str, Any] | None = None,
+    partition: str | None = None,
+    groups: Sequence[str] = (),
+    delays: Sequence[str | timedelta] = DELAYS,
+    metric: str | None = None,
+    rows: int | None = None,
+    say: Callable[[str], object] = lambda line: None,
+) -> FreshnessCurves:
+    """The freshness curves of a model at a cutoff whose dataset is materialized.
+
+    The rows, labels and splits are those of the dataset. For each group and delay the group's features are joined again as if its rows
+    became visible so long after their event time, the model's function trains on them, and the exported graph is judged on the test
+    rows. A column that says when rows were available still holds: they never come sooner than they did.
+
+    Args:
+        model: a model over a view that joins groups with an event time.
+        stores: where the dataset is; nothing is written there.
+        resources: what the model's function takes besides.
+        partition: the dataset's partition, the newest by default.
+        groups: the groups that are moved, by name or as ``weather_v1``; all by default.
+        delays: after the event time.
+        metric: one of the model's metrics, its first by default.
+        rows: about how many train rows are taken, all by default. The test rows are always all of them.
+        say: called with a line of text as the work goes on.
+
+    Raises:
+        DeclarationError: the model has no such group or metric, or no group that could be late.
+        NotMaterializedError: the dataset is not there, or its snapshot is expired.
+        ModelError: the metric is undefined on the test rows.
+    """
+    metric = metric or model.evaluate.metrics[0]
+    if metric not in model.evaluate.metrics:
+        raise DeclarationError(
+            f"model {model.name!r} does not evaluate {metric!r}: it has {one_of(model.evaluate.metrics)}"
+        )
+    # Nothing of these builds is ever served: no gates, slices and importance are asked for.
+    evaluate = dataclasses.replace(model.evaluate, metrics=(metric,), slices=())
+    lean = dataclasses.replace(model, gates=(), evaluate=evaluate, importance=None)
+    moments = sorted({duration(delay, what="a delay") for delay in delays})
+    if rows is not None and rows < 1:
+        raise DeclarationError(f"rows={rows}: give a whole number above 0")
+    with stores.offline_store().connect() as lake:
+        read_external(lake, model.view.groups)
+        key, dataset = _dataset(lake, model, partition)
+        tables = _chosen(timed_tables(dataset.view), groups, model.name)
+        at_cutoff = dataset_rows(lake, model.dataset.table, key, dataset, train_rows=rows)
+
+        def work(train: Train) -> FreshnessCurves:
+            with tempfile.TemporaryDirectory(prefix="fti_freshness_") as folder:
+                trial = _Trial(lean, key, lake, ModelStore(Path(folder)), train)
+                return _curves(trial, at_cutoff, tables, moments, metric, say)
+
+        return _within_step(model, key, stores, resources or {}, work)
+
+
+def _dataset(lake: Lake, model: Model, partition: str | None) -> tuple[str, DatasetManifest]:
+    table = model.dataset.table
+    manifests = {
+        key: from_json(
+            DatasetManifest, record.record, what=f"the manifest of {table} {key}", remedy="materialize it again"
+        )
+        for key, record in lake.ledger(table).items()
+    }
+    if not manifests or partition not in (None, *manifests):
+        stored = f"it has {list_some(sorted(manifests))}" if manifests else "it has none"
+        which = "" if partition is None else f" {partition!r}"
+        raise NotMaterializedError(
+            f"{table} has no partition{which} in {lake.store.root}: {stored}; materialize it first"
+        )
+    key = partition or max(manifests, key=lambda key: manifests[key].cutoff)
+    return key, manifests[key]
+
+
+def _chosen(tables: Sequence[str], groups: Sequence[str], model: str) -> list[str]:
+    if not tables:
+        raise DeclarationError(
+            f"model {model!r} joins no group that has an event time: none of its values could be late"
+        )
+    names = {table.rpartition("_v")[0]: table for table in tables}
+    unknown = [group for group in groups if group not in tables and group not in names]
+    if unknown:
+        raise DeclarationError(
+            f"model {model!r} joins no group {unknown[0]!r} that has an event time: it has {one_of(tables)}"
+        )
+    chosen = {names.get(group, group) for group in groups}
+    return [table for table in tables if not chosen or table in chosen]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    """How the model is trained on some rows and judged, in a model store that is thrown away."""
+
+    model: Model
+    partition: str
+    lake: Lake
+    store: ModelStore
+    train: Train
+
+    def build(self, rows: duckdb.DuckDBPyRelation) -> Build:
+        with self.lake.instead(self.model.dataset.table, rows):
+            return build_model_at(
+                self.model,
+                self.partition,
+                self.lake,
+                self.store,
+                self.train,
+                code_version="",
+                run_id="",
+                asset_key=self.model.key.path,
+            )
+
+
+def _curves(
+    trial: _Trial,
+    rows: DatasetRows,
+    tables: Sequence[str],
+    delays: Sequence[timedelta],
+    metric: str,
+    say: Callable[[str], object],
+) -> FreshnessCurves:
+    name = trial.model.name
+    say(f"{name} at {trial.partition} as declared: {rows.rows['train']:,} train rows, {rows.rows['test']:,} test rows")
+    declared = trial.build(rows.declared)
+    score = _score(declared, metric, name)
+    builds: dict[tuple[str, timedelta], Build | None] = {}
+    for table in tables:
+        for delay in delays:
+            moved = rows.moved(table, delay)
+            builds[table, delay] = None if moved is None else trial.build(moved)
+            after = "as declared" if moved is None else f"{metric} {_score(builds[table, delay], metric, name):.4f}"
+            say(f"{table} {delay_text(delay)} after its event time: {after}")
+    others = {f"{table} {delay}": build.outputs for (table, delay), build in builds.items() if build is not None}
+    interval, intervals = intervals_of(metric, declared.y, declared.outputs, others)
+    points = []
+    for (table, delay), build in builds.items():
+        moved_score = score if build is None else _score(build, metric, name)
+        between = intervals.get(f"{table} {delay}")
+        points.append(Point(table, delay, moved_score, moved_score - score, between, build is None))
+    return FreshnessCurves(
+        model=name,
+        partition=trial.partition,
+        metric=metric,
+        higher_is_better=metric_named(metric).higher_is_better,
+        score=score,
+        interval=interval,
+        train_rows=rows.rows["train"],
+        test_rows=rows.rows["test"],
+        points=tuple(points),
+    )
+
+
+def _score(build: Build | None, metric: str, model: str) -> float:
+    assert build is not None
+    if metric not in build.manifest.metrics:
+        raise ModelError(f"{metric} of {model!r} is undefined on its test rows: choose another of its metrics")
+    return build.manifest.metrics[metric]
+
+
+def _within_step(
+    model: Model,
+    partition: str,
+    stores: Stores,
+    resources: Mapping[str, Any],
+    work: Callable[[Train], FreshnessCurves],
+) -> FreshnessCurves:
+    """Work in a step as the model's own, which its function may ask for a context, config and resources; Dagster keeps nothing of it."""
+    results: list[FreshnessCurves] = []
+
+    def run(context: dg.AssetExecutionContext, _: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        def train(data: TrainingData) -> Any:
+            inputs = {**arguments, model.data_parameter: data}
+            return call_function(model.function, inputs, context, what=model.asset_name, instead="take one partition")
+
+        results.append(work(train))
+        yield from ()
+
+    asset = build_asset(
+        model,
+        function=model.function,
+        run=run,
+        own_parameters={model.data_parameter},
+        annotations=model.annotations,
+        ins=model.asset_ins,
+        group_name="training",
+        code_terms=(),
+    )
+    with dg.DagsterInstance.ephemeral() as instance, beta_accepted():
+        options: dict[str, Any] = {} if model.partitions_def is None else {"partition_key": partition}
+        if isinstance(model.partitions_def, dg.DynamicPartitionsDefinition) and model.partitions_def.name:
+            instance.add_dynamic_partitions(model.partitions_def.name, [partition])
+        dg.materialize(
+            [asset], instance=instance, resources={**resources, STORES: stores}, run_config=_QUIET, **options
+        )
+    return results[0]

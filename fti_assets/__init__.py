@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from fti_assets.training.judging.gates.rivals import NotWorseThanChampion as NotWorseThanChampion
     from fti_assets.training.judging.gates.slices import SliceGap as SliceGap
     from fti_assets.training.judging.importance import Importance as Importance
+    from fti_assets.training.judging.metrics.own import Metric as Metric
     from fti_assets.training.judging.scores import Scores as Scores
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
@@ -126,6 +127,7 @@ _NAMES = {
     "training.judging.importance": "Importance",
     "training.judging.gates.rivals": "BeatsBaseline NotWorseThanChampion",
     "training.judging.gates.slices": "SliceGap",
+    "training.judging.metrics.own": "Metric",
     "training.judging.scores": "Scores",
     "training.model": "model",
     "training.models.data": "TrainingData",

@@ -24,7 +24,9 @@ class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     """How a model is judged; the attributes are those of ``fti.Evaluation``."""
 
     metrics: Sequence[str]
-    slices: Sequence[str] = ()
+    slices: Sequence[str | Sequence[str]] = ()
+    min_rows: int = 1
+    threshold: float | str = 0.5
 
 
 class ImportanceAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
@@ -89,7 +91,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             dataset=dataset,
             task=self.task,
             encoders=encoders_of(self.encoders, self._context),
-            evaluate=evaluate and fti.Evaluation(metrics=evaluate.metrics, slices=evaluate.slices),
+            evaluate=evaluate and fti.Evaluation(**dict(evaluate)),
             gates=[gate_of(gate, self._context, what=f"gate of model {name!r}") for gate in self.gates],
             gates_fail_run=self.gates_fail_run,
             importance=self.importance if isinstance(self.importance, bool) else self.importance.declare(),

@@ -125,7 +125,11 @@ def model_facts(
             name: repr(model.encoders.get(name, "Standardize() by default")).strip("'\"")
             for name in model.view.feature_names
         },
-        "evaluation": {"metrics": list(model.evaluate.metrics), "slices": list(model.evaluate.slices)},
+        "evaluation": {
+            "metrics": list(model.evaluate.metric_names),
+            "slices": list(model.evaluate.slice_names),
+            "threshold": model.evaluate.threshold,
+        },
         "gates": [repr(gate) for gate in model.gates],
         "rejected_fails_the_run": model.gates_fail_run,
         "promotion": model.promote,

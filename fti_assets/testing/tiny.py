@@ -25,6 +25,8 @@ from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.metrics.answers import answers_of
+from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
@@ -146,7 +148,19 @@ def train_tiny(
     model_graph = export(result, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
-    metrics = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, model_graph.classes)
+    threshold = threshold_of(
+        model.evaluate.threshold,
+        lambda: answers_of(model.task, graph.run(split["validation"]), data.validation.y),
+        what=f"the tiny dataset of {model.name!r}",
+    )
+    metrics = evaluate(
+        model.task,
+        model.evaluate.metric_names,
+        outputs,
+        data.test.y,
+        model_graph.classes,
+        threshold=threshold.value,
+    )
     return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics)
 
 

@@ -18,9 +18,11 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.encoders.encoders import Encoder
-from fti_assets.training.judging.evaluation import Evaluation, check_metrics
+from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate, MetricGate, SlicedGate
 from fti_assets.training.judging.importance import Importance
+from fti_assets.training.judging.metrics.registry import check_metrics
+from fti_assets.training.judging.slices import columns_of
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
@@ -169,14 +171,14 @@ def _check(model: Model) -> None:
     model.evaluate.check(model.task)
     metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate)]
     check_metrics(model.task, metrics)
-    other_metrics = [metric for metric in metrics if metric not in model.evaluate.metrics]
+    other_metrics = [metric for metric in metrics if metric not in model.evaluate.metric_names]
     if other_metrics:
         raise DeclarationError(
-            f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates {list_some(model.evaluate.metrics)}: add them "
-            "to Evaluation(metrics=[...])"
+            f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates "
+            f"{list_some(model.evaluate.metric_names)}: add them to Evaluation(metrics=[...])"
         )
     if model.importance is not None:
-        model.importance.check(model.view.feature_names, model.evaluate.metrics, what=f"model {model.name!r}")
+        model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")
@@ -184,19 +186,20 @@ def _check(model: Model) -> None:
         raise DeclarationError(
             f"model {model.name!r} has a gate {KEPT_APART.name!r}, as each model's own check is called: rename it"
         )
-    unknown = [column for column in model.evaluate.slices if column not in model.view.feature_names]
+    sliced_by = list(dict.fromkeys(column for by in model.evaluate.sliced_by for column in columns_of(by)))
+    unknown = [column for column in sliced_by if column not in model.view.feature_names]
     if unknown:
         raise DeclarationError(
             f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
         )
     other_columns = [
-        gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slices
+        gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slice_names
     ]
     if other_columns:
         raise DeclarationError(
             f"model {model.name!r} has gates by {list_some(other_columns)}, but its slices are "
-            f"{one_of(model.evaluate.slices)}: add them to Evaluation(slices=[...])"
+            f"{one_of(model.evaluate.slice_names)}: add them to Evaluation(slices=[...])"
         )
     if model.partitions_def != model.dataset.partitions_def:
         raise DeclarationError(

@@ -5,10 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import OUTPUT_NAMES, Task
 from fti_assets.errors import DeclarationError
 from fti_assets.monitoring.experiments.figures import FIGURES, figure_for, figure_sql
-from fti_assets.training.judging.evaluation import METRICS, OUTPUT_NAMES, evaluate
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.metrics.registry import METRICS
 
 CLASSES = ("2", "a", "b")
 RNG = np.random.Generator(np.random.PCG64(1))

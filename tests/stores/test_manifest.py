@@ -18,6 +18,7 @@ from fti_assets.core.manifest import (
     JoinedKey,
     ModelManifest,
     OnDemandCall,
+    ThresholdRecord,
     ViewRecord,
 )
 from fti_assets.core.records import from_json, to_json
@@ -72,6 +73,7 @@ MANIFEST = ModelManifest(
     slices={"origin": {"JFK": {"log_loss": 0.4}}},
     asset_key=("flights", "delay_net_v1"),
     files={"pictures.html": "a" * 64},
+    threshold=ThresholdRecord(0.31, "f1", 20),
 )
 
 

@@ -377,7 +377,12 @@ DECLARING: dict[str, Declares] = {
     "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),
     "Scores": Declares(fti.Scores, {}, ("metrics", "baseline", "slices", "champion")),
     "Importance": Declares(fti.Importance, {}, ("metric", "rows", "repeats", "groups")),
-    "Evaluation": Declares(fti.Evaluation, {"metrics": ["log_loss"]}, ("slices",)),
+    "Evaluation": Declares(fti.Evaluation, {"metrics": ["log_loss"]}, ("slices", "min_rows", "threshold")),
+    "Metric": Declares(
+        fti.Metric,
+        {"name": "m", "function": len, "higher_is_better": True, "tasks": ["binary"]},
+        ("higher_is_better", "tasks"),
+    ),
     "Embedding": Declares(fti.Embedding, {}, ("max_categories",)),
     "OneHot": Declares(fti.OneHot, {}, ("max_categories",)),
     "Standardize": Declares(fti.Standardize, {}, ("dtype",)),

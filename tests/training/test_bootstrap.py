@@ -10,8 +10,8 @@ from scipy.stats._resampling import BootstrapResult
 from fti_assets.core.intervals import Interval
 from fti_assets.errors import ModelError
 from fti_assets.training.judging.bootstrap import percentile_interval, resample, resample_counts
-from fti_assets.training.judging.evaluation import METRICS
-from fti_assets.training.judging.weighted import _repeated, statistic_of
+from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.registry import metric_named
 
 
 def _draws(rows: int, **keywords: object) -> np.ndarray:
@@ -53,27 +53,6 @@ def test_no_rows_have_no_draws() -> None:
         next(resample_counts(0))
 
 
-@given(st.data())
-@settings(max_examples=120)
-def test_weighted_metrics_are_those_of_repeated_rows(data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(METRICS)))
-    task = data.draw(st.sampled_from(METRICS[name].tasks))
-    rows = data.draw(st.integers(1, 12))
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
-    tie = data.draw(st.sampled_from([2, 5, 1_000]))  # few different scores tie
-    if task == "multiclass":
-        y, outputs = rng.integers(0, 3, rows), rng.integers(1, tie + 1, (rows, 3)).astype(float)
-        outputs /= outputs.sum(axis=1, keepdims=True)
-    elif task == "binary":
-        y, outputs = rng.integers(0, 2, rows), rng.integers(0, tie + 1, rows) / tie
-    else:
-        y, outputs = rng.integers(0, tie, rows) + 1e3, rng.normal(size=rows) + 1e3
-    counts = _draws(rows, number=8, seed=tie)
-    fast, slow = statistic_of(name, y, outputs)(counts), _repeated(name, y, outputs)(counts)
-    assert np.array_equal(np.isfinite(fast), np.isfinite(slow))
-    assert fast[np.isfinite(fast)] == pytest.approx(slow[np.isfinite(slow)], rel=1e-9, abs=1e-9)
-
-
 def test_interval_is_scipys_of_the_same_draws() -> None:
     y = np.random.default_rng(3).normal(size=60)
     values = resample({"mean": lambda weights: weights @ y / weights.sum(axis=1)}, 60, number=400)["mean"]
@@ -90,7 +69,8 @@ def test_interval_agrees_with_scipys_own_draws() -> None:
     rng = np.random.default_rng(5)
     y = rng.integers(0, 2, 300)
     mine, theirs = (np.clip(y * shift + rng.normal(0.5, 0.3, 300), 0, 1) for shift in (0.3, 0.2))
-    values = resample({"mine": statistic_of("brier", y, mine), "theirs": statistic_of("brier", y, theirs)}, 300)
+    brier = metric_named("brier")
+    values = resample({"mine": brier.statistic(Answers(y, mine)), "theirs": brier.statistic(Answers(y, theirs))}, 300)
     ours = percentile_interval(values["mine"] - values["theirs"])
     losses = (mine - y) ** 2 - (theirs - y) ** 2
     of_scipy = scipy.stats.bootstrap((losses,), np.mean, n_resamples=4_000, method="percentile", rng=0)

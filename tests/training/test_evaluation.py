@@ -7,15 +7,13 @@ from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.judging.evaluation import (
-    LARGEST_SLICES,
-    METRICS,
     Evaluation,
     baseline,
-    check_metrics,
     evaluate,
     evaluate_slices,
-    metric_named,
 )
+from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
+from fti_assets.training.judging.slices import LARGEST_SLICES, slice_rows
 
 CLASSIFICATION = ["roc_auc", "log_loss", "brier", "accuracy"]
 REGRESSION = ["rmse", "mae", "r2"]
@@ -185,4 +183,50 @@ def test_a_metric_of_another_task_is_refused():
 
 def test_directions():
     higher = {name for name in METRICS if metric_named(name).higher_is_better}
-    assert higher == {"roc_auc", "accuracy", "r2"}
+    assert higher == {"roc_auc", "pr_auc", "accuracy", "f1", "precision", "recall", "r2"}
+
+
+def test_crossed_slices_are_scored_by_each_pair_of_values():
+    columns = {
+        "origin": np.array(["JFK", "EWR", "JFK", "JFK", "JFK"], dtype=object),
+        "day": np.array([1.0, 1.0, 2.0, np.nan, 1.0]),
+    }
+    sliced = evaluate_slices(
+        "regression",
+        Evaluation(metrics=["mae"], slices=["day", ("origin", "day")]),
+        columns,
+        {"value": np.array([1.0, 2.0, 3.0, 4.0, 5.0])},
+        np.zeros(5),
+    )
+    assert list(sliced) == ["day", "origin, day"]
+    assert sliced["origin, day"] == {
+        "JFK, 1": {"mae": 3.0, "rows": 2.0},
+        "EWR, 1": {"mae": 2.0, "rows": 1.0},
+        "JFK, 2": {"mae": 3.0, "rows": 1.0},
+        'JFK, ""': {"mae": 4.0, "rows": 1.0},
+    }
+
+
+@given(st.lists(st.tuples(*[st.sampled_from(["a", "b", "", "a, b", '"a"', '"'])] * 3), min_size=1, max_size=15))
+def test_no_two_crossed_slices_have_one_name(rows):
+    columns = {
+        name: np.array(values, dtype=object) for name, values in zip("xyz", zip(*rows, strict=True), strict=True)
+    }
+    slices = slice_rows(("x", "y", "z"), columns)
+    assert sum(map(len, slices.values())) == len(rows)
+    for positions in slices.values():
+        assert len({rows[at] for at in positions.tolist()}) == 1
+    assert len(slices) == len(set(rows))
+
+
+def test_slices_of_few_rows_are_left_out():
+    columns = {"o": np.array(["a", "b", "a"])}
+    evaluation = Evaluation(metrics=["mae"], slices=["o"], min_rows=2)
+    sliced = evaluate_slices("regression", evaluation, columns, {"value": np.ones(3)}, np.zeros(3))
+    assert sliced == {"o": {"a": {"mae": 1.0, "rows": 2.0}}}
+
+
+@pytest.mark.parametrize("slices", [[("a", "a")], ["a", ("a",)], [("a", "b"), ("b", "a")], [()], [1], [("a", 1)]])
+def test_slices_that_cannot_be_are_refused(slices):
+    with pytest.raises(DeclarationError, match="different names"):
+        Evaluation(metrics=["mae"], slices=slices)

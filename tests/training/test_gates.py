@@ -7,6 +7,7 @@ from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.judging.gates.gate import Gate, SlicedGate, verdict_of
 from fti_assets.training.judging.gates.rivals import BeatsBaseline, NotWorseThanChampion
 from fti_assets.training.judging.gates.slices import SliceGap
+from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.paired import PairedAnswers
 from fti_assets.training.judging.scores import ChampionScores, Scores
 
@@ -82,7 +83,9 @@ def paired(rows, shift, *, seed=0):
         {"mae": float(np.abs(challenger).mean())},
     )
     return Scores(
-        champion=ChampionScores(BUILD, scores[0], challenger=scores[1], answers=PairedAnswers(y, challenger, champion))
+        champion=ChampionScores(
+            BUILD, scores[0], challenger=scores[1], answers=PairedAnswers(Answers(y, challenger), Answers(y, champion))
+        )
     )
 
 
@@ -111,7 +114,9 @@ def test_interval_is_of_how_much_worse_whichever_way_is_better():
     y = rng.integers(0, 2, 500)
     good, bad = y * 0.4 + rng.random(500) * 0.6, rng.random(500)
     metrics = [{"roc_auc": roc_auc_score(y, answers)} for answers in (good, bad)]
-    champion = ChampionScores(BUILD, metrics[0], challenger=metrics[1], answers=PairedAnswers(y, bad, good))
+    champion = ChampionScores(
+        BUILD, metrics[0], challenger=metrics[1], answers=PairedAnswers(Answers(y, bad), Answers(y, good))
+    )
     verdict = NotWorseThanChampion("roc_auc", 0.01, confidence=0.8).judge(Scores(champion=champion))
     assert 0 < verdict.interval.low < verdict.value < verdict.interval.high
     assert verdict.interval.confidence == 0.8

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.core.manifest import GateVerdict, ModelManifest
+from fti_assets.core.manifest import GateVerdict, ModelManifest, ThresholdRecord
 from fti_assets.errors import AliasConflictError, DeclarationError, NotMaterializedError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
@@ -285,6 +285,22 @@ def test_slice_gap_is_judged_on_slices_of_test_rows(bench: Bench) -> None:
     worst, scores = max(rejected.slices["habit"].items(), key=lambda item: item[1]["log_loss"])
     assert f"log_loss {scores['log_loss']:.6g} of habit {worst!r} ({scores['rows']:.0f} rows)" in verdict.reason
     assert f"{rejected.metrics['log_loss']:.6g} overall" in verdict.reason
+
+
+def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: Bench) -> None:
+    evaluated = fti.Evaluation(metrics=["f1", "log_loss"], threshold="f1", slices=[("spend", "habit")], min_rows=2)
+    model = buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[fti.NotWorseThanChampion("f1", tolerance=1.0)])
+    assert bench.train(model, "07").success
+    assert bench.train(replace(model, evaluate=fti.Evaluation(metrics=["f1", "log_loss"], threshold=0.9)), "08").success
+    chosen, declared = bench.builds()
+    assert chosen.threshold is not None
+    assert (chosen.threshold.goal, chosen.threshold.rows) == ("f1", chosen.dataset.rows["validation"])
+    assert declared.threshold == ThresholdRecord(0.9)
+    assert "spend, habit" in chosen.slices
+    # The champion decides at its own threshold, at which it has the F1 that it would not have at 0.9.
+    [verdict] = declared.gates
+    champion = float(verdict.reason.split("of the champion")[0].split()[-1])
+    assert champion > declared.metrics["f1"]
 
 
 def test_a_slice_gap_by_an_unsliced_column_is_refused() -> None:

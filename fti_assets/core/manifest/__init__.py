@@ -23,6 +23,7 @@ from fti_assets.core.manifest.builds import (
     Task,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts
+from fti_assets.core.manifest.judging import ThresholdRecord
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -67,5 +68,6 @@ __all__ = [
     "SpineTimes",
     "Status",
     "Task",
+    "ThresholdRecord",
     "ViewRecord",
 ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-import numpy as np
-
 from fti_assets.core.intervals import Interval
 from fti_assets.training.judging.bootstrap import percentile_interval, resample
-from fti_assets.training.judging.weighted import statistic_of
+from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.registry import metric_named
 
 
 @dataclass(frozen=True)
@@ -62,23 +61,23 @@ class FreshnessCurves:
 
 
 def intervals_of(
-    metric: str, y: np.ndarray, declared: np.ndarray, others: dict[str, np.ndarray]
+    metric: str, declared: Answers, others: dict[str, Answers]
 ) -> tuple[Interval | None, dict[str, Interval | None]]:
     """Where a model's score lies, and where the differences of others from it do, all on the same draws of the rows.
 
     Args:
         metric: a metric's name.
-        y: ``[n]``, what turned out.
-        declared: ``[n]`` or ``[n, k]``, the model's answers.
+        declared: the model's answers.
         others: the answers of others on the same rows, by name.
 
+    >>> import numpy as np
     >>> y, good, bad = np.array([0, 1] * 50), np.array([0.1, 0.9] * 50), np.array([0.9, 0.1] * 50)
-    >>> intervals_of("accuracy", y, good, {"bad": bad})[1]["bad"]
+    >>> intervals_of("accuracy", Answers(y, good), {"bad": Answers(y, bad)})[1]["bad"]
     Interval(low=-1.0, high=-1.0, confidence=0.95)
     """
-    statistics = {"": statistic_of(metric, y, declared)}
-    statistics |= {f"/{name}": statistic_of(metric, y, outputs) for name, outputs in others.items()}
-    values = resample(statistics, len(y))
+    statistic = metric_named(metric).statistic
+    statistics = {"": statistic(declared)} | {f"/{name}": statistic(answers) for name, answers in others.items()}
+    values = resample(statistics, len(declared.y))
     return percentile_interval(values[""]), {
         name: percentile_interval(values[f"/{name}"] - values[""]) for name in others
     }

@@ -26,7 +26,7 @@ from fti_assets.training.freshness.curves import FreshnessCurves, Point, interva
 from fti_assets.training.freshness.moved import timed_tables
 from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
 from fti_assets.training.freshness.text import delay_text
-from fti_assets.training.judging.evaluation import metric_named
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.models.build import Build, build_model_at
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import Model
@@ -72,10 +72,10 @@ def freshness(
         NotMaterializedError: the dataset is not there, or its snapshot is expired.
         ModelError: the metric is undefined on the test rows.
     """
-    metric = metric or model.evaluate.metrics[0]
-    if metric not in model.evaluate.metrics:
+    metric = metric or model.evaluate.metric_names[0]
+    if metric not in model.evaluate.metric_names:
         raise DeclarationError(
-            f"model {model.name!r} does not evaluate {metric!r}: it has {one_of(model.evaluate.metrics)}"
+            f"model {model.name!r} does not evaluate {metric!r}: it has {one_of(model.evaluate.metric_names)}"
         )
     # Nothing of these builds is ever served: no gates, slices and importance are asked for.
     evaluate = dataclasses.replace(model.evaluate, metrics=(metric,), slices=())
@@ -173,8 +173,8 @@ def _curves(
             builds[table, delay] = None if moved is None else trial.build(moved)
             after = "as declared" if moved is None else f"{metric} {_score(builds[table, delay], metric, name):.4f}"
             say(f"{table} {delay_text(delay)} after its event time: {after}")
-    others = {f"{table} {delay}": build.outputs for (table, delay), build in builds.items() if build is not None}
-    interval, intervals = intervals_of(metric, declared.y, declared.outputs, others)
+    others = {f"{table} {delay}": build.answers for (table, delay), build in builds.items() if build is not None}
+    interval, intervals = intervals_of(metric, declared.answers, others)
     points = []
     for (table, delay), build in builds.items():
         moved_score = score if build is None else _score(build, metric, name)

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from fti_assets.training.judging.evaluation import metric_named
+from fti_assets.training.judging.metrics.registry import metric_named
 
 _BINS = 10
 

@@ -4,142 +4,120 @@ A metric that is undefined on its rows (ROC-AUC where only one class occurs, R2 
 of no rows) is left out of the result: metrics are numbers, never NaN.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.extras import require
 from fti_assets.core.manifest import OUTPUT_NAMES, Task
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-
-"""The graph output of each task: ``[n]``, ``[n, k]`` and ``[n]``."""
-
-LARGEST_SLICES = 200
-"""Of a slice column with more values than this, the values with the most rows are evaluated."""
-
-_Score = Callable[[Any, np.ndarray, np.ndarray], float | None]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric: the tasks it is for, and which way is better. ``score`` takes sklearn.metrics, labels and outputs."""
-
-    name: str
-    tasks: tuple[Task, ...]
-    higher_is_better: bool
-    score: _Score
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
+from fti_assets.training.judging.metrics.metric import AnyMetric
+from fti_assets.training.judging.metrics.own import Metric
+from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
+from fti_assets.training.judging.slices import By, slice_rows, slices_key
+from fti_assets.training.judging.thresholds import Goal, checked_threshold
 
 
-def _roc_auc(metrics: Any, y: np.ndarray, outputs: np.ndarray) -> float | None:
-    if len(np.unique(y)) < (2 if outputs.ndim == 1 else outputs.shape[1]):
-        return None
-    if outputs.ndim == 1:
-        return float(metrics.roc_auc_score(y, outputs))
-    return float(metrics.roc_auc_score(y, outputs, multi_class="ovr", labels=np.arange(outputs.shape[1])))
-
-
-def _log_loss(metrics: Any, y: np.ndarray, outputs: np.ndarray) -> float:
-    epsilon = float(np.finfo(np.float32).eps)
-    outputs = np.clip(outputs, epsilon, 1 - epsilon)
-    if outputs.ndim == 1:
-        return float(metrics.log_loss(y, outputs, labels=[0, 1]))
-    return float(metrics.log_loss(y, _summing_to_one(outputs), labels=np.arange(outputs.shape[1])))
-
-
-def _brier(metrics: Any, y: np.ndarray, outputs: np.ndarray) -> float:
-    labels = [0, 1] if outputs.ndim == 1 else np.arange(outputs.shape[1])
-    return float(metrics.brier_score_loss(y, outputs, labels=labels))
-
-
-def _accuracy(metrics: Any, y: np.ndarray, outputs: np.ndarray) -> float:
-    return float(metrics.accuracy_score(y, outputs >= 0.5 if outputs.ndim == 1 else outputs.argmax(axis=1)))
-
-
-def _r2(metrics: Any, y: np.ndarray, outputs: np.ndarray) -> float | None:
-    return None if y.min() == y.max() else float(metrics.r2_score(y, outputs))
-
-
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("roc_auc", ("binary", "multiclass"), True, _roc_auc),
-        Metric("log_loss", ("binary", "multiclass"), False, _log_loss),
-        Metric("brier", ("binary", "multiclass"), False, _brier),
-        Metric("accuracy", ("binary", "multiclass"), True, _accuracy),
-        Metric("rmse", ("regression",), False, lambda metrics, y, out: float(metrics.root_mean_squared_error(y, out))),
-        Metric("mae", ("regression",), False, lambda metrics, y, out: float(metrics.mean_absolute_error(y, out))),
-        Metric("r2", ("regression",), True, _r2),
-    )
-}
-"""Every metric by name. Multiclass ROC-AUC is one against the rest, averaged over classes without weights."""
-
-
-def metric_named(name: str) -> Metric:
-    """The metric of that name.
-
-    >>> metric_named("log_loss").higher_is_better
-    False
-
-    Raises:
-        DeclarationError: there is none.
-    """
-    if name not in METRICS:
-        raise DeclarationError(f"there is no metric {excerpt(name)}: choose {one_of(METRICS)}")
-    return METRICS[name]
-
-
-@checked_arguments()
-@dataclass(frozen=True, kw_only=True)
+@checked_arguments(itself=["slices", "min_rows"])
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """How a model is judged on the test part. Source of the metrics: scikit-learn's.
+    """How a model is judged on the test part. Source of the metrics: scikit-learn's definitions.
 
     Args:
-        metrics: names from ``METRICS``.
-        slices: columns by whose values the metrics are told apart.
+        metrics: names of metrics, and ``fti.Metric`` of your own.
+        slices: columns by whose values the metrics are told apart; of several columns, such as ``("origin", "carrier")``, by each
+            combination of their values.
+        min_rows: slices of fewer test rows are left out.
+        threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
+            with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
 
     Raises:
-        DeclarationError: no metrics, an unknown one, or a name given twice.
+        DeclarationError: no metrics, an unknown one, a name given twice, or a threshold that is none.
 
-    >>> Evaluation(metrics=["roc_auc", "log_loss"], slices=["carrier"]).metrics
-    ('roc_auc', 'log_loss')
+    >>> Evaluation(metrics=["roc_auc", "log_loss"], slices=["carrier"])
+    Evaluation(metrics=('roc_auc', 'log_loss'), slices=('carrier',))
     """
 
-    metrics: Sequence[str]
-    slices: Sequence[str] = ()
+    metrics: Sequence[str | Metric]
+    slices: Sequence[str | Sequence[str]] = ()
+    min_rows: int = 1
+    threshold: float | Goal = THRESHOLD
 
     def __post_init__(self) -> None:
-        for field in ("metrics", "slices"):
-            names = getattr(self, field)
-            if isinstance(names, str) or len(set(names)) != len(names):
-                raise DeclarationError(f"Evaluation({field}={names!r}): give a list of different names")
-            object.__setattr__(self, field, tuple(names))
+        if isinstance(self.metrics, str):
+            raise DeclarationError(f"Evaluation(metrics={self.metrics!r}): give a list of different names")
+        self._take("metrics", [one.name if isinstance(one, Metric) else one for one in self.metrics])
         if not self.metrics:
             raise DeclarationError(f"Evaluation has no metrics: choose from {one_of(METRICS)}")
-        for name in self.metrics:
+        for name in self.metric_names:
             metric_named(name)
+        self._take("slices", _checked_slices(self.slices))
+        if not isinstance(self.min_rows, int) or isinstance(self.min_rows, bool) or not 1 <= self.min_rows < 2**63:
+            raise DeclarationError(
+                f"Evaluation(min_rows={excerpt(self.min_rows)}): give the fewest rows of a slice, 1 or more"
+            )
+        checked_threshold(self.threshold, what="Evaluation")
+
+    def _take(self, field: str, values: Sequence[object]) -> None:
+        if len(set(values)) != len(values):
+            raise DeclarationError(f"Evaluation({field}={list(values)!r}): give a list of different names")
+        object.__setattr__(self, field, tuple(values))
+
+    def __repr__(self) -> str:
+        """What was declared, and the source of metrics of one's own: a model's code version is made of it."""
+        shown = [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in fields(self)
+            if one.name in ("metrics", "slices") or getattr(self, one.name) != one.default
+        ]
+        own = [metric for name in self.metric_names if isinstance(metric := metric_named(name), Metric)]
+        return f"Evaluation({', '.join([*shown, *([f'own={own}'] if own else [])])})"
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of the metrics."""
+        return tuple(str(name) for name in self.metrics)
+
+    @property
+    def sliced_by(self) -> tuple[By, ...]:
+        """The column of each slicing, or its columns."""
+        return tuple(by if isinstance(by, str) else tuple(by) for by in self.slices)
+
+    @property
+    def slice_names(self) -> tuple[str, ...]:
+        """What each slicing is called."""
+        return tuple(slices_key(by) for by in self.sliced_by)
 
     def check(self, task: Task) -> None:
-        """Check that every metric is one for the task.
+        """Check that every metric is one for the task, and that there is something for a threshold to decide.
 
         Raises:
-            DeclarationError: one is not.
+            DeclarationError: one is not, or there is not.
         """
-        check_metrics(task, self.metrics)
+        check_metrics(task, self.metric_names)
+        if self.threshold != THRESHOLD and task != "binary":
+            raise DeclarationError(
+                f"Evaluation(threshold={self.threshold!r}): a {task} model has no threshold, only a binary one has"
+            )
 
 
-def check_metrics(task: Task, metrics: Sequence[str]) -> None:
-    """Check that metrics exist and are for a task.
-
-    Raises:
-        DeclarationError: one is unknown, or for other tasks.
-    """
-    for name in metrics:
-        if task not in metric_named(name).tasks:
-            fitting = [metric.name for metric in METRICS.values() if task in metric.tasks]
-            raise DeclarationError(f"the metric {name!r} is not one for a {task} model: choose {one_of(fitting)}")
+def _checked_slices(slices: object) -> list[By]:
+    wrong = (
+        f"Evaluation(slices={excerpt(slices)}): give a list of different names, and of lists of them for crossed slices"
+    )
+    if isinstance(slices, str) or not isinstance(slices, Sequence):
+        raise DeclarationError(wrong)
+    checked: list[By] = []
+    for by in slices:
+        names = [by] if isinstance(by, str) else list(by) if isinstance(by, Sequence) else []
+        if not names or len(set(map(str, names))) < len(names) or not all(isinstance(name, str) for name in names):
+            raise DeclarationError(wrong)
+        checked.append(names[0] if len(names) == 1 else tuple(names))
+    if len({frozenset([by] if isinstance(by, str) else by) for by in checked}) < len(checked):
+        raise DeclarationError(wrong)
+    return checked
 
 
 def evaluate(
@@ -148,6 +126,8 @@ def evaluate(
     outputs: Mapping[str, np.ndarray],
     y: np.ndarray,
     classes: Sequence[str] = (),
+    *,
+    threshold: float = THRESHOLD,
 ) -> dict[str, float]:
     """Score a graph's outputs; metrics that are undefined on these rows are left out.
 
@@ -155,10 +135,11 @@ def evaluate(
 
     Args:
         task: what the model does.
-        metrics: names from ``METRICS``.
+        metrics: names of metrics.
         outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]`` or ``value`` ``[n]``.
         y: ``[n]``: 0 or 1, the class's position in ``classes``, or the value.
         classes: the classes of a multiclass model.
+        threshold: the probability from which on a binary model says yes.
 
     Raises:
         DeclarationError: a metric is unknown or not for the task.
@@ -168,12 +149,18 @@ def evaluate(
     {'accuracy': 0.5, 'roc_auc': 1.0}
     """
     check_metrics(task, metrics)
-    predictions = _check(task, outputs, y, classes)
-    if not len(y):
+    return scores_of(
+        answers_of(task, outputs, y, classes, threshold=threshold), [metric_named(name) for name in metrics]
+    )
+
+
+def scores_of(answers: Answers, metrics: Sequence[AnyMetric]) -> dict[str, float]:
+    """The metrics of some answers by name, without those that are undefined."""
+    if not len(answers.y):
         return {}
-    sklearn_metrics = require("sklearn.metrics")
-    scores = {name: METRICS[name].score(sklearn_metrics, y, predictions) for name in metrics}
-    return {name: score for name, score in scores.items() if score is not None and np.isfinite(score)}
+    once = np.ones((1, len(answers.y)))
+    scores = {metric.name: float(metric.statistic(answers)(once)[0]) for metric in metrics}
+    return {name: score for name, score in scores.items() if np.isfinite(score)}
 
 
 def evaluate_slices(
@@ -183,14 +170,15 @@ def evaluate_slices(
     outputs: Mapping[str, np.ndarray],
     y: np.ndarray,
     classes: Sequence[str] = (),
+    *,
+    threshold: float = THRESHOLD,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Score each value of each slice column: column to value to metrics and ``rows``, the most rows first.
+    """Score each slice of each slicing: its column or columns to value to metrics and ``rows``, the most rows first.
 
-    A missing value is the slice ``""``; whole numbers are written without a point. Source: sliced evaluation as in
-    TensorFlow Model Analysis.
+    Slices are called as ``slice_rows`` calls them.
 
     Args:
-        task, outputs, y, classes: as for ``evaluate``.
+        task, outputs, y, classes, threshold: as for ``evaluate``.
         evaluation: its metrics and slices.
         columns: each slice column's canonical array ``[n]``.
 
@@ -198,33 +186,34 @@ def evaluate_slices(
         DeclarationError: a slice column is not among the columns.
         ModelError: as ``evaluate``.
     """
-    name = OUTPUT_NAMES[task]
-    scores_by_column: dict[str, dict[str, dict[str, float]]] = {}
-    for column in evaluation.slices:
-        if column not in columns:
-            raise DeclarationError(f"there is no column {column!r} to slice by: there are {one_of(columns)}")
-        results, position, rows = np.unique(columns[column], return_inverse=True, return_counts=True)
-        by_value = np.split(np.argsort(position, kind="stable"), np.cumsum(rows)[:-1])
-        scores_by_column[column] = {
-            _slice_name(results[at]): {
-                **evaluate(task, evaluation.metrics, {name: outputs[name][by_value[at]]}, y[by_value[at]], classes),
-                "rows": float(rows[at]),
-            }
-            for at in np.argsort(-rows, kind="stable")[:LARGEST_SLICES].tolist()
+    check_metrics(task, evaluation.metric_names)
+    metrics = [metric_named(name) for name in evaluation.metric_names]
+    answers = answers_of(task, outputs, y, classes, threshold=threshold)
+    return {
+        slices_key(by): {
+            value: {**scores_of(answers.part(rows), metrics), "rows": float(len(rows))}
+            for value, rows in slice_rows(by, columns, evaluation.min_rows).items()
         }
-    return scores_by_column
+        for by in evaluation.sliced_by
+    }
 
 
 def baseline(
-    task: Task, train_y: np.ndarray, test_y: np.ndarray, metrics: Sequence[str], classes: Sequence[str] = ()
+    task: Task,
+    train_y: np.ndarray,
+    test_y: np.ndarray,
+    metrics: Sequence[str],
+    classes: Sequence[str] = (),
+    *,
+    threshold: float = THRESHOLD,
 ) -> dict[str, float]:
     """Score the answer that knows no features: the train part's prior, or its mean.
 
     Args:
         task: what the model does.
         train_y, test_y: labels as for ``evaluate``.
-        metrics: names from ``METRICS``.
-        classes: the classes of a multiclass model.
+        metrics: names of metrics.
+        classes, threshold: as for ``evaluate``.
 
     Raises:
         ModelError: there are no train rows.
@@ -239,32 +228,4 @@ def baseline(
         constant = np.tile(prior, (len(test_y), 1))
     else:
         constant = np.full(len(test_y), train_y.mean(dtype=np.float64))
-    return evaluate(task, metrics, {OUTPUT_NAMES[task]: constant}, test_y, classes)
-
-
-def _check(task: Task, outputs: Mapping[str, np.ndarray], y: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    name = OUTPUT_NAMES[task]
-    if name not in outputs:
-        raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
-    predictions = np.asarray(outputs[name], dtype=np.float64)
-    shape = (len(y), len(classes)) if task == "multiclass" else (len(y),)
-    if predictions.shape != shape:
-        raise ModelError(f"the output {name!r} has the shape {list(predictions.shape)}, not {list(shape)}")
-    wrong = ~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)
-    if wrong.any():
-        raise ModelError(
-            f"the output {name!r} is not finite for {int(wrong.sum())} of {len(y)} rows, such as row "
-            f"{int(wrong.argmax())}: look for missing values that Passthrough() lets through, or training that diverged"
-        )
-    return _summing_to_one(predictions) if task == "multiclass" else predictions
-
-
-def _summing_to_one(probabilities: np.ndarray) -> np.ndarray:
-    result: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return result
-
-
-def _slice_name(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else str(int(value)) if float(value).is_integer() else str(float(value))
-    return str(value)
+    return evaluate(task, metrics, {OUTPUT_NAMES[task]: constant}, test_y, classes, threshold=threshold)

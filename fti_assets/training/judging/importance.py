@@ -11,7 +11,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import FeatureImportance, ImportanceRecord
 from fti_assets.core.mixing import shuffled
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
-from fti_assets.training.judging.evaluation import metric_named
+from fti_assets.training.judging.metrics.registry import metric_named
 
 MOST_ANSWERS = 1_000_000
 """How many rows a graph answers for one build's importance: of wide models fewer rows are taken."""

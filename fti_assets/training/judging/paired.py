@@ -6,24 +6,24 @@ import numpy as np
 
 from fti_assets.core.intervals import Interval
 from fti_assets.training.judging.bootstrap import draws_for, percentile_interval, resample
-from fti_assets.training.judging.weighted import statistic_of
+from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.registry import metric_named
 
 
 class PairedAnswers:
     """A model's answers beside another's.
 
     Args:
-        y: ``[n]``: 0 or 1, the class's position, or the value.
-        own: ``[n]``, or ``[n, k]`` for a multiclass model.
-        other: the other model's, likewise.
+        own: its answers to ``n`` rows, and their labels.
+        other: the other model's, to the same rows.
 
-    >>> y, own, other = np.array([0.0, 1.0, 2.0]), np.array([0.1, 1.1, 2.1]), np.array([0.5, 1.5, 2.5])
-    >>> PairedAnswers(y, own, other).difference("mae").text
+    >>> y = np.array([0.0, 1.0, 2.0])
+    >>> PairedAnswers(Answers(y, y + 0.1), Answers(y, y + 0.5)).difference("mae").text
     '95% interval -0.4 to -0.4'
     """
 
-    def __init__(self, y: np.ndarray, own: np.ndarray, other: np.ndarray) -> None:
-        self._y, self._own, self._other = y, own, other
+    def __init__(self, own: Answers, other: Answers) -> None:
+        self._own, self._other = own, other
         self._differences: dict[str, np.ndarray] = {}
 
     def difference(self, metric: str, confidence: float = 0.95) -> Interval | None:
@@ -34,13 +34,12 @@ class PairedAnswers:
         Raises:
             DeclarationError: there is no such metric.
         """
-        if not len(self._y):
+        rows = len(self._own.y)
+        if not rows:
             return None
         if metric not in self._differences:
-            pair = {
-                name: statistic_of(metric, self._y, answers)
-                for name, answers in (("own", self._own), ("other", self._other))
-            }
-            values = resample(pair, len(self._y), number=draws_for(len(self._y)))
+            statistic = metric_named(metric).statistic
+            pair = {"own": statistic(self._own), "other": statistic(self._other)}
+            values = resample(pair, rows, number=draws_for(rows))
             self._differences[metric] = values["own"] - values["other"]
         return percentile_interval(self._differences[metric], confidence)

@@ -14,7 +14,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Task
 from fti_assets.training.judging.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
-from fti_assets.training.judging.evaluation import LARGEST_SLICES
+from fti_assets.training.judging.slices import LARGEST_SLICES
 
 SHOWN_IN_PLACE = 1_000
 """Markdown of this many characters or more is hidden behind a button."""

@@ -29,8 +29,10 @@ from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.importance import permutation_importance
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.judging.scores import Scores
+from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
 from fti_assets.training.models.cores.returns import check_converters
@@ -65,6 +67,18 @@ class Build:
     manifest: ModelManifest
     outputs: np.ndarray
     y: np.ndarray
+
+    @property
+    def answers(self) -> Answers:
+        """What metrics are computed from."""
+        task, threshold = self.manifest.task, self.manifest.threshold
+        return answers_of(
+            task,
+            {OUTPUT_NAMES[task]: self.outputs},
+            self.y,
+            self.manifest.classes,
+            threshold=THRESHOLD if threshold is None else threshold.value,
+        )
 
     @property
     def is_accepted(self) -> bool:
@@ -127,18 +141,30 @@ def build_model_at(
     model_graph = export(train(data), data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(parts["test"].columns)
-    scores = evaluate(model.task, model.evaluate.metrics, outputs, data.test.y, model_graph.classes)
-    slices = evaluate_slices(
-        model.task, model.evaluate, parts["test"].columns, outputs, data.test.y, model_graph.classes
+    threshold = threshold_of(
+        model.evaluate.threshold,
+        lambda: answers_of(model.task, graph.run(parts["validation"].columns), data.validation.y),
+        what=f"{model.dataset.table_name} {partition}",
     )
-    prior = baseline(model.task, data.train.y, data.test.y, model.evaluate.metrics, model_graph.classes)
-    champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph)
+    metrics, classes = model.evaluate.metric_names, model_graph.classes
+    scores = evaluate(model.task, metrics, outputs, data.test.y, classes, threshold=threshold.value)
+    slices = evaluate_slices(
+        model.task,
+        model.evaluate,
+        parts["test"].columns,
+        outputs,
+        data.test.y,
+        classes,
+        threshold=threshold.value,
+    )
+    prior = baseline(model.task, data.train.y, data.test.y, metrics, classes, threshold=threshold.value)
+    champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
     verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion)) for gate in model.gates]
-    importance = _importance(model, graph, parts["test"].columns, data.test.y, model_graph.classes)
+    importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
-    page = picture_page(title, model.task, answers, data.test.y, slices, model.evaluate.metrics, importance).encode()
+    page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
     manifest = ModelManifest(
         model=model.name,
@@ -179,6 +205,7 @@ def build_model_at(
         asset_key=tuple(asset_key),
         comparison=model_graph.comparison,
         importance=importance,
+        threshold=threshold if model.task == "binary" else None,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
@@ -189,16 +216,22 @@ def build_model_at(
 
 
 def _importance(
-    model: Model, graph: Graph, columns: Mapping[str, np.ndarray], y: np.ndarray, classes: Sequence[str]
+    model: Model,
+    graph: Graph,
+    columns: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    classes: Sequence[str],
+    threshold: float,
 ) -> ImportanceRecord | None:
     """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""
     if model.importance is None:
         return None
-    metric = model.importance.metric or model.evaluate.metrics[0]
+    metric = model.importance.metric or model.evaluate.metric_names[0]
 
     def score(rows: np.ndarray, sample: Mapping[str, np.ndarray]) -> float | None:
         try:
-            return evaluate(model.task, [metric], graph.run(sample), y[rows], classes).get(metric)
+            outputs = graph.run(sample)
+            return evaluate(model.task, [metric], outputs, y[rows], classes, threshold=threshold).get(metric)
         except ModelError:  # rows that nobody has seen may have no finite answer
             return None
 

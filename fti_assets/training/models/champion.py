@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import OUTPUT_NAMES, Column, DatasetManifest, ModelManifest, RandomParts
+from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest, RandomParts
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
@@ -23,7 +23,9 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.hash_split import HASH, share_sql
-from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.evaluation import scores_of
+from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.paired import PairedAnswers
 from fti_assets.training.judging.scores import ChampionScores
 from fti_assets.training.models.data import TrainingData
@@ -44,6 +46,7 @@ def champion_scores(
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
     challenger: ExportedModel,
+    threshold: float,
 ) -> ChampionScores | None:
     """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
     passed_over: list[str] = []
@@ -59,7 +62,7 @@ def champion_scores(
         except (PredictionError, NotMaterializedError) as error:
             return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
         else:
-            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, challenger)
+            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, challenger, threshold)
 
 
 def _scores_beside(
@@ -72,6 +75,7 @@ def _scores_beside(
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
     own_export: ExportedModel,
+    threshold: float,
 ) -> ChampionScores:
     try:
         is_new = _untrained_rows(lake, champion, dataset, test)
@@ -86,17 +90,24 @@ def _scores_beside(
             answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
         rows = rows[is_judged]
         own = {name: values[rows] for name, values in outputs.items()}
-        y, metrics, name = data.test.y[rows], model.evaluate.metrics, OUTPUT_NAMES[model.task]
+        y, metrics = data.test.y[rows], [metric_named(name) for name in model.evaluate.metric_names]
+        of_champion = answers_of(model.task, answers, y, own_export.classes, threshold=_threshold_of(champion))
+        of_challenger = answers_of(model.task, own, y, own_export.classes, threshold=threshold)
         return ChampionScores(
             champion.reference,
-            evaluate(model.task, metrics, answers, y, own_export.classes),
-            challenger=evaluate(model.task, metrics, own, y, own_export.classes),
-            answers=PairedAnswers(y, own[name], answers[name]),
+            scores_of(of_champion, metrics),
+            challenger=scores_of(of_challenger, metrics),
+            answers=PairedAnswers(of_challenger, of_champion),
         )
     except _Incomparable as error:
         return ChampionScores(champion.reference, problem=str(error))
     except (ModelError, PredictionError, NotMaterializedError) as error:
         return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
+
+
+def _threshold_of(champion: ModelManifest) -> float:
+    """Its own: it decides as it was judged."""
+    return THRESHOLD if champion.threshold is None else champion.threshold.value
 
 
 class _Incomparable(Exception):

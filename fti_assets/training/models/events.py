@@ -27,7 +27,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     """What is shown of a build: its metrics, pictures and card, and who was the champion after it."""
     manifest = build.manifest
     folder = store.folder(manifest)
-    images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metrics[0])
+    images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metric_names[0])
     images |= {} if manifest.importance is None else {IMPORTANCE: importance_picture(manifest.importance)}
     return {
         "build": manifest.reference,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import ModelError, excerpt
-from fti_assets.training.judging.evaluation import metric_named
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
 SLACK = 1e-12

@@ -10,8 +10,8 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, one_of
-from fti_assets.training.judging.evaluation import metric_named
 from fti_assets.training.judging.gates.gate import SLACK, defined_value, lead, undefined_text
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
 _TIE = 1e-6

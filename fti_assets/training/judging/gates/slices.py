@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.evaluation import metric_named
 from fti_assets.training.judging.gates.gate import SLACK, defined_value, lead, undefined_text
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
 

@@ -1,0 +1,77 @@
+"""What a graph answers beside the labels, checked, as every metric takes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fti_assets.core.manifest import OUTPUT_NAMES, Task
+from fti_assets.errors import ModelError, one_of
+
+THRESHOLD = 0.5
+"""The probability from which on a binary model says yes, if none is chosen."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Labels and answers of ``n`` rows.
+
+    Args:
+        y: ``[n]``: 0 or 1, the class's position, or the value.
+        predictions: float64: ``[n]``, or ``[n, k]`` for a multiclass model, whose rows sum to one.
+        threshold: the probability from which on a binary model says yes.
+    """
+
+    y: np.ndarray
+    predictions: np.ndarray
+    threshold: float = THRESHOLD
+
+    @property
+    def classes(self) -> int:
+        """How many classes a multiclass model tells apart; 0 for another."""
+        return self.predictions.shape[1] if self.predictions.ndim == 2 else 0
+
+    @property
+    def decided(self) -> np.ndarray:
+        """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest."""
+        if self.classes:
+            return np.asarray(self.predictions.argmax(axis=1))
+        return np.asarray(self.predictions >= self.threshold, dtype=np.int64)
+
+    def part(self, rows: np.ndarray) -> "Answers":
+        """Those of some rows, by position."""
+        return Answers(self.y[rows], self.predictions[rows], self.threshold)
+
+
+def answers_of(
+    task: Task,
+    outputs: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    classes: Sequence[str] = (),
+    *,
+    threshold: float = THRESHOLD,
+) -> Answers:
+    """A graph's outputs beside the labels, as ``evaluate`` takes them.
+
+    Raises:
+        ModelError: the outputs are not finite, or do not have the shape that the task and ``y`` ask for.
+    """
+    name = OUTPUT_NAMES[task]
+    if name not in outputs:
+        raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
+    predictions = np.asarray(outputs[name], dtype=np.float64)
+    shape = (len(y), len(classes)) if task == "multiclass" else (len(y),)
+    if predictions.shape != shape:
+        raise ModelError(f"the output {name!r} has the shape {list(predictions.shape)}, not {list(shape)}")
+    wrong = ~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)
+    if wrong.any():
+        raise ModelError(
+            f"the output {name!r} is not finite for {int(wrong.sum())} of {len(y)} rows, such as row "
+            f"{int(wrong.argmax())}: look for missing values that Passthrough() lets through, or training that diverged"
+        )
+    return Answers(y, _summing_to_one(predictions) if task == "multiclass" else predictions, threshold)
+
+
+def _summing_to_one(probabilities: np.ndarray) -> np.ndarray:
+    result: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return result

@@ -1,0 +1,109 @@
+"""Metrics of a user's own."""
+
+import hashlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import numpy as np
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import ModelTask
+from fti_assets.core.sql import checked_name
+from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
+from fti_assets.training.judging.bootstrap import Statistic
+from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.registry import METRICS, OWN
+
+_TAKEN = ("rows",)  # what stands beside the metrics of a slice
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class Metric:
+    """A metric of your own, a function of labels and predictions; an evaluation and gates know it by its name from then on.
+
+    Intervals call the function on a thousand draws of the test rows, each row as often as it was drawn.
+
+    Args:
+        name: what it is called.
+        function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions: probabilities
+            ``[n]`` or ``[n, k]``, or values ``[n]``. It gives a number, or NaN or None where the metric is undefined.
+        higher_is_better: which way is better.
+        tasks: the tasks it is for.
+
+    Raises:
+        DeclarationError: the name is none, or that of another metric; or a task is unknown.
+
+    >>> cost = Metric(
+    ...     "cost", lambda y, probability: 5 * y[probability < 0.5].sum() / len(y), higher_is_better=False, tasks=["binary"]
+    ... )
+    >>> cost.name, cost.tasks
+    ('cost', ('binary',))
+    """
+
+    name: str
+    function: Callable[..., Any] = field(repr=False)
+    higher_is_better: bool = field(kw_only=True)
+    tasks: Sequence[ModelTask] = field(kw_only=True)
+    source: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        checked_name(self.name, what="metric")
+        what = f"Metric({self.name!r})"
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if unknown := [task for task in self.tasks if task not in get_args(ModelTask)]:
+            raise DeclarationError(f"{what} has the task {unknown[0]!r}: it is {one_of(get_args(ModelTask))}")
+        if not self.tasks:
+            raise DeclarationError(f"{what} is for no task: give tasks=[...], of {one_of(get_args(ModelTask))}")
+        object.__setattr__(self, "source", _source_hash(self.function))
+        other = OWN.get(self.name)
+        if self.name in METRICS or self.name in _TAKEN:
+            raise DeclarationError(f"there is a metric {self.name!r} already: give your own another name")
+        if isinstance(other, Metric) and _place(other.function) != _place(self.function):
+            raise DeclarationError(
+                f"there is a metric {self.name!r} already, made of {_place(other.function)}: give the one of {_place(self.function)} "
+                "another name"
+            )
+        OWN[self.name] = self
+
+    def statistic(self, answers: Answers) -> Statistic:
+        """As ``AnyMetric`` has it, for weights that are counts.
+
+        Raises:
+            ModelError: the function raises, or gives no number.
+        """
+        positions = np.arange(len(answers.y))
+
+        def of_counts(counts: np.ndarray) -> float:
+            return self._value(answers.part(np.repeat(positions, counts.astype(np.int64))))
+
+        return lambda weights: np.array([of_counts(counts) for counts in weights])
+
+    def _value(self, answers: Answers) -> float:
+        try:
+            value = self.function(answers.y, answers.predictions)
+            number = math.nan if value is None else float(value)
+        except Exception as error:
+            raise ModelError(
+                f"the metric {self.name!r} fails on {len(answers.y)} rows: {type(error).__name__}: {error}. Give a number, or NaN where "
+                "it is undefined, as where draws of the rows have one class alone"
+            ) from error
+        return number if math.isfinite(number) else math.nan
+
+
+def _place(function: Any) -> str:
+    """Where a function was written: the same after its module was loaded anew."""
+    name = getattr(function, "__qualname__", None) or excerpt(function)
+    return f"{getattr(function, '__module__', '')}.{name}"
+
+
+def _source_hash(function: Any) -> str:
+    """What changes with the function's source, for the code version of a model."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # a function of a console has no source, and what is called may be no function
+        source = _place(function)
+    return hashlib.sha256(source.encode()).hexdigest()[:12]

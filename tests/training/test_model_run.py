@@ -276,6 +276,23 @@ def test_champion_gate_compares_with_newest_accepted_build_of_earlier_cutoff(ben
     assert f"of the champion {earlier.reference}" in verdict.reason
 
 
+def test_versions_of_one_cutoff_are_each_others_challengers(bench: Bench) -> None:
+    options = {"gates": [NOT_WORSE], "gates_fail_run": False}
+    bench.train(buyer(**options), "08")
+    network = bench.builds()[-1]
+    assert bench.champion == network.reference
+    bench.train(buyer(bad, version=2, **options), "08")
+    loser = bench.builds()[-1]
+    assert (loser.status, bench.champion) == ("rejected", network.reference)
+    assert f"of the champion {network.reference}" in loser.gates[0].reason
+    assert loser.gates[0].value == pytest.approx(loser.metrics["log_loss"] - network.metrics["log_loss"])
+    assert loser.gates[0].interval is not None
+    bench.train(buyer(version=3, **options), "08")  # as good is not worse
+    winner = bench.builds()[-1]
+    assert (winner.version, winner.status, bench.champion) == (3, "accepted", winner.reference)
+    assert winner.gates[0].value == 0
+
+
 def test_slice_gap_is_judged_on_slices_of_test_rows(bench: Bench) -> None:
     gap = fti.SliceGap("log_loss", by="habit", at_most=0.0, min_rows=1)
     evaluated = fti.Evaluation(metrics=["log_loss"], slices=["habit"])

@@ -7,7 +7,6 @@
 import hashlib
 import re
 from collections.abc import Callable, Collection
-from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core.home import folder_of
@@ -178,23 +177,37 @@ class ModelReader:
         return manifest
 
     def newest_accepted(
-        self, model: str, *, before: str | None = None, at_or_before: str | None = None, besides: Collection[str] = ()
+        self,
+        model: str,
+        *,
+        before: str | None = None,
+        rivals_of: int | None = None,
+        at_or_before: str | None = None,
+        besides: Collection[str] = (),
     ) -> ModelManifest | None:
         """The newest accepted build that was not rolled back, None without any; the log names those that cannot be read.
 
         Args:
             before: only cutoffs strictly before this instant, in ISO text.
+            rivals_of: with ``before``, a version: builds of other versions count at that very instant, too.
             at_or_before: only cutoffs not after this instant, in ISO text.
             besides: references of builds that are passed over.
         """
-        limits: list[Callable[[datetime], bool]] = []
+        limits: list[Callable[[ModelManifest], bool]] = []
         if before is not None:
-            limits.append(instant(before).__gt__)
+            end = instant(before)
+
+            def is_before(one: ModelManifest) -> bool:
+                is_rival = rivals_of is not None and one.version != rivals_of
+                return instant(one.cutoff) < end or (is_rival and instant(one.cutoff) == end)
+
+            limits.append(is_before)
         if at_or_before is not None:
-            limits.append(instant(at_or_before).__ge__)
+            last = instant(at_or_before)
+            limits.append(lambda one: instant(one.cutoff) <= last)
         passed_over = {*self.aliases(model).rolled_back, *besides}
         for build in reversed(self.readable_builds(model)):
-            fits = all(limit(instant(build.cutoff)) for limit in limits)
+            fits = all(limit(build) for limit in limits)
             if fits and build.status == "accepted" and build.reference not in passed_over:
                 return build
         return None

@@ -48,10 +48,16 @@ def champion_scores(
     challenger: ExportedModel,
     threshold: float,
 ) -> ChampionScores | None:
-    """The champion on the test rows that it has not trained on, and the challenger on the same ones."""
+    """The champion on the test rows that it has not trained on, and the challenger on the same ones.
+
+    It is the newest accepted build of an earlier cutoff, or of the same one and another version: versions of a model that are trained side
+    by side are each other's challengers.
+    """
     passed_over: list[str] = []
     while True:
-        champion = store.newest_accepted(model.name, before=dataset.cutoff, besides=passed_over)
+        champion = store.newest_accepted(
+            model.name, before=dataset.cutoff, rivals_of=model.version, besides=passed_over
+        )
         if champion is None:
             return None
         try:

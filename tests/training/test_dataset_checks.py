@@ -16,7 +16,7 @@ from fti_assets import testing
 from fti_assets.core.manifest import Column
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
-from fti_assets.training.datasets.telling import LabelFacts, not_ruled_out, telling_features
+from fti_assets.training.datasets.leaks.telling import LabelFacts, not_ruled_out, telling_features
 from tests.features import oracles
 from tests.features.oracles import START
 from tests.support.examples import repetitions

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.near_tellers import near_tellers
-from fti_assets.training.datasets.telling import LabelFacts
+from fti_assets.training.datasets.leaks.near_tellers import near_tellers
+from fti_assets.training.datasets.leaks.telling import LabelFacts
 from tests.features import oracles
 
 SQL = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR"}

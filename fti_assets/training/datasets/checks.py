@@ -19,9 +19,9 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
-from fti_assets.training.datasets.near_tellers import near_tellers, sentences_of
-from fti_assets.training.datasets.tellers import tellers_of_train
-from fti_assets.training.datasets.telling import LabelFacts, telling_sentences
+from fti_assets.training.datasets.leaks.near_tellers import near_tellers, sentences_of
+from fti_assets.training.datasets.leaks.tellers import tellers_of_train
+from fti_assets.training.datasets.leaks.telling import LabelFacts, telling_sentences
 
 _WIDE = 400
 """The columns of one query: more cost planning, and fewer cost reading the names of all columns once more."""

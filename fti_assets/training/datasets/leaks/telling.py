@@ -12,7 +12,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quote
 from fti_assets.core.types import NUMERIC
 from fti_assets.errors import list_some
-from fti_assets.training.datasets.orders import TOGETHER, below
+from fti_assets.training.datasets.leaks.orders import TOGETHER, below
 
 FEWEST = 20
 """Of fewer rows chance alone may tell every label."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import duckdb
 
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.orders import in_order, in_runs, maybe_in_order, maybe_in_runs
-from fti_assets.training.datasets.telling import AGREEING, FEWEST, LabelFacts, not_ruled_out, telling_features
+from fti_assets.training.datasets.leaks.orders import in_order, in_runs, maybe_in_order, maybe_in_runs
+from fti_assets.training.datasets.leaks.telling import AGREEING, FEWEST, LabelFacts, not_ruled_out, telling_features
 
 _SAMPLE = 2_000
 """A feature that does not tell the labels of so many rows does not tell those of all."""

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quote
 from fti_assets.core.types import NUMERIC
-from fti_assets.training.datasets.orders import TOGETHER
-from fti_assets.training.datasets.telling import AGREEING, LabelFacts
+from fti_assets.training.datasets.leaks.orders import TOGETHER
+from fti_assets.training.datasets.leaks.telling import AGREEING, LabelFacts
 
 _WRONG = 0.005
 """A feature that is wrong of a larger share of the rows tells no label."""

@@ -1,0 +1,1 @@
+"""Features that tell the label: equal to it, an order of it, or nearly."""

@@ -49,7 +49,7 @@ PAGES = {
         "fti_assets",
         _names(
             "FeatureView Label Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
-            "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit model composite "
+            "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample model composite "
             "TrainingData Evaluation Metric Importance BeatsBaseline NotWorseThanChampion SliceGap Scores GateVerdict"
         ),
     ),

@@ -56,6 +56,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
         version: its version, by default the view's.
         split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2}``, for a
             view without times with a ``seed``; with ``keys`` it is an ``fti.HashSplit``, with ``by`` an ``fti.GroupSplit``.
+        sample: ``{negatives: 0.1}``, ``{rows: 0.1}`` or ``{classes: {on time: 0.1}}``, the arguments of ``fti.Sample``.
     """
 
     name: str | None = None
@@ -63,6 +64,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     split: Mapping[str, Any] | None = None
     window: str | None = None
     where: str | None = None
+    sample: Mapping[str, Any] | None = None
     catch_up: int = 1
     row_schema: RowSchema
 
@@ -121,6 +123,11 @@ class FeatureViewComponent(DeclaringComponent):
             split=self._split(dataset.split, view),
             window=dataset.window,
             where=dataset.where,
+            sample=construct(
+                {"type": "Sample", **dataset.sample}, self._context, module="training.datasets.sampling", what="sample"
+            )
+            if dataset.sample
+            else None,
             catch_up=dataset.catch_up,
             schema=self.python(dataset.row_schema, what="schema"),
             **dataset.options(),

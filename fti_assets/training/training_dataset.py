@@ -17,6 +17,7 @@ from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.asset import dataset_asset
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset, checked_catch_up
 from fti_assets.training.datasets.hash_split import GroupSplit, HashedParts, HashSplit, RandomSplit
+from fti_assets.training.datasets.sampling import Sample
 from fti_assets.training.datasets.spine_filter import checked_filter
 from fti_assets.training.datasets.split import TimeSplit
 from fti_assets.training.views.view import FeatureView
@@ -31,6 +32,7 @@ def training_dataset(
     split: TimeSplit | HashSplit | GroupSplit | RandomSplit | None = None,
     window: str | timedelta | None = None,
     where: str | None = None,
+    sample: Sample | None = None,
     schema: Any = None,
     catch_up: int = 1,
     **options: Unpack[AssetOptions],
@@ -46,6 +48,7 @@ def training_dataset(
         window: how far back from the cutoff it reaches; everything by default.
         where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
             It is on what the row was at its prediction time, never on the label or on other groups.
+        sample: of which train rows a share is kept, ``fti.Sample(negatives=0.1)``; all by default.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
             1,000; older ones are left to a backfill, and the sensor's tick names them.
@@ -88,6 +91,7 @@ def training_dataset(
         split=split,
         window=None if window is None else duration(window, what=f"window of {what}"),
         where=None if where is None else checked_filter(where, view, what=what),
+        sample=sample,
         schema=None if schema is None else pandera_schema(schema, what=what),
         catch_up=checked_catch_up(catch_up, what=what),
         options=options,

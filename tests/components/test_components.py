@@ -436,6 +436,27 @@ def test_several_components_can_stand_in_one_file(project: Project) -> None:
     assert keys == {"visits_v1", "outcomes_v1", "buying_dataset_v1", "buyer_v1"}
 
 
+def test_split_filter_and_sample_are_those_of_python(project: Project) -> None:
+    view = VIEW.replace("    - on_demand: on_demand.py:squared\n", "").replace(
+        "    spend_squared: {type: Standardize}\n", ""
+    )
+    terms = "split: {keys: [visit_id], test: 0.1}\n    where: spend > 0\n    sample: {negatives: 0.2}"
+    project.write(
+        "all",
+        "---\n".join(
+            [
+                OUTCOMES.format(package=project.sandbox.project_name),
+                view.replace("split: {validation: 1d, test: 1d}", terms),
+            ]
+        ),
+    )
+    with project.sandbox.build_component_tree() as tree:
+        (view_component,) = tree.get_all_components(FeatureViewComponent)
+        dataset = view_component.declaration_in(tree)
+    assert dataset.split == fti.HashSplit(keys=["visit_id"], test=0.1)
+    assert (dataset.where, dataset.sample) == ("spend > 0", fti.Sample(negatives=0.2))
+
+
 DOUBLES = """
 type: fti_assets.components.FeatureGroupComponent
 attributes:

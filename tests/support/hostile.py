@@ -301,7 +301,7 @@ DECLARING: dict[str, Declares] = {
     "training_dataset": Declares(
         _checks("training_dataset"),
         {"name": "d", "view": VIEW},
-        ("version", "split", "window", "where", "schema", "catch_up", *OPTIONS),
+        ("version", "split", "window", "where", "sample", "schema", "catch_up", *OPTIONS),
     ),
     "model": Declares(
         lambda **given: _assets(fti.model(**given)(learn)),
@@ -401,6 +401,7 @@ DECLARING: dict[str, Declares] = {
     "RandomSplit": Declares(fti.RandomSplit, {}, ("validation", "test", "seed")),
     "HashSplit": Declares(fti.HashSplit, {}, ("validation", "test", "seed", "keys")),
     "GroupSplit": Declares(fti.GroupSplit, {"by": "customer"}, ("validation", "test", "seed", "by")),
+    "Sample": Declares(fti.Sample, {"rows": 0.5}, ("rows", "negatives", "classes", "seed")),
     "TimeSplit": Declares(fti.TimeSplit, {}, ("validation", "test")),
     "TopK": Declares(fti.TopK, {"k": 3, "by": "plan"}, ("of",)),
     "KeepLast": Declares(fti.KeepLast, {"by": "loaded_at"}),

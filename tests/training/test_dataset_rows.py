@@ -117,10 +117,11 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def declared(
     label: fti.Label, *, features: Sequence[Any] = (), of: FeatureGroup = spine, window: str | None = None,
     split: Any = None, where: str | None = None,
+    sample: fti.Sample | None = None,
 ) -> TrainingDataset:  # fmt: skip
     view = fti.FeatureView(name="v", spine=of, label=label, features=features or [of["own"]])
     split = split or (fti.TimeSplit(validation="1h", test="1h") if of.event_time else None)
-    return fti.training_dataset(name="d", view=view, split=split, window=window, where=where)
+    return fti.training_dataset(name="d", view=view, split=split, window=window, where=where, sample=sample)
 
 
 def made(

@@ -22,7 +22,7 @@ from fti_assets.core.manifest.builds import (
     Status,
     Task,
 )
-from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts
+from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
 from fti_assets.core.manifest.judging import ThresholdRecord
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
@@ -65,6 +65,7 @@ __all__ = [
     "OnDemandCall",
     "OnDemandModule",
     "RandomParts",
+    "SampleRecord",
     "SpineTimes",
     "Status",
     "Task",

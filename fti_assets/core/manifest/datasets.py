@@ -22,11 +22,24 @@ class RandomParts:
 
 
 @record(frozen=True)
+class SampleRecord:
+    """Of which train rows a dataset keeps a share: by which hash and seed, the share of each class, how many rows of it there were, and
+    how many were kept. Under the empty text stand the shares of all rows."""
+
+    hash: str
+    seed: int
+    shares: dict[str, float]
+    rows: dict[str, int]
+    kept: dict[str, int]
+
+
+@record(frozen=True)
 class DatasetRecord:
     """The training dataset that a build learned from; ``random_parts`` where it was split by hash.
 
     ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
-    it was made of; a manifest of an earlier release has none. ``where`` is the condition on the spine's rows.
+    it was made of; a manifest of an earlier release has none. ``where`` is the condition on the spine's rows,
+    ``sample`` what was kept of the train rows.
     """
 
     name: str
@@ -39,6 +52,7 @@ class DatasetRecord:
     random_parts: RandomParts | None = None
     upstream: dict[str, str] = field(default_factory=dict)
     where: str = ""
+    sample: SampleRecord | None = None
 
     @property
     def table(self) -> TableName:
@@ -55,7 +69,7 @@ class DatasetManifest:
     ``upstream`` has the version that was there when they were read. ``coverage`` is the share of rows for which each join
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
-    ``where`` is the condition on the spine's own columns that its rows meet.
+    ``where`` is the condition on the spine's own columns that its rows meet, ``sample`` what was kept of the train rows.
     """
 
     dataset: str
@@ -79,3 +93,4 @@ class DatasetManifest:
     warnings: tuple[str, ...] = ()
     random_parts: RandomParts | None = None
     where: str = ""
+    sample: SampleRecord | None = None

@@ -50,6 +50,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "features": dg.MetadataValue.json(list(view.feature_names)),
             "label": f"{view.label.name} of {view.label.group.table_name}",
             **({} if dataset.where is None else {"where": dataset.where}),
+            **({} if dataset.sample is None else {"sample": repr(dataset.sample)}),
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table_name}": dg.MetadataValue.asset(group.key) for group in view.groups},
@@ -66,6 +67,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             schema_demands(dataset.schema),
             _view_terms(view),
             *([] if dataset.where is None else [dataset.where]),
+            *([] if dataset.sample is None else [(dataset.sample.shares, dataset.sample.seed)]),
         ),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import RandomParts
-from fti_assets.core.sql import quote
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, excerpt
 
 
@@ -136,14 +136,15 @@ HASH = "md5-52"
 _DIGITS = 13  # hexadecimal ones: 52 bits, which a float64 has all
 
 
-def share_sql(keys: Sequence[str], seed: int) -> str:
+def share_sql(keys: Sequence[str], seed: int, *, purpose: str = "") -> str:
     """The SQL of a row's share, ``0 <= share < 1``: the first 52 bits of the MD5 of its seed and keys as text.
 
     Args:
         keys: the spine's key columns, in their order; each counts as DuckDB writes it as text, with its length in bytes.
         seed: a whole number.
+        purpose: what the share is for, where that is no split: shares of two purposes are independent.
     """
     # DuckDB's own hash() changed between its versions, and with it every split; MD5 is the same under every version.
     texts = [f"strlen({quote(key)}::VARCHAR), ':', {quote(key)}::VARCHAR" for key in keys]
-    text = f"concat({int(seed)}, '|', {', '.join(texts)})"
+    text = f"concat({literal(f'{purpose}{int(seed)}')}, '|', {', '.join(texts)})"
     return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"

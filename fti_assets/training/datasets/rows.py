@@ -8,7 +8,7 @@ from datetime import datetime
 
 import duckdb
 
-from fti_assets.core.manifest import Column, ViewRecord
+from fti_assets.core.manifest import Column, SampleRecord, ViewRecord
 from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
@@ -25,6 +25,7 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_c
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
+from fti_assets.training.datasets.sampling import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.encoders.encoders import loses_nulls
@@ -45,6 +46,7 @@ class DatasetRows:
     boundaries: Mapping[str, Interval]
     delay_breaches: int
     verdicts: tuple[Verdict, ...] = ()
+    sample: SampleRecord | None = None
 
 
 def dataset_rows(
@@ -81,12 +83,13 @@ def dataset_rows(
     connection.execute(
         f"CREATE TEMP VIEW {with_labels} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     )
-    counts = dict(
-        connection.execute(
-            f"SELECT {_reason(dataset, cutoff)} AS why, count(*) FROM {with_labels} GROUP BY 1"
-        ).fetchall()
-    )
+    label_kind = type_of_sql(str(connection.table(candidates).select(LABEL).types[0])) or "text"
+    is_out = is_sampled_out(dataset.sample, view.identity, LABEL, label_kind)
+    reason = _reason(dataset, cutoff, is_out)
+    counts = dict(connection.execute(f"SELECT {reason} AS why, count(*) FROM {with_labels} GROUP BY 1").fetchall())
     left_out = filtered_out | {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
+    if dataset.sample is not None:
+        left_out["sampled out"] = counts.get("sampled out", 0)
     rows = {part: counts.get(part, 0) for part in SPLITS}
     if not rows["train"]:
         count = sum(counts.values()) + sum(filtered_out.values())
@@ -95,8 +98,13 @@ def dataset_rows(
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
             f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
+    sample = None
+    if dataset.sample is not None:
+        train = f"(FROM {with_labels} WHERE {_reason(dataset, cutoff)} = 'train')"
+        what = f"{dataset.table_name} at {cutoff}"
+        sample = sample_record(connection, dataset.sample, train, LABEL, label_kind, is_out, what=what)
     order = ", ".join(map(quote, view.order))
-    usable = connection.sql(f"FROM {with_labels} WHERE {_reason(dataset, cutoff)} IN {SPLITS} ORDER BY {order}")
+    usable = connection.sql(f"FROM {with_labels} WHERE {reason} IN {SPLITS} ORDER BY {order}")
     # Joined after the filter: rows that are left out need no features.
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
@@ -106,7 +114,6 @@ def dataset_rows(
         f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
     )
     coverage = coverage_of(assembly, view)
-    kind = type_of_sql(str(assembly.types[assembly.columns.index(LABEL)])) or "text"
     return DatasetRows(
         relation,
         rows,
@@ -120,7 +127,7 @@ def dataset_rows(
                 connection,
                 table,
                 view.features,
-                Column(label.name, kind),
+                Column(label.name, label_kind),
                 LABEL,
                 coverage,
                 match_columns(view),
@@ -131,6 +138,7 @@ def dataset_rows(
                 ],
             )
         ),
+        sample=sample,
     )
 
 
@@ -162,6 +170,8 @@ def _listed_counts(counts: Mapping[str, int]) -> str:
 def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
     if left_out.get("filtered"):
         return ". Look at what where= keeps; or materialize more rows before the cutoff"
+    if left_out.get("sampled out"):
+        return ". Give sample= a larger share"
     if left_out["unlabelled"]:
         return f". Look at what fills {label.name!r} in {label.group.table_name}, and at its keys"
     return ". Materialize more rows before the cutoff, or give a later cutoff"
@@ -228,10 +238,11 @@ def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
     return f"{quote(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
 
 
-def _reason(dataset: TrainingDataset, cutoff: datetime) -> str:
+def _reason(dataset: TrainingDataset, cutoff: datetime, is_sampled_out: str = "false") -> str:
     """The part that a row is in, or why it is in none."""
     return (
         f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {LABEL} IS NULL THEN 'unlabelled' "
+        f"WHEN {ROW_SPLIT} = 'train' AND {is_sampled_out} THEN 'sampled out' "
         f"ELSE coalesce({ROW_SPLIT}, 'between splits') END"
     )
 

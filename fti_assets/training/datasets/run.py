@@ -168,6 +168,7 @@ def _manifest(
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
         where=dataset.where or "",
+        sample=rows.sample,
         random_parts=split.record if isinstance(split, HashedParts) else None,
     )
 

@@ -186,6 +186,7 @@ def build_model_at(
             random_parts=dataset.random_parts,
             upstream=dataset.upstream,
             where=dataset.where,
+            sample=dataset.sample,
         ),
         inputs=model_graph.inputs,
         outputs=model_graph.outputs,

@@ -51,6 +51,12 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
     ]
     if dataset.where:
         lines.append(f"- only rows of the spine `{dataset.view.spine}` where `{dataset.where}`")
+    if dataset.sample is not None:
+        kept = ", ".join(
+            f"{dataset.sample.kept[name]:,} of {rows:,}{f' of class {name!r}' if name else ''}"
+            for name, rows in dataset.sample.rows.items()
+        )
+        lines.append(f"- a sample of the train rows, by hash: {kept}")
     if dataset.random_parts is not None and dataset.point_in_time:
         columns = dataset.random_parts.columns or dataset.view.spine_keys
         lines.append(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts
+from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts, SampleRecord
 from fti_assets.errors import list_some
 
 SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "packages", "model")
@@ -43,6 +43,7 @@ def _data(manifest: ModelManifest) -> Facts:
         **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
         "point in time": "yes" if dataset.point_in_time else "no",
         "where": dataset.where,
+        "sample": "" if dataset.sample is None else _sample(dataset.sample),
         "split by hash": "" if dataset.random_parts is None else _parts(dataset.random_parts),
     }
 
@@ -50,6 +51,11 @@ def _data(manifest: ModelManifest) -> Facts:
 def _parts(parts: RandomParts) -> str:
     of = f" of {list_some(parts.columns)}" if parts.columns else " of all keys"
     return f"test {parts.test:g}, validation {parts.validation:g}, seed {parts.seed}{of}"
+
+
+def _sample(sample: SampleRecord) -> str:
+    shares = [f"{share:g} of {name or 'all'}" for name, share in sample.shares.items()]
+    return f"{list_some(shares)}, seed {sample.seed}"
 
 
 def _code(manifest: ModelManifest) -> Facts:

@@ -9,7 +9,7 @@ from pathlib import Path
 from fti_assets.errors import StoreError
 from fti_assets.stores.files import readable, reason
 
-TEMPORARY = ("fti_spill_", "fti_catalog_", "fti_fit_", "fti_metrics_", "fti_sink_")
+TEMPORARY = ("fti_spill_", "fti_catalog_", "fti_fit_", "fti_rows_", "fti_metrics_", "fti_sink_")
 """The prefixes of the folders that are made among the temporary files, where upkeep looks for what killed processes left."""
 
 

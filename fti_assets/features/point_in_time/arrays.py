@@ -21,7 +21,7 @@ def fetch_columns(relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) 
     """Fetch columns of ``n`` rows as canonical arrays ``[n]``: float64, ``datetime64[us]`` or text objects."""
     if not columns:
         return {}
-    canonical = ", ".join(f"{_canonical(column)} AS {quote(column.name)}" for column in columns)
+    canonical = ", ".join(f"{canonical_sql(column)} AS {quote(column.name)}" for column in columns)
     arrays = relation.project(canonical).fetchnumpy()
     return {column.name: _fill(arrays[column.name], column.type) for column in columns}
 
@@ -33,7 +33,8 @@ def as_table(columns: Sequence[Column], values: Sequence[Sequence[Any]]) -> pa.T
     return pa.table(arrays, names=[column.name for column in columns])
 
 
-def _canonical(column: Column) -> str:
+def canonical_sql(column: Column) -> str:
+    """The SQL of a stored column as its canonical array has it: text and numbers without null."""
     name = quote(column.name)
     if column.type == "text":
         return f"coalesce({name}, '')"

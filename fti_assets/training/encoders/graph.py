@@ -11,6 +11,7 @@ not come out finite (NaN, infinities, a value or a difference beyond float32) is
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,7 @@ class EncoderModel:
         Raises:
             DataError: a feature is not among the columns, or they differ in length.
         """
-        from fti_assets.stores.models.graphs.graph import Graph
-
-        graph = Graph.from_bytes(self.graph, self.inputs, what="the encoder graph")
+        graph = self._session
         feeds = graph.feeds(columns)
         rows = len(next(iter(feeds.values())))
         arrays = {DENSE: np.empty((rows, self.dense_dim), dtype=np.float32)}
@@ -65,6 +64,12 @@ class EncoderModel:
             for name, values in graph.run_feeds({name: values[chunk] for name, values in feeds.items()}).items():
                 arrays[name][chunk] = values
         return arrays
+
+    @cached_property
+    def _session(self) -> Any:
+        from fti_assets.stores.models.graphs.graph import Graph
+
+        return Graph.from_bytes(self.graph, self.inputs, what="the encoder graph")
 
 
 def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncoder]) -> EncoderModel:

@@ -110,17 +110,18 @@ def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) 
 
 
 def cross_fit(
-    dense: np.ndarray,
-    names: Sequence[str],
-    encoders: Mapping[str, object],
-    columns: Mapping[str, np.ndarray],
-    target: np.ndarray,
-) -> None:
-    """Put what is cross-fitted into encoded train rows, ``[n, k]`` with ``k`` names, in the place of the whole train part's means."""
+    names: Sequence[str], encoders: Mapping[str, object], columns: Mapping[str, np.ndarray], target: np.ndarray
+) -> dict[int, np.ndarray]:
+    """What is cross-fitted of the train rows, float32 ``[n]`` by its place among the names of the dense columns.
+
+    It belongs in the place of what the graph gives, which are the means of the whole train part.
+    """
+    fitted: dict[int, np.ndarray] = {}
     for feature, encoder in encoders.items():
         if isinstance(encoder, FittedTarget):
-            places = [names.index(name) for name in encoder.names(feature)]
-            dense[:, places] = cross_fitted(encoder, columns[feature], target)
+            columns_of = cross_fitted(encoder, columns[feature], target).T
+            fitted |= {names.index(name): one for name, one in zip(encoder.names(feature), columns_of, strict=True)}
+    return fitted
 
 
 def folds_of(rows: int, folds: int) -> np.ndarray:

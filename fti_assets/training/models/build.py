@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
@@ -40,7 +42,7 @@ from fti_assets.training.models.data import TrainingData, refuse_one_class, trai
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
-from fti_assets.training.models.split_rows import beyond_float64, split_rows
+from fti_assets.training.models.split_rows import beyond_float64, split_rows, train_rows
 
 _PACKAGES = [
     "fti_assets",
@@ -102,7 +104,34 @@ def build_model_at(
         NotMaterializedError: the dataset's partition is not there.
         ModelError: there is nothing to train or test on, or what the function gave cannot be exported.
         AliasConflictError: the champion changed meanwhile; the build is in the store and was not promoted.
+        StoreError: there is no room for the train rows or for the build.
     """
+    with temporary_folder("fti_rows_") as folder:
+        return _build_model(
+            model,
+            partition,
+            lake,
+            store,
+            train,
+            code_version=code_version,
+            run_id=run_id,
+            asset_key=asset_key,
+            folder=folder,
+        )
+
+
+def _build_model(
+    model: Model,
+    partition: str,
+    lake: Lake,
+    store: ModelStore,
+    train: Callable[[TrainingData], Any],
+    *,
+    code_version: str,
+    run_id: str,
+    asset_key: Sequence[str],
+    folder: Path,
+) -> Build:
     check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = store.aliases(model.name).champion
@@ -114,23 +143,25 @@ def build_model_at(
             )
         what = f"the manifest of {model.dataset.table_name} {partition}"
         dataset = from_json(DatasetManifest, ledger[partition].record, what=what, remedy="materialize it again")
-        parts = {part: split_rows(lake, model, partition, dataset, part, snapshot) for part in SPLITS}
-    empty = [part for part in ("train", "test") if not len(parts[part].labels)]
+        parts = {part: split_rows(lake, model, partition, dataset, part, snapshot) for part in SPLITS[1:]}
+        learned = train_rows(lake, model, partition, dataset, snapshot, folder)
+    labels = {"train": learned.labels, **{part: rows.labels for part, rows in parts.items()}}
+    empty = [part for part in ("train", "test") if not len(labels[part])]
     if empty:
         raise ModelError(
             f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
     features = dataset.view.features
-    large, exact_counts = beyond_float64(lake, parts["train"].table, features)
+    large, exact_counts = beyond_float64(lake, learned.table, features)
     of_features, target = check_encoders(features, model.encoders), None
     if needs_target(of_features):
-        target = train_target(parts["train"].labels, model.task)
-    encoders = fit_encoders(features, of_features, parts["train"].columns, large, target)
+        target = train_target(learned.labels, model.task)
+    encoders = fit_encoders(features, of_features, learned.stored.columns, large, target)
     data = TrainingData(
         features,
         encoders,
-        {part: rows.columns for part, rows in parts.items()},
-        {part: rows.labels for part, rows in parts.items()},
+        {"train": learned.stored, **{part: rows.columns for part, rows in parts.items()}},
+        labels,
         task=model.task,
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
@@ -199,7 +230,7 @@ def build_model_at(
         packages=packages(),
         sha256=hashlib.sha256(model_graph.bytes).hexdigest(),
         classes=model_graph.classes,
-        warnings=tuple(float32_warnings(model_graph.encoders, parts["train"].columns, exact_counts)),
+        warnings=tuple(float32_warnings(model_graph.encoders, learned.stored.columns, exact_counts)),
         latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,

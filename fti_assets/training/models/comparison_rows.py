@@ -79,12 +79,12 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
 
 def _some_of(part: Part) -> Columns:
     missing = np.zeros(part.rows, dtype=bool)
-    for values in part.columns.values():
+    for values in part.stored.columns.values():  # one column at a time: the part may not fit into memory
         missing |= np.asarray(values == "" if values.dtype == object else np.isnan(values))
     # Rows with a missing value may be few, and a graph may differ from its model on them alone: they get half of the places.
     places = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
     places = np.union1d(places, _spread(np.arange(part.rows), MOST_ROWS - len(places)))
-    return {name: values[places] for name, values in part.columns.items()}
+    return {name: values[places] for name, values in part.stored.columns.items()}
 
 
 def _strange(values: np.ndarray) -> Mapping[str, object]:

@@ -1,7 +1,6 @@
 """Training data: what a model function gets, encoded by the very graph that will serve."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,60 +9,29 @@ from fti_assets.core.manifest import Column, Task
 from fti_assets.core.types import EXACT
 from fti_assets.errors import DataError, ModelError, one_of
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders import fitting
-from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
+from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
-from fti_assets.training.encoders.targets import cross_fit
+from fti_assets.training.encoders.targets import FittedTarget, cross_fit
 from fti_assets.training.models.frames import Frames
+from fti_assets.training.trainer import loop
+from fti_assets.training.trainer.part import Part, matrix
+from fti_assets.training.trainer.rows import Rows, RowsInMemory, RowsOnDisk
+
+__all__ = [
+    "Part",
+    "TrainingData",
+    "class_names",
+    "label_codes",
+    "matrix",
+    "refuse_one_class",
+    "target_of",
+    "train_target",
+]
 
 _REMEDIES: Mapping[str, str] = {
     "binary": "Give 0 and 1, or booleans, in the group that the label comes from; task='multiclass' learns any labels",
     "regression": "Give finite numbers in the group that the label comes from; task='multiclass' learns any labels",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """The rows of one split.
-
-    Attributes:
-        inputs: ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``, as numpy arrays.
-        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression.
-        columns: the raw features, name to canonical array ``[n]``.
-    """
-
-    inputs: Mapping[str, np.ndarray]
-    y: np.ndarray
-    columns: Mapping[str, np.ndarray]
-    frames: Frames = field(repr=False, compare=False)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.y)
-
-    @property
-    def X(self) -> np.ndarray:
-        """One matrix for scikit-learn and its like, as ``matrix`` makes it from ``inputs``."""
-        return matrix(self.inputs)
-
-    @property
-    def frame(self) -> Any:
-        """The features as they are, with their names, as a pandas frame for boosters, the same rows as ``y``.
-
-        Numbers are float32, NaN where they are missing. Text, and whatever has a OneHot or an Embedding, is a pandas categorical of the
-        encoder's categories, NaN where it is missing or none of them. What has ``Standardize(dtype="float64")`` stays standardized.
-
-        Raises:
-            ModelError: a number is beyond float32.
-            MissingExtraError: pandas is not installed.
-        """
-        return self.frames.raw(self.frames.raw_encoder.encode(self.columns))
-
-    @property
-    def encoded_frame(self) -> Any:
-        """``X`` as a pandas frame, with a name for each column: ``encoded.temp``, ``encoded.origin=JFK``."""
-        return self.frames.encoded(self.X)
 
 
 class TrainingData:
@@ -78,7 +46,7 @@ class TrainingData:
     Args:
         features: the view's features in order.
         fitted: each feature's fitted encoder.
-        columns: for each of ``train``, ``validation`` and ``test``, feature name to canonical array ``[n]``.
+        columns: for each of ``train``, ``validation`` and ``test``, feature name to canonical array ``[n]``, or the rows on disk.
         labels: for each of them, the label's canonical array ``[n]``.
         task: what is learned.
         classes: the classes of a multiclass model, if they are not to be read from the train labels.
@@ -99,7 +67,7 @@ class TrainingData:
         self,
         features: Sequence[Column],
         fitted: Mapping[str, FittedEncoder],
-        columns: Mapping[str, Mapping[str, np.ndarray]],
+        columns: Mapping[str, Mapping[str, np.ndarray] | RowsOnDisk],
         labels: Mapping[str, np.ndarray],
         *,
         task: Task,
@@ -110,19 +78,26 @@ class TrainingData:
         self.classes: tuple[str, ...] = ()
         if task == "multiclass":
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
-        self.frames = Frames(features, self.encoder, columns["train"])
+        stored = {name: _rows_of(columns[name], features, labels[name], what=f"the {name} part") for name in SPLITS}
+        self.frames = Frames(features, self.encoder, stored["train"].columns)
         parts = {}
         for name in SPLITS:
-            inputs = self.encoder.encode(columns[name])
-            if len(inputs[DENSE]) != len(labels[name]):
-                raise DataError(f"the {name} part has {len(inputs[DENSE])} rows and {len(labels[name])} labels")
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
-            if name == "train":
-                target = target_of(y, task, len(self.classes))
-                cross_fit(inputs[DENSE], self.encoder.dense_columns, fitted, columns[name], target)
-            raw = {one.name: columns[name][one.name] for one in features}
-            parts[name] = Part(inputs, y, raw, self.frames)
+            dense = self._cross_fitted(stored[name], y) if name == "train" else dict
+            tensor_y = "int64" if task == "multiclass" else "float32"
+            parts[name] = Part(stored[name], y, self.frames, dense, tensor_y=tensor_y)
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
+
+    def _cross_fitted(self, stored: Rows, y: np.ndarray) -> Callable[[], Mapping[int, np.ndarray]]:
+        """What train rows get in place of a target encoder's means, once it is asked for."""
+
+        def fitted() -> Mapping[int, np.ndarray]:
+            if not any(isinstance(one, FittedTarget) for one in self.encoder.encoders.values()):
+                return {}
+            target = target_of(y, self.task, len(self.classes))
+            return cross_fit(self.encoder.dense_columns, self.encoder.encoders, stored.columns, target)
+
+        return fitted
 
     @property
     def dense_dim(self) -> int:
@@ -134,11 +109,16 @@ class TrainingData:
         """Rows that each Embedding feature's table needs: its categories and one for unknown and missing."""
         return dict(self.encoder.cardinalities)
 
-    def loaders(self, batch_size: int, seed: int = 0) -> tuple[Any, Any]:
+    def loaders(self, batch_size: int, seed: int = 0, *, stream: bool = False) -> tuple[Any, Any]:
         """The train and validation parts as torch DataLoaders of batches ``(x, y)``.
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
         ``[n]``, float32 for binary and regression, int64 for multiclass. Each epoch shuffles train anew.
+
+        Args:
+            batch_size: rows a batch.
+            seed: of the order of the train rows.
+            stream: read the rows from disk as they come, as ``data.train.stream``, where they do not fit into memory.
 
         Raises:
             ModelError: the batch size is not a whole number above 0.
@@ -146,14 +126,16 @@ class TrainingData:
         """
 
         def loader(part: Part, shuffle_seed: int | None) -> Any:
+            if stream:
+                return part.stream(batch_size, seed=shuffle_seed).tensors()
             y = part.y if self.task == "multiclass" else part.y.astype(np.float32)
-            return fitting.loader(part.inputs, y, batch_size, seed=shuffle_seed)
+            return loop.loader(part.inputs, y, batch_size, seed=shuffle_seed)
 
         return loader(self.train, seed), loader(self.validation, None)
 
     def loss(self, output: Any, y: Any) -> Any:
         """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values."""
-        return fitting.loss(self.task, output, y)
+        return loop.loss(self.task, output, y)
 
     def fit(
         self,
@@ -189,7 +171,7 @@ class TrainingData:
         if not self.train.rows:
             raise ModelError("the train part has no rows: nothing can be fitted")
         train, validation = self.loaders(batch_size, seed)
-        return fitting.fit(
+        return loop.fit(
             module,
             train,
             validation if self.validation.rows else None,
@@ -199,6 +181,18 @@ class TrainingData:
             seed=seed,
             log=log,
         )
+
+
+def _rows_of(
+    columns: Mapping[str, np.ndarray] | RowsOnDisk, features: Sequence[Column], labels: np.ndarray, *, what: str
+) -> Rows:
+    if isinstance(columns, RowsOnDisk):
+        return columns
+    raw = {feature.name: columns[feature.name] for feature in features if feature.name in columns}
+    lengths = {len(values) for values in raw.values()}
+    if lengths != {len(labels)}:
+        raise DataError(f"{what} has {' and '.join(map(str, sorted(lengths)))} rows and {len(labels)} labels")
+    return RowsInMemory(raw, len(labels))
 
 
 def train_target(labels: np.ndarray, task: Task) -> np.ndarray:
@@ -216,16 +210,6 @@ def target_of(y: np.ndarray, task: Task, classes: int) -> np.ndarray:
     if task == "multiclass":
         return np.asarray(y[:, None] == np.arange(classes), dtype=np.float64)
     return np.asarray(y[:, None], dtype=np.float64)
-
-
-def matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Join encoded inputs to one float32 matrix: ``dense``, then each Embedding feature's code as a float.
-
-    >>> matrix({"dense": np.array([[0.5]], np.float32), "carrier": np.array([[3]])}).tolist()
-    [[0.5, 3.0]]
-    """
-    codes = [codes.astype(np.float32) for name, codes in inputs.items() if name != DENSE]
-    return np.hstack([inputs[DENSE], *codes]) if codes else inputs[DENSE]
 
 
 def class_names(labels: np.ndarray) -> tuple[str, ...]:

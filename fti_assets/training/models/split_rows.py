@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,21 @@ import numpy as np
 from fti_assets.core.manifest import Column, DatasetManifest
 from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
-from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.features.point_in_time.arrays import canonical_sql, fetch_columns
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.models.model import Model
+from fti_assets.training.trainer.rows import RowsOnDisk, write_rows
 
+LABEL = "_fti_label"
 ROW = "_fti_row"
 """The column that numbers the rows of a part from 1."""
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The rows of one part: features, labels and prediction times, in the order of time and keys.
+    """The rows of one part in memory: features, labels and prediction times, in the order of time and keys.
 
     ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1.
     """
@@ -32,6 +35,35 @@ class SplitRows:
     labels: np.ndarray
     times: np.ndarray | None
     table: str
+
+
+@dataclass(frozen=True)
+class TrainRows:
+    """The rows of the train part on disk, in the order of time and keys, and their labels. ``table`` is a view of them in the lake."""
+
+    stored: RowsOnDisk
+    labels: np.ndarray
+    table: str
+
+
+def train_rows(
+    lake: Lake, model: Model, partition: str, dataset: DatasetManifest, snapshot: int, folder: Path
+) -> TrainRows:
+    """The rows of the train part at a snapshot, sorted once into a file of the folder, since they may not fit into memory.
+
+    Raises:
+        StoreError: there is no room for the file.
+    """
+    view, label = dataset.view, Column(LABEL, dataset.label.type)
+    rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
+    table = relation_name(lake.connection.sql(f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = 'train'"))
+    named = [(column.name, column) for column in view.features] + [(LABEL, dataset.label)]
+    columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
+    # Of the stored columns, not of the canonical ones, which may have their names.
+    order = ", ".join(f"stored.{quote(name)}" for name in view.order)
+    in_order = lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {order}")
+    stored = write_rows(folder / "train.arrow", in_order, [*view.features, label])
+    return TrainRows(stored.part([feature.name for feature in view.features]), stored.column(LABEL), table)
 
 
 def split_rows(

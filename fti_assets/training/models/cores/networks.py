@@ -11,7 +11,6 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
-from fti_assets.training.encoders.fitting import TABLES
 from fti_assets.training.encoders.nodes import OPSET
 from fti_assets.training.models.cores.core import (
     Core,
@@ -20,6 +19,7 @@ from fti_assets.training.models.cores.core import (
     check_shape,
     network_gives,
 )
+from fti_assets.training.trainer.loop import TABLES
 
 _HALF = ("torch.float16", "torch.bfloat16")
 

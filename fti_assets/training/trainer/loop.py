@@ -5,7 +5,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
 from fti_assets.stores.temporary_folders import temporary_folder
+from fti_assets.training.trainer.batches import ALONE, Batches, Share
 
 
 class _Rows:
@@ -29,41 +29,13 @@ class _Rows:
         return len(self.y)
 
 
-class _Batches:
-    """A sampler of whole batches: slices in order, or with a seed index tensors in an order of their own each epoch.
-
-    A last batch of one row joins the batch before it, as batch normalization cannot train on one row.
-    """
-
-    def __init__(self, rows: int, batch_size: int, seed: int | None) -> None:
-        starts = list(range(0, rows, batch_size))
-        # Batch normalization cannot train on one row, so a single last row joins the batch before.
-        if len(starts) > 1 and rows - starts[-1] == 1:
-            starts.pop()
-        self.slices = [slice(start, end) for start, end in pairwise([*starts, rows])]
-        self.rows, self.seed, self.epoch = rows, seed, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        if self.seed is None:
-            yield from self.slices
-            return
-        torch = require("torch")
-        # By epoch, so that an epoch's order does not depend on what else has drawn from the generator.
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        self.epoch += 1
-        order = torch.randperm(self.rows, generator=generator)
-        for batch in self.slices:
-            yield order[batch]
-
-    def __len__(self) -> int:
-        return len(self.slices)
-
-
 TABLES = ". An Embedding table needs a row for each code: make it with data.cardinalities[feature] rows"
 """What to do about a code beyond the rows of a table."""
 
 
-def loader(inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, seed: int | None) -> Any:
+def loader(
+    inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, seed: int | None, share: Share = ALONE
+) -> Any:
     """A torch DataLoader of batches ``(x, y)``, shuffled anew each epoch where a seed is given.
 
     Args:
@@ -71,17 +43,16 @@ def loader(inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, 
         y: ``[n]``.
         batch_size: rows a batch.
         seed: the same seed gives the same batches; None keeps the rows' order.
+        share: which rows of each batch this process gets.
 
     Raises:
         ModelError: the batch size is not a whole number above 0.
     """
     torch = require("torch")
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ModelError(f"a batch size of {batch_size!r} rows cannot be trained on: give a whole number above 0")
     rows = _Rows({name: torch.from_numpy(values) for name, values in inputs.items()}, torch.from_numpy(y))
     # A generator of its own: a DataLoader draws from the global one otherwise, which changes a module's dropout.
     return torch.utils.data.DataLoader(
-        rows, sampler=_Batches(len(y), batch_size, seed), batch_size=None, generator=torch.Generator()
+        rows, sampler=Batches(len(y), batch_size, seed, share), batch_size=None, generator=torch.Generator()
     )
 
 

@@ -1,0 +1,1 @@
+"""Training on a dataset's rows: rows on disk, streams, loaders, and fitting a torch module."""

@@ -1,0 +1,76 @@
+"""Batches of rows: where each begins, in which order the rows come, and which of them a process gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.extras import require
+from fti_assets.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which rows of each batch a process gets, of several that train together: every ``processes``-th one from ``rank`` on."""
+
+    rank: int = 0
+    processes: int = 1
+
+
+ALONE = Share()
+"""The whole of each batch."""
+
+
+def bounds(rows: int, batch_size: int, processes: int = 1) -> np.ndarray:
+    """Where batches begin and the last one ends, int64 ``[batches + 1]``.
+
+    A last batch of one row joins the batch before it, as batch normalization cannot train on one row. Of several processes each gets as
+    many rows of a batch as the others, so the few rows that the last batch has too many are left out.
+
+    >>> bounds(7, 3).tolist(), bounds(8, 4, processes=2).tolist(), bounds(11, 4, processes=2).tolist()
+    ([0, 3, 7], [0, 4, 8], [0, 4, 10])
+
+    Raises:
+        ModelError: the batch size is not a whole number above 0, or cannot be divided among the processes.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ModelError(f"a batch size of {batch_size!r} rows cannot be trained on: give a whole number above 0")
+    if batch_size % processes:
+        nearest = max(processes, batch_size - batch_size % processes)
+        raise ModelError(
+            f"a batch of {batch_size} rows cannot be shared evenly by {processes} processes: give batch_size={nearest}"
+        )
+    rows -= rows % processes
+    starts = list(range(0, rows, batch_size))
+    if len(starts) > 1 and rows - starts[-1] <= processes:
+        starts.pop()
+    return np.array([*starts, rows], dtype=np.int64)
+
+
+class Batches:
+    """A sampler of whole batches: slices in order, or with a seed index tensors in an order of their own each epoch."""
+
+    def __init__(self, rows: int, batch_size: int, seed: int | None, share: Share = ALONE) -> None:
+        self.rows, self.seed, self.share, self.epoch = rows, seed, share, 0
+        self.slices = [slice(*ends) for ends in pairwise(bounds(rows, batch_size, share.processes).tolist())]
+
+    def __iter__(self) -> Iterator[Any]:
+        own = slice(self.share.rank, None, self.share.processes)
+        torch = require("torch")
+        if self.seed is None:
+            places = torch.arange(self.rows)
+            yield from self.slices if self.share.processes == 1 else (places[batch][own] for batch in self.slices)
+            return
+        # By epoch, so that an epoch's order does not depend on what else has drawn from the generator.
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        self.epoch += 1
+        order = torch.randperm(self.rows, generator=generator)
+        for batch in self.slices:
+            yield order[batch][own]
+
+    def __len__(self) -> int:
+        return len(self.slices)

@@ -1,0 +1,147 @@
+"""The rows of one split, as a model's function gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.graph import EncoderModel
+from fti_assets.training.trainer.batches import ALONE, Share
+from fti_assets.training.trainer.block_encoder import BlockEncoder
+from fti_assets.training.trainer.rows import Rows
+from fti_assets.training.trainer.stream import Source, Stream
+
+
+class FrameMaker(Protocol):
+    """What makes pandas frames of encoded rows."""
+
+    encoder: EncoderModel
+
+    @property
+    def raw_encoder(self) -> EncoderModel:
+        """The graph that gives the features as they are."""
+
+    def raw(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """A frame of what that gives."""
+
+    def encoded(self, matrix: np.ndarray) -> Any:
+        """A frame of ``X``."""
+
+
+class Part:
+    """The rows of one split. What is asked for is read and encoded then, and kept; ``stream`` keeps nothing.
+
+    Attributes:
+        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression.
+
+    Args:
+        stored: the raw rows.
+        y: their labels.
+        frames: what encodes them and makes frames of them.
+        dense: gives what stands in ``dense`` in place of what the encoders give, ``[n]`` by column.
+        tensor_y: the type of ``y`` as a tensor.
+    """
+
+    def __init__(
+        self,
+        stored: Rows,
+        y: np.ndarray,
+        frames: FrameMaker,
+        dense: Callable[[], Mapping[int, np.ndarray]] = dict,
+        *,
+        tensor_y: str = "float32",
+    ) -> None:
+        self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.y)
+
+    @cached_property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """The raw features, name to canonical array ``[n]``."""
+        return dict(self.stored.columns)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, np.ndarray]:
+        """``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``, as numpy arrays."""
+        encoder, end = self._encoder, 0
+        arrays = encoder.empty(self.rows)
+        with self.stored.open() as read:
+            for at in range(len(self.stored.blocks)):
+                end = encoder.fill(arrays, end, read(at))
+        for column, values in self._dense.items():
+            arrays[DENSE][:, column] = values
+        return arrays
+
+    @property
+    def X(self) -> np.ndarray:
+        """One matrix for scikit-learn and its like, as ``matrix`` makes it from ``inputs``."""
+        return matrix(self.inputs)
+
+    @property
+    def frame(self) -> Any:
+        """The features as they are, with their names, as a pandas frame for boosters, the same rows as ``y``.
+
+        Numbers are float32, NaN where they are missing. Text, and whatever has a OneHot or an Embedding, is a pandas categorical of the
+        encoder's categories, NaN where it is missing or none of them. What has ``Standardize(dtype="float64")`` stays standardized.
+
+        Raises:
+            ModelError: a number is beyond float32.
+            MissingExtraError: pandas is not installed.
+        """
+        return self._frames.raw(self._frames.raw_encoder.encode(self.columns))
+
+    @property
+    def encoded_frame(self) -> Any:
+        """``X`` as a pandas frame, with a name for each column: ``encoded.temp``, ``encoded.origin=JFK``."""
+        return self._frames.encoded(self.X)
+
+    def stream(
+        self, batch_size: int = 1024, *, seed: int | None = 0, shuffle_blocks: int = 16, share: Share = ALONE
+    ) -> Stream:
+        """The rows as encoded batches ``(x, y)`` of numpy arrays, read from disk as they come, for more rows than memory holds.
+
+        Args:
+            batch_size: rows a batch.
+            seed: of the order, another one each epoch; None keeps the rows' own order.
+            shuffle_blocks: how many blocks of 16,384 rows are read and shuffled together, and so in memory.
+            share: which rows of each batch this process gets.
+
+        Raises:
+            ModelError: a number is not a whole one above 0.
+        """
+        labels = {"y": self.y}
+        return Stream(
+            Source(self.stored, self._encoder, labels, self._dense),
+            batch_size,
+            seed=seed,
+            shuffle_blocks=shuffle_blocks,
+            share=share,
+            frame=self._frames.raw,
+            raw=lambda: Source(self.stored, BlockEncoder(self._frames.raw_encoder), labels, {}),
+            tensor_y=self._tensor_y,
+        )
+
+    @cached_property
+    def _encoder(self) -> BlockEncoder:
+        return BlockEncoder(self._frames.encoder)
+
+    @cached_property
+    def _dense(self) -> Mapping[int, np.ndarray]:
+        return self._make_dense()
+
+
+def matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Join encoded inputs to one float32 matrix: ``dense``, then each Embedding feature's code as a float.
+
+    >>> matrix({"dense": np.array([[0.5]], np.float32), "carrier": np.array([[3]])}).tolist()
+    [[0.5, 3.0]]
+    """
+    codes = [codes.astype(np.float32) for name, codes in inputs.items() if name != DENSE]
+    return np.hstack([inputs[DENSE], *codes]) if codes else inputs[DENSE]

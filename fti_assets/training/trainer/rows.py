@@ -1,0 +1,168 @@
+"""The raw rows of a part, by column and by block: in memory, or in an Arrow file beside DuckDB's own spilled files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from fti_assets.core.manifest import Column
+from fti_assets.core.types import SIDES
+from fti_assets.stores.files import guard_writes, readable
+from fti_assets.training.trainer.block_encoder import Block, Words
+
+if TYPE_CHECKING:
+    import duckdb
+
+BLOCK_ROWS = 16_384
+"""How many rows are read, and moved by a shuffle, together."""
+
+
+class Rows(Protocol):
+    """The rows of a part, in their order."""
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Each column, name to canonical array ``[n]``."""
+
+    @property
+    def blocks(self) -> Sequence[int]:
+        """How many rows each block has."""
+
+    def open(self) -> AbstractContextManager[Callable[[int], Block]]:
+        """What reads a block by its number, as long as the rows are open."""
+
+
+class RowsInMemory:
+    """Rows that are arrays already."""
+
+    def __init__(self, columns: Mapping[str, np.ndarray], rows: int) -> None:
+        self.columns = columns
+        self.blocks = tuple(min(BLOCK_ROWS, rows - start) for start in range(0, rows, BLOCK_ROWS))
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[int], Block]]:
+        starts = [0, *accumulate(self.blocks)]
+
+        def read(at: int) -> Block:
+            return {name: values[starts[at] : starts[at + 1]] for name, values in self.columns.items()}
+
+        yield read
+
+
+class RowsOnDisk:
+    """Rows in an Arrow file of blocks, of which one block or one column is in memory at a time.
+
+    Args:
+        path: the file, as ``write_rows`` makes it.
+        columns: those of it that are read.
+        blocks: how many rows each block has.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[Column], blocks: Sequence[int]) -> None:
+        self.path, self.blocks = path, tuple(blocks)
+        self._types = {column.name: column for column in columns}
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Each column, read from the file whenever it is asked for."""
+        return _ColumnsOnDisk(self, list(self._types))
+
+    def part(self, names: Sequence[str]) -> RowsOnDisk:
+        """The same rows with some of the columns."""
+        return RowsOnDisk(self.path, [self._types[name] for name in names], self.blocks)
+
+    @contextmanager
+    def open(self) -> Iterator[Callable[[int], Block]]:
+        """What reads a block by its number, as long as the rows are open."""
+
+        def read(at: int) -> Block:
+            batch = reader.get_batch(at)
+            return {name: _values(batch.column(name), column) for name, column in self._types.items()}
+
+        with self._open(list(self._types)) as reader:
+            yield read
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of all rows."""
+        column, start = self._types[name], 0
+        values = np.empty(sum(self.blocks), dtype=SIDES[column.type].array)
+        texts: dict[str, str] = {}
+        with self._open([name]) as reader:
+            for at in range(reader.num_record_batches):
+                part = _values(reader.get_batch(at).column(0), column)
+                if isinstance(part, Words):  # equal texts are one object
+                    part = Words(objects([texts.setdefault(text, text) for text in part.distinct]), part.codes).values
+                values[start : start + len(part)] = part
+                start += len(part)
+        return values
+
+    @contextmanager
+    def _open(self, names: Sequence[str]) -> Iterator[Any]:
+        """The file, read and not mapped, so that memory is what is held and no more."""
+        import pyarrow as pa
+
+        with readable(self.path), pa.OSFile(str(self.path)) as file:
+            fields = pa.ipc.open_file(file).schema.names
+            options = pa.ipc.IpcReadOptions(included_fields=[fields.index(name) for name in names])
+            yield pa.ipc.open_file(file, options=options)
+
+
+class _ColumnsOnDisk(Mapping[str, np.ndarray]):
+    def __init__(self, rows: RowsOnDisk, names: list[str]) -> None:
+        self._rows, self._names = rows, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._rows.column(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def write_rows(path: Path, relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) -> RowsOnDisk:
+    """Write rows, in their order, block by block.
+
+    Args:
+        path: of the file that is made.
+        relation: of canonical values, as ``canonical_sql`` makes them.
+        columns: their names and types.
+
+    Raises:
+        StoreError: there is no room.
+    """
+    import pyarrow as pa
+
+    blocks = []
+    with (
+        guard_writes(path),
+        pa.OSFile(str(path), "wb") as file,
+        relation.to_arrow_reader(BLOCK_ROWS) as batches,
+        pa.ipc.new_file(file, batches.schema) as writer,
+    ):
+        for batch in batches:
+            writer.write_batch(batch)
+            blocks.append(batch.num_rows)
+    return RowsOnDisk(path, columns, blocks)
+
+
+def _values(values: Any, column: Column) -> np.ndarray | Words:
+    if column.type != "text":
+        return np.asarray(values.to_numpy(zero_copy_only=False)).astype(SIDES[column.type].array, copy=False)
+    encoded = values.dictionary_encode()
+    return Words(objects(encoded.dictionary.to_pylist()), encoded.indices.to_numpy())
+
+
+def objects(texts: Sequence[str]) -> np.ndarray:
+    """Texts as an array of objects, ``[n]``."""
+    array = np.empty(len(texts), dtype=object)
+    array[:] = texts
+    return array

@@ -343,14 +343,14 @@ BENDS = (
     ),
     Bend(
         "a second name of a constant does not count",
-        "core/on_demand/meaning.py",
+        "core/on_demand/reach.py",
         "for other in sorted(second):",
         "for other in ():",
         ("stores/test_on_demand_bends.py::test_programs_that_answer_differently_have_different_identities",),
     ),
     Bend(
         "helpers of a function do not count",
-        "core/on_demand/meaning.py",
+        "core/on_demand/reach.py",
         "        for name in sorted(mentions):\n            self.name(module.name, name)",
         "",
         (

@@ -8,7 +8,9 @@ from typing import Any
 
 from fti_assets.core.on_demand.syntax.changes import DEFINITIONS, bound_by, root, run_at_once
 from fti_assets.core.on_demand.syntax.effects import Effects
+from fti_assets.core.on_demand.syntax.lazy import once
 from fti_assets.core.on_demand.syntax.module import Module
+from fti_assets.core.on_demand.syntax.part import Part
 from fti_assets.core.on_demand.syntax.trees import is_text, walk
 
 _WITH_ANNOTATIONS = (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -23,41 +25,41 @@ def code_of_all(modules: dict[str, Module], with_words: bool) -> list[Any]:
     ]
 
 
-def code_of(module: Module, with_words: bool, effects: Effects | None) -> list[Any]:
+def code_of(part: Part, with_words: bool, effects: Effects | None) -> list[Any]:
     """What counts of a module: imports by name, then constants in their order, then functions and classes by name.
 
     Where a name is bound twice the places of all matter, since a function may take it at one of them, as a default.
     """
-    with_docs = with_words or _says_doc(module.tree)
-    statements = [module.tree.body[index] for index in sorted(module.indexes)]
+    module, statements = part.module, part.statements
+    with_docs = with_words or _says_doc(module)
     bound = Counter(name for statement in statements for name in bound_by(statement, of_handlers=False))
     bound.update(
         name for one in statements for name in bound_by(one) - bound_by(one, of_handlers=False) if name in bound
     )
-    bound.update(alias or name.partition(".")[0] for _, name, alias in module.imports)
+    bound.update(alias or name.partition(".")[0] for _, name, alias in part.imports)
     if max(bound.values(), default=1) == 1:
         if effects is not None:
-            statements = effects.in_order(sorted(module.indexes))
-        elif not _order_counts(module, statements):
+            statements = effects.in_order(sorted(part.indexes))
+        elif not _order_counts(part, statements):
             statements.sort(key=lambda one: one.name if isinstance(one, DEFINITIONS) else "")
-    elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in module.imports):
+    elif any(bound[alias or name.partition(".")[0]] > 1 for _, name, alias in part.imports):
         statements = [
             one
             for index, one in enumerate(module.tree.body)
-            if index in module.indexes or isinstance(one, ast.Import | ast.ImportFrom)
+            if index in part.indexes or isinstance(one, ast.Import | ast.ImportFrom)
         ]
     text = [module.tree.body[0]] if with_words and module.tree.body and is_text(module.tree.body[0]) else []
     return [
-        sorted(module.imports),
+        sorted(part.imports),
         [_plain(statement, with_docs, with_words) for statement in [*text, *statements]],
     ]
 
 
-def _order_counts(module: Module, statements: list[ast.stmt]) -> bool:
+def _order_counts(part: Part, statements: list[ast.stmt]) -> bool:
     """Whether the places of functions among the constants matter: they are put into something, or take its value of then."""
     constants = {name for one in statements if not isinstance(one, DEFINITIONS) for name in bound_by(one)}
-    changes = set[str]()
-    for index in module.indexes:
+    module, changes = part.module, set[str]()
+    for index in part.indexes:
         changes |= module.changed_names[index]
     for one in statements:
         if not isinstance(one, DEFINITIONS):
@@ -99,7 +101,10 @@ def _is_empty(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value == ""
 
 
-def _says_doc(tree: ast.Module) -> bool:
-    return any(isinstance(node, ast.Attribute) and node.attr == "__doc__" for node in walk(tree)) or any(
-        isinstance(node, ast.Name) and node.id == "__doc__" for node in walk(tree)
+@once
+def _says_doc(module: Module) -> bool:
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr == "__doc__")
+        or (isinstance(node, ast.Name) and node.id == "__doc__")
+        for node in walk(module.tree)
     )

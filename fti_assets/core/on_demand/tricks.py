@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fti_assets.core.on_demand.syntax.changes import (
@@ -21,14 +21,12 @@ from fti_assets.core.on_demand.syntax.changes import (
     own_names,
     root,
 )
+from fti_assets.core.on_demand.syntax.lazy import once
 from fti_assets.core.on_demand.syntax.memos import is_memo_of_all
 from fti_assets.core.on_demand.syntax.module import APP_PACKAGES, MOST_MODULES, Module, is_own
-from fti_assets.core.on_demand.syntax.names import Names
 from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_cases
 from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
-from fti_assets.core.on_demand.syntax.state import setters_of
 from fti_assets.core.on_demand.syntax.trees import parts_asked_for, walk
-from fti_assets.core.on_demand.syntax.unseen import binds_unseen
 from fti_assets.errors import DeclarationError
 
 # fmt: off
@@ -49,6 +47,8 @@ _LOOKS_AT_LAYOUT = frozenset({
 # fmt: on
 _FILLS_IN = frozenset({"format", "format_map", "get_field", "vformat"})
 _HOOKS = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
+Statements = Sequence[tuple[Module, ast.AST]]
+"""Pieces that run, each with the module that it is of."""
 _SITE_PACKAGES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
@@ -70,44 +70,24 @@ def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
     return results
 
 
-def is_tricky(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
-    """Whether one of the modules changes another, or code that is reached or run at their import looks for names by text."""
-    if any(
-        _says(module, one, _LOOKS_FAR)
-        for module, statements in _statements(modules, modules_in_reach)
-        for one in statements
-    ):
-        return True
-    if _sets_state(modules, modules_in_reach) or any(binds_unseen(module.tree) for module in modules.values()):
-        return True
-    objects = Objects(modules)
-    changers = {name: changers_of(module, objects) for name, module in modules.items()}
-    return any(_changes_another(module, changers, objects) for module in modules.values())
+def looks_far(statements: Statements) -> bool:
+    """Whether code that is reached or run at its import looks for names by text."""
+    return any(_says(module, one, _LOOKS_FAR) for module, one in statements)
 
 
-def reads_words(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
+def reads_words(statements: Statements) -> bool:
     """Whether docstrings or annotations are read."""
-    return any(
-        _says(module, one, _LOOKS_AT_WORDS) or _asks_by_a_name(one)
-        for module, statements in _statements(modules, modules_in_reach)
-        for one in statements
-    )
+    return any(_says(module, one, _LOOKS_AT_WORDS) or _asks_by_a_name(module, one) for module, one in statements)
 
 
-def reads_docs(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
+def reads_docs(statements: Statements) -> bool:
     """Whether docstrings are read by their name."""
-    return any(
-        _says(module, one, frozenset({"__doc__"}))
-        for module, statements in _statements(modules, modules_in_reach)
-        for one in statements
-    )
+    return any(_says(module, one, frozenset({"__doc__"})) for module, one in statements)
 
 
-def formats_by_a_name(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
+def formats_by_a_name(statements: Statements) -> bool:
     """Whether a text that only running tells is filled in, which may ask for any part: ``text.format(f)`` of ``"{0.__doc__}"``."""
-    return any(
-        _fills_in(module, one) for module, statements in _statements(modules, modules_in_reach) for one in statements
-    )
+    return any(_fills_in(module, one) for module, one in statements)
 
 
 def reads_annotations(module: Module) -> bool:
@@ -123,43 +103,25 @@ def says_words(module: Module, *, by_format: bool = False) -> bool:
     """
     return (
         _says(module, module.tree, _LOOKS_AT_WORDS - {"__doc__"})
-        or _asks_by_a_name(module.tree)
+        or _asks_by_a_name(module, module.tree)
         or (by_format and _fills_in(module, module.tree))
     )
 
 
-def refuse_layout(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> None:
+def refuse_layout(statements: Statements) -> None:
     """Refuse code that reads where and how it is written, which changes with every comment.
 
     Raises:
         DeclarationError: it names the module and what it reads.
     """
-    for module, statements in _statements(modules, modules_in_reach):
-        for one in statements:
-            words = sorted(_words(module, one) & _LOOKS_AT_LAYOUT)
-            if words:
-                raise DeclarationError(
-                    f"line {getattr(one, 'lineno', 0)} of module {module.name!r} takes {words[0]!r}, which tells of files, lines and "
-                    "comments: an on-demand function that rests on them answers differently wherever it is written "
-                    "differently. Write the value out"
-                )
-
-
-def _sets_state(modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]) -> bool:
-    """Whether the state of a library is set at import by a statement that does not count already."""
-    sources = {name: (module.tree, Names(module.tree, module.package)) for name, module in modules.items()}
-    return any(
-        one.module not in modules_in_reach or one.index not in modules_in_reach[one.module].indexes
-        for one in setters_of(sources)
-    )
-
-
-def _statements(
-    modules: Mapping[str, Module], modules_in_reach: Mapping[str, Module]
-) -> Iterator[tuple[Module, list[ast.AST]]]:
-    """By module, what runs at its import and what is reached by name."""
-    yield from ((module, _run(module)) for module in modules.values())
-    yield from ((module, _reached_nodes(module)) for module in modules_in_reach.values())
+    for module, one in statements:
+        words = sorted(_words(module, one) & _LOOKS_AT_LAYOUT)
+        if words:
+            raise DeclarationError(
+                f"line {getattr(one, 'lineno', 0)} of module {module.name!r} takes {words[0]!r}, which tells of files, lines and "
+                "comments: an on-demand function that rests on them answers differently wherever it is written "
+                "differently. Write the value out"
+            )
 
 
 def _is_installed(module: str) -> bool:
@@ -190,7 +152,8 @@ def _is_importer(callee: ast.expr, module: Module) -> bool:
     )
 
 
-def _run(module: Module) -> list[ast.AST]:
+@once
+def run_of(module: Module) -> list[ast.AST]:
     """What runs when a module is imported, its functions that are named in that among it."""
     at_once: list[ast.AST] = []
     for statement in module.tree.body:
@@ -206,10 +169,7 @@ def _run(module: Module) -> list[ast.AST]:
     return at_once + [one for one in module.tree.body if isinstance(one, DEFINITIONS) and one.name in module.run]
 
 
-def _reached_nodes(module: Module) -> list[ast.AST]:
-    return [module.tree.body[index] for index in sorted(module.indexes)]
-
-
+@once
 def _words(module: Module, node: ast.AST) -> set[str]:
     """What a piece of code says of the language and of imports: built-in names, attributes, ``"__doc__"`` as a text."""
     words: set[str] = set()
@@ -233,7 +193,8 @@ def _says(module: Module, node: ast.AST, words: frozenset[str]) -> bool:
     return not words.isdisjoint(_words(module, node))
 
 
-def _asks_by_a_name(node: ast.AST) -> bool:
+@once
+def _asks_by_a_name(module: Module, node: ast.AST) -> bool:
     """Whether a piece asks for an attribute by a name that only running it tells."""
     return any(
         isinstance(one, ast.Call)
@@ -245,6 +206,7 @@ def _asks_by_a_name(node: ast.AST) -> bool:
     )
 
 
+@once
 def _fills_in(module: Module, node: ast.AST) -> bool:
     """Whether a piece formats a text that is not written out."""
     return any(
@@ -284,7 +246,7 @@ def changers_of(module: Module, objects: Objects) -> set[str]:
         result |= more
 
 
-def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: Objects) -> bool:
+def changes_another(module: Module, changers: Mapping[str, set[str]], objects: Objects) -> bool:
     """Whether a module, or a function of it, changes what an import of it brings, or runs a function elsewhere that changes something."""
     own_imports = {name for name, origins in module.origins.items() if any(is_own(origin) for origin in origins)}
     other = {name for name in module.origins if name not in own_imports and _library(module, name) not in APP_PACKAGES}
@@ -294,10 +256,10 @@ def _changes_another(module: Module, changers: Mapping[str, set[str]], objects: 
             return True
         if _is_hooked(statement, module, changers):
             return True
-    if any(objects.uses_one(module, one, foreign) for one in _run(module)):
+    if any(objects.uses_one(module, one, foreign) for one in run_of(module)):
         return True
     foreign_changes = set[str]().union(*(names for name, names in changers.items() if name != module.name))
-    run = [node for one in _run(module) for node in walk(one)]
+    run = [node for one in run_of(module) for node in walk(one)]
     return any(
         (isinstance(node, ast.Attribute) and node.attr in foreign_changes and root(node) in foreign)
         or (isinstance(node, ast.Name) and node.id in foreign and node.id in _names_of(module, foreign_changes))

@@ -102,10 +102,12 @@ def bound_by(statement: ast.stmt, *, of_handlers: bool = True) -> set[str]:
 
 def mentioned_by(statement: ast.AST) -> set[str]:
     """The names that a piece of code says."""
-    names = {node.id for node in walk(statement) if isinstance(node, ast.Name)}
+    names = set[str]()
     for node in walk(statement):
-        if isinstance(node, ast.Global):
-            names |= set(node.names)
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Global):
+            names.update(node.names)
     return names
 
 
@@ -195,6 +197,10 @@ class Changes:
             one.name: one for one in tree.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         self._parameters: dict[str, set[str]] = {}
+        self._asked: list[str] = []
+        self._known: dict[ast.AST, set[str]] = {}
+        self.met_itself = False
+        """Whether a function led to another one that was being looked at: what is known then rests on which was asked of first."""
         modules = {
             alias.asname or alias.name for one in walk(tree) if isinstance(one, ast.Import) for alias in one.names
         }
@@ -208,6 +214,13 @@ class Changes:
 
     def of(self, node: ast.AST) -> set[str]:
         """The names that a piece changes, by whatever local name it calls them."""
+        if self._asked:
+            return self._of(node)
+        if node not in self._known:
+            self._known[node] = self._of(node)
+        return self._known[node]
+
+    def _of(self, node: ast.AST) -> set[str]:
         results: set[str] = set()
         flows_on: list[tuple[set[str], set[str]]] = []
         grown: set[str] = set()
@@ -259,7 +272,11 @@ class Changes:
         """The names that a function of the module changes, its parameters among them."""
         if function.name not in self._parameters:
             self._parameters[function.name] = set()  # for a function that calls itself
+            self._asked.append(function.name)
             self._parameters[function.name] = self.of(function)
+            self._asked.pop()
+        elif function.name in self._asked[:-1]:
+            self.met_itself = True
         return self._parameters[function.name]
 
     def _by_call(self, call: ast.Call, function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:

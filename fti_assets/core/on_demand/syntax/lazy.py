@@ -1,10 +1,13 @@
-"""Attributes that are computed when they are first asked for."""
+"""What is computed when it is first asked for, and then known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from functools import wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
+Owner = TypeVar("Owner")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -31,3 +34,17 @@ class lazy(Generic[T]):  # noqa: N801 - read as a decorator
             return self
         value = instance.__dict__[self._name] = self._compute(instance)
         return value
+
+
+def once(compute: Callable[Concatenate[Owner, P], T]) -> Callable[Concatenate[Owner, P], T]:
+    """A function of an object, and of nodes and texts, that is computed once for each: the object keeps the result."""
+    name = f"once {compute.__qualname__}"
+
+    @wraps(compute)
+    def call(owner: Owner, /, *arguments: P.args, **words: P.kwargs) -> T:
+        results: dict[tuple[Any, ...], T] = vars(owner).setdefault(name, {})
+        if arguments not in results:
+            results[arguments] = compute(owner, *arguments, **words)
+        return results[arguments]
+
+    return call

@@ -7,7 +7,7 @@ import builtins
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
@@ -25,7 +25,7 @@ from fti_assets.core.on_demand.syntax.changes import (
     root,
     run_at_once,
 )
-from fti_assets.core.on_demand.syntax.lazy import lazy
+from fti_assets.core.on_demand.syntax.lazy import lazy, once
 from fti_assets.core.on_demand.syntax.source import absolute_module, source_file, source_of
 from fti_assets.core.on_demand.syntax.trees import walk, with_whole_names
 from fti_assets.errors import DeclarationError
@@ -36,7 +36,7 @@ APP_PACKAGES = frozenset({"numpy", "fti_assets"})
 
 @dataclass
 class Module:
-    """A module's top-level statements; ``indexes`` and ``imports`` are what counts of it.
+    """A module's top-level statements, which no longer change once one has been asked about.
 
     Args:
         by_effect: take it that decorators of the user's own call what they stand over, and that an object changes with its class;
@@ -49,8 +49,6 @@ class Module:
     package: str
     by_effect: bool = False
     by_memo: bool = True
-    indexes: set[int] = field(default_factory=set)
-    imports: set[tuple[str, str, str]] = field(default_factory=set)
 
     @classmethod
     def read(cls, name: str) -> Module:
@@ -67,16 +65,25 @@ class Module:
         tree = with_whole_names(tree, {name for one in tree.body for name in bound_by(one)})
         return cls(name, tree, name if file.name == "__init__.py" else name.rpartition(".")[0])
 
-    def binds(self, name: str) -> bool:
-        return any(name in bound for bound in self.bound)
+    def anew(self) -> Module:
+        """The same module, of which nothing is known yet that may rest on what was asked of first (``Changes.met_itself``)."""
+        other = replace(self)
+        rests_on_order = ("changes", "changed_names", "by_attribute")
+        vars(other).update((name, value) for name, value in vars(self).items() if name not in rests_on_order)
+        return other
 
+    def binds(self, name: str) -> bool:
+        return name in self._names
+
+    @lazy
+    def _names(self) -> set[str]:
+        return set[str]().union(*self.bound)
+
+    @once
     def imports_name(self, name: str) -> bool:
         """Whether a name stands for what an import at the top brings."""
-        return any(
-            name in bound
-            for one, bound in zip(self.tree.body, self.bound, strict=True)
-            if isinstance(one, ast.Import | ast.ImportFrom)
-        )
+        pairs = zip(self.tree.body, self.bound, strict=True)
+        return any(name in bound for one, bound in pairs if isinstance(one, ast.Import | ast.ImportFrom))
 
     def may_bind(self, name: str) -> bool:
         """Whether a name may come from here: bound, from ``import *``, or made by a ``__getattr__`` of the module."""

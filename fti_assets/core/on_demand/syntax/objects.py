@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fti_assets.core.on_demand.syntax.changes import (
     DEFINITIONS,
@@ -39,34 +39,41 @@ class Objects:
 
     def __init__(self, modules: Mapping[str, Module], *, by_effect: bool = False) -> None:
         self._modules, self._by_effect = modules, by_effect
-        self._lively: dict[tuple[str, str], bool] = {}
-        self._active: dict[tuple[str, str], bool] = {}
+        self._known: dict[tuple[str, str, str], bool] = {}
+        self._asked: list[tuple[str, str, str]] = []
+        self.met_itself = False
+        """Whether a name led to another one that was being looked at: what is known then rests on which was asked of first."""
 
     def is_lively(self, module: Module, name: str) -> bool:
         """Whether a name's value may change when it is only used: an object with such a method, a generator, a defaultdict."""
-        key = (module.name, name)
-        if key not in self._lively:
-            self._lively[key] = False  # for what mentions itself
-            self._lively[key] = any(self._makes_lively(module, one) for one in _binding(module, name)) or any(
-                self.is_lively(self._modules[origin], original) for origin, original in self._imports(module, name)
-            )
-        return self._lively[key]
+        return self._once("lively", module, name, self._is_lively)
 
     def is_active(self, module: Module, name: str) -> bool:
         """Whether making an object of a class, or building a class on it, changes what others see."""
-        key = (module.name, name)
-        if key not in self._active:
-            self._active[key] = False
-            self._active[key] = any(
-                isinstance(one, ast.ClassDef)
-                and (
-                    self._changes_when_made(module, one) or any(self.is_active(module, base) for base in _built_on(one))
-                )
-                for one in _binding(module, name)
-            ) or any(
-                self.is_active(self._modules[origin], original) for origin, original in self._imports(module, name)
-            )
-        return self._active[key]
+        return self._once("active", module, name, self._is_active)
+
+    def _once(self, question: str, module: Module, name: str, answer: Callable[[Module, str], bool]) -> bool:
+        key = (question, module.name, name)
+        if key not in self._known:
+            self._known[key] = False  # for what mentions itself
+            self._asked.append(key)
+            self._known[key] = answer(module, name)
+            self._asked.pop()
+        elif key in self._asked[:-1]:
+            self.met_itself = True
+        return self._known[key]
+
+    def _is_lively(self, module: Module, name: str) -> bool:
+        return any(self._makes_lively(module, one) for one in _binding(module, name)) or any(
+            self.is_lively(self._modules[origin], original) for origin, original in self._imports(module, name)
+        )
+
+    def _is_active(self, module: Module, name: str) -> bool:
+        return any(
+            isinstance(one, ast.ClassDef)
+            and (self._changes_when_made(module, one) or any(self.is_active(module, base) for base in _built_on(one)))
+            for one in _binding(module, name)
+        ) or any(self.is_active(self._modules[origin], original) for origin, original in self._imports(module, name))
 
     def is_lively_object(self, module: Module, name: str) -> bool:
         """Whether a name stands for one object that changes when it is used, not for a class or function that makes such ones."""

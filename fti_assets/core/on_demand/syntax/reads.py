@@ -10,6 +10,7 @@ import ast
 import builtins
 
 from fti_assets.core.on_demand.syntax.changes import is_constant
+from fti_assets.core.on_demand.syntax.lazy import once
 from fti_assets.core.on_demand.syntax.module import Module, is_own
 from fti_assets.core.on_demand.syntax.trees import walk
 
@@ -21,6 +22,7 @@ _READING_PARTS = frozenset({"copy", "count", "get", "index", "items", "keys", "v
 _COPIED_BY = frozenset({"array", "asarray"})
 
 
+@once
 def only_read(module: Module) -> set[str]:
     """The names of a module's constants that it only reads."""
     constants = {
@@ -64,8 +66,12 @@ def is_built_in(module: Module, name: str) -> bool:
         or module.binds("__getattr__")
     ):
         return False
-    global_names = {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
-    return not module.binds(name) and name not in global_names
+    return not module.binds(name) and name not in _global_names(module)
+
+
+@once
+def _global_names(module: Module) -> set[str]:
+    return {one for node in walk(module.tree) if isinstance(node, ast.Global) for one in node.names}
 
 
 def is_of_a_library(module: Module, name: str) -> bool:

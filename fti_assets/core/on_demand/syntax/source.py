@@ -7,7 +7,7 @@ import hashlib
 import importlib.machinery
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
@@ -17,6 +17,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _MOST_REMEMBERED = 1_000
+_MOST_KEPT = 150_000
+"""Bytes of sources, whose trees take a hundred times as much."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,35 @@ class _Readings:
     files: dict[str, str | None] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     has_changed: bool = False
+    size: int = 0
+    """Bytes of all contents."""
 
     def note(self, path: str, content: bytes) -> None:
-        digest = hashlib.sha256(content).digest()
+        if path not in self.contents:
+            self.size += len(content)
+        self._note(path, hashlib.sha256(content).digest())
+
+    def _note(self, path: str, digest: bytes) -> None:
         self.has_changed = self.has_changed or self.contents.setdefault(path, digest) != digest
+
+    def rest_on(self, others: _Readings) -> None:
+        """Note what was read for something that this is made of."""
+        self.files |= others.files
+        self.has_changed = self.has_changed or others.has_changed
+        for path, digest in others.contents.items():
+            self._note(path, digest)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note what is read in a block, here and then where what is read around it is noted."""
+        outer = _readings.get()
+        token = _readings.set(self)
+        try:
+            yield
+        finally:
+            _readings.reset(token)
+        if outer is not None:
+            outer.rest_on(self)
 
     def hold(self) -> bool:
         """Whether the disk would say the same now."""
@@ -91,23 +118,45 @@ def remember(compute: Callable[..., T]) -> Callable[..., T]:
             return compute(*arguments)
         before = results.get(arguments)
         if before is not None and before[0].hold():
-            outer = _readings.get()
-            if outer is not None:  # what rests on this rests on what this has read
-                outer.files |= before[0].files
-                outer.contents |= before[0].contents
+            if (outer := _readings.get()) is not None:
+                outer.rest_on(before[0])
             return before[1]
         readings = _Readings()
-        token = _readings.set(readings)
-        try:
+        with readings.noting():
             result = compute(*arguments)
-        finally:
-            _readings.reset(token)
         if len(results) >= _MOST_REMEMBERED:
             results.clear()
         results[arguments] = readings, result
         return result
 
     return call
+
+
+def share(make: Callable[..., T]) -> Callable[..., AbstractContextManager[T]]:
+    """What a function of texts makes of sources, for blocks that may read further ones: made again when one of them has changed.
+
+    One block at a time has it, so that threads do not meet in it. What a block fails with, and what is large, is not kept.
+    """
+    kept: dict[tuple[str, ...], tuple[Mapping[str, ShippedFile] | None, _Readings, T]] = {}
+
+    @contextmanager
+    def use(*arguments: str) -> Iterator[T]:
+        files = _shipment.get()
+        before = kept.pop(arguments, None)
+        if before is not None and before[0] is files and (files is not None or before[1].hold()):
+            _, readings, one = before
+            with readings.noting():
+                yield one
+        else:
+            readings = _Readings()
+            with readings.noting():
+                one = make(*arguments)
+                yield one
+        kept[arguments] = files, readings, one
+        while sum(readings.size for _, readings, _ in [*kept.values()]) > _MOST_KEPT:
+            kept.pop(next(iter([*kept])), None)
+
+    return use
 
 
 def source_file(module: str) -> Path | ShippedFile | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from fti_assets.core.on_demand.syntax.changes import FUNCTIONS, is_program, run_at_once
 from fti_assets.core.on_demand.syntax.names import Names
+from fti_assets.core.on_demand.syntax.trees import walk
 
 _WITHIN = {
     "numpy.errstate": frozenset({"numpy.seterr", "numpy.seterrcall"}),
@@ -82,7 +83,7 @@ def setters_in_calls(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[Se
 
 def sets_state(node: ast.expr, names: Names) -> bool:
     """Whether an expression of a module sets the state of a library where it runs."""
-    return any(_set_by(tuple(ast.walk(node)), names))
+    return any(_set_by(tuple(walk(node)), names))
 
 
 def _at_import(sources: Mapping[str, tuple[ast.Module, Names]]) -> list[_Piece]:
@@ -126,31 +127,31 @@ def _in_order(setters: list[Setter], sources: Mapping[str, tuple[ast.Module, Nam
 
 def _on_demand_bodies(statement: ast.stmt, names: Names) -> Iterator[tuple[ast.AST, ...]]:
     """The bodies of the on-demand functions in a statement."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.FunctionDef) and any(
             isinstance(one, ast.Call) and {path.rpartition(".")[2] for path in names.paths(one.func)} & {"on_demand"}
             for one in node.decorator_list
         ):
-            yield tuple(one for part in node.body for one in ast.walk(part))
+            yield tuple(one for part in node.body for one in walk(part))
 
 
 def _run_at_once(statement: ast.stmt) -> Iterator[ast.AST]:
     for node in run_at_once(statement):
         yield node
         if isinstance(node, ast.Lambda):
-            yield from ast.walk(node.body)
+            yield from walk(node.body)
         elif isinstance(node, FUNCTIONS[:2]) and node.returns is not None:
-            yield from ast.walk(node.returns)
+            yield from walk(node.returns)
 
 
 def _definitions(statement: ast.stmt) -> Iterator[tuple[str, tuple[ast.AST, ...]]]:
     """The functions in a statement, by the names that call them: a class's own special methods by its name."""
-    for node in ast.walk(statement):
+    for node in walk(statement):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.name, tuple(one for part in node.body for one in ast.walk(part))
+            yield node.name, tuple(one for part in node.body for one in walk(part))
         elif isinstance(node, ast.ClassDef):
             special = [one for one in node.body if isinstance(one, FUNCTIONS[:2]) and one.name.startswith("__")]
-            yield node.name, tuple(inner for one in special for part in one.body for inner in ast.walk(part))
+            yield node.name, tuple(inner for one in special for part in one.body for inner in walk(part))
 
 
 def _names_in(nodes: tuple[ast.AST, ...], names: Names) -> set[str]:
@@ -212,6 +213,6 @@ def _permissions(nodes: tuple[ast.AST, ...], names: Names) -> dict[ast.AST, set[
                 continue
             for path in names.paths(item.func) & _WITHIN.keys():
                 results.setdefault(item.func, set()).add(path)
-                for inner in (one for statement in body for one in ast.walk(statement)):
+                for inner in (one for statement in body for one in walk(statement)):
                     results.setdefault(inner, set()).update(_WITHIN[path])
     return results

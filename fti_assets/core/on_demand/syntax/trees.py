@@ -6,8 +6,10 @@ import ast
 import re
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
+_BELOW = "nodes below"
 _FIELD, _PART = re.compile(r"\{([^{}:!]*)"), re.compile(r"\.([^\W\d]\w*)")
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -15,11 +17,16 @@ _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 def walk(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a tree, as ``ast.walk`` gives them and in its order.
 
-    Its own calls two generators for each node; this takes three fifths of the time.
+    Its own calls two generators for each node; this takes three fifths of the time, and next to none of what ``settle`` has walked.
 
     >>> [type(one).__name__ for one in walk(ast.parse("a + 1", mode="eval").body)]
     ['BinOp', 'Name', 'Add', 'Constant', 'Load']
     """
+    below = vars(node).get(_BELOW)
+    return chain((node,), below) if below is not None else _walk(node)
+
+
+def _walk(node: ast.AST) -> Iterator[ast.AST]:
     waiting = deque([node])
     while waiting:
         one = waiting.popleft()
@@ -30,6 +37,18 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
             elif isinstance(value, list):
                 waiting.extend(child for child in value if isinstance(child, ast.AST))
         yield one
+
+
+def settle(tree: ast.Module) -> ast.Module:
+    """A module's tree, which from now on does not change: it and its statements remember their nodes.
+
+    >>> tree = settle(ast.parse("a + 1"))
+    >>> [*walk(tree)] == [*ast.walk(tree)]
+    True
+    """
+    for one in [tree, *tree.body]:
+        vars(one)[_BELOW] = [*_walk(one)][1:]  # without itself, which nothing would ever let go of
+    return tree
 
 
 def is_text(statement: ast.AST) -> bool:

@@ -25,6 +25,7 @@ class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
 
     metrics: Sequence[str]
     slices: Sequence[str | Sequence[str]] = ()
+    fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
     threshold: float | str = 0.5
 

@@ -186,7 +186,8 @@ def _check(model: Model) -> None:
         raise DeclarationError(
             f"model {model.name!r} has a gate {KEPT_APART.name!r}, as each model's own check is called: rename it"
         )
-    sliced_by = list(dict.fromkeys(column for by in model.evaluate.sliced_by for column in columns_of(by)))
+    every = (*model.evaluate.sliced_by, *model.evaluate.compared_by)
+    sliced_by = list(dict.fromkeys(column for by in every for column in columns_of(by)))
     unknown = [column for column in sliced_by if column not in model.view.feature_names]
     if unknown:
         raise DeclarationError(

@@ -10,9 +10,11 @@ from fti_assets.core.manifest import (
     NUMBERS,
     Column,
     DatasetRecord,
+    FairnessRecord,
     GateVerdict,
     GraphInput,
     GraphOutput,
+    GroupRates,
     JoinedColumn,
     JoinedGroup,
     JoinedKey,
@@ -74,6 +76,7 @@ MANIFEST = ModelManifest(
     asset_key=("flights", "delay_net_v1"),
     files={"pictures.html": "a" * 64},
     threshold=ThresholdRecord(0.31, "f1", 20),
+    fairness={"origin": FairnessRecord({"JFK": GroupRates(20, 0.5, 0.6)}, {"demographic_parity_difference": 0.0}, 3)},
 )
 
 

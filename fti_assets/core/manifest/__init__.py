@@ -23,7 +23,7 @@ from fti_assets.core.manifest.builds import (
     Task,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
-from fti_assets.core.manifest.judging import ThresholdRecord
+from fti_assets.core.manifest.judging import FairnessRecord, GroupRates, ThresholdRecord
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -49,11 +49,13 @@ __all__ = [
     "CompositeRecord",
     "DatasetManifest",
     "DatasetRecord",
+    "FairnessRecord",
     "FeatureImportance",
     "GateVerdict",
     "GraphComparison",
     "GraphInput",
     "GraphOutput",
+    "GroupRates",
     "ImportanceRecord",
     "Interval",
     "JoinedColumn",

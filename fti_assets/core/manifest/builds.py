@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest.datasets import DatasetRecord
-from fti_assets.core.manifest.judging import ThresholdRecord
+from fti_assets.core.manifest.judging import FairnessRecord, ThresholdRecord
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
@@ -152,7 +152,8 @@ class ModelManifest:
     nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
     is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
     model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
-    ``threshold`` is that of a binary model's metrics; builds of earlier releases have none.
+    ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
+    for, or crossed ones, joined by commas.
     """
 
     model: str
@@ -186,6 +187,7 @@ class ModelManifest:
     comparison: GraphComparison | None = None
     importance: ImportanceRecord | None = None
     threshold: ThresholdRecord | None = None
+    fairness: dict[str, FairnessRecord] = field(default_factory=dict)
     format: int = 1
 
     @property

@@ -11,3 +11,26 @@ class ThresholdRecord:
     value: float
     goal: str = ""
     rows: int = 0
+
+
+@record(frozen=True)
+class GroupRates:
+    """How a binary model decides for the rows of one slice; a rate is None where no row could count for it."""
+
+    rows: int
+    selection_rate: float
+    true_positive_rate: float | None = None
+    false_positive_rate: float | None = None
+
+
+@record(frozen=True)
+class FairnessRecord:
+    """The slices of a column by value, and by how much their rates differ.
+
+    ``figures`` has ``demographic_parity_difference`` and ``demographic_parity_ratio``, and likewise those of ``equal_opportunity`` and
+    ``equalized_odds``. ``left_out`` counts the rows of slices that are too small.
+    """
+
+    groups: dict[str, GroupRates]
+    figures: dict[str, float]
+    left_out: int = 0

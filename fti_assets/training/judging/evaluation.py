@@ -20,7 +20,7 @@ from fti_assets.training.judging.slices import By, slice_rows, slices_key
 from fti_assets.training.judging.thresholds import Goal, checked_threshold
 
 
-@checked_arguments(itself=["slices", "min_rows"])
+@checked_arguments(itself=["slices", "fairness", "min_rows"])
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """How a model is judged on the test part. Source of the metrics: scikit-learn's definitions.
@@ -29,7 +29,8 @@ class Evaluation:
         metrics: names of metrics, and ``fti.Metric`` of your own.
         slices: columns by whose values the metrics are told apart; of several columns, such as ``("origin", "carrier")``, by each
             combination of their values.
-        min_rows: slices of fewer test rows are left out.
+        min_rows: slices of fewer test rows are left out, of fairness too.
+        fairness: columns between whose values the decisions of a binary model are compared; crossed ones as in ``slices``.
         threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
             with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
 
@@ -42,6 +43,7 @@ class Evaluation:
 
     metrics: Sequence[str | Metric]
     slices: Sequence[str | Sequence[str]] = ()
+    fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
     threshold: float | Goal = THRESHOLD
 
@@ -53,7 +55,8 @@ class Evaluation:
             raise DeclarationError(f"Evaluation has no metrics: choose from {one_of(METRICS)}")
         for name in self.metric_names:
             metric_named(name)
-        self._take("slices", _checked_slices(self.slices))
+        for field in ("slices", "fairness"):
+            self._take(field, _checked_slices(field, getattr(self, field)))
         if not isinstance(self.min_rows, int) or isinstance(self.min_rows, bool) or not 1 <= self.min_rows < 2**63:
             raise DeclarationError(
                 f"Evaluation(min_rows={excerpt(self.min_rows)}): give the fewest rows of a slice, 1 or more"
@@ -83,7 +86,12 @@ class Evaluation:
     @property
     def sliced_by(self) -> tuple[By, ...]:
         """The column of each slicing, or its columns."""
-        return tuple(by if isinstance(by, str) else tuple(by) for by in self.slices)
+        return _as_by(self.slices)
+
+    @property
+    def compared_by(self) -> tuple[By, ...]:
+        """The column of each slicing for fairness, or its columns."""
+        return _as_by(self.fairness)
 
     @property
     def slice_names(self) -> tuple[str, ...]:
@@ -101,12 +109,19 @@ class Evaluation:
             raise DeclarationError(
                 f"Evaluation(threshold={self.threshold!r}): a {task} model has no threshold, only a binary one has"
             )
+        if self.fairness and task != "binary":
+            raise DeclarationError(
+                f"Evaluation(fairness={list(self.fairness)!r}): a {task} model decides nothing whose rates could be compared, "
+                "only a binary one does"
+            )
 
 
-def _checked_slices(slices: object) -> list[By]:
-    wrong = (
-        f"Evaluation(slices={excerpt(slices)}): give a list of different names, and of lists of them for crossed slices"
-    )
+def _as_by(slices: Sequence[str | Sequence[str]]) -> tuple[By, ...]:
+    return tuple(by if isinstance(by, str) else tuple(by) for by in slices)
+
+
+def _checked_slices(field: str, slices: object) -> list[By]:
+    wrong = f"Evaluation({field}={excerpt(slices)}): give a list of different names, and of lists of them for crossed slices"
     if isinstance(slices, str) or not isinstance(slices, Sequence):
         raise DeclarationError(wrong)
     checked: list[By] = []

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest import FairnessRecord
 from fti_assets.training.judging.paired import PairedAnswers
 
 Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -42,9 +43,11 @@ class Scores:
         baseline: those of the train prior or train mean.
         slices: the challenger's, by the columns and values of the evaluation's slices.
         champion: the champion beside it, or None if there is no champion.
+        fairness: how differently the challenger decides for the slices of each column of the evaluation's ``fairness``.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     baseline: Mapping[str, float] = field(default_factory=dict)
     slices: Slices = field(default_factory=dict)
     champion: ChampionScores | None = None
+    fairness: Mapping[str, FairnessRecord] = field(default_factory=dict)

@@ -29,6 +29,7 @@ from fti_assets.training.datasets.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
+from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
@@ -188,9 +189,15 @@ def _build_model(
         classes,
         threshold=threshold.value,
     )
+    of_slices = fairness(
+        answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value),
+        model.evaluate.compared_by,
+        parts["test"].columns,
+        model.evaluate.min_rows,
+    )
     prior = baseline(model.task, data.train.y, data.test.y, metrics, classes, threshold=threshold.value)
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
-    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion)) for gate in model.gates]
+    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion, of_slices)) for gate in model.gates]
     importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
@@ -237,6 +244,7 @@ def _build_model(
         asset_key=tuple(asset_key),
         comparison=model_graph.comparison,
         importance=importance,
+        fairness=of_slices,
         threshold=threshold if model.task == "binary" else None,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from fti_assets.core.manifest import DatasetManifest, GraphComparison, ImportanceRecord, ModelManifest, ViewRecord
+from fti_assets.core.manifest import (
+    DatasetManifest,
+    FairnessRecord,
+    GraphComparison,
+    ImportanceRecord,
+    ModelManifest,
+    ViewRecord,
+)
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
@@ -34,6 +41,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         )
         or "None were declared.",
         *_slices(manifest.slices),
+        *_fairness(manifest.fairness),
         *_importance(manifest.importance),
         "## Features",
         features_table(manifest),
@@ -136,6 +144,20 @@ def _importance(importance: ImportanceRecord | None) -> list[str]:
         f"{importance.repeats} times each.{more}",
         table(("feature", "mean", "deviation"), [(name, one.mean, one.std) for name, one in shown]),
     ]
+
+
+def _fairness(fairness: Mapping[str, FairnessRecord]) -> list[str]:
+    sections = []
+    for column, record in fairness.items():
+        rows = [
+            (value or "(missing)", float(one.rows), one.selection_rate, one.true_positive_rate, one.false_positive_rate)
+            for value, one in islice(record.groups.items(), _SLICES)
+        ]
+        header = (column, "rows", "selection rate", "true positive rate", "false positive rate")
+        figures = table(("over all slices", "value"), list(record.figures.items()))
+        left_out = f"\n\nSlices with {record.left_out:,} rows together are too small." if record.left_out else ""
+        sections += [f"## Fairness by {column}", table(header, rows), figures + left_out]
+    return sections
 
 
 def features_table(manifest: ModelManifest) -> str:

@@ -35,6 +35,11 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **_comparison(manifest),
+        **{
+            f"fairness/{column}/{name}": value
+            for column, record in manifest.fairness.items()
+            for name, value in record.figures.items()
+        },
         **importance_metadata(manifest.importance),
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),

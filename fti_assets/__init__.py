@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.scales import Robust as Robust
     from fti_assets.training.encoders.scales import Standardize as Standardize
     from fti_assets.training.encoders.targets import Target as Target
+    from fti_assets.training.judging.baselines.last_value import LastValue as LastValue
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
     from fti_assets.training.judging.gates.rivals import BeatsBaseline as BeatsBaseline
     from fti_assets.training.judging.gates.rivals import NotWorseThanChampion as NotWorseThanChampion
@@ -125,6 +126,7 @@ _NAMES = {
     "training.encoders.curves": "Clip Cyclical Log1p Quantile",
     "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
     "training.encoders.targets": "Target",
+    "training.judging.baselines.last_value": "LastValue",
     "training.judging.evaluation": "Evaluation",
     "training.judging.importance": "Importance",
     "training.judging.gates.rivals": "BeatsBaseline NotWorseThanChampion",

@@ -18,8 +18,9 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.encoders.encoders import Encoder
+from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.gates.gate import Gate, MetricGate, SlicedGate
+from fti_assets.training.judging.gates.gate import BaselineGate, Gate, MetricGate, SlicedGate
 from fti_assets.training.judging.importance import Importance
 from fti_assets.training.judging.metrics.registry import check_metrics
 from fti_assets.training.judging.slices import columns_of
@@ -152,6 +153,17 @@ def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
     return goal
 
 
+def _check_baselines(model: Model) -> None:
+    baselines: dict[str, Baseline] = {}
+    for gate in model.gates:
+        if not isinstance(gate, BaselineGate):
+            continue
+        one = gate.rival
+        one.check(model.task, model.view.feature_names, what=f"model {model.name!r}: the gate {gate.name}")
+        if baselines.setdefault(one.name, one) != one:
+            raise DeclarationError(f"model {model.name!r} has two baselines that are called {one.name!r}: rename one")
+
+
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:
     parameters = list(parameters_of(function))
     results = [parameter for parameter in parameters if annotations.get(parameter) is TrainingData]
@@ -179,6 +191,7 @@ def _check(model: Model) -> None:
         )
     if model.importance is not None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
+    _check_baselines(model)
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")

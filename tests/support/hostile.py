@@ -372,6 +372,7 @@ DECLARING: dict[str, Declares] = {
     "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
     "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log")),
     "BeatsBaseline": Declares(fti.BeatsBaseline, {"metric": "log_loss"}),
+    "LastValue": Declares(fti.LastValue, {"feature": "spent"}),
     "NotWorseThanChampion": Declares(fti.NotWorseThanChampion, {"metric": "log_loss"}, ("tolerance",)),
     "SliceGap": Declares(fti.SliceGap, {"metric": "log_loss", "by": "plan", "at_most": 0.1}, ("min_rows",)),
     "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),

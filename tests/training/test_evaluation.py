@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.judging.evaluation import (
     Evaluation,
-    baseline,
     evaluate,
     evaluate_slices,
 )
@@ -141,22 +140,6 @@ def test_a_slice_column_that_is_not_there_is_named():
             {"value": np.zeros(1)},
             np.zeros(1),
         )
-
-
-def test_baselines_are_the_train_prior_and_the_train_mean():
-    y = np.array([1, 0, 0, 0])
-    assert baseline("binary", y, np.array([1, 0]), ["log_loss", "roc_auc"]) == pytest.approx(
-        {"log_loss": -np.log([0.25, 0.75]).mean(), "roc_auc": 0.5}
-    )
-    assert baseline("multiclass", np.array([0, 0, 1]), np.array([0, 1]), ["log_loss"], ["a", "b"]) == pytest.approx(
-        {"log_loss": -np.log([2 / 3, 1 / 3]).mean()}
-    )
-    assert baseline("regression", np.array([1.0, 3.0]), np.array([2.0, 2.0]), ["mae", "r2"]) == {"mae": 0.0}
-
-
-def test_a_baseline_of_no_train_rows_is_refused():
-    with pytest.raises(ModelError, match="no rows"):
-        baseline("regression", np.empty(0), np.zeros(1), ["mae"])
 
 
 @pytest.mark.parametrize(

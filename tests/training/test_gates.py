@@ -92,10 +92,10 @@ def paired(rows, shift, *, seed=0):
 @pytest.mark.parametrize(
     ("rows", "shift", "when_unsure", "passed", "words"),
     [
-        (2_000, 0.0, "fail", True, "the whole interval is within the tolerance"),
-        (2_000, 0.3, "pass", False, "the whole interval is beyond the tolerance"),
-        (20, 0.1, "pass", True, "the interval includes the tolerance 0.1, and when_unsure is 'pass'"),
-        (20, 0.1, "fail", False, "the interval includes the tolerance 0.1, and when_unsure is 'fail'"),
+        (2_000, 0.0, "fail", True, "the whole interval is at most 0.1"),
+        (2_000, 0.3, "pass", False, "the whole interval is above 0.1"),
+        (20, 0.1, "pass", True, "the interval includes 0.1, and when_unsure is 'pass'"),
+        (20, 0.1, "fail", False, "the interval includes 0.1, and when_unsure is 'fail'"),
         (2_000, 0.0, "estimate", True, "95% interval"),
         (2_000, 0.3, "estimate", False, "more than the tolerance 0.1"),
     ],

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
 import fti_assets as fti
@@ -356,6 +357,25 @@ def test_a_gate_of_ones_own_sees_every_score(bench: Bench) -> None:
     assert scores.champion is not None
     assert (scores.champion.build, scores.champion.problem) == (champion, None)
     assert set(scores.champion.metrics) == set(scores.champion.challenger) == set(made.metrics)
+
+
+def test_baselines_of_gates_are_kept_and_shown(bench: Bench) -> None:
+    def by_spend(train: Any, test: Any) -> np.ndarray:
+        return np.where(test.columns["spend"] > 0, 0.75, 0.25)
+
+    gates = [fti.BeatsBaseline("log_loss", baseline=one, when_unsure="pass") for one in ("logistic", by_spend)]
+    result = bench.train(buyer(gates=gates), "08")
+    made = bench.builds()[-1]
+    y, spend = (bench.rows(BUYING, "08")[column] for column in ("bought", "spend"))
+    expected = log_loss(y, np.where(spend > 0, 0.75, 0.25))
+    assert made.baselines["by_spend"]["log_loss"] == pytest.approx(expected)
+    assert set(made.baselines) == {"logistic", "by_spend"}
+    evaluation = {one.check_name: one for one in result.get_asset_check_evaluations()}["beats_by_spend_log_loss"]
+    shown = {name: value.value for name, value in evaluation.metadata.items()}
+    assert shown["value"] == pytest.approx(expected - made.metrics["log_loss"])
+    assert shown["interval/low"] <= shown["value"] <= shown["interval/high"]
+    card = (bench.store.root / "buyer" / made.reference / "card.md").read_text()
+    assert "| metric | model | baseline | logistic | by_spend |" in card
 
 
 def test_a_rolled_back_build_is_not_compared_with(bench: Bench) -> None:

@@ -188,6 +188,7 @@ class ModelManifest:
     importance: ImportanceRecord | None = None
     threshold: ThresholdRecord | None = None
     fairness: dict[str, FairnessRecord] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     format: int = 1
 
     @property

@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import OUTPUT_NAMES, Task
-from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
+from fti_assets.core.manifest import Task
+from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.metrics.metric import AnyMetric
 from fti_assets.training.judging.metrics.own import Metric
@@ -211,36 +211,3 @@ def evaluate_slices(
         }
         for by in evaluation.sliced_by
     }
-
-
-def baseline(
-    task: Task,
-    train_y: np.ndarray,
-    test_y: np.ndarray,
-    metrics: Sequence[str],
-    classes: Sequence[str] = (),
-    *,
-    threshold: float = THRESHOLD,
-) -> dict[str, float]:
-    """Score the answer that knows no features: the train part's prior, or its mean.
-
-    Args:
-        task: what the model does.
-        train_y, test_y: labels as for ``evaluate``.
-        metrics: names of metrics.
-        classes, threshold: as for ``evaluate``.
-
-    Raises:
-        ModelError: there are no train rows.
-
-    >>> baseline("regression", np.array([1.0, 3.0]), np.array([2.0, 4.0]), ["mae"])
-    {'mae': 1.0}
-    """
-    if not len(train_y):
-        raise ModelError("the train part has no rows: there is no baseline to compare with")
-    if task == "multiclass":
-        prior = np.bincount(train_y.astype(np.int64), minlength=len(classes)) / len(train_y)
-        constant = np.tile(prior, (len(test_y), 1))
-    else:
-        constant = np.full(len(test_y), train_y.mean(dtype=np.float64))
-    return evaluate(task, metrics, {OUTPUT_NAMES[task]: constant}, test_y, classes, threshold=threshold)

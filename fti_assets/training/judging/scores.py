@@ -35,6 +35,14 @@ class ChampionScores:
 
 
 @dataclass(frozen=True)
+class BaselineScores:
+    """A baseline's metrics on all test rows, and the challenger's answers beside its own, for intervals of their difference."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    answers: PairedAnswers | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Scores:
     """All that a gate judges by: what was measured of a challenger on the test split.
 
@@ -44,6 +52,7 @@ class Scores:
         slices: the challenger's, by the columns and values of the evaluation's slices.
         champion: the champion beside it, or None if there is no champion.
         fairness: how differently the challenger decides for the slices of each column of the evaluation's ``fairness``.
+        baselines: each baseline by its name, ``prior`` and those of the gates.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -51,3 +60,4 @@ class Scores:
     slices: Slices = field(default_factory=dict)
     champion: ChampionScores | None = None
     fairness: Mapping[str, FairnessRecord] = field(default_factory=dict)
+    baselines: Mapping[str, BaselineScores] = field(default_factory=dict)

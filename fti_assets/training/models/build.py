@@ -28,7 +28,9 @@ from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
-from fti_assets.training.judging.evaluation import baseline, evaluate, evaluate_slices
+from fti_assets.training.judging.baselines.named import PRIOR
+from fti_assets.training.judging.baselines.scored import baseline_scores
+from fti_assets.training.judging.evaluation import evaluate, evaluate_slices
 from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.importance import permutation_importance
@@ -195,9 +197,12 @@ def _build_model(
         parts["test"].columns,
         model.evaluate.min_rows,
     )
-    prior = baseline(model.task, data.train.y, data.test.y, metrics, classes, threshold=threshold.value)
+    baselines = baseline_scores(
+        model.task, metrics, model.gates, data.train, data.test, outputs, classes, threshold=threshold.value
+    )
+    prior = baselines[PRIOR].metrics
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
-    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion, of_slices)) for gate in model.gates]
+    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion, of_slices, baselines)) for gate in model.gates]
     importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
@@ -230,7 +235,8 @@ def _build_model(
         outputs=model_graph.outputs,
         encoders={name: dataclasses.asdict(encoder) for name, encoder in model_graph.encoders.items()},
         metrics=scores,
-        baseline=prior,
+        baseline=dict(prior),
+        baselines={name: dict(one.metrics) for name, one in baselines.items() if name != PRIOR},
         gates=tuple(verdicts),
         snapshot=dataset.snapshot,
         code_version=code_version,

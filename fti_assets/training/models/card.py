@@ -33,7 +33,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         "## What it learned from",
         _learned_from(manifest, dataset),
         "## How it does on the test split",
-        table(("metric", "model", "baseline"), [(n, v, manifest.baseline.get(n)) for n, v in manifest.metrics.items()]),
+        _metrics(manifest),
         *_comparison(manifest.comparison),
         "## Gates",
         "\n".join(
@@ -103,6 +103,15 @@ def not_held_against(view: ViewRecord) -> list[str]:
     if not view.rules_left_out:
         return []
     return [f"- **no request is held against** these checks of the schema of `{view.spine}`: {view.left_out_in_words}"]
+
+
+def _metrics(manifest: ModelManifest) -> str:
+    """Each metric of the model, and of each baseline."""
+    baselines = {"baseline": manifest.baseline, **manifest.baselines}
+    return table(
+        ("metric", "model", *baselines),
+        [(name, value, *(one.get(name) for one in baselines.values())) for name, value in manifest.metrics.items()],
+    )
 
 
 def _comparison(comparison: GraphComparison | None) -> list[str]:

@@ -99,9 +99,11 @@ def _encoders(manifest: ModelManifest) -> Facts:
 
 
 def _metrics(manifest: ModelManifest) -> Facts:
-    return {f"test {name}": value for name, value in manifest.metrics.items()} | {
-        f"baseline {name}": value for name, value in manifest.baseline.items()
-    }
+    return (
+        {f"test {name}": value for name, value in manifest.metrics.items()}
+        | {f"baseline {name}": value for name, value in manifest.baseline.items()}
+        | {f"{one} {name}": value for one, scores in manifest.baselines.items() for name, value in scores.items()}
+    )
 
 
 def _gates(manifest: ModelManifest) -> Facts:

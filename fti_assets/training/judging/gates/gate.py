@@ -1,14 +1,16 @@
 """Gates: what a challenger must do on the test part before it may be the champion."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import ModelError, excerpt
+from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
@@ -47,6 +49,28 @@ class SlicedGate(Gate, Protocol):
     @property
     def by(self) -> str:
         """The slice column."""
+
+
+@runtime_checkable
+class BaselineGate(Gate, Protocol):
+    """A gate that compares with a baseline, which is then trained and scored for it."""
+
+    @property
+    def rival(self) -> Baseline:
+        """The baseline."""
+
+
+class Concise:
+    """A gate whose text leaves out what it does not say: a model's code version, which is made of it, keeps when a gate gets arguments."""
+
+    def __repr__(self) -> str:
+        own: Any = self
+        shown = [
+            f"{one.name}={getattr(self, one.name)!r}"
+            for one in dataclasses.fields(own)
+            if one.default is dataclasses.MISSING or getattr(self, one.name) != one.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def verdict_of(gate: Gate, scores: Scores) -> GateVerdict:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest import GateVerdict
-from fti_assets.errors import DeclarationError, one_of
-from fti_assets.training.judging.gates.gate import SLACK, defined_value, lead, undefined_text
+from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.training.judging.baselines.baseline import Baseline
+from fti_assets.training.judging.baselines.function import FunctionBaseline
+from fti_assets.training.judging.baselines.last_value import LastValue
+from fti_assets.training.judging.baselines.named import PRIOR, checked_baseline
+from fti_assets.training.judging.gates.gate import SLACK, Concise, defined_value, lead, undefined_text
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
@@ -20,48 +25,91 @@ WhenUnsure = Literal["estimate", "pass", "fail"]
 
 
 @checked_arguments()
-@dataclass(frozen=True)
-class BeatsBaseline:
-    """Pass a challenger that is better than the train prior or train mean; as good is not better.
+@dataclass(frozen=True, repr=False)
+class BeatsBaseline(Concise):
+    """Pass a challenger that is better than a baseline; as good is not better.
 
-    Scores that agree to six digits are as good: a constant answer in float32 differs by that much.
+    Scores that agree to six digits are as good: a constant answer in float32 differs by that much. By how much it is better has an
+    interval by a paired bootstrap, as ``NotWorseThanChampion`` has.
 
     Args:
         metric: a metric's name.
+        baseline: what learns from the train part alone: ``prior``, the share of each class or the train mean; ``logistic`` for classes or
+            ``linear`` for values, scikit-learn's on the encoded features; ``fti.LastValue("feature")``, what was true last; or a function
+            of your own, ``(train, test) -> answers``: ``train`` is ``data.train``, ``test`` has the features of the test rows without
+            their labels, and the answers are probabilities ``[n]`` or ``[n, k]``, or values ``[n]``.
+        confidence: of the interval.
+        when_unsure: what decides if the interval includes 0: ``estimate``, the measured difference alone; ``pass`` or ``fail``.
 
     Raises:
-        DeclarationError: there is no such metric.
+        DeclarationError: there is no such metric or baseline, the confidence is not between 0 and 1, or ``when_unsure`` is none of these.
 
     >>> BeatsBaseline("log_loss").judge(Scores({"log_loss": 0.48}, baseline={"log_loss": 0.57})).reason
     'log_loss 0.48 is better than the baseline 0.57'
+    >>> BeatsBaseline("log_loss", baseline="logistic").name
+    'beats_logistic_log_loss'
     """
 
     metric: str
+    baseline: str | LastValue | Callable[..., Any] = "prior"
+    confidence: float = 0.95
+    when_unsure: WhenUnsure = "estimate"
 
     def __post_init__(self) -> None:
         metric_named(self.metric)
+        what = f"BeatsBaseline({self.metric!r})"
+        rival = checked_baseline(self.baseline, what=what)
+        _check_interval(what, self.confidence, self.when_unsure)
+        if isinstance(rival, FunctionBaseline):
+            object.__setattr__(self, "baseline", rival)
+
+    @property
+    def rival(self) -> Baseline:
+        """The baseline itself."""
+        return checked_baseline(self.baseline, what=f"BeatsBaseline({self.metric!r})")
 
     @property
     def name(self) -> str:
-        """``beats_baseline_<metric>``."""
-        return f"beats_baseline_{self.metric}"
+        """``beats_baseline_<metric>``, or ``beats_<baseline>_<metric>`` of another than the prior."""
+        return f"beats_{'baseline' if self.rival.name == PRIOR else self.rival.name}_{self.metric}"
 
     def judge(self, scores: Scores) -> GateVerdict:
-        """Judge a challenger's test metrics; an undefined metric does not pass. The champion does not matter."""
-        score, floor = defined_value(scores.metrics, self.metric), defined_value(scores.baseline, self.metric)
+        """Judge a challenger's test metrics; an undefined metric does not pass. The champion does not matter.
+
+        The verdict's value is by how much the challenger is better, its bound 0.
+
+        Raises:
+            ModelError: the baseline was not scored.
+        """
+        beside = scores.baselines.get(self.rival.name)
+        if beside is None and self.rival.name != PRIOR:
+            raise ModelError(
+                f"the gate {self.name} needs the baseline {self.rival.name!r}: there is {one_of(scores.baselines)}"
+            )
+        metrics = scores.baseline if beside is None else beside.metrics
+        score, floor = defined_value(scores.metrics, self.metric), defined_value(metrics, self.metric)
         if score is None or floor is None:
             whose = "the model" if score is None else "the baseline"
             return GateVerdict(self.name, False, undefined_text(self.metric, whose))
         ahead = lead(self.metric, score, floor)
-        better = ahead > 0 and not math.isclose(score, floor, rel_tol=_TIE)
-        than = "is better than" if better else "is not better than"
-        reason = f"{self.metric} {score:.6g} {than} the baseline {floor:.6g}"
-        return GateVerdict(self.name, better, reason, value=ahead, bound=0.0)
+        difference = (
+            None
+            if beside is None or beside.answers is None
+            else beside.answers.difference(self.metric, self.confidence)
+        )
+        interval = difference if metric_named(self.metric).higher_is_better else _negative(difference)
+        leads = ahead > 0 and not math.isclose(score, floor, rel_tol=_TIE)
+        better, because = _decide(self.when_unsure, leads, interval, bound=0.0, above=True)
+        than = "is better than" if leads else "is not better than"
+        which = "the baseline" if self.rival.name == PRIOR else f"the baseline {self.rival.name}"
+        where = f", better by {ahead:.6g} ({interval.text})" if interval and self.when_unsure != "estimate" else ""
+        reason = f"{self.metric} {score:.6g} {than} {which} {floor:.6g}{where}{because}"
+        return GateVerdict(self.name, better, reason, value=ahead, bound=0.0, interval=interval)
 
 
 @checked_arguments()
-@dataclass(frozen=True)
-class NotWorseThanChampion:
+@dataclass(frozen=True, repr=False)
+class NotWorseThanChampion(Concise):
     """Pass a challenger at most ``tolerance`` worse than the champion on the same rows, and any without a champion.
 
     By how much it is worse has an interval, which stands in the verdict. An interval that lies within the tolerance passes, and one beyond
@@ -99,14 +147,7 @@ class NotWorseThanChampion:
             raise DeclarationError(
                 f"NotWorseThanChampion({self.metric!r}, tolerance={self.tolerance!r}): give a finite number, 0 or more"
             )
-        if not 0 < self.confidence < 1:
-            raise DeclarationError(
-                f"NotWorseThanChampion({self.metric!r}, confidence={self.confidence!r}): give a number between 0 and 1, such as 0.95"
-            )
-        if self.when_unsure not in get_args(WhenUnsure):
-            raise DeclarationError(
-                f"NotWorseThanChampion({self.metric!r}, when_unsure={self.when_unsure!r}): it is {one_of(get_args(WhenUnsure))}"
-            )
+        _check_interval(f"NotWorseThanChampion({self.metric!r})", self.confidence, self.when_unsure)
 
     @property
     def name(self) -> str:
@@ -131,8 +172,11 @@ class NotWorseThanChampion:
             whose = "the model" if score is None else f"the champion {champion.build}"
             return GateVerdict(self.name, False, undefined_text(self.metric, whose))
         behind = -lead(self.metric, score, champion_score)
-        interval = _of_loss(self.metric, champion.difference(self.metric, self.confidence))
-        passes, because = self._decide(behind, interval)
+        difference = champion.difference(self.metric, self.confidence)
+        interval = _negative(difference) if metric_named(self.metric).higher_is_better else difference
+        passes, because = _decide(
+            self.when_unsure, behind <= self.tolerance + SLACK, interval, bound=self.tolerance, above=False
+        )
         against = f"worse than {champion_score:.6g} of the champion {champion.build}"
         where = f" ({interval.text})" if interval is not None else ""
         if behind > 0:
@@ -144,22 +188,36 @@ class NotWorseThanChampion:
             reason = f"{self.metric} {score:.6g} is not {against}{where and f', worse by {behind:.6g}{where}'}"
         return GateVerdict(self.name, passes, reason + because, value=behind, bound=self.tolerance, interval=interval)
 
-    def _decide(self, behind: float, interval: Interval | None) -> tuple[bool, str]:
-        """Whether it passes, and what to add to the reason."""
-        if self.when_unsure == "estimate":
-            return behind <= self.tolerance + SLACK, ""
-        if interval is None:
-            return self.when_unsure == "pass", f"; no interval can be told, and when_unsure is {self.when_unsure!r}"
-        if interval.high <= self.tolerance + SLACK:
-            return True, "; the whole interval is within the tolerance"
-        if interval.low > self.tolerance + SLACK:
-            return False, "; the whole interval is beyond the tolerance"
-        unsure = f"; the interval includes the tolerance {self.tolerance:.6g}, and when_unsure is {self.when_unsure!r}"
-        return self.when_unsure == "pass", unsure
+
+def _check_interval(what: str, confidence: float, when_unsure: str) -> None:
+    if not 0 < confidence < 1:
+        raise DeclarationError(f"{what} has confidence={confidence!r}: give a number between 0 and 1, such as 0.95")
+    if when_unsure not in get_args(WhenUnsure):
+        raise DeclarationError(f"{what} has when_unsure={when_unsure!r}: it is {one_of(get_args(WhenUnsure))}")
 
 
-def _of_loss(metric: str, difference: Interval | None) -> Interval | None:
-    """Where it lies by how much a challenger is worse, of where its metric less the other's lies."""
-    if difference is None or not metric_named(metric).higher_is_better:
-        return difference
-    return Interval(-difference.high, -difference.low, difference.confidence)
+def _decide(
+    when_unsure: WhenUnsure, estimate: bool, interval: Interval | None, *, bound: float, above: bool
+) -> tuple[bool, str]:
+    """Whether a figure is on the right side of its bound, and what to add to the reason.
+
+    Args:
+        when_unsure: what decides if the interval includes the bound.
+        estimate: what the figure itself says.
+        interval: where the figure lies.
+        bound: what it must be above, or must not be above.
+        above: which of the two.
+    """
+    if when_unsure == "estimate":
+        return estimate, ""
+    if interval is None:
+        return when_unsure == "pass", f"; no interval can be told, and when_unsure is {when_unsure!r}"
+    below, beyond = interval.high <= bound + SLACK, interval.low > bound + SLACK
+    if below or beyond:
+        return beyond == above, f"; the whole interval is {'above' if beyond else 'at most'} {bound:.6g}"
+    return when_unsure == "pass", f"; the interval includes {bound:.6g}, and when_unsure is {when_unsure!r}"
+
+
+def _negative(interval: Interval | None) -> Interval | None:
+    """Where a number lies of whose negative it is known."""
+    return None if interval is None else Interval(-interval.high, -interval.low, interval.confidence)

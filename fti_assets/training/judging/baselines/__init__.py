@@ -1,0 +1,1 @@
+"""Baselines: answers that are easy to have, which a model should beat."""

@@ -1,0 +1,75 @@
+"""The baseline of what was true last."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import Task
+from fti_assets.errors import DeclarationError, ModelError, one_of
+from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows, prior_of
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class LastValue:
+    """A baseline that answers what was true last: a feature of the view that holds the last label known at the prediction time.
+
+    Make such a feature of the label's own group, such as ``fti.Last("is_late")`` of a window: then it is joined as of the prediction time
+    like any other, and holds nothing that was not known. Of a regression it is the answer itself, and the train mean where it is missing.
+    Of classes the answer is how often each followed the value in train, with the train prior counted as one row more; a value that train
+    does not have gets the prior.
+
+    Args:
+        feature: the feature's name in the view.
+
+    >>> LastValue("was_late").name
+    'last_value_of_was_late'
+    """
+
+    feature: str
+
+    @property
+    def name(self) -> str:
+        """``last_value_of_<feature>``."""
+        return f"last_value_of_{self.feature}"
+
+    def check(self, task: Task, features: Collection[str], *, what: str) -> None:
+        """Check that the view has the feature.
+
+        Raises:
+            DeclarationError: it has not, or the task has no last value.
+        """
+        if task not in (*CLASSIFIES, "regression"):
+            raise DeclarationError(f"{what}: a {task} model has no last value to be compared with")
+        if self.feature not in features:
+            raise DeclarationError(
+                f"{what} needs the feature {self.feature!r}, which its view does not have: {one_of(features)}"
+            )
+
+    def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
+        """As ``Baseline`` has it.
+
+        Raises:
+            ModelError: the feature is no number, as the values of a regression are.
+        """
+        before, now = train.columns[self.feature], test.columns[self.feature]
+        prior = prior_of(task, classes, train.y)
+        if task == "regression":
+            if now.dtype.kind not in "fiub":
+                raise ModelError(f"the baseline {self.name} needs a number, and the feature {self.feature!r} is text")
+            value = np.asarray(now, dtype=np.float64)
+            return np.where(np.isfinite(value), value, prior)
+        values, position = np.unique(before, return_inverse=True)
+        truth = np.asarray(train.y == 1, dtype=np.float64)[:, None] if task == "binary" else np.eye(classes)[train.y]
+        counts = np.zeros((len(values), truth.shape[1]))
+        np.add.at(counts, position, truth)
+        rows = np.bincount(position, minlength=len(values))[:, None]
+        shares = (counts + prior) / (rows + 1)
+        at = np.minimum(np.searchsorted(values, now), len(values) - 1)
+        same = (values[at] == now) | ((values[at] != values[at]) & (now != now))  # NaN is a value of its own
+        result = np.where(same[:, None], shares[at], prior)
+        return np.asarray(result[:, 0] if task == "binary" else result)

@@ -1,0 +1,74 @@
+"""The baseline of a linear model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.extras import require
+from fti_assets.core.manifest import Task
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows
+
+_MOST_ROWS = 200_000
+_ROUNDS = 500
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The simplest model of the encoded features: logistic regression, or ridge regression of values, with scikit-learn's defaults.
+
+    Numbers are standardized and get the train mean where they are missing; each code of an Embedding is a column of its own. It learns
+    from 200,000 train rows at most, evenly taken.
+    """
+
+    name: str
+
+    def check(self, task: Task, features: Collection[str], *, what: str) -> None:
+        """Check that the task is one for it.
+
+        Raises:
+            DeclarationError: it is not.
+        """
+        tasks = CLASSIFIES if self.name == "logistic" else ("regression",)
+        if task not in tasks:
+            other = "; write baseline='linear'" if task == "regression" else ""
+            other = "; write baseline='logistic'" if task in CLASSIFIES else other
+            raise DeclarationError(f"{what}: the baseline {self.name!r} is for {one_of(tasks)}, not for {task}{other}")
+
+    def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
+        """As ``Baseline`` has it."""
+        rows = np.unique(np.linspace(0, train.rows - 1, min(train.rows, _MOST_ROWS)).round().astype(np.int64))
+        known, asked = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
+        y = train.y[rows]
+        linear = require("sklearn.linear_model")
+        if task == "regression":
+            return np.asarray(linear.Ridge().fit(known, y.astype(np.float64)).predict(asked), dtype=np.float64)
+        model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y)
+        probabilities = np.zeros((test.rows, max(classes, 2)))
+        probabilities[:, model.classes_] = model.predict_proba(asked)
+        return probabilities[:, 1] if task == "binary" else probabilities
+
+
+def _design(train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -> tuple[Any, Any]:
+    """Encoded inputs as matrices for a linear model."""
+    compose, sparse = require("sklearn.preprocessing"), require("scipy.sparse")
+    parts: list[tuple[Any, Any]] = []
+    for name, values in train.items():
+        if values.dtype.kind == "f":
+            numbers, asked = values.astype(np.float64), test[name].astype(np.float64)
+            means = np.array(
+                [column[np.isfinite(column)].mean() if np.isfinite(column).any() else 0.0 for column in numbers.T]
+            )
+            numbers, asked = (np.where(np.isfinite(one), one, means) for one in (numbers, asked))
+            scaler = compose.StandardScaler().fit(numbers)
+            parts.append((scaler.transform(numbers), scaler.transform(asked)))
+        else:
+            encoder = compose.OneHotEncoder(handle_unknown="ignore").fit(values)
+            parts.append((encoder.transform(values), encoder.transform(test[name])))
+    if all(isinstance(known, np.ndarray) for known, _ in parts):
+        return np.hstack([known for known, _ in parts]), np.hstack([asked for _, asked in parts])
+    return sparse.hstack([known for known, _ in parts]).tocsr(), sparse.hstack([asked for _, asked in parts]).tocsr()

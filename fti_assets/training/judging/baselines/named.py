@@ -1,0 +1,59 @@
+"""Which baselines there are by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import Task
+from fti_assets.errors import DeclarationError, excerpt, one_of
+from fti_assets.training.judging.baselines.baseline import Baseline, Rows, TrainRows, prior_of
+from fti_assets.training.judging.baselines.function import FunctionBaseline
+from fti_assets.training.judging.baselines.last_value import LastValue
+from fti_assets.training.judging.baselines.linear import Linear
+
+PRIOR = "prior"
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The answer that knows no features: the share of each class in train, or the train mean."""
+
+    name: str = PRIOR
+
+    def check(self, task: Task, features: Collection[str], *, what: str) -> None:
+        """It is one for every task."""
+
+    def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
+        """As ``Baseline`` has it."""
+        return np.repeat(prior_of(task, classes, train.y)[None], test.rows, axis=0)
+
+
+_NAMED: Mapping[str, Baseline] = {one.name: one for one in (Prior(), Linear("logistic"), Linear("linear"))}
+
+
+def checked_baseline(baseline: str | LastValue | Callable[..., Any], *, what: str) -> Baseline:
+    """The baseline that somebody named or wrote.
+
+    Raises:
+        DeclarationError: there is none of the name, or it is no function.
+    """
+    if isinstance(baseline, LastValue | FunctionBaseline):
+        return baseline
+    if isinstance(baseline, str):
+        if baseline in _NAMED:
+            return _NAMED[baseline]
+        more = ""
+        if baseline == "last_value":
+            more = "; fti.LastValue('feature') names the feature that holds it"
+        raise DeclarationError(
+            f"{what} has baseline={excerpt(baseline)}: it is {one_of(_NAMED)}, fti.LastValue or a function{more}"
+        )
+    if not callable(baseline) or isinstance(baseline, type):
+        raise DeclarationError(
+            f"{what} has baseline={excerpt(baseline)}: it is {one_of(_NAMED)}, fti.LastValue or a function"
+        )
+    return FunctionBaseline(baseline)

@@ -1,0 +1,62 @@
+"""Baselines beside a model on its test part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from fti_assets.core.manifest import OUTPUT_NAMES, Task
+from fti_assets.errors import ModelError
+from fti_assets.training.judging.baselines.baseline import Baseline, TrainRows
+from fti_assets.training.judging.baselines.named import Prior
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.gates.gate import BaselineGate, Gate
+from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
+from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.scores import BaselineScores
+
+
+def baselines_of(gates: Iterable[Gate]) -> list[Baseline]:
+    """The train prior, and what gates compare with besides."""
+    return [Prior(), *(gate.rival for gate in gates if isinstance(gate, BaselineGate))]
+
+
+def baseline_scores(
+    task: Task,
+    metrics: Sequence[str],
+    gates: Iterable[Gate],
+    train: TrainRows,
+    test: TrainRows,
+    outputs: Mapping[str, np.ndarray],
+    classes: Sequence[str] = (),
+    *,
+    threshold: float = THRESHOLD,
+) -> dict[str, BaselineScores]:
+    """Each baseline's metrics on the test part, and the model's answers beside its own, by the baseline's name.
+
+    Args:
+        task: what the model does.
+        metrics: names of metrics.
+        gates: those of the model.
+        train, test: its parts; a baseline does not see the labels of ``test``.
+        outputs: what the exported graph answers on the test part.
+        classes, threshold: as for ``evaluate``.
+
+    Raises:
+        ModelError: there are no train rows, or a function of the user's own fails.
+    """
+    if not train.rows:
+        raise ModelError("the train part has no rows: there is no baseline to compare with")
+    name = OUTPUT_NAMES[task]
+    scores: dict[str, BaselineScores] = {}
+    for one in baselines_of(gates):
+        if one.name in scores:
+            continue
+        answers = one.answers(task, len(classes), train, test)
+        pair = [
+            answers_of(task, {name: rows}, test.y, classes, threshold=threshold) for rows in (outputs[name], answers)
+        ]
+        own_metrics = evaluate(task, metrics, {name: answers}, test.y, classes, threshold=threshold)
+        scores[one.name] = BaselineScores(own_metrics, PairedAnswers(*pair))
+    return scores

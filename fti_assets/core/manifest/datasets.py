@@ -70,6 +70,8 @@ class DatasetManifest:
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
     ``where`` is the condition on the spine's own columns that its rows meet, ``sample`` what was kept of the train rows.
+    ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
+    what the split goes by, that have rows in more than one.
     """
 
     dataset: str
@@ -94,3 +96,5 @@ class DatasetManifest:
     random_parts: RandomParts | None = None
     where: str = ""
     sample: SampleRecord | None = None
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    keys_in_several_parts: float = 0.0

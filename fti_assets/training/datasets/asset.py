@@ -19,7 +19,7 @@ from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_c
 from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import build_asset
-from fti_assets.training.datasets.dataset import RULES, TrainingDataset, columns_of, layout_of
+from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, layout_of, row_rules
 from fti_assets.training.views.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)
@@ -33,7 +33,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
 
         return run_dataset(dataset, context, stores)
 
-    rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE, *RULES]
+    rules = [*rules_of(dataset.schema), *layout_of(dataset).rules, COMPLETE, *row_rules(dataset)]
     view = dataset.view
     return build_asset(
         dataset,

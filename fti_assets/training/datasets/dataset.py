@@ -71,6 +71,11 @@ def checked_catch_up(catch_up: int, *, what: str) -> int:
     return catch_up
 
 
+def row_rules(dataset: TrainingDataset) -> tuple[Rule, ...]:
+    """The rules of a dataset's rows besides those of its schema."""
+    return (*RULES, ONE_PART) if isinstance(dataset.split, HashedParts) else RULES
+
+
 def layout_of(dataset: TrainingDataset) -> Layout:
     """What the dataset's table demands of its rows."""
     types = {} if dataset.schema is None else column_types(dataset.schema)
@@ -110,7 +115,13 @@ APART = Rule(
 )
 UNKNOWN = Rule("label_unknown_in_time", "No label was visible at its own prediction time", blocking=False)
 PAST = Rule("times_not_in_future", "No group has rows that are said to be true and available after now", blocking=False)
-RULES = (JOINS, VARYING, APART, UNKNOWN, PAST)
+LABELS = Rule(
+    "labels_in_each_part", "Each part has rows, of several labels, and no class that train has not", blocking=False
+)
+IN_TRAIN = Rule("categories_in_train", "No category occurs in validation or test alone", blocking=False)
+ONE_PART = Rule("keys_in_one_part", "No key or entity is in two parts")
+"""The rule of splits by hash; a split by time has rows of one key in several parts."""
+RULES = (JOINS, VARYING, APART, UNKNOWN, LABELS, IN_TRAIN, PAST)
 
 HAVE_VALUES = Rule("features_have_values", "No feature is null in every row", blocking=False)
 HOLD_WHOLE_NUMBERS = Rule(

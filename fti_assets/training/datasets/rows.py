@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import duckdb
@@ -25,10 +25,11 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_c
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
+from fti_assets.training.datasets.parts import judge_parts
 from fti_assets.training.datasets.sampling import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
-from fti_assets.training.encoders.encoders import loses_nulls
+from fti_assets.training.encoders.encoders import has_categories, loses_nulls
 from fti_assets.training.encoders.scales import Standardize
 from fti_assets.training.views.terms import Label
 
@@ -47,6 +48,8 @@ class DatasetRows:
     delay_breaches: int
     verdicts: tuple[Verdict, ...] = ()
     sample: SampleRecord | None = None
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    keys_in_several_parts: float = 0.0
 
 
 def dataset_rows(
@@ -114,6 +117,17 @@ def dataset_rows(
         f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
     )
     coverage = coverage_of(assembly, view)
+    is_hashed = isinstance(dataset.split, HashedParts)
+    parts_found = judge_parts(
+        connection,
+        table,
+        Column(label.name, label_kind),
+        LABEL,
+        categorical=[one.name for one in view.features if _is_category(one, dataset)],
+        entity=(dataset.split.columns if isinstance(dataset.split, HashedParts) else ()) or view.spine_keys,
+        may_share=not is_hashed,
+        expected=[part for part in SPLITS if part != "validation" or dataset.split.validation],
+    )
     return DatasetRows(
         relation,
         rows,
@@ -122,8 +136,8 @@ def dataset_rows(
         coverage,
         parts,
         delay_breaches=int(assembly.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
-        verdicts=tuple(
-            judge_rows(
+        verdicts=(
+            *judge_rows(
                 connection,
                 table,
                 view.features,
@@ -136,8 +150,11 @@ def dataset_rows(
                     for feature in view.features
                     if loses_nulls(dataset.view.encoders.get(feature.name, Standardize()))
                 ],
-            )
+            ),
+            *parts_found.verdicts,
         ),
+        classes=parts_found.classes,
+        keys_in_several_parts=parts_found.keys_in_several,
         sample=sample,
     )
 
@@ -161,6 +178,11 @@ class _MatureRows:
         ).fetchall()
         start: datetime | None = nth[0][0] if nth else oldest
         return start if start is None or before is None else min(start, before)
+
+
+def _is_category(feature: Column, dataset: TrainingDataset) -> bool:
+    encoder = dataset.view.encoders.get(feature.name)
+    return feature.type == "text" if encoder is None else has_categories(encoder)
 
 
 def _listed_counts(counts: Mapping[str, int]) -> str:

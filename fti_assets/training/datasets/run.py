@@ -82,6 +82,8 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
             metadata = {
                 "cutoff": newest.cutoff,
                 "rows_by_split": dg.MetadataValue.json(newest.rows),
+                **({"labels_by_split": dg.MetadataValue.json(newest.classes)} if newest.classes else {}),
+                "keys_in_several_parts": newest.keys_in_several_parts,
                 "left_out": dg.MetadataValue.json(newest.left_out),
                 "point_in_time": newest.point_in_time,
                 "delay_breaches": newest.delay_breaches,
@@ -169,6 +171,8 @@ def _manifest(
         delay_breaches=rows.delay_breaches,
         where=dataset.where or "",
         sample=rows.sample,
+        classes={part: dict(counts) for part, counts in rows.classes.items()},
+        keys_in_several_parts=rows.keys_in_several_parts,
         random_parts=split.record if isinstance(split, HashedParts) else None,
     )
 

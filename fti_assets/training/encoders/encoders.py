@@ -212,6 +212,11 @@ def loses_nulls(encoder: Encoder) -> bool:
     return isinstance(encoder, Standardize | MinMax | Robust | Log1p | Clip)
 
 
+def has_categories(encoder: Encoder) -> bool:
+    """Whether it takes what train does not have as unknown."""
+    return isinstance(encoder, OneHot | Embedding | Ordinal | Target)
+
+
 def needs_target(encoders: Mapping[str, Encoder]) -> bool:
     """Whether an encoder learns from the labels."""
     return any(isinstance(encoder, Target) for encoder in encoders.values())

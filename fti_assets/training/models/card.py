@@ -19,6 +19,7 @@ from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.picture_page import PICTURES
 
 _SLICES = 8
+_CLASSES = 8
 _FEATURES = 10
 
 
@@ -65,6 +66,11 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             for name, rows in dataset.sample.rows.items()
         )
         lines.append(f"- a sample of the train rows, by hash: {kept}")
+    for part, counts in dataset.classes.items():
+        of_class = [f"`{name}` {rows:,}" for name, rows in list(counts.items())[:_CLASSES]]
+        lines.append(f"- rows of {part} by label: {', '.join(of_class)}{' and more' if len(counts) > _CLASSES else ''}")
+    if dataset.keys_in_several_parts:
+        lines.append(f"- {dataset.keys_in_several_parts:.1%} of the keys have rows in more than one part")
     if dataset.random_parts is not None and dataset.point_in_time:
         columns = dataset.random_parts.columns or dataset.view.spine_keys
         lines.append(

@@ -84,6 +84,12 @@ if TYPE_CHECKING:
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
     from fti_assets.training.training_dataset import training_dataset as training_dataset
+    from fti_assets.training.tuning.spaces import Choice as Choice
+    from fti_assets.training.tuning.spaces import Integers as Integers
+    from fti_assets.training.tuning.spaces import LogUniform as LogUniform
+    from fti_assets.training.tuning.spaces import Uniform as Uniform
+    from fti_assets.training.tuning.trial import Trial as Trial
+    from fti_assets.training.tuning.tuning import Tuning as Tuning
     from fti_assets.training.views.terms import Label as Label
     from fti_assets.training.views.view import FeatureView as FeatureView
 
@@ -136,6 +142,9 @@ _NAMES = {
     "training.model": "model",
     "training.models.data": "TrainingData",
     "training.training_dataset": "training_dataset",
+    "training.tuning.spaces": "Choice Integers LogUniform Uniform",
+    "training.tuning.trial": "Trial",
+    "training.tuning.tuning": "Tuning",
     "training.views.terms": "Label",
     "training.views.view": "FeatureView",
 }

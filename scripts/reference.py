@@ -50,7 +50,8 @@ PAGES = {
         _names(
             "FeatureView Label Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
             "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample model composite "
-            "TrainingData Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion SliceGap Scores GateVerdict"
+            "TrainingData Tuning Uniform LogUniform Integers Choice Trial "
+            "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion SliceGap Scores GateVerdict"
         ),
     ),
     "inference.md": Page(

@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
-from fti_assets.components.reference import encoders_of, gate_of
+from fti_assets.components.reference import encoders_of, gate_of, space_of
 from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import versioned_name
@@ -43,6 +43,16 @@ class ImportanceAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
         return fti.Importance(metric=self.metric, rows=self.rows, repeats=self.repeats, groups=self.groups)
 
 
+class TuningAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """How parameters are searched for; the attributes are those of ``fti.Tuning``."""
+
+    space: Mapping[str, Mapping[str, Any]]
+    trials: int = 20
+    metric: str | None = None
+    pruning: Literal["none", "median"] = "none"
+    seed: int = 0
+
+
 @dg.scaffold_with(ModelScaffolder)
 class ModelComponent(AssetAttributes, DeclaringComponent):
     """A model: a function that trains, how it is judged, what it must pass. The attributes are those of ``fti.model``.
@@ -56,6 +66,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         evaluate: metrics and slices; the task's usual metrics by default.
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
         importance: ``{rows: 500, groups: {weather: [temp, wind_speed]}}``, or ``false``.
+        tune: a space, ``{alpha: {type: LogUniform, low: 0.01, high: 10}}``, and how many trials.
     """
 
     function: PythonObject
@@ -69,6 +80,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     gates_fail_run: bool = True
     importance: ImportanceAttributes | bool = True
     promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
+    tune: TuningAttributes | None = None
     catch_up: int | None = None
     latency_goal: str | None = None
 
@@ -97,10 +109,21 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             gates_fail_run=self.gates_fail_run,
             importance=self.importance if isinstance(self.importance, bool) else self.importance.declare(),
             promote=self.promote,
+            tune=self._tuning(f"model {name!r}"),
             catch_up=self.catch_up,
             latency_goal=self.latency_goal,
             **self.options(),
         )(function)
+
+    def _tuning(self, what: str) -> fti.Tuning | None:
+        tune = self.tune
+        return tune and fti.Tuning(
+            space=space_of(tune.space, self._context, what=what),
+            trials=tune.trials,
+            metric=tune.metric,
+            pruning=tune.pruning,
+            seed=tune.seed,
+        )
 
 
 @dg.scaffold_with(CompositeScaffolder)

@@ -124,6 +124,19 @@ def encoders_of(terms: Mapping[str, Any] | None, context: dg.ComponentLoadContex
     }
 
 
+def space_of(terms: Mapping[str, Any], context: dg.ComponentLoadContext | None, *, what: str) -> dict[str, Any]:
+    """A search space: each parameter by ``{type: LogUniform, low: 0.01, high: 10}`` and the like."""
+
+    def domain(name: str, one: Any) -> Any:
+        options = one.get("options") if isinstance(one, Mapping) else None
+        if isinstance(options, Mapping):  # each with parameters of its own
+            spaces = {option: space_of(below or {}, context, what=what) for option, below in options.items()}
+            one = {**one, "options": spaces}
+        return construct(one, context, module="training.tuning.spaces", what=f"parameter {name!r} of {what}")
+
+    return {name: domain(name, one) for name, one in terms.items()}
+
+
 def _module(name: str, context: dg.ComponentLoadContext | None, *, what: str) -> ModuleType:
     if not name.endswith(".py"):
         try:

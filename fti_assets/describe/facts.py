@@ -17,6 +17,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model, Servable
+from fti_assets.training.tuning.tuning import tuning_text
 
 NOT_STATED = "not stated"
 _FRAMEWORKS = {
@@ -130,6 +131,7 @@ def model_facts(
             "slices": list(model.evaluate.slice_names),
             "threshold": model.evaluate.threshold,
         },
+        **({} if model.tune is None else {"tuning": tuning_text(model.tune, model.tuned_metric)}),
         "gates": [repr(gate) for gate in model.gates],
         "rejected_fails_the_run": model.gates_fail_run,
         "promotion": model.promote,

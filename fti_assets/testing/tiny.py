@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +30,9 @@ from fti_assets.training.models.data import TrainingData, refuse_one_class, trai
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parity import ExportedModel
+from fti_assets.training.models.tuned import train_model
+from fti_assets.training.tuning.study import Study
+from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class TinyBuild:
         exported: the ONNX graph, which answers as ``trained`` does.
         outputs: the graph's answers on the test part: ``[n]``, or ``[n, k]`` for multiclass.
         metrics: those of the model's evaluation on the test part.
+        study: the trials that chose its parameters, if it is tuned.
     """
 
     data: TrainingData
@@ -56,6 +59,7 @@ class TinyBuild:
     exported: ExportedModel
     outputs: np.ndarray
     metrics: dict[str, float]
+    study: Study | None = None
 
 
 @checked_arguments()
@@ -142,9 +146,11 @@ def train_tiny(
     encoders = fit_encoders(features, of_features, split["train"], target=target)
     data = TrainingData(features, encoders, split, of_parts, task=model.task)
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(0)
-    result = call(model.function, {**arguments, model.data_parameter: data}, model, [])
+
+    def train(data: TrainingData, trial: Trial | None) -> Any:
+        return call(model.function, {**arguments, **model.own_arguments(data, trial)}, model, [])
+
+    result, study = train_model(model, data, train)
     model_graph = export(result, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
@@ -161,7 +167,7 @@ def train_tiny(
         model_graph.classes,
         threshold=threshold.value,
     )
-    return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics)
+    return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics, study)
 
 
 def _selections(view: FeatureView) -> list[Selection]:

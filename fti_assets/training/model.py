@@ -7,6 +7,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Unpack, get_args
 
+import dagster as dg
+
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import checked_version
@@ -29,6 +31,9 @@ from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import KEPT_APART, Model, Promotion
 from fti_assets.training.training_dataset import training_dataset
+from fti_assets.training.tuning.spaces import names_in
+from fti_assets.training.tuning.trial import Trial
+from fti_assets.training.tuning.tuning import Tuning
 from fti_assets.training.views.checks import check_view_encoders
 from fti_assets.training.views.view import FeatureView
 
@@ -52,6 +57,7 @@ def model(
     gates_fail_run: bool = True,
     importance: Importance | bool = True,
     promote: Promotion = "automatic",
+    tune: Tuning | None = None,
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
     ins: Mapping[str, Any] | None = None,
@@ -76,6 +82,7 @@ def model(
         importance: how the importance of its features is measured on the test split; ``False`` leaves that out.
         promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves that to
             people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
+        tune: a search for parameters, which the function takes as ``trial: fti.Trial``; the build is the model of the best trial.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
         latency_goal: within what time a server is to answer a request, such as ``"50ms"``. What cannot be answered within it
@@ -119,6 +126,10 @@ def model(
             gates=tuple(gates),
             gates_fail_run=gates_fail_run,
             importance=(Importance() if importance else None) if isinstance(importance, bool) else importance,
+            tune=tune,
+            trial_parameter=_trial_parameter(
+                list(parameters_of(function)), annotations, own_name, is_tuned=tune is not None
+            ),
             promote=promote,
             catch_up=own.catch_up if catch_up is None else checked_catch_up(catch_up, what=f"model {own_name!r}"),
             latency_goal=None
@@ -177,7 +188,43 @@ def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any]
     return results[0]
 
 
+def _trial_parameter(
+    parameters: Sequence[str], annotations: Mapping[str, Any], name: str, *, is_tuned: bool
+) -> str | None:
+    results = [parameter for parameter in parameters if annotations.get(parameter) is Trial]
+    if results and not is_tuned:
+        raise DeclarationError(
+            f"model {name!r} takes {results[0]!r}, an fti.Trial, but nothing is tuned: give it tune=fti.Tuning(space={{...}}), or leave "
+            "the parameter out"
+        )
+    if is_tuned and not results and "trial" in parameters:
+        results = ["trial"]
+    if is_tuned and len(results) != 1:
+        raise DeclarationError(
+            f"model {name!r} has tune=, so its function takes one trial, whose parameters it trains with: write def {name}(data: "
+            "fti.TrainingData, trial: fti.Trial)"
+        )
+    return results[0] if results else None
+
+
+def _check_tuning(model: Model, tuning: Tuning) -> None:
+    """Raise a DeclarationError if trials cannot be judged, or a parameter means two things."""
+    check_metrics(model.task, [model.tuned_metric])
+    configs = [
+        kind
+        for kind in model.annotations.values()
+        if isinstance(kind, type) and issubclass(kind, dg.Config) and not issubclass(kind, dg.ConfigurableResource)
+    ]
+    fields = {field for config in configs for field in getattr(config, "model_fields", ())}
+    if both := sorted(fields & names_in(tuning.space)):
+        raise DeclarationError(
+            f"model {model.name!r} tunes {list_some(both)}, which its config has too: leave it out of the config, or out of the space"
+        )
+
+
 def _check(model: Model) -> None:
+    if model.tune is not None:
+        _check_tuning(model, model.tune)
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}")
     model.evaluate.check(model.task)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.utils import DefsFolderSandbox, component_defs
 
@@ -24,6 +25,7 @@ from fti_assets.components import (
 )
 from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import DeclaringComponent
+from fti_assets.components.reference import space_of
 from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.options import AssetOptions
 from tests.support.partitions import range_tags
@@ -686,3 +688,20 @@ def test_every_component_says_what_it_makes() -> None:
         assert issubclass(kind, DeclaringComponent)
         made = ["asset", "asset_check", *(["sensor"] if kind is PredictionLogComponent else [])]
         assert list(kind.get_spec().produces) == made
+
+
+def test_space_in_yaml_is_that_of_python() -> None:
+    written = """
+family:
+  type: Choice
+  options:
+    line:
+    ridge: {alpha: {type: LogUniform, low: 0.01, high: 100.0}}
+folds: {type: Integers, low: 2, high: 5}
+"""
+    assert space_of(yaml.safe_load(written), None, what="model 'fare'") == {
+        "family": fti.Choice({"line": {}, "ridge": {"alpha": fti.LogUniform(0.01, 100.0)}}),
+        "folds": fti.Integers(2, 5),
+    }
+    with pytest.raises(DeclarationError, match="parameter 'a' of model 'fare' has the type 'Normal'"):
+        space_of({"a": {"type": "Normal"}}, None, what="model 'fare'")

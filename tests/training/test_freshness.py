@@ -17,7 +17,7 @@ from fti_assets import testing
 from fti_assets.cli import main
 from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, OnDemandCall, ViewRecord
 from fti_assets.core.times import microseconds
-from fti_assets.errors import DeclarationError, NotMaterializedError
+from fti_assets.errors import DeclarationError, ModelError, NotMaterializedError
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.training.freshness.curves import FreshnessCurves
 from fti_assets.training.freshness.moved import moved_rows, moved_view
@@ -279,3 +279,10 @@ def test_what_rests_on_a_moved_group_moves_with_it() -> None:
     alone = moved_view(view, "three_v1", hours(3))
     assert ([one.group for one in alone.joins], alone.on_demand) == (["three"], ())
     assert alone.features == (Column("three_x", "number"),)
+
+
+def test_tuned_model_needs_the_parameters_of_a_build(stores: fti.Stores) -> None:
+    tuning = fti.Tuning(space={"steepness": fti.Uniform(1.0, 2.0)})
+    tuned = fti.model(name="high", dataset=tank_dataset, task="binary", tune=tuning)(lambda data, trial: None)
+    with pytest.raises(ModelError, match="is tuned, and no accepted build in .* run"):
+        freshness(tuned, stores=stores)

@@ -21,6 +21,7 @@ from fti_assets.core.manifest.builds import (
     ModelTask,
     Status,
     Task,
+    TuningRecord,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
 from fti_assets.core.manifest.judging import FairnessRecord, GroupRates, ThresholdRecord
@@ -72,5 +73,6 @@ __all__ = [
     "Status",
     "Task",
     "ThresholdRecord",
+    "TuningRecord",
     "ViewRecord",
 ]

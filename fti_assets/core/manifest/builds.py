@@ -142,6 +142,24 @@ class ImportanceRecord:
 
 
 @record(frozen=True)
+class TuningRecord:
+    """How the parameters of a build were chosen: by trials on validation.
+
+    ``value`` is the metric of the best trial, whose number is ``best`` and whose model the build is. Of the ``trials`` so many were
+    ``pruned`` or ``failed``; each of them is in the file ``tuning.json``.
+    """
+
+    metric: str
+    value: float
+    parameters: dict[str, Any]
+    best: int
+    trials: int
+    pruned: int
+    failed: int
+    seed: int
+
+
+@record(frozen=True)
 class ModelManifest:
     """Everything about one build of a model, immutable once written.
 
@@ -153,7 +171,7 @@ class ModelManifest:
     is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
     model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
     ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
-    for, or crossed ones, joined by commas.
+    for, or crossed ones, joined by commas. ``tuning`` says how its parameters were chosen, if by trials.
     """
 
     model: str
@@ -189,6 +207,7 @@ class ModelManifest:
     threshold: ThresholdRecord | None = None
     fairness: dict[str, FairnessRecord] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    tuning: TuningRecord | None = None
     format: int = 1
 
     @property

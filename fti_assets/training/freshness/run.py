@@ -30,12 +30,12 @@ from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.models.build import Build, build_model_at
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.tuned import Train, newest_parameters
+from fti_assets.training.tuning.trial import Trial
 
 DELAYS = ("0h", "15min", "1h", "6h", "24h")
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-Train = Callable[[TrainingData], Any]
 
 
 def freshness(
@@ -56,6 +56,8 @@ def freshness(
     became visible so long after their event time, the model's function trains on them, and the exported graph is judged on the test
     rows. A column that says when rows were available still holds: they never come sooner than they did.
 
+    A tuned model has the parameters of its newest accepted build each time, so that the delay alone differs.
+
     Args:
         model: a model over a view that joins groups with an event time.
         stores: where the dataset is; nothing is written there.
@@ -70,7 +72,7 @@ def freshness(
     Raises:
         DeclarationError: the model has no such group or metric, or no group that could be late.
         NotMaterializedError: the dataset is not there, or its snapshot is expired.
-        ModelError: the metric is undefined on the test rows.
+        ModelError: the metric is undefined on the test rows, or a tuned model has no build whose parameters could be taken.
     """
     metric = metric or model.evaluate.metric_names[0]
     if metric not in model.evaluate.metric_names:
@@ -79,7 +81,7 @@ def freshness(
         )
     # Nothing of these builds is ever served: no gates, slices and importance are asked for.
     evaluate = dataclasses.replace(model.evaluate, metrics=(metric,), slices=())
-    lean = dataclasses.replace(model, gates=(), evaluate=evaluate, importance=None)
+    lean = dataclasses.replace(model, gates=(), evaluate=evaluate, importance=None, tune=None)
     moments = sorted({duration(delay, what="a delay") for delay in delays})
     if rows is not None and rows < 1:
         raise DeclarationError(f"rows={rows}: give a whole number above 0")
@@ -209,10 +211,11 @@ def _within_step(
 ) -> FreshnessCurves:
     """Work in a step as the model's own, which its function may ask for a context, config and resources; Dagster keeps nothing of it."""
     results: list[FreshnessCurves] = []
+    parameters = None if model.tune is None else newest_parameters(model, stores.model_store())
 
     def run(context: dg.AssetExecutionContext, _: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        def train(data: TrainingData) -> Any:
-            inputs = {**arguments, model.data_parameter: data}
+        def train(data: TrainingData, _: Trial | None) -> Any:
+            inputs = {**arguments, **model.own_arguments(data, parameters)}
             return call_function(model.function, inputs, context, what=model.asset_name, instead="take one partition")
 
         results.append(work(train))
@@ -222,7 +225,7 @@ def _within_step(
         model,
         function=model.function,
         run=run,
-        own_parameters={model.data_parameter},
+        own_parameters=model.own_parameters,
         annotations=model.annotations,
         ins=model.asset_ins,
         group_name="training",

@@ -38,6 +38,7 @@ def picture_page(
     slices: Slices,
     metrics: Sequence[str],
     importance: ImportanceRecord | None = None,
+    further: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -49,6 +50,7 @@ def picture_page(
         slices: column to value to metrics and ``rows``.
         metrics: of the slices; by the first one they are ordered.
         importance: of the features.
+        further: sections of HTML that stand behind the others.
     """
     sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
     if task == "binary":
@@ -62,7 +64,7 @@ def picture_page(
         sections.append(_predicted_and_actual(y, outputs))
     sections += [] if importance is None else [importance_section(importance)]
     sections += [_slices(column, values, metrics) for column, values in slices.items()]
-    body = "\n".join(sections)
+    body = "\n".join([*sections, *further])
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{xml_text(title)}</title>"
         f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"

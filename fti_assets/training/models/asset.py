@@ -12,6 +12,7 @@ from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 from fti_assets.training.models.model import KEPT_APART, Model
+from fti_assets.training.tuning.tuning import tuning_text
 
 
 def model_asset(model: Model) -> dg.AssetsDefinition:
@@ -26,7 +27,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         model,
         function=model.function,
         run=run,
-        own_parameters={model.data_parameter},
+        own_parameters=model.own_parameters,
         annotations=model.annotations,
         ins=model.asset_ins,
         deps=[dg.AssetDep(model.dataset.key)],
@@ -35,6 +36,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             "task": model.task,
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
+            **({} if model.tune is None else {"tuning": tuning_text(model.tune, model.tuned_metric)}),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
             **(
                 {}
@@ -57,6 +59,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             model.evaluate,
             repr(model.encoders),
             *([] if model.latency_goal is None else [model.latency_goal]),
+            *([] if model.tune is None else [model.tune]),
         ),
     )
 

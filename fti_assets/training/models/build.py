@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import sys
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecord, ImportanceRecord, ModelManifest
-from fti_assets.core.records import from_json
+from fti_assets.core.records import from_json, to_json
 from fti_assets.core.times import instant
 from fti_assets.errors import ModelError, NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
@@ -46,7 +45,12 @@ from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
 from fti_assets.training.models.split_rows import beyond_float64, split_rows, train_rows
+from fti_assets.training.models.tuned import Train, journal_of, train_model
+from fti_assets.training.tuning.journal import forget_journal
+from fti_assets.training.tuning.pictures import tuning_section
+from fti_assets.training.tuning.study import STUDY, Study
 
+_log = logging.getLogger(__name__)
 _PACKAGES = [
     "fti_assets",
     "dagster",
@@ -62,16 +66,21 @@ _PACKAGES = [
     "xgboost-cpu",
     "xgboost",
     "onnxmltools",
+    "optuna",
 ]
 
 
 @dataclass(frozen=True)
 class Build:
-    """A published build, and what its exported graph answers on the test split: ``outputs`` and ``y``, ``[n]`` or ``[n, k]``."""
+    """A published build, and what its exported graph answers on the test split: ``outputs`` and ``y``, ``[n]`` or ``[n, k]``.
+
+    ``study`` are the trials that chose its parameters, if it is tuned.
+    """
 
     manifest: ModelManifest
     outputs: np.ndarray
     y: np.ndarray
+    study: Study | None = None
 
     @property
     def answers(self) -> Answers:
@@ -95,11 +104,13 @@ def build_model_at(
     partition: str,
     lake: Lake,
     store: ModelStore,
-    train: Callable[[TrainingData], Any],
+    train: Train,
     *,
     code_version: str,
     run_id: str,
     asset_key: Sequence[str],
+    log: Callable[[str], object] = _log.info,
+    warn: Callable[[str], object] = _log.warning,
 ) -> Build:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
 
@@ -120,6 +131,8 @@ def build_model_at(
             run_id=run_id,
             asset_key=asset_key,
             folder=folder,
+            log=log,
+            warn=warn,
         )
 
 
@@ -128,12 +141,14 @@ def _build_model(
     partition: str,
     lake: Lake,
     store: ModelStore,
-    train: Callable[[TrainingData], Any],
+    train: Train,
     *,
     code_version: str,
     run_id: str,
     asset_key: Sequence[str],
     folder: Path,
+    log: Callable[[str], object],
+    warn: Callable[[str], object],
 ) -> Build:
     check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
@@ -168,11 +183,11 @@ def _build_model(
         task=model.task,
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
-    if "torch" in sys.modules:
-        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
-        sys.modules["torch"].manual_seed(0)
+    data_version = ledger[partition].data_version
+    journal = journal_of(model, store, partition, data_version, code_version)
+    trained, study = train_model(model, data, train, journal, log=log, warn=warn)
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.
-    model_graph = export(train(data), data.encoder, data, model.task)
+    model_graph = export(trained, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(parts["test"].columns)
     threshold = threshold_of(
@@ -207,8 +222,11 @@ def _build_model(
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
-    page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance).encode()
+    further = [] if study is None else [tuning_section(study)]
+    page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance, further).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
+    if study is not None:
+        files[STUDY] = to_json(study).encode()
     manifest = ModelManifest(
         model=model.name,
         version=model.version,
@@ -222,7 +240,7 @@ def _build_model(
             name=dataset.dataset,
             version=dataset.version,
             partition=partition,
-            data_version=ledger[partition].data_version,
+            data_version=data_version,
             rows=dataset.rows,
             point_in_time=dataset.point_in_time,
             trained_until=dataset.trained_until,
@@ -252,13 +270,16 @@ def _build_model(
         importance=importance,
         fairness=of_slices,
         threshold=threshold if model.task == "binary" else None,
+        tuning=None if study is None else study.in_short,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
     store.publish(manifest, model_graph.bytes, model_card(manifest, dataset), files)
+    if study is not None:
+        forget_journal(journal)
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
-    return Build(manifest, answers, data.test.y)
+    return Build(manifest, answers, data.test.y, study)
 
 
 def _importance(

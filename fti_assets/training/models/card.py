@@ -11,12 +11,14 @@ from fti_assets.core.manifest import (
     GraphComparison,
     ImportanceRecord,
     ModelManifest,
+    TuningRecord,
     ViewRecord,
 )
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.picture_page import PICTURES
+from fti_assets.training.tuning.study import STUDY
 
 _SLICES = 8
 _CLASSES = 8
@@ -44,6 +46,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         *_slices(manifest.slices),
         *_fairness(manifest.fairness),
         *_importance(manifest.importance),
+        *_tuning(manifest.tuning),
         "## Features",
         features_table(manifest),
     ]
@@ -127,6 +130,19 @@ def _comparison(comparison: GraphComparison | None) -> list[str]:
         f"The exported graph answers within {comparison.largest_difference:.2g} of the trained {comparison.model} on each of "
         f"{comparison.rows:,} test rows; {comparison.outliers:,} of them differ by more than {comparison.tolerance:g}, where "
         f"{comparison.allowed:,} may."
+    ]
+
+
+def _tuning(tuning: TuningRecord | None) -> list[str]:
+    if tuning is None:
+        return []
+    ends = [f"{count:,} {how}" for how, count in (("pruned", tuning.pruned), ("failed", tuning.failed)) if count]
+    return [
+        "## Tuning",
+        f"Its parameters are those of trial {tuning.best:,} of {tuning.trials:,}{''.join(f', {end}' for end in ends)}: {tuning.metric} "
+        f"{tuning.value:.4f} on validation. As the best of so many that flatters the model; the test split judges it. Each trial is in "
+        f"`{STUDY}` beside this card.",
+        table(("parameter", "value"), list(tuning.parameters.items())),
     ]
 
 

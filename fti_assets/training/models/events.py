@@ -18,6 +18,7 @@ from fti_assets.training.judging.importance_picture import IMPORTANCE, importanc
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
 from fti_assets.training.models.model import KEPT_APART, Model
+from fti_assets.training.tuning.pictures import tuning_pictures
 
 if TYPE_CHECKING:
     from fti_assets.training.models.build import Build
@@ -42,9 +43,26 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
             for name, value in record.figures.items()
         },
         **importance_metadata(manifest.importance),
+        **_tuning(build),
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
         "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
         "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
+    }
+
+
+def _tuning(build: Build) -> dict[str, Any]:
+    """How its parameters were chosen."""
+    tuning = build.manifest.tuning
+    if tuning is None or build.study is None:
+        return {}
+    images = tuning_pictures(build.study)
+    return {
+        "tuning/trials": tuning.trials,
+        "tuning/pruned": tuning.pruned,
+        "tuning/failed": tuning.failed,
+        f"tuning/validation_{tuning.metric}": tuning.value,
+        "tuning/parameters": dg.MetadataValue.json(tuning.parameters),
+        **{f"tuning/{name}": dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
     }
 
 

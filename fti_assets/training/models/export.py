@@ -15,7 +15,7 @@ from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.cores.core import MATRIX, Core
 from fti_assets.training.models.cores.kinds import core_of
-from fti_assets.training.models.data import TrainingData, matrix
+from fti_assets.training.models.data import Part, TrainingData, matrix
 from fti_assets.training.models.parity import (
     OUTLIERS,
     ExportedModel,
@@ -64,8 +64,7 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
         encoder_model = layout.encoder
     arrays = encoder_model.encode(rows.columns)
     classes = data.classes if task == "multiclass" else ()
-    size = max(2, min(rows.rows, 8))  # a module with batch normalization cannot take one row
-    few = {name: np.resize(values[:8], (size, values.shape[1])) for name, values in arrays.items()}
+    few = _few(arrays, rows.rows)
     core = core_of(trained_model, few, task, len(classes), layout)
     # The last row of each Embedding table, whichever categories the compared rows have.
     core.predict(few | {name: np.full_like(few[name], size - 1) for name, size in encoder_model.cardinalities.items()})
@@ -94,6 +93,30 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
         outliers=OUTLIERS if core.has_trees else 0.0,
     )
     return dataclasses.replace(result, samples=samples, comparison=comparison)
+
+
+def answers_on(trained_model: Any, data: TrainingData, part: Part, task: Task) -> np.ndarray:
+    """What a trained model itself answers on a part, without its graph: probabilities or values, ``[n]`` or ``[n, k]``.
+
+    Args:
+        trained_model: as for ``export``.
+        data: what it was trained on.
+        part: a part of it, with rows.
+        task: what the model does.
+
+    Raises:
+        ModelError: the model is of no supported kind, cannot be exported, or gives the wrong shape.
+    """
+    layout = data.frames.layout(trained_model, matrix)
+    arrays = layout.encoder.encode(part.columns) if layout.kind == "raw" else part.inputs
+    core = core_of(trained_model, _few(arrays, part.rows), task, len(data.classes), layout)
+    return core.predict(arrays)
+
+
+def _few(arrays: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
+    """The first of some encoded rows."""
+    size = max(2, min(rows, 8))  # a module with batch normalization cannot take one row
+    return {name: np.resize(values[:8], (size, values.shape[1])) for name, values in arrays.items()}
 
 
 def _answers(

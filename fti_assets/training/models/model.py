@@ -16,6 +16,7 @@ from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance
+from fti_assets.training.tuning.tuning import Tuning
 from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView
 
@@ -60,6 +61,8 @@ class Model(Servable):
     gates: tuple[Gate, ...]
     gates_fail_run: bool
     importance: Importance | None
+    tune: Tuning | None
+    trial_parameter: str | None
     asset_ins: Mapping[str, Any] = field(repr=False)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -68,6 +71,20 @@ class Model(Servable):
     @property
     def view(self) -> FeatureView:
         return self.dataset.view
+
+    @property
+    def own_parameters(self) -> set[str]:
+        """The function's parameters that its step provides, and not Dagster."""
+        return {*self.own_arguments(None, None)}
+
+    def own_arguments(self, data: Any, trial: Any) -> dict[str, Any]:
+        """What its step gives to the function: the data, and the trial if it is tuned."""
+        return {self.data_parameter: data, **({} if self.trial_parameter is None else {self.trial_parameter: trial})}
+
+    @property
+    def tuned_metric(self) -> str:
+        """The metric by which trials are judged."""
+        return (self.tune and self.tune.metric) or self.evaluate.metric_names[0]
 
     @property
     def encoders(self) -> dict[str, Encoder]:

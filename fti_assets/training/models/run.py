@@ -28,6 +28,7 @@ from fti_assets.training.models.events import (
 )
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import withheld
+from fti_assets.training.tuning.trial import Trial
 
 
 def run_model(
@@ -43,9 +44,9 @@ def run_model(
     # Of a range, if only of one, Dagster would leave the partition out of what its checks say.
     names_partitions = partitions[0].key != WHOLE and not context.has_partition_key
 
-    def train(data: TrainingData) -> Any:
+    def train(data: TrainingData, trial: Trial | None) -> Any:
         alone = f"run one cutoff at a time (--partition {partitions[0].key})"
-        inputs = {**arguments, model.data_parameter: data}
+        inputs = {**arguments, **model.own_arguments(data, trial)}
         return call_function(model.function, inputs, context, what=model.asset_name, instead=alone)
 
     rejections: list[ModelManifest] = []
@@ -60,6 +61,8 @@ def run_model(
                 code_version=code_version_of(context),
                 run_id=context.run.run_id,
                 asset_key=key.path,
+                log=context.log.info,
+                warn=context.log.warning,
             )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}

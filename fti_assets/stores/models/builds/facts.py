@@ -6,7 +6,7 @@ from typing import Any
 from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts, SampleRecord
 from fti_assets.errors import list_some
 
-SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "packages", "model")
+SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "tuning", "packages", "model")
 """What is told of a build, in the order in which it is shown."""
 
 Facts = Mapping[str, Any]
@@ -17,7 +17,7 @@ _HASH_DIGITS = 12
 
 def facts_of(manifest: ModelManifest) -> dict[str, Facts]:
     """What a build is, by section."""
-    facts = (_data, _code, _features, _encoders, _metrics, _gates, _packages, _model)
+    facts = (_data, _code, _features, _encoders, _metrics, _gates, _tuning, _packages, _model)
     return {section: make(manifest) for section, make in zip(SECTIONS, facts, strict=True)}
 
 
@@ -108,6 +108,17 @@ def _metrics(manifest: ModelManifest) -> Facts:
 
 def _gates(manifest: ModelManifest) -> Facts:
     return {gate.gate: f"{'passed' if gate.passed else 'failed'}: {gate.reason}" for gate in manifest.gates}
+
+
+def _tuning(manifest: ModelManifest) -> Facts:
+    tuning = manifest.tuning
+    if tuning is None:
+        return {}
+    return {
+        "trials": f"{tuning.trials} by {tuning.metric}, seed {tuning.seed}",
+        f"validation {tuning.metric}": tuning.value,
+        **{f"parameter {name}": "none" if value is None else value for name, value in tuning.parameters.items()},
+    }
 
 
 def _packages(manifest: ModelManifest) -> Facts:

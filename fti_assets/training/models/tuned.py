@@ -1,0 +1,169 @@
+"""Training a model that is tuned: trials on the encoded data, each judged on validation, and the model of the best one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fti_assets.core.manifest import OUTPUT_NAMES, Task
+from fti_assets.errors import ModelError
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.metrics.answers import answers_of
+from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.models.data import TrainingData, target_of
+from fti_assets.training.models.export import answers_on
+from fti_assets.training.models.model import Model
+from fti_assets.training.tuning.journal import Journal, open_journal
+from fti_assets.training.tuning.search import Search
+from fti_assets.training.tuning.study import Study
+from fti_assets.training.tuning.trial import Trial
+from fti_assets.training.tuning.tuning import Tuning
+
+_log = logging.getLogger(__name__)
+
+Train = Callable[[TrainingData, Trial | None], Any]
+"""Calls a model's function with its data, and with a trial if it is tuned."""
+
+_SAMPLED_BY = ("optuna", "numpy")
+
+JOURNALS = ".tuning"
+"""The folder of a model in which studies that are under way are written down."""
+
+
+def train_model(
+    model: Model,
+    data: TrainingData,
+    train: Train,
+    journal: Path | None = None,
+    *,
+    log: Callable[[str], object] = _log.info,
+    warn: Callable[[str], object] = _log.warning,
+) -> tuple[Any, Study | None]:
+    """The trained model, and the study that chose its parameters if it is tuned.
+
+    Args:
+        model: the declaration.
+        data: the encoded data, the same for each trial.
+        train: calls the function.
+        journal: the file in which finished trials are written down, and from which a run goes on that ended before its build was there.
+        log, warn: are told of each trial.
+
+    Raises:
+        ModelError: the trials cannot be judged, or every one of them failed.
+    """
+    if model.tune is None:
+        _seed_torch()
+        return train(data, None), None
+    search = search_of(model, model.tune, data, train, log=log, warn=warn)
+    if journal is None:
+        return search.run(Journal(None))
+    with open_journal(journal) as lines:
+        return search.run(lines)
+
+
+def search_of(
+    model: Model,
+    tuning: Tuning,
+    data: TrainingData,
+    train: Train,
+    *,
+    log: Callable[[str], object],
+    warn: Callable[[str], object],
+) -> Search:
+    """The search for a model's parameters on some data.
+
+    Raises:
+        ModelError: the validation part has no rows, or the metric means nothing on it.
+    """
+    metric, output = model.tuned_metric, OUTPUT_NAMES[model.task]
+    if not data.validation.rows:
+        raise ModelError(
+            f"model {model.name!r} is tuned, and trials are judged on validation, which has no rows: give the split of "
+            f"{model.dataset.table_name} a validation= part, or let the dataset reach further back"
+        )
+    perfect = _perfect(model.task, data)
+    if metric not in evaluate(model.task, [metric], {output: perfect}, data.validation.y, data.classes):
+        raise ModelError(
+            f"model {model.name!r} is tuned by {metric!r}, which means nothing on its {data.validation.rows} validation rows, such "
+            "as those of one class alone: give it more rows, or Tuning another metric="
+        )
+    seen = without_test(data, model.name)
+
+    def train_trial(trial: Trial) -> Any:
+        _seed_torch()
+        return train(seen, trial)
+
+    def judge(trained: Any) -> float:
+        outputs, y = {output: answers_on(trained, data, data.validation, model.task)}, data.validation.y
+        answers = answers_of(model.task, outputs, y, data.classes)
+        threshold = threshold_of(model.evaluate.threshold, lambda: answers, what=model.dataset.table_name).value
+        scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold)
+        if metric not in scores:
+            raise ModelError(f"{metric} is undefined on what the model answers on validation")
+        return scores[metric]
+
+    return Search(tuning, metric, metric_named(metric).higher_is_better, train_trial, judge, log, warn)
+
+
+def _perfect(task: Task, data: TrainingData) -> np.ndarray:
+    """The right answers on validation, for which every metric that its labels have is defined."""
+    right = target_of(data.validation.y, task, len(data.classes))
+    return right if task == "multiclass" else right[:, 0]
+
+
+def newest_parameters(model: Model, store: ModelStore) -> Trial:
+    """The parameters that a tuned model's newest accepted build was trained with.
+
+    Raises:
+        ModelError: there is no such build.
+    """
+    newest = store.newest_accepted(model.name)
+    if newest is None or newest.tuning is None:
+        raise ModelError(
+            f"model {model.name!r} is tuned, and no accepted build in {store.root} says which parameters to take: run "
+            f"{model.asset_name} first"
+        )
+    return Trial(newest.tuning.parameters, number=newest.tuning.best)
+
+
+def without_test(data: TrainingData, model: str) -> TrainingData:
+    """The same data with a test part that cannot be looked at, since parameters that were chosen on it would pass any gate."""
+    seen = copy.copy(data)
+    seen.test = _Hidden(model)  # type: ignore[assignment]
+    return seen
+
+
+class _Hidden:
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        raise ModelError(
+            f"model {self._model!r} is tuned, and its function asks for data.test.{name}: the gates judge on the test part, so no "
+            "trial may see it; judge on data.validation"
+        )
+
+
+def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) -> Path:
+    """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code."""
+    installed = [(name, version(name)) for name in _SAMPLED_BY if find_spec(name) is not None]
+    terms = (model.version, partition, versions, model.tune, installed)
+    name = hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
+    return store.aliases_file(model.name).parent / JOURNALS / f"{name}.jsonl"
+
+
+def _seed_torch() -> None:
+    if "torch" in sys.modules:
+        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
+        sys.modules["torch"].manual_seed(0)

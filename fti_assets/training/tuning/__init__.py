@@ -1,0 +1,1 @@
+"""Tuning: a search over a model's parameters, judged on validation."""

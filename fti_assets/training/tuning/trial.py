@@ -1,0 +1,79 @@
+"""A trial: the parameters that a model's function is called with, and what it says of its progress."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.errors import ModelError, one_of
+
+
+class TrialPruned(Exception):
+    """A trial ends early, since it does worse than earlier ones did by then."""
+
+
+@checked_arguments()
+class Trial(Mapping[str, Any]):
+    """The parameters of one trial by name, as a mapping: ``trial["alpha"]``, ``Ridge(**trial)``.
+
+    Args:
+        parameters: their values.
+        number: of the trial, from 1 on.
+        report: is told of each epoch's value, and raises ``TrialPruned`` to end the trial; by default nobody is.
+
+    >>> trial = Trial({"alpha": 0.5, "family": "ridge"})
+    >>> trial["alpha"], dict(trial)
+    (0.5, {'alpha': 0.5, 'family': 'ridge'})
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Any],
+        *,
+        number: int = 1,
+        report: Callable[[int, float], None] | None = None,
+    ) -> None:
+        self._parameters = dict(parameters)
+        self._report = report
+        self._epoch = -1
+        self.number = number
+
+    def report(self, epoch: int, value: float) -> None:
+        """Say how the trial does after an epoch, or a number of trees: on validation, better in the direction of the tuned metric.
+
+        With ``pruning="median"`` a trial ends here if it does worse than the earlier ones did at that epoch.
+
+        Args:
+            epoch: a whole number, each time a greater one.
+            value: such as the tuned metric.
+
+        Raises:
+            ModelError: the value is not finite, so the training diverged; or the epoch does not come after the last one.
+        """
+        value = float(value)
+        if not math.isfinite(value):
+            raise ModelError(f"trial.report({epoch}, {value}): the value is not finite, so the training diverged")
+        if epoch <= self._epoch:
+            raise ModelError(
+                f"trial.report({epoch}, {value}): epoch {self._epoch} was reported before: count them upwards"
+            )
+        self._epoch = epoch
+        if self._report is not None:
+            self._report(epoch, value)
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._parameters[name]
+        except KeyError:
+            raise KeyError(f"this trial has no parameter {name!r}: it has {one_of(self._parameters)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        return f"Trial({self._parameters!r})"

@@ -1,0 +1,95 @@
+"""A tuned model as a Dagster asset: what its build, its page and its log say of the trials, and a run that is killed."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import fti_assets as fti
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.records import from_json
+from fti_assets.errors import DeclarationError
+from fti_assets.training.models.model import Model
+from fti_assets.training.tuning.study import STUDY, Study
+from tests.training.test_model_run import BUYING, Bench, bench, made, materialized
+
+__all__ = ["bench", "made"]
+
+
+class Killed(BaseException):
+    """The process ends in the middle of a trial."""
+
+
+def tuned_buyer(killed_in: int | None = None, **options: Any) -> Model:
+    space = {"C": fti.LogUniform(1e-4, 1.0)}
+
+    @fti.model(name="buyer", dataset=BUYING, task="binary", tune=fti.Tuning(space=space, trials=3), **options)
+    def train(data: fti.TrainingData, trial: fti.Trial) -> Any:
+        if trial.number == killed_in:
+            raise Killed
+        return LogisticRegression(**trial).fit(data.train.X, data.train.y)
+
+    return train
+
+
+def study_of(bench: Bench, manifest: ModelManifest) -> Study:
+    return from_json(Study, bench.store.file(manifest, STUDY), what="study")
+
+
+def test_build_says_how_its_parameters_were_chosen(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    model = tuned_buyer()
+    assert not bench.train(tuned_buyer(killed_in=3), "08").success
+    assert bench.builds() == []
+    folder = bench.store.aliases_file("buyer").parent
+    assert len(list(folder.glob(".tuning/*.jsonl"))) == 1
+    capfd.readouterr()
+    result = bench.train(model, "08")
+    log = capfd.readouterr().err
+    (manifest,) = bench.builds()
+    study = study_of(bench, manifest)
+    assert manifest.tuning == study.in_short
+    assert study.best is not None
+    assert manifest.tuning.parameters == study.best.parameters
+    assert (len(study.trials), study.resumed, study.metric) == (3, 2, "roc_auc")
+    assert not (folder / ".tuning").exists()
+    assert "the study goes on after 2 trials" in log
+    assert f"trial 3 of 3: roc_auc {study.trials[2].value:.6g}" in log
+
+    shown = materialized(result, model)["2013-01-08"].metadata
+    assert json.loads(json.dumps(shown["tuning/parameters"].value)) == manifest.tuning.parameters
+    assert shown["tuning/trials"].value == 3
+    assert "svg+xml" in str(shown["tuning/history"].value)
+    card = str(shown["card"].value)
+    assert f"those of trial {study.best.number} of 3: roc_auc" in card
+    assert manifest.packages["optuna"]
+    page = (bench.store.folder(manifest) / "pictures.html").read_text()
+    assert page.count("<td>complete") == 3
+    assert dict(model.assets_def.metadata_by_key[model.key])["tuning"] == "3 trials by roc_auc over C"
+
+    # Another run makes the same study anew.
+    bench.train(model, "08")
+    again = study_of(bench, bench.builds()[-1])
+    assert again.resumed == 0
+    assert [(one.parameters, one.value) for one in again.trials] == [
+        (one.parameters, one.value) for one in study.trials
+    ]
+
+
+def test_other_trials_are_another_code_version() -> None:
+    versions = {
+        tuned_buyer().assets_def.code_versions_by_key[dg.AssetKey("buyer_v1")],
+        tuned_buyer(gates=[fti.BeatsBaseline("log_loss")]).assets_def.code_versions_by_key[dg.AssetKey("buyer_v1")],
+    }
+    assert len(versions) == 2
+
+
+def test_config_and_space_share_no_name() -> None:
+    class Settings(dg.Config):  # type: ignore[misc]
+        C: float = 1.0
+
+    with pytest.raises(DeclarationError, match="tunes 'C', which its config has too"):
+
+        @fti.model(dataset=BUYING, task="binary", tune=fti.Tuning(space={"C": fti.Uniform(0, 1)}))
+        def train(data: fti.TrainingData, trial: fti.Trial, config: Settings) -> Any: ...

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fti_assets.core.manifest import GraphInput
 from fti_assets.errors import PredictionError
-from fti_assets.inference.serving.answers.explanation import Explainer
+from fti_assets.inference.serving.explanations.sampling import Explainer
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from tests.inference import test_predictor

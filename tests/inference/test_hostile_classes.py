@@ -222,7 +222,7 @@ def test_what_is_neither_true_nor_false_does_not_say_whether_to_explain(world, e
         lambda: asyncio.run(predictor.predict_async(REQUEST, at=NOON, explain=explain)),
     ]
     for ask in asked:
-        with pytest.raises(RequestError, match=r"(?s)^explain is .*, where True or False is expected"):
+        with pytest.raises(RequestError, match=r"(?s)^explain is .*, where True, False or .score. is expected"):
             ask()
 
 

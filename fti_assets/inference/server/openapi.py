@@ -108,6 +108,7 @@ _SCHEMAS: dict[str, Schema] = {
             "contributions": {"type": "object"},
             "rows": _COUNT,
             "exact": {"type": "boolean"},
+            "of": {"enum": ["answer", "score"]},
         }
     ),
     "Predictions": _object({"predictions": _list("Prediction"), "request_id": _TEXT}),
@@ -217,7 +218,7 @@ def _what_if(endpoint: ServedPredictor, row: Schema, limits: Limits) -> list[Sch
 
     bodies = [body({}, {"explain": {"enum": [False]}}, limits.rows)]
     if serving.can_explain:
-        bodies.append(body({"explain": {"enum": [True]}}, {}, min(MOST_EXPLAINED, limits.rows)))
+        bodies.append(body({"explain": {"enum": [True, "score"]}}, {}, min(MOST_EXPLAINED, limits.rows)))
     return bodies
 
 

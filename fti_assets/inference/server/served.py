@@ -12,7 +12,7 @@ from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import RequestError, list_some, one_of
 from fti_assets.inference.server.messages.tensors import DATATYPES, datatype_of
-from fti_assets.inference.serving.answers.prediction import Prediction
+from fti_assets.inference.serving.answers.prediction import Explain, Prediction
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.requests.form import moment
@@ -145,7 +145,7 @@ class ServedPredictor:
         return self.predictor.serving.manifest.latency_goal
 
     def predict(
-        self, requests: Sequence[Any], at: Any = None, *, overrides: OtherValues | None = None, explain: bool = False
+        self, requests: Sequence[Any], at: Any = None, *, overrides: OtherValues | None = None, explain: Explain = False
     ) -> tuple[list[Prediction], Stages]:
         """Answer plain requests.
 
@@ -183,7 +183,7 @@ def _predict(
     at: Any,
     *,
     overrides: OtherValues | None = None,
-    explain: bool = False,
+    explain: Explain = False,
 ) -> tuple[list[Prediction], Stages]:
     when: datetime = clock.now() if at is None else moment(at)
     marks = [time.perf_counter()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.inference.serving.answers.prediction import Explanation, Prediction, Predictions
+from fti_assets.inference.serving.answers.prediction import Explain, Explanation, Prediction, Predictions
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.loading import ServingStores, log_writer
 from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys
@@ -253,7 +253,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> Prediction: ...
     @overload
     def predict(
@@ -262,7 +262,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> list[Prediction]: ...
     def predict(
         self,
@@ -270,7 +270,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> Prediction | list[Prediction]:
         """Answer a request, or a list of them with one run of the graph.
 
@@ -281,10 +281,12 @@ class Predictor:
                 ``{"weather.wind": 30.0}``; None for a missing one. For a list of requests it may be a list too. On-demand functions
                 are given the overridden values. Such answers are not logged.
             explain: whether each prediction tells what each feature contributes to it, as Shapley values against rows that the
-                build keeps; it takes some thousand rows of the graph a prediction.
+                build keeps; it takes some thousand rows of the graph a prediction. ``"score"`` explains the log-odds in place of the
+                probability, exactly where the graph adds up trees or weights.
 
         Raises:
-            RequestError: a request or an override is wrong, and the error lists everything that is; or ``explain`` is no bool.
+            RequestError: a request or an override is wrong, and the error lists everything that is; or ``explain`` is neither a
+                bool nor ``"score"``.
             PredictionError: a namespace does not reach back to ``at``, an on-demand function failed, the build keeps no rows to explain
                 against, or the predictor is closed.
         """
@@ -357,7 +359,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> Prediction: ...
     @overload
     async def predict_async(
@@ -366,7 +368,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> list[Prediction]: ...
     async def predict_async(
         self,
@@ -374,7 +376,7 @@ class Predictor:
         *,
         at: datetime | str | None = None,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> Prediction | list[Prediction]:
         """``predict`` that does not keep an event loop waiting for a server; takes and raises the same.
 

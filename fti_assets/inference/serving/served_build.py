@@ -15,6 +15,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, PredictionError
 from fti_assets.inference.serving.answers.late_fields import Category, Layout, ManyAnswers, OneAnswer
 from fti_assets.inference.serving.answers.prediction import (
+    Explain,
     Prediction,
     Predictions,
     prediction_of,
@@ -34,7 +35,7 @@ from fti_assets.stores.online.store import OnlineStore
 
 if TYPE_CHECKING:
     from fti_assets.core.rollouts.rollout import Rollout
-    from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
+    from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
 
 _INFINITE_FROM = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
 """From where on a number is infinite as an input of a graph: halfway from the greatest float32 to the next there would be."""
@@ -184,18 +185,23 @@ class ServedBuild:
         marks: list[float] | None = None,
         *,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> list[Prediction]:
         """Answer ``n`` requests as of one instant (naive UTC), with one run of the graph.
 
         Args:
             marks: gets the readings of ``perf_counter`` when the rows were there, and when the graph had run.
             overrides: values for looked-up and computed features, one mapping for all requests or one a request.
-            explain: whether to tell what each feature contributes.
+            explain: whether to tell what each feature contributes to the answer, or to its score.
         """
         if overrides is None and not explain and len(requests) == 1 and self._function is None:
             return [self._predict_one(requests[0], at, marks)]
         explanations = self._own_explanations() if explain else None
+        if explain == "score" and self.manifest.task == "composite":
+            raise PredictionError(
+                f"model {self.manifest.model!r} ({self.reference}) is a composite, which has no score of its own: explain=True tells "
+                "what contributes to its answers"
+            )
         columns = Columns(len(requests), self._form.read_all(requests))
         values, answers, row_overrides = self._answer(columns, at, overrides, marks)
         answers_list: list[Any] = values.tolist()
@@ -210,7 +216,7 @@ class ServedBuild:
                 prediction.overridden = override.names
         if explanations is not None:
             for prediction in predictions:
-                prediction.explanation = explanations.explain(prediction.features)
+                prediction.explanation = explanations.explain(prediction.features, explain)
         return predictions
 
     def _predict_one(self, request: Mapping[str, Any], at: datetime, marks: list[float] | None) -> Prediction:
@@ -331,7 +337,7 @@ class ServedBuild:
             PredictionError: the build keeps no rows to explain answers against.
         """
         if self._explanations is None:
-            from fti_assets.inference.serving.answers.build_explanations import BuildExplanations
+            from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
 
             if self._background is None:
                 raise PredictionError(
@@ -339,7 +345,13 @@ class ServedBuild:
                     "built by an earlier release. Train it again"
                 )
             self._explanations = BuildExplanations(
-                self._graph, self._output, self._function, self._background, types=self._types, classes=self._classes
+                self._graph,
+                self._output,
+                self._function,
+                self._background,
+                types=self._types,
+                classes=self._classes,
+                has_scores=self.manifest.task in ("binary", "multiclass"),
             )
         return self._explanations
 

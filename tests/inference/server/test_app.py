@@ -126,7 +126,7 @@ def test_plain_requests_are_explained(app, world, monkeypatch):
     bodies = app_schema(app)["oneOf"]
     assert [body["properties"]["explain"]["enum"] for body in bodies if "explain" in body.get("properties", {})] == [
         [False],
-        [True],
+        [True, "score"],
     ]
 
 
@@ -154,7 +154,8 @@ def app_schema(app):
         ({"requests": [PLAIN], "overrides": [[]]}, 400, "request 0: overrides are .*where a mapping of feature"),
         ({"requests": [PLAIN] * 2, "overrides": [{}, {"temp": "hot"}]}, 400, "request 1: the override 'temp' is 'hot'"),
         ({"requests": [PLAIN], "overrides": {"tmp": 1}}, 400, "did you mean 'temp'"),
-        ({"requests": [PLAIN], "explain": 1}, 400, "explain is 1: true or false is expected"),
+        ({"requests": [PLAIN], "explain": "log"}, 400, "explain is 'log'"),
+        ({"requests": [PLAIN], "explain": 1}, 400, "explain is 1: true, false or 'score' is expected"),
         ({"requests": [PLAIN] * 11, "explain": True}, 400, "11 rows to explain: at most 10 are explained at once"),
         ({"requests": [PLAIN], "explain": True}, 422, "keeps no rows of its data to explain an answer against"),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.serving.answers.prediction import Explain
 
 MOST_EXPLAINED = 10
 """How many answers are explained at once: each asks the graph some thousand rows."""
@@ -15,7 +16,7 @@ class PlainRequests(NamedTuple):
     requests: list[Any]
     is_list: bool
     overrides: dict[str, Any] | list[Any] | None = None
-    explain: bool = False
+    explain: Explain = False
 
 
 def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
@@ -23,6 +24,7 @@ def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
 
     Args:
         body: a request, a list of them, or ``{"requests": [...], "overrides": {...}, "explain": true}``, where
+            true explains the answers and "score" their scores, and
             the overrides are one object for all requests, or a list with an object or null for each.
         fields: the fields of the model's requests; of a model with a field ``requests`` the last form is none.
 
@@ -45,8 +47,8 @@ def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
         raise RequestError(
             f"overrides is {excerpt(overrides)}: an object of feature to value, or a list of one for each request, is expected"
         )
-    if not isinstance(explain, bool):
-        raise RequestError(f"explain is {excerpt(explain)}: true or false is expected")
+    if not isinstance(explain, bool) and explain != "score":
+        raise RequestError(f"explain is {excerpt(explain)}: true, false or 'score' is expected")
     if explain and len(requests) > MOST_EXPLAINED:
         raise RequestError(
             f"the request has {len(requests)} rows to explain: at most {MOST_EXPLAINED} are explained at once"

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from fti_assets.core.rollouts.rollout import CHAMPION
+
+Explain = bool | Literal["score"]
+"""Whether an answer is explained, or its score."""
 
 _new: Any = object.__new__
 
@@ -17,13 +20,15 @@ class Explanation:
     """What each feature contributes to an answer, beside the mean answer to rows that the build keeps.
 
     ``base`` is that mean, over so many ``rows``; ``base`` and the sum of ``contributions`` are the answer. Of a multiclass model both are
-    by class. ``exact`` says that all sets of features were tried, not a sample of orders.
+    by class. ``exact`` says that these are the Shapley values themselves, not a sample of orders. Where ``of`` is ``score``, all this is
+    said of the score: the log-odds of a probability, of several classes the logarithms of their probabilities less their mean.
     """
 
     base: float | dict[str, float]
     contributions: dict[str, Any]
     rows: int
     exact: bool
+    of: Literal["answer", "score"] = "answer"
 
 
 class _LateFields:

@@ -10,6 +10,7 @@ import numpy as np
 from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, class_name, excerpt
+from fti_assets.inference.serving.answers.prediction import Explain
 from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, require, timestamp
 
 _MOST_PROBLEMS = 20
@@ -213,17 +214,19 @@ def moment(at: Any) -> datetime:
     return read
 
 
-def is_explained(explain: Any) -> bool:
-    """Whether predictions are to be explained, as ``explain`` says.
+def is_explained(explain: Any) -> Explain:
+    """Whether predictions are to be explained, or their scores, as ``explain`` says.
 
     Raises:
-        RequestError: it is neither True nor False.
+        RequestError: it is neither True nor False nor "score".
     """
     if explain is True or explain is False:
         return explain
+    if type(explain) is str and explain == "score":
+        return "score"
     if type(explain) is np.bool_:
         return bool(explain)
-    raise RequestError(f"explain is {excerpt(explain)}, {kind(explain)}, where True or False is expected")
+    raise RequestError(f"explain is {excerpt(explain)}, {kind(explain)}, where True, False or 'score' is expected")
 
 
 def kind(value: object) -> str:

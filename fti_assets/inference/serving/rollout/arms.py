@@ -9,7 +9,7 @@ import numpy as np
 
 from fti_assets.core.rollouts.rollout import CHAMPION, Rollout, missing_fields
 from fti_assets.errors import PredictionError, one_of
-from fti_assets.inference.serving.answers.prediction import Prediction, Predictions
+from fti_assets.inference.serving.answers.prediction import Explain, Prediction, Predictions
 from fti_assets.inference.serving.requests.overrides import OtherValues
 from fti_assets.inference.serving.served_build import ServedBuild
 
@@ -69,7 +69,7 @@ class ServedArms(ServedBuild):
         marks: list[float] | None = None,
         *,
         overrides: OtherValues | None = None,
-        explain: bool = False,
+        explain: Explain = False,
     ) -> list[Prediction]:
         predictions: list[Any] = [None] * len(requests)
         start = perf_counter()

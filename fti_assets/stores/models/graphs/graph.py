@@ -17,6 +17,9 @@ from fti_assets.stores.models.graphs.execution import CPU, new_session
 
 T = TypeVar("T")
 
+_MOST_KEPT = 2**24
+"""Whatever is larger is a network, of which nothing is read off."""
+
 
 class Tensor(NamedTuple):
     """An input or output as the graph itself declares it: onnxruntime's type, and a size or a name for each dimension."""
@@ -35,8 +38,17 @@ class Graph:
     {'probability': array([0.23], dtype=float32)}
     """
 
-    def __init__(self, session: Any, inputs: tuple[GraphInput, ...], what: str, trial: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        session: Any,
+        inputs: tuple[GraphInput, ...],
+        what: str,
+        trial: Sequence[Any],
+        source: bytes | None = None,
+    ) -> None:
         self.inputs = inputs
+        self.source = source
+        """The serialized model, of a graph of features that is no larger than 16 MiB."""
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
         self.trial = dict(zip(self.outputs, trial, strict=bool(trial)))
         """The outputs for one row without values; none for a graph that is not made of features."""
@@ -76,7 +88,8 @@ class Graph:
         session = _load(onnx_bytes, what, seconds, providers)
         _check_inputs(session, inputs, what)
         blank = {graph_input.name: _blank(graph_input) for graph_input in inputs}
-        return cls(session, inputs, what, _try(session, blank, what, seconds))
+        source = onnx_bytes if len(onnx_bytes) <= _MOST_KEPT else None
+        return cls(session, inputs, what, _try(session, blank, what, seconds), source)
 
     @classmethod
     def plain(cls, onnx_bytes: bytes, *, what: str, seconds: float = 60.0, providers: Sequence[str] = CPU) -> "Graph":

@@ -16,17 +16,19 @@ TAGGED = -8
 TAGGED_FLOATS = -7
 
 
-def read_fields(data: bytes, spans: Sequence[Span], *, of_attribute: bool = False) -> Iterator[tuple[int, Any]]:
+def read_fields(
+    data: bytes, spans: Sequence[Span], *, of_attribute: bool = False, whole: bool = False
+) -> Iterator[tuple[int, Any]]:
     """The number and value of each field: a varint's number, where a fixed one stands, the span of any other.
 
-    Long ``floats`` and all ``strings`` of attributes are left out, and a run of their ``ints`` is one span, called ``TAGGED``; of short
-    ``floats``, ``TAGGED_FLOATS``.
+    Long ``floats`` and all ``strings`` of attributes are left out, unless they are to be read ``whole``; a run of their ``ints`` is one
+    span, called ``TAGGED``; of ``floats``, ``TAGGED_FLOATS``.
     """
     for start, end in spans:
         at = start
         while at < end:
             if data[at] == 0x3D and (run := _FLOATS.match(data, at, end)):
-                if run.end() - at <= MOST_READ:
+                if whole or run.end() - at <= MOST_READ:
                     yield TAGGED_FLOATS, run.span()
                 at = run.end()
                 continue

@@ -1,4 +1,4 @@
-"""What each feature contributes to an answer, told by asking the graph alone."""
+"""What each feature contributes to an answer of whatever graph, told by asking it alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations

@@ -28,6 +28,8 @@ class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
     threshold: float | str = 0.5
+    confidence: float | None = 0.95
+    cluster: str | None = None
 
 
 class ImportanceAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]

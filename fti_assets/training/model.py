@@ -254,6 +254,11 @@ def _check(model: Model) -> None:
             f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
         )
+    cluster, drawn = model.evaluate.cluster, [*model.view.feature_names, *model.view.spine.keys]
+    if cluster is not None and cluster not in drawn:
+        raise DeclarationError(
+            f"model {model.name!r} draws test rows by {cluster!r}, which is neither a feature nor a key: there is {one_of(drawn)}"
+        )
     other_columns = [
         gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slice_names
     ]

@@ -8,6 +8,7 @@ import pytest
 from fti_assets.core import manifest as records
 from fti_assets.core.manifest import (
     NUMBERS,
+    BootstrapRecord,
     Column,
     DatasetRecord,
     FairnessRecord,
@@ -15,6 +16,7 @@ from fti_assets.core.manifest import (
     GraphInput,
     GraphOutput,
     GroupRates,
+    Interval,
     JoinedColumn,
     JoinedGroup,
     JoinedKey,
@@ -76,6 +78,9 @@ MANIFEST = ModelManifest(
     asset_key=("flights", "delay_net_v1"),
     files={"pictures.html": "a" * 64},
     threshold=ThresholdRecord(0.31, "f1", 20),
+    intervals={"log_loss": Interval(0.4, 0.6)},
+    slice_intervals={"origin": {"JFK": {"log_loss": Interval(0.3, 0.7, 0.9)}}},
+    bootstrap=BootstrapRecord(1_000, 0, "flight_id"),
     fairness={"origin": FairnessRecord({"JFK": GroupRates(20, 0.5, 0.6)}, {"demographic_parity_difference": 0.0}, 3)},
 )
 

@@ -379,7 +379,11 @@ DECLARING: dict[str, Declares] = {
     "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),
     "Scores": Declares(fti.Scores, {}, ("metrics", "baseline", "slices", "champion")),
     "Importance": Declares(fti.Importance, {}, ("metric", "rows", "repeats", "groups")),
-    "Evaluation": Declares(fti.Evaluation, {"metrics": ["log_loss"]}, ("slices", "fairness", "min_rows", "threshold")),
+    "Evaluation": Declares(
+        fti.Evaluation,
+        {"metrics": ["log_loss"]},
+        ("slices", "fairness", "min_rows", "threshold", "confidence", "cluster"),
+    ),
     "Metric": Declares(
         fti.Metric,
         {"name": "m", "function": len, "higher_is_better": True, "tasks": ["binary"]},

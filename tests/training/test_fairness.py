@@ -14,11 +14,12 @@ from fti_assets.training.judging.metrics.answers import Answers
 BOTH = [(group, label) for group in "abc" for label in (0, 1)]
 
 
-@settings(max_examples=25)
+@settings(max_examples=3)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["a", "b", "c", ""]), st.integers(0, 1), st.sampled_from([0.1, 0.3, 0.5, 0.9])),
-        max_size=20,
+        min_size=10,
+        max_size=30,
     ),
     st.sampled_from([0.3, 0.5]),
 )

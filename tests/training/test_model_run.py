@@ -307,7 +307,12 @@ def test_slice_gap_is_judged_on_slices_of_test_rows(bench: Bench) -> None:
 
 def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: Bench) -> None:
     evaluated = fti.Evaluation(
-        metrics=["f1", "log_loss"], threshold="f1", slices=[("spend", "habit")], fairness=["habit"], min_rows=2
+        metrics=["f1", "log_loss"],
+        threshold="f1",
+        slices=[("spend", "habit")],
+        fairness=["habit"],
+        cluster="visit_id",
+        min_rows=2,
     )
     model = buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[fti.NotWorseThanChampion("f1", tolerance=1.0)])
     assert bench.train(model, "07").success
@@ -317,8 +322,12 @@ def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: 
     assert (chosen.threshold.goal, chosen.threshold.rows) == ("f1", chosen.dataset.rows["validation"])
     assert declared.threshold == ThresholdRecord(0.9)
     assert "spend, habit" in chosen.slices
+    assert chosen.intervals["f1"].low <= chosen.metrics["f1"] <= chosen.intervals["f1"].high
+    assert chosen.bootstrap is not None
     assert chosen.fairness["habit"].figures["equalized_odds_difference"] >= 0
-    assert "## Fairness by habit" in (bench.store.folder(chosen) / "card.md").read_text()
+    card = (bench.store.folder(chosen) / "card.md").read_text()
+    assert "## Fairness by habit" in card
+    assert "of 1,000 draws of the test values of `visit_id` with their rows. The model says yes from" in card
     # The champion decides at its own threshold, at which it has the F1 that it would not have at 0.9.
     [verdict] = declared.gates
     champion = float(verdict.reason.split("of the champion")[0].split()[-1])

@@ -24,7 +24,7 @@ from fti_assets.core.manifest.builds import (
     TuningRecord,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
-from fti_assets.core.manifest.judging import FairnessRecord, GroupRates, ThresholdRecord
+from fti_assets.core.manifest.judging import BootstrapRecord, FairnessRecord, GroupRates, ThresholdRecord
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -45,6 +45,7 @@ __all__ = [
     "NUMBERS",
     "ON_DEMAND_MARK",
     "OUTPUT_NAMES",
+    "BootstrapRecord",
     "Column",
     "ColumnRule",
     "CompositeRecord",

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest.datasets import DatasetRecord
-from fti_assets.core.manifest.judging import FairnessRecord, ThresholdRecord
+from fti_assets.core.manifest.judging import BootstrapRecord, FairnessRecord, ThresholdRecord
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
@@ -171,7 +171,8 @@ class ModelManifest:
     is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
     model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
     ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
-    for, or crossed ones, joined by commas. ``tuning`` says how its parameters were chosen, if by trials.
+    for, or crossed ones, joined by commas. ``intervals`` are those of ``metrics``, ``slice_intervals`` those of ``slices``, and
+    ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials.
     """
 
     model: str
@@ -208,6 +209,9 @@ class ModelManifest:
     fairness: dict[str, FairnessRecord] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     tuning: TuningRecord | None = None
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    slice_intervals: dict[str, dict[str, dict[str, Interval]]] = field(default_factory=dict)
+    bootstrap: BootstrapRecord | None = None
     format: int = 1
 
     @property

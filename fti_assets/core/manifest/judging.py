@@ -34,3 +34,13 @@ class FairnessRecord:
     groups: dict[str, GroupRates]
     figures: dict[str, float]
     left_out: int = 0
+
+
+@record(frozen=True)
+class BootstrapRecord:
+    """How the intervals of a build's metrics were made: the draws of the test rows, their seed, and the column whose values were drawn
+    with all their rows, empty if each row was drawn by itself."""
+
+    draws: int
+    seed: int
+    cluster: str = ""

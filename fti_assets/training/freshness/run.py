@@ -80,7 +80,7 @@ def freshness(
             f"model {model.name!r} does not evaluate {metric!r}: it has {one_of(model.evaluate.metric_names)}"
         )
     # Nothing of these builds is ever served: no gates, slices and importance are asked for.
-    evaluate = dataclasses.replace(model.evaluate, metrics=(metric,), slices=())
+    evaluate = dataclasses.replace(model.evaluate, metrics=(metric,), slices=(), fairness=(), confidence=None)
     lean = dataclasses.replace(model, gates=(), evaluate=evaluate, importance=None, tune=None)
     moments = sorted({duration(delay, what="a delay") for delay in delays})
     if rows is not None and rows < 1:

@@ -34,8 +34,12 @@ class Evaluation:
         threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
             with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
 
+        confidence: of the intervals of metrics, by a bootstrap of the test rows; None for no intervals.
+        cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default each row
+            is drawn by itself.
+
     Raises:
-        DeclarationError: no metrics, an unknown one, a name given twice, or a threshold that is none.
+        DeclarationError: no metrics, an unknown one, a name given twice, or a threshold or confidence that is none.
 
     >>> Evaluation(metrics=["roc_auc", "log_loss"], slices=["carrier"])
     Evaluation(metrics=('roc_auc', 'log_loss'), slices=('carrier',))
@@ -46,6 +50,8 @@ class Evaluation:
     fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
     threshold: float | Goal = THRESHOLD
+    confidence: float | None = 0.95
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.metrics, str):
@@ -62,6 +68,10 @@ class Evaluation:
                 f"Evaluation(min_rows={excerpt(self.min_rows)}): give the fewest rows of a slice, 1 or more"
             )
         checked_threshold(self.threshold, what="Evaluation")
+        if self.confidence is not None and not 0 < self.confidence < 1:
+            raise DeclarationError(
+                f"Evaluation(confidence={excerpt(self.confidence)}): give a number above 0 and below 1"
+            )
 
     def _take(self, field: str, values: Sequence[object]) -> None:
         if len(set(values)) != len(values):

@@ -53,6 +53,7 @@ class Scores:
         champion: the champion beside it, or None if there is no champion.
         fairness: how differently the challenger decides for the slices of each column of the evaluation's ``fairness``.
         baselines: each baseline by its name, ``prior`` and those of the gates.
+        intervals: where the challenger's metrics lie on other test rows.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -61,3 +62,4 @@ class Scores:
     champion: ChampionScores | None = None
     fairness: Mapping[str, FairnessRecord] = field(default_factory=dict)
     baselines: Mapping[str, BaselineScores] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)

@@ -29,10 +29,10 @@ from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, 
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.baselines.scored import baseline_scores
-from fti_assets.training.judging.evaluation import evaluate, evaluate_slices
-from fti_assets.training.judging.fairness import fairness
+from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.importance import permutation_importance
+from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
 from fti_assets.training.judging.scores import Scores
@@ -44,7 +44,7 @@ from fti_assets.training.models.data import TrainingData, refuse_one_class, trai
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
-from fti_assets.training.models.split_rows import beyond_float64, split_rows, train_rows
+from fti_assets.training.models.split_rows import beyond_float64, column_positions, split_rows, train_rows
 from fti_assets.training.models.tuned import Train, journal_of, train_model
 from fti_assets.training.tuning.journal import forget_journal
 from fti_assets.training.tuning.pictures import tuning_section
@@ -196,28 +196,27 @@ def _build_model(
         what=f"{model.dataset.table_name} {partition}",
     )
     metrics, classes = model.evaluate.metric_names, model_graph.classes
-    scores = evaluate(model.task, metrics, outputs, data.test.y, classes, threshold=threshold.value)
-    slices = evaluate_slices(
-        model.task,
+    measurement = measure(
         model.evaluate,
-        parts["test"].columns,
-        outputs,
-        data.test.y,
-        classes,
-        threshold=threshold.value,
-    )
-    of_slices = fairness(
         answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value),
-        model.evaluate.compared_by,
         parts["test"].columns,
-        model.evaluate.min_rows,
+        None if model.evaluate.cluster is None else column_positions(lake, parts["test"].table, model.evaluate.cluster),
     )
     baselines = baseline_scores(
         model.task, metrics, model.gates, data.train, data.test, outputs, classes, threshold=threshold.value
     )
-    prior = baselines[PRIOR].metrics
+    slices, prior = measurement.slices, baselines[PRIOR].metrics
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
-    verdicts = [verdict_of(gate, Scores(scores, prior, slices, champion, of_slices, baselines)) for gate in model.gates]
+    judged = Scores(
+        measurement.metrics,
+        prior,
+        slices,
+        champion,
+        measurement.fairness,
+        baselines,
+        measurement.intervals,
+    )
+    verdicts = [verdict_of(gate, judged) for gate in model.gates]
     importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]
@@ -252,7 +251,7 @@ def _build_model(
         inputs=model_graph.inputs,
         outputs=model_graph.outputs,
         encoders={name: dataclasses.asdict(encoder) for name, encoder in model_graph.encoders.items()},
-        metrics=scores,
+        metrics=measurement.metrics,
         baseline=dict(prior),
         baselines={name: dict(one.metrics) for name, one in baselines.items() if name != PRIOR},
         gates=tuple(verdicts),
@@ -268,7 +267,10 @@ def _build_model(
         asset_key=tuple(asset_key),
         comparison=model_graph.comparison,
         importance=importance,
-        fairness=of_slices,
+        fairness=measurement.fairness,
+        intervals=measurement.intervals,
+        slice_intervals=measurement.slice_intervals,
+        bootstrap=measurement.bootstrap,
         threshold=threshold if model.task == "binary" else None,
         tuning=None if study is None else study.in_short,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},

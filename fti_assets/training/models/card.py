@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
+from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest import (
     DatasetManifest,
     FairnessRecord,
@@ -43,7 +44,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
         )
         or "None were declared.",
-        *_slices(manifest.slices),
+        *_slices(manifest),
         *_fairness(manifest.fairness),
         *_importance(manifest.importance),
         *_tuning(manifest.tuning),
@@ -51,6 +52,36 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         features_table(manifest),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _metrics(manifest: ModelManifest) -> str:
+    """The metrics with their intervals and those of each baseline; builds of earlier releases have no intervals."""
+    intervals, bootstrap = manifest.intervals, manifest.bootstrap
+    baselines = {"baseline": manifest.baseline, **manifest.baselines}
+    rows = [
+        (
+            name,
+            value,
+            *([_range(intervals.get(name))] if bootstrap else []),
+            *(one.get(name) for one in baselines.values()),
+        )
+        for name, value in manifest.metrics.items()
+    ]
+    header = ("metric", "model", *(["interval"] if bootstrap else []), *baselines)
+    notes = []
+    if bootstrap:
+        confidence = next((f"{one.confidence * 100:g}% " for one in intervals.values()), "")
+        units = f"values of `{bootstrap.cluster}` with their rows" if bootstrap.cluster else "rows"
+        notes.append(f"The {confidence}intervals are of {bootstrap.draws:,} draws of the test {units}.")
+    if manifest.threshold is not None and {"accuracy", "f1", "precision", "recall"} & set(manifest.metrics):
+        threshold = manifest.threshold
+        goal = f", which has the best {threshold.goal} on {threshold.rows:,} validation rows" if threshold.goal else ""
+        notes.append(f"The model says yes from a probability of {threshold.value:.4g} on{goal}.")
+    return "\n\n".join([table(header, rows), *([" ".join(notes)] if notes else [])])
+
+
+def _range(interval: Interval | None) -> str | None:
+    return None if interval is None else f"{interval.low:.4f} to {interval.high:.4f}"
 
 
 def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
@@ -114,15 +145,6 @@ def not_held_against(view: ViewRecord) -> list[str]:
     return [f"- **no request is held against** these checks of the schema of `{view.spine}`: {view.left_out_in_words}"]
 
 
-def _metrics(manifest: ModelManifest) -> str:
-    """Each metric of the model, and of each baseline."""
-    baselines = {"baseline": manifest.baseline, **manifest.baselines}
-    return table(
-        ("metric", "model", *baselines),
-        [(name, value, *(one.get(name) for one in baselines.values())) for name, value in manifest.metrics.items()],
-    )
-
-
 def _comparison(comparison: GraphComparison | None) -> list[str]:
     if comparison is None:
         return []
@@ -146,20 +168,28 @@ def _tuning(tuning: TuningRecord | None) -> list[str]:
     ]
 
 
-def _slices(slices: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+def _slices(manifest: ModelManifest) -> list[str]:
     sections = []
-    for column, values in slices.items():
+    for column, values in manifest.slices.items():
         names = list(dict.fromkeys(name for metrics in values.values() for name in metrics if name != "rows"))
+        intervals = manifest.slice_intervals.get(column, {})
+        ranged = names[:1] if intervals else []
         rows = [
-            (value or "(missing)", metrics["rows"], *(metrics.get(n) for n in names))
-            for value, metrics in values.items()
+            (
+                value or "(missing)",
+                metrics["rows"],
+                *(metrics.get(name) for name in names),
+                *(_range(intervals.get(value, {}).get(name)) for name in ranged),
+            )
+            for value, metrics in islice(values.items(), _SLICES)
         ]
         more = (
-            f"\n\n{len(rows) - _SLICES} smaller slices are in `{PICTURES}` beside this card."
-            if len(rows) > _SLICES
+            f"\n\n{len(values) - _SLICES} smaller slices are in `{PICTURES}` beside this card."
+            if len(values) > _SLICES
             else ""
         )
-        sections += [f"## By {column}", table((column, "rows", *names), rows[:_SLICES]) + more]
+        header = (column, "rows", *names, *(f"interval of {name}" for name in ranged))
+        sections += [f"## By {column}", table(header, rows) + more]
     return sections
 
 

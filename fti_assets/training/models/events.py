@@ -34,6 +34,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         "build": manifest.reference,
         "champion_after_run": store.aliases(model.name).champion or "none",
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
+        **{f"interval/{name}": interval.text for name, interval in manifest.intervals.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **{f"{one}/{name}": value for one, scores in manifest.baselines.items() for name, value in scores.items()},
         **_comparison(manifest),

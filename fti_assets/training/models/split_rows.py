@@ -87,6 +87,14 @@ def split_rows(
     )
 
 
+def column_positions(lake: Lake, table: str, column: str) -> np.ndarray:
+    """For each row of a part ``[n]`` the position of its value among those of a column, from 0; what is missing is one value."""
+    rows = lake.connection.execute(
+        f"SELECT dense_rank() OVER (ORDER BY {quote(column)}) - 1 AS position FROM {table} ORDER BY {ROW}"
+    )
+    return np.asarray(rows.fetchnumpy()["position"], dtype=np.int64)
+
+
 _WIDE = ("bigint", "ubigint", "hugeint", "uhugeint", "decimal")
 """The types of which float64 merges numbers."""
 

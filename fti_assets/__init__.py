@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.targets import Target as Target
     from fti_assets.training.judging.baselines.last_value import LastValue as LastValue
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
+    from fti_assets.training.judging.gates.bounds import CalibrationSlope as CalibrationSlope
+    from fti_assets.training.judging.gates.bounds import FairnessBounds as FairnessBounds
+    from fti_assets.training.judging.gates.bounds import MetricBounds as MetricBounds
+    from fti_assets.training.judging.gates.costs import GraphLatency as GraphLatency
+    from fti_assets.training.judging.gates.costs import GraphSize as GraphSize
+    from fti_assets.training.judging.gates.own import gate as gate
     from fti_assets.training.judging.gates.rivals import BeatsBaseline as BeatsBaseline
     from fti_assets.training.judging.gates.rivals import NotWorseThanChampion as NotWorseThanChampion
     from fti_assets.training.judging.gates.slices import SliceGap as SliceGap
@@ -135,6 +141,9 @@ _NAMES = {
     "training.judging.baselines.last_value": "LastValue",
     "training.judging.evaluation": "Evaluation",
     "training.judging.importance": "Importance",
+    "training.judging.gates.bounds": "CalibrationSlope FairnessBounds MetricBounds",
+    "training.judging.gates.costs": "GraphLatency GraphSize",
+    "training.judging.gates.own": "gate",
     "training.judging.gates.rivals": "BeatsBaseline NotWorseThanChampion",
     "training.judging.gates.slices": "SliceGap",
     "training.judging.metrics.own": "Metric",

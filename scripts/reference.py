@@ -51,7 +51,8 @@ PAGES = {
             "FeatureView Label Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
             "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample model composite "
             "TrainingData Tuning Uniform LogUniform Integers Choice Trial "
-            "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion SliceGap Scores GateVerdict"
+            "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion MetricBounds "
+            "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict"
         ),
     ),
     "inference.md": Page(

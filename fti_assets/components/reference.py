@@ -110,8 +110,13 @@ def construct(
 
 
 def gate_of(terms: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, what: str) -> Any:
-    """The gate that a model names."""
-    modules = {module for module in fti._MODULES.values() if module.startswith("training.judging.gates.")}
+    """The gate that a model names, or what ``fti.gate`` made of a function."""
+    if isinstance(terms, str) and is_path(terms):
+        target = python_object(terms, context, what=what)
+        if hasattr(target, "judge") and not isinstance(target, type):
+            return target
+    places = {module for module in fti._MODULES.values() if module.startswith("training.judging.gates.")}
+    modules = places - {"training.judging.gates.own"}
     return construct(terms, context, module=modules, what=what)
 
 

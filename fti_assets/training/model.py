@@ -22,7 +22,7 @@ from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.gates.gate import BaselineGate, Gate, MetricGate, SlicedGate
+from fti_assets.training.judging.gates.gate import BaselineGate, CheckedGate, Gate, MetricGate, SlicedGate
 from fti_assets.training.judging.importance import Importance
 from fti_assets.training.judging.metrics.registry import check_metrics
 from fti_assets.training.judging.slices import columns_of
@@ -108,7 +108,7 @@ def model(
         if no_gates:
             raise DeclarationError(
                 f"model {own_name!r} has the gate {no_gates[0]!r}: write gates=[fti.BeatsBaseline('log_loss')], or another one of "
-                "fti.NotWorseThanChampion and fti.SliceGap, each with its metric"
+                "fti.NotWorseThanChampion, fti.MetricBounds and fti.SliceGap, or a function with @fti.gate() over it"
             )
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
         annotations = annotations_of(function, caller_scope)
@@ -228,7 +228,7 @@ def _check(model: Model) -> None:
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}")
     model.evaluate.check(model.task)
-    metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate)]
+    metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate) and gate.metric is not None]
     check_metrics(model.task, metrics)
     other_metrics = [metric for metric in metrics if metric not in model.evaluate.metric_names]
     if other_metrics:
@@ -239,6 +239,9 @@ def _check(model: Model) -> None:
     if model.importance is not None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
     _check_baselines(model)
+    for gate in model.gates:
+        if isinstance(gate, CheckedGate):
+            gate.check(model.task, model.evaluate, what=f"model {model.name!r}")
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")

@@ -373,6 +373,14 @@ DECLARING: dict[str, Declares] = {
     "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
     "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log")),
     "BeatsBaseline": Declares(fti.BeatsBaseline, {"metric": "log_loss"}),
+    "MetricBounds": Declares(fti.MetricBounds, {"metric": "ece", "at_most": 0.1}, ("at_least",)),
+    "CalibrationSlope": Declares(fti.CalibrationSlope, {}, ("at_least", "at_most")),
+    "FairnessBounds": Declares(
+        fti.FairnessBounds, {"figure": "equalized_odds_ratio", "column": "plan", "at_least": 0.8}, ("at_most",)
+    ),
+    "GraphLatency": Declares(fti.GraphLatency, {"at_most": "2ms"}, ("over",)),
+    "GraphSize": Declares(fti.GraphSize, {"at_most": 5_000_000}),
+    "gate": Declares(fti.gate, {}, ("name", "metric")),
     "LastValue": Declares(fti.LastValue, {"feature": "spent"}),
     "NotWorseThanChampion": Declares(fti.NotWorseThanChampion, {"metric": "log_loss"}, ("tolerance",)),
     "SliceGap": Declares(fti.SliceGap, {"metric": "log_loss", "by": "plan", "at_most": 0.1}, ("min_rows",)),

@@ -387,6 +387,29 @@ def test_baselines_of_gates_are_kept_and_shown(bench: Bench) -> None:
     assert "| metric | model | baseline | logistic | by_spend |" in card
 
 
+def test_gates_on_calibration_fairness_and_cost_judge_a_build(bench: Bench) -> None:
+    @fti.gate(metric="brier")
+    def brier_at_all(scores: Scores) -> Any:
+        return scores.metrics["brier"] < 1, f"{len(scores.answers.y) if scores.answers else 0} test rows"
+
+    gates = [
+        fti.MetricBounds("ece", at_most=1.0),
+        fti.CalibrationSlope(at_least=0.01, at_most=100),
+        fti.FairnessBounds("demographic_parity_difference", "habit", at_most=1.0),
+        fti.GraphLatency(at_most="10s", over="p95"),
+        fti.GraphSize(at_most=10),
+        brier_at_all,
+    ]
+    evaluation = fti.Evaluation(metrics=["ece", "brier"], fairness=["habit"])
+    model = buyer(dataset=WITH_NEW_HABITS, evaluate=evaluation, gates=gates, gates_fail_run=False)
+    bench.train(model, "08")
+    verdicts = {one.gate: one for one in bench.builds()[-1].gates}
+    assert [name for name, one in verdicts.items() if not one.passed] == ["graph_size"]
+    assert all(one.value is not None for name, one in verdicts.items() if name != "brier_at_all")
+    assert 0 < verdicts["graph_latency"].value < verdicts["graph_latency"].bound == 10_000  # type: ignore[operator]
+    assert verdicts["brier_at_all"].reason.endswith(" test rows")
+
+
 def test_a_rolled_back_build_is_not_compared_with(bench: Bench) -> None:
     first, second = bench.published("05", promoted=True), bench.published("06", promoted=True)
     bench.store.roll_back("buyer", reason="it was wrong")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest import FairnessRecord
+from fti_assets.training.judging.graph_cost import GraphCost
+from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.paired import PairedAnswers
 
 Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -54,6 +56,8 @@ class Scores:
         fairness: how differently the challenger decides for the slices of each column of the evaluation's ``fairness``.
         baselines: each baseline by its name, ``prior`` and those of the gates.
         intervals: where the challenger's metrics lie on other test rows.
+        answers: what the challenger answers on the test rows, beside the labels.
+        graph: what the challenger's graph costs: ``bytes``, and its ``latency`` once it is asked for.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -63,3 +67,5 @@ class Scores:
     fairness: Mapping[str, FairnessRecord] = field(default_factory=dict)
     baselines: Mapping[str, BaselineScores] = field(default_factory=dict)
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    answers: Answers | None = field(default=None, repr=False, compare=False)
+    graph: GraphCost | None = field(default=None, repr=False, compare=False)

@@ -31,6 +31,7 @@ from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.baselines.scored import baseline_scores
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import verdict_of
+from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
@@ -196,9 +197,10 @@ def _build_model(
         what=f"{model.dataset.table_name} {partition}",
     )
     metrics, classes = model.evaluate.metric_names, model_graph.classes
+    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value)
     measurement = measure(
         model.evaluate,
-        answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value),
+        on_test,
         parts["test"].columns,
         None if model.evaluate.cluster is None else column_positions(lake, parts["test"].table, model.evaluate.cluster),
     )
@@ -207,6 +209,7 @@ def _build_model(
     )
     slices, prior = measurement.slices, baselines[PRIOR].metrics
     champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
+    columns = parts["test"].columns
     judged = Scores(
         measurement.metrics,
         prior,
@@ -215,6 +218,8 @@ def _build_model(
         measurement.fairness,
         baselines,
         measurement.intervals,
+        answers=on_test,
+        graph=GraphCost(len(model_graph.bytes), lambda row: graph.run(_one_row(columns, row)), len(on_test.y)),
     )
     verdicts = [verdict_of(gate, judged) for gate in model.gates]
     importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
@@ -306,6 +311,10 @@ def _importance(
 
     taken = [name for one in graph.inputs for name in one.features]
     return permutation_importance(model.importance, columns, score, metric=metric, features=taken)
+
+
+def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    return {name: values[row : row + 1] for name, values in columns.items()}
 
 
 def _newest(model: Model, dataset: DatasetManifest) -> str:

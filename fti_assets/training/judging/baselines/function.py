@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, excerpt
 from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows, UnlabelledRows
+from fti_assets.training.judging.metrics.own import source_hash
 
 
 class FunctionBaseline:
@@ -23,11 +22,7 @@ class FunctionBaseline:
 
     def __repr__(self) -> str:
         """Its name, and a hash of its source, since a model's code version is made of what its gates say."""
-        try:
-            source = inspect.getsource(self._function)
-        except (OSError, TypeError):
-            source = ""
-        return f"{self.name} ({hashlib.sha256(source.encode()).hexdigest()[:12]})"
+        return f"{self.name} ({source_hash(self._function)})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FunctionBaseline) and other._function == self._function

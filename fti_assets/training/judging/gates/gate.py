@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from fti_assets.core.manifest import GateVerdict
+from fti_assets.core.manifest import GateVerdict, Task
 from fti_assets.errors import ModelError, excerpt
 from fti_assets.training.judging.baselines.baseline import Baseline
+from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
@@ -58,6 +59,14 @@ class BaselineGate(Gate, Protocol):
     @property
     def rival(self) -> Baseline:
         """The baseline."""
+
+
+@runtime_checkable
+class CheckedGate(Gate, Protocol):
+    """A gate that can say when the code loads that a model is none for it."""
+
+    def check(self, task: Task, evaluation: Evaluation, *, what: str) -> None:
+        """Raise a DeclarationError if so."""
 
 
 class Concise:

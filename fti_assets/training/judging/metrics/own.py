@@ -58,7 +58,7 @@ class Metric:
             raise DeclarationError(f"{what} has the task {unknown[0]!r}: it is {one_of(get_args(ModelTask))}")
         if not self.tasks:
             raise DeclarationError(f"{what} is for no task: give tasks=[...], of {one_of(get_args(ModelTask))}")
-        object.__setattr__(self, "source", _source_hash(self.function))
+        object.__setattr__(self, "source", source_hash(self.function))
         other = OWN.get(self.name)
         if self.name in METRICS or self.name in _TAKEN:
             raise DeclarationError(f"there is a metric {self.name!r} already: give your own another name")
@@ -100,7 +100,7 @@ def _place(function: Any) -> str:
     return f"{getattr(function, '__module__', '')}.{name}"
 
 
-def _source_hash(function: Any) -> str:
+def source_hash(function: Any) -> str:
     """What changes with the function's source, for the code version of a model."""
     try:
         source = inspect.getsource(function)

@@ -384,7 +384,7 @@ def test_baselines_of_gates_are_kept_and_shown(bench: Bench) -> None:
     assert shown["value"] == pytest.approx(expected - made.metrics["log_loss"])
     assert shown["interval/low"] <= shown["value"] <= shown["interval/high"]
     card = (bench.store.root / "buyer" / made.reference / "card.md").read_text()
-    assert "| metric | model | baseline | logistic | by_spend |" in card
+    assert "| metric | model | interval | baseline | logistic | by_spend |" in card
 
 
 def test_gates_on_calibration_fairness_and_cost_judge_a_build(bench: Bench) -> None:

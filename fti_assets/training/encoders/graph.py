@@ -65,6 +65,9 @@ class EncoderModel:
                 arrays[name][chunk] = values
         return arrays
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_session"}
+
     @cached_property
     def _session(self) -> Any:
         from fti_assets.stores.models.graphs.graph import Graph

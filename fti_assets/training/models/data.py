@@ -1,6 +1,7 @@
 """Training data: what a model function gets, encoded by the very graph that will serve."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.targets import FittedTarget, cross_fit
 from fti_assets.training.models.frames import Frames
 from fti_assets.training.trainer import loop
+from fti_assets.training.trainer.batches import ALONE
+from fti_assets.training.trainer.fits import check_settings, run_fit
+from fti_assets.training.trainer.loop import Settings
 from fti_assets.training.trainer.part import Part, matrix
+from fti_assets.training.trainer.progress import Progress
 from fti_assets.training.trainer.rows import Rows, RowsInMemory, RowsOnDisk
 
 __all__ = [
@@ -50,6 +55,7 @@ class TrainingData:
         labels: for each of them, the label's canonical array ``[n]``.
         task: what is learned.
         classes: the classes of a multiclass model, if they are not to be read from the train labels.
+        progress: takes what training says, and has its seed.
 
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or a class that train does not have; or
@@ -72,8 +78,10 @@ class TrainingData:
         *,
         task: Task,
         classes: Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.task: Task = task
+        self.progress = progress or Progress()
         self.encoder: EncoderModel = build_encoder(features, fitted)
         self.classes: tuple[str, ...] = ()
         if task == "multiclass":
@@ -98,6 +106,19 @@ class TrainingData:
             return cross_fit(self.encoder.dense_columns, self.encoder.encoders, stored.columns, target)
 
         return fitted
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run, 0 unless its tag ``fti/seed`` says another; Python's, numpy's and torch's random numbers have it already."""
+        return self.progress.seed
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """A folder for checkpoints of a training loop of your own, with those that a killed run of the same has left.
+
+        It is in the model store until the build is published. None where nothing is stored, or another run trains the same now.
+        """
+        return self.progress.folder
 
     @property
     def dense_dim(self) -> int:
@@ -125,17 +146,24 @@ class TrainingData:
             MissingExtraError: torch is not installed.
         """
 
-        def loader(part: Part, shuffle_seed: int | None) -> Any:
-            if stream:
-                return part.stream(batch_size, seed=shuffle_seed).tensors()
-            y = part.y if self.task == "multiclass" else part.y.astype(np.float32)
-            return loop.loader(part.inputs, y, batch_size, seed=shuffle_seed)
-
-        return loader(self.train, seed), loader(self.validation, None)
+        train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))
+        return train.loader(batch_size, seed, ALONE), validation.loader(batch_size, None, ALONE)
 
     def loss(self, output: Any, y: Any) -> Any:
         """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values."""
         return loop.loss(self.task, output, y)
+
+    def log(self, epoch: int, **metrics: Any) -> None:
+        """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.
+
+        Args:
+            epoch: its number, from 0 or 1 on.
+            metrics: numbers by name, such as ``val_loss=0.31``.
+
+        Raises:
+            ModelError: the epoch is not a whole number, or a metric is no number.
+        """
+        self.progress.log(epoch, metrics)
 
     def fit(
         self,
@@ -144,43 +172,58 @@ class TrainingData:
         epochs: int = 5,
         batch_size: int = 1024,
         patience: int = 3,
-        seed: int = 0,
+        seed: int | None = None,
         log: Callable[[str], None] | None = None,
+        stream: bool = False,
+        accelerator: str = "auto",
+        precision: str | int = "32-true",
+        devices: int = 1,
+        strategy: str = "auto",
+        **trainer: Any,
     ) -> Any:
         """Train a LightningModule, or an ``nn.Module`` with Adam and the task's loss, and give it back in eval mode.
 
         Training ends early after ``patience`` epochs without a lower ``val_loss``, if the module logs that, and the
-        weights of the best epoch are put back. One device: CUDA where there is one, else the CPU. The module comes with
-        the weights it was made with, so seed torch before making it for the same model each time.
+        weights of the best epoch are put back. The module comes with the weights it was made with; torch is seeded before the
+        model's function is called. In a run of the model a checkpoint is kept in the model store until the build is published: if the
+        run is killed, the next one of the same code and rows goes on after the last epoch.
 
         Args:
             module: its ``forward`` takes the dict that ``loaders`` give; logits or values by task.
             epochs: at most this many passes over the train part.
-            batch_size: rows a step.
+            batch_size: rows a step, of all processes together.
             patience: epochs.
-            seed: of the shuffles and of the module's own randomness.
-            log: called with a line of text an epoch.
+            seed: of the shuffles and of the module's own randomness; ``data.seed`` by default.
+            log: called with a line of text an epoch, in place of the run's log.
+            stream: read the rows from disk as they come, where they do not fit into memory.
+            accelerator: as Lightning has it: ``"auto"`` is a GPU where there is one, else the CPU.
+            precision: as Lightning has it, such as ``"bf16-mixed"``.
+            devices: processes that train together, each on its share of every batch, on a device of its own or on the CPU.
+            strategy: ``"ddp"``, or ``"ddp_find_unused_parameters_true"``, for several.
+            trainer: further arguments of Lightning's ``Trainer``, such as ``gradient_clip_val`` and ``callbacks``.
 
         Raises:
-            ModelError: not a torch module, no train rows, or a number below 1.
+            ModelError: not a torch module, no train rows, a number below 1, a loss that is no number, a trainer that cannot be, or a
+                process that failed.
             MissingExtraError: torch or Lightning is not installed.
         """
-        for name, number in (("epochs", epochs), ("patience", patience)):
-            if number < 1:
-                raise ModelError(f"data.fit({name}={number!r}): give a whole number above 0")
-        if not self.train.rows:
-            raise ModelError("the train part has no rows: nothing can be fitted")
-        train, validation = self.loaders(batch_size, seed)
-        return loop.fit(
-            module,
-            train,
-            validation if self.validation.rows else None,
+        settings = Settings(
             task=self.task,
             epochs=epochs,
+            batch_size=batch_size,
             patience=patience,
-            seed=seed,
-            log=log,
+            seed=self.seed if seed is None else seed,
+            accelerator=accelerator,
+            precision=precision,
+            devices=devices,
+            strategy=strategy,
+            options=trainer,
         )
+        check_settings(settings)
+        if not self.train.rows:
+            raise ModelError("the train part has no rows: nothing can be fitted")
+        train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))
+        return run_fit(module, train, validation, settings, self.progress, log)
 
 
 def _rows_of(

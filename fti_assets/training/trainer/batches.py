@@ -72,5 +72,9 @@ class Batches:
         for batch in self.slices:
             yield order[batch][own]
 
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch the next pass is, as Lightning says it."""
+        self.epoch = epoch
+
     def __len__(self) -> int:
         return len(self.slices)

@@ -1,10 +1,14 @@
 """Fitting a torch module on whole tensors in memory, with Lightning's trainer kept quiet and nothing left on disk."""
 
+import hashlib
+import inspect
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.trainer.batches import ALONE, Batches, Share
+from fti_assets.training.trainer.epoch_end import Note, epoch_end
 
 
 class _Rows:
@@ -66,67 +71,147 @@ def loss(task: Task, output: Any, y: Any) -> Any:
     return functional.mse_loss(output.reshape(-1), y)
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a module is trained: what ``data.fit`` was called with.
+
+    ``options`` are further arguments of Lightning's trainer.
+    """
+
+    task: Task
+    epochs: int
+    batch_size: int
+    patience: int
+    seed: int
+    accelerator: str = "auto"
+    precision: str | int = "32-true"
+    devices: int = 1
+    strategy: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+OWN = ("max_epochs", "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps", "default_root_dir")  # fmt: skip
+"""The arguments of Lightning's trainer that this library sets."""
+
+
 def fit(
     module: Any,
     train: Any,
     validation: Any,
+    settings: Settings,
     *,
-    task: Task,
-    epochs: int,
-    patience: int,
-    seed: int,
-    log: Callable[[str], None] | None,
+    note: Note,
+    say: Callable[[str], None],
+    checkpoint: Path | None = None,
+    strategy: Any = None,
 ) -> Any:
     """Train a torch module with Lightning's trainer and give it back on the CPU in eval mode.
 
     A plain module gets Adam (rate 0.001) and the task's loss. The module's best weights by ``val_loss``, if it logs
     that, are the ones it ends with. The process's random state is left as it was.
 
+    Args:
+        module: the module.
+        train, validation: the loaders; no ``validation`` for None.
+        settings: how.
+        note: takes an epoch's number and its metrics.
+        say: takes a line for the run's log.
+        checkpoint: the file of the newest checkpoint, from which training goes on if it is there.
+        strategy: in a process of several, Lightning's own; that of the settings by default.
+
     Raises:
-        ModelError: it is not a torch module, or an Embedding table of it is too short.
+        ModelError: it is not a torch module, has diverged, an Embedding table of it is too short, or the trainer cannot be as it is
+            asked for.
         MissingExtraError: torch or Lightning is not installed.
     """
     torch = require("torch")
-    if not isinstance(module, torch.nn.Module):
-        raise ModelError(
-            f"data.fit trains torch modules, not {type(module).__name__}: fit others on data.train.X and data.train.y"
-        )
     if not module.training:  # fitted before; parts that are frozen on purpose stay as they are otherwise
         module.train()
     lightning = _lightning_of(module)
-    lightning_module = module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, task)
+    lightning_module = (
+        module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, settings.task)
+    )
     cuda = torch.cuda.is_available()
+    callback = epoch_end(
+        lightning,
+        lightning_module,
+        epochs=settings.epochs,
+        patience=settings.patience,
+        note=note,
+        say=say,
+        checkpoint=checkpoint,
+        name=type(module).__name__,
+    )
+    options = dict(settings.options)
+    callbacks = [callback, *options.pop("callbacks", ())]
     with (
         temporary_folder("fti_fit_") as scratch,
         # The seed is for this fit alone: the caller's random numbers go on as if it had not been.
         torch.random.fork_rng(devices=range(torch.cuda.device_count()) if cuda else []),
         _quiet(),
     ):
-        torch.manual_seed(seed)
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accelerator="cuda" if cuda else "cpu",
-            devices=1,
-            logger=False,
-            callbacks=[_best_weights(lightning, lightning_module, epochs, patience, log)],
-            # The best weights are kept in memory by the callback, so nothing is left on the disk.
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            # The sanity check would count as a validation, and early stopping would take weights that were never
-            # trained.
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            default_root_dir=str(scratch),
-        )
+        torch.manual_seed(settings.seed)
         try:
-            trainer.fit(lightning_module, train, validation)
+            trainer = lightning.Trainer(
+                max_epochs=settings.epochs,
+                accelerator=settings.accelerator,
+                precision=settings.precision,
+                devices=settings.devices,
+                strategy=strategy or settings.strategy,
+                logger=False,
+                callbacks=callbacks,
+                # The best weights are kept in memory by the callback, so nothing is left on the disk.
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                # The sanity check would count as a validation, and early stopping would take weights that were never
+                # trained.
+                num_sanity_val_steps=0,
+                default_root_dir=str(scratch),
+                **{"log_every_n_steps": 1, "use_distributed_sampler": False} | options,
+            )
+        except Exception as error:  # Lightning's own, ValueError, TypeError: it says which argument
+            raise ModelError(f"data.fit cannot make Lightning's trainer: {error}") from error
+        try:
+            trainer.fit(lightning_module, train, validation, **_resumed(torch, checkpoint, say))
         except IndexError as error:
             if "index out of range in self" not in str(error):
                 raise
             raise ModelError(f"{type(module).__name__} cannot be trained: {error}{TABLES}") from error
     # The module itself, not the trainer's wrapper: it was trained in place.
     return module.cpu().eval()
+
+
+def _resumed(torch: Any, checkpoint: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """What tells the trainer to go on from a checkpoint, if there is one that can be read."""
+    if checkpoint is None or not checkpoint.exists():
+        return {}
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage raises of all kinds
+        say(
+            f"the checkpoint {checkpoint.name} cannot be read, training begins anew: {str(error).partition(chr(10))[0]:.200}"
+        )
+        return {}
+    return {"ckpt_path": str(checkpoint), "weights_only": True}
+
+
+def fingerprint(module: Any, settings: Settings) -> str:
+    """What a fit rests on besides its rows, as hex digits: the module's code and first weights, and the settings."""
+    kind = type(module)
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        source = ""
+    options = {name: value for name, value in settings.options.items() if name != "callbacks"}
+    callbacks = [type(one).__qualname__ for one in settings.options.get("callbacks", ())]
+    plain = replace(settings, options=options | {"callbacks": callbacks})
+    digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}\n{source}\n{module}\n{plain}".encode())
+    for name, values in module.state_dict().items():
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        if hasattr(values, "numpy"):
+            digest.update(values.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _lightning_of(module: Any) -> Any:
@@ -148,7 +233,7 @@ def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
         def training_step(self, batch: Any, _: int) -> Any:
             x, y = batch
             step_loss = loss(task, self.module(x), y)
-            self.log("train_loss", step_loss, on_step=False, on_epoch=True, batch_size=len(y))
+            self.log("train_loss", step_loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
             return step_loss
 
         def validation_step(self, batch: Any, _: int) -> None:
@@ -159,38 +244,6 @@ def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
             return torch.optim.Adam(self.module.parameters(), lr=1e-3)
 
     return WithAdam()
-
-
-def _best_weights(lightning: Any, module: Any, epochs: int, patience: int, log: Callable[[str], None] | None) -> Any:
-    class BestWeights(lightning.Callback):  # type: ignore[misc]
-        """Early stopping that keeps the best weights in memory and puts them back at the end."""
-
-        def __init__(self) -> None:
-            self.best, self.waited = float("inf"), 0
-            self.weights: dict[str, Any] | None = None
-
-        def on_validation_end(self, trainer: Any, _: Any) -> None:
-            val_loss = trainer.callback_metrics.get("val_loss")
-            if val_loss is None:
-                return
-            if float(val_loss) < self.best:
-                self.best, self.waited = float(val_loss), 0
-                self.weights = {name: one.detach().cpu().clone() for name, one in module.state_dict().items()}
-            else:
-                self.waited += 1
-                trainer.should_stop = trainer.should_stop or self.waited >= patience
-
-        def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
-            if log is not None:
-                metrics = sorted(trainer.callback_metrics.items())
-                metrics_text = ", ".join(f"{name} {float(value):.4g}" for name, value in metrics)
-                log(f"epoch {trainer.current_epoch + 1} of {epochs}: {metrics_text or 'the module logs nothing'}")
-
-        def on_fit_end(self, *_: Any) -> None:
-            if self.weights is not None:
-                module.load_state_dict(self.weights)
-
-    return BestWeights()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.block_encoder import BlockEncoder
+from fti_assets.training.trainer.feeds import ArrayFeed, Feed, StreamFeed
 from fti_assets.training.trainer.rows import Rows
 from fti_assets.training.trainer.stream import Source, Stream
 
@@ -118,7 +119,7 @@ class Part:
         """
         labels = {"y": self.y}
         return Stream(
-            Source(self.stored, self._encoder, labels, self._dense),
+            self._source,
             batch_size,
             seed=seed,
             shuffle_blocks=shuffle_blocks,
@@ -127,6 +128,16 @@ class Part:
             raw=lambda: Source(self.stored, BlockEncoder(self._frames.raw_encoder), labels, {}),
             tensor_y=self._tensor_y,
         )
+
+    def feed(self, *, stream: bool) -> Feed:
+        """What loaders of torch tensors are made of."""
+        if stream:
+            return StreamFeed(self._source, self._tensor_y)
+        return ArrayFeed(self.inputs, self.y.astype(self._tensor_y, copy=False))
+
+    @property
+    def _source(self) -> Source:
+        return Source(self.stored, self._encoder, {"y": self.y}, self._dense)
 
     @cached_property
     def _encoder(self) -> BlockEncoder:

@@ -93,6 +93,9 @@ class Stream:
             def __len__(self) -> int:
                 return len(stream)
 
+            def set_epoch(self, epoch: int) -> None:
+                stream.epoch = epoch
+
         # A generator of its own: a DataLoader draws from the global one otherwise, which changes a module's dropout.
         return torch.utils.data.DataLoader(Tensors(), batch_size=None, generator=torch.Generator())
 

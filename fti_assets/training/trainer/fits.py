@@ -1,0 +1,109 @@
+"""One call of ``data.fit``: from a checkpoint or anew, here or in processes of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fti_assets.core.extras import require
+from fti_assets.errors import ModelError, one_of
+from fti_assets.training.trainer import loop
+from fti_assets.training.trainer.batches import ALONE
+from fti_assets.training.trainer.feeds import Feed
+from fti_assets.training.trainer.loop import OWN, Settings
+from fti_assets.training.trainer.processes import fit_in_processes
+from fti_assets.training.trainer.progress import Progress
+
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse what a module cannot be trained with.
+
+    Raises:
+        ModelError: a number below 1, a strategy that is none, or an argument of the trainer that is set here.
+    """
+    for name, number in (("epochs", settings.epochs), ("patience", settings.patience), ("devices", settings.devices)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ModelError(f"data.fit({name}={number!r}): give a whole number above 0")
+    if settings.strategy not in STRATEGIES:
+        raise ModelError(
+            f"data.fit(strategy={settings.strategy!r}): processes train together by one of {one_of(STRATEGIES)}; train by another "
+            "strategy with a Trainer of your own over data.loaders"
+        )
+    if taken := [name for name in settings.options if name in OWN]:
+        raise ModelError(
+            f"data.fit sets {one_of(taken)} of Lightning's trainer itself: leave it out"
+            + (", and say epochs= for max_epochs=" if "max_epochs" in taken else "")
+        )
+
+
+def run_fit(
+    module: Any,
+    train: Feed,
+    validation: Feed,
+    settings: Settings,
+    progress: Progress,
+    log: Callable[[str], None] | None,
+) -> Any:
+    """Train the module, or take its weights from where a killed run of the same has left them.
+
+    Raises:
+        ModelError: as ``check_settings`` and ``loop.fit``; or processes of several failed.
+    """
+    torch = require("torch")
+    check_settings(settings)
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(
+            f"data.fit trains torch modules, not {type(module).__name__}: fit others on data.train.X and data.train.y"
+        )
+    progress.fits += 1
+    number, say = progress.fits, log or progress.say
+    checkpoint = None
+    if progress.folder is not None:
+        checkpoint = progress.folder / f"fit-{number}-{loop.fingerprint(module, settings)}.ckpt"
+        if (whole := _whole(torch, checkpoint)) is not None:
+            for epoch, metrics in whole["history"]:
+                progress.note(epoch, metrics, number)
+            module.load_state_dict(whole["weights"])
+            say(f"fit {number} was whole when the run before was ended: its weights are taken")
+            return module.cpu().eval()
+
+    def note(epoch: int, metrics: dict[str, float]) -> None:
+        progress.note(epoch, metrics, number)
+
+    if settings.devices > 1:
+        fit_in_processes(module, train, validation, settings, note=note, say=say, checkpoint=checkpoint)
+    else:
+        loop.fit(
+            module,
+            train.loader(settings.batch_size, settings.seed, ALONE),
+            validation.loader(settings.batch_size, None, ALONE) if validation.rows else None,
+            replace(settings, strategy="auto"),
+            note=note,
+            say=say,
+            checkpoint=checkpoint,
+        )
+    if checkpoint is not None and checkpoint.exists():
+        history = [(one.epoch, one.metrics) for one in progress.history if one.fit == number]
+        with suppress(OSError):  # no room: the next run goes on from the checkpoint
+            partial = checkpoint.with_suffix(".tmp")
+            torch.save({"weights": module.state_dict(), "history": history}, partial)
+            os.replace(partial, checkpoint.with_suffix(".whole"))
+            checkpoint.unlink()
+    return module.cpu().eval()
+
+
+def _whole(torch: Any, checkpoint: Path) -> Any:
+    """What a fit that came to its end has left."""
+    path = checkpoint.with_suffix(".whole")
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # damage raises of all kinds, and costs no more than training anew
+        return None

@@ -1,0 +1,99 @@
+"""What a training says of itself while it goes on, the seed that it rests on, and where it may keep checkpoints."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fti_assets.errors import ModelError
+
+MOST_EPOCHS = 10_000
+"""Of a history; a function that notes more than these keeps the last ones."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What was noted of an epoch, counted from 1, of the ``fit``-th training of one function."""
+
+    fit: int
+    epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class Progress:
+    """The progress of one build.
+
+    Args:
+        seed: of everything that a training draws.
+        tell: takes a line for the run's log.
+        folder: where checkpoints may lie until the build is published; None keeps none.
+    """
+
+    seed: int = 0
+    tell: Callable[[str], None] | None = None
+    folder: Path | None = None
+    history: list[EpochRecord] = field(default_factory=list)
+    fits: int = 0
+
+    def say(self, line: str) -> None:
+        """A line for the run's log."""
+        if self.tell is not None:
+            self.tell(line)
+
+    def note(self, epoch: int, metrics: dict[str, float], fit: int = 0) -> None:
+        """Keep an epoch's metrics; those of an epoch that is trained once more take the place of the earlier ones."""
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.history = [one for one in self.history if (one.fit, one.epoch) != (fit, epoch)][-MOST_EPOCHS + 1 :]
+        self.history.append(EpochRecord(fit, epoch, finite))
+
+    def log(self, epoch: int, metrics: dict[str, object]) -> None:
+        """Note an epoch of a loop of the user's own, and say it.
+
+        Raises:
+            ModelError: the epoch is not a whole number from 0 on, or a metric is no number.
+        """
+        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+            raise ModelError(f"data.log(epoch={epoch!r}): give the number of the epoch, a whole number from 0 on")
+        numbers = {}
+        for name, value in metrics.items():
+            try:
+                numbers[name] = float(value)  # type: ignore[arg-type]
+            except (TypeError, ValueError) as error:
+                raise ModelError(
+                    f"data.log({name}={type(value).__name__}): give a number, such as loss.item(), not {value!r:.100}"
+                ) from error
+        self.note(epoch, numbers)
+        self.say(f"epoch {epoch}: {words_of(numbers) or 'nothing was given'}")
+
+
+def words_of(metrics: dict[str, float]) -> str:
+    """Metrics for a line of the log.
+
+    >>> words_of({"val_loss": 0.25, "auc": 0.75})
+    'auc 0.75, val_loss 0.25'
+    """
+    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, numpy's and, where it is loaded, torch's random numbers for a block; the first two go on afterwards as before."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
+        sys.modules["torch"].manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

@@ -1,0 +1,75 @@
+"""One of the processes that train together: ``python -m torch.distributed.run ... -m fti_assets.training.trainer.worker FOLDER``."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from fti_assets.core.extras import require
+from fti_assets.errors import ModelError
+from fti_assets.training.trainer import loop
+from fti_assets.training.trainer.batches import ALONE, Share
+from fti_assets.training.trainer.processes import ERROR, JOB, PROGRESS, RESULT, Job
+
+_WATCH_SECONDS = 1.0
+
+
+def main(folder: Path) -> None:
+    """Train on the own share of each batch; the first process writes the weights."""
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    try:
+        job: Job = pickle.loads((folder / JOB).read_bytes())  # written by the step for us alone
+        threading.Thread(target=_end_with, args=(job.step, os.getppid()), daemon=True).start()
+        _train(job, folder, Share(rank, count))
+    except BaseException as error:
+        own = isinstance(error, ModelError)
+        message = str(error) if own else f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.500}"
+        (folder / ERROR.format(rank)).write_text(json.dumps({"rank": rank, "own": own, "message": message}))
+        raise
+
+
+def _train(job: Job, folder: Path, share: Share) -> None:
+    torch = require("torch")
+    settings, is_first = job.settings, share.rank == 0
+    strategy = "ddp" if settings.strategy == "auto" else settings.strategy
+
+    def tell(entry: dict[str, Any]) -> None:
+        if is_first:
+            with (folder / PROGRESS).open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    loop.fit(
+        job.module,
+        job.train.loader(settings.batch_size, settings.seed, share),
+        # Whole in each process: all of them see the same loss, and end in the same epoch.
+        job.validation.loader(settings.batch_size, None, ALONE) if job.validation.rows else None,
+        settings,
+        note=lambda epoch, metrics: tell({"epoch": epoch, "metrics": metrics}),
+        say=lambda line: tell({"say": line}),
+        checkpoint=job.checkpoint,
+        strategy=strategy,
+    )
+    if is_first:
+        torch.save(job.module.state_dict(), folder / f"{RESULT}.tmp")
+        os.replace(folder / f"{RESULT}.tmp", folder / RESULT)
+
+
+def _end_with(step: int, launcher: int) -> None:
+    """End this process when the step or the launcher has ended, however they did."""
+    while os.getppid() == launcher:
+        try:
+            os.kill(step, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -172,7 +172,8 @@ class ModelManifest:
     model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
     ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
     for, or crossed ones, joined by commas. ``intervals`` are those of ``metrics``, ``slice_intervals`` those of ``slices``, and
-    ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials.
+    ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials. ``seed`` is that of
+    the training; composites and builds of earlier releases have none.
     """
 
     model: str
@@ -212,6 +213,7 @@ class ModelManifest:
     intervals: dict[str, Interval] = field(default_factory=dict)
     slice_intervals: dict[str, dict[str, dict[str, Interval]]] = field(default_factory=dict)
     bootstrap: BootstrapRecord | None = None
+    seed: int | None = None
     format: int = 1
 
     @property

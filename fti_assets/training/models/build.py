@@ -15,6 +15,7 @@ import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecord, ImportanceRecord, ModelManifest
+from fti_assets.core.manifest.learning import EpochRecord, LearningRecord
 from fti_assets.core.records import from_json, to_json
 from fti_assets.core.times import instant
 from fti_assets.errors import ModelError, NotMaterializedError
@@ -33,6 +34,7 @@ from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.importance import permutation_importance
+from fti_assets.training.judging.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.picture_page import PICTURES, picture_page
@@ -47,6 +49,7 @@ from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
 from fti_assets.training.models.split_rows import beyond_float64, column_positions, split_rows, train_rows
 from fti_assets.training.models.tuned import Train, journal_of, train_model
+from fti_assets.training.trainer.progress import Progress
 from fti_assets.training.tuning.journal import forget_journal
 from fti_assets.training.tuning.pictures import tuning_section
 from fti_assets.training.tuning.study import STUDY, Study
@@ -73,15 +76,16 @@ _PACKAGES = [
 
 @dataclass(frozen=True)
 class Build:
-    """A published build, and what its exported graph answers on the test split: ``outputs`` and ``y``, ``[n]`` or ``[n, k]``.
+    """A published build, what its exported graph answers on the test split, and the epochs of its training.
 
-    ``study`` are the trials that chose its parameters, if it is tuned.
+    ``outputs`` and ``y`` are ``[n]`` or ``[n, k]``; ``study`` are the trials that chose its parameters, if it is tuned.
     """
 
     manifest: ModelManifest
     outputs: np.ndarray
     y: np.ndarray
     study: Study | None = None
+    epochs: Sequence[EpochRecord] = ()
 
     @property
     def answers(self) -> Answers:
@@ -112,6 +116,7 @@ def build_model_at(
     asset_key: Sequence[str],
     log: Callable[[str], object] = _log.info,
     warn: Callable[[str], object] = _log.warning,
+    progress: Progress | None = None,
 ) -> Build:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
 
@@ -134,6 +139,7 @@ def build_model_at(
             folder=folder,
             log=log,
             warn=warn,
+            progress=progress or Progress(),
         )
 
 
@@ -150,6 +156,7 @@ def _build_model(
     folder: Path,
     log: Callable[[str], object],
     warn: Callable[[str], object],
+    progress: Progress,
 ) -> Build:
     check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
@@ -182,10 +189,11 @@ def _build_model(
         {"train": learned.stored, **{part: rows.columns for part, rows in parts.items()}},
         labels,
         task=model.task,
+        progress=progress,
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     data_version = ledger[partition].data_version
-    journal = journal_of(model, store, partition, data_version, code_version)
+    journal = journal_of(model, store, partition, data_version, code_version, str(progress.seed))
     trained, study = train_model(model, data, train, journal, log=log, warn=warn)
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.
     model_graph = export(trained, data.encoder, data, model.task)
@@ -227,10 +235,13 @@ def _build_model(
     answers = outputs[OUTPUT_NAMES[model.task]]
     title = f"{model.name} v{model.version}, build {build}"
     further = [] if study is None else [tuning_section(study)]
+    further += [learning_section(progress.history)] if progress.history else []
     page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance, further).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
     if study is not None:
         files[STUDY] = to_json(study).encode()
+    if progress.history:
+        files[LEARNING_FILE] = to_json(LearningRecord(progress.seed, tuple(progress.history))).encode()
     manifest = ModelManifest(
         model=model.name,
         version=model.version,
@@ -276,17 +287,18 @@ def _build_model(
         intervals=measurement.intervals,
         slice_intervals=measurement.slice_intervals,
         bootstrap=measurement.bootstrap,
+        seed=progress.seed,
         threshold=threshold if model.task == "binary" else None,
         tuning=None if study is None else study.in_short,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
-    store.publish(manifest, model_graph.bytes, model_card(manifest, dataset), files)
+    store.publish(manifest, model_graph.bytes, model_card(manifest, dataset, progress.history), files)
     if study is not None:
         forget_journal(journal)
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
-    return Build(manifest, answers, data.test.y, study)
+    return Build(manifest, answers, data.test.y, study, tuple(progress.history))
 
 
 def _importance(

@@ -15,9 +15,11 @@ from fti_assets.core.manifest import (
     TuningRecord,
     ViewRecord,
 )
+from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
+from fti_assets.training.judging.learning import learning_in_words
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.tuning.study import STUDY
 
@@ -26,8 +28,8 @@ _CLASSES = 8
 _FEATURES = 10
 
 
-def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
-    """The card of a build, as Markdown."""
+def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequence[EpochRecord] = ()) -> str:
+    """The card of a build, as Markdown; ``epochs`` are those of its training."""
     view = manifest.view
     sections = [
         f"# {manifest.model} v{manifest.version}",
@@ -36,6 +38,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"It is **{manifest.status}**.",
         "## What it learned from",
         _learned_from(manifest, dataset),
+        *([f"Trained for {learning_in_words(epochs)}."] if epochs else []),
         "## How it does on the test split",
         _metrics(manifest),
         *_comparison(manifest.comparison),

@@ -15,6 +15,7 @@ from fti_assets.stores.files import read_file
 from fti_assets.stores.models.aliases import Aliases, Evidence
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.importance_picture import IMPORTANCE, importance_metadata, importance_picture
+from fti_assets.training.judging.learning import LEARNING, learning_picture
 from fti_assets.training.judging.picture_page import PICTURES
 from fti_assets.training.judging.pictures import image, pictures
 from fti_assets.training.models.model import KEPT_APART, Model
@@ -30,6 +31,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     folder = store.folder(manifest)
     images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metric_names[0])
     images |= {} if manifest.importance is None else {IMPORTANCE: importance_picture(manifest.importance)}
+    images |= {} if (curve := learning_picture(build.epochs)) is None else {LEARNING: curve}
     return {
         "build": manifest.reference,
         "champion_after_run": store.aliases(model.name).champion or "none",

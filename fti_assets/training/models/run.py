@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import WHOLE
+from fti_assets.errors import ModelError
 from fti_assets.orchestration.checks import refusal
 from fti_assets.orchestration.materialization import one_materialized
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.signature import call_function
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.data import TrainingData
@@ -28,7 +32,12 @@ from fti_assets.training.models.events import (
 )
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import withheld
+from fti_assets.training.trainer.checkpoints import checkpoint_folder
+from fti_assets.training.trainer.progress import Progress
 from fti_assets.training.tuning.trial import Trial
+
+SEED = "fti/seed"
+"""The tag of a run that says with which seed it trains, 0 by default."""
 
 
 def run_model(
@@ -52,18 +61,20 @@ def run_model(
     rejections: list[ModelManifest] = []
     with stores.offline_store().connect() as lake:
         for partition in partitions:
-            build = build_model_at(
-                model,
-                partition.key,
-                lake,
-                store,
-                train,
-                code_version=code_version_of(context),
-                run_id=context.run.run_id,
-                asset_key=key.path,
-                log=context.log.info,
-                warn=context.log.warning,
-            )
+            with _progress(model, partition.key, context, lake, store) as progress:
+                build = build_model_at(
+                    model,
+                    partition.key,
+                    lake,
+                    store,
+                    train,
+                    code_version=code_version_of(context),
+                    run_id=context.run.run_id,
+                    asset_key=key.path,
+                    log=context.log.info,
+                    warn=context.log.warning,
+                    progress=progress,
+                )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}
             log = context.log.info if build.is_accepted else context.log.warning
@@ -101,3 +112,36 @@ def run_model(
                 for build in rejections
             )
         )
+
+
+@contextmanager
+def _progress(
+    model: Model, partition: str, context: dg.AssetExecutionContext, lake: Lake, store: ModelStore
+) -> Iterator[Progress]:
+    """The progress of one build: in the run's log, with the run's seed, and with checkpoints beside the model's builds."""
+    seed = _seed(context.run.tags)
+    ledger = lake.ledger(model.dataset.table)
+    rows = ledger[partition].data_version if partition in ledger else ""
+    with checkpoint_folder(
+        store.aliases_file(model.name).parent,
+        partition,
+        model.asset_name,
+        code_version_of(context),
+        rows,
+        seed,
+        context.run.run_config,
+        say=context.log.warning,
+    ) as folder:
+        yield Progress(seed, context.log.info, folder)
+
+
+def _seed(tags: Mapping[str, str]) -> int:
+    """The seed of a run.
+
+    Raises:
+        ModelError: the tag is no whole number.
+    """
+    text = tags.get(SEED, "0")
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ModelError(f"the run has the tag {SEED}={text!r}: give a whole number from 0 to 2**63 - 1")
+    return int(text)

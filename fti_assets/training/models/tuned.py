@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, target_of
 from fti_assets.training.models.export import answers_on
 from fti_assets.training.models.model import Model
+from fti_assets.training.trainer.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal
 from fti_assets.training.tuning.search import Search
 from fti_assets.training.tuning.study import Study
@@ -63,13 +63,16 @@ def train_model(
         ModelError: the trials cannot be judged, or every one of them failed.
     """
     if model.tune is None:
-        _seed_torch()
-        return train(data, None), None
+        with seeded(data.seed):
+            return train(data, None), None
     search = search_of(model, model.tune, data, train, log=log, warn=warn)
     if journal is None:
-        return search.run(Journal(None))
-    with open_journal(journal) as lines:
-        return search.run(lines)
+        trained, study = search.run(Journal(None))
+    else:
+        with open_journal(journal) as lines:
+            trained, study = search.run(lines)
+    data.progress.choose(study.in_short.best)
+    return trained, study
 
 
 def search_of(
@@ -101,8 +104,9 @@ def search_of(
     seen = without_test(data, model.name)
 
     def train_trial(trial: Trial) -> Any:
-        _seed_torch()
-        return train(seen, trial)
+        data.progress.begin(trial.number, dict(trial))
+        with seeded(data.seed):
+            return train(seen, trial)
 
     def judge(trained: Any) -> float:
         outputs, y = {output: answers_on(trained, data, data.validation, model.task)}, data.validation.y
@@ -161,9 +165,3 @@ def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) 
     terms = (model.version, partition, versions, model.tune, installed)
     name = hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
     return store.aliases_file(model.name).parent / JOURNALS / f"{name}.jsonl"
-
-
-def _seed_torch() -> None:
-    if "torch" in sys.modules:
-        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
-        sys.modules["torch"].manual_seed(0)

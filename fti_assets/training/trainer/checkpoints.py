@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fti_assets.errors import ModelError
 from fti_assets.stores.files import reason
 
 FOLDER = ".training"
@@ -23,8 +24,8 @@ def checkpoint_folder(
 ) -> Iterator[Path | None]:
     """A folder for the checkpoints of one training, with those that a killed run of the same has left.
 
-    It is deleted when the block ends without an error: the build is in the store then. Of the folders of other trainings that nobody
-    uses, the newest few are kept.
+    It is deleted when the block ends, the build being in the store then, or the training having failed by its own fault. Of the folders
+    of other trainings that nobody uses, the newest few are kept.
 
     Args:
         model: the model's folder in the store.
@@ -51,10 +52,18 @@ def checkpoint_folder(
             return
         os.utime(folder)
         _remove_others(folder)
-        yield folder
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # others train
-            folder.parent.rmdir()
+        try:
+            yield folder
+        except ModelError:  # from where it got to, it would fail again
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            with suppress(OSError):  # what is in there is for the next run
+                folder.rmdir()
+            with suppress(OSError):  # others train
+                folder.parent.rmdir()
     finally:
         os.close(descriptor)
 

@@ -80,8 +80,9 @@ def epoch_end(
             if self.random_state is not None:  # as it was when the checkpoint was written
                 torch.set_rng_state(self.random_state)
                 self.random_state = None
-            loader = trainer.train_dataloader
-            for source in (getattr(loader, "dataset", None), getattr(loader, "sampler", None)):
+            loader: Any = trainer.train_dataloader
+            sources: list[Any] = [getattr(loader, "dataset", None), getattr(loader, "sampler", None)]
+            for source in sources:
                 if hasattr(source, "set_epoch"):
                     source.set_epoch(trainer.current_epoch)
 

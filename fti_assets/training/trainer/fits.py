@@ -65,7 +65,7 @@ def run_fit(
     number, say = progress.fits, log or progress.say
     checkpoint = None
     if progress.folder is not None:
-        checkpoint = progress.folder / f"fit-{number}-{loop.fingerprint(module, settings)}.ckpt"
+        checkpoint = progress.folder / f"{progress.prefix}{number}-{loop.fingerprint(module, settings)}.ckpt"
         if (whole := _whole(torch, checkpoint)) is not None:
             for epoch, metrics in whole["history"]:
                 progress.note(epoch, metrics, number)

@@ -90,7 +90,15 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-OWN = ("max_epochs", "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps", "default_root_dir")  # fmt: skip
+OWN = (
+    "max_epochs",
+    "logger",
+    "enable_checkpointing",
+    "enable_progress_bar",
+    "enable_model_summary",
+    "num_sanity_val_steps",
+    "default_root_dir",
+)
 """The arguments of Lightning's trainer that this library sets."""
 
 
@@ -207,6 +215,9 @@ def fingerprint(module: Any, settings: Settings) -> str:
     callbacks = [type(one).__qualname__ for one in settings.options.get("callbacks", ())]
     plain = replace(settings, options=options | {"callbacks": callbacks})
     digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}\n{source}\n{module}\n{plain}".encode())
+    for part in module.modules():  # such as a learning rate, which no printed module shows
+        plainly = {name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)}
+        digest.update(f"{plainly} {dict(getattr(part, 'hparams', None) or {})}".encode())
     for name, values in module.state_dict().items():
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         if hasattr(values, "numpy"):
@@ -254,6 +265,9 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*validation_step.*Skipping val loop.*")
+        warnings.filterwarnings(
+            "ignore", message=".*IterableDataset. has .__len__. defined.*"
+        )  # no worker repeats a batch
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         for logger in loggers:
             logger.setLevel(logging.ERROR)

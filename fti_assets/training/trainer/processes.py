@@ -151,20 +151,23 @@ class _Follower:
 
 def _failure(folder: Path, name: str, count: int, code: int | None) -> ModelError:
     """What ended the processes, in one sentence."""
-    errors = sorted(folder.glob(ERROR.format("*")), key=lambda path: path.stat().st_mtime_ns)
+    errors = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob(ERROR.format("*")), key=lambda path: path.stat().st_mtime_ns)
+    ]
     output = (folder / OUTPUT).read_text(errors="replace")
     whole = f"{name} was not trained in {count} processes"
-    if errors:
-        entry = json.loads(errors[0].read_text())
-        if entry["own"]:
-            return ModelError(entry["message"])
-        return ModelError(f"{whole}: process {entry['rank'] + 1} failed: {entry['message']}")
-    codes = [int(found) for found in re.findall(r"exitcode\s*:\s*(-?\d+)", output)]
-    if killed := next((one for one in codes if one < 0), None):
+    if own := next((one for one in errors if one["own"]), None):
+        return ModelError(own["message"])
+    # Before what the others say, which is that they lost it; the launcher itself ends these with SIGTERM.
+    signals = [-int(code) for code in re.findall(r"exitcode\s*:\s*(-\d+)", output)]
+    if killed := next((one for one in signals if one != signal.SIGTERM), None):
         return ModelError(
-            f"{whole}: one was ended by signal {-killed} ({signal.Signals(-killed).name}). Look whether memory ran out, and train with "
+            f"{whole}: one was ended by signal {killed} ({signal.Signals(killed).name}). Look whether memory ran out, and train with "
             "fewer processes or smaller batches if it did"
         )
+    if errors:
+        return ModelError(f"{whole}: process {errors[0]['rank'] + 1} failed: {errors[0]['message']}")
     return ModelError(f"{whole}: the launcher ended with {code}: {_tail(output.splitlines())}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import sys
@@ -12,19 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import ModelError
 
 MOST_EPOCHS = 10_000
 """Of a history; a function that notes more than these keeps the last ones."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What was noted of an epoch, counted from 1, of the ``fit``-th training of one function."""
-
-    fit: int
-    epoch: int
-    metrics: dict[str, float]
 
 
 @dataclass
@@ -42,6 +35,26 @@ class Progress:
     folder: Path | None = None
     history: list[EpochRecord] = field(default_factory=list)
     fits: int = 0
+    about: str = ""
+    _trials: dict[int, list[EpochRecord]] = field(default_factory=dict)
+
+    def begin(self, trial: int, parameters: object) -> None:
+        """What follows belongs to a trial; checkpoints of other trials, which are written down or failed, go."""
+        self.about, self.fits, self.history = f"trial {trial}: {parameters!r}", 0, []
+        self._trials[trial] = self.history
+        if self.folder is not None:
+            for file in self.folder.glob("fit-*"):
+                if not file.name.startswith(self.prefix):
+                    file.unlink(missing_ok=True)
+
+    def choose(self, trial: int) -> None:
+        """The history is that of a trial."""
+        self.history = self._trials.get(trial, [])
+
+    @property
+    def prefix(self) -> str:
+        """What the checkpoints of now begin with."""
+        return f"fit-{hashlib.sha256(self.about.encode()).hexdigest()[:8]}-"
 
     def say(self, line: str) -> None:
         """A line for the run's log."""
@@ -51,7 +64,7 @@ class Progress:
     def note(self, epoch: int, metrics: dict[str, float], fit: int = 0) -> None:
         """Keep an epoch's metrics; those of an epoch that is trained once more take the place of the earlier ones."""
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self.history = [one for one in self.history if (one.fit, one.epoch) != (fit, epoch)][-MOST_EPOCHS + 1 :]
+        self.history[:] = [one for one in self.history if (one.fit, one.epoch) != (fit, epoch)][-MOST_EPOCHS + 1 :]
         self.history.append(EpochRecord(fit, epoch, finite))
 
     def log(self, epoch: int, metrics: dict[str, object]) -> None:

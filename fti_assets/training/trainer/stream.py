@@ -86,7 +86,10 @@ class Stream:
 
         class Tensors(torch.utils.data.IterableDataset):  # type: ignore[misc,name-defined]
             def __iter__(self) -> Iterator[Any]:
-                for arrays, y in stream:
+                worker = torch.utils.data.get_worker_info()
+                for at, (arrays, y) in enumerate(stream):
+                    if worker is not None and at % worker.num_workers != worker.id:
+                        continue
                     y = y.astype(stream._tensor_y, copy=False)
                     yield {name: torch.from_numpy(values) for name, values in arrays.items()}, torch.from_numpy(y)
 

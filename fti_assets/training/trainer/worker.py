@@ -15,6 +15,7 @@ from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
 from fti_assets.training.trainer import loop
 from fti_assets.training.trainer.batches import ALONE, Share
+from fti_assets.training.trainer.loop import Settings
 from fti_assets.training.trainer.processes import ERROR, JOB, PROGRESS, RESULT, Job
 
 _WATCH_SECONDS = 1.0
@@ -25,7 +26,7 @@ def main(folder: Path) -> None:
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
         job: Job = pickle.loads((folder / JOB).read_bytes())  # written by the step for us alone
-        threading.Thread(target=_end_with, args=(job.step, os.getppid()), daemon=True).start()
+        _watch(job)
         _train(job, folder, Share(rank, count))
     except BaseException as error:
         own = isinstance(error, ModelError)
@@ -37,7 +38,6 @@ def main(folder: Path) -> None:
 def _train(job: Job, folder: Path, share: Share) -> None:
     torch = require("torch")
     settings, is_first = job.settings, share.rank == 0
-    strategy = "ddp" if settings.strategy == "auto" else settings.strategy
 
     def tell(entry: dict[str, Any]) -> None:
         if is_first:
@@ -53,11 +53,19 @@ def _train(job: Job, folder: Path, share: Share) -> None:
         note=lambda epoch, metrics: tell({"epoch": epoch, "metrics": metrics}),
         say=lambda line: tell({"say": line}),
         checkpoint=job.checkpoint,
-        strategy=strategy,
+        strategy=_strategy(settings),
     )
     if is_first:
         torch.save(job.module.state_dict(), folder / f"{RESULT}.tmp")
         os.replace(folder / f"{RESULT}.tmp", folder / RESULT)
+
+
+def _strategy(settings: Settings) -> str:
+    return "ddp" if settings.strategy == "auto" else settings.strategy
+
+
+def _watch(job: Job) -> None:
+    threading.Thread(target=_end_with, args=(job.step, os.getppid()), daemon=True).start()
 
 
 def _end_with(step: int, launcher: int) -> None:

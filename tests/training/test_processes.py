@@ -1,0 +1,126 @@
+"""Several processes train what one trains, and if one of them fails, all end and it is said why."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fti_assets.errors import ModelError
+from fti_assets.training.trainer import processes, worker
+from fti_assets.training.trainer.batches import ALONE, Share
+from fti_assets.training.trainer.loop import Settings
+from fti_assets.training.trainer.progress import Progress
+from tests.support.nets import Dying, Linear, Raising
+from tests.training.test_fits import training_data
+
+torch = pytest.importorskip("torch")
+
+
+def weights(module):
+    return {name: values.numpy() for name, values in module.state_dict().items()}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_processes_train_what_one_does(stream, tmp_path):
+    whole, lines = Progress(), []
+    halves = Progress(tell=lines.append, folder=tmp_path)
+    one = training_data(whole).fit(Linear(2), epochs=2, batch_size=32, stream=stream)
+    two = training_data(halves).fit(Linear(2), epochs=2, batch_size=32, stream=stream, devices=2, strategy="ddp")
+    for name, values in weights(one).items():
+        np.testing.assert_allclose(weights(two)[name], values, atol=1e-6)
+    assert [entry.epoch for entry in halves.history] == [1, 2]
+    for mine, other in zip(whole.history, halves.history, strict=True):
+        for name, value in mine.metrics.items():
+            assert other.metrics[name] == pytest.approx(value, abs=1e-5)
+    assert lines[0].startswith("epoch 1 of 2: train_loss")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Raising, "Raising was not trained in 2 processes: process 2 failed: ValueError: no answer today"),
+        (Dying, r"Dying was not trained in 2 processes: one was ended by signal 9 \(SIGKILL\)"),
+    ],
+)
+def test_a_process_that_fails_ends_all(kind, message):
+    module = kind(2)
+    before = weights(module)
+    with pytest.raises(ModelError, match=message):
+        training_data().fit(module, epochs=1, batch_size=32, devices=2)
+    for name, values in before.items():
+        np.testing.assert_array_equal(weights(module)[name], values)
+
+
+def settings(**changes):
+    return replace(Settings(task="binary", epochs=1, batch_size=32, patience=3, seed=0), **changes)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_gradient_of_the_shares_is_that_of_the_batch(stream):
+    data = training_data()
+
+    def gradients(share):
+        for x, y in data.train.feed(stream=stream).loader(32, 5, share):
+            module = Linear(2)
+            data.loss(module(x), y).backward()
+            yield module.layer.weight.grad.numpy()
+
+    halves = zip(gradients(Share(0, 2)), gradients(Share(1, 2)), strict=True)
+    for whole, (first, second) in zip(gradients(ALONE), halves, strict=True):
+        np.testing.assert_allclose((first + second) / 2, whole, atol=1e-7)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_worker_trains_what_it_is_handed(stream, tmp_path, monkeypatch):
+    """The worker within this process, alone, so without a launcher; the soak tests start true ones."""
+    data, module = training_data(), Linear(2)
+    feeds = [
+        part.feed(stream=stream).spilled(tmp_path, name) for name, part in (("t", data.train), ("v", data.validation))
+    ]
+    job = processes.Job(module, *feeds, settings(), None, os.getpid())
+    processes._hand_over(job, tmp_path / processes.JOB)
+    # Lightning's ddp needs the launcher; one process alone needs none.
+    monkeypatch.setattr(worker, "_strategy", lambda settings: "auto")
+    monkeypatch.setattr(worker, "_watch", lambda job: None)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    worker.main(tmp_path)
+    trained = torch.load(tmp_path / processes.RESULT, weights_only=True)
+    expected = training_data().fit(Linear(2), epochs=1, batch_size=32, stream=stream)
+    for name, values in weights(expected).items():
+        np.testing.assert_array_equal(trained[name].numpy(), values)
+    notes, lines = [], []
+    follower = processes._Follower(tmp_path / processes.PROGRESS, lambda *note: notes.append(note), lines.append)
+    follower.follow()
+    follower.follow()
+    assert [epoch for epoch, _ in notes] == [1]
+    assert len(lines) == 1
+
+
+def test_what_cannot_be_handed_over_is_named(tmp_path):
+    class Local(Linear):
+        pass
+
+    with pytest.raises(ModelError, match="Local cannot be handed to several processes.*at the top of a module"):
+        training_data().fit(Local(2), epochs=1, batch_size=32, devices=2)
+
+
+@pytest.mark.parametrize(
+    ("error", "output", "message"),
+    [
+        ('{"rank": 1, "own": true, "message": "Net has diverged"}', "", "^Net has diverged$"),
+        ('{"rank": 0, "own": false, "message": "OSError: gone"}', "", "process 1 failed: OSError: gone"),
+        (None, "  exitcode  : -9 (pid: 7)\n", r"signal 9 \(SIGKILL\).*memory"),
+        (None, "a\n\nno port\n", "the launcher ended with 3: a no port"),
+        (None, "", "it said nothing"),
+    ],
+)
+def test_why_processes_failed_is_said_in_a_sentence(tmp_path, error, output, message):
+    (tmp_path / processes.OUTPUT).write_text(output)
+    if error:
+        (tmp_path / "error-1.json").write_text(error)
+    with pytest.raises(ModelError, match=message):
+        raise processes._failure(tmp_path, "Net", 2, 3)

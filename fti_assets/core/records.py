@@ -131,11 +131,20 @@ def from_json(record: type[T], text: str | bytes, *, what: str, remedy: str = "r
         DamagedError: the text is not JSON, or a field is missing, unknown or of another type.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_named_once)
         _check_format(record, value, what)
         return typing.cast(T, _read(record, value, "$"))
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}. It is damaged: {remedy}") from error
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, in which no name may stand twice: the last would count, and nobody would know of the first."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return values
 
 
 def from_plain(record: type[T], value: object) -> T:

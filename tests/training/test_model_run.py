@@ -107,7 +107,7 @@ def run(
         [declaration.assets_def for declaration in declarations],
         instance=instance,
         resources={"fti": stores, **(resources or {})},
-        tags=range_tags(*span) if span else {},
+        tags=(range_tags(*span) if span else {}) | options.pop("tags", {}),
         **options,
     )
 

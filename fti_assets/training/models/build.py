@@ -18,7 +18,7 @@ from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecor
 from fti_assets.core.manifest.learning import EpochRecord, LearningRecord
 from fti_assets.core.records import from_json, to_json
 from fti_assets.core.times import instant
-from fti_assets.errors import ModelError, NotMaterializedError
+from fti_assets.errors import DamagedError, ModelError, NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import SAMPLES
@@ -124,7 +124,7 @@ def build_model_at(
         NotMaterializedError: the dataset's partition is not there.
         ModelError: there is nothing to train or test on, or what the function gave cannot be exported.
         AliasConflictError: the champion changed meanwhile; the build is in the store and was not promoted.
-        StoreError: there is no room for the train rows or for the build.
+        StoreError: there is no room for the train rows or for the build, or the champion's manifest is of a later release.
     """
     with temporary_folder("fti_rows_") as folder:
         return _build_model(
@@ -161,6 +161,13 @@ def _build_model(
     check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = store.aliases(model.name).champion
+    if alias is not None:
+        try:  # one of a later release raises: it cannot be judged, nor be followed by a build of this one
+            store.manifest(model.name, alias)
+        except (DamagedError, NotMaterializedError) as error:
+            warn(
+                f"the champion of {model.name} cannot be read, so a build that its gates accept takes its place: {error}"
+            )
     with lake.one_snapshot():  # the dataset can be made anew meanwhile
         snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
         if partition not in ledger:

@@ -1,0 +1,192 @@
+"""What goes wrong in a model's run is named, leaves nothing half written, and the champion as it was."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+import fti_assets as fti
+from fti_assets.core.manifest.learning import LearningRecord
+from fti_assets.core.records import from_json
+from fti_assets.stores.models import store as model_store
+from fti_assets.training.judging.learning import LEARNING_FILE
+from fti_assets.training.models import split_rows
+from fti_assets.training.trainer import epoch_end, rows
+from fti_assets.training.trainer.checkpoints import FOLDER
+from tests.training.test_model_run import Bench, bench, buyer, good, made, materialized
+
+__all__ = ["bench", "made"]
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    (failure,) = result.get_step_failure_events()
+    return str(failure.step_failure_data.error)
+
+
+def training_folders(bench: Bench) -> list[Path]:
+    return list((bench.store.root / "buyer" / FOLDER).glob("*"))
+
+
+def small_net(data: fti.TrainingData, scale: float = 1.0) -> Any:
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(data.dense_dim, 1)
+
+        def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.layer(x["dense"]).squeeze(-1) * scale
+
+    return Net()
+
+
+def test_a_diverged_training_is_named_and_nothing_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_end, "SECONDS", -1.0)
+    first = bench.published("05", promoted=True)
+    model = buyer(lambda data: data.fit(small_net(data, float("nan")), epochs=2))
+    assert "Net has diverged: its training loss is nan in epoch 1 of 2" in failure_of(bench.train(model, "07"))
+    assert bench.champion == first.reference
+    assert len(bench.builds()) == 1
+    assert not training_folders(bench)
+
+
+def test_a_killed_run_goes_on_and_publishes_one_build(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epoch_end, "SECONDS", -1.0)
+    killed = [True]
+
+    def fit(data: fti.TrainingData) -> Any:
+        def log(line: str) -> None:
+            if killed[0] and line.startswith("epoch 2 "):
+                raise MemoryError  # as what ends a process: not the training's own fault
+
+        return data.fit(small_net(data), epochs=3, batch_size=32, log=log)
+
+    model = buyer(fit, gates=[])
+    assert "MemoryError" in failure_of(bench.train(model, "07"))
+    assert bench.builds() == []
+    assert len(training_folders(bench)) == 1
+    killed[0] = False
+    result = bench.train(model, "07")
+    assert result.success
+    assert not training_folders(bench)
+    (manifest,) = bench.builds()
+    learned = from_json(LearningRecord, bench.store.file(manifest, LEARNING_FILE), what="it", remedy="")
+    assert [one.epoch for one in learned.epochs] == [1, 2, 3]
+    assert all({"train_loss", "val_loss"} <= set(one.metrics) for one in learned.epochs)
+    event = materialized(result, model)["2013-01-07"]
+    assert "learning_curve" in event.metadata
+    assert "Trained for 3 epochs; the lowest val_loss" in event.metadata["card"].value  # type: ignore[operator]
+    page = (bench.store.folder(manifest) / "pictures.html").read_text()
+    assert "<h2>Learning curve</h2>" in page
+
+
+def test_the_seed_of_a_run_is_its_tag_and_in_the_manifest(bench: Bench) -> None:
+    import random
+
+    drawn: list[Any] = []
+
+    def fit(data: fti.TrainingData) -> Any:
+        drawn.append((data.seed, random.random()))
+        data.log(1, loss=0.5)
+        return good(data)
+
+    model = buyer(fit)
+    for tags in ({}, {"fti/seed": "3"}, {"fti/seed": "3"}):
+        assert bench.train(model, "07", tags=tags).success
+    assert [seed for seed, _ in drawn] == [0, 3, 3]
+    assert drawn[0] != drawn[1] == drawn[2]
+    assert sorted(one.seed or 0 for one in bench.builds()) == [0, 3, 3]
+    assert "fti/seed='three': give a whole number" in failure_of(bench.train(model, "07", tags={"fti/seed": "three"}))
+
+
+def test_no_space_for_the_model_is_named_and_keeps_the_champion(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = bench.published("05", promoted=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_store, "publish_folder", full)
+        assert "could not be written: No space left on device" in failure_of(bench.train(buyer(), "07"))
+    assert bench.champion == first.reference
+    assert len(bench.builds()) == 1
+    assert not list((bench.store.root / "buyer").glob("v*/.*"))
+    assert bench.train(buyer(), "07").success
+
+
+def test_no_space_for_the_train_rows_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *others: Any) -> Any:
+        return rows.write_rows(path / "beyond", *others)
+
+    monkeypatch.setattr(split_rows, "write_rows", full)
+    assert "train.arrow" in failure_of(bench.train(buyer(), "07"))
+    assert bench.builds() == []
+
+
+def test_two_runs_of_a_cutoff_at_once_end_with_one_champion(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    def inner(data: fti.TrainingData) -> Any:
+        seen.append(data.checkpoints)
+        return good(data)
+
+    def outer(data: fti.TrainingData) -> Any:
+        seen.append(data.checkpoints)
+        if len(seen) == 1:
+            with dg.DagsterInstance.ephemeral() as other:
+                assert Bench(bench.made.root.parent, bench.store.root, other).train(model, "07").success
+        return good(data)
+
+    model = buyer(outer)
+    assert "the champion of model 'buyer' is" in failure_of(bench.train(model, "07"))
+    assert seen[0] is not None
+    assert seen[1] is None
+    assert len(bench.builds()) == 2
+    assert bench.champion in {one.reference for one in bench.builds()}
+    assert not training_folders(bench)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"champion": "{champion}"', '"champion": "v1/20130101T000000Z-00000000"', "v1/20130101T000000Z-00000000"),
+        ('"champion": "{champion}"', '"champion": "{champion}", "champion": "v1/20130101T000000Z-00000000"', "twice"),
+        ('"champion": "{champion}"', '"champion": ["{champion}", "{champion}"]', "champion"),
+        ('"format": 1', '"format": 9', "format 9"),
+    ],
+)
+def test_aliases_that_were_edited_are_named_and_left(
+    bench: Bench, old: str, new: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = bench.published("05", promoted=True)
+    path = bench.store.aliases_file("buyer")
+    text = path.read_text()
+    old, new = (one.replace("{champion}", first.reference) for one in (old, new))
+    assert old in text
+    at = text.index(old) if "champion" in old else text.rindex(old)  # of the file itself, not of its history
+    edited = text[:at] + new + text[at + len(old) :]
+    path.write_text(edited)
+    model = buyer(gates=[fti.NotWorseThanChampion("log_loss")])
+    result = bench.train(model, "07")
+    if result.success:
+        # One that is not there is as lost as if its files were: the next that is accepted takes its place, and all say so.
+        assert f"no build '{message}'" in capfd.readouterr().err
+        assert bench.store.aliases("buyer").history[-1].previous == message
+    else:
+        assert message in failure_of(result)
+        assert path.read_text() == edited
+    assert isinstance(bench.store.load("buyer", first.reference)[1], bytes)
+
+
+def test_a_manifest_of_a_later_format_is_named(bench: Bench) -> None:
+    first = bench.published("05", promoted=True)
+    path = bench.store.folder(first) / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 9'))
+    before = bench.store.aliases_file("buyer").read_text()
+    message = failure_of(bench.train(buyer(), "07"))
+    assert "manifest.json was written in format 9, this release of fti-assets reads format 1" in message
+    assert bench.store.aliases_file("buyer").read_text() == before
+    assert len(list((bench.store.root / "buyer" / "v1").iterdir())) == 1

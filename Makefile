@@ -102,10 +102,12 @@ peers: $(PEERS:%=.venv-peers/%/.installed)
 # validation, online rows), and killed writers, again and again with other seeds.
 SEEDS ?= 1 2 3 4 5 6 7 8 9 10
 KILLED := $(shell grep -rl "def test.*killed" tests)
+REPEATED := $(shell grep -rl --include='test_*.py' "import.*repetitions" tests)
 
 soak: export FTI_EXAMPLES := all
 soak: install pandas2 feast kserve
 	$(BIN)/python -m pytest -m soak --durations=0 --durations-min=1
+	OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m 'not soak' $(REPEATED)
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
 	for seed in $(SEEDS); do \
 		echo "seed $$seed: all examples of each property, then killed writers"; \

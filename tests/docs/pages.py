@@ -23,12 +23,14 @@ import io
 import linecache
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -170,8 +172,10 @@ class Reader:
             name, _, value = arguments[0].partition("=")
             os.environ[name] = value
             return 0
-        if program in _IN_PROCESS and "validate" not in arguments:  # that one starts a server of its own
+        if program in _IN_PROCESS:
             return self._call(program, arguments)
+        if program == "python" and len(arguments) == 1 and arguments[0].endswith(".py"):
+            return self._script(arguments[0])
         found = Path(sys.executable).with_name(program)
         done = subprocess.run(
             [str(found) if found.exists() else program, *arguments],
@@ -186,6 +190,19 @@ class Reader:
     def _call(self, program: str, arguments: list[str]) -> int:
         """The program's own entry point, in this process: importing Dagster again takes seconds."""
         code, self.said = called(program, *arguments)
+        return code
+
+    def _script(self, file: str) -> int:
+        """A script of the page as the main module, in this process: what it needs besides the library has been imported."""
+        printed, code, modules_before = io.StringIO(), 0, set(sys.modules)
+        with redirect_stdout(printed), redirect_stderr(printed):
+            try:
+                runpy.run_path(file, run_name="__main__")
+            except Exception:
+                traceback.print_exc()
+                code = 1
+        self._forget(*modules_here(set(sys.modules) - modules_before))
+        self.said = printed.getvalue()
         return code
 
     def _compare(self, block: Block, expected: str) -> None:

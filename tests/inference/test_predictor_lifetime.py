@@ -92,7 +92,7 @@ def test_swaps_leave_no_build_no_descriptor_and_no_memory(world, swaps):
             os.replace(other, aliases)
             assert predictor.follow() == predictor.predict(REQUEST, at=NOON).build == builds[number % 2]
         gc.collect()
-        alive = sum(isinstance(one, ServedBuild | Graph) for one in gc.get_objects())
+        alive = sum(issubclass(type(one), ServedBuild | Graph) for one in gc.get_objects())
         return alive, len(os.listdir("/proc/self/fd")), resident_bytes()
 
     with world.load() as predictor:

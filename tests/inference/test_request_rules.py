@@ -25,6 +25,7 @@ from fti_assets.errors import PredictionError, RequestError
 from fti_assets.features.validation.request_rules import request_rules
 from fti_assets.features.validation.table_validation import validate_table
 from fti_assets.inference.serving.requests.rules import RequestRules
+from tests.support.examples import repetitions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -154,7 +155,7 @@ def random_check(one_of: random.Random, kind: ColumnType) -> pa.Check:
 @pytest.mark.parametrize("kind", list(TYPES))
 def test_a_request_is_refused_where_a_row_is(refused, kind):
     one_of = random.Random(kind)
-    for _ in range(30):
+    for _ in range(repetitions(30)):
         check, dtype = random_check(one_of, kind), one_of.choice(TYPES[kind])
         column = pa.Column(dtype, check, nullable=one_of.random() < 0.6, coerce=one_of.random() < 0.2)
         schema = pa.DataFrameSchema({"a": column})

@@ -49,8 +49,8 @@ PAGES = {
         "fti_assets",
         _names(
             "FeatureView Label Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
-            "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample model composite "
-            "TrainingData Tuning Uniform LogUniform Integers Choice Trial "
+            "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
+            "model composite TrainingData Tuning Uniform LogUniform Integers Choice Trial "
             "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion MetricBounds "
             "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict"
         ),

@@ -65,6 +65,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         task: ``binary``, ``multiclass`` or ``regression``.
         name: the model's name, by default the function's.
         encoders: ``{origin: OneHot, carrier: {type: Embedding, max_categories: 64}}``, in place of the view's.
+        weights: ``balanced``, or what a row of each class counts, ``{"1": 5.0}``; all alike by default.
         evaluate: metrics and slices; the task's usual metrics by default.
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
         importance: ``{rows: 500, groups: {weather: [temp, wind_speed]}}``, or ``false``.
@@ -77,6 +78,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     name: str | None = None
     version: int = 1
     encoders: Mapping[str, str | Mapping[str, Any]] | None = None
+    weights: Literal["balanced"] | Mapping[str, float] | None = None
     evaluate: EvaluationAttributes | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     gates_fail_run: bool = True
@@ -106,6 +108,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             dataset=dataset,
             task=self.task,
             encoders=encoders_of(self.encoders, self._context),
+            weights=None if self.weights is None else fti.ClassWeights(self.weights),
             evaluate=evaluate and fti.Evaluation(**dict(evaluate)),
             gates=[gate_of(gate, self._context, what=f"gate of model {name!r}") for gate in self.gates],
             gates_fail_run=self.gates_fail_run,

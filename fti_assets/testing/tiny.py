@@ -22,11 +22,12 @@ from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.weights import ClassWeights
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.thresholds import threshold_of
-from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
+from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target, unused_weights
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parity import ExportedModel
@@ -144,13 +145,18 @@ def train_tiny(
     of_features = check_encoders(features, model.encoders)
     target = train_target(of_parts["train"], model.task) if needs_target(of_features) else None
     encoders = fit_encoders(features, of_features, split["train"], target=target)
-    data = TrainingData(features, encoders, split, of_parts, task=model.task)
+    sample = model.dataset.sample
+    undo = None if sample is None or sample.rows is not None else np.ones(len(of_parts["train"]))
+    data = TrainingData(
+        features, encoders, split, of_parts, task=model.task, undo=undo, weights=_weights_of(model, of_parts["train"])
+    )
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
 
     def train(data: TrainingData, trial: Trial | None) -> Any:
         return call(model.function, {**arguments, **model.own_arguments(data, trial)}, model, [])
 
     result, study = train_model(model, data, train)
+    unused_weights(data, model.weights, what=f"model {model.name!r}")
     model_graph = export(result, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
@@ -168,6 +174,15 @@ def train_tiny(
         threshold=threshold.value,
     )
     return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics, study)
+
+
+def _weights_of(model: Model, labels: np.ndarray) -> ClassWeights | None:
+    """The model's weights of the classes that the tiny dataset has, which need not be those of the lake."""
+    weights = model.weights
+    if weights is None or isinstance(weights.classes, str) or model.task == "binary":
+        return weights
+    here = set(class_names(labels))
+    return ClassWeights({name: one for name, one in weights.classes.items() if name in here} or "balanced")
 
 
 def _selections(view: FeatureView) -> list[Selection]:

@@ -19,6 +19,7 @@ from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
+from fti_assets.training.datasets.weights import BINARY, ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.evaluation import Evaluation
@@ -52,6 +53,7 @@ def model(
     name: str | None = None,
     version: int = 1,
     encoders: Mapping[str, Encoder] | None = None,
+    weights: ClassWeights | None = None,
     evaluate: Evaluation | None = None,
     gates: Sequence[Gate] = (),
     gates_fail_run: bool = True,
@@ -73,6 +75,7 @@ def model(
     Args:
         dataset: what it learns from; a view makes a dataset of its own, of the view's version.
         encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
+        weights: what a row of each class counts in training, as ``data.train.weight`` gives it; all alike by default.
         task: ``binary``, ``multiclass`` or ``regression``.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
@@ -121,6 +124,7 @@ def model(
             annotations=annotations,
             dataset=own,
             own_encoders=dict(encoders or {}),
+            weights=_checked_weights(weights, task, own_name),
             task=task,
             evaluate=evaluation,
             gates=tuple(gates),
@@ -173,6 +177,24 @@ def _check_baselines(model: Model) -> None:
         one.check(model.task, model.view.feature_names, what=f"model {model.name!r}: the gate {gate.name}")
         if baselines.setdefault(one.name, one) != one:
             raise DeclarationError(f"model {model.name!r} has two baselines that are called {one.name!r}: rename one")
+
+
+def _checked_weights(weights: ClassWeights | None, task: ModelTask, name: str) -> ClassWeights | None:
+    if weights is None:
+        return None
+    if task not in ("binary", "multiclass"):
+        raise DeclarationError(
+            f"model {name!r} has weights= for classes, and the task {task!r} has none: leave them out"
+        )
+    if task == "binary" and (
+        unknown := [
+            one for one in (weights.classes if not isinstance(weights.classes, str) else ()) if one not in BINARY
+        ]
+    ):
+        raise DeclarationError(
+            f"model {name!r} has a weight for the class {one_of(unknown)}: a binary model's are {one_of(BINARY)}"
+        )
+    return weights
 
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:

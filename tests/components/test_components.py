@@ -412,16 +412,17 @@ def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: P
         assert predictions.declaration_in(tree).models == (model.declaration_in(tree),)
 
 
-def test_a_model_from_yaml_has_encoders_of_its_own(project: Project) -> None:
+def test_a_model_from_yaml_has_encoders_and_weights_of_its_own(project: Project) -> None:
     project.write_system()
     path = project.sandbox.defs_folder_path / "models/buyer/defs.yaml"
-    own = "  encoders: {spend_squared: Passthrough, spend: {type: Standardize}}\n"
+    own = "  encoders: {spend_squared: Passthrough, spend: {type: Standardize}}\n  weights: balanced\n"
     path.write_text(path.read_text().replace("  evaluate:", f"{own}  evaluate:"))
     with project.sandbox.build_component_tree() as tree:
         tree.build_defs()
         (model,) = tree.get_all_components(ModelComponent)
         declared = model.declaration_in(tree)
         assert declared.encoders == {"spend": fti.Standardize(), "spend_squared": fti.Passthrough()}
+        assert declared.weights == fti.ClassWeights("balanced")
         assert {name: type(one) for name, one in declared.dataset.view.encoders.items()} == {
             "spend": fti.Passthrough,
             "spend_squared": fti.Standardize,

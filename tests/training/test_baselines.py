@@ -19,13 +19,13 @@ from fti_assets.training.judging.baselines.scored import baseline_scores
 from fti_assets.training.judging.scores import Scores
 
 
-def part(y, columns=None, dense=None, codes=None):
+def part(y, columns=None, dense=None, codes=None, undo=None):
     """Rows with their labels, as a part of training data has them."""
     inputs = {"dense": np.zeros((len(y), 0), np.float32) if dense is None else np.asarray(dense, np.float32)}
     if codes is not None:
         inputs["carrier"] = np.asarray(codes)[:, None]
     return SimpleNamespace(
-        y=np.asarray(y), rows=len(y), columns=columns or {}, inputs=inputs, X=inputs["dense"], frame=None
+        y=np.asarray(y), rows=len(y), columns=columns or {}, inputs=inputs, X=inputs["dense"], frame=None, undo=undo
     )
 
 
@@ -34,6 +34,17 @@ def test_prior_is_the_train_share_or_mean():
     assert Prior().answers("binary", 0, part([0, 0, 1, 0]), test).tolist() == [0.25, 0.25]
     assert Prior().answers("multiclass", 3, part([0, 2, 2, 2]), test).tolist() == [[0.25, 0, 0.75]] * 2
     assert Prior().answers("regression", 0, part([1.0, 3.0]), test).tolist() == [2.0, 2.0]
+
+
+def test_rows_that_stand_for_several_count_as_several():
+    """A sample that is undone by weights gives what the rows that were left out would give."""
+    y, x, times = np.array([0, 1, 0, 1, 1]), np.array([0.5, 2.0, 1.0, 1.0, 3.0]), np.array([3, 1, 2, 1, 1])
+    columns = {"was_late": np.array([0.0, 1.0, 1.0, 1.0, 0.0])}
+    sampled = part(y, columns, x[:, None], undo=times.astype(float))
+    whole = part(np.repeat(y, times), {"was_late": np.repeat(columns["was_late"], times)}, np.repeat(x, times)[:, None])
+    for baseline in (Prior(), LastValue("was_late")):
+        kept, of_all = (baseline.answers("binary", 0, train, sampled) for train in (sampled, whole))
+        np.testing.assert_allclose(kept, of_all)
 
 
 def test_baselines_are_scored_as_a_model_is():

@@ -60,6 +60,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             repr(model.encoders),
             *([] if model.latency_goal is None else [model.latency_goal]),
             *([] if model.tune is None else [model.tune]),
+            *([] if model.weights is None else [repr(model.weights)]),
         ),
     )
 

@@ -26,6 +26,7 @@ from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.split import SPLITS, TimeSplit
+from fti_assets.training.datasets.weights import undoing
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.baselines.named import PRIOR
@@ -43,7 +44,7 @@ from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
 from fti_assets.training.models.cores.returns import check_converters
-from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
+from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target, unused_weights
 from fti_assets.training.models.export import export
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import is_promoted
@@ -197,11 +198,14 @@ def _build_model(
         labels,
         task=model.task,
         progress=progress,
+        undo=undoing(learned.labels, dataset.sample),
+        weights=model.weights,
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     data_version = ledger[partition].data_version
     journal = journal_of(model, store, partition, data_version, code_version, str(progress.seed))
     trained, study = train_model(model, data, train, journal, log=log, warn=warn)
+    weight_warnings = unused_weights(data, model.weights, what=f"model {model.name!r}")
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.
     model_graph = export(trained, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
@@ -283,7 +287,7 @@ def _build_model(
         packages=packages(),
         sha256=hashlib.sha256(model_graph.bytes).hexdigest(),
         classes=model_graph.classes,
-        warnings=tuple(float32_warnings(model_graph.encoders, learned.stored.columns, exact_counts)),
+        warnings=(*weight_warnings, *float32_warnings(model_graph.encoders, learned.stored.columns, exact_counts)),
         latency_goal=None if model.latency_goal is None else model.latency_goal.total_seconds(),
         slices=slices,
         run_id=run_id,

@@ -10,6 +10,7 @@ from fti_assets.core.manifest import Column, Task
 from fti_assets.core.types import EXACT
 from fti_assets.errors import DataError, ModelError, one_of
 from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.targets import FittedTarget, cross_fit
@@ -56,6 +57,8 @@ class TrainingData:
         task: what is learned.
         classes: the classes of a multiclass model, if they are not to be read from the train labels.
         progress: takes what training says, and has its seed.
+        undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
+        weights: what a row of each class counts.
 
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or a class that train does not have; or
@@ -79,6 +82,8 @@ class TrainingData:
         task: Task,
         classes: Sequence[str] | None = None,
         progress: Progress | None = None,
+        undo: np.ndarray | None = None,
+        weights: ClassWeights | None = None,
     ) -> None:
         self.task: Task = task
         self.progress = progress or Progress()
@@ -88,12 +93,25 @@ class TrainingData:
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
         stored = {name: _rows_of(columns[name], features, labels[name], what=f"the {name} part") for name in SPLITS}
         self.frames = Frames(features, self.encoder, stored["train"].columns)
-        parts = {}
+        parts: dict[str, Part] = {}
+        weight: np.ndarray | None = None
         for name in SPLITS:
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
             dense = self._cross_fitted(stored[name], y) if name == "train" else dict
             tensor_y = "int64" if task == "multiclass" else "float32"
-            parts[name] = Part(stored[name], y, self.frames, dense, tensor_y=tensor_y)
+            if name == "train":
+                weight = row_weights(y, self.classes or BINARY, undo, weights, what="the model")
+            elif weight is not None:
+                weight = np.ones(len(y), dtype=np.float32)
+            parts[name] = Part(
+                stored[name],
+                y,
+                self.frames,
+                dense,
+                tensor_y=tensor_y,
+                weight=weight,
+                undo=undo if name == "train" else None,
+            )
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
 
     def _cross_fitted(self, stored: Rows, y: np.ndarray) -> Callable[[], Mapping[int, np.ndarray]]:
@@ -131,7 +149,7 @@ class TrainingData:
         return dict(self.encoder.cardinalities)
 
     def loaders(self, batch_size: int, seed: int = 0, *, stream: bool = False) -> tuple[Any, Any]:
-        """The train and validation parts as torch DataLoaders of batches ``(x, y)``.
+        """The train and validation parts as torch DataLoaders of batches ``(x, y)``; ``(x, y, weight)`` if ``data.train.is_weighted``.
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
         ``[n]``, float32 for binary and regression, int64 for multiclass. Each epoch shuffles train anew.
@@ -149,9 +167,12 @@ class TrainingData:
         train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))
         return train.loader(batch_size, seed, ALONE), validation.loader(batch_size, None, ALONE)
 
-    def loss(self, output: Any, y: Any) -> Any:
-        """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values."""
-        return loop.loss(self.task, output, y)
+    def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
+        """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values.
+
+        With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``.
+        """
+        return loop.loss(self.task, output, y, weight)
 
     def log(self, epoch: int, **metrics: Any) -> None:
         """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.
@@ -279,6 +300,25 @@ def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
         f"{data.task} model tells classes apart. Let the dataset reach further back (a later cutoff, a longer window=), or look at "
         f"what fills {label!r}"
     )
+
+
+def unused_weights(data: "TrainingData", weights: ClassWeights | None, *, what: str) -> list[str]:
+    """What a build is warned of if its function has not asked for the weights that undo a sample.
+
+    Raises:
+        ModelError: it has not asked for those of classes, which were declared for it.
+    """
+    if not data.train.is_weighted or data.train.took_weight:
+        return []
+    how = "pass data.train.weight on, as in fit(X, y, sample_weight=data.train.weight), or the third of each batch to data.loss"
+    if weights is not None:
+        raise ModelError(
+            f"{what} declares weights={weights!r}, and its function never took them: {how}; or leave weights= out"
+        )
+    return [
+        f"the train rows are a sample of some classes, and the function of {what} never took data.train.weight, so its answers are of the "
+        f"sample's shares and not of the world's: {how}"
+    ]
 
 
 def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.training.datasets.dataset import TrainingDataset
+from fti_assets.training.datasets.weights import ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate
@@ -57,6 +58,7 @@ class Model(Servable):
     annotations: Mapping[str, Any] = field(repr=False)
     dataset: TrainingDataset
     own_encoders: Mapping[str, Encoder]
+    weights: ClassWeights | None
     evaluate: Evaluation
     gates: tuple[Gate, ...]
     gates_fail_run: bool

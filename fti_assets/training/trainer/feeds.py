@@ -23,7 +23,7 @@ class Feed(Protocol):
         """How many there are."""
 
     def loader(self, batch_size: int, seed: int | None, share: Share) -> Any:
-        """A torch DataLoader of batches ``(x, y)``, in an order that the seed fixes, or in the rows' own."""
+        """A torch DataLoader of batches ``(x, y)`` or ``(x, y, weight)``, in an order that the seed fixes, or in the rows' own."""
 
     def spilled(self, folder: Path, name: str) -> Feed:
         """The same as another process can open it, with what is large in files of the folder."""
@@ -31,39 +31,43 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ArrayFeed:
-    """Encoded rows as arrays."""
+    """Encoded rows as arrays; ``labels`` are ``y``, and ``weight`` where rows do not count alike."""
 
     inputs: Mapping[str, np.ndarray]
-    y: np.ndarray
+    labels: Mapping[str, np.ndarray]
 
     @property
     def rows(self) -> int:
-        return len(self.y)
+        return len(self.labels["y"])
 
     def loader(self, batch_size: int, seed: int | None, share: Share) -> Any:
-        return loop.loader(self.inputs, self.y, batch_size, seed=seed, share=share)
+        return loop.loader(self.inputs, **self.labels, batch_size=batch_size, seed=seed, share=share)
 
     def spilled(self, folder: Path, name: str) -> Feed:
-        paths = {}
-        for at, (key, values) in enumerate([*self.inputs.items(), ("", self.y)]):
-            paths[key] = folder / f"{name}.{at}.npy"
-            with guard_writes(paths[key]):
-                np.save(paths[key], values)
-        return MappedFeed(paths.pop(""), paths, len(self.y))
+        def spill(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, Path]:
+            paths = {key: folder / f"{name}.{kind}.{at}.npy" for at, key in enumerate(arrays)}
+            for key, path in paths.items():
+                with guard_writes(path):
+                    np.save(path, arrays[key])
+            return paths
+
+        return MappedFeed(spill(self.inputs, "x"), spill(self.labels, "y"), self.rows)
 
 
 @dataclass(frozen=True)
 class MappedFeed:
     """Encoded rows in files, which several processes share."""
 
-    y: Path
     inputs: Mapping[str, Path]
+    labels: Mapping[str, Path]
     rows: int
 
     def loader(self, batch_size: int, seed: int | None, share: Share) -> Any:
         # Mapped so that a process may write into its own copy, as torch wants it; nobody does.
-        inputs = {name: np.load(path, mmap_mode="c") for name, path in self.inputs.items()}
-        return loop.loader(inputs, np.load(self.y, mmap_mode="c"), batch_size, seed=seed, share=share)
+        inputs, labels = (
+            {name: np.load(path, mmap_mode="c") for name, path in paths.items()} for paths in (self.inputs, self.labels)
+        )
+        return loop.loader(inputs, **labels, batch_size=batch_size, seed=seed, share=share)
 
     def spilled(self, folder: Path, name: str) -> Feed:
         return self

@@ -24,11 +24,12 @@ from fti_assets.training.trainer.epoch_end import Note, epoch_end
 class _Rows:
     """A data set that gives a whole batch for the rows asked: one index per tensor, where one row at a time is slow."""
 
-    def __init__(self, x: Mapping[str, Any], y: Any) -> None:
-        self.x, self.y = x, y
+    def __init__(self, x: Mapping[str, Any], y: Any, *weight: Any) -> None:
+        self.x, self.y, self.weight = x, y, weight
 
-    def __getitem__(self, rows: Any) -> tuple[dict[str, Any], Any]:
-        return {name: values[rows] for name, values in self.x.items()}, self.y[rows]
+    def __getitem__(self, rows: Any) -> tuple[dict[str, Any], *tuple[Any, ...]]:
+        x = {name: values[rows] for name, values in self.x.items()}
+        return x, self.y[rows], *(one[rows] for one in self.weight)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -39,9 +40,15 @@ TABLES = ". An Embedding table needs a row for each code: make it with data.card
 
 
 def loader(
-    inputs: Mapping[str, np.ndarray], y: np.ndarray, batch_size: int, *, seed: int | None, share: Share = ALONE
+    inputs: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int | None,
+    share: Share = ALONE,
+    weight: np.ndarray | None = None,
 ) -> Any:
-    """A torch DataLoader of batches ``(x, y)``, shuffled anew each epoch where a seed is given.
+    """A torch DataLoader of batches ``(x, y)``, or ``(x, y, weight)``, shuffled anew each epoch where a seed is given.
 
     Args:
         inputs: name to array ``[n, ...]``, given as a dict of tensors.
@@ -49,21 +56,28 @@ def loader(
         batch_size: rows a batch.
         seed: the same seed gives the same batches; None keeps the rows' order.
         share: which rows of each batch this process gets.
+        weight: what each row counts ``[n]``, if they do not count alike.
 
     Raises:
         ModelError: the batch size is not a whole number above 0.
     """
     torch = require("torch")
-    rows = _Rows({name: torch.from_numpy(values) for name, values in inputs.items()}, torch.from_numpy(y))
+    labels = [torch.from_numpy(one) for one in (y, weight) if one is not None]
+    rows = _Rows({name: torch.from_numpy(values) for name, values in inputs.items()}, *labels)
     # A generator of its own: a DataLoader draws from the global one otherwise, which changes a module's dropout.
     return torch.utils.data.DataLoader(
         rows, sampler=Batches(len(y), batch_size, seed, share), batch_size=None, generator=torch.Generator()
     )
 
 
-def loss(task: Task, output: Any, y: Any) -> Any:
-    """The task's loss of a module's output: cross entropy of logits, or the mean squared error of values."""
+def loss(task: Task, output: Any, y: Any, weight: Any = None) -> Any:
+    """The task's loss of a module's output: cross entropy of logits, or the mean squared error of values, each row by its weight."""
     functional = require("torch.nn.functional")
+    if weight is not None:
+        output = output if task == "multiclass" else output.reshape(-1)
+        losses = {"multiclass": functional.cross_entropy, "binary": functional.binary_cross_entropy_with_logits}
+        each = losses.get(task, functional.mse_loss)(output, y, reduction="none")
+        return (each * weight).mean()
     if task == "multiclass":
         return functional.cross_entropy(output, y)
     if task == "binary":
@@ -242,14 +256,14 @@ def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
             self.module = module
 
         def training_step(self, batch: Any, _: int) -> Any:
-            x, y = batch
-            step_loss = loss(task, self.module(x), y)
+            x, y, *weight = batch
+            step_loss = loss(task, self.module(x), y, *weight)
             self.log("train_loss", step_loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
             return step_loss
 
         def validation_step(self, batch: Any, _: int) -> None:
-            x, y = batch
-            self.log("val_loss", loss(task, self.module(x), y), batch_size=len(y))
+            x, y, *weight = batch
+            self.log("val_loss", loss(task, self.module(x), y, *weight), batch_size=len(y))
 
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.module.parameters(), lr=1e-3)

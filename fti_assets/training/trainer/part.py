@@ -38,6 +38,10 @@ class Part:
 
     Attributes:
         y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression.
+        is_weighted: whether rows count more or less than 1, by the dataset's ``sample`` or the model's ``weights``; batches are then
+            ``(x, y, weight)``.
+        undo: what a row counts that only undoes the dataset's sample, float64 ``[n]``; None without one.
+        took_weight: whether somebody has asked for the weights.
 
     Args:
         stored: the raw rows.
@@ -45,6 +49,8 @@ class Part:
         frames: what encodes them and makes frames of them.
         dense: gives what stands in ``dense`` in place of what the encoders give, ``[n]`` by column.
         tensor_y: the type of ``y`` as a tensor.
+        weight: what each row counts, float32 ``[n]``; None for all alike.
+        undo: as above.
     """
 
     def __init__(
@@ -55,8 +61,26 @@ class Part:
         dense: Callable[[], Mapping[int, np.ndarray]] = dict,
         *,
         tensor_y: str = "float32",
+        weight: np.ndarray | None = None,
+        undo: np.ndarray | None = None,
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
+        self._weight, self.undo, self.took_weight = weight, undo, False
+
+    @property
+    def is_weighted(self) -> bool:
+        return self._weight is not None
+
+    @property
+    def weight(self) -> np.ndarray:
+        """What each row counts when a model is trained, float32 ``[n]``, 1 on average: ``sample_weight`` of scikit-learn and of boosters.
+
+        Rows of a class of which the dataset keeps a sample count in proportion to what they stand for, so a model's probabilities are of
+        the world as it is; times the weight of their class, where the model has ``weights=``. All count 1 otherwise, and in validation and
+        test.
+        """
+        self.took_weight = True
+        return np.ones(self.rows, dtype=np.float32) if self._weight is None else self._weight
 
     @property
     def rows(self) -> int:
@@ -106,7 +130,9 @@ class Part:
     def stream(
         self, batch_size: int = 1024, *, seed: int | None = 0, shuffle_blocks: int = 16, share: Share = ALONE
     ) -> Stream:
-        """The rows as encoded batches ``(x, y)`` of numpy arrays, read from disk as they come, for more rows than memory holds.
+        """The rows as encoded batches ``(x, y)``, or ``(x, y, weight)``, of numpy arrays, read from disk as they come.
+
+        It is for more rows than memory holds.
 
         Args:
             batch_size: rows a batch.
@@ -117,7 +143,6 @@ class Part:
         Raises:
             ModelError: a number is not a whole one above 0.
         """
-        labels = {"y": self.y}
         return Stream(
             self._source,
             batch_size,
@@ -125,7 +150,7 @@ class Part:
             shuffle_blocks=shuffle_blocks,
             share=share,
             frame=self._frames.raw,
-            raw=lambda: Source(self.stored, BlockEncoder(self._frames.raw_encoder), labels, {}),
+            raw=lambda: Source(self.stored, BlockEncoder(self._frames.raw_encoder), self._labels, {}),
             tensor_y=self._tensor_y,
         )
 
@@ -133,11 +158,16 @@ class Part:
         """What loaders of torch tensors are made of."""
         if stream:
             return StreamFeed(self._source, self._tensor_y)
-        return ArrayFeed(self.inputs, self.y.astype(self._tensor_y, copy=False))
+        return ArrayFeed(self.inputs, self._labels | {"y": self.y.astype(self._tensor_y, copy=False)})
 
     @property
     def _source(self) -> Source:
-        return Source(self.stored, self._encoder, {"y": self.y}, self._dense)
+        return Source(self.stored, self._encoder, self._labels, self._dense)
+
+    @property
+    def _labels(self) -> dict[str, np.ndarray]:
+        """What comes beside encoded rows, in the order of a batch."""
+        return {"y": self.y, **({"weight": self.weight} if self.is_weighted else {})}
 
     @cached_property
     def _encoder(self) -> BlockEncoder:

@@ -40,6 +40,8 @@ class Source:
 class Stream:
     """Batches ``(x, y)`` of a part, read from disk, shuffled and encoded on the way; each pass over it is the next epoch.
 
+    Where the part is weighted they are ``(x, y, weight)``.
+
     Of the blocks in which the rows lie, in an order of their own, some are read together and their rows shuffled, so that memory holds
     those blocks and no more. The order is fixed by the seed and the epoch.
 
@@ -71,9 +73,9 @@ class Stream:
         """How many batches an epoch has."""
         return len(self._bounds) - 1
 
-    def __iter__(self) -> Iterator[tuple[Arrays, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[Arrays, *tuple[np.ndarray, ...]]]:
         for arrays, labels in self._next_epoch(self.source):
-            yield arrays, labels["y"]
+            yield arrays, *labels.values()
 
     def tensors(self) -> Any:
         """A torch DataLoader over an ``IterableDataset`` of the batches; ``y`` is as in ``data.loaders``.
@@ -87,11 +89,12 @@ class Stream:
         class Tensors(torch.utils.data.IterableDataset):  # type: ignore[misc,name-defined]
             def __iter__(self) -> Iterator[Any]:
                 worker = torch.utils.data.get_worker_info()
-                for at, (arrays, y) in enumerate(stream):
+                for at, (arrays, *labels) in enumerate(stream):
                     if worker is not None and at % worker.num_workers != worker.id:
                         continue
-                    y = y.astype(stream._tensor_y, copy=False)
-                    yield {name: torch.from_numpy(values) for name, values in arrays.items()}, torch.from_numpy(y)
+                    labels[0] = labels[0].astype(stream._tensor_y, copy=False)
+                    x = {name: torch.from_numpy(values) for name, values in arrays.items()}
+                    yield x, *map(torch.from_numpy, labels)
 
             def __len__(self) -> int:
                 return len(stream)
@@ -102,8 +105,8 @@ class Stream:
         # A generator of its own: a DataLoader draws from the global one otherwise, which changes a module's dropout.
         return torch.utils.data.DataLoader(Tensors(), batch_size=None, generator=torch.Generator())
 
-    def frames(self) -> Iterator[tuple[Any, np.ndarray]]:
-        """The batches of the next epoch as ``(frame, y)``, with the frame of ``data.train.frame``.
+    def frames(self) -> Iterator[tuple[Any, *tuple[np.ndarray, ...]]]:
+        """The batches of the next epoch as ``(frame, y)``, or ``(frame, y, weight)``, with the frame of ``data.train.frame``.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -111,7 +114,7 @@ class Stream:
         assert self._raw is not None
         assert self._frame is not None
         for arrays, labels in self._next_epoch(self._raw()):
-            yield self._frame(arrays), labels["y"]
+            yield self._frame(arrays), *labels.values()
 
     def _next_epoch(self, source: Source) -> Iterator[tuple[Arrays, Arrays]]:
         epoch, self.epoch = self.epoch, self.epoch + 1

@@ -32,6 +32,9 @@ class TrainRows(Rows, Protocol):
 
     @property
     def y(self) -> np.ndarray: ...
+    @property
+    def undo(self) -> np.ndarray | None:
+        """What a row counts, ``[n]``, where the dataset keeps a sample of a class; None where all count alike."""
 
 
 class UnlabelledRows:
@@ -83,8 +86,10 @@ class Baseline(Protocol):
         """Learn and answer."""
 
 
-def prior_of(task: Task, classes: int, y: np.ndarray) -> np.ndarray:
-    """The share of each class ``[k]``, or the share of the positive class or the mean, a number."""
+def prior_of(task: Task, classes: int, train: TrainRows) -> np.ndarray:
+    """The share of each class ``[k]``, or the share of the positive class or the mean, a number, before any sample was taken."""
+    y, weight = train.y, train.undo
     if task == "multiclass":
-        return np.bincount(y.astype(np.int64), minlength=classes) / len(y)
-    return np.asarray(y.mean(dtype=np.float64))
+        counts = np.bincount(y.astype(np.int64), weights=weight, minlength=classes)
+        return counts / (len(y) if weight is None else weight.sum())
+    return np.asarray(y.mean(dtype=np.float64) if weight is None else np.average(y, weights=weight))

@@ -57,7 +57,7 @@ class LastValue:
             ModelError: the feature is no number, as the values of a regression are.
         """
         before, now = train.columns[self.feature], test.columns[self.feature]
-        prior = prior_of(task, classes, train.y)
+        prior = prior_of(task, classes, train)
         if task == "regression":
             if now.dtype.kind not in "fiub":
                 raise ModelError(f"the baseline {self.name} needs a number, and the feature {self.feature!r} is text")
@@ -66,8 +66,8 @@ class LastValue:
         values, position = np.unique(before, return_inverse=True)
         truth = np.asarray(train.y == 1, dtype=np.float64)[:, None] if task == "binary" else np.eye(classes)[train.y]
         counts = np.zeros((len(values), truth.shape[1]))
-        np.add.at(counts, position, truth)
-        rows = np.bincount(position, minlength=len(values))[:, None]
+        np.add.at(counts, position, truth if train.undo is None else truth * train.undo[:, None])
+        rows = np.bincount(position, weights=train.undo, minlength=len(values))[:, None]
         shares = (counts + prior) / (rows + 1)
         at = np.minimum(np.searchsorted(values, now), len(values) - 1)
         same = (values[at] == now) | ((values[at] != values[at]) & (now != now))  # NaN is a value of its own

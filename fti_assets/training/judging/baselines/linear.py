@@ -43,11 +43,11 @@ class Linear:
         """As ``Baseline`` has it."""
         rows = np.unique(np.linspace(0, train.rows - 1, min(train.rows, _MOST_ROWS)).round().astype(np.int64))
         known, asked = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
-        y = train.y[rows]
+        y, weight = train.y[rows], None if train.undo is None else train.undo[rows]
         linear = require("sklearn.linear_model")
         if task == "regression":
-            return np.asarray(linear.Ridge().fit(known, y.astype(np.float64)).predict(asked), dtype=np.float64)
-        model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y)
+            return np.asarray(linear.Ridge().fit(known, y.astype(np.float64), weight).predict(asked), dtype=np.float64)
+        model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y, weight)
         probabilities = np.zeros((test.rows, max(classes, 2)))
         probabilities[:, model.classes_] = model.predict_proba(asked)
         return probabilities[:, 1] if task == "binary" else probabilities

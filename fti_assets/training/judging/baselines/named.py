@@ -29,7 +29,7 @@ class Prior:
 
     def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
         """As ``Baseline`` has it."""
-        return np.repeat(prior_of(task, classes, train.y)[None], test.rows, axis=0)
+        return np.repeat(prior_of(task, classes, train)[None], test.rows, axis=0)
 
 
 _NAMED: Mapping[str, Baseline] = {one.name: one for one in (Prior(), Linear("logistic"), Linear("linear"))}

@@ -147,7 +147,8 @@ def _answers(
         if kind.endswith(" missing") and not finite.all():
             raise ModelError(
                 f"{model} cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
-                "the feature fti.Standardize(), which puts the train mean there, or return a model that takes NaN"
+                "the feature an encoder that fills it, such as fti.Standardize(), fti.Robust() or fti.Impute('median'), or return a model that "
+                "takes NaN"
             )
         places.append(at[finite])
         answers.append(answer[: len(at)][finite])

@@ -13,10 +13,18 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.encoders.categories import Embedding, FittedEmbedding, FittedOneHot
+from fti_assets.training.encoders.categories import (
+    Embedding,
+    FittedEmbedding,
+    FittedHashing,
+    FittedOneHot,
+    FittedOrdinal,
+    by_name,
+)
 from fti_assets.training.encoders.encoders import DENSE, Encoder, FittedEncoder, fit_encoders
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.scales import FittedStandardize, Passthrough
+from fti_assets.training.encoders.targets import FittedTarget
 
 ENCODED = "encoded."
 """What the columns of an encoded frame begin with, so that a model's feature names say which frame it was fitted on."""
@@ -50,12 +58,15 @@ class Frames:
         declared: dict[str, Encoder] = {}
         for column in self.features:
             fitted = self.encoder.encoders[column.name]
-            if isinstance(fitted, FittedOneHot | FittedEmbedding):
-                kept[column.name] = FittedEmbedding(tuple(sorted(fitted.categories)))  # type: ignore[arg-type]
+            if isinstance(fitted, FittedOneHot | FittedEmbedding | FittedTarget):
+                kept[column.name] = FittedEmbedding(by_name(fitted.categories))
+            elif isinstance(fitted, FittedOrdinal):
+                kept[column.name] = FittedEmbedding(fitted.categories)  # in the order that was declared
             elif isinstance(fitted, FittedStandardize) and fitted.dtype == "float64":
                 kept[column.name] = fitted  # as a float32 its numbers could not be told apart
             else:
-                declared[column.name] = Embedding() if column.type == "text" else Passthrough()
+                is_category = column.type == "text" or isinstance(fitted, FittedHashing)
+                declared[column.name] = Embedding() if is_category else Passthrough()
         others = [column for column in self.features if column.name in declared]
         learned = fit_encoders(others, declared, self._train) if others else {}
         return build_encoder(self.features, {column.name: (kept | learned)[column.name] for column in self.features})

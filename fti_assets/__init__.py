@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.scales import Robust as Robust
     from fti_assets.training.encoders.scales import Standardize as Standardize
     from fti_assets.training.encoders.targets import Target as Target
+    from fti_assets.training.encoders.times import Age as Age
+    from fti_assets.training.encoders.times import CalendarParts as CalendarParts
     from fti_assets.training.judging.baselines.last_value import LastValue as LastValue
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
     from fti_assets.training.judging.gates.bounds import CalibrationSlope as CalibrationSlope
@@ -140,6 +142,7 @@ _NAMES = {
     "training.encoders.curves": "Clip Cyclical Log1p Quantile",
     "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
     "training.encoders.targets": "Target",
+    "training.encoders.times": "Age CalendarParts",
     "training.judging.baselines.last_value": "LastValue",
     "training.judging.evaluation": "Evaluation",
     "training.judging.importance": "Importance",

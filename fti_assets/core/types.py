@@ -143,7 +143,7 @@ SIDES: dict[ColumnType, Sides] = {
         packs=(int,),
         request_form="a datetime or ISO text",
         result_form="datetime, as datetime64,",
-        inputs=(),
+        inputs=("int64",),
     ),
 }
 

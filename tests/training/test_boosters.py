@@ -111,6 +111,20 @@ def test_a_category_that_is_missing_or_unknown_is_no_category_to_either_side(pac
     np.testing.assert_allclose(served(exported, one, "binary"), own, rtol=1e-5, atol=1e-6)
 
 
+def test_frame_keeps_the_categories_of_each_encoder():
+    features = [Column(name, kind) for name, kind in (("o", "text"), ("t", "integer"), ("h", "integer"))]
+    raw = {"o": np.array(["b", "a", "", "c"], dtype=object), "t": np.array([3.0, 1.0, 3.0, np.nan])}
+    raw["h"] = np.array([7.0, 7.0, np.nan, 9.0])
+    encoders = {"o": fti.Ordinal(("b", "a")), "t": fti.Target(), "h": fti.Hashing(8)}
+    labels = np.array([0.0, 1.0, 1.0, 0.0])
+    fitted = fit_encoders(features, encoders, raw, target=labels[:, None])
+    data = TrainingData(features, fitted, dict.fromkeys(SPLITS, raw), dict.fromkeys(SPLITS, labels), task="binary")
+    categories = {name: list(data.train.frame[name].cat.categories) for name in raw}
+    assert categories == {"o": ["b", "a"], "t": [1, 3], "h": [7, 9]}
+    assert data.train.frame["o"].isna().tolist() == [False, False, True, True]
+    assert data.train.frame["t"].tolist()[:3] == [3, 1, 3]
+
+
 def test_a_frame_has_names_float32_numbers_and_categories():
     data = training_data("binary")
     frame = data.train.frame

@@ -433,7 +433,7 @@ def test_model_that_cannot_answer_without_feature_is_refused(fails):
     data = training_data("binary", {"temp": Passthrough()}, missing=False)
     trained = LogisticRegression().fit(data.train.X, data.train.y) if fails == "raises" else Net(data)
     with pytest.raises(
-        ModelError, match=r"cannot answer a request with temp missing: .*give the feature fti.Standardize"
+        ModelError, match=r"cannot answer a request with temp missing: .*fills it, such as fti.Standardize"
     ):
         export(trained, data.encoder, data, "binary")
 

@@ -36,7 +36,8 @@ NUMBERS = "numbers"
 class GraphInput:
     """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
     would round too early), ``text.<feature>`` (string ``[n, 1]``) or
-    ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64)."""
+    ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64),
+    ``time.<feature>`` (int64 ``[n, 1]``, microseconds since 1970) or ``age.<feature>`` (int64 ``[n, 2]``, two times)."""
 
     name: str
     type: InputType

@@ -93,7 +93,7 @@ def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewReco
 
 def _without_unused(spine: duckdb.DuckDBPyRelation, view: ViewRecord) -> duckdb.DuckDBPyRelation:
     """The spine without columns that the view does not use and whose names its features need."""
-    needs = {column.name for column in view.request}
+    needs = {view.prediction_time, *(column.name for column in view.request)}
     spare = [column.name for column in view.features if column.name in spine.columns and column.name not in needs]
     return spine.project(f"* EXCLUDE ({', '.join(map(quote, spare))})") if spare else spine
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput
+from fti_assets.core.times import microseconds
 from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
 from fti_assets.errors import PredictionError, one_of
 from fti_assets.inference.serving.columns import Columns
@@ -72,7 +73,17 @@ class Feeds:
     """
 
     def __init__(self, inputs: Sequence[GraphInput], slots: Slots, groups: Sequence[tuple[int, int]] = ()) -> None:
-        others = [(one.name, one.type, slots.of(one.features[0])) for one in inputs if one.type != "float32"]
+        self._times = [
+            (one.name, tuple(slots.of(name) for name in one.features))
+            for one in inputs
+            if one.type == "int64" and slots.types.get(one.features[0]) == "timestamp"
+        ]
+        of_times = {name for name, _ in self._times}
+        others = [
+            (one.name, one.type, slots.of(one.features[0]))
+            for one in inputs
+            if one.type != "float32" and one.name not in of_times
+        ]
         self._others = [(name, _of_one[kind], slot) for name, kind, slot in others]
         self._other_columns = [(name, _of_many[kind], slot) for name, kind, slot in others]
         dense = [
@@ -100,6 +111,9 @@ class Feeds:
                             numbers[:, place] = columns.numbers(slot)
         for name, feed, slot in self._other_columns:
             feeds[name] = feed(columns, slot)
+        for name, of_input in self._times:
+            times = [columns.canonical(slot, "timestamp").astype(np.int64) for slot in of_input]
+            feeds[name] = np.stack(times, axis=1)
         return feeds
 
     def run(self, graph: Graph, output: str, row: Row) -> Any:
@@ -118,6 +132,8 @@ class Feeds:
             return graph.answer(self.of(Columns(1, [[value] for value in row])), output).tolist()
         for name, feed, slot in self._others:
             feeds[name] = feed(row[slot])
+        for name, of_input in self._times:
+            feeds[name] = np.array([[_time(row[slot]) for slot in of_input]], dtype=np.int64)
         values = graph.answer(feeds, output).tolist()
         self._kept.append(feeds)
         return values
@@ -152,6 +168,10 @@ _of_many: dict[str, Callable[[Columns, int], np.ndarray]] = {
     "string": lambda columns, slot: canonical(columns.plain(slot), "text")[:, None],
     "int64": lambda columns, slot: whole_numbers(columns.numbers(slot))[:, None],
 }
+
+
+def _time(value: Any) -> int:
+    return MISSING_INTEGER if value is None else microseconds(value)
 
 
 def _whole_number(value: Any) -> int:

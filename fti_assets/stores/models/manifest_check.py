@@ -134,7 +134,7 @@ def _problems_of_columns(manifest: ModelManifest) -> Iterator[str]:
         yield from _from_nowhere(f"the graph's input {excerpt(one.name)}", one.features, types)
         kinds = [types[name] for name in one.features if name in types]
         fits = all(one.type in SIDES[kind].inputs for kind in kinds)
-        if not kinds or not fits or (len(kinds) > 1 and one.type != "float32"):
+        if not kinds or not fits or (len(kinds) > 1 and one.type != "float32" and {*kinds} != {"timestamp"}):
             filling = f"{list_some(one.features)} of types {one_of(kinds)}" if kinds else "nothing"
             yield (
                 f"fills the graph's input {excerpt(one.name)}, {INPUTS[one.type].tensor}, with {filling}: that is no input that a "

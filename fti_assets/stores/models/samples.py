@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,11 +50,12 @@ class Samples:
         return json.dumps(result, allow_nan=False).encode()
 
     @classmethod
-    def from_json(cls, text: bytes, *, texts: Sequence[str], what: str) -> Samples:
+    def from_json(cls, text: bytes, *, texts: Sequence[str], times: Sequence[str] = (), what: str) -> Samples:
         """What ``to_json`` wrote.
 
         Args:
             texts: the columns of text, in which nothing is the empty text.
+            times: those of timestamps.
 
         Raises:
             DamagedError: it is something else.
@@ -61,7 +63,7 @@ class Samples:
         try:
             read = json.loads(text)
             columns = {
-                name: canonical(values, "text" if name in texts else "number")
+                name: canonical(values, "text" if name in texts else "timestamp" if name in times else "number")
                 for name, values in read["columns"].items()
             }
             answers = np.array(read["answers"], dtype=np.float64)
@@ -76,7 +78,8 @@ class Samples:
     def of_build(cls, manifest: ModelManifest, text: bytes, *, what: str) -> Samples:
         """Those of a build, from its file; raises as ``from_json``."""
         texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
-        return cls.from_json(text, texts=texts, what=what)
+        times = [feature.name for feature in manifest.view.features if feature.type == "timestamp"]
+        return cls.from_json(text, texts=texts, times=times, what=what)
 
     def check(
         self, graph: Graph, output: str, *, what: str, seconds: float = 60.0, made_with: str | None = None
@@ -120,4 +123,6 @@ class Samples:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
     return None if value == "" or value != value else value

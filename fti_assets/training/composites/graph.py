@@ -121,7 +121,7 @@ def _feed(
     into = f"{prefix}{graph_input.name}"
     node = onnx.helper.make_node
     if graph_input.name != NUMBERS:
-        [feature] = graph_input.features
+        feature = graph_input.features[0]  # of several they are times, which no answer is
         if feature not in feeds:
             graph.node.append(node("Identity", [graph_input.name], [into]))
             return

@@ -13,7 +13,7 @@ import numpy as np
 from fti_assets.core.manifest import NUMBERS, Column
 from fti_assets.core.types import EXACT, KEY_TYPES, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.training.encoders import buckets, categories, curves, scales, targets
+from fti_assets.training.encoders import buckets, categories, curves, scales, targets, times
 from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
 from fti_assets.training.encoders.categories import (
     Embedding,
@@ -48,6 +48,7 @@ from fti_assets.training.encoders.scales import (
     Standardize,
 )
 from fti_assets.training.encoders.targets import FittedTarget, Target
+from fti_assets.training.encoders.times import Age, CalendarParts, FittedAge, FittedCalendarParts
 
 __all__ = [
     "DENSE",
@@ -76,6 +77,8 @@ Encoder = (
     | Quantile
     | Bucketize
     | Cyclical
+    | Age
+    | CalendarParts
     | OneHot
     | Embedding
     | Ordinal
@@ -93,6 +96,8 @@ FittedEncoder = (
     | FittedQuantile
     | FittedBucketize
     | FittedCyclical
+    | FittedAge
+    | FittedCalendarParts
     | FittedOneHot
     | FittedEmbedding
     | FittedOrdinal
@@ -121,6 +126,8 @@ _KINDS: dict[type, _Kind] = {
     Quantile: _Kind(NUMERIC, curves.fit_quantile),
     Bucketize: _Kind(NUMERIC, buckets.fit_bucketize),
     Cyclical: _Kind(("number", "integer"), curves.fit_cyclical),
+    Age: _Kind(("timestamp",), times.fit_age),
+    CalendarParts: _Kind(("timestamp",), times.fit_calendar_parts),
     Ordinal: _Kind(KEY_TYPES, categories.fit_ordinal),
     Hashing: _Kind(KEY_TYPES, categories.fit_hashing),
     Target: _Kind(KEY_TYPES, targets.fit_target),
@@ -135,26 +142,36 @@ def default_encoder(column: Column) -> Encoder:
     Standardize(dtype='float32')
 
     Raises:
-        DeclarationError: the feature is text, which has no default, or a timestamp, which cannot be encoded.
+        DeclarationError: the feature is text or a timestamp, which have no default.
     """
     if column.type == "text":
         raise DeclarationError(
             f"feature {column.name!r} is text and has no encoder: choose fti.OneHot() for few categories or "
             f"fti.Embedding() for many, encoders={{{column.name!r}: fti.OneHot()}}"
         )
-    _reject_timestamp(column)
+    if column.type == "timestamp":
+        raise DeclarationError(
+            f"feature {column.name!r} is a timestamp and has no encoder: choose its parts in the calendar, or its age at another time, "
+            f"encoders={{{column.name!r}: fti.CalendarParts(['hour', 'weekday'])}} or fti.Age(at='...'), or make numbers of it with an "
+            "on-demand function"
+        )
     return Standardize()
 
 
-def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) -> dict[str, Encoder]:
+def check_encoders(
+    features: Sequence[Column], encoders: Mapping[str, Encoder], *, untyped: Sequence[str] = ()
+) -> dict[str, Encoder]:
     """Give every feature of a view its encoder, in the view's order, the declared one or the default.
+
+    ``untyped`` are features besides whose type is not known yet.
 
     >>> check_encoders([Column("temp", "number"), Column("origin", "text")], {"origin": OneHot()})
     {'temp': Standardize(dtype='float32'), 'origin': OneHot(max_categories=None)}
 
     Raises:
         DeclarationError: no features, a repeated one, an encoder for a name that is no feature, an encoder that does
-            not fit its column's type, text without an encoder, a timestamp, or a code under a reserved name.
+            not fit its column's type, text or a timestamp without an encoder, an age at what is no timestamp, or a code under a
+            reserved name.
     """
     names = [column.name for column in features]
     if not names:
@@ -170,7 +187,29 @@ def check_encoders(features: Sequence[Column], encoders: Mapping[str, Encoder]) 
     of_features = {column.name: encoders.get(column.name) or default_encoder(column) for column in features}
     for column in features:
         check_encoder(column, of_features[column.name])
+    check_ages(of_features, dict.fromkeys(untyped) | {column.name: column.type for column in features})
     return of_features
+
+
+def check_ages(encoders: Mapping[str, Encoder], features: Mapping[str, ColumnType | None]) -> None:
+    """Check that each age is at a timestamp among the features; a type that is not known yet is None.
+
+    Raises:
+        DeclarationError: one is not.
+    """
+    for name, encoder in encoders.items():
+        if not isinstance(encoder, Age):
+            continue
+        if encoder.at not in features:
+            raise DeclarationError(
+                f"the encoder of {name!r} is the age at {encoder.at!r}, which is none of the features {one_of(features)}: add it to them. "
+                "For the age at the prediction time that is the spine's event time"
+            )
+        if features[encoder.at] not in (None, "timestamp") or encoder.at == name:
+            raise DeclarationError(
+                f"the encoder of {name!r} is the age at {encoder.at!r}, which is {'the same' if encoder.at == name else 'no'} timestamp: "
+                "name another feature that is a time"
+            )
 
 
 def check_encoder(column: Column, encoder: Encoder) -> None:
@@ -179,7 +218,6 @@ def check_encoder(column: Column, encoder: Encoder) -> None:
     Raises:
         DeclarationError: it cannot, or a feature with a code of its own is called ``dense`` or ``numbers``.
     """
-    _reject_timestamp(column)
     kind = _KINDS.get(type(encoder))
     if kind is None:
         if isinstance(encoder, type) and encoder in _KINDS:
@@ -304,14 +342,6 @@ def _check_single(column: Column, values: np.ndarray) -> None:
             f"feature {column.name!r} has {int(beyond.sum())} of {len(values)} train values beyond 3.4e38, such as {values[beyond][0]:g}, "
             "which are infinite as the float32 that fti.Passthrough() gives a model: scale the column in a new version of its group, or "
             f"encoders={{{column.name!r}: fti.Standardize(dtype='float64')}}"
-        )
-
-
-def _reject_timestamp(column: Column) -> None:
-    if column.type == "timestamp":
-        raise DeclarationError(
-            f"feature {column.name!r} is a timestamp, which no encoder takes: give the model numbers made from it with "
-            "an on-demand function, such as the hour of day"
         )
 
 

@@ -70,7 +70,7 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
         for name, values in real.items()
         for what, value in _strange(values).items()
     ]
-    nothing = {name: np.full(1, "" if one.dtype == object else np.nan, dtype=one.dtype) for name, one in real.items()}
+    nothing = {name: np.full(1, _nothing(one), dtype=one.dtype) for name, one in real.items()}
     strange.append(("with all missing", nothing))
     columns = {name: np.concatenate([values, *(one[name] for _, one in strange)]) for name, values in real.items()}
     kinds = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
@@ -80,7 +80,7 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
 def _some_of(part: Part) -> Columns:
     missing = np.zeros(part.rows, dtype=bool)
     for values in part.stored.columns.values():  # one column at a time: the part may not fit into memory
-        missing |= np.asarray(values == "" if values.dtype == object else np.isnan(values))
+        missing |= np.asarray(values == "" if values.dtype == object else values != values)
     # Rows with a missing value may be few, and a graph may differ from its model on them alone: they get half of the places.
     places = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
     places = np.union1d(places, _spread(np.arange(part.rows), MOST_ROWS - len(places)))
@@ -91,6 +91,8 @@ def _strange(values: np.ndarray) -> Mapping[str, object]:
     """Values that a column does not have in training, by what they are."""
     if values.dtype == object:
         return {"missing": "", "unknown": _UNKNOWN_TEXT}
+    if values.dtype.kind == "M":
+        return _strange_times(values)
     finite = values[np.isfinite(values)]
     least, most = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     strange: dict[str, object] = {"missing": np.nan}
@@ -99,6 +101,22 @@ def _strange(values: np.ndarray) -> Mapping[str, object]:
         if abs(low) < 1e30 and abs(high) < 1e30:  # beyond, float32 has no numbers to compare
             strange |= {f"{far} below": np.floor(low), f"{far} above": np.ceil(high)}
     return strange
+
+
+def _strange_times(values: np.ndarray) -> Mapping[str, object]:
+    times = values[~np.isnat(values)]
+    if not len(times):
+        return {"missing": np.datetime64("NaT")}
+    reach = max(times.max() - times.min(), np.timedelta64(1, "D"))
+    least, most = np.datetime64("0002-01-01", "us"), np.datetime64("9998-12-31", "us")
+    far = {"far below": times.min() - 10 * reach, "far above": times.max() + 10 * reach}
+    return {"missing": np.datetime64("NaT"), **{what: min(max(one, least), most) for what, one in far.items()}}
+
+
+def _nothing(values: np.ndarray) -> object:
+    if values.dtype == object:
+        return ""
+    return np.datetime64("NaT") if values.dtype.kind == "M" else np.nan
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -146,9 +146,9 @@ def _answers(
         # out.
         if kind.endswith(" missing") and not finite.all():
             raise ModelError(
-                f"{model} cannot answer a request {kind}: {reason}. Passthrough() keeps what is missing as NaN; give "
-                "the feature an encoder that fills it, such as fti.Standardize(), fti.Robust() or fti.Impute('median'), or return a model that "
-                "takes NaN"
+                f"{model} cannot answer a request {kind}: {reason}. Passthrough() and Age() keep what is missing as NaN: give the "
+                "feature an encoder that fills it, such as fti.Standardize(), fti.Impute('median') or fti.Age(at=..., missing=0), or "
+                "return a model that takes NaN"
             )
         places.append(at[finite])
         answers.append(answer[: len(at)][finite])

@@ -23,7 +23,7 @@ from fti_assets.training.encoders.categories import (
 )
 from fti_assets.training.encoders.encoders import DENSE, Encoder, FittedEncoder, fit_encoders
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
-from fti_assets.training.encoders.scales import FittedStandardize, Passthrough
+from fti_assets.training.encoders.scales import FittedStandardize, Passthrough, of_scale
 from fti_assets.training.encoders.targets import FittedTarget
 
 ENCODED = "encoded."
@@ -62,6 +62,8 @@ class Frames:
                 kept[column.name] = FittedEmbedding(by_name(fitted.categories))
             elif isinstance(fitted, FittedOrdinal):
                 kept[column.name] = FittedEmbedding(fitted.categories)  # in the order that was declared
+            elif column.type == "timestamp":
+                kept[column.name] = fitted  # a time itself is nothing that a model takes
             elif isinstance(fitted, FittedStandardize) and fitted.dtype == "float64":
                 kept[column.name] = fitted  # as a float32 its numbers could not be told apart
             else:
@@ -79,18 +81,30 @@ class Frames:
         ]
         return tuple(f"{name}.{at}" if name in names[:at] else name for at, name in enumerate(names))
 
+    @cached_property
+    def raw_columns(self) -> dict[str, str]:
+        """The columns of a raw frame, each with that of the raw encoder: a feature's name, or those of what is made of a time."""
+        names: dict[str, str] = {}
+        for column in self.features:
+            if column.type != "timestamp":
+                names[column.name] = column.name
+                continue
+            for name in of_scale(self.encoder.encoders[column.name]).names(column.name):
+                names[_REFUSED.sub("_", name)] = name
+        return names
+
     def raw(self, arrays: Arrays) -> Any:
         """A frame of what the raw encoder gives."""
         pandas = require("pandas")
         columns: dict[str, Any] = {}
-        for column in self.features:
-            if column.name in self.raw_encoder.cardinalities:
-                categories = self.raw_encoder.encoders[column.name].categories  # type: ignore[union-attr]
-                columns[column.name] = pandas.Categorical.from_codes(
-                    arrays[column.name].reshape(-1) - 1, pandas.Index(list(categories))
+        for name, own in self.raw_columns.items():
+            if own in self.raw_encoder.cardinalities:
+                categories = self.raw_encoder.encoders[own].categories  # type: ignore[union-attr]
+                columns[name] = pandas.Categorical.from_codes(
+                    arrays[own].reshape(-1) - 1, pandas.Index(list(categories))
                 )
             else:
-                columns[column.name] = arrays[DENSE][:, self.raw_encoder.dense_columns.index(column.name)]
+                columns[name] = arrays[DENSE][:, self.raw_encoder.dense_columns.index(own)]
         return pandas.DataFrame(columns)
 
     def encoded(self, matrix: np.ndarray) -> Any:
@@ -110,13 +124,11 @@ class Frames:
         names = feature_names(model)
         if names is None:
             return Layout(self, "matrix", (), matrix)
-        for kind, own in (("raw", [column.name for column in self.features]), ("encoded", list(self.encoded_names))):
+        for kind, own in (("raw", list(self.raw_columns)), ("encoded", list(self.encoded_names))):
             spelt = {name.replace(" ", "_"): name for name in own} | {name: name for name in own}
             if all(name in spelt for name in names):
                 return Layout(self, kind, tuple(spelt[name] for name in names), matrix)  # type: ignore[arg-type]
-        strange = [
-            name for name in names if name not in (*(column.name for column in self.features), *self.encoded_names)
-        ]
+        strange = [name for name in names if name not in (*self.raw_columns, *self.encoded_names)]
         raise ModelError(
             f"{type(model).__name__} was fitted on the columns {one_of(strange or names)}, but features come from one frame, "
             "data.train.frame or data.train.encoded_frame, some of its columns or all: let an fti.on_demand function make others"
@@ -172,7 +184,7 @@ class Layout:
             if codes:
                 whole = _codes_beside_dense(onnx, nodes, model.graph, codes)
             places = {name: at for at, name in enumerate((*self.encoder.dense_columns, *codes))}
-            order = [places[name] for name in self.names]
+            order = [places[self.frames.raw_columns[name]] for name in self.names]
         columns = f"{matrix_input}.columns"
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(order, np.int64), f"{columns}.order"))
         nodes.append(helper.make_node("Gather", [whole, f"{columns}.order"], [columns], axis=1))

@@ -113,7 +113,7 @@ class Part:
     def frame(self) -> Any:
         """The features as they are, with their names, as a pandas frame for boosters, the same rows as ``y``.
 
-        Numbers are float32, NaN where they are missing. Text, and whatever has a OneHot or an Embedding, is a pandas categorical of the
+        Numbers are float32, NaN where they are missing. Text, and whatever has categories, is a pandas categorical of the
         encoder's categories, NaN where it is missing or none of them. What has ``Standardize(dtype="float64")`` stays standardized.
 
         Raises:

@@ -12,7 +12,7 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
-from fti_assets.training.encoders.encoders import Encoder, check_encoder, check_encoders
+from fti_assets.training.encoders.encoders import Encoder, check_ages, check_encoder, check_encoders
 from fti_assets.training.views.terms import ViewTerms
 
 
@@ -197,6 +197,11 @@ def check_view_encoders(view: ViewTerms, encoders: Mapping[str, Encoder], *, wha
                 check_encoder(column, encoders[column.name])
             except DeclarationError as error:
                 raise DeclarationError(f"{what}: {error}") from error
+    try:
+        types = {column.name: column.type for column in _declared_features(view)}
+        check_ages(encoders, {name: types.get(name) for name in view.feature_names})
+    except DeclarationError as error:
+        raise DeclarationError(f"{what}: {error}") from error
 
 
 def _refuse_unknown(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: str) -> None:
@@ -214,7 +219,8 @@ def _check_declared_types(view: ViewTerms) -> None:
         check_key_types(view, selection, selection.group.columns or {}, spine_types)
     if features := _declared_features(view):
         names = {column.name for column in features}
-        check_encoders(features, {name: encoder for name, encoder in view.encoders.items() if name in names})
+        declared = {name: encoder for name, encoder in view.encoders.items() if name in names}
+        check_encoders(features, declared, untyped=[name for name in view.feature_names if name not in names])
     label_types = view.label.group.columns or {}
     if label_types.get(view.label.name) is not None:
         check_label_types(view, label_types, spine_types)

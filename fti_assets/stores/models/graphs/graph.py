@@ -114,7 +114,7 @@ class Graph:
 
         Returns:
             ``numbers`` float32 ``[n, k]``; ``double.<feature>`` float64, ``text.<feature>`` object and ``integer.<feature>``
-            int64, ``[n, 1]`` each.
+            int64, ``[n, 1]`` each; times int64, ``time.<feature>`` ``[n, 1]`` and ``age.<feature>`` ``[n, 2]``.
 
         Raises:
             DataError: a feature is not among the columns, or the columns differ in length.
@@ -129,6 +129,9 @@ class Graph:
                 values = columns[graph_input.features[0]]
                 if len(values) != rows:
                     raise ValueError
+                if values.dtype.kind == "M":
+                    results[graph_input.name] = _times(columns, graph_input.features, rows)
+                    continue
                 if graph_input.type == "int64":
                     values = whole_numbers(values)
                 results[graph_input.name] = values.reshape(rows, 1)
@@ -228,6 +231,12 @@ def _join(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: in
                 raise ValueError
             matrix[:, position] = values
         return matrix
+
+
+def _times(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: int) -> np.ndarray:
+    """Microseconds since 1970; NaT is the least int64, which is what stands for a missing whole number, too."""
+    times = [columns[feature].astype("datetime64[us]").astype(np.int64) for feature in features]
+    return np.stack(times, axis=1).reshape(rows, len(features))
 
 
 def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:

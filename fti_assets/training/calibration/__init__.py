@@ -1,0 +1,1 @@
+"""Calibration of a classifier: fitted on the validation part, and within the exported graph."""

@@ -85,6 +85,9 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     importance: ImportanceAttributes | bool = True
     promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     tune: TuningAttributes | None = None
+    calibrate: Literal["platt", "isotonic"] | None = None
+    intended_use: str = ""
+    limits: Sequence[str] = ()
     catch_up: int | None = None
     latency_goal: str | None = None
 
@@ -114,6 +117,9 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             gates_fail_run=self.gates_fail_run,
             importance=self.importance if isinstance(self.importance, bool) else self.importance.declare(),
             promote=self.promote,
+            calibrate=self.calibrate,
+            intended_use=self.intended_use,
+            limits=self.limits,
             tune=self._tuning(f"model {name!r}"),
             catch_up=self.catch_up,
             latency_goal=self.latency_goal,

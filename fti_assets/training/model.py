@@ -18,6 +18,7 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
+from fti_assets.training.calibration.calibrators import Method
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.datasets.weights import BINARY, ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
@@ -60,6 +61,9 @@ def model(
     importance: Importance | bool = True,
     promote: Promotion = "automatic",
     tune: Tuning | None = None,
+    calibrate: Method | None = None,
+    intended_use: str = "",
+    limits: Sequence[str] = (),
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
     ins: Mapping[str, Any] | None = None,
@@ -86,6 +90,10 @@ def model(
         promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves that to
             people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
         tune: a search for parameters, which the function takes as ``trial: fti.Trial``; the build is the model of the best trial.
+        calibrate: ``platt`` or ``isotonic`` has the probabilities of a classifier calibrated on the validation part, within the graph: a
+            logistic regression of their log odds, or a line that never falls, of each class against the rest.
+        intended_use: what the model is for and who uses it, for its card.
+        limits: where it should not be used, and what it does not know, for its card.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
         latency_goal: within what time a server is to answer a request, such as ``"50ms"``. What cannot be answered within it
@@ -131,6 +139,9 @@ def model(
             gates_fail_run=gates_fail_run,
             importance=(Importance() if importance else None) if isinstance(importance, bool) else importance,
             tune=tune,
+            calibrate=calibrate,
+            intended_use=intended_use,
+            limits=tuple(limits),
             trial_parameter=_trial_parameter(
                 list(parameters_of(function)), annotations, own_name, is_tuned=tune is not None
             ),
@@ -166,6 +177,22 @@ def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
     if not goal:
         raise DeclarationError(f"{what} has latency_goal={value!r}: no answer takes no time; write such as '50ms'")
     return goal
+
+
+def _check_calibration(model: Model) -> None:
+    what, method = f"model {model.name!r} has calibrate={model.calibrate!r}", model.calibrate
+    if method is None:
+        return
+    if method not in get_args(Method):
+        raise DeclarationError(f"{what}: it is {one_of(get_args(Method))}")
+    if model.task not in ("binary", "multiclass"):
+        raise DeclarationError(f"{what}, but a {model.task} model gives no probabilities of its own: leave it out")
+    validation = model.dataset.split.validation
+    if not (duration(validation, what=what) if isinstance(validation, str | timedelta) else validation):
+        raise DeclarationError(
+            f"{what}, which is fitted on the validation part, but its dataset {model.dataset.table_name} has none: give its split a "
+            "validation part, such as validation=0.2"
+        )
 
 
 def _check_baselines(model: Model) -> None:
@@ -261,6 +288,7 @@ def _check(model: Model) -> None:
     if model.importance is not None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
     _check_baselines(model)
+    _check_calibration(model)
     for gate in model.gates:
         if isinstance(gate, CheckedGate):
             gate.check(model.task, model.evaluate, what=f"model {model.name!r}")

@@ -22,6 +22,7 @@ from fti_assets.core.manifest import GateVerdict, ModelManifest, ThresholdRecord
 from fti_assets.errors import AliasConflictError, DeclarationError, NotMaterializedError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.training.calibration.calibrators import fit_calibrator
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.models.model import Model
@@ -493,6 +494,57 @@ def test_backfilling_older_cutoff_does_not_move_champion_back(bench: Bench) -> N
     assert list(materialized(result, model)) == ["2013-01-05"]
     assert [build.status for build in bench.builds()] == ["accepted", "accepted"]
     assert bench.champion == champion
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_calibration_is_within_the_graph_and_fitted_on_validation(bench: Bench, method: Any) -> None:
+    bench.train(buyer(version=7, gates=[]), "08")
+    plain = bench.builds()[-1]
+    purpose = {"intended_use": "Ranking visits by a person.", "limits": ["Not for children.", "No visits at night."]}
+    model = buyer(calibrate=method, gates=[], evaluate=fti.Evaluation(metrics=["log_loss", "ece"]), **purpose)
+    result = bench.train(model, "08")
+    [made] = [one for one in bench.builds() if one.calibration is not None]
+    validation, test = (bench.rows(BUYING, "08", split) for split in ("validation", "test"))
+    assert made.calibration is not None
+    assert (made.calibration.method, made.calibration.rows) == (method, len(validation))
+
+    def asked(manifest: ModelManifest, rows: pd.DataFrame) -> np.ndarray:
+        graph = Graph.from_bytes(bench.store.load("buyer", manifest.reference)[1], manifest.inputs, what="it")
+        return graph.run({"spend": rows["spend"].to_numpy(np.float64)})["probability"]
+
+    calibrator = fit_calibrator(method, asked(plain, validation), validation["bought"].to_numpy() == 1)
+    assert asked(made, test) == pytest.approx(calibrator(asked(plain, test)), abs=1e-5)
+    assert made.calibration.before["log_loss"] == pytest.approx(log_loss(test["bought"], asked(plain, test)), abs=1e-6)
+    assert made.calibration.after["log_loss"] == pytest.approx(made.metrics["log_loss"], abs=1e-6)
+    entries = materialized(result, model)["2013-01-08"].metadata
+    assert {"calibration", "calibration_before", "calibration/method"} <= set(entries)
+    folder = bench.store.root / "buyer" / made.reference
+    card = (folder / "card.md").read_text()
+    assert f"calibrated ({method}) on {len(validation)} validation rows" in card
+    assert "## Intended use\n\nRanking visits by a person.\n\n## Limits\n\n- Not for children." in card
+    assert f"Before calibration ({method})" in (folder / "pictures.html").read_text()
+
+
+def test_classes_are_calibrated_too(bench: Bench) -> None:
+    model = buyer(dataset=KINDS, task="multiclass", calibrate="platt", gates=[], evaluate=None)
+    bench.train(model, "08")
+    made = bench.builds()[-1]
+    assert made.calibration is not None
+    graph = Graph.from_bytes(bench.store.load("buyer", made.reference)[1], made.inputs, what="it")
+    answers = graph.run({"spend": bench.rows(KINDS, "08")["spend"].to_numpy(np.float64)})["probabilities"]
+    assert answers.sum(axis=1) == pytest.approx(1)
+    assert made.calibration.after["log_loss"] == pytest.approx(made.metrics["log_loss"], abs=1e-5)
+
+
+def test_calibration_without_meaning_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="a regression model gives no probabilities"):
+        buyer(dataset=AMOUNTS, task="regression", calibrate="platt", gates=[])
+    with pytest.raises(DeclarationError, match="it is 'platt' or 'isotonic'"):
+        buyer(calibrate="temperature")
+    split = fti.HashSplit(validation=0.0)
+    data = fti.training_dataset(name="unvalidated", view=BUYING.view, split=split, partitions_def=CUTOFFS)
+    with pytest.raises(DeclarationError, match="its dataset unvalidated_v1 has none"):
+        buyer(dataset=data, calibrate="isotonic")
 
 
 def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:

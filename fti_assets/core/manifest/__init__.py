@@ -24,7 +24,13 @@ from fti_assets.core.manifest.builds import (
     TuningRecord,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
-from fti_assets.core.manifest.judging import BootstrapRecord, FairnessRecord, GroupRates, ThresholdRecord
+from fti_assets.core.manifest.judging import (
+    BootstrapRecord,
+    CalibrationRecord,
+    FairnessRecord,
+    GroupRates,
+    ThresholdRecord,
+)
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -46,6 +52,7 @@ __all__ = [
     "ON_DEMAND_MARK",
     "OUTPUT_NAMES",
     "BootstrapRecord",
+    "CalibrationRecord",
     "Column",
     "ColumnRule",
     "CompositeRecord",

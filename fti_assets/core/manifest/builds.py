@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest.datasets import DatasetRecord
-from fti_assets.core.manifest.judging import BootstrapRecord, FairnessRecord, ThresholdRecord
+from fti_assets.core.manifest.judging import BootstrapRecord, CalibrationRecord, FairnessRecord, ThresholdRecord
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
@@ -210,6 +210,10 @@ class ModelManifest:
     threshold: ThresholdRecord | None = None
     fairness: dict[str, FairnessRecord] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    calibration: CalibrationRecord | None = None
+    description: str = ""
+    intended_use: str = ""
+    limits: tuple[str, ...] = ()
     tuning: TuningRecord | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
     slice_intervals: dict[str, dict[str, dict[str, Interval]]] = field(default_factory=dict)

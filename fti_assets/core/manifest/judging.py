@@ -1,5 +1,7 @@
 """What was measured of a build, and how, as records."""
 
+from typing import Literal
+
 from fti_assets.core.records import record
 
 
@@ -44,3 +46,18 @@ class BootstrapRecord:
     draws: int
     seed: int
     cluster: str = ""
+
+
+@record(frozen=True)
+class CalibrationRecord:
+    """How a build's probabilities were calibrated: by which method, on so many rows of the validation part.
+
+    ``before`` and ``after`` are ``ece``, ``log_loss`` and ``brier`` on the test split. ``largest_difference`` is how far the graph is from
+    the calibrator on those rows.
+    """
+
+    method: Literal["platt", "isotonic"]
+    rows: int
+    before: dict[str, float]
+    after: dict[str, float]
+    largest_difference: float

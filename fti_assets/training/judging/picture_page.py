@@ -77,6 +77,14 @@ def _roc_curve(y: np.ndarray, probability: np.ndarray) -> str:
     return f"<h2>ROC curve, area {curve.area:.4f}</h2>{plot}"
 
 
+def calibration_section(task: Task, outputs: np.ndarray, y: np.ndarray, method: str) -> str:
+    """The reliability of what a model answered before it was calibrated, ``outputs`` and ``y`` as for ``picture_page``."""
+    title = f"Before calibration ({method})"
+    if task == "binary":
+        return _calibration(y, outputs, title)
+    return _calibration(outputs.argmax(axis=1) == y, outputs.max(axis=1), f"{title}, of the top class")
+
+
 def _calibration(y: np.ndarray, probability: np.ndarray, title: str) -> str:
     bins = reliability(y, probability)
     ends_of_axis = (0.0, bins.high)

@@ -98,6 +98,13 @@ def calibration(y: np.ndarray, probability: np.ndarray, of: str = "") -> str:
     return _plot(title, "predicted probability", "observed share", line(points) + dots(points, 6), 0.0, bins.high)
 
 
+def reliability_before(task: Task, outputs: np.ndarray, y: np.ndarray) -> str:
+    """The same of what a model answered before it was calibrated, ``outputs`` and ``y`` as for ``pictures``."""
+    if task == "binary":
+        return calibration(y, outputs, of="what came before")
+    return calibration(outputs.argmax(axis=1) == y, outputs.max(axis=1), of="top class before")
+
+
 def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
     """Some rows, evenly taken by their predicted value; the diagonal is right.
 

@@ -37,6 +37,9 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             "view": f"{model.view.name} version {model.view.version}",
             "features": dg.MetadataValue.json(list(model.view.feature_names)),
             **({} if model.tune is None else {"tuning": tuning_text(model.tune, model.tuned_metric)}),
+            **({} if model.calibrate is None else {"calibration": model.calibrate}),
+            **({"intended_use": model.intended_use} if model.intended_use else {}),
+            **({"limits": "\n".join(model.limits)} if model.limits else {}),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
             **(
                 {}
@@ -61,6 +64,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             *([] if model.latency_goal is None else [model.latency_goal]),
             *([] if model.tune is None else [model.tune]),
             *([] if model.weights is None else [repr(model.weights)]),
+            *([] if model.calibrate is None else [model.calibrate]),
         ),
     )
 

@@ -38,9 +38,10 @@ from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
-from fti_assets.training.judging.picture_page import PICTURES, picture_page
+from fti_assets.training.judging.picture_page import PICTURES, calibration_section, picture_page
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.models.calibrated import calibrated
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champion import champion_scores
 from fti_assets.training.models.cores.returns import check_converters
@@ -79,7 +80,8 @@ _PACKAGES = [
 class Build:
     """A published build, what its exported graph answers on the test split, and the epochs of its training.
 
-    ``outputs`` and ``y`` are ``[n]`` or ``[n, k]``; ``study`` are the trials that chose its parameters, if it is tuned.
+    ``outputs`` and ``y`` are ``[n]`` or ``[n, k]``; ``study`` are the trials that chose its parameters, if it is tuned;
+    ``uncalibrated`` is what the graph would answer without its calibration, if it has one.
     """
 
     manifest: ModelManifest
@@ -87,6 +89,7 @@ class Build:
     y: np.ndarray
     study: Study | None = None
     epochs: Sequence[EpochRecord] = ()
+    uncalibrated: np.ndarray | None = None
 
     @property
     def answers(self) -> Answers:
@@ -208,6 +211,11 @@ def _build_model(
     weight_warnings = unused_weights(data, model.weights, what=f"model {model.name!r}")
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.
     model_graph = export(trained, data.encoder, data, model.task)
+    calibration = None
+    if model.calibrate is not None:
+        where = f"{model.dataset.table_name} {partition}"
+        calibration = calibrated(model_graph, model.calibrate, data, model.task, what=where)
+        model_graph = calibration.exported
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(parts["test"].columns)
     threshold = threshold_of(
@@ -247,6 +255,8 @@ def _build_model(
     title = f"{model.name} v{model.version}, build {build}"
     further = [] if study is None else [tuning_section(study)]
     further += [learning_section(progress.history)] if progress.history else []
+    if calibration is not None:
+        further.insert(0, calibration_section(model.task, calibration.before, data.test.y, calibration.record.method))
     page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance, further).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
     if study is not None:
@@ -281,6 +291,10 @@ def _build_model(
         metrics=measurement.metrics,
         baseline=dict(prior),
         baselines={name: dict(one.metrics) for name, one in baselines.items() if name != PRIOR},
+        calibration=None if calibration is None else calibration.record,
+        description=str(model.options.get("description") or ""),
+        intended_use=model.intended_use,
+        limits=model.limits,
         gates=tuple(verdicts),
         snapshot=dataset.snapshot,
         code_version=code_version,
@@ -309,7 +323,8 @@ def _build_model(
         forget_journal(journal)
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
-    return Build(manifest, answers, data.test.y, study, tuple(progress.history))
+    before = None if calibration is None else calibration.before
+    return Build(manifest, answers, data.test.y, study, tuple(progress.history), before)
 
 
 def _importance(

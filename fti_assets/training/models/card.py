@@ -7,6 +7,7 @@ from itertools import islice
 
 from fti_assets.core.intervals import Interval
 from fti_assets.core.manifest import (
+    CalibrationRecord,
     DatasetManifest,
     FairnessRecord,
     GraphComparison,
@@ -36,12 +37,14 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequen
         f"Build `{manifest.build}`: a {manifest.task} model of view `{view.name}` version {view.version}, made at "
         f"{manifest.created_at} UTC. "
         f"It is **{manifest.status}**.",
+        *_purpose(manifest),
         "## What it learned from",
         _learned_from(manifest, dataset),
         *([f"Trained for {learning_in_words(epochs)}."] if epochs else []),
         "## How it does on the test split",
         _metrics(manifest),
         *_comparison(manifest.comparison),
+        *_calibration(manifest.calibration),
         "## Gates",
         "\n".join(
             f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
@@ -55,6 +58,25 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequen
         features_table(manifest),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _purpose(manifest: ModelManifest) -> list[str]:
+    """What its declaration says that it is for, and not for."""
+    limits = "\n".join(f"- {limit}" for limit in manifest.limits)
+    return [
+        *([manifest.description] if manifest.description else []),
+        *(["## Intended use", manifest.intended_use] if manifest.intended_use else []),
+        *(["## Limits", limits] if limits else []),
+    ]
+
+
+def _calibration(record: CalibrationRecord | None) -> list[str]:
+    if record is None:
+        return []
+    changes = "; ".join(
+        f"{name} {record.before[name]:.4f} before, {value:.4f} after" for name, value in record.after.items()
+    )
+    return [f"Its probabilities are calibrated ({record.method}) on {record.rows:,} validation rows: {changes}."]
 
 
 def _metrics(manifest: ModelManifest) -> str:

@@ -17,7 +17,7 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.importance_picture import IMPORTANCE, importance_metadata, importance_picture
 from fti_assets.training.judging.learning import LEARNING, learning_picture
 from fti_assets.training.judging.picture_page import PICTURES
-from fti_assets.training.judging.pictures import image, pictures
+from fti_assets.training.judging.pictures import image, pictures, reliability_before
 from fti_assets.training.models.model import KEPT_APART, Model
 from fti_assets.training.tuning.pictures import tuning_pictures
 
@@ -30,6 +30,8 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     manifest = build.manifest
     folder = store.folder(manifest)
     images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metric_names[0])
+    if build.uncalibrated is not None and manifest.calibration is not None:
+        images["calibration_before"] = reliability_before(model.task, build.uncalibrated, build.y)
     images |= {} if manifest.importance is None else {IMPORTANCE: importance_picture(manifest.importance)}
     images |= {} if (curve := learning_picture(build.epochs)) is None else {LEARNING: curve}
     return {
@@ -40,6 +42,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
         **{f"{one}/{name}": value for one, scores in manifest.baselines.items() for name, value in scores.items()},
         **_comparison(manifest),
+        **_calibration(manifest),
         **{
             f"fairness/{column}/{name}": value
             for column, record in manifest.fairness.items()
@@ -66,6 +69,19 @@ def _tuning(build: Build) -> dict[str, Any]:
         f"tuning/validation_{tuning.metric}": tuning.value,
         "tuning/parameters": dg.MetadataValue.json(tuning.parameters),
         **{f"tuning/{name}": dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
+    }
+
+
+def _calibration(manifest: ModelManifest) -> dict[str, Any]:
+    """How the probabilities were calibrated, and what that did on the test split."""
+    record = manifest.calibration
+    if record is None:
+        return {}
+    return {
+        "calibration/method": record.method,
+        "calibration/rows": record.rows,
+        **{f"calibration/{name}_before": value for name, value in record.before.items()},
+        **{f"calibration/{name}_after": value for name, value in record.after.items()},
     }
 
 

@@ -11,6 +11,7 @@ from fti_assets.core.manifest import Task
 from fti_assets.core.rules import Rule
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration
+from fti_assets.training.calibration.calibrators import Method
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.datasets.weights import ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
@@ -64,6 +65,9 @@ class Model(Servable):
     gates_fail_run: bool
     importance: Importance | None
     tune: Tuning | None
+    calibrate: Method | None
+    intended_use: str
+    limits: tuple[str, ...]
     trial_parameter: str | None
     asset_ins: Mapping[str, Any] = field(repr=False)
 

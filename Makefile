@@ -58,6 +58,7 @@ bench: install
 	$(BIN)/python -m benchmarks.server
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.batch_memory
+	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python benchmarks/online.py

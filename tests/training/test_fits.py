@@ -1,6 +1,9 @@
 """``data.fit``: what a killed training goes on from, what it says of itself, and how it ends when it cannot go on."""
 
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +111,32 @@ def test_no_room_for_a_checkpoint_ends_no_training(tmp_path):
     (tmp_path / "file").write_text("")
     training_data(Progress(tell=lines.append, folder=tmp_path / "file")).fit(Net(), epochs=1, batch_size=32)
     assert any("could not be written" in line and "goes on without" in line for line in lines)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from fti_assets.training.trainer import epoch_end
+from fti_assets.training.trainer.progress import Progress
+from tests.training.test_fits import Net, training_data
+
+epoch_end.SECONDS = -1.0
+say = lambda line: print(line, flush=True)
+training_data(Progress(tell=say, folder=Path(sys.argv[1]))).fit(Net(), epochs=int(sys.argv[2]), batch_size=32, patience=10**6)
+"""
+
+
+@pytest.mark.soak
+def test_a_process_that_was_killed_left_a_whole_checkpoint(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "100000"]
+    lines = []
+    for _ in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+            lines.append([next(process.stdout) for _ in range(5)])
+            process.kill()
+    assert lines[0][0].startswith("epoch 1 of")
+    assert lines[1][0].startswith("goes on after epoch ")
+    assert int(lines[1][0].split()[4]) >= 4
 
 
 class Diverging(Net):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, StoreError
-from fti_assets.training.encoders.categories import Embedding
+from fti_assets.training.encoders.categories import Embedding, Hashing, OneHot, Ordinal
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.targets import Target
 from fti_assets.training.models.data import TrainingData, train_target
@@ -170,6 +170,39 @@ def test_rows_on_disk_are_the_rows_in_memory(tmp_path):
     with stored.part(["shop"]).open() as read:
         np.testing.assert_array_equal(read(0)["shop"].values, raw["shop"][: stored.blocks[0]])
     assert list(stored.part(["shop"]).columns) == ["shop"]
+
+
+TEXT_ENCODERS = [OneHot(), OneHot(max_categories=2), Embedding(), Ordinal(), Hashing(buckets=7), Target(folds=3)]
+
+
+def test_rows_on_disk_are_encoded_as_in_memory(tmp_path):
+    """Whatever encodes a text, and in whatever order the features stand."""
+    rows = 300
+    rng = np.random.default_rng(5)
+    words = np.array(["b", "", "a", "é", "b b", "\x00"], dtype=object)
+    raw = {f"t{at}": rng.choice(words, rows) for at in range(len(TEXT_ENCODERS))}
+    raw |= {"n": rng.normal(size=rows), "flag": rng.choice([0.0, 1.0, np.nan], rows)}
+    names = ["t3", "n", *(f"t{at}" for at in (0, 5, 1, 4)), "flag", "t2"]
+    kinds = {"n": "number", "flag": "boolean"}
+    features = [Column(name, kinds.get(name, "text")) for name in names]
+    labels = (np.nan_to_num(raw["n"]) > 0).astype(float)
+    encoders = {f"t{at}": encoder for at, encoder in enumerate(TEXT_ENCODERS)} | {"flag": OneHot()}
+    fitted = fit_encoders(features, encoders, raw, target=train_target(labels, "binary"))
+    table = pa.table({name: pa.array(raw[name].tolist()) for name in names})
+    stored = write_rows(tmp_path / "rows.arrow", duckdb.from_arrow(table), features)
+    for name in names:
+        np.testing.assert_array_equal(stored.columns[name], raw[name])
+    few = dict.fromkeys(("validation", "test"), raw)
+    of_parts = dict.fromkeys(("train", "validation", "test"), labels)
+    on_disk = TrainingData(features, fitted, {"train": stored, **few}, of_parts, task="binary").train
+    in_memory = TrainingData(features, fitted, {"train": raw, **few}, of_parts, task="binary").train
+    for name, values in in_memory.inputs.items():
+        np.testing.assert_array_equal(on_disk.inputs[name], values)
+    assert on_disk.frame.equals(in_memory.frame)
+    expected = as_rows(in_memory.inputs, in_memory.y)
+    assert as_rows(*joined(on_disk.stream(batch_size=64))) == expected
+    halves = [on_disk.stream(batch_size=64, share=Share(rank, 2)) for rank in range(2)]
+    assert sorted(row for half in halves for row in as_rows(*joined(half))) == expected
 
 
 def test_no_room_for_the_rows_is_said(tmp_path):

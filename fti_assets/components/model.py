@@ -62,7 +62,8 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     Args:
         function: ``train.py:delay_net`` in a file beside the defs.yaml, or ``my_project.training.delay_net``.
         dataset: the view that it learns from, by its name or its dataset's.
-        task: ``binary``, ``multiclass`` or ``regression``.
+        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        levels: of a quantile model, ``[0.1, 0.5, 0.9]``.
         name: the model's name, by default the function's.
         encoders: ``{origin: OneHot, carrier: {type: Embedding, max_categories: 64}}``, in place of the view's.
         weights: ``balanced``, or what a row of each class counts, ``{"1": 5.0}``; all alike by default.
@@ -77,6 +78,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     task: ModelTask
     name: str | None = None
     version: int = 1
+    levels: Sequence[float] = ()
     encoders: Mapping[str, str | Mapping[str, Any]] | None = None
     weights: Literal["balanced"] | Mapping[str, float] | None = None
     evaluate: EvaluationAttributes | None = None
@@ -110,6 +112,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             version=self.version,
             dataset=dataset,
             task=self.task,
+            levels=self.levels,
             encoders=encoders_of(self.encoders, self._context),
             weights=None if self.weights is None else fti.ClassWeights(self.weights),
             evaluate=evaluate and fti.Evaluation(**dict(evaluate)),

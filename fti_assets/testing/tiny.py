@@ -147,8 +147,9 @@ def train_tiny(
     encoders = fit_encoders(features, of_features, split["train"], target=target)
     sample = model.dataset.sample
     undo = None if sample is None or sample.rows is not None else np.ones(len(of_parts["train"]))
+    weights = _weights_of(model, of_parts["train"])
     data = TrainingData(
-        features, encoders, split, of_parts, task=model.task, undo=undo, weights=_weights_of(model, of_parts["train"])
+        features, encoders, split, of_parts, task=model.task, levels=model.levels, undo=undo, weights=weights
     )
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Unpack, get_args
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import BY_NAME
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import ColumnType
@@ -126,9 +127,9 @@ def _check_feeds(models: Sequence[Model], feeds: Mapping[str, Model], view: View
                 f"{what} fills {field!r} with the answer of {model.name!r}, which is none of its models: it has "
                 f"{one_of(one.name for one in models)}"
             )
-        if model.task == "multiclass":
+        if model.task in BY_NAME:
             raise DeclarationError(
-                f"{what} fills {field!r} with the answer of {model.name!r}, the probabilities of several classes: a binary or a regression "
+                f"{what} fills {field!r} with the answer of {model.name!r}, which is several numbers: a binary or a regression "
                 "model answers one number"
             )
         takers = [place for place, one in enumerate(models) if field in _own_columns(one)]
@@ -179,8 +180,8 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
     features = view.feature_names
     if both := [one.name for one in models if one.name in features]:
         raise DeclarationError(f"{what}: {one_of(both)} is a model and a feature too: give the feature a .prefix()")
-    single = [one.name for one in models if one.task != "multiclass"]
-    several = [f"{one.name}_" for one in models if one.task == "multiclass"]
+    single = [one.name for one in models if one.task not in BY_NAME]
+    several = [f"{one.name}_" for one in models if one.task in BY_NAME]
     unknown = [
         name for name in combine.inputs if name not in (*single, *features) and not name.startswith(tuple(several))
     ]

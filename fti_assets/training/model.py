@@ -43,6 +43,7 @@ _DEFAULT_METRICS: dict[ModelTask, tuple[str, ...]] = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("rmse", "mae", "r2"),
+    "quantile": ("pinball", "coverage_error"),
 }
 
 
@@ -53,6 +54,7 @@ def model(
     task: ModelTask,
     name: str | None = None,
     version: int = 1,
+    levels: Sequence[float] = (),
     encoders: Mapping[str, Encoder] | None = None,
     weights: ClassWeights | None = None,
     evaluate: Evaluation | None = None,
@@ -80,7 +82,8 @@ def model(
         dataset: what it learns from; a view makes a dataset of its own, of the view's version.
         encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
         weights: what a row of each class counts in training, as ``data.train.weight`` gives it; all alike by default.
-        task: ``binary``, ``multiclass`` or ``regression``.
+        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        levels: of a quantile model, such as ``[0.1, 0.5, 0.9]``. Its answer is a value for each, which ascend.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
         evaluate: the metrics and slices; the task's usual metrics by default.
@@ -134,6 +137,7 @@ def model(
             own_encoders=dict(encoders or {}),
             weights=_checked_weights(weights, task, own_name),
             task=task,
+            levels=_checked_levels(task, levels, what=f"model {own_name!r}"),
             evaluate=evaluation,
             gates=tuple(gates),
             gates_fail_run=gates_fail_run,
@@ -165,6 +169,23 @@ def model(
 def _dataset_of(view: FeatureView) -> TrainingDataset:
     """The dataset that a view makes of its own, one for all its models."""
     return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
+
+
+def _checked_levels(task: ModelTask, levels: Sequence[float], *, what: str) -> tuple[float, ...]:
+    """The levels of a quantile model, ascending.
+
+    Raises:
+        DeclarationError: there are none, or a model of another task has some; one is no share, or is there twice.
+    """
+    if (task == "quantile") != bool(levels):
+        needs = (
+            "needs levels=, such as [0.1, 0.5, 0.9]" if task == "quantile" else "has levels, which quantile models have"
+        )
+        raise DeclarationError(f"{what} is a {task} model and {needs}")
+    ascending = sorted({float(level) for level in levels})
+    if len(ascending) < len(levels) or not all(0 < level < 1 for level in ascending):
+        raise DeclarationError(f"{what} has levels={list(levels)!r}: give different numbers above 0 and below 1")
+    return tuple(ascending)
 
 
 def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
@@ -275,7 +296,7 @@ def _check(model: Model) -> None:
     if model.tune is not None:
         _check_tuning(model, model.tune)
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
-    check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}")
+    check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}", levels=len(model.levels))
     model.evaluate.check(model.task)
     metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate) and gate.metric is not None]
     check_metrics(model.task, metrics)

@@ -309,6 +309,7 @@ DECLARING: dict[str, Declares] = {
         (
             "name",
             "version",
+            "levels",
             "encoders",
             "weights",
             "evaluate",

@@ -10,9 +10,9 @@ from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
 
-ModelTask = Literal["binary", "multiclass", "regression"]
+ModelTask = Literal["binary", "multiclass", "regression", "quantile"]
 
-Task = Literal["binary", "multiclass", "regression", "composite"]
+Task = Literal["binary", "multiclass", "regression", "quantile", "composite"]
 """What a build does; a composite answers with what several models answer."""
 
 Status = Literal["accepted", "rejected"]
@@ -21,11 +21,12 @@ OUTPUT_NAMES: dict[Task, str] = {
     "binary": "probability",
     "multiclass": "probabilities",
     "regression": "value",
+    "quantile": "quantiles",
     "composite": "answers",
 }
 """The graph output that holds a prediction's value, by task."""
 
-BY_NAME: tuple[Task, ...] = ("multiclass", "composite")
+BY_NAME: tuple[Task, ...] = ("multiclass", "quantile", "composite")
 """The tasks whose answer is several numbers, each with a name."""
 
 NUMBERS = "numbers"

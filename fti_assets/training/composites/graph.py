@@ -32,7 +32,7 @@ class Member:
     @property
     def answers(self) -> tuple[str, ...]:
         """What its answers are called among those of all."""
-        if self.manifest.task == "multiclass":
+        if self.manifest.answers_by_name:
             return tuple(f"{self.name}.{of_class}" for of_class in self.manifest.classes)
         return (self.name,)
 
@@ -78,7 +78,7 @@ def merged_graph(members: Sequence[Member], feeds: Mapping[str, str]) -> MergedG
         functions |= {(one.domain, one.name): one for one in own.functions}
         # An answer of [n] becomes a column; one of [n, k] stays as it is.
         output, column = f"{prefix}{OUTPUT_NAMES[member.manifest.task]}", f"composite.{member.name}"
-        if member.manifest.task == "multiclass":
+        if member.manifest.answers_by_name:
             column = output
         else:
             graph.node.append(onnx.helper.make_node("Reshape", [output, "composite.column"], [column]))

@@ -161,9 +161,10 @@ def evaluate(
     Args:
         task: what the model does.
         metrics: names of metrics.
-        outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]`` or ``value`` ``[n]``.
+        outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]`` or
+            ``quantiles`` ``[n, q]``.
         y: ``[n]``: 0 or 1, the class's position in ``classes``, or the value.
-        classes: the classes of a multiclass model.
+        classes: the classes of a multiclass model, or the levels of quantiles.
         threshold: the probability from which on a binary model says yes.
 
     Raises:

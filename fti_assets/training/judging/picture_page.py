@@ -61,6 +61,8 @@ def picture_page(
         right = outputs.argmax(axis=1) == y
         sections.append(_calibration(right, outputs.max(axis=1), "Calibration of the top class"))
     else:
+        if task == "quantile":  # the middle one is the most like a value
+            outputs = outputs[:, outputs.shape[1] // 2]
         sections.append(_predicted_and_actual(y, outputs))
     sections += [] if importance is None else [importance_section(importance)]
     sections += [_slices(column, values, metrics) for column, values in slices.items()]

@@ -54,6 +54,8 @@ def pictures(
         right = outputs.argmax(axis=1) == y
         svgs["calibration"] = calibration(right, outputs.max(axis=1), of="top class")
     else:
+        if task == "quantile":  # the middle one is the most like a value
+            outputs = outputs[:, outputs.shape[1] // 2]
         svgs["predicted_and_actual"] = predicted_and_actual(y, outputs)
     for column, values in slices.items():
         order = worst_first(values, metric)

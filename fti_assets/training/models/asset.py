@@ -61,6 +61,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             model.gates,
             model.evaluate,
             repr(model.encoders),
+            *([model.levels] if model.levels else []),
             *([] if model.latency_goal is None else [model.latency_goal]),
             *([] if model.tune is None else [model.tune]),
             *([] if model.weights is None else [repr(model.weights)]),

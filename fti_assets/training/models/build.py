@@ -203,6 +203,7 @@ def _build_model(
         progress=progress,
         undo=undoing(learned.labels, dataset.sample),
         weights=model.weights,
+        levels=model.levels,
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     data_version = ledger[partition].data_version

@@ -94,6 +94,8 @@ def _scores_beside(
         answers = graph.run({name: values[is_judged] for name, values in columns.items()})
         if "probabilities" in answers:
             answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
+        if "quantiles" in answers and champion.classes != own_export.classes:
+            raise ModelError(f"it has the levels {one_of(champion.classes)}, this model {one_of(own_export.classes)}")
         rows = rows[is_judged]
         own = {name: values[rows] for name, values in outputs.items()}
         y, metrics = data.test.y[rows], [metric_named(name) for name in model.evaluate.metric_names]

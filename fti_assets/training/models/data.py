@@ -36,6 +36,7 @@ __all__ = [
 
 _REMEDIES: Mapping[str, str] = {
     "binary": "Give 0 and 1, or booleans, in the group that the label comes from; task='multiclass' learns any labels",
+    "quantile": "Give finite numbers in the group that the label comes from",
     "regression": "Give finite numbers in the group that the label comes from; task='multiclass' learns any labels",
 }
 
@@ -45,8 +46,10 @@ class TrainingData:
 
     Attributes:
         train, validation, test: the parts.
-        task: ``binary``, ``multiclass`` or ``regression``.
-        classes: the labels that multiclass codes stand for: the sorted texts of the train part's, else empty.
+        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        classes: the labels that multiclass codes stand for: the sorted texts of the train part's; of quantiles the levels as text; else
+            empty.
+        levels: those of the quantiles, ascending.
         encoder: the encoder graph.
 
     Args:
@@ -59,6 +62,7 @@ class TrainingData:
         progress: takes what training says, and has its seed.
         undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
         weights: what a row of each class counts.
+        levels: those of the quantiles.
 
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or a class that train does not have; or
@@ -84,11 +88,13 @@ class TrainingData:
         progress: Progress | None = None,
         undo: np.ndarray | None = None,
         weights: ClassWeights | None = None,
+        levels: Sequence[float] = (),
     ) -> None:
         self.task: Task = task
         self.progress = progress or Progress()
         self.encoder: EncoderModel = build_encoder(features, fitted)
-        self.classes: tuple[str, ...] = ()
+        self.levels = tuple(levels)
+        self.classes: tuple[str, ...] = tuple(map(str, self.levels))
         if task == "multiclass":
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
         stored = {name: _rows_of(columns[name], features, labels[name], what=f"the {name} part") for name in SPLITS}
@@ -168,11 +174,11 @@ class TrainingData:
         return train.loader(batch_size, seed, ALONE), validation.loader(batch_size, None, ALONE)
 
     def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
-        """The task's loss for a torch module: cross entropy of logits, or the mean squared error of values.
+        """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles.
 
         With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``.
         """
-        return loop.loss(self.task, output, y, weight)
+        return loop.loss(self.task, output, y, weight, self.levels)
 
     def log(self, epoch: int, **metrics: Any) -> None:
         """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.
@@ -230,6 +236,7 @@ class TrainingData:
         """
         settings = Settings(
             task=self.task,
+            levels=self.levels,
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,
@@ -292,7 +299,7 @@ def class_names(labels: np.ndarray) -> tuple[str, ...]:
 def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
     """Raise a ModelError if a classifier has labels of one class alone to train on."""
     present = np.unique(data.train.y)
-    if data.task == "regression" or len(present) != 1:
+    if data.task in ("regression", "quantile") or len(present) != 1:
         return
     only = data.classes[int(present[0])] if data.task == "multiclass" else int(present[0])
     raise ModelError(

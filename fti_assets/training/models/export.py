@@ -13,9 +13,10 @@ from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.comparison_rows import ComparisonRows, comparison_rows
-from fti_assets.training.models.cores.core import MATRIX, Core
+from fti_assets.training.models.cores.core import MATRIX, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of
 from fti_assets.training.models.data import Part, TrainingData, matrix
+from fti_assets.training.models.frames import layout_of
 from fti_assets.training.models.parity import (
     OUTLIERS,
     ExportedModel,
@@ -26,6 +27,7 @@ from fti_assets.training.models.parity import (
 )
 
 _OLDEST_OPSET = 10
+_OLDEST_OF_QUANTILES = 11  # whose TopK can put in ascending order
 _OLDEST_ML_OPSET = 3
 _OLDEST_LABEL_ENCODER = 2
 
@@ -33,7 +35,9 @@ _OLDEST_LABEL_ENCODER = 2
 def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
     """Put the encoders in front of a trained model, as one ONNX graph, and compare that with the model.
 
-    The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]`` or ``value`` ``[n]``.
+    The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]`` or ``quantiles`` ``[n, q]``, which
+    ascend: where those of the trained model cross, they are put in order. Source: Chernozhukov, Fernández-Val and Galichon, "Quantile
+    and Probability Curves Without Crossing" (2010).
 
     Args:
         trained_model: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
@@ -59,11 +63,11 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     if type(trained_model).__name__ == "ModelProto":
         reject_external_data(trained_model)
     rows = comparison_rows(data)
-    layout = data.frames.layout(trained_model, matrix)
+    layout = layout_of(data.frames, trained_model, matrix)
     if layout.kind == "raw":
         encoder_model = layout.encoder
     arrays = encoder_model.encode(rows.columns)
-    classes = data.classes if task == "multiclass" else ()
+    classes = data.classes
     few = _few(arrays, rows.rows)
     core = core_of(trained_model, few, task, len(classes), layout)
     # The last row of each Embedding table, whichever categories the compared rows have.
@@ -82,14 +86,14 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
         classes=classes,
         encoders=encoder_model.encoders,
     )
-    model = f"the trained model ({type(trained_model).__name__})"
+    model = f"the trained model ({name_of(trained_model)})"
     places, answers = _answers(core, arrays, rows, model=model)
     samples, comparison = check_parity(
         result,
         rows.part(places),
         answers,
         advice=core.advice,
-        model=type(trained_model).__name__,
+        model=name_of(trained_model),
         outliers=OUTLIERS if core.has_trees else 0.0,
     )
     return dataclasses.replace(result, samples=samples, comparison=comparison)
@@ -107,7 +111,7 @@ def answers_on(trained_model: Any, data: TrainingData, part: Part, task: Task) -
     Raises:
         ModelError: the model is of no supported kind, cannot be exported, or gives the wrong shape.
     """
-    layout = data.frames.layout(trained_model, matrix)
+    layout = layout_of(data.frames, trained_model, matrix)
     arrays = layout.encoder.encode(part.columns) if layout.kind == "raw" else part.inputs
     core = core_of(trained_model, _few(arrays, part.rows), task, len(data.classes), layout)
     return core.predict(arrays)
@@ -183,7 +187,7 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
     # Prefixes keep the names of the two graphs apart; the inputs keep theirs, since requests are arranged by them.
     encoder = onnx.compose.add_prefix(onnx.load_from_string(encoder_model.graph), "encoder.", rename_inputs=False)
     model = onnx.compose.add_prefix(core.model, "core.")
-    _meet(onnx, encoder, model)
+    _meet(onnx, encoder, model, _OLDEST_OF_QUANTILES if task == "quantile" else _OLDEST_OPSET)
     inputs = {one.name for one in model.graph.input}
     if f"core.{MATRIX}" in inputs:
         _add_matrix(onnx, encoder.graph, [DENSE, *encoder_model.cardinalities])
@@ -205,15 +209,15 @@ def _merge(onnx: Any, encoder_model: EncoderModel, core: Core, task: Task, class
     return model
 
 
-def _meet(onnx: Any, encoder: Any, core: Any) -> None:
+def _meet(onnx: Any, encoder: Any, core: Any, oldest: int) -> None:
     """Give both models the opsets of the core, which the encoders' and the head's operators do not depend on."""
     versions: dict[str, int] = {}
     for opset in core.opset_import:
         domain = "" if opset.domain == "ai.onnx" else opset.domain
         versions[domain] = max(opset.version, versions.get(domain, 0))
     versions = {"": OPSET, "ai.onnx.ml": ML_OPSET} | versions
-    if versions[""] < _OLDEST_OPSET:
-        raise ModelError(f"the ONNX model is of opset {versions['']}: export it with opset {_OLDEST_OPSET} or later")
+    if versions[""] < oldest:
+        raise ModelError(f"the ONNX model is of opset {versions['']}: export it with opset {oldest} or later")
     if versions["ai.onnx.ml"] < _OLDEST_ML_OPSET:
         if versions["ai.onnx.ml"] < _OLDEST_LABEL_ENCODER and any(
             node.op_type == "LabelEncoder" and node.domain == "ai.onnx.ml" for node in core.graph.node
@@ -246,7 +250,7 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     if gives == "probabilities" and task == "binary":
         graph.initializer.append(onnx.numpy_helper.from_array(np.int64(1), "head.positive"))
         steps.append(("Gather", ["head.positive"], {"axis": 1}))
-    if task != "multiclass":
+    if task not in ("multiclass", "quantile"):
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "head.flat"))
         steps.append(("Reshape", ["head.flat"], {}))
     if gives == "probabilities":  # a forest that is sure adds up to 1.0000001 in float32
@@ -257,9 +261,13 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
         steps.append(("Sigmoid", [], {}) if task == "binary" else ("Softmax", [], {"axis": 1}))
     name = OUTPUT_NAMES[task]
     for at, (operator, constants, attributes) in enumerate(steps):
-        result = name if at == len(steps) - 1 else f"head.{at}"
+        result = name if at == len(steps) - 1 and task != "quantile" else f"head.{at}"
         graph.node.append(onnx.helper.make_node(operator, [output, *constants], [result], **attributes))
         output = result
+    if task == "quantile":
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([classes]), "head.levels"))
+        ends = [name, "head.order"]
+        graph.node.append(onnx.helper.make_node("TopK", [output, "head.levels"], ends, axis=1, largest=0, sorted=1))
     del graph.output[:]
-    shape = ["n", classes] if task == "multiclass" else ["n"]
+    shape = ["n", classes] if task in ("multiclass", "quantile") else ["n"]
     graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))

@@ -135,6 +135,22 @@ class Frames:
         )
 
 
+def layout_of(frames: Frames, model: Any, matrix: Any) -> Layout:
+    """How a trained model, or several that answer together, takes its rows; the arguments are those of ``Frames.layout``.
+
+    Raises:
+        ModelError: as ``Frames.layout``, or several take different rows.
+    """
+    if not isinstance(model, list | tuple) or not model:
+        return frames.layout(model, matrix)
+    layouts = [frames.layout(one, matrix) for one in model]
+    if any((one.kind, one.names) != (layouts[0].kind, layouts[0].names) for one in layouts):
+        raise ModelError(
+            "the models of the levels were fitted on different columns: fit all on data.train.X, or all on one frame"
+        )
+    return layouts[0]
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a model takes: the matrix ``X``, or columns of the raw or of the encoded frame, in its order."""

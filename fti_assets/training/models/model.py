@@ -61,6 +61,7 @@ class Model(Servable):
     own_encoders: Mapping[str, Encoder]
     weights: ClassWeights | None
     evaluate: Evaluation
+    levels: tuple[float, ...]
     gates: tuple[Gate, ...]
     gates_fail_run: bool
     importance: Importance | None

@@ -5,7 +5,7 @@ import inspect
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,9 +70,14 @@ def loader(
     )
 
 
-def loss(task: Task, output: Any, y: Any, weight: Any = None) -> Any:
-    """The task's loss of a module's output: cross entropy of logits, or the mean squared error of values, each row by its weight."""
+def loss(task: Task, output: Any, y: Any, weight: Any = None, levels: Sequence[float] = ()) -> Any:
+    """The task's loss of a module's output, each row by its weight: cross entropy of logits, the mean squared error of values, the
+    pinball loss of quantiles."""
     functional = require("torch.nn.functional")
+    if task == "quantile":
+        above, level = y[:, None] - output, output.new_tensor(levels)
+        each = require("torch").maximum(level * above, (level - 1) * above).mean(dim=1)
+        return each.mean() if weight is None else (each * weight).mean()
     if weight is not None:
         output = output if task == "multiclass" else output.reshape(-1)
         losses = {"multiclass": functional.cross_entropy, "binary": functional.binary_cross_entropy_with_logits}
@@ -101,6 +106,7 @@ class Settings:
     precision: str | int = "32-true"
     devices: int = 1
     strategy: str = "auto"
+    levels: tuple[float, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -151,7 +157,9 @@ def fit(
         module.train()
     lightning = _lightning_of(module)
     lightning_module = (
-        module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, settings.task)
+        module
+        if isinstance(module, lightning.LightningModule)
+        else _with_adam(lightning, module, settings.task, settings.levels)
     )
     cuda = torch.cuda.is_available()
     callback = epoch_end(
@@ -247,7 +255,7 @@ def _lightning_of(module: Any) -> Any:
     return require("pytorch_lightning")
 
 
-def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
+def _with_adam(lightning: Any, module: Any, task: Task, levels: Sequence[float]) -> Any:
     torch = require("torch")
 
     class WithAdam(lightning.LightningModule):  # type: ignore[misc]
@@ -257,13 +265,15 @@ def _with_adam(lightning: Any, module: Any, task: Task) -> Any:
 
         def training_step(self, batch: Any, _: int) -> Any:
             x, y, *weight = batch
-            step_loss = loss(task, self.module(x), y, *weight)
+            step_loss = loss(task, self.module(x), y, weight[0] if weight else None, levels)
             self.log("train_loss", step_loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
             return step_loss
 
         def validation_step(self, batch: Any, _: int) -> None:
             x, y, *weight = batch
-            self.log("val_loss", loss(task, self.module(x), y, *weight), batch_size=len(y))
+            self.log(
+                "val_loss", loss(task, self.module(x), y, weight[0] if weight else None, levels), batch_size=len(y)
+            )
 
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.module.parameters(), lr=1e-3)

@@ -18,8 +18,8 @@ def disagreement(task: Task, pairs: Iterable[tuple[Any, Any]]) -> Disagreement:
 
     The distance of two numbers is their absolute difference; that of two distributions over classes the largest difference of the
     probability of any event, half the sum of the absolute differences (the total variation distance). Two answers decide otherwise if
-    one is at least 0.5 and the other is not, or if another class has the highest probability; values of a regression and answers of
-    a composite decide nothing. The distance of two answers of a composite is the mean absolute difference of their numbers.
+    one is at least 0.5 and the other is not, or if another class has the highest probability; values of a regression, quantiles and
+    answers of a composite decide nothing. The distance of two of several numbers is their mean absolute difference.
 
     Args:
         task: what both builds do.
@@ -34,7 +34,7 @@ def disagreement(task: Task, pairs: Iterable[tuple[Any, Any]]) -> Disagreement:
             classes = {*one, *other}
             distance += sum(abs(one.get(name, 0.0) - other.get(name, 0.0)) for name in classes) / 2
             decisions += max(one, key=one.__getitem__) != max(other, key=other.__getitem__)
-        elif task == "composite":
+        elif task in ("quantile", "composite"):
             distance += sum(abs(one[name] - other.get(name, 0.0)) for name in one) / len(one)
         else:
             distance += abs(one - other)

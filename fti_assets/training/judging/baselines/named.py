@@ -20,16 +20,18 @@ PRIOR = "prior"
 
 @dataclass(frozen=True)
 class Prior:
-    """The answer that knows no features: the share of each class in train, or the train mean."""
+    """The answer that knows no features: the share of each class in train, the train mean, or the train quantiles of ``levels``."""
 
     name: str = PRIOR
+    levels: tuple[float, ...] = ()
 
     def check(self, task: Task, features: Collection[str], *, what: str) -> None:
         """It is one for every task."""
 
     def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
         """As ``Baseline`` has it."""
-        return np.repeat(prior_of(task, classes, train)[None], test.rows, axis=0)
+        answer = np.quantile(train.y, self.levels) if self.levels else prior_of(task, classes, train)
+        return np.repeat(answer[None], test.rows, axis=0)
 
 
 _NAMED: Mapping[str, Baseline] = {one.name: one for one in (Prior(), Linear("logistic"), Linear("linear"))}

@@ -17,9 +17,9 @@ from fti_assets.training.judging.paired import PairedAnswers
 from fti_assets.training.judging.scores import BaselineScores
 
 
-def baselines_of(gates: Iterable[Gate]) -> list[Baseline]:
-    """The train prior, and what gates compare with besides."""
-    return [Prior(), *(gate.rival for gate in gates if isinstance(gate, BaselineGate))]
+def baselines_of(gates: Iterable[Gate], levels: Sequence[float] = ()) -> list[Baseline]:
+    """The train prior, or the train quantiles of ``levels``, and what gates compare with besides."""
+    return [Prior(levels=tuple(levels)), *(gate.rival for gate in gates if isinstance(gate, BaselineGate))]
 
 
 def baseline_scores(
@@ -50,7 +50,8 @@ def baseline_scores(
         raise ModelError("the train part has no rows: there is no baseline to compare with")
     name = OUTPUT_NAMES[task]
     scores: dict[str, BaselineScores] = {}
-    for one in baselines_of(gates):
+    levels = [float(level) for level in classes] if task == "quantile" else []
+    for one in baselines_of(gates, levels):
         if one.name in scores:
             continue
         answers = one.answers(task, len(classes), train, test)

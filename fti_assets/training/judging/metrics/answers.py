@@ -1,7 +1,7 @@
 """What a graph answers beside the labels, checked, as every metric takes it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,13 +18,15 @@ class Answers:
 
     Args:
         y: ``[n]``: 0 or 1, the class's position, or the value.
-        predictions: float64: ``[n]``, or ``[n, k]`` for a multiclass model, whose rows sum to one.
+        predictions: float64: ``[n]``, ``[n, k]`` for a multiclass model, whose rows sum to one, or ``[n, q]`` for quantiles.
         threshold: the probability from which on a binary model says yes.
+        levels: those of the quantiles, ascending.
     """
 
     y: np.ndarray
     predictions: np.ndarray
     threshold: float = THRESHOLD
+    levels: tuple[float, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -40,7 +42,7 @@ class Answers:
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""
-        return Answers(self.y[rows], self.predictions[rows], self.threshold)
+        return replace(self, y=self.y[rows], predictions=self.predictions[rows])
 
 
 def answers_of(
@@ -60,7 +62,7 @@ def answers_of(
     if name not in outputs:
         raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
     predictions = np.asarray(outputs[name], dtype=np.float64)
-    shape = (len(y), len(classes)) if task == "multiclass" else (len(y),)
+    shape = (len(y), len(classes)) if task in ("multiclass", "quantile") else (len(y),)
     if predictions.shape != shape:
         raise ModelError(f"the output {name!r} has the shape {list(predictions.shape)}, not {list(shape)}")
     wrong = ~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)
@@ -69,6 +71,8 @@ def answers_of(
             f"the output {name!r} is not finite for {int(wrong.sum())} of {len(y)} rows, such as row "
             f"{int(wrong.argmax())}: look for missing values that Passthrough() lets through, or training that diverged"
         )
+    if task == "quantile":
+        return Answers(y, predictions, threshold, tuple(map(float, classes)))
     return Answers(y, _summing_to_one(predictions) if task == "multiclass" else predictions, threshold)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fti_assets.core.manifest import Task
 from fti_assets.errors import DeclarationError, excerpt, one_of
-from fti_assets.training.judging.metrics import classification, regression
+from fti_assets.training.judging.metrics import classification, quantiles, regression
 from fti_assets.training.judging.metrics.metric import AnyMetric, BuiltIn
 
 _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
@@ -25,6 +25,8 @@ METRICS: dict[str, BuiltIn] = {
         BuiltIn("mae", ("regression",), False, regression.mae),
         BuiltIn("mape", ("regression",), False, regression.mape),
         BuiltIn("r2", ("regression",), True, regression.r2),
+        BuiltIn("pinball", ("quantile",), False, quantiles.pinball),
+        BuiltIn("coverage_error", ("quantile",), False, quantiles.coverage_error),
     )
 }
 """The project's metrics by name."""

@@ -14,7 +14,8 @@ MATRIX = "X"
 
 RETURN_KINDS = (
     "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression: "
-    "predict) that skl2onnx converts, a model of LightGBM or XGBoost, or an onnx.ModelProto"
+    "predict) that skl2onnx converts, a model of LightGBM or XGBoost, an onnx.ModelProto, or for "
+    "quantiles a list of estimators, one for each level"
 )
 
 TRACING = "Look for what tracing cannot follow, such as branches on values, random numbers and fixed batch sizes"
@@ -47,19 +48,26 @@ class Core:
         return any(node.op_type.startswith("TreeEnsemble") for node in self.model.graph.node)
 
 
+def name_of(model: Any) -> str:
+    """What a trained model, or several that answer together, is called: ``Ridge``, or ``Ridge, 3 of them``."""
+    if isinstance(model, list | tuple) and model:
+        return f"{type(model[0]).__name__}, {len(model)} of them"
+    return type(model).__name__
+
+
 def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
-    """The output as ``[n]``, or ``[n, k]`` for multiclass; a ModelError if it has another shape."""
-    shapes = [(rows, classes)] if task == "multiclass" else [(rows,), (rows, 1)]
+    """The output as ``[n]``, or ``[n, k]`` for multiclass and quantiles; a ModelError if it has another shape."""
+    shapes = [(rows, classes)] if task in ("multiclass", "quantile") else [(rows,), (rows, 1)]
     if np.shape(output) not in shapes:
         of_task = " or ".join(str(list(shape)) for shape in shapes)
         result = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
         raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {of_task}")
     values: np.ndarray = np.asarray(output)
-    return values if task == "multiclass" else values.reshape(-1)
+    return values if task in ("multiclass", "quantile") else values.reshape(-1)
 
 
 def activate(logits: np.ndarray, task: Task) -> np.ndarray:
-    """Probabilities from logits by sigmoid or softmax, in float64; values as they are."""
+    """Probabilities from logits by sigmoid or softmax, in float64; values as they are, quantiles in ascending order."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):  # what is not finite is for the comparison to report
         if task == "binary":
@@ -67,6 +75,8 @@ def activate(logits: np.ndarray, task: Task) -> np.ndarray:
         if task == "multiclass":
             weights = np.exp(logits - logits.max(axis=1, keepdims=True))
             return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    if task == "quantile":
+        return np.sort(logits, axis=1)
     return logits
 
 
@@ -77,4 +87,4 @@ def estimator_gives(task: Task) -> Literal["values", "probabilities"]:
 
 def network_gives(task: Task) -> Literal["logits", "values"]:
     """What the output of a network is."""
-    return "values" if task == "regression" else "logits"
+    return "values" if task in ("regression", "quantile") else "logits"

@@ -12,6 +12,7 @@ from fti_assets.training.models.cores.core import RETURN_KINDS, Core, EncodedRow
 from fti_assets.training.models.cores.fitted import booster_core, sklearn_core
 from fti_assets.training.models.cores.networks import onnx_core, torch_core
 from fti_assets.training.models.cores.returns import NOT_YET
+from fti_assets.training.models.cores.several import several_core
 from fti_assets.training.models.frames import Layout
 
 
@@ -22,13 +23,15 @@ def core_of(model: Any, sample: EncodedRows, task: Task, classes: int, layout: L
         model: a torch module, a fitted scikit-learn estimator or an ``onnx.ModelProto``.
         sample: a few encoded rows, at least two.
         task: what the model does.
-        classes: how many classes a multiclass model tells apart, else 0.
+        classes: how many classes a multiclass model tells apart, or how many quantiles there are, else 0.
         layout: how it takes rows.
 
     Raises:
         ModelError: the kind is not supported, it cannot be exported, or its output has not the task's shape.
         MissingExtraError: what exports it is not installed.
     """
+    if task == "quantile" and isinstance(model, list | tuple):
+        return several_core(model, classes, lambda one: core_of(one, sample, "regression", 0, layout))
     packages = [kind.__module__.split(".")[0] for kind in type(model).__mro__]
     foreign_kind = next((package for package in packages if package in NOT_YET), None)
     if foreign_kind is not None:
@@ -37,6 +40,13 @@ def core_of(model: Any, sample: EncodedRows, task: Task, classes: int, layout: L
         )
     if "torch" in packages:
         return torch_core(model, sample, task, classes)
+    if task == "quantile" and (package_of(model) in BOOSTERS or "sklearn" in packages):
+        if classes == 1:
+            return several_core([model], classes, lambda one: core_of(one, sample, "regression", 0, layout))
+        raise ModelError(
+            f"{type(model).__name__} answers one number, but there are {classes} levels: return a list of estimators, one for each, in "
+            "the order of data.levels"
+        )
     if package_of(model) in BOOSTERS:
         return booster_core(model, sample, task, classes, layout)
     if "sklearn" in packages:

@@ -13,12 +13,13 @@ NOT_YET = ("catboost",)
 """The packages whose models are not supported."""
 
 
-def check_return(kind: Any, task: Task, *, what: str) -> None:
+def check_return(kind: Any, task: Task, *, what: str, levels: int = 0) -> None:
     """Refuse a class of models that can never be exported for a task.
 
     Args:
         kind: what the function's result is annotated with; anything but a class says nothing.
         what: names the model.
+        levels: how many quantiles there are.
 
     Raises:
         DeclarationError: no model of the class can be one of the task, or of any.
@@ -35,11 +36,16 @@ def check_return(kind: Any, task: Task, *, what: str) -> None:
     if not {*BOOSTERS, "sklearn"} & set(packages) or not hasattr(kind, "fit"):
         return
     is_classifier, is_regressor = "ClassifierMixin" in names, "RegressorMixin" in names
-    if task == "regression" and is_classifier and not is_regressor:
-        raise DeclarationError(f"{what} returns {kind.__name__}, a classifier, but its task is regression")
-    if task != "regression" and is_regressor and not is_classifier:
+    numeric = task in ("regression", "quantile")
+    if numeric and is_classifier and not is_regressor:
+        raise DeclarationError(f"{what} returns {kind.__name__}, a classifier, but its task is {task}")
+    if levels > 1:
+        raise DeclarationError(
+            f"{what} returns {kind.__name__}, which answers one number, but it has {levels} levels: return a list of them, one for each"
+        )
+    if not numeric and is_regressor and not is_classifier:
         raise DeclarationError(f"{what} returns {kind.__name__}, a regressor, but its task is {task}")
-    if task != "regression" and is_classifier and not hasattr(kind, "predict_proba"):
+    if not numeric and is_classifier and not hasattr(kind, "predict_proba"):
         raise DeclarationError(
             f"{what} returns {kind.__name__}, which has no predict_proba, but a {task} model needs it: put it into "
             "CalibratedClassifierCV, or return another classifier"

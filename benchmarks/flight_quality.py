@@ -70,7 +70,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.stores = fti.Stores(**{name: str(folder / name) for name in ("lake", "models", "online")})
+        self.stores = fti.Stores(lake=folder / "lake", models=folder / "models", online=folder / "online")
 
     def materialize(self, *declarations: Any, **options: Any) -> None:
         started = time.perf_counter()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fti_assets.inference.serving.predictor import Predictor as Predictor
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
+    from fti_assets.orchestration.tracking import MlflowTracking as MlflowTracking
     from fti_assets.orchestration.upkeep.job import upkeep_job as upkeep_job
     from fti_assets.reading import read as read
     from fti_assets.stores.sinks.function import FunctionSink as FunctionSink
@@ -124,6 +125,7 @@ _NAMES = {
     "inference.serving.lookup": "OnlineReader read_online",
     "inference.serving.predictor": "Predictor",
     "orchestration.resources": "Stores",
+    "orchestration.tracking": "MlflowTracking",
     "orchestration.sensors.new_data": "new_data_sensor",
     "orchestration.upkeep.job": "upkeep_job",
     "reading": "read",

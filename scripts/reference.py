@@ -69,7 +69,9 @@ PAGES = {
         "Definitions and stores",
         "From declarations to Dagster, what runs them, and where everything lies.",
         "fti_assets",
-        _names("build_definitions new_data_sensor upkeep_job Stores read search event_log.PooledSqliteEventLogStorage"),
+        _names(
+            "build_definitions new_data_sensor upkeep_job Stores MlflowTracking read search event_log.PooledSqliteEventLogStorage"
+        ),
     ),
     "testing.md": Page(
         "Testing",

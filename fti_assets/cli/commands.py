@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import click
 
-from fti_assets.cli import builds, models, rows, serving
+from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
 from fti_assets.cli.freshness import freshness
@@ -88,7 +88,16 @@ def search(words: tuple[str, ...], file: str | None, module: str | None, as_json
     click.echo(json.dumps([dataclasses.asdict(match) for match in matches], indent=2) if as_json else str(matches))
 
 
-for command in (builds.show, builds.diff, models.promote, models.rollback, builds.at, builds.retire, export):
+for command in (
+    builds.show,
+    builds.diff,
+    models.promote,
+    models.rollback,
+    builds.at,
+    builds.retire,
+    tracking.track,
+    export,
+):
     models.models.add_command(command)
 for command in (
     models.models,

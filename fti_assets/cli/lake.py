@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -133,7 +133,7 @@ def _contents_text(contents: Contents, seconds: float) -> str:
 
 @lake.command(name="repair")
 @stores("lake", "models", "online", otherwise="{}/ under FTI_HOME")
-def repair_lake(**folders: str | None) -> None:
+def repair_lake(**folders: Any) -> None:
     """Register files that the catalog has lost.
 
     They get the versions that Dagster recorded. It ends with 1 if partitions are lost still, or may have newer rows than the catalog knows.

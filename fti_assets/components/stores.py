@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ class StoresComponent(PlacedComponent):
         models: the model store's folder.
         online: the online store's folder.
         log: the folder into which answers are logged.
+        tracking: where builds are mirrored besides, ``{tracking_uri: "http://host:5000", experiment: flights}``.
         resource: the path of a ``Stores`` made in Python, as in ``my_project.resources.stores``, instead of folders. Python
             definitions that give the resource too must give that same object.
     """
@@ -33,14 +35,13 @@ class StoresComponent(PlacedComponent):
     models: str | None = None
     online: str | None = None
     log: str | None = None
+    tracking: Mapping[str, str] | None = None
     resource: str | None = None
     _stores: Any = PrivateAttr(None)
 
     def __repr_args__(self) -> Any:
         """What ``repr`` shows: no password of an address."""
-        return [
-            (name, show_address(value) if isinstance(value, str) else value) for name, value in super().__repr_args__()
-        ]
+        return [(name, _shown(value)) for name, value in super().__repr_args__()]
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -63,17 +64,23 @@ class StoresComponent(PlacedComponent):
         return stores
 
     def _declared_stores(self) -> fti.Stores:
-        folders = {
-            name: folder for name in ("lake", "models", "online", "log") if (folder := getattr(self, name)) is not None
-        }
+        names = ("lake", "models", "online", "log", "tracking")
+        folders: dict[str, Any] = {name: given for name in names if (given := getattr(self, name)) is not None}
         if self.resource is None:
-            return fti.Stores(**folders)
+            tracking = {} if self.tracking is None else {"tracking": fti.MlflowTracking(**self.tracking)}
+            return fti.Stores(**{**folders, **tracking})
         if folders:
             raise DeclarationError(f"{list_some(folders)} and resource are both given: leave out one of the two")
         result = python_object(self.resource, self._context, what="resource")
         if not isinstance(result, fti.Stores):
             raise DeclarationError(f"resource {self.resource!r} is {result!r}: name an fti.Stores")
         return result
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _shown(one) for name, one in value.items()}
+    return show_address(value) if isinstance(value, str) else value
 
 
 def stores_of(tree: Any) -> fti.Stores:

@@ -119,7 +119,7 @@ def model_facts(
         "task": model.task,
         "framework": framework(spec, model.annotations),
         "dataset": model.dataset.table_name,
-        "tracking": fact_of(spec, "tracking", _tracking_text(definitions)),
+        "tracking": fact_of(spec, "tracking", _tracking_text(definitions, stores)),
         "trigger": starts,
         "accelerator": fact_of(spec, "accelerator"),
         "encoders": {
@@ -154,9 +154,11 @@ def composite_facts(composite: Composite, spec: Any, starts: list[str], stores: 
     }
 
 
-def _tracking_text(definitions: dg.Definitions) -> str:
+def _tracking_text(definitions: dg.Definitions, stores: Stores | None) -> str:
     resources = (definitions.resources or {}).values()
-    with_mlflow = any("mlflow" in type(resource).__module__.lower() for resource in resources)
+    with_mlflow = (stores is not None and stores.tracking is not None) or any(
+        "mlflow" in type(resource).__module__.lower() for resource in resources
+    )
     own = "the build's manifest and card, and Dagster's metadata of each run"
     return f"MLflow, {own}" if with_mlflow else own
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.addresses import show_address
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.names import TableName
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
+from fti_assets.orchestration.addresses import whole_address, without_secrets
+from fti_assets.orchestration.tracking import MlflowTracking
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
@@ -26,10 +27,6 @@ TABLE = "dagster/table_name"
 
 ONLINE_KEYS = "online_keys"
 """The metadata of an event whose step has loaded the online store."""
-
-# The addresses with a password that this process was given, by what Dagster may show and record of them.
-_whole: dict[str, str] = {}
-_MARK = " and its password"
 
 
 def stored_table(metadata: Mapping[str, Any]) -> TableName | None:
@@ -51,12 +48,14 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
             address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
         log: the folder into which servers and apps log their answers, for ``prediction_log``; ``<home>/log`` by default.
+        tracking: where builds are mirrored besides, ``fti.MlflowTracking(...)``; nowhere by default.
     """
 
     lake: str | None = None
     models: str | None = None
     online: str | None = None
     log: str | None = None
+    tracking: MlflowTracking | None = None
 
     @checked_arguments(method=True)
     def __init__(
@@ -66,26 +65,29 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         models: str | Path | None = None,
         online: str | Path | None = None,
         log: str | Path | None = None,
+        tracking: MlflowTracking | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
-            lake=_without_secrets(lake),
-            models=_without_secrets(models),
-            online=_without_secrets(online),
-            log=_without_secrets(log),
+            lake=without_secrets(lake),
+            models=without_secrets(models),
+            online=without_secrets(online),
+            log=without_secrets(log),
+            # Dagster makes the resource anew from its config, as mappings.
+            tracking=MlflowTracking(**tracking) if isinstance(tracking, Mapping) else tracking,
         )
 
     def offline_store(self) -> OfflineStore:
-        return OfflineStore(_address(self.lake) or home() / "lake")
+        return OfflineStore(whole_address(self.lake) or home() / "lake")
 
     def model_store(self) -> ModelStore:
-        return ModelStore(_address(self.models) or home() / "models")
+        return ModelStore(whole_address(self.models) or home() / "models")
 
     def online_store(self) -> OnlineStore:
-        return online_store(_address(self.online) or home() / "online")
+        return online_store(whole_address(self.online) or home() / "online")
 
     def log_folder(self) -> Path:
         """The folder of prediction logs, with one folder a model."""
-        return Path(_address(self.log) or home() / "log")
+        return Path(whole_address(self.log) or home() / "log")
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.
@@ -124,27 +126,6 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
                     f"an input takes {key}, of which {list_some(missing)} is not materialized: materialize it first"
                 )
             return _as(context.dagster_type.typing_type, lake.rows(table, partitions=partitions), key)
-
-
-def _without_secrets(at: Any) -> Any:
-    """A location as Dagster may show it, in its pages and in the records of runs; the whole of it stays in memory."""
-    if isinstance(at, Path):
-        return str(at)
-    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or _MARK in at or show_address(at) == at:
-        return at
-    number = 1  # two addresses that differ in their passwords alone are told apart by it
-    while _whole.setdefault(text := f"{show_address(at)}{_MARK}{number if number > 1 else ''}", at) != at:
-        number += 1
-    return text
-
-
-def _address(at: str | None) -> str | None:
-    """The whole of a location."""
-    if at is not None and at not in _whole and _MARK in at:
-        raise StoreError(
-            f"{at!r} names an address whose password this process was not given: give the whole address, or dg.EnvVar of it"
-        )
-    return None if at is None else _whole.get(at, at)
 
 
 def _as(kind: Any, rows: Any, key: str) -> Any:

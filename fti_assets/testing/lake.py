@@ -30,7 +30,8 @@ def stores_in(folder: str | Path) -> Stores:
     >>> stores_in("/tmp/t").model_store().root.as_posix()
     '/tmp/t/models'
     """
-    return Stores(**{name: str(Path(folder) / name) for name in ("lake", "models", "online")})
+    lake, models, online = (Path(folder) / name for name in ("lake", "models", "online"))
+    return Stores(lake=lake, models=models, online=online)
 
 
 @dataclass(frozen=True)

@@ -376,7 +376,10 @@ DECLARING: dict[str, Declares] = {
     ),
     "upkeep_job": Declares(fti.upkeep_job, {}, ("name", "keep", "contents", "description", "tags")),
     "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
-    "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log")),
+    "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log", "tracking")),
+    "MlflowTracking": Declares(
+        fti.MlflowTracking, {"tracking_uri": "sqlite:////nowhere/at/all.db"}, ("experiment", "artifacts")
+    ),
     "BeatsBaseline": Declares(fti.BeatsBaseline, {"metric": "log_loss"}),
     "MetricBounds": Declares(fti.MetricBounds, {"metric": "ece", "at_most": 0.1}, ("at_least",)),
     "CalibrationSlope": Declares(fti.CalibrationSlope, {}, ("at_least", "at_most")),

@@ -32,6 +32,7 @@ from fti_assets.training.models.events import (
 )
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.promotion import withheld
+from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
 from fti_assets.training.trainer.checkpoints import checkpoint_folder
 from fti_assets.training.trainer.progress import Progress
 from fti_assets.training.tuning.trial import Trial
@@ -76,6 +77,12 @@ def run_model(
                     progress=progress,
                 )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
+            if stores.tracking is not None:
+                tracking = stores.tracking
+                tracker = Tracker(tracking.address, tracking.experiment, tracking.artifact_address)
+                metadata["tracking"] = mirrored_or_why_not(
+                    tracker, store, manifest, _config_fields(arguments), warn=context.log.warning
+                )
             with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}
             log = context.log.info if build.is_accepted else context.log.warning
             log(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")
@@ -145,3 +152,11 @@ def _seed(tags: Mapping[str, str]) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise ModelError(f"the run has the tag {SEED}={text!r}: give a whole number from 0 to 2**63 - 1")
     return int(text)
+
+
+def _config_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the configs that a function got."""
+    configs = [
+        one for one in arguments.values() if isinstance(one, dg.Config) and not isinstance(one, dg.ConfigurableResource)
+    ]
+    return {name: value for config in configs for name, value in config.model_dump().items()}

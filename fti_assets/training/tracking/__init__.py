@@ -1,0 +1,1 @@
+"""Tracking: builds and their tuning trials as runs of MLflow."""

@@ -1,6 +1,7 @@
 """Several processes train what one trains, and if one of them fails, all end and it is said why."""
 
 import os
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -98,6 +99,12 @@ def test_a_worker_trains_what_it_is_handed(stream, tmp_path, monkeypatch):
     follower.follow()
     assert [epoch for epoch, _ in notes] == [1]
     assert len(lines) == 1
+
+
+def test_a_class_that_a_worker_cannot_import_is_named(tmp_path):
+    (tmp_path / processes.JOB).write_bytes(pickle.dumps(Linear).replace(b"Linear", b"Absent"))
+    with pytest.raises(ModelError, match="import its classes by name: .*Absent.*on the Python path"):
+        worker._taken_over(tmp_path / processes.JOB)
 
 
 def test_what_cannot_be_handed_over_is_named(tmp_path):

@@ -243,7 +243,7 @@ def fingerprint(module: Any, settings: Settings) -> str:
     for name, values in module.state_dict().items():
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         if hasattr(values, "numpy"):
-            digest.update(values.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+            digest.update(values.detach().cpu().contiguous().view(-1).float().numpy())
     return digest.hexdigest()[:16]
 
 

@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     """Train on the own share of each batch; the first process writes the weights."""
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:
-        job: Job = pickle.loads((folder / JOB).read_bytes())  # written by the step for us alone
+        job = _taken_over(folder / JOB)
         _watch(job)
         _train(job, folder, Share(rank, count))
     except BaseException as error:
@@ -33,6 +33,22 @@ def main(folder: Path) -> None:
         message = str(error) if own else f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.500}"
         (folder / ERROR.format(rank)).write_text(json.dumps({"rank": rank, "own": own, "message": message}))
         raise
+
+
+def _taken_over(path: Path) -> Job:
+    """What the step has handed over, in a folder that is its own.
+
+    Raises:
+        ModelError: a class of the module cannot be imported here.
+    """
+    try:
+        job: Job = pickle.loads(path.read_bytes())
+    except (ImportError, AttributeError) as error:
+        raise ModelError(
+            f"the module cannot be trained in several processes, which import its classes by name: {error}. Define it at the top of a "
+            "module that lies on the Python path"
+        ) from error
+    return job
 
 
 def _train(job: Job, folder: Path, share: Share) -> None:

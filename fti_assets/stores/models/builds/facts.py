@@ -61,6 +61,7 @@ def _sample(sample: SampleRecord) -> str:
 def _code(manifest: ModelManifest) -> Facts:
     return {
         "code version": manifest.code_version,
+        **({"seed": str(manifest.seed)} if manifest.seed else {}),
         **{f"on demand {call.name}": _meaning(call) for call in manifest.on_demand},
     }
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import click
 
-from fti_assets.cli.models import models_folder, store_in
+from fti_assets.cli.models import models_folder, person, store_in, who
 from fti_assets.core.times import instant
 from fti_assets.errors import NoChampionError, StoreError, excerpt
 from fti_assets.stores.models.aliases import AliasChange, Aliases
@@ -114,13 +114,17 @@ def at(model_and_time: tuple[str, ...], models: str | None) -> None:
 @click.option("--older-than", metavar="DURATION", help="builds that were made since then stay, such as 90d")
 @click.option("--dry-run", is_flag=True, help="only say which would go")
 @click.option("--yes", is_flag=True, help="do not ask")
+@who
 @models_folder
-def retire(model: str, keep: int | None, older_than: str | None, dry_run: bool, yes: bool, models: str | None) -> None:
+def retire(
+    model: str, keep: int | None, older_than: str | None, dry_run: bool, yes: bool, by: str | None, models: str | None
+) -> None:
     """Delete old builds of MODEL.
 
-    Builds that are or ever were champion stay, and so do those that were rolled back, that answer in a rollout (which an experiment
-    judges), or that a composite is made of. The others that are old go; with both options they must be old by both. They are listed first;
-    without a terminal to ask at and without --yes, they are only listed. Stored predictions keep the names of builds that are gone.
+    Builds that are or ever were champion stay, and so do those that were rolled back, that answer or answered in a rollout (which an
+    experiment judges), or that a composite is made of. The others that are old go; with both options they must be old by both. They are
+    listed first; without a terminal to ask at and without --yes, they are only listed. The alias file keeps which ones went, when, why
+    and by whom. Stored predictions keep the names of builds that are gone.
     """
     from fti_assets.stores.models.builds.retirement import Policy, plan_retirement
     from fti_assets.stores.models.builds.retirement import retire as delete
@@ -139,7 +143,7 @@ def retire(model: str, keep: int | None, older_than: str | None, dry_run: bool, 
     if not yes and not _confirm(len(plan.sizes)):
         click.echo("nothing was deleted: answer y, or say --yes")
         return
-    gone = delete(store, model, policy, among=plan.sizes)
+    gone = delete(store, model, policy, among=plan.sizes, by=by or person())
     click.echo(f"deleted {len(gone.sizes)} builds of {model}, {sum(gone.sizes.values()):,} bytes")
 
 

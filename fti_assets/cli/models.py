@@ -18,6 +18,7 @@ from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, online_store
 
 models_folder = stores("models", otherwise="{}/ under FTI_HOME")
+online_option = stores("online", otherwise="{}/ under FTI_HOME")
 who = click.option("--by", metavar="PERSON", help="who decides it, for the history (default: this user and host)")
 
 
@@ -97,7 +98,7 @@ def _list_builds(store: ModelStore, model: str) -> None:
 @click.argument("build")
 @click.option("--reason", required=True, help="kept in the history of champions")
 @who
-@stores("online", otherwise="{}/ under FTI_HOME")
+@online_option
 @models_folder
 def promote(model: str, build: str, reason: str, by: str | None, online: str | None, models: str | None) -> None:
     """Make an accepted build the champion of a model.
@@ -117,7 +118,7 @@ def promote(model: str, build: str, reason: str, by: str | None, online: str | N
 @click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
 @click.option("--reason", required=True, help="kept in the history of champions")
 @who
-@stores("online", otherwise="{}/ under FTI_HOME")
+@online_option
 @models_folder
 def rollback(model: str, to: str | None, reason: str, by: str | None, online: str | None, models: str | None) -> None:
     """Go back from the champion of MODEL to an earlier one.

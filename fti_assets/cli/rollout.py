@@ -6,11 +6,21 @@ import secrets
 
 import click
 
-from fti_assets.cli.models import find_sources_here, models_folder, person, say_champion, store_in, who
+from fti_assets.cli.models import (
+    find_sources_here,
+    models_folder,
+    online_option,
+    online_store_in,
+    person,
+    say_champion,
+    store_in,
+    who,
+)
 from fti_assets.core import clock
 from fti_assets.core.rollouts.rollout import KINDS, Arm, Rollout
 from fti_assets.errors import StoreError, excerpt
 from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.rollouts import (
     change_shares,
     promote_arm,
@@ -37,6 +47,7 @@ def rollout() -> None:
 )
 @click.option("--salt", help="text that mixes the keys in another way (default: a random one)")
 @_why
+@online_option
 @models_folder
 def start(
     model: str,
@@ -46,17 +57,21 @@ def start(
     key: tuple[str, ...],
     salt: str | None,
     reason: str,
+    online: str | None,
     models: str | None,
 ) -> None:
     """Let the BUILDs answer a share of the keys each.
 
     A build is such as v1/20130501T000000Z-1f9ac3d2. An arm without a name is called "challenger". Servers that run follow within half a
-    second. A shadow answers nobody: what it would have said stands in the prediction log.
+    second. A shadow answers nobody: what it would have said stands in the prediction log. A build is refused that reads group versions
+    which the online store no longer serves.
     """
     store = store_in(models)
     find_sources_here()
     parts = [arm.rpartition("=") for arm in arms]
     own_arms = tuple(Arm(name or "challenger", build, share) for name, _, build in parts)
+    for arm in own_arms:
+        check_groups_served(store, model, arm.build, online_store_in(online), "an arm")
     new_rollout = Rollout(
         kind=kind,  # type: ignore[arg-type]
         arms=own_arms,
@@ -112,12 +127,20 @@ def stop(model: str, reason: str, models: str | None) -> None:
 @click.argument("arm", default="challenger")
 @_why
 @who
+@online_option
 @models_folder
-def promote(model: str, arm: str, reason: str, by: str | None, models: str | None) -> None:
-    """Make the build of an ARM the champion of MODEL, and end the rollout, in one change."""
+def promote(model: str, arm: str, reason: str, by: str | None, online: str | None, models: str | None) -> None:
+    """Make the build of an ARM the champion of MODEL, and end the rollout, in one change.
+
+    It is refused if it reads group versions which the online store no longer serves.
+    """
     store = store_in(models)
-    before = store.aliases(model).champion
+    aliases = store.aliases(model)
+    before = aliases.champion
     find_sources_here()
+    for build, name in aliases.arms.items():
+        if name == arm:
+            check_groups_served(store, model, build, online_store_in(online))
     say_champion(store, promote_arm(store, model, arm, reason=reason, by=by or person()), before)
 
 

@@ -33,6 +33,7 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.rollouts import shares_of
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.models.events import champion_observations
 
 _LEAST_SHIFT = 0.01
 """A bandit's shares stay where they are until one would change by so much, since each change moves keys to another build."""
@@ -95,6 +96,8 @@ def run_experiment(experiment: Experiment, context: dg.AssetExecutionContext, st
         try:
             outcome = _obey(experiment, store, ongoing, verdict, best, context.run.run_id)
             context.log.info(f"the rollout of model {model.name!r}: {outcome or 'left as it is'}")
+            if outcome.startswith("promoted"):
+                yield from champion_observations(store, store.aliases(model.name))
         except AliasConflictError as conflict:
             problem = str(conflict)
             context.log.warning(problem)

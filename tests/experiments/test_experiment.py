@@ -217,6 +217,10 @@ def test_a_better_arm_becomes_champion_and_its_rollout_ends(bench):
     assert (bench.aliases.champion, bench.aliases.rollout) == (bench.challenger, None)
     assert bench.aliases.rollouts[-1].event == "promoted challenger"
     assert bench.aliases.history[-1].reason == table["challenger"]["reason"]
+    [observation, *_] = bench.instance.fetch_observations(OBEYING.key, limit=1).records
+    shown = observation.asset_observation.metadata
+    assert shown["champion"].value == bench.challenger
+    assert shown["changed_by"].value.startswith("run ")
     challenger = table["challenger"]
     assert (challenger["verdict"], challenger["promoted"], challenger["is_estimate"]) == (
         "promote",

@@ -18,8 +18,10 @@ from fti_assets.errors import AliasConflictError, DamagedError, RequestError, St
 from fti_assets.inference.server import serving_app
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.rollouts import change_shares, promote_arm, start_rollout, stop_rollout
+from fti_assets.stores.online.store import online_store
 from tests.inference.server.test_app import AT, PLAIN, infer, tensors
 from tests.inference.test_predictor import NOON, REQUEST, World, world
+from tests.stores.online_stores import load
 from tests.support.serving import ask
 
 __all__ = ["world"]
@@ -304,6 +306,21 @@ def test_the_command_line_starts_shifts_promotes_and_says(world, challenger, cap
     assert "has no rollout" in capsys.readouterr().err
     assert main(["rollout", "status", "delay_net", *models]) == 0
     assert "promoted challenger" in capsys.readouterr().out
+
+
+def test_rollouts_ask_what_is_served_online(world, challenger, tmp_path, capsys):
+    [join, *_] = world.models.manifest("delay_net", challenger).view.joins
+    load(online_store(tmp_path / "other"), [], f"{join.group}_v99", snapshot=1)
+    stores = ["--models", str(world.models.root), "--online"]
+    why, other = ["--reason", "to try"], str(tmp_path / "other")
+    start = ["rollout", "start", "delay_net", challenger, "--key", "flight_id", *why, *stores]
+    assert main([*start, other]) != 0
+    assert f"cannot be an arm, nothing was changed: it reads '{join.table_name}'" in capsys.readouterr().err
+    assert world.models.aliases("delay_net").rollout is None
+    assert main([*start, str(world.online.root)]) == 0
+    assert main(["rollout", "promote", "delay_net", *why, *stores, other]) != 0
+    assert "cannot be champion" in capsys.readouterr().err
+    assert world.models.aliases("delay_net").rollout is not None
 
 
 def test_loading_is_what_it_was_without_a_rollout(world):

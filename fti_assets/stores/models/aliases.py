@@ -54,9 +54,19 @@ class RolloutChange:
 
 
 @record(frozen=True)
+class RetiredBuilds:
+    """Old builds that were deleted: when (naive UTC ISO text), which, by what policy, and by whom."""
+
+    at: str
+    builds: tuple[str, ...]
+    policy: str
+    by: str = ""
+
+
+@record(frozen=True)
 class Aliases:
     """Which build of a model serves, which ones served before it (oldest first), and which were rolled back; which builds answer
-    beside it, and what became of such rollouts (oldest first)."""
+    beside it, what became of such rollouts (oldest first), and which builds were deleted (oldest first)."""
 
     model: str
     champion: str | None = None
@@ -64,6 +74,7 @@ class Aliases:
     rolled_back: tuple[str, ...] = ()
     rollout: Rollout | None = None
     rollouts: tuple[RolloutChange, ...] = ()
+    retired: tuple[RetiredBuilds, ...] = ()
     format: int = 1
 
     @property

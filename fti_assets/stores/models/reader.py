@@ -257,9 +257,21 @@ class ModelReader:
             is_folder = folder is not None and folder.is_dir()
         if folder is None or not is_folder:
             raise NotMaterializedError(
-                f"model {model!r} has no build {reference!r} in {self.root}/: it has {one_of(self._references(model))}"
+                f"model {model!r} has no build {reference!r} in {self.root}/{self._fate(model, reference)}: it has "
+                f"{one_of(self._references(model))}"
             )
         return folder
+
+    def _fate(self, model: str, reference: str) -> str:
+        """When and why a build was deleted, for an error; empty if nobody noted that."""
+        try:
+            retired = self.aliases(model).retired
+        except StoreError:  # the error is about the build, not about aliases that cannot be read
+            return ""
+        for one in reversed(retired):
+            if reference in one.builds:
+                return f", since it was retired at {one.at[:19]}{one.by and f' by {one.by}'} ({one.policy})"
+        return ""
 
     @staticmethod
     def _folders(folder: Path) -> list[Path]:

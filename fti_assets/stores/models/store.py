@@ -189,13 +189,16 @@ class ModelStore(ModelReader):
             StoreError: they cannot be read or written.
         """
         with guard_writes(self.aliases_file(model)), self.locked(model):
-            result = change(self.aliases(model))
-            path = self.aliases_file(model)
-            for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
-                leftover.unlink(missing_ok=True)
-            write_atomically(path, to_json(result).encode())
-            Promotions.count += 1
-            return result
+            return self.write_aliases(change(self.aliases(model)))
+
+    def write_aliases(self, aliases: Aliases) -> Aliases:
+        """Put a model's aliases in the place of those that are there; the caller holds the lock."""
+        path = self.aliases_file(aliases.model)
+        for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
+            leftover.unlink(missing_ok=True)
+        write_atomically(path, to_json(aliases).encode())
+        Promotions.count += 1
+        return aliases
 
     def with_champion(
         self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "", by: str = ""

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fti_assets.core.records import record
 from fti_assets.core.times import duration, instant
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.stores.files import files_under, guard_writes, readable, sync_renamed
+from fti_assets.stores.models.aliases import RetiredBuilds
 from fti_assets.stores.models.store import ModelStore
 
 
@@ -29,6 +31,12 @@ class Policy:
 
     keep: int | None = None
     older_than: timedelta | None = None
+
+    @property
+    def text(self) -> str:
+        """As the alias file keeps it: what is left out was not asked."""
+        kept = [] if self.keep is None else [f"all but the {self.keep} newest accepted builds"]
+        return ", ".join([*kept, *([] if self.older_than is None else [f"older than {self.older_than}"])])
 
     @classmethod
     def of(cls, keep: int | None, older_than: str | None) -> "Policy":
@@ -71,14 +79,20 @@ def plan_retirement(store: ModelStore, model: str, policy: Policy) -> Retirement
     return Retirement(model, sizes, spared)
 
 
-def retire(store: ModelStore, model: str, policy: Policy, *, among: Collection[str] | None = None) -> Retirement:
+def retire(
+    store: ModelStore, model: str, policy: Policy, *, among: Collection[str] | None = None, by: str = ""
+) -> Retirement:
     """Delete the builds that a policy names, each in one step: it is there whole or not at all, whenever the process is killed.
+
+    The alias file says first which ones go, when, by what policy and by whom. One that is there nevertheless was spared by a killed
+    process.
 
     Args:
         store: the model store.
         model: whose builds go.
         policy: which of them are old.
         among: only these references, such as those that somebody has been shown.
+        by: the person, for the alias file.
 
     Raises:
         StoreError: as ``plan_retirement``, or a folder cannot be written; what went before it is gone.
@@ -86,6 +100,11 @@ def retire(store: ModelStore, model: str, policy: Policy, *, among: Collection[s
     with store.locked(model):  # nobody publishes or promotes meanwhile
         plan = plan_retirement(store, model, policy)
         sizes = {reference: size for reference, size in plan.sizes.items() if among is None or reference in among}
+        if sizes:
+            aliases = store.aliases(model)
+            gone = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
+            with guard_writes(store.aliases_file(model)):
+                store.write_aliases(replace(aliases, retired=(*aliases.retired, gone)))
         for reference in sizes:
             _remove(store.root / model / reference)
         with suppress(OSError):  # what is left is hidden, and the next change of a build removes it
@@ -114,6 +133,9 @@ def _pins(store: ModelStore, model: str) -> dict[str, str]:
             for member in () if build.composite is None else build.composite.members:
                 if member.model == model:
                     reasons[member.build] = f"the composite {name} {build.reference} is made of it"
+    for past in aliases.rollouts:
+        for arm, reference in past.builds.items():
+            reasons[reference] = f"it was the arm {arm} of a rollout"
     for change in aliases.history:
         for reference in filter(None, (change.previous, change.champion)):
             reasons[reference] = "it was the champion once"

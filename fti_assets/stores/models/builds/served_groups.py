@@ -6,7 +6,9 @@ from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.online.protocol import OnlineStore
 
 
-def check_groups_served(models: ModelReader, model: str, reference: str, online: OnlineStore) -> None:
+def check_groups_served(
+    models: ModelReader, model: str, reference: str, online: OnlineStore, role: str = "champion"
+) -> None:
     """Refuse a build that reads a group version which is served no longer, so that no request to it could be answered.
 
     A version is served no longer if the online store has another one of its group in its place, or has all that the champion reads. A
@@ -28,9 +30,9 @@ def check_groups_served(models: ModelReader, model: str, reference: str, online:
     first = gone[0]
     there = list_some(others[first.group] or sorted(namespaces))
     raise StoreError(
-        f"{model}/{reference} cannot be champion, nothing was changed: it reads {list_some(join.table_name for join in gone)}, which "
+        f"{model}/{reference} cannot be {role}, nothing was changed: it reads {list_some(join.table_name for join in gone)}, which "
         f"the online store {online} no longer serves: it has {there}. Declare that version beside the newer one and materialize it, or "
-        "promote a build that reads what is served"
+        "take a build that reads what is served"
     )
 
 

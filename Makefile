@@ -29,7 +29,7 @@ ui: install
 
 # The page asks the server, which stops with it.
 serve: install
-	@export FTI_NOW=$(FTI_NOW); $(BIN)/fti serve delay_net --port 8000 & server=$$!; trap 'kill $$server 2>/dev/null; wait $$server' EXIT; trap 'exit 130' INT TERM; \
+	@export FTI_NOW=$(FTI_NOW); $(BIN)/fti serve delay --port 8000 & server=$$!; trap 'kill $$server 2>/dev/null; wait $$server' EXIT; trap 'exit 130' INT TERM; \
 	PYTHONPATH=. $(BIN)/streamlit run examples/flight_delays/app.py --server.address 127.0.0.1 --server.headless true --browser.gatherUsageStats false
 
 test: install

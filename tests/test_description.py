@@ -227,10 +227,10 @@ def test_the_flagship_is_described_whole() -> None:
     system = describe(defs)
     triggers_of = {facts["asset"] for part in system.values() for facts in part}
     assert triggers_of == {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    net_facts = fact(system, "models", "delay_net_v1")
+    net_facts = fact(system, "models", "delay_v1")
     assert net_facts["framework"] == "PyTorch Lightning"
     assert "carrier" in net_facts["encoders"]
-    assert fact(system, "online", "delay_net_v1")["answers"] == "yes"
+    assert fact(system, "online", "delay_v1")["answers"] == "yes"
     weather = fact(system, "features", "weather_v1")
     assert (weather["framework"], weather["times"]) == ("pandas", "true at observed_at, available at known_at")
     assert weather["validation"]["rules"] > weather["validation"]["blocking"] > 10

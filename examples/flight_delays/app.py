@@ -22,7 +22,7 @@ from examples.flight_delays.features import schedule
 from fti_assets.errors import FtiError
 
 SERVER = os.environ.get("FLIGHTS_SERVER", "http://127.0.0.1:8000")
-MODEL = os.environ.get("FLIGHTS_MODEL", "delay_net")
+MODEL = os.environ.get("FLIGHTS_MODEL", "delay")
 DAYS = 4  # the newest days of the schedule that can be picked; rates are held online for a week
 SHOWN_REASONS = 12
 WHAT_IF = ["wind_speed", "visib", "precip", "last_leg_delay"]

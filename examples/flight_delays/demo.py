@@ -22,9 +22,11 @@ from examples.flight_delays import sources
 from examples.flight_delays.definitions import defs
 from examples.flight_delays.features import (
     airport_delays,
+    airport_now,
     arrivals,
     carrier_delays,
     departures,
+    flight_number_delays,
     hour_delays,
     plane_legs,
     planes,
@@ -33,12 +35,13 @@ from examples.flight_delays.features import (
     weather,
 )
 from examples.flight_delays.inference import delay_predictions
-from examples.flight_delays.training import delay_net, delays_dataset
+from examples.flight_delays.training import delay_boosting, delay_net, delays_dataset
 from fti_assets.core import clock
 
 YEAR = ("2013-01-01", "2014-01-02")
 CUTOFFS = ("2013-10-01", "2013-12-01")
 RETRAINED = ("2013-12-01", "2013-12-01")
+AGAINST_THE_NETWORK = "not_worse_than_champion_log_loss"
 UNLEARNED = {"learning_rate": 1e-7, "epochs": 1}
 GROUPS = (
     schedule,
@@ -49,6 +52,8 @@ GROUPS = (
     airport_delays,
     route_delays,
     hour_delays,
+    flight_number_delays,
+    airport_now,
     plane_legs,
 )
 PREDICTED = ("2013-10-01", "2014-01-01")
@@ -70,6 +75,8 @@ def main() -> int:
         _materialize(group, YEAR, instance, resources)
     _materialize(delays_dataset, CUTOFFS, instance, resources)
     _materialize(delay_net, CUTOFFS, instance, resources)  # a build that a gate turns down ends as a failed run
+    print("Gradient boosting competes with the network at each cutoff, on the same test rows:")
+    _materialize(delay_boosting, CUTOFFS, instance, resources)
     print("A retrain with a learning rate of a ten-millionth, which learns nothing and which the gates turn down:")
     _materialize(delay_net, RETRAINED, instance, resources, UNLEARNED)
     _materialize(delay_predictions, PREDICTED, instance, resources)
@@ -81,7 +88,7 @@ def main() -> int:
     folder = os.path.relpath(Path(sys.executable).parent)
     print("  make ui")
     print("      the graph, the runs and the checks in the Dagster UI")
-    print(f"  {folder}/fti models delay_net")
+    print(f"  {folder}/fti models delay")
     print("      the builds of the model store, their gates and the champion")
     print(f"  {folder}/dagster asset materialize -f definitions.py --select weather_v1 --partition 2013-06-01")
     print(
@@ -138,15 +145,16 @@ def _account_of_assets(instance: dg.DagsterInstance, stores: fti.Stores) -> None
             ledger = lake.ledger(declaration.table)
             rows = sum(record.rows for record in ledger.values())
             print(f"{declaration.key.to_user_string():24}{len(ledger):>12,}{rows:>12,}")
-    builds = len(instance.get_materialized_partitions(delay_net.key))
-    print(f"{delay_net.key.to_user_string():24}{builds:>12,}{'':>12}")
+    for model in (delay_net, delay_boosting):
+        builds = len(instance.get_materialized_partitions(model.key))
+        print(f"{model.key.to_user_string():24}{builds:>12,}{'':>12}")
 
 
 def _account_of_builds(stores: fti.Stores) -> None:
     store = stores.model_store()
-    champion = store.aliases("delay_net").champion
+    champion = store.aliases(delay_net.name).champion
     print(f"\n{'build':34}{'ROC-AUC':>18}{'log loss':>18}{'Brier':>18}   verdict (test score / baseline's)")
-    for build in store.builds("delay_net"):
+    for build in store.builds(delay_net.name):
         scores = [
             f"{build.metrics[name]:.3f} / {build.baseline[name]:.3f}" for name in ("roc_auc", "log_loss", "brier")
         ]
@@ -156,10 +164,23 @@ def _account_of_builds(stores: fti.Stores) -> None:
         )
         for verdict in build.gates:
             print(f"{'':6}{'passed' if verdict.passed else 'failed'} {verdict.gate}: {verdict.reason}")
+    print("\nWho won at each cutoff, by log loss on the same test rows:")
+    for build in store.builds(delay_net.name):
+        for verdict in build.gates:
+            if build.version == delay_boosting.version and verdict.gate == AGAINST_THE_NETWORK and verdict.interval:
+                winner, loser = ("boosting", "the network") if verdict.passed else ("the network", "boosting")
+                behind, low, high = verdict.value or 0.0, verdict.interval.low, verdict.interval.high
+                lead, low, high = (-behind, -high, -low) if verdict.passed else (behind, low, high)
+                print(
+                    f"  {build.cutoff[:10]}: {winner} is better than {loser} by {lead:.4f} "
+                    f"({verdict.interval.confidence:.0%} interval {low:.4f} to {high:.4f})"
+                )
 
 
 def _one_prediction(stores: fti.Stores) -> None:
-    predictor = fti.Predictor.load("delay_net", models=stores.model_store().root, online=stores.online_store().location)
+    predictor = fti.Predictor.load(
+        delay_net.name, models=stores.model_store().root, online=stores.online_store().location
+    )
     request = _request(stores)
     prediction = predictor.predict(request, at=FLIGHT_AT)
     timed = []
@@ -182,6 +203,7 @@ def _request(stores: fti.Stores) -> dict[str, Any]:
     fields: Sequence[str] = (
         "flight_id",
         "carrier",
+        "flight_number",
         "origin",
         "dest",
         "distance",

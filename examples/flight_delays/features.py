@@ -17,6 +17,7 @@ class ScheduleSchema(pa.DataFrameModel):
 
     flight_id: str = pa.Field(unique=True)
     carrier: str
+    flight_number: str = pa.Field(description="such as UA1545: the same flight on other days")
     origin: str = pa.Field(isin=["EWR", "JFK", "LGA"])
     dest: str
     tailnum: str = pa.Field(nullable=True)
@@ -71,6 +72,7 @@ class ArrivalSchema(pa.DataFrameModel):
 
     flight_id: str = pa.Field(unique=True)
     carrier: str
+    flight_number: str
     origin: str
     dest: str
     tailnum: str = pa.Field(nullable=True)
@@ -291,6 +293,99 @@ def hour_delays(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     return delays(arrivals, departures, ["departure_hour"], LONG_WINDOWS)
 
 
+class FlightNumberDelaySchema(pa.DataFrameModel):
+    """How late a flight of the same number was in the week and month before, each midnight."""
+
+    flight_number: str
+    midnight: pd.Timestamp
+    late_rate_7d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    late_rate_30d: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    delay_7d: float = pa.Field(nullable=True, ge=-120)
+    delay_30d: float = pa.Field(nullable=True, ge=-120)
+
+
+@fti.feature_group(
+    keys=["flight_number"],
+    event_time="midnight",
+    serving_delay="15min",
+    ttl="2d",
+    lookback="30d",
+    schema=FlightNumberDelaySchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def flight_number_delays(arrivals: fti.Table) -> fti.Table:
+    """How late the flights of each number arrived in the week and month before: most of them fly once a day."""
+    return fti.window_aggregate(
+        arrivals,
+        keys=["flight_number"],
+        every="24h",
+        windows=["7d", "30d"],
+        aggregates={"late_rate": fti.Mean("is_late"), "delay": fti.Mean("arrival_delay")},
+    )
+
+
+class AirportNowSchema(pa.DataFrameModel):
+    """How an airport of New York does in the last hours, each quarter of an hour."""
+
+    origin: str = pa.Field(isin=["EWR", "JFK", "LGA"])
+    quarter: pd.Timestamp
+    left_late_rate_30min: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_1h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_late_rate_2h: float = pa.Field(nullable=True, in_range={"min_value": 0, "max_value": 1})
+    left_delay_30min: float = pa.Field(nullable=True, ge=-120)
+    left_delay_1h: float = pa.Field(nullable=True, ge=-120)
+    left_delay_2h: float = pa.Field(nullable=True, ge=-120)
+    waiting_1h: int = pa.Field(description="flights that should have left in the last hour less those that left")
+    waiting_2h: int
+    waiting_4h: int
+
+
+@fti.feature_group(
+    keys=["origin"],
+    event_time="quarter",
+    serving_delay="5min",
+    ttl="2h",
+    lookback="1d",
+    schema=AirportNowSchema,
+    partitions_def=daily,
+    online=True,
+    online_history="7d",
+    owners=["team:flights"],
+)
+def airport_now(schedule: fti.Table, departures: fti.Table) -> fti.Table:
+    """How late flights leave an airport right now, and how many that should have left are still waiting, or cancelled."""
+    # A row of the schedule is of an hour before the departure, so what was due in the last w hours is of w + 1 to 1 hours ago.
+    due = fti.window_aggregate(
+        schedule,
+        keys=["origin"],
+        every="15min",
+        windows=["1h", "2h", "3h", "5h"],
+        aggregates={"due": fti.Count()},
+    )
+    left = fti.window_aggregate(
+        departures,
+        keys=["origin"],
+        every="15min",
+        windows=["30min", "1h", "2h", "4h"],
+        aggregates={
+            "left_late_rate": fti.Mean("left_late"),
+            "left_delay": fti.Mean("departure_delay"),
+            "gone": fti.Count(),
+        },
+    )
+    waiting = ", ".join(
+        f"due_{hours + 1}h - due_1h - coalesce(gone_{hours}h, 0) AS waiting_{hours}h" for hours in (1, 2, 4)
+    )
+    rates = ", ".join(
+        f"{name}_{window}" for name in ("left_late_rate", "left_delay") for window in ("30min", "1h", "2h")
+    )
+    both = due.relation.join(left.relation, "origin, quarter", how="left")
+    return due.with_relation(both.project(f"origin, quarter, {rates}, {waiting}"))
+
+
 class PlaneLegSchema(pa.DataFrameModel):
     """What a plane did last: it left or it landed, and how late."""
 
@@ -299,6 +394,7 @@ class PlaneLegSchema(pa.DataFrameModel):
     flight_id: str
     last_leg: str = pa.Field(isin=["departed", "landed"])
     last_leg_delay: float = pa.Field(ge=-120, description="minutes late when it did; negative is early")
+    last_leg_minute: int = pa.Field(ge=0, lt=7 * 24 * 60, description="when it did: the minute of the week, UTC")
 
 
 @fti.feature_group(
@@ -322,7 +418,9 @@ def plane_legs(arrivals: fti.Table, departures: fti.Table) -> fti.Table:
     landed = arrivals.relation.filter(has_plane).project(
         "tailnum, arrived_at AS at, flight_id, 'landed' AS last_leg, arrival_delay AS last_leg_delay"
     )
-    return arrivals.with_relation(departed.union(landed))
+    legs = departed.union(landed)
+    minute = """datediff('minute', date_trunc('week', "at"), "at") AS last_leg_minute"""
+    return arrivals.with_relation(legs.project(f"*, {minute}"))
 
 
 class PlaneSchema(pa.DataFrameModel):

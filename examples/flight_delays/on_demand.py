@@ -75,3 +75,27 @@ def calendar(scheduled_at: np.ndarray) -> dict[str, np.ndarray]:
         "days_to_holiday": next_holiday - day,
     }
     return {name: np.where(is_covered, value, np.nan) for name, value in values.items()}
+
+
+_WEEK = 7 * 24 * 60  # minutes
+
+
+@on_demand(outputs={"since_last_leg": float})
+def turnaround(scheduled_at: np.ndarray, last_leg_minute: np.ndarray) -> dict[str, np.ndarray]:
+    """How long before a scheduled departure its plane left or landed last.
+
+    Args:
+        scheduled_at: scheduled departures, ``datetime64[us]`` of shape ``[n]``, naive UTC, NaT where missing.
+        last_leg_minute: the minute of the week in which the plane did, ``[n]``, NaN where nothing is known of it.
+
+    Returns:
+        ``since_last_leg`` in minutes, float64 of shape ``[n]``, NaN where one of both is missing; a leg is less than a week ago.
+
+    >>> departure = np.array(["2013-07-04T01:30"], dtype="datetime64[us]")  # a Thursday, 03:00 after Wednesday 22:30
+    >>> turnaround(departure, np.array([2.0 * 24 * 60 + 22 * 60 + 30]))["since_last_leg"].item()
+    180.0
+    """
+    is_there = ~np.isnat(scheduled_at)
+    monday = np.datetime64("1970-01-05", "us")
+    since_monday = (np.where(is_there, scheduled_at, monday) - monday).astype(np.int64) / 60_000_000
+    return {"since_last_leg": np.where(is_there, (since_monday - last_leg_minute) % _WEEK, np.nan)}

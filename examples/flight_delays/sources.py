@@ -42,6 +42,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         {
             "flight_id": pa.string(),
             "carrier": pa.string(),
+            "flight_number": pa.string(),
             "origin": pa.string(),
             "dest": pa.string(),
             "tailnum": pa.string(),
@@ -68,6 +69,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         {
             "flight_id": pa.string(),
             "carrier": pa.string(),
+            "flight_number": pa.string(),
             "origin": pa.string(),
             "dest": pa.string(),
             "tailnum": pa.string(),
@@ -275,6 +277,7 @@ def _read_flights(data: Path) -> pd.DataFrame:
     flights = _read_csv(data / "flights.csv.zip", [*_FLIGHT, *_TIMES])
     hour = flights["time_hour"].str.slice(0, 13).str.replace("-", "")
     flights["flight_id"] = hour + "-" + flights["carrier"] + "-" + flights["flight"].astype(str)
+    flights["flight_number"] = flights["carrier"] + flights["flight"].astype(str)
     flights["scheduled_at"] = _utc(flights["time_hour"]) + pd.to_timedelta(flights["minute"], unit="min")
     flights["predict_at"] = flights["scheduled_at"] - pd.Timedelta("1h")
     return flights.rename(columns={"hour": "departure_hour"})

@@ -40,9 +40,9 @@ def freshness(
 ) -> None:
     """Say what a delay of each feature group costs a model.
 
-    MODEL is trained again on the dataset of a cutoff, for each group and delay, as if the group's rows came that long after their event
-    time, and judged on the same test rows. A table and a picture say how its metric changes, with intervals. Nothing is published or
-    promoted, and the lake stays as it is.
+    MODEL is a model's name, or such as delay_v2 if it has several versions. It is trained again on the dataset of a cutoff, for each
+    group and delay, as if the group's rows came that long after their event time, and judged on the same test rows. A table and a
+    picture say how its metric changes, with intervals. Nothing is published or promoted, and the lake stays as it is.
     """
     from fti_assets.describe import existing_store, stores_of
     from fti_assets.orchestration.declaration import declarations_of
@@ -52,13 +52,19 @@ def freshness(
     from fti_assets.training.models.model import Model
 
     system = load_definitions(file, module)
-    models = {one.name: one for one in declarations_of(system) if isinstance(one, Model)}
-    if model not in models:
-        raise DeclarationError(f"the definitions have no model {model!r}: they have {one_of(models)}")
+    models = [one for one in declarations_of(system) if isinstance(one, Model)]
+    named = [one for one in models if model in (one.name, one.asset_name)]
+    if not named:
+        raise DeclarationError(
+            f"the definitions have no model {model!r}: they have {one_of(sorted({one.name for one in models}))}"
+        )
+    if len(named) > 1:
+        versions = one_of(sorted(one.asset_name for one in named))
+        raise DeclarationError(f"the definitions have several versions of model {model!r}: write {versions}")
     system_stores = stores_of(system, **folders)
     existing_store(system_stores)
     curves = freshness(
-        models[model],
+        named[0],
         stores=system_stores,
         resources=dict(system.resources or {}),
         partition=cutoff,

@@ -8,7 +8,13 @@ import pytest
 
 import fti_assets as fti
 from examples.flight_delays import features, sources
-from examples.flight_delays.training import NetConfig, arrival_delay, delay_net
+from examples.flight_delays.training import (
+    BoostingConfig,
+    NetConfig,
+    arrival_delay,
+    delay_boosting,
+    delay_net,
+)
 from fti_assets import testing
 
 DAY = "2013-01-02"
@@ -18,8 +24,8 @@ def landed(*flights: tuple[str, str, bool]) -> pd.DataFrame:
     """Flights from JFK to LAX: the carrier, when it landed, whether it was late."""
     carriers, times, late = zip(*flights, strict=True)
     return pd.DataFrame(
-        {"carrier": carriers, "origin": "JFK", "dest": "LAX", "tailnum": "N1", "arrived_at": pd.to_datetime(list(times)),
-         "arrival_delay": [30.0 if one else 0.0 for one in late], "is_late": late}
+        {"carrier": carriers, "flight_number": "UA1", "origin": "JFK", "dest": "LAX", "tailnum": "N1",
+         "arrived_at": pd.to_datetime(list(times)), "arrival_delay": [30.0 if one else 0.0 for one in late], "is_late": late}
     )  # fmt: skip
 
 
@@ -69,3 +75,9 @@ def test_network_trains_on_tiny_data_and_matches_its_graph() -> None:
     assert np.isfinite(made.outputs).all()
     assert list(made.data.train.columns) == arrival_delay.feature_names
     assert type(made.trained).__name__ == "DelayNet"
+
+
+def test_boosting_trains_on_tiny_data_and_matches_its_graph() -> None:
+    made = testing.train_tiny(delay_boosting, config=BoostingConfig(trees=3))
+    assert made.outputs.shape == (20,)
+    assert set(made.trained.feature_name_) == set(arrival_delay.feature_names)

@@ -99,6 +99,11 @@ def high(context: dg.AssetExecutionContext, config: Slope, data: fti.TrainingDat
     return LogisticRegression(C=config.penalty).fit(data.train.X, data.train.y)
 
 
+@fti.model(name="high", version=2, dataset=tank_dataset, task="binary")
+def higher(data: fti.TrainingData) -> Any:
+    return LogisticRegression().fit(data.train.X, data.train.y)
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
     def make(root: Path) -> None:
@@ -177,7 +182,7 @@ def test_command_prints_a_table_and_writes_a_picture(
     stores: fti.Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "import fti_assets as fti\nfrom tests.training.test_freshness import RESOURCES, high\n"
+    code = "import fti_assets as fti\nfrom tests.training.test_freshness import RESOURCES, high, higher\n"
     Path("definitions.py").write_text(f"{code}defs = fti.build_definitions([high], resources=RESOURCES)\n")
     arguments = ["--lake", stores.lake, "--groups", "levels, notes", "--delays", "0h,1h", "--rows", "50"]
     assert main(["freshness", "high", *arguments]) == 0
@@ -185,6 +190,9 @@ def test_command_prints_a_table_and_writes_a_picture(
     assert Path("freshness_high.svg").read_text().startswith("<svg")
     assert main(["freshness", "low", "--lake", stores.lake]) == 1
     assert "no model 'low': they have 'high'" in capsys.readouterr().err
+    Path("definitions.py").write_text(f"{code}defs = fti.build_definitions([high, higher], resources=RESOURCES)\n")
+    assert main(["freshness", "high", "--lake", stores.lake]) == 1
+    assert "several versions of model 'high': write 'high_v1' or 'high_v2'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

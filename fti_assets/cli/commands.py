@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from fti_assets.cli import builds, models, rows, serving, tracking
+from fti_assets.cli.backtest import backtest
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
 from fti_assets.cli.freshness import freshness
@@ -108,6 +109,7 @@ for command in (
     serving.publish,
     bundle,
     why,
+    backtest,
     freshness,
     rows.forget,
     rows.reset,

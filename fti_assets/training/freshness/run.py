@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import duckdb
 
 from fti_assets.core.manifest import DatasetManifest
@@ -17,9 +16,7 @@ from fti_assets.core.records import from_json
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, ModelError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
-from fti_assets.orchestration.resources import STORES, Stores
-from fti_assets.orchestration.signature import call_function
-from fti_assets.orchestration.step import beta_accepted, build_asset
+from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
@@ -28,14 +25,11 @@ from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
 from fti_assets.training.freshness.text import delay_text
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.models.build import Build, build_model_at
-from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import Train, newest_parameters
-from fti_assets.training.tuning.trial import Trial
+from fti_assets.training.retraining.step import within_step
 
 DELAYS = ("0h", "15min", "1h", "6h", "24h")
-
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def freshness(
@@ -96,7 +90,8 @@ def freshness(
                 trial = _Trial(lean, key, lake, ModelStore(Path(folder)), train)
                 return _curves(trial, at_cutoff, tables, moments, metric, say)
 
-        return _within_step(model, key, stores, resources or {}, work)
+        parameters = None if model.tune is None else newest_parameters(model, stores.model_store())
+        return within_step(model, key, stores, resources or {}, work, parameters=parameters)
 
 
 def _dataset(lake: Lake, model: Model, partition: str | None) -> tuple[str, DatasetManifest]:
@@ -200,42 +195,3 @@ def _score(build: Build | None, metric: str, model: str) -> float:
     if metric not in build.manifest.metrics:
         raise ModelError(f"{metric} of {model!r} is undefined on its test rows: choose another of its metrics")
     return build.manifest.metrics[metric]
-
-
-def _within_step(
-    model: Model,
-    partition: str,
-    stores: Stores,
-    resources: Mapping[str, Any],
-    work: Callable[[Train], FreshnessCurves],
-) -> FreshnessCurves:
-    """Work in a step as the model's own, which its function may ask for a context, config and resources; Dagster keeps nothing of it."""
-    results: list[FreshnessCurves] = []
-    parameters = None if model.tune is None else newest_parameters(model, stores.model_store())
-
-    def run(context: dg.AssetExecutionContext, _: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        def train(data: TrainingData, _: Trial | None) -> Any:
-            inputs = {**arguments, **model.own_arguments(data, parameters)}
-            return call_function(model.function, inputs, context, what=model.asset_name, instead="take one partition")
-
-        results.append(work(train))
-        yield from ()
-
-    asset = build_asset(
-        model,
-        function=model.function,
-        run=run,
-        own_parameters=model.own_parameters,
-        annotations=model.annotations,
-        ins=model.asset_ins,
-        group_name="training",
-        code_terms=(),
-    )
-    with dg.DagsterInstance.ephemeral() as instance, beta_accepted():
-        options: dict[str, Any] = {} if model.partitions_def is None else {"partition_key": partition}
-        if isinstance(model.partitions_def, dg.DynamicPartitionsDefinition) and model.partitions_def.name:
-            instance.add_dynamic_partitions(model.partitions_def.name, [partition])
-        dg.materialize(
-            [asset], instance=instance, resources={**resources, STORES: stores}, run_config=_QUIET, **options
-        )
-    return results[0]

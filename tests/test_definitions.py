@@ -252,7 +252,10 @@ def test_what_else_definitions_take_is_passed_on() -> None:
 
 
 IMPOSSIBLE: list[tuple[Any, str]] = [
-    (lambda: declared(task="ranking"), "has the task 'ranking': it is 'binary', 'multiclass' or 'regression'"),
+    (
+        lambda: declared(task="ranking"),
+        "has the task 'ranking': it is 'binary', 'multiclass', 'regression' or 'quantile'",
+    ),
     (lambda: declared(promote="never"), "has promote='never'"),
     (lambda: declared(version=0), "model 'churn_model': version is 0"),
     (lambda: declared(name="Churn"), "model 'Churn' is not a name"),

@@ -200,6 +200,20 @@ def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
     return goal
 
 
+def _check_threshold(model: Model) -> None:
+    if isinstance(model.evaluate.threshold, str) and not _validates(model, what=f"model {model.name!r}"):
+        raise DeclarationError(
+            f"model {model.name!r} chooses its threshold by {model.evaluate.threshold!r} on the validation part, but its dataset "
+            f"{model.dataset.table_name} has none: give its split a validation part, such as validation=0.2, or the evaluation a number"
+        )
+
+
+def _validates(model: Model, *, what: str) -> bool:
+    """Whether its dataset's split has a validation part."""
+    validation = model.dataset.split.validation
+    return bool(duration(validation, what=what) if isinstance(validation, str | timedelta) else validation)
+
+
 def _check_calibration(model: Model) -> None:
     what, method = f"model {model.name!r} has calibrate={model.calibrate!r}", model.calibrate
     if method is None:
@@ -208,8 +222,7 @@ def _check_calibration(model: Model) -> None:
         raise DeclarationError(f"{what}: it is {one_of(get_args(Method))}")
     if model.task not in ("binary", "multiclass"):
         raise DeclarationError(f"{what}, but a {model.task} model gives no probabilities of its own: leave it out")
-    validation = model.dataset.split.validation
-    if not (duration(validation, what=what) if isinstance(validation, str | timedelta) else validation):
+    if not _validates(model, what=what):
         raise DeclarationError(
             f"{what}, which is fitted on the validation part, but its dataset {model.dataset.table_name} has none: give its split a "
             "validation part, such as validation=0.2"
@@ -310,6 +323,7 @@ def _check(model: Model) -> None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
     _check_baselines(model)
     _check_calibration(model)
+    _check_threshold(model)
     for gate in model.gates:
         if isinstance(gate, CheckedGate):
             gate.check(model.task, model.evaluate, what=f"model {model.name!r}")

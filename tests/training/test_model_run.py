@@ -315,14 +315,17 @@ def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: 
         cluster="visit_id",
         min_rows=2,
     )
-    model = buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[fti.NotWorseThanChampion("f1", tolerance=1.0)])
-    assert bench.train(model, "07").success
-    assert bench.train(replace(model, evaluate=fti.Evaluation(metrics=["f1", "log_loss"], threshold=0.9)), "08").success
+    crossed = fti.SliceGap("log_loss", by="spend, habit", at_most=100.0, min_rows=1)
+    not_worse = fti.NotWorseThanChampion("f1", tolerance=1.0)
+    assert bench.train(buyer(dataset=WITH_NEW_HABITS, evaluate=evaluated, gates=[crossed]), "07").success
+    at_09 = fti.Evaluation(metrics=["f1", "log_loss"], threshold=0.9)
+    assert bench.train(buyer(dataset=WITH_NEW_HABITS, evaluate=at_09, gates=[not_worse]), "08").success
     chosen, declared = bench.builds()
     assert chosen.threshold is not None
     assert (chosen.threshold.goal, chosen.threshold.rows) == ("f1", chosen.dataset.rows["validation"])
     assert declared.threshold == ThresholdRecord(0.9)
     assert "spend, habit" in chosen.slices
+    assert [verdict.gate for verdict in chosen.gates] == ["slice_gap_log_loss_by_spend_habit"]
     assert chosen.intervals["f1"].low <= chosen.metrics["f1"] <= chosen.intervals["f1"].high
     assert chosen.bootstrap is not None
     assert chosen.fairness["habit"].figures["equalized_odds_difference"] >= 0
@@ -333,6 +336,15 @@ def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: 
     [verdict] = declared.gates
     champion = float(verdict.reason.split("of the champion")[0].split()[-1])
     assert champion > declared.metrics["f1"]
+
+
+def test_a_threshold_without_a_validation_part_is_refused() -> None:
+    split = fti.HashSplit(validation=0.0, test=0.3)
+    without = fti.training_dataset(name="without", view=BUYING.view, split=split, partitions_def=CUTOFFS)
+    with pytest.raises(
+        DeclarationError, match="chooses its threshold by 'f1' on the validation part, but its dataset without_v1 has"
+    ):
+        buyer(dataset=without, evaluate=fti.Evaluation(metrics=["f1", "log_loss"], threshold="f1"))
 
 
 def test_a_slice_gap_by_an_unsliced_column_is_refused() -> None:

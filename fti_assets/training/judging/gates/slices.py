@@ -23,7 +23,7 @@ class SliceGap:
 
     Args:
         metric: a metric's name.
-        by: a column of the evaluation's slices.
+        by: a column of the evaluation's slices, or crossed ones joined by commas, ``"origin, carrier"``.
         at_most: in the metric's own unit, at least 0; a gap of exactly so much passes.
         min_rows: the fewest test rows of a slice that counts.
 
@@ -53,8 +53,8 @@ class SliceGap:
 
     @property
     def name(self) -> str:
-        """``slice_gap_<metric>_by_<column>``."""
-        return f"slice_gap_{self.metric}_by_{self.by}"
+        """``slice_gap_<metric>_by_<column>``; crossed columns are joined by ``_``."""
+        return f"slice_gap_{self.metric}_by_{self.by.replace(', ', '_')}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's slices; an undefined overall metric does not pass.

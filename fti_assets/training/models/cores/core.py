@@ -49,9 +49,9 @@ class Core:
 
 
 def name_of(model: Any) -> str:
-    """What a trained model, or several that answer together, is called: ``Ridge``, or ``Ridge, 3 of them``."""
+    """What a trained model, or several that answer together, is called: ``Ridge``, or ``Ridge (3)``."""
     if isinstance(model, list | tuple) and model:
-        return f"{type(model[0]).__name__}, {len(model)} of them"
+        return f"{type(model[0]).__name__} ({len(model)})"
     return type(model).__name__
 
 

@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from fti_assets.training.datasets.hash_split import GroupSplit as GroupSplit
     from fti_assets.training.datasets.hash_split import HashSplit as HashSplit
     from fti_assets.training.datasets.hash_split import RandomSplit as RandomSplit
-    from fti_assets.training.datasets.sampling import Sample as Sample
+    from fti_assets.training.datasets.sampling.sample import Sample as Sample
+    from fti_assets.training.datasets.sampling.weights import ClassWeights as ClassWeights
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
-    from fti_assets.training.datasets.weights import ClassWeights as ClassWeights
     from fti_assets.training.encoders.buckets import Bucketize as Bucketize
     from fti_assets.training.encoders.categories import Embedding as Embedding
     from fti_assets.training.encoders.categories import Hashing as Hashing
@@ -136,9 +136,9 @@ _NAMES = {
     "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.composite": "composite",
     "training.datasets.hash_split": "GroupSplit HashSplit RandomSplit",
-    "training.datasets.sampling": "Sample",
+    "training.datasets.sampling.sample": "Sample",
     "training.datasets.split": "TimeSplit",
-    "training.datasets.weights": "ClassWeights",
+    "training.datasets.sampling.weights": "ClassWeights",
     "training.encoders.buckets": "Bucketize",
     "training.encoders.categories": "Embedding Hashing OneHot Ordinal",
     "training.encoders.curves": "Clip Cyclical Log1p Quantile",

@@ -124,7 +124,10 @@ class FeatureViewComponent(DeclaringComponent):
             window=dataset.window,
             where=dataset.where,
             sample=construct(
-                {"type": "Sample", **dataset.sample}, self._context, module="training.datasets.sampling", what="sample"
+                {"type": "Sample", **dataset.sample},
+                self._context,
+                module="training.datasets.sampling.sample",
+                what="sample",
             )
             if dataset.sample
             else None,

@@ -20,7 +20,7 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.calibration.calibrators import Method
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
-from fti_assets.training.datasets.weights import BINARY, ClassWeights
+from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.evaluation import Evaluation

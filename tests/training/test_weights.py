@@ -16,10 +16,12 @@ from sklearn.utils.class_weight import compute_sample_weight
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column, ModelManifest, SampleRecord
+from fti_assets.core.profiles import Profile
+from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.sampling.weights import row_weights, undoing
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.datasets.weights import row_weights, undoing
 from fti_assets.training.encoders.scales import FittedPassthrough
 from fti_assets.training.judging.baselines.baseline import prior_of
 from fti_assets.training.models.data import TrainingData
@@ -197,6 +199,9 @@ def test_probabilities_of_a_sample_stay_calibrated(home: Path) -> None:
     assert calibrated.metrics["log_loss"] < calibrated.baseline["log_loss"] < skewed.metrics["log_loss"]
     assert calibrated.baseline == skewed.baseline
     assert calibrated.baseline["log_loss"] < 0.4, "the prior is that of the world: some 7 % are of class 1"
+    profile = (home / ".fti" / "models" / "finder" / "v1" / calibrated.build / "profile.json").read_text()
+    reference = from_json(Profile, profile, what="profile")
+    assert reference.label.categories["false"] == pytest.approx(rows), "it is of the rows before the sample"
     card = (home / ".fti" / "models" / "finder" / "v1" / calibrated.build / "card.md").read_text()
     assert f"- a sample of the train rows, by hash: {kept:,} of {rows:,} of class '0'" in card
 

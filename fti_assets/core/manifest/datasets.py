@@ -4,6 +4,7 @@ from dataclasses import field
 
 from fti_assets.core.manifest.views import Column, ViewRecord
 from fti_assets.core.names import DATASETS, TableName, versioned_name
+from fti_assets.core.profiles import Profile
 from fti_assets.core.records import record
 
 
@@ -71,7 +72,8 @@ class DatasetManifest:
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
     ``where`` is the condition on the spine's own columns that its rows meet, ``sample`` what was kept of the train rows.
     ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
-    what the split goes by, that have rows in more than one.
+    what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
+    earlier release has none.
     """
 
     dataset: str
@@ -98,3 +100,4 @@ class DatasetManifest:
     sample: SampleRecord | None = None
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     keys_in_several_parts: float = 0.0
+    profile: Profile | None = None

@@ -13,7 +13,7 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.checks import ROW_SPLIT
 from fti_assets.training.datasets.dataset import IN_TRAIN, LABELS, ONE_PART
-from fti_assets.training.datasets.sampling import class_sql
+from fti_assets.training.datasets.sampling.sample import class_sql
 from fti_assets.training.datasets.split import SPLITS
 
 _MOST_CLASSES = 100

@@ -10,6 +10,7 @@ import duckdb
 
 from fti_assets.core.manifest import Column, SampleRecord, ViewRecord
 from fti_assets.core.names import is_kept
+from fti_assets.core.profiles import Profile
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql
@@ -26,7 +27,8 @@ from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.parts import judge_parts
-from fti_assets.training.datasets.sampling import is_sampled_out, sample_record
+from fti_assets.training.datasets.profiling import profile_of
+from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.encoders.encoders import has_categories, loses_nulls
@@ -48,6 +50,7 @@ class DatasetRows:
     delay_breaches: int
     verdicts: tuple[Verdict, ...] = ()
     sample: SampleRecord | None = None
+    profile: Profile | None = None
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     keys_in_several_parts: float = 0.0
 
@@ -156,6 +159,14 @@ def dataset_rows(
         classes=parts_found.classes,
         keys_in_several_parts=parts_found.keys_in_several,
         sample=sample,
+        profile=profile_of(
+            connection,
+            f"(FROM {table} WHERE {ROW_SPLIT} = 'train')",
+            view.features,
+            Column(label.name, label_kind),
+            LABEL,
+            sample,
+        ),
     )
 
 

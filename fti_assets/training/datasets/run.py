@@ -171,6 +171,7 @@ def _manifest(
         delay_breaches=rows.delay_breaches,
         where=dataset.where or "",
         sample=rows.sample,
+        profile=rows.profile,
         classes={part: dict(counts) for part, counts in rows.classes.items()},
         keys_in_several_parts=rows.keys_in_several_parts,
         random_parts=split.record if isinstance(split, HashedParts) else None,

@@ -16,6 +16,7 @@ import numpy as np
 from fti_assets.core import clock
 from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, DatasetRecord, ImportanceRecord, ModelManifest
 from fti_assets.core.manifest.learning import EpochRecord, LearningRecord
+from fti_assets.core.profiles import PROFILE
 from fti_assets.core.records import from_json, to_json
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, ModelError, NotMaterializedError
@@ -25,8 +26,8 @@ from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.datasets.rows import where_the_parts_lie
+from fti_assets.training.datasets.sampling.weights import undoing
 from fti_assets.training.datasets.split import SPLITS, TimeSplit
-from fti_assets.training.datasets.weights import undoing
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.judging.baselines.named import PRIOR
@@ -260,6 +261,8 @@ def _build_model(
         further.insert(0, calibration_section(model.task, calibration.before, data.test.y, calibration.record.method))
     page = picture_page(title, model.task, answers, data.test.y, slices, metrics, importance, further).encode()
     files = {PICTURES: page, **({SAMPLES: model_graph.samples.to_json()} if model_graph.samples else {})}
+    if dataset.profile is not None:
+        files[PROFILE] = to_json(dataset.profile).encode()
     if study is not None:
         files[STUDY] = to_json(study).encode()
     if progress.history:

@@ -9,8 +9,8 @@ import numpy as np
 from fti_assets.core.manifest import Column, Task
 from fti_assets.core.types import EXACT
 from fti_assets.errors import DataError, ModelError, one_of
+from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.datasets.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.targets import FittedTarget, cross_fit

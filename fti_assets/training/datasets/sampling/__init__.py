@@ -1,0 +1,1 @@
+"""Which train rows a dataset keeps, and what each that is kept counts."""

@@ -70,6 +70,8 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         evaluate: metrics and slices; the task's usual metrics by default.
         gates: ``{type: BeatsBaseline, metric: log_loss}`` and the like.
         importance: ``{rows: 500, groups: {weather: [temp, wind_speed]}}``, or ``false``.
+        calibrate: ``platt`` or ``isotonic``.
+        intended_use, limits: for the card.
         tune: a space, ``{alpha: {type: LogUniform, low: 0.01, high: 10}}``, and how many trials.
     """
 
@@ -88,7 +90,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     promote: Literal["automatic", "by_hand", "after_experiment"] = "automatic"
     tune: TuningAttributes | None = None
     calibrate: Literal["platt", "isotonic"] | None = None
-    intended_use: str = ""
+    intended_use: str | None = None
     limits: Sequence[str] = ()
     catch_up: int | None = None
     latency_goal: str | None = None

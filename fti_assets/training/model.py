@@ -64,7 +64,7 @@ def model(
     promote: Promotion = "automatic",
     tune: Tuning | None = None,
     calibrate: Method | None = None,
-    intended_use: str = "",
+    intended_use: str | None = None,
     limits: Sequence[str] = (),
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
@@ -144,7 +144,7 @@ def model(
             importance=(Importance() if importance else None) if isinstance(importance, bool) else importance,
             tune=tune,
             calibrate=calibrate,
-            intended_use=intended_use,
+            intended_use=intended_use or "",
             limits=tuple(limits),
             trial_parameter=_trial_parameter(
                 list(parameters_of(function)), annotations, own_name, is_tuned=tune is not None

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.curves import Cyclical as Cyclical
     from fti_assets.training.encoders.curves import Log1p as Log1p
     from fti_assets.training.encoders.curves import Quantile as Quantile
+    from fti_assets.training.encoders.custom import CustomEncoder as CustomEncoder
     from fti_assets.training.encoders.scales import Impute as Impute
     from fti_assets.training.encoders.scales import MinMax as MinMax
     from fti_assets.training.encoders.scales import Passthrough as Passthrough
@@ -142,6 +143,7 @@ _NAMES = {
     "training.encoders.buckets": "Bucketize",
     "training.encoders.categories": "Embedding Hashing OneHot Ordinal",
     "training.encoders.curves": "Clip Cyclical Log1p Quantile",
+    "training.encoders.custom": "CustomEncoder",
     "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
     "training.encoders.targets": "Target",
     "training.encoders.times": "Age CalendarParts",

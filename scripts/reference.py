@@ -48,7 +48,7 @@ PAGES = {
         "What a model needs, the rows that it learns from, the model, and what it must pass.",
         "fti_assets",
         _names(
-            "FeatureView Label Age CalendarParts "
+            "FeatureView Label Age CalendarParts CustomEncoder "
             "Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
             "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
             "model composite TrainingData Tuning Uniform LogUniform Integers Choice Trial "

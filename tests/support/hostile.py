@@ -394,6 +394,7 @@ DECLARING: dict[str, Declares] = {
     "SliceGap": Declares(fti.SliceGap, {"metric": "log_loss", "by": "plan", "at_most": 0.1}, ("min_rows",)),
     "GateVerdict": Declares(fti.GateVerdict, {"gate": "g", "passed": True, "reason": "r"}),
     "Scores": Declares(fti.Scores, {}, ("metrics", "baseline", "slices", "champion")),
+    "CustomEncoder": Declares(fti.CustomEncoder, {"graph": len, "oracle": len}, ("fit", "columns")),
     "Age": Declares(fti.Age, {"at": "seen_at"}, ("unit", "missing")),
     "CalendarParts": Declares(fti.CalendarParts, {"parts": ["hour"]}),
     "Importance": Declares(fti.Importance, {}, ("metric", "rows", "repeats", "groups")),

@@ -6,14 +6,14 @@ The fitted forms are records for the manifest: ``dataclasses.asdict`` gives thei
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from fti_assets.core.manifest import NUMBERS, Column
 from fti_assets.core.types import EXACT, KEY_TYPES, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.training.encoders import buckets, categories, curves, scales, targets, times
+from fti_assets.training.encoders import buckets, categories, curves, custom, scales, targets, times
 from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
 from fti_assets.training.encoders.categories import (
     Embedding,
@@ -35,6 +35,7 @@ from fti_assets.training.encoders.curves import (
     Log1p,
     Quantile,
 )
+from fti_assets.training.encoders.custom import CustomEncoder, FittedCustom
 from fti_assets.training.encoders.scales import (
     FittedImpute,
     FittedMinMax,
@@ -78,6 +79,7 @@ Encoder = (
     | Bucketize
     | Cyclical
     | Age
+    | CustomEncoder
     | CalendarParts
     | OneHot
     | Embedding
@@ -97,6 +99,7 @@ FittedEncoder = (
     | FittedBucketize
     | FittedCyclical
     | FittedAge
+    | FittedCustom
     | FittedCalendarParts
     | FittedOneHot
     | FittedEmbedding
@@ -131,6 +134,7 @@ _KINDS: dict[type, _Kind] = {
     Ordinal: _Kind(KEY_TYPES, categories.fit_ordinal),
     Hashing: _Kind(KEY_TYPES, categories.fit_hashing),
     Target: _Kind(KEY_TYPES, targets.fit_target),
+    CustomEncoder: _Kind(get_args(ColumnType), custom.fit_custom),
 }
 _OF_CATEGORIES = (OneHot, Embedding, Ordinal, Hashing, Target)
 

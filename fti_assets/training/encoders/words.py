@@ -17,7 +17,7 @@ def encoder_in_words(encoder: Mapping[str, Any]) -> str:
     'one_hot: 4 categories (EWR, JFK, LGA and more)'
     """
     kind = str(encoder.get("kind", ""))
-    facts = [_fact(name, value) for name, value in encoder.items() if name not in ("kind", "by_model")]
+    facts = [_fact(name, value) for name, value in encoder.items() if name not in ("kind", "by_model", "code")]
     told = ", ".join(fact for fact in facts if fact)
     return f"{kind}: {told}" if told else kind
 
@@ -29,6 +29,8 @@ def encoder_of(manifest: ModelManifest, feature: str) -> str:
 
 
 def _fact(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{name} of {len(value)} entries"
     if value is None or value == "float32":  # which every encoder is, unless it says otherwise
         return ""
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -11,6 +11,7 @@ from fti_assets.orchestration.conditions.defaults import on_changed_dataset
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
+from fti_assets.training.judging.importance import Importance
 from fti_assets.training.models.model import KEPT_APART, Model
 from fti_assets.training.tuning.tuning import tuning_text
 
@@ -64,6 +65,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             *([model.levels] if model.levels else []),
             *([] if model.latency_goal is None else [model.latency_goal]),
             *([] if model.tune is None else [model.tune]),
+            *([] if model.importance == Importance() else [repr(model.importance)]),
             *([] if model.weights is None else [repr(model.weights)]),
             *([] if model.calibrate is None else [model.calibrate]),
         ),

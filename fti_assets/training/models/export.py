@@ -9,6 +9,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import OUTPUT_NAMES, GraphOutput, Task
 from fti_assets.errors import ModelError, one_of
+from fti_assets.training.encoders.custom import check_oracles
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
@@ -67,6 +68,7 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     if layout.kind == "raw":
         encoder_model = layout.encoder
     arrays = encoder_model.encode(rows.columns)
+    check_oracles(encoder_model.encoders, rows.columns, arrays[DENSE], encoder_model.dense_columns)
     classes = data.classes
     few = _few(arrays, rows.rows)
     core = core_of(trained_model, few, task, len(classes), layout)

@@ -268,6 +268,10 @@ def required_type(
     kind = types.get(name)
     if kind is None:
         usable = [column for column, match in types.items() if match is not None]
-        problem = "has a type that no feature can have" if name in types else f"has only {one_of(usable)}"
+        problem = (
+            "has a type that no feature can have: of a list or struct, store each element that is to be one as a column of its own"
+            if name in types
+            else f"has only {one_of(usable)}"
+        )
         raise DeclarationError(f"view {view.name!r} needs the column {name!r} of {group.table_name}, which {problem}")
     return kind

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from examples.flight_delays.on_demand import calendar
+from examples.flight_delays.on_demand import calendar, turnaround
 
 NEW_YORK = ZoneInfo("America/New_York")
 HOLIDAYS = [
@@ -112,3 +112,10 @@ def test_an_app_imports_it_without_pandas_or_dagster() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_turnaround_counts_over_the_end_of_the_week() -> None:
+    monday = at("2013-07-08T00:30", "2013-07-08T00:30", "NaT")
+    late_on_sunday = np.array([7 * 24 * 60 - 15.0, np.nan, 0.0])
+    minutes = turnaround(monday, late_on_sunday)["since_last_leg"]
+    assert minutes.tolist() == pytest.approx([45.0, np.nan, np.nan], nan_ok=True)

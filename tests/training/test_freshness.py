@@ -148,10 +148,12 @@ def test_nothing_is_stored(stores: fti.Stores, curves: FreshnessCurves) -> None:
     with stores.offline_store().connect() as lake:
         before = lake.snapshot()
         tables = lake.tables()
-    freshness(high, stores=stores, resources=RESOURCES, delays=["1h"], groups=["levels"], rows=100)
+    of_levels = freshness(high, stores=stores, resources=RESOURCES, delays=["1h"], groups=["levels"], rows=100)
     with stores.offline_store().connect() as lake:
         assert (lake.snapshot(), lake.tables()) == (before, tables)
     assert stores.model_store().models() == ()
+    # The delay that the group states itself is a point, too.
+    assert [(point.delay, point.is_declared) for point in of_levels.points] == [(hours(0), True), (hours(1), False)]
 
 
 def test_some_train_rows_and_all_test_rows(stores: fti.Stores, curves: FreshnessCurves) -> None:

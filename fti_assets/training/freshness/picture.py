@@ -11,8 +11,8 @@ from fti_assets.training.freshness.curves import FreshnessCurves, Point
 from fti_assets.training.freshness.text import delay_text
 from fti_assets.training.judging.curves import xml_text
 
-_ACROSS, _WIDTH, _HEIGHT = 3, 200, 120
-_LEFT, _TOP, _BETWEEN_X, _BETWEEN_Y = 58, 62, 34, 66
+_MOST_ACROSS, _WIDTH, _HEIGHT = 3, 200, 120
+_LEFT, _TOP, _BETWEEN_X, _BETWEEN_Y = 58, 78, 34, 66
 _STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#445}.title{font-size:14px;font-weight:600;fill:#112}.group{font-size:12px;"
     "font-weight:600;fill:#112}.band{fill:#43d;opacity:.16}.line{fill:none;stroke:#43d;stroke-width:2}.dot{fill:#43d}"
@@ -23,8 +23,8 @@ _STYLE = (
 def picture(curves: FreshnessCurves) -> str:
     """The curves as one SVG. All panels share the axis of the change, so that groups can be told apart by what their delay costs."""
     groups = list(curves.groups.items())
-    rows = math.ceil(len(groups) / _ACROSS)
-    across = min(_ACROSS, len(groups))
+    across = 2 if len(groups) == 4 else min(_MOST_ACROSS, len(groups))
+    rows = math.ceil(len(groups) / across)
     width = max(_LEFT + across * (_WIDTH + _BETWEEN_X), 560)
     height = _TOP + rows * (_HEIGHT + _BETWEEN_Y)
     ticks = _ticks(curves.points)
@@ -33,22 +33,23 @@ def picture(curves: FreshnessCurves) -> str:
             name,
             points,
             ticks,
-            _LEFT + at % _ACROSS * (_WIDTH + _BETWEEN_X),
-            _TOP + 20 + at // _ACROSS * (_HEIGHT + _BETWEEN_Y),
-            has_scale=at % _ACROSS == 0,
+            _LEFT + at % across * (_WIDTH + _BETWEEN_X),
+            _TOP + 20 + at // across * (_HEIGHT + _BETWEEN_Y),
+            has_scale=at % across == 0,
         )
         for at, (name, points) in enumerate(groups)
     )
     better = "higher" if curves.higher_is_better else "lower"
     title = f"{curves.model}: what a delay of each feature group costs"
-    about = (
-        f"Change of {curves.metric} ({better} is better), {curves.score:.4f} as declared; retrained for each delay, "
-        f"{curves.test_rows:,} test rows, 95% intervals"
-    )
+    about = [
+        f"Change of {curves.metric} ({better} is better), {curves.score:.4f} as declared; hollow: as declared",
+        f"Retrained for each delay, {curves.test_rows:,} test rows, 95% intervals of the change",
+    ]
+    lines = "".join(f"<text x='14' y='{43 + 16 * at}'>{xml_text(line)}</text>" for at, line in enumerate(about))
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}' role='img' "
         f"aria-label='{xml_text(title)}'><style>{_STYLE}</style><rect width='100%' height='100%' fill='#fff'/>"
-        f"<text class='title' x='14' y='24'>{xml_text(title)}</text><text x='14' y='43'>{xml_text(about)}</text>{panels}</svg>\n"
+        f"<text class='title' x='14' y='24'>{xml_text(title)}</text>{lines}{panels}</svg>\n"
     )
 
 

@@ -20,7 +20,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
-from fti_assets.training.freshness.moved import timed_tables
+from fti_assets.training.freshness.moved import stated_delay, timed_tables
 from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
 from fti_assets.training.freshness.text import delay_text
 from fti_assets.training.judging.metrics.registry import metric_named
@@ -58,7 +58,7 @@ def freshness(
         resources: what the model's function takes besides.
         partition: the dataset's partition, the newest by default.
         groups: the groups that are moved, by name or as ``weather_v1``; all by default.
-        delays: after the event time.
+        delays: after the event time. A group's own serving delay is among its points, too, since nothing is trained for it.
         metric: one of the model's metrics, its first by default.
         rows: about how many train rows are taken, all by default. The test rows are always all of them.
         say: called with a line of text as the work goes on.
@@ -165,8 +165,9 @@ def _curves(
     score = _score(declared, metric, name)
     builds: dict[tuple[str, timedelta], Build | None] = {}
     for table in tables:
-        for delay in delays:
-            moved = rows.moved(table, delay)
+        stated = stated_delay(rows.dataset.view, table)
+        for delay in sorted({*delays, *([] if stated is None else [stated])}):
+            moved = None if delay == stated else rows.moved(table, delay)
             builds[table, delay] = None if moved is None else trial.build(moved)
             after = "as declared" if moved is None else f"{metric} {_score(builds[table, delay], metric, name):.4f}"
             say(f"{table} {delay_text(delay)} after its event time: {after}")

@@ -154,7 +154,7 @@ class TrainingData:
         """Rows that each Embedding feature's table needs: its categories and one for unknown and missing."""
         return dict(self.encoder.cardinalities)
 
-    def loaders(self, batch_size: int, seed: int = 0, *, stream: bool = False) -> tuple[Any, Any]:
+    def loaders(self, batch_size: int, seed: int | None = None, *, stream: bool = False) -> tuple[Any, Any]:
         """The train and validation parts as torch DataLoaders of batches ``(x, y)``; ``(x, y, weight)`` if ``data.train.is_weighted``.
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
@@ -162,7 +162,7 @@ class TrainingData:
 
         Args:
             batch_size: rows a batch.
-            seed: of the order of the train rows.
+            seed: of the order of the train rows; ``data.seed`` by default.
             stream: read the rows from disk as they come, as ``data.train.stream``, where they do not fit into memory.
 
         Raises:
@@ -171,7 +171,8 @@ class TrainingData:
         """
 
         train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))
-        return train.loader(batch_size, seed, ALONE), validation.loader(batch_size, None, ALONE)
+        own = self.seed if seed is None else seed
+        return train.loader(batch_size, own, ALONE), validation.loader(batch_size, None, ALONE)
 
     def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
         """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles.

@@ -109,8 +109,10 @@ def epoch_end(
             note(epoch, metrics)
             text = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
             say(f"epoch {epoch} of {epochs}: {text or 'the module logs nothing'}")
-            if self.loss is not None and not math.isfinite(float(self.loss)):
-                self._diverged(trainer, epoch, float(self.loss))
+            loss = 0.0 if self.loss is None else float(self.loss)
+            # Of several processes all decide alike, or one would wait for the others.
+            if trainer.strategy.reduce_boolean_decision(not math.isfinite(loss), all=False):
+                self._diverged(trainer, epoch, float("nan") if math.isfinite(loss) else loss)
             elif checkpoint is not None and trainer.strategy.broadcast(time.monotonic() - self.written >= SECONDS):
                 self._write(trainer, checkpoint)
 

@@ -53,7 +53,8 @@ class BuildExplanations:
         self._sampled: dict[bool, Explainer] = {}
         self._additive: AdditiveGraph | None = None
         if function is None:
-            with suppress(ValueError):  # most graphs do not add up
+            # Most graphs do not add up, and whatever else is strange about one, it can be asked.
+            with suppress(Exception):
                 self._additive = AdditiveGraph(graph, output, background)
 
     def explain(self, raw: Mapping[str, Any], explain: Explain = True) -> Explanation:

@@ -413,7 +413,7 @@ DECLARING: dict[str, Declares] = {
     "LogUniform": Declares(fti.LogUniform, {"low": 0.1, "high": 1.0}),
     "Integers": Declares(fti.Integers, {"low": 0, "high": 8}, ("step", "log")),
     "Choice": Declares(fti.Choice, {"options": ["a", "b"]}),
-    "Trial": Declares(fti.Trial, {"parameters": {"a": 1}}, ("number", "report")),
+    "Trial": Declares(fti.Trial, {"parameters": {"a": 1}}, ("number", "report", "higher_is_better")),
     "Embedding": Declares(fti.Embedding, {}, ("max_categories",)),
     "OneHot": Declares(fti.OneHot, {}, ("max_categories",)),
     "Standardize": Declares(fti.Standardize, {}, ("dtype",)),

@@ -362,3 +362,36 @@ def test_importance_finds_the_parameter_that_matters() -> None:
     assert sum(made.importance.values()) == pytest.approx(1)
     _, equal = search(lambda trial: 1.0, trials=3).run(Journal(None))
     assert equal.importance == {}
+
+
+@pytest.mark.parametrize(("higher_is_better", "told"), [(False, [(1, 0.5)]), (True, [(1, -0.5)])])
+def test_loss_is_reported_in_the_direction_of_the_metric(higher_is_better: bool, told: list[tuple[int, float]]) -> None:
+    reported: list[tuple[int, float]] = []
+    trial = Trial({}, report=lambda epoch, value: reported.append((epoch, value)), higher_is_better=higher_is_better)
+    trial.report_loss(1, 0.5)
+    assert reported == told
+
+
+@pytest.mark.soak
+def test_fit_of_torch_ends_with_a_pruned_trial() -> None:
+    import torch
+
+    tuning = fti.Tuning(space={"scale": fti.LogUniform(1e-3, 1e3)}, trials=9, pruning="median")
+
+    @tuned
+    def fare(data: fti.TrainingData, trial: fti.Trial) -> Any:
+        net = torch.nn.Sequential(Dense(), torch.nn.Linear(data.dense_dim, 1))
+        with torch.no_grad():
+            net[1].weight.mul_(trial["scale"])
+        return data.fit(net, epochs=3, batch_size=16, report=trial.report_loss)
+
+    class Dense(torch.nn.Module):
+        def forward(self, x: dict[str, Any]) -> Any:
+            return x["dense"]
+
+    study = testing.train_tiny(replace(fare, tune=tuning), frame()).study
+    assert study is not None
+    assert study.counts["pruned"] > 0
+    for one in study.trials:
+        assert one.state == "pruned" or len(one.reported) == 3
+        assert not one.error

@@ -196,6 +196,7 @@ class TrainingData:
         patience: int = 3,
         seed: int | None = None,
         log: Callable[[str], None] | None = None,
+        report: Callable[[int, float], None] | None = None,
         stream: bool = False,
         accelerator: str = "auto",
         precision: str | int = "32-true",
@@ -217,6 +218,7 @@ class TrainingData:
             patience: epochs.
             seed: of the shuffles and of the module's own randomness; ``data.seed`` by default.
             log: called with a line of text an epoch, in place of the run's log.
+            report: called with each epoch and its ``val_loss``, if the module logs that: ``trial.report_loss`` of a tuned model.
             stream: read the rows from disk as they come, where they do not fit into memory.
             accelerator: as Lightning has it: ``"auto"`` is a GPU where there is one, else the CPU.
             precision: as Lightning has it, such as ``"bf16-mixed"``.
@@ -246,7 +248,7 @@ class TrainingData:
         if not self.train.rows:
             raise ModelError("the train part has no rows: nothing can be fitted")
         train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))
-        return run_fit(module, train, validation, settings, self.progress, log)
+        return run_fit(module, train, validation, settings, self.progress, log, report)
 
 
 def _rows_of(

@@ -80,9 +80,10 @@ def run_model(
             if stores.tracking is not None:
                 tracking = stores.tracking
                 tracker = Tracker(tracking.address, tracking.experiment, tracking.artifact_address)
-                metadata["tracking"] = mirrored_or_why_not(
+                place = mirrored_or_why_not(
                     tracker, store, manifest, _config_fields(arguments), warn=context.log.warning
                 )
+                metadata["tracking"] = dg.MetadataValue.url(place) if place.startswith("http") else place
             with_uri = {**metadata, "dagster/uri": str(store.folder(manifest))}
             log = context.log.info if build.is_accepted else context.log.warning
             log(f"{model.name} {manifest.reference} is {manifest.status}: {failure_reasons(manifest)}")

@@ -49,6 +49,7 @@ def run_fit(
     settings: Settings,
     progress: Progress,
     log: Callable[[str], None] | None,
+    report: Callable[[int, float], None] | None = None,
 ) -> Any:
     """Train the module, or take its weights from where a killed run of the same has left them.
 
@@ -63,18 +64,21 @@ def run_fit(
         )
     progress.fits += 1
     number, say = progress.fits, log or progress.say
+
+    def note(epoch: int, metrics: dict[str, float]) -> None:
+        progress.note(epoch, metrics, number)
+        if report is not None and "val_loss" in metrics:
+            report(epoch, metrics["val_loss"])
+
     checkpoint = None
     if progress.folder is not None:
         checkpoint = progress.folder / f"{progress.prefix}{number}-{loop.fingerprint(module, settings)}.ckpt"
         if (whole := _whole(torch, checkpoint)) is not None:
             for epoch, metrics in whole["history"]:
-                progress.note(epoch, metrics, number)
+                note(epoch, metrics)
             module.load_state_dict(whole["weights"])
             say(f"fit {number} was whole when the run before was ended: its weights are taken")
             return module.cpu().eval()
-
-    def note(epoch: int, metrics: dict[str, float]) -> None:
-        progress.note(epoch, metrics, number)
 
     if settings.devices > 1:
         fit_in_processes(module, train, validation, settings, note=note, say=say, checkpoint=checkpoint)

@@ -153,7 +153,7 @@ class Search:
 
         started = time.perf_counter()
         try:
-            model = self.train(Trial(parameters, number=number, report=report))
+            model = self.train(Trial(parameters, number=number, report=report, higher_is_better=self.higher_is_better))
             return ended("complete", self.judge(model)), model
         except TrialPruned:
             return ended("pruned", None), None

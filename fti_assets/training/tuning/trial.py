@@ -22,6 +22,7 @@ class Trial(Mapping[str, Any]):
         parameters: their values.
         number: of the trial, from 1 on.
         report: is told of each epoch's value, and raises ``TrialPruned`` to end the trial; by default nobody is.
+        higher_is_better: of the tuned metric, for ``report_loss``.
 
     >>> trial = Trial({"alpha": 0.5, "family": "ridge"})
     >>> trial["alpha"], dict(trial)
@@ -34,10 +35,12 @@ class Trial(Mapping[str, Any]):
         *,
         number: int = 1,
         report: Callable[[int, float], None] | None = None,
+        higher_is_better: bool = False,
     ) -> None:
         self._parameters = dict(parameters)
         self._report = report
         self._epoch = -1
+        self._loss_counts = -1.0 if higher_is_better else 1.0
         self.number = number
 
     def report(self, epoch: int, value: float) -> None:
@@ -62,6 +65,20 @@ class Trial(Mapping[str, Any]):
         self._epoch = epoch
         if self._report is not None:
             self._report(epoch, value)
+
+    def report_loss(self, epoch: int, loss: float) -> None:
+        """The same of a loss, which is better where it is lower, whichever way the tuned metric is.
+
+        >>> data.fit(net, report=trial.report_loss)  # doctest: +SKIP
+
+        Args:
+            epoch: as for ``report``.
+            loss: such as ``val_loss``.
+
+        Raises:
+            ModelError: as ``report``.
+        """
+        self.report(epoch, self._loss_counts * float(loss))
 
     def __getitem__(self, name: str) -> Any:
         try:

@@ -12,6 +12,7 @@ import click
 from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.backtest import backtest
 from fti_assets.cli.bundle import bundle
+from fti_assets.cli.dataset import dataset
 from fti_assets.cli.export import export
 from fti_assets.cli.freshness import freshness
 from fti_assets.cli.lake import lake
@@ -109,6 +110,7 @@ for command in (
     serving.publish,
     bundle,
     why,
+    dataset,
     backtest,
     freshness,
     rows.forget,

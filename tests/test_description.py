@@ -144,7 +144,7 @@ def test_training_says_how_it_is_judged_and_registered(definitions: dg.Definitio
     model = fact(system, "models", "returns_model_v1")
     assert (model["framework"], model["accelerator"]) == ("scikit-learn", "not stated")
     assert model["encoders"] == {"amount": "Standardize() by default", "rate": "Passthrough()"}
-    assert model["evaluation"] == {"metrics": ["roc_auc", "log_loss"], "slices": ["amount"]}
+    assert model["evaluation"] == {"metrics": ["roc_auc", "log_loss"], "slices": ["amount"], "threshold": 0.5}
     assert model["gates"] == ["BeatsBaseline(metric='log_loss')"]
     assert model["registry"] == {"store": str(tmp_path / "models"), "champion": None, "builds": 0}
     assert not (tmp_path / "models").exists()  # it is only read

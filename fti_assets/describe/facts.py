@@ -129,7 +129,7 @@ def model_facts(
         "evaluation": {
             "metrics": list(model.evaluate.metric_names),
             "slices": list(model.evaluate.slice_names),
-            "threshold": model.evaluate.threshold,
+            **({"threshold": model.evaluate.threshold} if model.task == "binary" else {}),
         },
         **({} if model.tune is None else {"tuning": tuning_text(model.tune, model.tuned_metric)}),
         "gates": [repr(gate) for gate in model.gates],

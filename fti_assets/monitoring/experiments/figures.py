@@ -58,6 +58,11 @@ def figure_for(name: str, task: Task) -> Figure:
     figure = FIGURES.get(name)
     if figure is None or task not in figure.tasks:
         fitting = [one.name for one in FIGURES.values() if task in one.tasks]
+        if not fitting:
+            raise DeclarationError(
+                f"an experiment cannot compare arms of a {task} model: it compares a mean of one number an answer, which there is for "
+                f"{one_of(dict.fromkeys(task for one in FIGURES.values() for task in one.tasks))}"
+            )
         raise DeclarationError(
             f"an experiment cannot compare arms of a {task} model by {name!r}: a mean over answers is compared, such as {one_of(fitting)}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 
-from fti_assets.core.on_demand.syntax.trees import is_of_comprehension, walk
+from fti_assets.core.on_demand.syntax.trees import is_of_comprehension, once_settled, walk
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -49,11 +49,12 @@ def root(node: ast.expr) -> str:
 
 def of_the_module(node: ast.AST) -> Iterator[ast.AST]:
     """A statement's nodes, without those inside functions and classes, whose names are their own."""
-    yield node
-    if isinstance(node, DEFINITIONS):
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from of_the_module(child)
+    waiting = [node]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        if not isinstance(one, DEFINITIONS):
+            waiting += [*ast.iter_child_nodes(one)][::-1]
 
 
 def run_at_once(statement: ast.AST) -> Iterator[ast.AST]:
@@ -100,7 +101,8 @@ def bound_by(statement: ast.stmt, *, of_handlers: bool = True) -> set[str]:
     return bound
 
 
-def mentioned_by(statement: ast.AST) -> set[str]:
+@once_settled
+def mentioned_by(statement: ast.AST) -> frozenset[str]:
     """The names that a piece of code says."""
     names = set[str]()
     for node in walk(statement):
@@ -108,10 +110,11 @@ def mentioned_by(statement: ast.AST) -> set[str]:
             names.add(node.id)
         elif isinstance(node, ast.Global):
             names.update(node.names)
-    return names
+    return frozenset(names)
 
 
-def changed_inside(definition: ast.AST) -> set[str]:
+@once_settled
+def changed_inside(definition: ast.AST) -> frozenset[str]:
     """The names that a function changes when it is called: as globals, or in place; local ones count too."""
     names: set[str] = set()
     for node in walk(definition):
@@ -121,17 +124,18 @@ def changed_inside(definition: ast.AST) -> set[str]:
             names.add(root(node.value))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
             names.add(root(node.func.value))
-    return names
+    return frozenset(names)
 
 
-def own_names(definition: ast.AST) -> set[str]:
+@once_settled
+def own_names(definition: ast.AST) -> frozenset[str]:
     """The parameters and local names of a function, none of a class."""
     if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
-        return set()
+        return frozenset()
     parameters = {node.arg for node in walk(definition.args) if isinstance(node, ast.arg)}
     nodes = [node for statement in definition.body for node in of_the_module(statement)]
     outer = {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
-    return (parameters | {name for statement in definition.body for name in bound_by(statement)}) - outer
+    return frozenset((parameters | {name for statement in definition.body for name in bound_by(statement)}) - outer)
 
 
 def attributes_of(node: ast.AST) -> set[tuple[str, str]]:

@@ -95,17 +95,17 @@ class Module:
         return [bound_by(one) for one in self.tree.body]
 
     @lazy
-    def mentions(self) -> list[set[str]]:
+    def mentions(self) -> list[frozenset[str]]:
         """The names that each statement says."""
         return [mentioned_by(one) for one in self.tree.body]
 
     @lazy
-    def changed_by_call(self) -> list[set[str]]:
+    def changed_by_call(self) -> list[frozenset[str]]:
         """The names that each function and class changes when it is called."""
-        return [changed_inside(one) if isinstance(one, DEFINITIONS) else set() for one in self.tree.body]
+        return [changed_inside(one) if isinstance(one, DEFINITIONS) else frozenset() for one in self.tree.body]
 
     @lazy
-    def changed_of_module(self) -> list[set[str]]:
+    def changed_of_module(self) -> list[frozenset[str]]:
         """The same, without parameters and local names that are called like a name of the module."""
         return [
             names - _local_alone(one) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) else names
@@ -328,7 +328,7 @@ class Module:
         return name in self.changes.functions or (hasattr(builtins, name) and not self.binds(name))
 
 
-def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+def _local_alone(function: ast.FunctionDef | ast.AsyncFunctionDef) -> frozenset[str]:
     """The own names of a function that are nowhere in it the module's: in no ``global``, and in no default."""
     names = {name for node in walk(function) if isinstance(node, ast.Global) for name in node.names}
     return (

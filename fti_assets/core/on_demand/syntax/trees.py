@@ -5,9 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
+
+N = TypeVar("N", bound=ast.AST)
 
 _BELOW = "nodes below"
 _FIELD, _PART = re.compile(r"\{([^{}:!]*)"), re.compile(r"\.([^\W\d]\w*)")
@@ -40,15 +43,34 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def settle(tree: ast.Module) -> ast.Module:
-    """A module's tree, which from now on does not change: it and its statements remember their nodes.
+    """A module's tree, which from now on does not change: it, its statements and its functions and classes remember their nodes.
 
     >>> tree = settle(ast.parse("a + 1"))
     >>> [*walk(tree)] == [*ast.walk(tree)]
     True
     """
-    for one in [tree, *tree.body]:
+    nodes = [*_walk(tree)]
+    definitions = (one for one in nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+    for one in (tree, *tree.body, *definitions):
         vars(one)[_BELOW] = [*_walk(one)][1:]  # without itself, which nothing would ever let go of
     return tree
+
+
+def once_settled(compute: Callable[[N], frozenset[str]]) -> Callable[[N], frozenset[str]]:
+    """A function that gives some texts of a node, which nodes that ``settle`` has walked remember."""
+    name = f"once {compute.__name__}"
+
+    @wraps(compute)
+    def call(node: N) -> frozenset[str]:
+        facts = vars(node)
+        if _BELOW not in facts:
+            return compute(node)
+        if name not in facts:
+            facts[name] = compute(node)
+        texts: frozenset[str] = facts[name]
+        return texts
+
+    return call
 
 
 def is_text(statement: ast.AST) -> bool:

@@ -40,7 +40,7 @@ def drawn(seed, rows, ties=1_000):
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 300), ties=st.sampled_from([3, 50, 10**6]))
-@settings(max_examples=40)
+@settings(max_examples=12)
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_graph_answers_as_scikit_learn(method, seed, rows, ties):
     probability, truth = drawn(seed, rows, ties)

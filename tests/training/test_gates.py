@@ -124,6 +124,14 @@ def test_interval_is_of_how_much_worse_whichever_way_is_better():
     assert (difference.low, difference.high) == (-verdict.interval.high, -verdict.interval.low)
 
 
+def test_rows_of_one_entity_are_drawn_together():
+    entity = np.repeat(np.arange(10), 50)
+    own, other = (np.random.default_rng(seed).normal(size=10)[entity] for seed in (0, 1))
+    answers = [Answers(np.zeros(500), values) for values in (own, other)]
+    alone, together = (PairedAnswers(*answers, clusters).difference("mae") for clusters in (None, entity * 3 + 5))
+    assert together.high - together.low > 3 * (alone.high - alone.low)
+
+
 def test_without_an_interval_the_unsure_are_decided_as_declared():
     scores = beside({"mae": 1.0}, {"mae": 1.0})
     assert NotWorseThanChampion("mae", 0.1, when_unsure="pass").judge(scores).passed

@@ -16,14 +16,17 @@ class PairedAnswers:
     Args:
         own: its answers to ``n`` rows, and their labels.
         other: the other model's, to the same rows.
+        clusters: ``[n]``, what names each row's cluster, as an entity: rows of one are drawn together. By default each is drawn alone.
 
     >>> y = np.array([0.0, 1.0, 2.0])
     >>> PairedAnswers(Answers(y, y + 0.1), Answers(y, y + 0.5)).difference("mae").text
     '95% interval -0.4 to -0.4'
     """
 
-    def __init__(self, own: Answers, other: Answers) -> None:
+    def __init__(self, own: Answers, other: Answers, clusters: np.ndarray | None = None) -> None:
         self._own, self._other = own, other
+        # From 0 on without a gap, which would be a cluster without rows.
+        self._clusters = None if clusters is None else np.unique(clusters, return_inverse=True)[1]
         self._differences: dict[str, np.ndarray] = {}
 
     def difference(self, metric: str, confidence: float = 0.95) -> Interval | None:
@@ -40,6 +43,6 @@ class PairedAnswers:
         if metric not in self._differences:
             statistic = metric_named(metric).statistic
             pair = {"own": statistic(self._own), "other": statistic(self._other)}
-            values = resample(pair, rows, number=draws_for(rows))
+            values = resample(pair, rows, number=draws_for(rows), clusters=self._clusters)
             self._differences[metric] = values["own"] - values["other"]
         return percentile_interval(self._differences[metric], confidence)

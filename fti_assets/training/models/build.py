@@ -227,17 +227,29 @@ def _build_model(
     )
     metrics, classes = model.evaluate.metric_names, model_graph.classes
     on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value)
+    cluster = model.evaluate.cluster
+    clusters = None if cluster is None else column_positions(lake, parts["test"].table, cluster)
     measurement = measure(
         model.evaluate,
         on_test,
         parts["test"].columns,
-        None if model.evaluate.cluster is None else column_positions(lake, parts["test"].table, model.evaluate.cluster),
+        clusters,
     )
     baselines = baseline_scores(
-        model.task, metrics, model.gates, data.train, data.test, outputs, classes, threshold=threshold.value
+        model.task,
+        metrics,
+        model.gates,
+        data.train,
+        data.test,
+        outputs,
+        classes,
+        threshold=threshold.value,
+        clusters=clusters,
     )
     slices, prior = measurement.slices, baselines[PRIOR].metrics
-    champion = champion_scores(model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value)
+    champion = champion_scores(
+        model, lake, store, dataset, parts["test"], data, outputs, model_graph, threshold.value, clusters
+    )
     columns = parts["test"].columns
     judged = Scores(
         measurement.metrics,

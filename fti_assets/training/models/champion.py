@@ -47,6 +47,7 @@ def champion_scores(
     outputs: Mapping[str, np.ndarray],
     challenger: ExportedModel,
     threshold: float,
+    clusters: np.ndarray | None,
 ) -> ChampionScores | None:
     """The champion on the test rows that it has not trained on, and the challenger on the same ones.
 
@@ -68,7 +69,9 @@ def champion_scores(
         except (PredictionError, NotMaterializedError) as error:
             return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
         else:
-            return _scores_beside(champion, graph, model, lake, dataset, test, data, outputs, challenger, threshold)
+            return _scores_beside(
+                champion, graph, model, lake, dataset, test, data, outputs, challenger, threshold, clusters
+            )
 
 
 def _scores_beside(
@@ -82,6 +85,7 @@ def _scores_beside(
     outputs: Mapping[str, np.ndarray],
     own_export: ExportedModel,
     threshold: float,
+    clusters: np.ndarray | None,
 ) -> ChampionScores:
     try:
         is_new = _untrained_rows(lake, champion, dataset, test)
@@ -105,7 +109,7 @@ def _scores_beside(
             champion.reference,
             scores_of(of_champion, metrics),
             challenger=scores_of(of_challenger, metrics),
-            answers=PairedAnswers(of_challenger, of_champion),
+            answers=PairedAnswers(of_challenger, of_champion, None if clusters is None else clusters[rows]),
         )
     except _Incomparable as error:
         return ChampionScores(champion.reference, problem=str(error))

@@ -32,6 +32,7 @@ def baseline_scores(
     classes: Sequence[str] = (),
     *,
     threshold: float = THRESHOLD,
+    clusters: np.ndarray | None = None,
 ) -> dict[str, BaselineScores]:
     """Each baseline's metrics on the test part, and the model's answers beside its own, by the baseline's name.
 
@@ -42,6 +43,7 @@ def baseline_scores(
         train, test: its parts; a baseline does not see the labels of ``test``.
         outputs: what the exported graph answers on the test part.
         classes, threshold: as for ``evaluate``.
+        clusters: as for ``PairedAnswers``.
 
     Raises:
         ModelError: there are no train rows, or a function of the user's own fails.
@@ -55,9 +57,9 @@ def baseline_scores(
         if one.name in scores:
             continue
         answers = one.answers(task, len(classes), train, test)
-        pair = [
+        own, other = (
             answers_of(task, {name: rows}, test.y, classes, threshold=threshold) for rows in (outputs[name], answers)
-        ]
+        )
         own_metrics = evaluate(task, metrics, {name: answers}, test.y, classes, threshold=threshold)
-        scores[one.name] = BaselineScores(own_metrics, PairedAnswers(*pair))
+        scores[one.name] = BaselineScores(own_metrics, PairedAnswers(own, other, clusters))
     return scores

@@ -25,7 +25,7 @@ from fti_assets.errors import PredictionError, RequestError
 from fti_assets.features.validation.request_rules import request_rules
 from fti_assets.features.validation.table_validation import validate_table
 from fti_assets.inference.serving.requests.rules import RequestRules
-from tests.support.examples import repetitions
+from tests.support.examples import SOAK, repetitions
 
 NAN, INF = float("nan"), float("inf")
 
@@ -188,9 +188,9 @@ CASES: list[tuple[ColumnType, Any, Any]] = [
 
 @pytest.mark.parametrize(("kind", "dtype", "check"), CASES)
 def test_arguments_of_all_kinds_are_carried(refused, kind, dtype, check):
-    for settings in ({"nullable": True}, {"nullable": False}, {"nullable": True, "coerce": True}):
+    for settings, step in (({"nullable": True}, 1), ({"nullable": False}, 3), ({"nullable": True, "coerce": True}, 3)):
         schema = pa.DataFrameSchema({"a": pa.Column(dtype, check, **settings)})
-        values = [value for value in VALUES[kind] if value != ""]
+        values = [value for value in VALUES[kind] if value != ""][:: 1 if SOAK else step]  # the first is missing
         assert judged(schema, kind, values) == refused(schema, kind, values), settings
 
 

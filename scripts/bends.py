@@ -252,7 +252,7 @@ BENDS = (
     ),
     Bend(
         "keys that read alike together have one share",
-        "training/datasets/split.py",
+        "training/datasets/hash_split.py",
         "strlen({quote(key)}::VARCHAR), ':', ",
         "",
         ("training/test_split_share.py::test_shares_are_those_of_pythons_md5",),

@@ -259,7 +259,7 @@ BENDS = (
     ),
     Bend(
         "a champion is compared on rows that it has trained on",
-        "training/models/champion.py",
+        "training/models/champions/champion.py",
         'f"SELECT {share} < {parts.test!r} AS test FROM',
         'f"SELECT true AS test FROM',
         ("training/test_random_champion.py::test_another_seed_is_compared_on_rows_champion_never_had",),
@@ -329,7 +329,7 @@ BENDS = (
     ),
     Bend(
         "no row with a missing value is compared",
-        "training/models/comparison_rows.py",
+        "training/models/graphs/comparison_rows.py",
         '{"missing": np.nan}',
         "{}",
         ("training/test_export.py::test_branch_that_only_missing_value_takes_is_found",),

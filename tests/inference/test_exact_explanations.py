@@ -20,7 +20,7 @@ from fti_assets.stores.models.graphs.whole_graph import WholeGraph
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 
 FEATURES = [
     Column("a", "number"),

@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.core.manifest.learning import LearningRecord
 from fti_assets.core.records import from_json
 from fti_assets.stores.models import store as model_store
-from fti_assets.training.judging.learning import LEARNING_FILE
+from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.models import split_rows
 from fti_assets.training.trainer import epoch_end, rows
 from fti_assets.training.trainer.checkpoints import FOLDER

@@ -18,8 +18,8 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.scales import Passthrough
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.export import export
-from fti_assets.training.models.parity import LARGEST_OUTLIER, check_parity
+from fti_assets.training.models.graphs.export import export
+from fti_assets.training.models.graphs.parity import LARGEST_OUTLIER, check_parity
 from tests.training.test_export import FEATURES, OUTPUTS, TASKS, training_data
 
 lightgbm = pytest.importorskip("lightgbm")
@@ -327,7 +327,7 @@ def test_outliers_of_trees_are_judged_by_their_number_and_size(moved, by, passes
     data = numbers(np.random.default_rng(0).normal(size=5_000))
     model = estimator("lightgbm", "binary").fit(data.train.frame, data.train.y)
     exported = export(model, data.encoder, data, "binary")
-    from fti_assets.training.models.comparison_rows import ComparisonRows
+    from fti_assets.training.models.graphs.comparison_rows import ComparisonRows
 
     rows = ComparisonRows(dict(data.test.columns), ("",) * 5_000, 5_000)
     answers = own_answers(model, data.test.frame, "binary")

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats._resampling import BootstrapResult
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import ModelError
-from fti_assets.training.judging.bootstrap import percentile_interval, resample, resample_counts
+from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample, resample_counts
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
 

@@ -19,7 +19,7 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
 from fti_assets.training.encoders.words import encoder_in_words
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 
 
 def fit_scale(values: np.ndarray) -> dict[str, float]:

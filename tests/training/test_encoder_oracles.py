@@ -36,7 +36,7 @@ from fti_assets.training.encoders.scales import Impute, MinMax, Robust, Standard
 from fti_assets.training.encoders.targets import Target, cross_fitted, folds_of
 from fti_assets.training.encoders.words import encoder_in_words
 from fti_assets.training.models.data import TrainingData, train_target
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 from tests.support.examples import examples
 
 FEW = st.sampled_from([None, -2.0, 0.0, 0.5, 1.0, 3.0])

@@ -11,7 +11,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.errors import ModelError
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 from tests.training.test_export import OUTPUTS, training_data
 
 pytest.importorskip("skl2onnx")

@@ -8,7 +8,7 @@ from fti_assets.training.judging.gates.gate import Gate, SlicedGate, verdict_of
 from fti_assets.training.judging.gates.rivals import BeatsBaseline, NotWorseThanChampion
 from fti_assets.training.judging.gates.slices import SliceGap
 from fti_assets.training.judging.metrics.answers import Answers
-from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import ChampionScores, Scores
 
 BUILD = "v1/20130501T000000Z-1f9ac3d2"

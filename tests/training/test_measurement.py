@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fti_assets.errors import DeclarationError
-from fti_assets.training.judging.bootstrap import resample_counts
+from fti_assets.training.judging.resampling.bootstrap import resample_counts
 from fti_assets.training.judging.evaluation import Evaluation, evaluate, evaluate_slices
 from fti_assets.training.judging.measurement import FEWEST_ROWS, measure
 from fti_assets.training.judging.metrics.answers import Answers

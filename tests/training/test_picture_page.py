@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fti_assets.training.judging.curves import reliability, roc, worst_first
-from fti_assets.training.judging.picture_page import picture_page
+from fti_assets.training.judging.pictures.curves import reliability, roc, worst_first
+from fti_assets.training.judging.pictures.picture_page import picture_page
 
 RNG = np.random.default_rng(5)
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fti_assets.training.judging.pictures import (
+from fti_assets.training.judging.pictures.build_pictures import (
     SHOWN_IN_PLACE,
     bars,
     calibration,

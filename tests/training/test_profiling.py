@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column, SampleRecord
-from fti_assets.core.profiles import BINS, CATEGORIES, ColumnProfile, Profile
+from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, Profile
 from fti_assets.core.records import from_json, to_json
 from fti_assets.training.datasets.profiling import profile_of
 from tests.training.test_dataset_rows import connection

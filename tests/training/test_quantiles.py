@@ -23,7 +23,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 
 LEVELS = (0.1, 0.5, 0.9)
 FEATURES = [Column("temp", "number"), Column("wind", "number")]

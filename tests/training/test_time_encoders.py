@@ -15,7 +15,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.models.export import export
+from fti_assets.training.models.graphs.export import export
 
 PARTS = ["minute", "hour", "weekday", "day", "month", "day_of_year", "year"]
 TIMES = st.lists(

@@ -17,7 +17,7 @@ from fti_assets import testing
 from fti_assets.core.manifest import TuningRecord
 from fti_assets.core.records import from_json, to_json
 from fti_assets.errors import DeclarationError, MissingExtraError, ModelError
-from fti_assets.training.judging.pictures import SHOWN_IN_PLACE, image
+from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
 from fti_assets.training.tuning.journal import Journal, forget_journal, open_journal
 from fti_assets.training.tuning.pictures import tuning_pictures, tuning_section
 from fti_assets.training.tuning.search import Search

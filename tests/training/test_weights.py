@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column, ModelManifest, SampleRecord
-from fti_assets.core.profiles import Profile
+from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.store import ModelStore

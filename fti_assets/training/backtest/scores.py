@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import ModelManifest
 
 

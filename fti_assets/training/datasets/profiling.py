@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import duckdb
 
 from fti_assets.core.manifest import Column, SampleRecord
-from fti_assets.core.profiles import BINS, CATEGORIES, ColumnProfile, Profile
+from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, Profile
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import ColumnType
 from fti_assets.training.datasets.sampling.sample import class_sql

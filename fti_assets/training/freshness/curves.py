@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from fti_assets.core.intervals import Interval
-from fti_assets.training.judging.bootstrap import percentile_interval, resample
+from fti_assets.core.manifest.intervals import Interval
+from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fti_assets.training.freshness.curves import FreshnessCurves, Point
 from fti_assets.training.freshness.text import delay_text
-from fti_assets.training.judging.curves import xml_text
+from fti_assets.training.judging.pictures.curves import xml_text
 
 _MOST_ACROSS, _WIDTH, _HEIGHT = 3, 200, 120
 _LEFT, _TOP, _BETWEEN_X, _BETWEEN_Y = 58, 78, 34, 66

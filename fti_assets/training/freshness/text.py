@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.freshness.curves import FreshnessCurves, Point
 
 

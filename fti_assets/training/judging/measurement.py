@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import BootstrapRecord, FairnessRecord
-from fti_assets.training.judging.bootstrap import SEED, draws_for, percentile_interval, resample
+from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for, percentile_interval, resample
 from fti_assets.training.judging.evaluation import Evaluation, scores_of
 from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.metrics.answers import Answers

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import FairnessRecord
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
-from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.resampling.paired import PairedAnswers
 
 Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Column to value to metrics and ``rows``, as ``evaluate_slices`` gives them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import (
     CalibrationRecord,
     DatasetManifest,
@@ -20,8 +20,8 @@ from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
-from fti_assets.training.judging.learning import learning_in_words
-from fti_assets.training.judging.picture_page import PICTURES
+from fti_assets.training.judging.pictures.learning import learning_in_words
+from fti_assets.training.judging.pictures.picture_page import PICTURES
 from fti_assets.training.tuning.study import STUDY
 
 _SLICES = 8

@@ -31,7 +31,7 @@ from fti_assets.training.models.events import (
     rejection,
 )
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.promotion import withheld
+from fti_assets.training.models.champions.promotion import withheld
 from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
 from fti_assets.training.trainer.checkpoints import checkpoint_folder
 from fti_assets.training.trainer.progress import Progress

@@ -21,7 +21,7 @@ from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, target_of
-from fti_assets.training.models.export import answers_on
+from fti_assets.training.models.graphs.export import answers_on
 from fti_assets.training.models.model import Model
 from fti_assets.training.trainer.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal

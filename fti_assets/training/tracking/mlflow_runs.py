@@ -20,7 +20,7 @@ from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
 from fti_assets.errors import FtiError, MissingExtraError, StoreError
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.judging.learning import LEARNING_FILE
+from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.tracking.mirrored import BUILD, COMPLETE, Mirrored, build_name, mirrored_build, mirrored_trial
 from fti_assets.training.tuning.study import STUDY, Study
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fti_assets.training.judging.curves import dots, line, places, xml_text
+from fti_assets.training.judging.pictures.curves import dots, line, places, xml_text
 from fti_assets.training.tuning.study import Study, TrialRecord, parameters_text
 
 _WIDTH, _HEIGHT = 200, 120

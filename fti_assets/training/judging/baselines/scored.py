@@ -13,7 +13,7 @@ from fti_assets.training.judging.baselines.named import Prior
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import BaselineGate, Gate
 from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
-from fti_assets.training.judging.paired import PairedAnswers
+from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import BaselineScores
 
 

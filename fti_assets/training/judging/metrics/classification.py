@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fti_assets.training.judging.bootstrap import Statistic
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.metric import mean_of, ratio
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.training.judging.bootstrap import Statistic
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 
 

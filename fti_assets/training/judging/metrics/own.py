@@ -13,7 +13,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.bootstrap import Statistic
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import METRICS, OWN
 

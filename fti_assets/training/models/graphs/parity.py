@@ -12,7 +12,7 @@ from fti_assets.errors import ExportError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import FittedEncoder
-from fti_assets.training.models.comparison_rows import ComparisonRows
+from fti_assets.training.models.graphs.comparison_rows import ComparisonRows
 from fti_assets.training.models.cores.core import TRACING
 
 PARITY_TOLERANCE = 1e-4

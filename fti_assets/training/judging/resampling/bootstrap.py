@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from fti_assets.core.intervals import Interval
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import ModelError
 
 RESAMPLES = 1_000

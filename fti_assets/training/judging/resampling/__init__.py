@@ -1,0 +1,1 @@
+"""How far a metric would move if other rows had been drawn."""

@@ -1,0 +1,1 @@
+"""The graph of a trained model: exported, calibrated and compared with it."""

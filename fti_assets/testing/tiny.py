@@ -29,8 +29,8 @@ from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target, unused_weights
 from fti_assets.training.models.graphs.export import export
-from fti_assets.training.models.model import Model
 from fti_assets.training.models.graphs.parity import ExportedModel
+from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import train_model
 from fti_assets.training.tuning.study import Study
 from fti_assets.training.tuning.trial import Trial

@@ -9,9 +9,9 @@ from scipy.stats._resampling import BootstrapResult
 
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import ModelError
-from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample, resample_counts
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample, resample_counts
 
 
 def _draws(rows: int, **keywords: object) -> np.ndarray:

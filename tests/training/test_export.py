@@ -15,8 +15,8 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.categories import Embedding, OneHot
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.scales import Passthrough
-from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.data import TrainingData, matrix
+from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import check_parity
 from tests.graphs import endless_graph

@@ -12,8 +12,8 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import ModelError
 from fti_assets.training.encoders.encoders import fit_encoders
-from fti_assets.training.judging.pictures.learning import learning_in_words, learning_picture, learning_section
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
+from fti_assets.training.judging.pictures.learning import learning_in_words, learning_picture, learning_section
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.trainer import epoch_end
 from fti_assets.training.trainer.checkpoints import FOLDER, checkpoint_folder

@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core.manifest import FairnessRecord
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.scores import Scores
 
 

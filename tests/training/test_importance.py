@@ -12,8 +12,12 @@ from fti_assets.core.manifest import FeatureImportance, ImportanceRecord
 from fti_assets.core.mixing import mixed, shuffled
 from fti_assets.errors import DeclarationError
 from fti_assets.training.judging.importance import permutation_importance, sampled_rows
-from fti_assets.training.judging.pictures.importance_picture import importance_metadata, importance_picture, importance_section
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
+from fti_assets.training.judging.pictures.importance_picture import (
+    importance_metadata,
+    importance_picture,
+    importance_section,
+)
 
 
 def measured(columns, y, predict, *, metric="rmse", features=None, **options):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fti_assets.errors import DeclarationError
-from fti_assets.training.judging.resampling.bootstrap import resample_counts
 from fti_assets.training.judging.evaluation import Evaluation, evaluate, evaluate_slices
 from fti_assets.training.judging.measurement import FEWEST_ROWS, measure
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.own import Metric
+from fti_assets.training.judging.resampling.bootstrap import resample_counts
 
 RNG = np.random.Generator(np.random.PCG64(5))
 Y = RNG.integers(0, 2, 120)

@@ -4,7 +4,6 @@ The same record drives the training join, the batch predictions and the online p
 Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is ``manifest.schema.json`` beside this file.
 """
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.builds import (
     BY_NAME,
     NUMBERS,
@@ -24,6 +23,7 @@ from fti_assets.core.manifest.builds import (
     TuningRecord,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.judging import (
     BootstrapRecord,
     CalibrationRecord,

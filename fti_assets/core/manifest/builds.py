@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.datasets import DatasetRecord
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.judging import BootstrapRecord, CalibrationRecord, FairnessRecord, ThresholdRecord
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record

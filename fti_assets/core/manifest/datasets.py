@@ -2,9 +2,9 @@
 
 from dataclasses import field
 
+from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.manifest.views import Column, ViewRecord
 from fti_assets.core.names import DATASETS, TableName, versioned_name
-from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.records import record
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from fti_assets.training.backtest.scores import AtCutoff, Backtest
-from fti_assets.training.judging.pictures.curves import xml_text
 from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.pictures.curves import xml_text
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BETWEEN = 480, 130, 64, 62, 66
 _STYLE = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.manifest.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from fti_assets.stores.files import read_file
 from fti_assets.training.composites.build import build_composite_at
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.run import code_version_of
-from fti_assets.training.models.events import of_other_assets
 from fti_assets.training.models.champions.promotion import withheld
+from fti_assets.training.models.events import of_other_assets
 
 
 def run_composite(composite: Composite, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[object]:

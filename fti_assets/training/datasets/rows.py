@@ -9,8 +9,8 @@ from datetime import datetime
 import duckdb
 
 from fti_assets.core.manifest import Column, SampleRecord, ViewRecord
-from fti_assets.core.names import is_kept
 from fti_assets.core.manifest.profiles import Profile
+from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fti_assets.core.manifest.intervals import Interval
-from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample
 
 
 @dataclass(frozen=True)

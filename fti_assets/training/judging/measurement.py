@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import BootstrapRecord, FairnessRecord
-from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for, percentile_interval, resample
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.evaluation import Evaluation, scores_of
 from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.metric import AnyMetric
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for, percentile_interval, resample
 from fti_assets.training.judging.slices import slice_rows, slices_key
 
 FEWEST_ROWS = 30

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import FairnessRecord
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.resampling.paired import PairedAnswers

@@ -36,20 +36,20 @@ from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.importance import permutation_importance
-from fti_assets.training.judging.pictures.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
+from fti_assets.training.judging.pictures.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.pictures.picture_page import PICTURES, calibration_section, picture_page
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.thresholds import threshold_of
-from fti_assets.training.models.graphs.calibrated import calibrated
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.champion import champion_scores
+from fti_assets.training.models.champions.promotion import is_promoted
 from fti_assets.training.models.cores.returns import check_converters
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target, unused_weights
+from fti_assets.training.models.graphs.calibrated import calibrated
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.champions.promotion import is_promoted
 from fti_assets.training.models.split_rows import beyond_float64, column_positions, split_rows, train_rows
 from fti_assets.training.models.tuned import Train, journal_of, train_model
 from fti_assets.training.trainer.progress import Progress

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import (
     CalibrationRecord,
     DatasetManifest,
@@ -16,6 +15,7 @@ from fti_assets.core.manifest import (
     TuningRecord,
     ViewRecord,
 )
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import list_some
 from fti_assets.training.datasets.coverage import ROW

@@ -14,10 +14,10 @@ from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTarge
 from fti_assets.stores.files import read_file
 from fti_assets.stores.models.aliases import Aliases, Evidence
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.judging.pictures.build_pictures import image, pictures, reliability_before
 from fti_assets.training.judging.pictures.importance_picture import IMPORTANCE, importance_metadata, importance_picture
 from fti_assets.training.judging.pictures.learning import LEARNING, learning_picture
 from fti_assets.training.judging.pictures.picture_page import PICTURES
-from fti_assets.training.judging.pictures.build_pictures import image, pictures, reliability_before
 from fti_assets.training.models.model import KEPT_APART, Model
 from fti_assets.training.tuning.pictures import tuning_pictures
 

@@ -20,6 +20,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.run import code_version_of
 from fti_assets.training.models.build import build_model_at
+from fti_assets.training.models.champions.promotion import withheld
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.events import (
     build_evaluations,
@@ -31,7 +32,6 @@ from fti_assets.training.models.events import (
     rejection,
 )
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.champions.promotion import withheld
 from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
 from fti_assets.training.trainer.checkpoints import checkpoint_folder
 from fti_assets.training.trainer.progress import Progress

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import GateVerdict, Task
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.fairness import FIGURES
 from fti_assets.training.judging.gates.gate import SLACK, Concise, defined_value, undefined_text
+from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.slices import slices_key

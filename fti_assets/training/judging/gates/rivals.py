@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest import GateVerdict
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.baselines.function import FunctionBaseline

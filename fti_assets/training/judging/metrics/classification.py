@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.metric import mean_of, ratio
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 
 ECE_BINS = 15
 """Bins of equal width from 0 to 1, each with its lower end."""

@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 
 
 class AnyMetric(Protocol):

@@ -13,9 +13,9 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import METRICS, OWN
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 
 _TAKEN = ("rows",)  # what stands beside the metrics of a slice
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fti_assets.training.judging.resampling.bootstrap import Statistic
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.metric import mean_of, ratio, undefined
+from fti_assets.training.judging.resampling.bootstrap import Statistic
 
 
 def rmse(answers: Answers) -> Statistic:

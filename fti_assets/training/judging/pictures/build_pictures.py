@@ -13,7 +13,16 @@ from itertools import islice
 import numpy as np
 
 from fti_assets.core.manifest import Task
-from fti_assets.training.judging.pictures.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
+from fti_assets.training.judging.pictures.curves import (
+    dots,
+    ends,
+    line,
+    places,
+    reliability,
+    roc,
+    worst_first,
+    xml_text,
+)
 from fti_assets.training.judging.slices import LARGEST_SLICES
 
 SHOWN_IN_PLACE = 1_000

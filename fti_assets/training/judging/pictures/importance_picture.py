@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import islice
 
 from fti_assets.core.manifest import FeatureImportance, ImportanceRecord
-from fti_assets.training.judging.pictures.curves import xml_text
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, drawing, image
+from fti_assets.training.judging.pictures.curves import xml_text
 
 IMPORTANCE = "importance"
 """What the picture is called."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fti_assets.core.manifest.learning import EpochRecord
-from fti_assets.training.judging.pictures.curves import ends, line, places, xml_text
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, drawing, image
+from fti_assets.training.judging.pictures.curves import ends, line, places, xml_text
 
 LEARNING = "learning_curve"
 """What the picture is called."""

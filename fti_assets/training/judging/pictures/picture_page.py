@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fti_assets.core.manifest import ImportanceRecord, Task
-from fti_assets.training.judging.pictures.curves import dots, ends, line, places, reliability, roc, worst_first, xml_text
+from fti_assets.training.judging.pictures.curves import (
+    dots,
+    ends,
+    line,
+    places,
+    reliability,
+    roc,
+    worst_first,
+    xml_text,
+)
 from fti_assets.training.judging.pictures.importance_picture import importance_section
 from fti_assets.training.judging.slices import LARGEST_SLICES
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from fti_assets.core.manifest.intervals import Interval
-from fti_assets.training.judging.resampling.bootstrap import draws_for, percentile_interval, resample
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.resampling.bootstrap import draws_for, percentile_interval, resample
 
 
 class PairedAnswers:

@@ -29,8 +29,8 @@ from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import ChampionScores
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.model import Model
 from fti_assets.training.models.graphs.parity import ExportedModel
+from fti_assets.training.models.model import Model
 from fti_assets.training.models.split_rows import ROW, SplitRows
 
 _log = logging.getLogger(__name__)

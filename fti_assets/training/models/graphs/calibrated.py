@@ -12,8 +12,8 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.calibration.calibrators import Method, calibrated_answers, fit_calibrator
 from fti_assets.training.calibration.nodes import with_calibration
 from fti_assets.training.judging.evaluation import evaluate
-from fti_assets.training.models.graphs.comparison_rows import comparison_rows
 from fti_assets.training.models.data import Part, TrainingData
+from fti_assets.training.models.graphs.comparison_rows import comparison_rows
 from fti_assets.training.models.graphs.parity import ExportedModel, check_parity, is_finite
 
 _METRICS = ("ece", "log_loss", "brier")

@@ -13,11 +13,11 @@ from fti_assets.training.encoders.custom import check_oracles
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
-from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.cores.core import MATRIX, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of
 from fti_assets.training.models.data import Part, TrainingData, matrix
 from fti_assets.training.models.frames import layout_of
+from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.graphs.parity import (
     OUTLIERS,
     ExportedModel,

@@ -12,8 +12,8 @@ from fti_assets.errors import ExportError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import FittedEncoder
-from fti_assets.training.models.graphs.comparison_rows import ComparisonRows
 from fti_assets.training.models.cores.core import TRACING
+from fti_assets.training.models.graphs.comparison_rows import ComparisonRows
 
 PARITY_TOLERANCE = 1e-4
 """Largest difference of a probability, or of a value relative to it where it is above 1, on a row that is no outlier."""

@@ -130,7 +130,10 @@ OF_ANOTHER_KIND = [
     (call(view, encoders={"plan": fti.OneHot}), r"does not fit \(write OneHot\(...\)\)"),
     (call(view, encoders=[fti.OneHot()]), "it takes a dict of text to"),
     (call(fti.training_dataset, name="d", view=customers), "a FeatureGroup; it takes a FeatureView"),
-    (call(fti.training_dataset, name="d", view=VIEW, split="random"), "it takes a TimeSplit, a RandomSplit or None"),
+    (
+        call(fti.training_dataset, name="d", view=VIEW, split="random"),
+        "it takes a TimeSplit, a HashSplit, a GroupSplit, a RandomSplit or None",
+    ),
     (call(model, dataset=customers), "it takes a TrainingDataset or a FeatureView"),
     (call(model, gates=["log_loss"]), "has the gate 'log_loss': write gates="),
     (call(model, gates=[fti.BeatsBaseline]), "has the gate <class"),

@@ -8,8 +8,9 @@ from fti_assets.training.judging.gates.gate import Gate, SlicedGate, verdict_of
 from fti_assets.training.judging.gates.rivals import BeatsBaseline, NotWorseThanChampion
 from fti_assets.training.judging.gates.slices import SliceGap
 from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.classification import brier
 from fti_assets.training.judging.resampling.paired import PairedAnswers
-from fti_assets.training.judging.scores import ChampionScores, Scores
+from fti_assets.training.judging.scores import BaselineScores, ChampionScores, Scores
 
 BUILD = "v1/20130501T000000Z-1f9ac3d2"
 
@@ -45,6 +46,22 @@ def test_a_model_has_to_be_better_than_the_baseline(metric, score, floor, passed
     assert (verdict.gate, verdict.passed) == (f"beats_baseline_{metric}", passed)
     assert f"{score:.6g}" in verdict.reason
     assert f"{floor:.6g}" in verdict.reason
+
+
+@pytest.mark.parametrize("when_unsure", ["estimate", "pass", "fail"])
+def test_baseline_rounded_to_float32_is_no_better(when_unsure):
+    y = np.arange(500.0) % 2
+    baseline = Answers(y, np.full(500, 0.1))
+    rounded = Answers(y, baseline.predictions.astype(np.float32).astype(np.float64))
+    of_baseline, of_rounded = (float(brier(answers)(np.ones((1, 500)))[0]) for answers in (baseline, rounded))
+    assert of_rounded < of_baseline
+    prior = BaselineScores({"brier": of_baseline}, PairedAnswers(rounded, baseline))
+    verdict = BeatsBaseline("brier", when_unsure=when_unsure).judge(
+        Scores({"brier": of_rounded}, baselines={"prior": prior})
+    )
+    assert verdict.interval.low > 0
+    assert not verdict.passed
+    assert "is not better than the baseline" in verdict.reason
 
 
 def test_an_undefined_metric_beats_nothing():

@@ -29,8 +29,8 @@ WhenUnsure = Literal["estimate", "pass", "fail"]
 class BeatsBaseline(Concise):
     """Pass a challenger that is better than a baseline; as good is not better.
 
-    Scores that agree to six digits are as good: a constant answer in float32 differs by that much. By how much it is better has an
-    interval by a paired bootstrap, as ``NotWorseThanChampion`` has.
+    Scores that agree to six digits are as good, whatever ``when_unsure`` says: a constant answer in float32 differs by that much. By
+    how much it is better has an interval by a paired bootstrap, as ``NotWorseThanChampion`` has.
 
     Args:
         metric: a metric's name.
@@ -98,8 +98,14 @@ class BeatsBaseline(Concise):
             else beside.answers.difference(self.metric, self.confidence)
         )
         interval = difference if metric_named(self.metric).higher_is_better else _negative(difference)
-        leads = ahead > 0 and not math.isclose(score, floor, rel_tol=_TIE)
-        better, because = _decide(self.when_unsure, leads, interval, bound=0.0, above=True)
+        as_good = math.isclose(score, floor, rel_tol=_TIE)
+        leads = ahead > 0 and not as_good
+        better, because = (
+            # Rounding shifts all draws alike: an interval of it may well lie above 0.
+            (False, "; as good is not better")
+            if as_good
+            else _decide(self.when_unsure, leads, interval, bound=0.0, above=True)
+        )
         than = "is better than" if leads else "is not better than"
         which = "the baseline" if self.rival.name == PRIOR else f"the baseline {self.rival.name}"
         where = f", better by {ahead:.6g} ({interval.text})" if interval and self.when_unsure != "estimate" else ""

@@ -15,6 +15,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
+from fti_assets.training.models.frames import Frames
 from fti_assets.training.models.graphs.export import export
 
 PARTS = ["minute", "hour", "weekday", "day", "month", "day_of_year", "year"]
@@ -182,3 +183,19 @@ def test_model_of_times_is_exported_and_keeps_its_samples() -> None:
         samples.check(graph, "probability", what="made")
         answers = graph.run(parts["test"])["probability"]
         assert np.allclose(answers, model.predict_proba(getattr(data.test, rows))[:, 1], atol=1e-5)
+
+
+def test_part_of_a_time_hides_no_feature() -> None:
+    features = [Column("b", "timestamp"), Column("b_hour", "number"), Column("b_hour.1", "number")]
+    columns = {
+        "b": np.array(["2025-01-01T07", "2025-01-01T09"], "datetime64[us]"),
+        "b_hour": np.array([1.5, 2.5]),
+        "b_hour.1": np.array([3.5, 4.5]),
+    }
+    encoders = {"b": fti.CalendarParts(["hour"]), "b_hour": fti.Passthrough(), "b_hour.1": fti.Passthrough()}
+    encoder = build_encoder(features, fit_encoders(features, encoders, columns))
+    frames = Frames(features, encoder, columns)
+    frame = frames.raw(frames.raw_encoder.encode(columns))
+    expected = {"b_hour.2": [7.0, 9.0], "b_hour": [1.5, 2.5], "b_hour.1": [3.5, 4.5]}
+    assert frame.to_dict("list") == expected
+    assert list(frame) == list(expected)

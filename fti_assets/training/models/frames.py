@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -83,14 +84,20 @@ class Frames:
 
     @cached_property
     def raw_columns(self) -> dict[str, str]:
-        """The columns of a raw frame, each with that of the raw encoder: a feature's name, or those of what is made of a time."""
+        """The columns of a raw frame, each with that of the raw encoder: a feature's name, or those of what is made of a time.
+
+        What is made of a time gives way to a feature of the same name, with a number after its own.
+        """
+        taken = {column.name for column in self.features if column.type != "timestamp"}
         names: dict[str, str] = {}
         for column in self.features:
             if column.type != "timestamp":
                 names[column.name] = column.name
                 continue
             for name in of_scale(self.encoder.encoders[column.name]).names(column.name):
-                names[_REFUSED.sub("_", name)] = name
+                plain = _REFUSED.sub("_", name)
+                numbered = (f"{plain}.{number}" if number else plain for number in count())
+                names[next(one for one in numbered if one not in taken and one not in names)] = name
         return names
 
     def raw(self, arrays: Arrays) -> Any:

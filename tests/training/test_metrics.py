@@ -82,7 +82,8 @@ def test_multiclass_metrics_are_scikit_learns_on_weighted_rows(rows):
         weights[:] = 1
     answers = answers_of("multiclass", {"probabilities": raw + 0.01}, y.astype(np.int64), ["a", "b", "c"])
     likeliest = answers.predictions.argmax(axis=1)
-    drawn = {"labels": [0, 1, 2], "average": "macro", "sample_weight": weights, "zero_division": np.nan}
+    rows = weights > 0
+    drawn = {"average": "macro", "sample_weight": weights[rows], "zero_division": 0}
     complete = len(np.unique(y[weights > 0])) == 3
     truth = np.eye(3)[y.astype(np.int64)]
     theirs = {
@@ -95,13 +96,23 @@ def test_multiclass_metrics_are_scikit_learns_on_weighted_rows(rows):
         "log_loss": sklearn.log_loss(y, answers.predictions, labels=[0, 1, 2], sample_weight=weights),
         "brier": np.average(((answers.predictions - truth) ** 2).sum(axis=1), weights=weights),
         "accuracy": sklearn.accuracy_score(y, likeliest, sample_weight=weights),
-        "precision": sklearn.precision_score(y, likeliest, **drawn),
-        "recall": sklearn.recall_score(y, likeliest, **drawn),
-        "f1": sklearn.f1_score(y, likeliest, **drawn),
+        "precision": sklearn.precision_score(y[rows], likeliest[rows], **drawn),
+        "recall": sklearn.recall_score(y[rows], likeliest[rows], **drawn),
+        "f1": sklearn.f1_score(y[rows], likeliest[rows], **drawn),
         "ece": brute_ece((likeliest == y).astype(np.float64), answers.predictions.max(axis=1), weights),
     }
     ours = {name: weighted(name, answers, weights) for name in theirs}
     assert all(close(ours[name], theirs[name]) for name in theirs), (ours, theirs)
+
+
+def test_a_class_that_is_never_predicted_counts_zero():
+    y = np.repeat([0, 1, 2], [9, 9, 2])
+    said = np.where(y == 2, 0, y)
+    outputs = {"probabilities": np.eye(4)[said]}
+    metrics = evaluate("multiclass", ["precision", "recall", "f1"], outputs, y, ["a", "b", "c", "unseen"])
+    assert metrics["precision"] == pytest.approx((9 / 11 + 1 + 0) / 3)
+    assert metrics["recall"] == pytest.approx(2 / 3)
+    assert metrics["f1"] == pytest.approx(sklearn.f1_score(y, said, average="macro", zero_division=0))
 
 
 @settings(max_examples=40)

@@ -1,6 +1,7 @@
 """Metrics of binary and multiclass models. Source: scikit-learn's definitions, with which the tests compare them.
 
-Multiclass: the areas, precision, recall and F1 are those of each class against the rest, averaged over classes without weights.
+Multiclass: the areas, precision, recall and F1 are those of each class against the rest, averaged over classes without weights. Of the last
+three, a class that no row has and none is predicted to have does not count, and one whose ratio is undefined counts 0.
 """
 
 from collections.abc import Callable
@@ -63,12 +64,12 @@ def accuracy(answers: Answers) -> Statistic:
 
 
 def precision(answers: Answers) -> Statistic:
-    """The share of predicted yeses that are right; undefined where none is predicted."""
+    """The share of predicted yeses that are right; undefined where none is predicted, which counts 0 for one of several classes."""
     return _of_counts(answers, lambda hits, predicted, real: ratio(hits, predicted))
 
 
 def recall(answers: Answers) -> Statistic:
-    """The share of yeses that were predicted; undefined where there is none."""
+    """The share of yeses that were predicted; undefined where there is none, which counts 0 for one of several classes."""
     return _of_counts(answers, lambda hits, predicted, real: ratio(hits, real))
 
 
@@ -128,15 +129,17 @@ def _summed(weights: np.ndarray) -> np.ndarray:
 
 
 def _of_counts(answers: Answers, of: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Statistic:
-    """A ratio of hits, predicted and real yeses; of a multiclass model its mean over the classes where it is defined."""
+    """A ratio of hits, predicted and real yeses; of a multiclass model its mean over the classes that are predicted or real."""
     classes = np.arange(answers.classes) if answers.classes else np.array([1])
     predicted = (answers.decided[:, None] == classes).astype(np.float64)
     real = (np.asarray(answers.y)[:, None] == classes).astype(np.float64)
     columns = np.hstack([predicted * real, predicted, real])
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        values = of(*np.split(weights @ columns, 3, axis=1))
-        defined = np.isfinite(values)
-        return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
+        counts = np.split(weights @ columns, 3, axis=1)
+        values = of(*counts)
+        if not answers.classes:
+            return values[:, 0]
+        return ratio(np.nan_to_num(values).sum(axis=1), (counts[1] + counts[2] > 0).sum(axis=1))
 
     return statistic

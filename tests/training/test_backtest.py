@@ -73,6 +73,19 @@ def test_cutoff_without_a_model_does_not_end_the_others(made: Path) -> None:
         backtest(buyer(fit), stores=stores, cutoffs=["2013-01-05"])
 
 
+def test_error_of_a_library_does_not_end_the_others(made: Path) -> None:
+    def fit(data: fti.TrainingData) -> object:
+        if data.train.rows < 100:
+            raise ValueError("n_splits=5 is\ntoo many")
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    stores, said = stores_of(made, made / "nowhere"), list[str]()
+    some = backtest(buyer(fit), stores=stores, cutoffs=["2013-01-05", "2013-01-08"], say=said.append)
+    assert [point.problem for point in some.points] == ["ValueError: n_splits=5 is too many", ""]
+    assert some.points[1].metrics["roc_auc"] > 0.5
+    assert "Traceback" in said[0], "it says where"
+
+
 def test_table_and_picture_show_every_cutoff(result: Backtest) -> None:
     text = as_text(result)
     assert text.splitlines()[0].startswith("buyer at 2 cutoffs, trained at each")

@@ -7,13 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fti_assets.core.manifest import DatasetManifest
 from fti_assets.core.records import from_json
-from fti_assets.errors import DataError, DeclarationError, ModelError, NotMaterializedError, list_some, one_of
+from fti_assets.errors import (
+    DataError,
+    DeclarationError,
+    ModelError,
+    NotMaterializedError,
+    class_name,
+    list_some,
+    one_of,
+)
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
@@ -22,6 +31,9 @@ from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import Train
 from fti_assets.training.retraining.step import within_step
+
+_LONGEST = 500
+"""The characters of another's error that stand in the table."""
 
 
 def backtest(
@@ -69,7 +81,7 @@ def backtest(
             point = (
                 _existing(store, model, partition)
                 if existing
-                else _trained(model, partition, lake, stores, resources or {})
+                else _trained(model, partition, lake, stores, resources or {}, say)
             )
             if point is None:
                 say(f"{model.name} at {partition} has no build, so it is left out")
@@ -119,7 +131,14 @@ def _existing(store: ModelStore, model: Model, partition: str) -> AtCutoff | Non
     return AtCutoff.of(max(builds, key=lambda one: one.created_at)) if builds else None
 
 
-def _trained(model: Model, partition: str, lake: Lake, stores: Stores, resources: Mapping[str, Any]) -> AtCutoff:
+def _trained(
+    model: Model,
+    partition: str,
+    lake: Lake,
+    stores: Stores,
+    resources: Mapping[str, Any],
+    say: Callable[[str], object],
+) -> AtCutoff:
     # Nothing of it is ever served: no gates, slices and importance are asked for.
     lean = dataclasses.replace(
         model, gates=(), evaluate=dataclasses.replace(model.evaluate, slices=(), fairness=()), importance=None
@@ -140,6 +159,10 @@ def _trained(model: Model, partition: str, lake: Lake, stores: Stores, resources
                 )
             except (ModelError, DataError) as error:  # such as no test rows at an early cutoff: the others still tell
                 return AtCutoff(partition, "", {}, {}, {}, {}, str(error))
+            except Exception as error:  # of the function or a library, such as one that wants more rows of a class
+                say(f"{model.name} at {partition} fails:\n{''.join(traceback.format_exception(error))}")
+                problem = " ".join(f"{class_name(error)}: {error}".split())[:_LONGEST]
+                return AtCutoff(partition, "", {}, {}, {}, {}, problem)
             return AtCutoff.of(build.manifest)
 
     return within_step(model, partition, stores, resources, work)

@@ -55,6 +55,14 @@ def test_hash_of_all_keys_is_that_of_random_split(connection: duckdb.DuckDBPyCon
     assert of_all == {number: part(share(3, number), 0.2, 0.2) for number in range(200)}
 
 
+def test_negative_zero_is_the_entity_zero(connection: duckdb.DuckDBPyConnection) -> None:
+    values = [0.0, -0.0, *(number / 2 for number in range(1, 20))]
+    rows = [row(number, number) | {"own": value} for number, value in enumerate(values)]
+    parts = splits(connection, fti.GroupSplit(by="own", validation=0.3, test=0.3, seed=1), rows)
+    assert parts == {number: part(share(1, abs(value)), 0.3, 0.3) for number, value in enumerate(values)}
+    assert part(share(1, -0.0), 0.3, 0.3) != parts[0], "as text it is another"
+
+
 def test_dataset_keeps_the_entity_beside_its_rows(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(number, 0, k=f"s{number}") for number in range(20)]
     _, by_id = made(connection, declared(fti.Label(spine["y"]), split=fti.GroupSplit(by="k")), {spine: rows}, 9)

@@ -54,3 +54,13 @@ def test_shares_are_those_of_pythons_md5(rows: list[tuple[Any, ...]], seed: int)
 def test_keys_that_read_alike_together_are_told_apart() -> None:
     one, other = shares([("a", "bc"), ("ab", "c")], ["VARCHAR", "VARCHAR"], 0)
     assert one != other
+
+
+@pytest.mark.parametrize("kind", ["DOUBLE", "FLOAT"])
+def test_floats_that_are_equal_have_one_share(kind: str) -> None:
+    nan = float("nan")
+    zero, negative, one, other, same = shares([(0.0,), (-0.0,), (-1.5,), (nan,), (-nan,)], [kind], 3)
+    assert zero == negative == by_hand((0.0,), 3)
+    assert one == by_hand((-1.5,), 3)
+    assert other == same == by_hand((nan,), 3)
+    assert shares([("-0.0",)], ["VARCHAR"], 3) == [by_hand(("-0.0",), 3)], "texts are what they are"

@@ -141,10 +141,18 @@ def share_sql(keys: Sequence[str], seed: int, *, purpose: str = "") -> str:
 
     Args:
         keys: the spine's key columns, in their order; each counts as DuckDB writes it as text, with its length in bytes.
+            Numbers that are equal count as one: -0.0 as 0.0.
         seed: a whole number.
         purpose: what the share is for, where that is no split: shares of two purposes are independent.
     """
     # DuckDB's own hash() changed between its versions, and with it every split; MD5 is the same under every version.
-    texts = [f"strlen({quote(key)}::VARCHAR), ':', {quote(key)}::VARCHAR" for key in keys]
+    texts = [f"strlen({text}), ':', {text}" for text in map(_text_sql, keys)]
     text = f"concat({literal(f'{purpose}{int(seed)}')}, '|', {', '.join(texts)})"
     return f"(('0x' || md5({text})[:{_DIGITS}])::UBIGINT::DOUBLE / {float(16**_DIGITS)!r})"
+
+
+def _text_sql(key: str) -> str:
+    """A key as text, the same for floats that DuckDB calls equal: the sign of a zero or of a NaN tells none apart."""
+    text = f"{quote(key)}::VARCHAR"
+    unsigned = f"CASE {text} WHEN '-0.0' THEN '0.0' WHEN '-nan' THEN 'nan' ELSE {text} END"
+    return f"CASE WHEN typeof({quote(key)}) IN ('DOUBLE', 'FLOAT') THEN {unsigned} ELSE {text} END"

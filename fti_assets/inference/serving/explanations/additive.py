@@ -19,6 +19,9 @@ Link = Literal["identity", "sigmoid", "softmax"]
 TOLERANCE = 1e-4
 """How far the answer that is made of the scores may be from the graph's own, relative to it where it is above 1."""
 
+_ROWS_A_RUN = 5_000
+"""How many rows are encoded at once."""
+
 _AFTER = frozenset(
     ["Cast", "Clip", "Gather", "Identity", "Mul", "Normalizer", "Reshape", "Sigmoid", "Softmax", "Squeeze"]
 )
@@ -80,7 +83,7 @@ class AdditiveGraph:
         self._session = (
             None if self._matrix in whole.inputs else new_session(with_outputs(graph.source, [self._matrix]))
         )
-        self._graph = graph
+        self._graph, self._output = graph, output
         self.features = tuple(name for one in graph.inputs for name in one.features)
         self._background = {name: background[name] for name in self.features}
         self._rows = self._encode(self._background)
@@ -101,12 +104,18 @@ class AdditiveGraph:
             row: feature name to canonical array ``[1]``.
 
         Raises:
-            ValueError: a column changes with two features.
+            ValueError: a column is made of more than one feature, or the values do not add up to the graph's own answer.
         """
         own = {name: row[name] for name in self.features}
         self._learn_columns({name: values[:1] for name, values in self._background.items()}, own)
-        [encoded] = self._encode(own)
-        return self._told(self._sum.contributions(encoded, self._rows, self._of_column, len(self.features)))
+        encoded = self._encode(own)
+        self._try_mixtures(own, encoded)
+        shares = self._told(self._sum.contributions(encoded[0], self._rows, self._of_column, len(self.features)))
+        total, score = (self.base + shares.sum(axis=0))[None], self._told(self._scores(encoded))
+        answer = self._graph.run(own)[self._output]
+        if not (_is_close(total, score) and _is_close(_LINKS[self.link](total), answer)):
+            raise ValueError("its answer is not what the contributions add up to")
+        return shares
 
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._sum.scores(rows) + self._base)
@@ -128,6 +137,34 @@ class AdditiveGraph:
         if matrix.ndim != 2 or matrix.dtype.kind != "f":
             raise ValueError(f"its columns are {matrix.dtype} of the shape {list(matrix.shape)}")
         return np.asarray(matrix)
+
+    def _try_mixtures(self, own: Columns, encoded: np.ndarray) -> None:
+        """Whether each column is as its feature's row has it, in mixtures of a row and each of the background.
+
+        One feature is of the one and all others of the other: a column of two features that seldom move, such as their product, may be
+        the same in all that ``_learn_columns`` has seen.
+        """
+        if not _is_same(self._rows, encoded)[:, self._of_column < 0].all():
+            raise ValueError("a column of it changes with no feature alone")
+        if self._session is None:
+            return  # The features are the columns.
+        full = {name: np.repeat(own[name], self.rows) for name in self.features}
+        # Many features at once, since a run takes longer than its rows.
+        step = max(1, _ROWS_A_RUN // self.rows)
+        for start in range(0, len(self.features), step):
+            few = range(start, min(start + step, len(self.features)))
+            is_of = self._of_column == np.array(few)[:, None, None]
+            for one, other, of_one, of_other in (
+                (full, self._background, encoded, self._rows),
+                (self._background, full, self._rows, encoded),
+            ):
+                mixture = {
+                    name: np.concatenate([(one if place == at else other)[name] for at in few])
+                    for place, name in enumerate(self.features)
+                }
+                mixed = self._encode(mixture).reshape(len(few), self.rows, -1)
+                if not _is_same(mixed, np.where(is_of, of_one, of_other)).all():
+                    raise ValueError("a column of it is made of two features")
 
     def _learn_columns(self, rows: Columns, others: Columns) -> None:
         """Note which columns change where one feature of ``rows`` is taken from ``others``."""
@@ -220,11 +257,18 @@ def _link_of(scores: np.ndarray, answers: np.ndarray) -> tuple[tuple[float, ...]
         for link in links:
             told = scores if column is None else scores @ np.array(column)
             made = _LINKS[link](told)
-            if made.shape == answers.shape and bool(
-                (np.abs(made - answers) <= TOLERANCE * np.maximum(1.0, np.abs(answers))).all()
-            ):
+            if made.shape == answers.shape and _is_close(made, answers):
                 return column, link
     raise ValueError("its answers are no function of the scores that is tried")
+
+
+def _is_close(made: np.ndarray, answers: np.ndarray) -> bool:
+    return bool((np.abs(made - answers) <= TOLERANCE * np.maximum(1.0, np.abs(answers))).all())
+
+
+def _is_same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where encoded rows are the same, but for what the number of rows that are encoded at once does to the last bits."""
+    return np.asarray(np.isclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True))
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from fti_assets.core.records import from_json
 from fti_assets.stores.models import store as model_store
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.models import split_rows
+from fti_assets.training.models.champions.promotion import successor_of_lost
 from fti_assets.training.trainer import epoch_end, rows
 from fti_assets.training.trainer.checkpoints import FOLDER
 from tests.training.test_model_run import Bench, bench, buyer, good, made, materialized
@@ -179,6 +180,18 @@ def test_aliases_that_were_edited_are_named_and_left(
         assert message in failure_of(result)
         assert path.read_text() == edited
     assert isinstance(bench.store.load("buyer", first.reference)[1], bytes)
+
+
+def test_lost_champion_gives_way_as_the_warning_says(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    first, lost = bench.published("05", promoted=True), "v1/20130201T000000Z-00000000"
+    path = bench.store.aliases_file("buyer")
+    head, _, tail = path.read_text().partition(f'"champion": "{first.reference}"')
+    path.write_text(f'{head}"champion": "{lost}"{tail}')
+    assert bench.train(buyer(), "07").success
+    assert "takes its place, if its cutoff is not before 20130201T000000Z. " in capfd.readouterr().err
+    assert bench.champion == lost
+    assert successor_of_lost("automatic", "no reference", "m") == "a build that its gates accept takes its place"
+    assert "stays until somebody promotes another: fti models promote m " in successor_of_lost("by_hand", lost, "m")
 
 
 def test_a_manifest_of_a_later_format_is_named(bench: Bench) -> None:

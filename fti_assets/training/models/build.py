@@ -44,7 +44,7 @@ from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.champion import champion_scores
-from fti_assets.training.models.champions.promotion import is_promoted
+from fti_assets.training.models.champions.promotion import is_promoted, successor_of_lost
 from fti_assets.training.models.cores.returns import check_converters
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target, unused_weights
 from fti_assets.training.models.graphs.calibrated import calibrated
@@ -170,9 +170,8 @@ def _build_model(
         try:  # one of a later release raises: it cannot be judged, nor be followed by a build of this one
             store.manifest(model.name, alias)
         except (DamagedError, NotMaterializedError) as error:
-            warn(
-                f"the champion of {model.name} cannot be read, so a build that its gates accept takes its place: {error}"
-            )
+            next_one = successor_of_lost(model.promote, alias, model.name)
+            warn(f"the champion of {model.name} cannot be read, and {next_one}. {error}")
     with lake.one_snapshot():  # the dataset can be made anew meanwhile
         snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
         if partition not in ledger:

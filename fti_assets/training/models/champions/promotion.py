@@ -38,6 +38,21 @@ def withheld(promote: Promotion, alias: str | None, manifest: ModelManifest) -> 
     return f"stays beside the champion {alias}, which has a later cutoff: {command} makes it champion nevertheless"
 
 
+def successor_of_lost(promote: Promotion, alias: str, model: str) -> str:
+    """What takes the place of a champion that cannot be read.
+
+    Args:
+        promote: what is declared.
+        alias: the champion.
+        model: whose champion it is.
+    """
+    if promote != "automatic":
+        return f"it stays until somebody promotes another: fti models promote {model} BUILD --reason WHY"
+    cutoff = cutoff_of(alias)
+    which = f", if its cutoff is not before {cutoff}" if cutoff else ""
+    return f"a build that its gates accept takes its place{which}"
+
+
 def _moves_forward(alias: str | None, manifest: ModelManifest) -> bool:
     """By the cutoff in a build's name, so that a champion whose files are lost can be followed by another."""
     return alias is None or cutoff_of(alias) <= cutoff_of(manifest.reference)

@@ -105,6 +105,25 @@ def test_multiclass_metrics_are_scikit_learns_on_weighted_rows(rows):
     assert all(close(ours[name], theirs[name]) for name in theirs), (ours, theirs)
 
 
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from([(1, 8, 1), (1, 3, 6), (4, 5, 1), (3, 3, 4)]), min_size=3, max_size=12))
+def test_multiclass_areas_keep_the_ties_of_a_graph(tenths):
+    graph = (np.array(tenths) / 10).astype(np.float32)
+    graph[:, 2] = 1 - graph[:, 0] - graph[:, 1]
+    y = np.arange(len(graph)) % 3
+    truth = np.eye(3)[y]
+    ours = evaluate("multiclass", ["roc_auc", "pr_auc"], {"probabilities": graph}, y, ["a", "b", "c"])
+    assert close(ours["roc_auc"], sklearn.roc_auc_score(truth, graph, average="macro"))
+    assert close(ours["pr_auc"], sklearn.average_precision_score(truth, graph, average="macro"))
+
+
+def test_a_part_of_the_answers_keeps_their_ties():
+    graph = np.array([[0.1, 0.7, 0.2], [0.1, 0.3, 0.6], [0.4, 0.5, 0.1]], dtype=np.float32)
+    answers = answers_of("multiclass", {"probabilities": graph}, np.arange(3), ["a", "b", "c"])
+    assert answers.part(np.array([1, 0])).ranking[:, 0].tolist() == [graph[1, 0], graph[0, 0]]
+    np.testing.assert_allclose(answers.predictions.sum(axis=1), 1, rtol=1e-15)
+
+
 def test_a_class_that_is_never_predicted_counts_zero():
     y = np.repeat([0, 1, 2], [9, 9, 2])
     said = np.where(y == 2, 0, y)

@@ -12,6 +12,10 @@ THRESHOLD = 0.5
 """The probability from which on a binary model says yes, if none is chosen."""
 
 
+_ROUNDING = 1e-3
+"""By how much the float32 probabilities of a row, however many, may miss a sum of one."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """Labels and answers of ``n`` rows.
@@ -21,12 +25,14 @@ class Answers:
         predictions: float64: ``[n]``, ``[n, k]`` for a multiclass model, whose rows sum to one, or ``[n, q]`` for quantiles.
         threshold: the probability from which on a binary model says yes.
         levels: those of the quantiles, ascending.
+        scores: ``[n, k]``, by which rows are ranked and the likeliest class told, if not by the predictions.
     """
 
     y: np.ndarray
     predictions: np.ndarray
     threshold: float = THRESHOLD
     levels: tuple[float, ...] = ()
+    scores: np.ndarray | None = None
 
     @property
     def classes(self) -> int:
@@ -34,15 +40,21 @@ class Answers:
         return self.predictions.shape[1] if self.predictions.ndim == 2 else 0
 
     @property
+    def ranking(self) -> np.ndarray:
+        """What rows are ranked by, as the predictions are laid out."""
+        return self.predictions if self.scores is None else self.scores
+
+    @property
     def decided(self) -> np.ndarray:
         """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest."""
         if self.classes:
-            return np.asarray(self.predictions.argmax(axis=1))
+            return np.asarray(self.ranking.argmax(axis=1))
         return np.asarray(self.predictions >= self.threshold, dtype=np.int64)
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""
-        return replace(self, y=self.y[rows], predictions=self.predictions[rows])
+        scores = None if self.scores is None else self.scores[rows]
+        return replace(self, y=self.y[rows], predictions=self.predictions[rows], scores=scores)
 
 
 def answers_of(
@@ -73,9 +85,9 @@ def answers_of(
         )
     if task == "quantile":
         return Answers(y, predictions, threshold, tuple(map(float, classes)))
-    return Answers(y, _summing_to_one(predictions) if task == "multiclass" else predictions, threshold)
-
-
-def _summing_to_one(probabilities: np.ndarray) -> np.ndarray:
-    result: np.ndarray = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return result
+    if task != "multiclass":
+        return Answers(y, predictions, threshold)
+    sums = predictions.sum(axis=1, keepdims=True)
+    # Divided by its sum a probability moves by a digit, which would break the ties that the graph gave.
+    scores = predictions if np.allclose(sums, 1, rtol=0, atol=_ROUNDING) else None
+    return Answers(y, predictions / sums, threshold, scores=scores)

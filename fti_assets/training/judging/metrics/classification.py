@@ -82,7 +82,7 @@ def _one_against_rest(answers: Answers, area: Callable[[np.ndarray, np.ndarray],
     """The area of the binary answers, or the mean of those of each class; undefined if that of a class is."""
     if not answers.classes:
         return area(answers.y == 1, answers.predictions)
-    areas = [area(answers.y == at, answers.predictions[:, at]) for at in range(answers.classes)]
+    areas = [area(answers.y == at, answers.ranking[:, at]) for at in range(answers.classes)]
     return lambda weights: np.mean([one(weights) for one in areas], axis=0)
 
 

@@ -32,6 +32,7 @@ from fti_assets.training.models.events import (
     rejection,
 )
 from fti_assets.training.models.model import Model
+from fti_assets.training.sources import function_hash
 from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
 from fti_assets.training.trainer.checkpoints import checkpoint_folder
 from fti_assets.training.trainer.progress import Progress
@@ -135,6 +136,7 @@ def _progress(
         partition,
         model.asset_name,
         code_version_of(context),
+        function_hash(model.function),
         rows,
         seed,
         context.run.run_config,

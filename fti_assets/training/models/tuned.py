@@ -23,6 +23,7 @@ from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, target_of
 from fti_assets.training.models.graphs.export import answers_on
 from fti_assets.training.models.model import Model
+from fti_assets.training.sources import function_hash
 from fti_assets.training.trainer.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal
 from fti_assets.training.tuning.search import Search
@@ -164,6 +165,7 @@ class _Hidden:
 def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) -> Path:
     """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code."""
     installed = [(name, version(name)) for name in _SAMPLED_BY if find_spec(name) is not None]
+    installed.append(("source", function_hash(model.function)))
     terms = (model.version, partition, versions, model.tune, installed)
     name = hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
     return store.aliases_file(model.name).parent / JOURNALS / f"{name}.jsonl"

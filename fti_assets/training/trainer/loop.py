@@ -1,7 +1,6 @@
 """Fitting a torch module on whole tensors in memory, with Lightning's trainer kept quiet and nothing left on disk."""
 
 import hashlib
-import inspect
 import logging
 import sys
 import warnings
@@ -17,6 +16,7 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
 from fti_assets.stores.temporary_folders import temporary_folder
+from fti_assets.training.sources import module_hash
 from fti_assets.training.trainer.batches import ALONE, Batches, Share
 from fti_assets.training.trainer.epoch_end import Note, epoch_end
 
@@ -228,14 +228,10 @@ def _resumed(torch: Any, checkpoint: Path | None, say: Callable[[str], None]) ->
 
 def fingerprint(module: Any, settings: Settings) -> str:
     """What a fit rests on besides its rows, as hex digits: the module's code and first weights, and the settings."""
-    kind = type(module)
-    try:
-        source = inspect.getsource(kind)
-    except (OSError, TypeError):
-        source = ""
+    kind, callbacks = type(module), list(settings.options.get("callbacks", ()))
+    source = module_hash(module, *map(type, callbacks))
     options = {name: value for name, value in settings.options.items() if name != "callbacks"}
-    callbacks = [type(one).__qualname__ for one in settings.options.get("callbacks", ())]
-    plain = replace(settings, options=options | {"callbacks": callbacks})
+    plain = replace(settings, options=options | {"callbacks": [type(one).__qualname__ for one in callbacks]})
     digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}\n{source}\n{module}\n{plain}".encode())
     for part in module.modules():  # such as a learning rate, which no printed module shows
         plainly = {name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)}

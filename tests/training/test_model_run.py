@@ -381,6 +381,58 @@ def test_a_gate_of_ones_own_sees_every_score(bench: Bench) -> None:
     assert set(scores.champion.metrics) == set(scores.champion.challenger) == set(made.metrics)
 
 
+def test_functions_that_write_into_their_data_are_judged_alike(bench: Bench) -> None:
+    def overwrite(part: Any) -> None:
+        for values in (part.X, *part.inputs.values(), *part.columns.values(), *part.stored.columns.values()):
+            values[:] = 0
+
+    def built(name: str, *, writes: bool) -> ModelManifest:
+        def fit(data: fti.TrainingData) -> Any:
+            model = good(data)
+            for part in (data.train, data.validation, data.test) if writes else ():
+                overwrite(part)
+                part.y[:] = 1
+            return model
+
+        def share(train: Any, test: Any) -> Any:
+            answers = np.full(test.rows, train.y.mean())
+            if writes:
+                train.y[:] = 1
+                for values in (train.X, test.X, *test.columns.values()):
+                    values[:] = 0
+            return answers
+
+        @fti.gate()
+        def any_answer(scores: Scores) -> bool:
+            assert scores.answers is not None
+            if writes:
+                scores.answers.y[:] = scores.answers.predictions[:] = 1
+            return True
+
+        gates = [any_answer, fti.CalibrationSlope(0.0, 100.0)]
+        gates += [fti.BeatsBaseline("log_loss", baseline=one) for one in ("prior", share, "logistic")]
+        model = buyer(
+            fit,
+            name=name,
+            gates=gates,
+            calibrate="platt",
+            evaluate=fti.Evaluation(metrics=["log_loss", "roc_auc"], threshold="f1", confidence=0.9),
+            importance=fti.Importance(),
+        )
+        bench.train(model, "08")
+        (manifest,) = bench.builds(name)
+        return manifest
+
+    honest, writing = built("honest", writes=False), built("writing", writes=True)
+    for name in (
+        "metrics", "baseline", "baselines", "gates", "status", "threshold", "calibration", "importance", "intervals", "sha256",
+    ):  # fmt: skip
+        assert getattr(writing, name) == getattr(honest, name), name
+    test = bench.rows(BUYING, "08")
+    share_of_train = np.full(len(test), bench.rows(BUYING, "08", "train")["bought"].mean())
+    assert writing.baseline["log_loss"] == pytest.approx(log_loss(test["bought"], share_of_train), rel=1e-5)
+
+
 def test_baselines_of_gates_are_kept_and_shown(bench: Bench) -> None:
     def by_spend(train: Any, test: Any) -> np.ndarray:
         return np.where(test.columns["spend"] > 0, 0.75, 0.25)

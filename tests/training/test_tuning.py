@@ -297,7 +297,34 @@ def test_trials_see_the_same_data_and_no_test_part() -> None:
 
     with pytest.raises(ModelError, match="asks for data.test.X: the gates judge on the test part"):
         testing.train_tiny(fare, frame())
-    assert all(one is seen[0] for one in seen)
+    assert all(np.array_equal(one.X, seen[0].X) and np.array_equal(one.y, seen[0].y) for one in seen)
+
+
+def test_a_trial_that_writes_into_its_data_changes_no_other() -> None:
+    def study(*, in_place: bool) -> Study:
+        @tuned
+        def fare(data: fti.TrainingData, trial: fti.Trial) -> Any:
+            x, y = data.train.X, data.train.y
+            if not in_place:
+                x, y = x.copy(), y.copy()
+            most = 3 + trial["most"]
+            np.clip(y, 3, most, out=y)
+            x *= most
+            model = LinearRegression().fit(x / most, y)
+            if in_place:
+                data.train.columns["distance"][:] = 0
+                for values in (data.validation.X, data.validation.y, data.validation.columns["distance"]):
+                    values[:] = 3
+            return model
+
+        space = {"most": fti.Uniform(0.1, 1.0)}
+        study = testing.train_tiny(replace(fare, tune=fti.Tuning(space=space, trials=5)), frame()).study
+        assert study is not None
+        return study
+
+    honest, writing = study(in_place=False), study(in_place=True)
+    assert [one.value for one in writing.trials] == [one.value for one in honest.trials]
+    assert len({one.value for one in honest.trials}) == 5
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,8 @@ def _build_model(
         answers=on_test,
         graph=GraphCost(len(model_graph.bytes), lambda row: graph.run(_one_row(columns, row)), len(on_test.y)),
     )
-    verdicts = [verdict_of(gate, judged) for gate in model.gates]
+    rows = np.arange(len(on_test.y))  # a gate of the user's own may write into the answers that it gets
+    verdicts = [verdict_of(gate, dataclasses.replace(judged, answers=on_test.part(rows))) for gate in model.gates]
     importance = _importance(model, graph, parts["test"].columns, data.test.y, classes, threshold.value)
     build = build_id(instant(dataset.cutoff))
     answers = outputs[OUTPUT_NAMES[model.task]]

@@ -1,5 +1,6 @@
 """Training data: what a model function gets, encoded by the very graph that will serve."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,17 @@ class TrainingData:
             return cross_fit(self.encoder.dense_columns, self.encoder.encoders, stored.columns, target)
 
         return fitted
+
+    def copy(self, *, keep: bool = False) -> "TrainingData":
+        """The same data with arrays of its own: what a model's function writes into them changes nothing that it is judged on.
+
+        Args:
+            keep: encode the rows once, for this copy and others, and keep them so.
+        """
+        other = copy.copy(self)
+        for name in SPLITS:
+            setattr(other, name, getattr(self, name).copy(keep=keep))
+        return other
 
     @property
     def seed(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
 from collections.abc import Callable
@@ -55,7 +54,7 @@ def train_model(
 
     Args:
         model: the declaration.
-        data: the encoded data, the same for each trial.
+        data: the encoded data; the function, and each trial, gets a copy of it.
         train: calls the function.
         journal: the file in which finished trials are written down, and from which a run goes on that ended before its build was there.
         log, warn: are told of each trial.
@@ -65,7 +64,7 @@ def train_model(
     """
     if model.tune is None:
         with seeded(data.seed):
-            return train(data, None), None
+            return train(data.copy(), None), None
     search = search_of(model, model.tune, data, train, log=log, warn=warn)
     if journal is None:
         trained, study = search.run(Journal(None))
@@ -102,15 +101,14 @@ def search_of(
             f"model {model.name!r} is tuned by {metric!r}, which means nothing on its {data.validation.rows} validation rows, such "
             "as those of one class alone: give it more rows, or Tuning another metric="
         )
-    seen = without_test(data, model.name)
 
     def train_trial(trial: Trial) -> Any:
         data.progress.begin(trial.number, dict(trial))
         with seeded(data.seed):
-            return train(seen, trial)
+            return train(without_test(data, model.name), trial)
 
     def judge(trained: Any) -> float:
-        outputs, y = {output: answers_on(trained, data, data.validation, model.task)}, data.validation.y
+        outputs, y = {output: answers_on(trained, data, data.validation.copy(), model.task)}, data.validation.y
         answers = answers_of(model.task, outputs, y, data.classes)
         threshold = threshold_of(model.evaluate.threshold, lambda: answers, what=model.dataset.table_name).value
         scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold)
@@ -145,8 +143,8 @@ def newest_parameters(model: Model, store: ModelStore) -> Trial:
 
 
 def without_test(data: TrainingData, model: str) -> TrainingData:
-    """The same data with a test part that cannot be looked at, since parameters that were chosen on it would pass any gate."""
-    seen = copy.copy(data)
+    """A copy of the data with a test part that cannot be looked at, since parameters that were chosen on it would pass any gate."""
+    seen = data.copy(keep=True)
     seen.test = _Hidden(model)  # type: ignore[assignment]
     return seen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.block_encoder import BlockEncoder
 from fti_assets.training.trainer.feeds import ArrayFeed, Feed, StreamFeed
-from fti_assets.training.trainer.rows import Rows
+from fti_assets.training.trainer.rows import CopiedRows, Rows
 from fti_assets.training.trainer.stream import Source, Stream
 
 
@@ -66,6 +67,22 @@ class Part:
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
         self._weight, self.undo, self.took_weight = weight, undo, False
+        self._original: Part | None = None
+        self._is_kept = False
+
+    def copy(self, *, keep: bool = False) -> Part:
+        """The same rows for code that may write into its arrays: what it writes stays there. ``took_weight`` is told to the original.
+
+        Args:
+            keep: encode the rows once, for this copy and others, and keep them so.
+        """
+        other = copy.copy(self)
+        for name in ("columns", "inputs"):
+            vars(other).pop(name, None)
+        other._original, other._is_kept = self, keep
+        other.stored, other.y, other._make_dense = CopiedRows(self.stored), self.y.copy(), lambda: self._dense
+        other._weight, other.undo = (None if one is None else one.copy() for one in (self._weight, self.undo))
+        return other
 
     @property
     def is_weighted(self) -> bool:
@@ -80,6 +97,8 @@ class Part:
         test.
         """
         self.took_weight = True
+        if self._original is not None:
+            self._original.took_weight = True
         return np.ones(self.rows, dtype=np.float32) if self._weight is None else self._weight
 
     @property
@@ -95,6 +114,9 @@ class Part:
     @cached_property
     def inputs(self) -> Mapping[str, np.ndarray]:
         """``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``, as numpy arrays."""
+        original = self._original
+        if original is not None and (self._is_kept or "inputs" in vars(original)):
+            return {name: values.copy() for name, values in original.inputs.items()}
         encoder, end = self._encoder, 0
         arrays = encoder.empty(self.rows)
         with self.stored.open() as read:

@@ -54,6 +54,18 @@ class RowsInMemory:
         yield read
 
 
+class CopiedRows:
+    """The rows of another, whose columns are copied whenever they are asked for: nobody else has those arrays."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self.blocks, self.open = rows, rows.blocks, rows.open
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Each column, name to a new array ``[n]``."""
+        return _Columns(list(self._rows.columns), lambda name: self._rows.columns[name].copy())
+
+
 class RowsOnDisk:
     """Rows in an Arrow file of blocks, of which one block or one column is in memory at a time.
 
@@ -70,7 +82,7 @@ class RowsOnDisk:
     @property
     def columns(self) -> Mapping[str, np.ndarray]:
         """Each column, read from the file whenever it is asked for."""
-        return _ColumnsOnDisk(self, list(self._types))
+        return _Columns(list(self._types), self.column)
 
     def part(self, names: Sequence[str]) -> RowsOnDisk:
         """The same rows with some of the columns."""
@@ -112,14 +124,16 @@ class RowsOnDisk:
             yield pa.ipc.open_file(file, options=options)
 
 
-class _ColumnsOnDisk(Mapping[str, np.ndarray]):
-    def __init__(self, rows: RowsOnDisk, names: list[str]) -> None:
-        self._rows, self._names = rows, names
+class _Columns(Mapping[str, np.ndarray]):
+    """Columns that are made whenever they are asked for."""
+
+    def __init__(self, names: list[str], column: Callable[[str], np.ndarray]) -> None:
+        self._names, self._column = names, column
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:
             raise KeyError(name)
-        return self._rows.column(name)
+        return self._column(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -25,6 +25,8 @@ class Rows(Protocol):
     def X(self) -> np.ndarray: ...
     @property
     def frame(self) -> Any: ...
+    def copy(self) -> Rows:
+        """The same rows in arrays of their own."""
 
 
 class TrainRows(Rows, Protocol):
@@ -35,6 +37,9 @@ class TrainRows(Rows, Protocol):
     @property
     def undo(self) -> np.ndarray | None:
         """What a row counts, ``[n]``, where the dataset keeps a sample of a class; None where all count alike."""
+
+    def copy(self) -> TrainRows:
+        """The same rows in arrays of their own."""
 
 
 class UnlabelledRows:

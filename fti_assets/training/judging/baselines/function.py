@@ -40,7 +40,7 @@ class FunctionBaseline:
             ModelError: the function raises, or gives no answer for each row.
         """
         try:
-            answers = np.asarray(self._function(train, UnlabelledRows(test)), dtype=np.float64)
+            answers = np.asarray(self._function(train.copy(), UnlabelledRows(test.copy())), dtype=np.float64)
         except Exception as error:
             raise ModelError(f"the baseline {self.name!r} fails: {type(error).__name__}: {error}") from error
         shape = (test.rows, classes) if task == "multiclass" else (test.rows,)

@@ -142,6 +142,10 @@ def test_the_online_store_that_is_named_says_what_is_served(
     folder.mkdir()
     (folder / "manifest.json").write_text(to_json(build))
     location = str(tmp_path_factory.mktemp("online"))
+    main([*command, "delay_net", build.reference, "--reason", "r", "--models", models, "--online", f"{location}/onlin"])
+    err = capsys.readouterr().err
+    assert f"was not checked: the online store {location}/onlin" in err
+    assert "has no version of 'weather_v1'" in err
     load(online_store(location), [], "weather_v2")
     assert (
         main([*command, "delay_net", build.reference, "--reason", "r", "--models", models, "--online", location]) == 1

@@ -30,6 +30,17 @@ def online_store_in(location: str | None) -> OnlineStore:
     return online_store(location or home() / "online")
 
 
+def check_served(store: ModelStore, model: str, build: str, location: str | None, role: str = "champion") -> None:
+    """Refuse a build that no request could get an answer of, and say so where the online store cannot tell."""
+    online = online_store_in(location)
+    if untold := check_groups_served(store, model, build, online, role):
+        click.echo(
+            f"whether requests to {build} can be answered was not checked: the online store {online} has no version of "
+            f"{list_some(untold)}. That is right for a model that predicts in batches alone; --online names another store",
+            err=True,
+        )
+
+
 class _Models(click.Group):
     """A group that lists models, or the builds of one, unless what follows is one of its commands."""
 
@@ -109,7 +120,7 @@ def promote(model: str, build: str, reason: str, by: str | None, online: str | N
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
-    check_groups_served(store, model, build, online_store_in(online))
+    check_served(store, model, build, online)
     say_champion(store, store.promote(model, build, expected=before, reason=reason, by=by or person()), before)
 
 
@@ -128,7 +139,7 @@ def rollback(model: str, to: str | None, reason: str, by: str | None, online: st
     store = store_in(models)
     before = store.aliases(model).champion
     find_sources_here()
-    check_groups_served(store, model, store.target_of_rollback(store.aliases(model), to), online_store_in(online))
+    check_served(store, model, store.target_of_rollback(store.aliases(model), to), online)
     say_champion(store, store.roll_back(model, to, reason=reason, by=by or person()), before)
 
 

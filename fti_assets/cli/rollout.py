@@ -7,10 +7,10 @@ import secrets
 import click
 
 from fti_assets.cli.models import (
+    check_served,
     find_sources_here,
     models_folder,
     online_option,
-    online_store_in,
     person,
     say_champion,
     store_in,
@@ -20,7 +20,6 @@ from fti_assets.core import clock
 from fti_assets.core.rollouts.rollout import KINDS, Arm, Rollout
 from fti_assets.errors import StoreError, excerpt
 from fti_assets.stores.models.aliases import Aliases
-from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.rollouts import (
     change_shares,
     promote_arm,
@@ -71,7 +70,7 @@ def start(
     parts = [arm.rpartition("=") for arm in arms]
     own_arms = tuple(Arm(name or "challenger", build, share) for name, _, build in parts)
     for arm in own_arms:
-        check_groups_served(store, model, arm.build, online_store_in(online), "an arm")
+        check_served(store, model, arm.build, online, "an arm")
     new_rollout = Rollout(
         kind=kind,  # type: ignore[arg-type]
         arms=own_arms,
@@ -140,7 +139,7 @@ def promote(model: str, arm: str, reason: str, by: str | None, online: str | Non
     find_sources_here()
     for build, name in aliases.arms.items():
         if name == arm:
-            check_groups_served(store, model, build, online_store_in(online))
+            check_served(store, model, build, online)
     say_champion(store, promote_arm(store, model, arm, reason=reason, by=by or person()), before)
 
 

@@ -180,11 +180,13 @@ ONE, TWO, WIND = (f"v1/20130501T000000Z-0000000{number}" for number in (1, 2, 3)
 def test_a_build_of_a_group_version_that_is_served_no_longer_is_refused(
     models: ModelStore, online: OnlineStore
 ) -> None:
-    for build in (ONE, TWO, WIND):
-        check_groups_served(models, "delay_net", build, online)  # nothing is online: batches alone
+    untold = [check_groups_served(models, "delay_net", build, online) for build in (ONE, TWO, WIND)]
+    assert untold == [("weather_v1",), ("weather_v2",), ("wind_v1",)]  # nothing is online: batches alone
     load(online, [], "weather_v2", snapshot=1)
-    check_groups_served(models, "delay_net", TWO, online)
-    check_groups_served(models, "delay_net", WIND, online)  # of which nobody knows that it was ever online
+    assert check_groups_served(models, "delay_net", TWO, online) == ()
+    assert check_groups_served(models, "delay_net", WIND, online) == (
+        "wind_v1",
+    )  # of which nobody knows that it was ever online
     with pytest.raises(
         StoreError,
         match=r"cannot be champion, nothing was changed: it reads 'weather_v1', .* no longer serves: it has 'weather_v2'",

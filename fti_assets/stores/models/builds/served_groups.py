@@ -8,11 +8,15 @@ from fti_assets.stores.online.protocol import OnlineStore
 
 def check_groups_served(
     models: ModelReader, model: str, reference: str, online: OnlineStore, role: str = "champion"
-) -> None:
+) -> tuple[str, ...]:
     """Refuse a build that reads a group version which is served no longer, so that no request to it could be answered.
 
     A version is served no longer if the online store has another one of its group in its place, or has all that the champion reads. A
-    system without an online store, and groups that are in no version online, predict in batches alone: nothing is refused then.
+    system without an online store, and groups that are in no version online, predict in batches alone: nothing is refused then, since
+    nothing can be told.
+
+    Returns:
+        The group versions that the build reads and of which the online store cannot tell whether they were ever served.
 
     Raises:
         StoreError: the build reads such a version, or a store cannot be read.
@@ -20,13 +24,13 @@ def check_groups_served(
     namespaces = set(online.namespaces())
     absent = [join for join in _online_joins(models.manifest(model, reference)) if join.table_name not in namespaces]
     if not absent:
-        return
+        return ()
     others = {join.group: _versions(join, namespaces) for join in absent}
     gone = [join for join in absent if others[join.group]] or (
         absent if _champion_is_served(models, model, namespaces) else []
     )
     if not gone:
-        return
+        return tuple(join.table_name for join in absent)
     first = gone[0]
     there = list_some(others[first.group] or sorted(namespaces))
     raise StoreError(

@@ -1,8 +1,11 @@
 """Builds and trials mirrored to MLflow, read back by its own client from a real database."""
 
 import json
+import socket
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import from_json
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.orchestration.addresses import whole_address
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.models.model import Model
@@ -178,6 +181,47 @@ def test_training_goes_on_without_mlflow(tracked: Tracked, monkeypatch: pytest.M
     assert "not mirrored: MLflow at sqlite:" in str(shown)
     assert "OSError: the network is gone" in str(shown)
     assert tracked.store.champion("buyer").reference in {one.reference for one in tracked.builds()}
+
+
+def test_database_that_is_down_is_not_tried_again(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    manifest, address = tracked.builds()[0], "postgresql+psycopg://ann:secret@127.0.0.1"
+    with pytest.raises(StoreError, match="did not take buyer/.*Connection refused"):
+        mirror_build(Tracker(f"{address}:9/m"), tracked.store, manifest)
+    is_over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=hang_up, args=(server, is_over))
+        thread.start()
+        try:
+            with pytest.raises(StoreError, match="did not take buyer/.*OperationalError"):
+                mirror_build(Tracker(f"{address}:{server.getsockname()[1]}/m"), tracked.store, manifest)
+        finally:
+            is_over.set()
+            thread.join()
+    assert not slept
+
+
+def hang_up(server: socket.socket, is_over: threading.Event) -> None:
+    server.settimeout(0.1)
+    while not is_over.is_set():
+        with suppress(TimeoutError):
+            server.accept()[0].close()
+
+
+def test_fields_of_a_config_keep_names_of_their_own(tracked: Tracked) -> None:
+    (manifest,) = tracked.builds()[:1]
+    fields = {"task": "mine", "cutoff": 5, "C": 7.0, "plain": 1}
+    parameters = mirrored_build(manifest, fields, card="").parameters
+    assert parameters["task"] == "binary"
+    assert parameters["cutoff"] == manifest.cutoff
+    assert manifest.tuning is not None
+    assert parameters["C"] == str(manifest.tuning.parameters["C"])
+    own = {name: parameters[name] for name in ("config.task", "config.cutoff", "config.C", "plain")}
+    assert own == {"config.task": "mine", "config.cutoff": "5", "config.C": "7.0", "plain": "1"}
+    tuned = replace(manifest, tuning=replace(manifest.tuning, parameters={"task": 0.5}))
+    both = mirrored_build(tuned, {"task": "mine"}, card="").parameters
+    assert (both["task"], both["tuned.task"], both["config.task"]) == ("binary", "0.5", "mine")
 
 
 def fails(tracker: Tracker, store: ModelStore) -> Any:

@@ -50,9 +50,7 @@ def mirrored_build(
         history: its epochs.
     """
     dataset, tuning = manifest.dataset, manifest.tuning
-    parameters = {
-        **config,
-        **({} if tuning is None else tuning.parameters),
+    of_build = {
         "task": manifest.task,
         "view": f"{manifest.view.name} v{manifest.view.version}",
         "dataset": f"{dataset.name} v{dataset.version}",
@@ -64,6 +62,11 @@ def mirrored_build(
         **{f"rows.{part}": count for part, count in dataset.rows.items()},
         **{f"encoder.{one.name}": encoder_of(manifest, one.name) for one in manifest.view.features},
     }
+    tuned = (
+        {} if tuning is None else {_free(name, "tuned", of_build): value for name, value in tuning.parameters.items()}
+    )
+    configured = {_free(name, "config", {**of_build, **tuned}): value for name, value in config.items()}
+    parameters = {**configured, **tuned, **of_build}
     metrics = {
         **manifest.metrics,
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},
@@ -120,6 +123,11 @@ def _by_epoch(history: Sequence[EpochRecord]) -> dict[str, dict[int, float]]:
             steps.setdefault(f"epoch/{name}" if one.fit <= 1 else f"epoch.{one.fit}/{name}", {})[one.epoch] = value
     # MLflow refuses other letters in a name.
     return {re.sub(r"[^\w./ -]", "_", name): values for name, values in steps.items()}
+
+
+def _free(name: str, kind: str, taken: Mapping[str, Any]) -> str:
+    """A name of the user's, or the name beside what is called so already."""
+    return f"{kind}.{name}" if name in taken else name
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,9 @@ _SETTINGS = {
 }
 """What MLflow is told in its environment, unless the user's says otherwise."""
 
+_CONNECT_SECONDS = 20
+_PORTS = {"postgresql": 5432, "mysql": 3306}
+_OTHER_PLACES = {"host", "hostaddr", "port", "service", "unix_socket"}
 _MOST_PARAMETERS, _MOST_METRICS = 100, 1000
 _SQLITE = "sqlite:///"
 _ENDS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -105,6 +109,7 @@ class _Mirror:
         self._mlflow = require("mlflow")
         self._entities = require("mlflow.entities")
         self._tracker, self._store = tracker, store
+        _refuse_unreachable(tracker.uri)
         self._client = require("mlflow.tracking").MlflowClient(tracking_uri=tracker.uri, registry_uri=tracker.uri)
 
     def build(self, manifest: ModelManifest, config: Mapping[str, Any]) -> TrackedRun:
@@ -185,6 +190,34 @@ class _Mirror:
     def _url(self, experiment: str, run_id: str) -> str | None:
         uri = show_address(self._tracker.uri)
         return f"{uri.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}" if uri.startswith("http") else None
+
+
+def _refuse_unreachable(uri: str) -> None:
+    """Fail at once where a database lets nobody in: MLflow itself would try again for two minutes.
+
+    Raises:
+        OSError: nobody answers at its address.
+        sqlalchemy.exc.SQLAlchemyError: it answers, and does not let this process in.
+    """
+    if not uri.startswith(tuple(_PORTS)):
+        return
+    utils = require("mlflow.store.db.utils")
+    try:
+        url = require("sqlalchemy").make_url(uri)
+    except ValueError:  # several hosts
+        return
+    if url.host and not _OTHER_PLACES & set(
+        url.query
+    ):  # a port that drops what it gets would hold a driver up for minutes
+        address = url.host, url.port or _PORTS[url.get_backend_name()]
+        with socket.create_connection(address, timeout=_CONNECT_SECONDS):
+            pass
+    engine = utils.create_sqlalchemy_engine(uri)
+    try:
+        with engine.connect():
+            pass
+    finally:
+        engine.dispose()
 
 
 def _some(items: Sequence[Any], most: int) -> Iterator[Sequence[Any]]:

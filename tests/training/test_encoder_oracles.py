@@ -27,7 +27,7 @@ from fti_assets.core.records import from_json
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.encoders.buckets import Bucketize
+from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
 from fti_assets.training.encoders.categories import Hashing, OneHot, Ordinal
 from fti_assets.training.encoders.curves import Clip, Cyclical, Log1p, Quantile
 from fti_assets.training.encoders.encoders import check_encoder, check_encoders, fit, fit_encoders
@@ -193,6 +193,18 @@ def test_quantiles_are_numpys(numbers, parts):
 
 
 @quiet
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+def test_buckets_of_close_edges_have_names_of_their_own(edge):
+    edges = (edge, float(np.nextafter(np.float32(edge), np.float32(np.inf))))
+    assert len(set(FittedBucketize(edges).names("x"))) == 3
+
+
+def test_names_of_buckets_have_the_digits_they_need():
+    close, plain = FittedBucketize((1000000.0, 1000001.0)), FittedBucketize((0.5, 1e6))
+    assert close.names("x") == ["x:..1000000", "x:1000000..1000001", "x:1000001.."]
+    assert plain.names("x") == ["x:..0.5", "x:0.5..1e+06", "x:1e+06.."]
+
+
 @pytest.mark.parametrize("encoder", [Bucketize(edges=(-1.0, 0.0, 3.5)), Bucketize(3), Bucketize(10)])
 @settings(max_examples=examples(100))
 @given(train=NUMBERS, serve=NUMBERS)

@@ -72,7 +72,10 @@ class FittedBucketize(FittedNumber):
     kind: Literal["bucketize"] = "bucketize"
 
     def names(self, feature: str) -> list[str]:
-        ends = ["", *(f"{edge:g}" for edge in self.edges), ""]
+        texts = [f"{edge:g}" for edge in self.edges]
+        if len(set(texts)) < len(texts):
+            texts = [f"{edge:.9g}" for edge in self.edges]  # digits that tell any two of float32 apart
+        ends = ["", *texts, ""]
         return [f"{feature}:{low}..{high}" for low, high in pairwise(ends)]
 
     @classmethod

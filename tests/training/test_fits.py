@@ -90,6 +90,30 @@ def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, stream):
     assert third.history == whole.history
 
 
+class Noisy(Net):
+    """Draws from Python's and from numpy's random numbers while it is trained."""
+
+    def forward(self, x):
+        noise = random.random() + np.random.normal() if self.training else 0.0
+        return super().forward(x) + noise
+
+
+@pytest.mark.usefixtures("_checkpoint_each_epoch")
+def test_all_random_numbers_go_on_in_a_resumed_fit(tmp_path):
+    def fits(*, folder, log=None):
+        with seeded(7):
+            data, module = training_data(Progress(folder=folder)), Noisy()
+            data.fit(module, epochs=4, batch_size=32, log=log)
+            after = random.random(), np.random.random()
+        return weights(module), after
+
+    expected = fits(folder=None)
+    with pytest.raises(Killed):
+        fits(folder=tmp_path, log=killed_in(3))
+    assert fits(folder=tmp_path) == expected  # from the checkpoint
+    assert fits(folder=tmp_path) == expected  # from the weights of the whole fit
+
+
 @pytest.mark.usefixtures("_checkpoint_each_epoch")
 def test_another_module_or_damage_begins_anew(tmp_path):
     with pytest.raises(Killed):

@@ -12,6 +12,7 @@ from typing import Any
 
 from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
+from fti_assets.training.trainer.progress import go_on_from, random_state
 
 SECONDS = 5.0
 """A checkpoint is written at the end of an epoch if the one before is this old."""
@@ -60,7 +61,7 @@ def epoch_end(
                 "waited": self.waited,
                 "weights": self.weights,
                 "history": self.history,
-                "random_state": torch.get_rng_state(),
+                "random_state": random_state(),
             }
 
         def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -78,7 +79,7 @@ def epoch_end(
         def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
             self.loss = None
             if self.random_state is not None:  # as it was when the checkpoint was written
-                torch.set_rng_state(self.random_state)
+                go_on_from(self.random_state)
                 self.random_state = None
             loader: Any = trainer.train_dataloader
             sources: list[Any] = [getattr(loader, "dataset", None), getattr(loader, "sampler", None)]

@@ -16,7 +16,7 @@ from fti_assets.training.trainer.batches import ALONE
 from fti_assets.training.trainer.feeds import Feed
 from fti_assets.training.trainer.loop import OWN, Settings
 from fti_assets.training.trainer.processes import fit_in_processes
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.progress import Progress, go_on_from, random_state
 
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
@@ -77,6 +77,7 @@ def run_fit(
             for epoch, metrics in whole["history"]:
                 note(epoch, metrics)
             module.load_state_dict(whole["weights"])
+            go_on_from(whole["random_state"], with_torch=False)  # torch's are put back after each fit
             say(f"fit {number} was whole when the run before was ended: its weights are taken")
             return module.cpu().eval()
 
@@ -96,7 +97,7 @@ def run_fit(
         history = [(one.epoch, one.metrics) for one in progress.history if one.fit == number]
         with suppress(OSError):  # no room: the next run goes on from the checkpoint
             partial = checkpoint.with_suffix(".tmp")
-            torch.save({"weights": module.state_dict(), "history": history}, partial)
+            torch.save({"weights": module.state_dict(), "history": history, "random_state": random_state()}, partial)
             os.replace(partial, checkpoint.with_suffix(".whole"))
             checkpoint.unlink()
     return module.cpu().eval()

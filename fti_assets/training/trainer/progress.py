@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -110,3 +111,25 @@ def seeded(seed: int) -> Iterator[None]:
     finally:
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+def random_state() -> dict[str, Any]:
+    """Where Python's, numpy's and, where it is loaded, torch's random numbers are now, as plain values and tensors."""
+    kind, keys, *of_numpy = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {"python": random.getstate(), "numpy": (str(kind), keys.tolist(), *of_numpy)}
+    if (torch := sys.modules.get("torch")) is not None:
+        state |= {"torch": torch.get_rng_state(), "cuda": []}
+        if torch.cuda.is_available():
+            state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def go_on_from(state: dict[str, Any], *, with_torch: bool = True) -> None:
+    """Let random numbers go on from a ``random_state``; those of GPUs only if there are as many as there were."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch = sys.modules.get("torch")
+    if with_torch and torch is not None and "torch" in state:
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and torch.cuda.is_available() and torch.cuda.device_count() == len(state["cuda"]):
+            torch.cuda.set_rng_state_all(state["cuda"])

@@ -77,6 +77,40 @@ def test_build_says_how_its_parameters_were_chosen(bench: Bench, capfd: pytest.C
     ]
 
 
+def test_killed_study_of_another_config_begins_anew(bench: Bench) -> None:
+    class Features(dg.Config):  # type: ignore[misc]
+        power: int = 1
+        intercept: bool = True
+
+    calls: list[tuple[int, int]] = []
+    killed_in: int | None = 3
+
+    @fti.model(
+        name="buyer", dataset=BUYING, task="binary", tune=fti.Tuning(space={"C": fti.LogUniform(1e-4, 1)}, trials=3)
+    )
+    def model(data: fti.TrainingData, trial: fti.Trial, config: Features) -> Any:
+        calls.append((config.power, trial.number))
+        if trial.number == killed_in:
+            raise Killed
+        return LogisticRegression(**trial).fit(data.train.X * (-1) ** (config.power - 1), data.train.y)
+
+    def train(**config: Any) -> list[tuple[int, int]]:
+        calls.clear()
+        bench.train(model, "08", run_config={"ops": {model.asset_name: {"config": config}}})
+        return list(calls)
+
+    assert train(power=1, intercept=True) == [(1, 1), (1, 2), (1, 3)]
+    killed_in = None
+    # What is judged the other way round was trained with the other config in all trials.
+    assert train(power=2)[:3] == [(2, 1), (2, 2), (2, 3)]
+    study = study_of(bench, bench.builds()[-1])
+    assert study.resumed == 0
+    assert max(one.value or 0.0 for one in study.trials) < 0.5
+    # The killed one still goes on, in whatever order its config is written.
+    train(intercept=True, power=1)
+    assert study_of(bench, bench.builds()[-1]).resumed == 2
+
+
 def test_other_trials_are_another_code_version() -> None:
     versions = {
         tuned_buyer().assets_def.code_versions_by_key[dg.AssetKey("buyer_v1")],

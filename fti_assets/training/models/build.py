@@ -122,8 +122,11 @@ def build_model_at(
     log: Callable[[str], object] = _log.info,
     warn: Callable[[str], object] = _log.warning,
     progress: Progress | None = None,
+    config: str = "",
 ) -> Build:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
+
+    A study that was killed goes on if nothing has changed, nor ``config``, which says what the function is run with.
 
     Raises:
         NotMaterializedError: the dataset's partition is not there.
@@ -145,6 +148,7 @@ def build_model_at(
             log=log,
             warn=warn,
             progress=progress or Progress(),
+            config=config,
         )
 
 
@@ -162,6 +166,7 @@ def _build_model(
     log: Callable[[str], object],
     warn: Callable[[str], object],
     progress: Progress,
+    config: str,
 ) -> Build:
     check_converters(model.annotations.get("return"))
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
@@ -207,7 +212,7 @@ def _build_model(
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     data_version = ledger[partition].data_version
-    journal = journal_of(model, store, partition, data_version, code_version, str(progress.seed))
+    journal = journal_of(model, store, partition, data_version, code_version, str(progress.seed), config)
     trained, study = train_model(model, data, train, journal, log=log, warn=warn)
     weight_warnings = unused_weights(data, model.weights, what=f"model {model.name!r}")
     # From here on the exported graph answers, not the trained model: what is judged is what will serve.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -60,10 +61,11 @@ def run_model(
         inputs = {**arguments, **model.own_arguments(data, trial)}
         return call_function(model.function, inputs, context, what=model.asset_name, instead=alone)
 
+    config = _config_text(context, arguments)
     rejections: list[ModelManifest] = []
     with stores.offline_store().connect() as lake:
         for partition in partitions:
-            with _progress(model, partition.key, context, lake, store) as progress:
+            with _progress(model, partition.key, context, lake, store, config) as progress:
                 build = build_model_at(
                     model,
                     partition.key,
@@ -76,6 +78,7 @@ def run_model(
                     log=context.log.info,
                     warn=context.log.warning,
                     progress=progress,
+                    config=config,
                 )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             if stores.tracking is not None:
@@ -125,7 +128,7 @@ def run_model(
 
 @contextmanager
 def _progress(
-    model: Model, partition: str, context: dg.AssetExecutionContext, lake: Lake, store: ModelStore
+    model: Model, partition: str, context: dg.AssetExecutionContext, lake: Lake, store: ModelStore, config: str
 ) -> Iterator[Progress]:
     """The progress of one build: in the run's log, with the run's seed, and with checkpoints beside the model's builds."""
     seed = _seed(context.run.tags)
@@ -139,7 +142,7 @@ def _progress(
         function_hash(model.function),
         rows,
         seed,
-        context.run.run_config,
+        config,
         say=context.log.warning,
     ) as folder:
         yield Progress(seed, context.log.info, folder)
@@ -155,6 +158,11 @@ def _seed(tags: Mapping[str, str]) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise ModelError(f"the run has the tag {SEED}={text!r}: give a whole number from 0 to 2**63 - 1")
     return int(text)
+
+
+def _config_text(context: dg.AssetExecutionContext, arguments: Mapping[str, Any]) -> str:
+    """What is another text if the run's config, or a default of the function's own, is another one."""
+    return json.dumps([context.run.run_config, _config_fields(arguments)], sort_keys=True, default=repr)
 
 
 def _config_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:

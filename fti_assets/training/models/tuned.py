@@ -161,7 +161,7 @@ class _Hidden:
 
 
 def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) -> Path:
-    """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code."""
+    """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code, and the config."""
     installed = [(name, version(name)) for name in _SAMPLED_BY if find_spec(name) is not None]
     installed.append(("source", function_hash(model.function)))
     terms = (model.version, partition, versions, model.tune, installed)

@@ -1,6 +1,7 @@
 """``fti``: the model store and its champions."""
 
 import importlib.metadata
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,7 @@ def test_without_dagster_instance_champion_changes_and_it_is_said(
     [
         (["promote", "delay_net", REJECTED, "--reason", "r"], "cannot be champion: it is rejected: beats_baseline"),
         (["promote", "delay_net", "v1/latest", "--reason", "r"], "has no build 'v1/latest'"),
+        (["promote", "delay_net", FIRST, "--reason", "r"], f"{FIRST} is the champion of model 'delay_net' already"),
         (["promote", "delay_nets", FIRST, "--reason", "r"], "model 'delay_nets' has no build"),
         (["rollback", "delay_net", "--reason", "r"], "no champion of model 'delay_net' came before"),
         (["rollback", "delay_net", "--to", FIRST, "--reason", "r"], "is the champion of model 'delay_net' itself"),
@@ -173,6 +175,26 @@ def test_an_error_is_one_sentence_and_exit_code_1(
     assert message in printed.err
     assert printed.out == ""
     assert ModelStore(models).aliases("delay_net") == before
+
+
+@pytest.mark.parametrize(
+    "command", [["promote", "delay_net", SECOND], ["rollback", "delay_net"], ["rollout", "stop", "delay_net"]]
+)
+@pytest.mark.parametrize("blank", ["", " \t"])
+def test_a_reason_is_not_blank(models: str, command: list[str], blank: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = ModelStore(models).aliases("delay_net")
+    assert main([*command, "--reason", blank, "--models", models]) == 2
+    assert "it is blank: say why" in capsys.readouterr().err
+    assert ModelStore(models).aliases("delay_net") == before
+
+
+def test_a_champion_that_is_not_there_is_told(models: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(Path(models) / "delay_net" / FIRST)
+    assert main(["models", "delay_net", "--models", models]) == 1
+    printed = capsys.readouterr()
+    assert f"{FIRST}  (damaged: it is the champion, and it is not there)" in printed.out.splitlines()
+    assert f"{SECOND}  accepted  roc_auc 0.7500" in printed.out.splitlines()
+    assert f"'{FIRST}' cannot be read" in printed.err
 
 
 def test_an_unknown_model_is_told_the_models_there_are(models: str, capsys: pytest.CaptureFixture[str]) -> None:

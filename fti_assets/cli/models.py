@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from fti_assets.cli.options import stores
+from fti_assets.cli.options import reason_option, stores
 from fti_assets.core.home import home
 from fti_assets.errors import NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.models.aliases import Aliases
@@ -19,6 +19,7 @@ from fti_assets.stores.online.store import OnlineStore, online_store
 
 models_folder = stores("models", otherwise="{}/ under FTI_HOME")
 online_option = stores("online", otherwise="{}/ under FTI_HOME")
+why = reason_option("champions")
 who = click.option("--by", metavar="PERSON", help="who decides it, for the history (default: this user and host)")
 
 
@@ -98,6 +99,8 @@ def _list_builds(store: ModelStore, model: str) -> None:
         click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
         for gate in build.gates:
             click.echo(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
+    if aliases.champion and aliases.champion not in {*errors, *(build.reference for build in builds)}:
+        errors = {**errors, aliases.champion: StoreError("it is the champion, and it is not there")}
     for reference, problem in errors.items():
         click.echo(f"{reference}  (damaged: {problem})")
     if unreadable := [*unreadable, *errors]:
@@ -107,7 +110,7 @@ def _list_builds(store: ModelStore, model: str) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("build")
-@click.option("--reason", required=True, help="kept in the history of champions")
+@why
 @who
 @online_option
 @models_folder
@@ -127,7 +130,7 @@ def promote(model: str, build: str, reason: str, by: str | None, online: str | N
 @click.command()
 @click.argument("model")
 @click.option("--to", metavar="BUILD", help="the build to go back to (default: the champion before)")
-@click.option("--reason", required=True, help="kept in the history of champions")
+@why
 @who
 @online_option
 @models_folder

@@ -26,6 +26,18 @@ def stores(*names: str, otherwise: str = "what the definitions say") -> Callable
     return add
 
 
+def reason_option(history: str, **more: Any) -> Callable[[Command], Command]:
+    """Why something is changed, as ``--reason``, which is never blank; required unless there is a default."""
+    settings = more or {"required": True}
+    return click.option("--reason", help=f"kept in the history of {history}", callback=_not_blank, **settings)
+
+
+def _not_blank(_: click.Context, __: click.Parameter, text: str) -> str:
+    if not text.strip():
+        raise click.BadParameter("it is blank: say why in a few words, for whoever reads the history")
+    return text
+
+
 def definitions(command: Command) -> Command:
     """Where the definitions are, as ``--file`` or ``--module``."""
     command = click.option("-m", "--module", help="or the module")(command)

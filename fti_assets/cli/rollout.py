@@ -16,6 +16,7 @@ from fti_assets.cli.models import (
     store_in,
     who,
 )
+from fti_assets.cli.options import reason_option
 from fti_assets.core import clock
 from fti_assets.core.rollouts.rollout import KINDS, Arm, Rollout
 from fti_assets.errors import StoreError, excerpt
@@ -28,7 +29,7 @@ from fti_assets.stores.models.rollouts import (
     stop_rollout,
 )
 
-_why = click.option("--reason", required=True, help="kept in the history of rollouts")
+_why = reason_option("rollouts")
 
 
 @click.group()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fti_assets.cli.options import stores
+from fti_assets.cli.options import reason_option, stores
 from fti_assets.core.home import home
 from fti_assets.errors import StoreError
 
@@ -93,7 +93,7 @@ def serve(
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @stores("models", otherwise="{}/ under FTI_HOME")
 @click.option("--version", default=1, show_default=True, help="of the model")
-@click.option("--reason", default="published", show_default=True, help="kept in the history of champions")
+@reason_option("champions", default="published", show_default=True)
 def publish(name: str, file: Path, models: str | None, version: int, reason: str) -> None:
     """Put an ONNX graph of your own into the model store and make it champion.
 

@@ -190,6 +190,12 @@ def test_crossed_slices_are_scored_by_each_pair_of_values():
     }
 
 
+def test_slice_of_missing_times_has_the_empty_name():
+    times = np.array(["2013-05-01", "NaT", "2013-05-01", "NaT", "NaT"], dtype="datetime64[us]")
+    slices = {name: rows.tolist() for name, rows in slice_rows("at", {"at": times}).items()}
+    assert slices == {"": [1, 3, 4], "2013-05-01T00:00:00.000000": [0, 2]}
+
+
 @given(st.lists(st.tuples(*[st.sampled_from(["a", "b", "", "a, b", '"a"', '"'])] * 3), min_size=1, max_size=15))
 def test_no_two_crossed_slices_have_one_name(rows):
     columns = {

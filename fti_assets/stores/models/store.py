@@ -130,8 +130,8 @@ class ModelStore(ModelReader):
 
         Raises:
             AliasConflictError: the champion is another one by now; nothing was changed.
-            StoreError: the build was rejected, is damaged or is not there, or the source of an on-demand function that is here
-                means something else than what the build learned from.
+            StoreError: the build is the champion already, was rejected, is damaged or is not there, or the source of an on-demand
+                function that is here means something else than what the build learned from.
         """
         self._build(model, reference)
         if self.aliases(model).champion == expected:
@@ -143,6 +143,8 @@ class ModelStore(ModelReader):
                     f"the champion of model {model!r} is {aliases.champion or 'nobody'}, not {expected or 'nobody'} "
                     f"with which {reference} was compared: nothing was changed, compare it with the champion of now"
                 )
+            if aliases.champion == reference:
+                raise StoreError(f"{reference} is the champion of model {model!r} already: nothing was changed")
             return self.with_champion(aliases, reference, reason=reason, run_id=run_id, by=by)
 
         return self.change_aliases(model, change)

@@ -79,4 +79,4 @@ def _quoted(text: str) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return "" if np.isnan(value) else str(int(value)) if float(value).is_integer() else str(float(value))
-    return str(value)
+    return "" if isinstance(value, np.datetime64) and np.isnat(value) else str(value)

@@ -115,12 +115,26 @@ def test_what_cannot_be_handed_over_is_named(tmp_path):
         training_data().fit(Local(2), epochs=1, batch_size=32, devices=2)
 
 
+EXIT = """
+  rank      : 0 (local_rank: 0)
+  exitcode  : -15 (pid: 19344)  (SIGTERM)
+  rank      : 1 (local_rank: 1)
+  exitcode  : 3 (pid: 19345)
+"""
+
+
 @pytest.mark.parametrize(
     ("error", "output", "message"),
     [
         ('{"rank": 1, "own": true, "message": "Net has diverged"}', "", "^Net has diverged$"),
         ('{"rank": 0, "own": false, "message": "OSError: gone"}', "", "process 1 failed: OSError: gone"),
         (None, "  exitcode  : -9 (pid: 7)\n", r"signal 9 \(SIGKILL\).*memory"),
+        (
+            '{"rank": 0, "own": false, "message": "gloo"}',
+            EXIT,
+            "process 2 ended by itself with exit code 3 and without",
+        ),
+        ('{"rank": 1, "own": false, "message": "OSError: gone"}', EXIT, "process 2 failed: OSError: gone"),
         (None, "a\n\nno port\n", "the launcher ended with 3: a no port"),
         (None, "", "it said nothing"),
     ],

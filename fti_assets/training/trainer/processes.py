@@ -166,6 +166,13 @@ def _failure(folder: Path, name: str, count: int, code: int | None) -> ModelErro
             f"{whole}: one was ended by signal {killed} ({signal.Signals(killed).name}). Look whether memory ran out, and train with "
             "fewer processes or smaller batches if it did"
         )
+    ended = re.findall(r"rank\s*:\s*(\d+) .*?\n\s*exitcode\s*:\s*(\d+)", output)
+    told = {one["rank"] for one in errors}  # of itself, where it could
+    if silent := next(((int(rank), code) for rank, code in ended if code != "0" and int(rank) not in told), None):
+        return ModelError(
+            f"{whole}: process {silent[0] + 1} ended by itself with exit code {silent[1]} and without an error. Look for what "
+            "calls os._exit in its code and in its libraries"
+        )
     if errors:
         return ModelError(f"{whole}: process {errors[0]['rank'] + 1} failed: {errors[0]['message']}")
     return ModelError(f"{whole}: the launcher ended with {code}: {_tail(output.splitlines())}")

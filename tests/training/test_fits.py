@@ -199,6 +199,31 @@ def test_a_late_divergence_keeps_the_best_epoch():
     assert len([line for line in lines if line.startswith("epoch")]) == 3
 
 
+class Worsening(Net):
+    """A lower loss in its first validation alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def forward(self, x):
+        answers = super().forward(x)
+        self.seen += not self.training
+        return answers if self.training else answers * 0 + self.seen
+
+
+@pytest.mark.parametrize(
+    ("validations", "epochs"),
+    [({}, 3), ({"val_check_interval": 1}, 3), ({"check_val_every_n_epoch": 2}, 4)],
+)
+def test_patience_counts_epochs_not_validations(validations, epochs):
+    progress = Progress()
+    data = training_data(progress)
+    data.validation.y[:] = 0  # so that the loss rises with what the module answers
+    data.fit(Worsening(), epochs=9, batch_size=48, patience=2, **validations)
+    assert len(progress.history) == epochs
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -15,6 +15,7 @@ from fti_assets.training.encoders.targets import Target
 from fti_assets.training.models.data import TrainingData, train_target
 from fti_assets.training.trainer import rows as stored_rows
 from fti_assets.training.trainer.batches import Share, bounds
+from fti_assets.training.trainer.progress import Progress
 from fti_assets.training.trainer.rows import RowsInMemory, write_rows
 from fti_assets.training.trainer.stream import Source, Stream
 
@@ -34,13 +35,20 @@ def raw_columns(rows):
     return {"temp": temp, "carrier": rng.choice(words, rows), "shop": rng.choice(words, rows)}
 
 
-def training_data(rows=1_000):
+def training_data(rows=1_000, seed=0):
     raw = raw_columns(rows)
     labels = (np.nan_to_num(raw["temp"]) > 0).astype(float)
     encoders = {"carrier": Embedding(), "shop": Target(folds=3)}
     fitted = fit_encoders(FEATURES, encoders, raw, target=train_target(labels, "binary"))
     parts = ("train", "validation", "test")
-    return TrainingData(FEATURES, fitted, dict.fromkeys(parts, raw), dict.fromkeys(parts, labels), task="binary")
+    return TrainingData(
+        FEATURES,
+        fitted,
+        dict.fromkeys(parts, raw),
+        dict.fromkeys(parts, labels),
+        task="binary",
+        progress=Progress(seed),
+    )
 
 
 def as_rows(inputs, y):
@@ -131,8 +139,16 @@ def test_seed_and_epoch_fix_the_order():
 
     assert order(1) == order(1) != order(2)
     assert order(1, epoch=4) == order(1, epoch=4) != order(1)
+    assert order("run") == order(0) == joined(data.train.stream(batch_size=90))[0]["dense"].tobytes()
     kept = joined(data.train.stream(batch_size=90, seed=None))[0]
     np.testing.assert_array_equal(kept["dense"], data.train.inputs["dense"])
+
+
+def test_a_stream_has_the_seed_of_the_run():
+    data, other = training_data(), training_data(seed=5)
+    expected = joined(data.train.stream(batch_size=90, seed=5))[1].tolist()
+    assert joined(other.train.stream(batch_size=90))[1].tolist() == expected
+    assert joined(data.train.stream(batch_size=90))[1].tolist() != expected
 
 
 def test_the_order_is_that_of_earlier_code():

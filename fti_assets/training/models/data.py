@@ -112,6 +112,7 @@ class TrainingData:
                 tensor_y=tensor_y,
                 weight=weight,
                 undo=undo if name == "train" else None,
+                seed=self.seed,
             )
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
 

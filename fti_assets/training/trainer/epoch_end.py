@@ -97,14 +97,14 @@ def epoch_end(
             if val_loss is None:
                 return
             if float(val_loss) < self.best:
-                self.best, self.best_epoch, self.waited = float(val_loss), trainer.current_epoch + 1, 0
+                self.best, self.best_epoch = float(val_loss), trainer.current_epoch + 1
                 self.weights = {name: one.detach().cpu().clone() for name, one in module.state_dict().items()}
-            else:
-                self.waited += 1
-                trainer.should_stop = trainer.should_stop or self.waited >= patience
+            # In epochs, however many validations one has; it is looked at when an epoch that has one ends.
+            self.waited = trainer.current_epoch + 1 - self.best_epoch
 
         def on_train_epoch_end(self, trainer: Any, _: Any) -> None:
             epoch = trainer.current_epoch + 1
+            trainer.should_stop = trainer.should_stop or self.waited >= patience
             metrics = {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
             self.history.append((epoch, metrics))
             note(epoch, metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class Part:
         tensor_y: the type of ``y`` as a tensor.
         weight: what each row counts, float32 ``[n]``; None for all alike.
         undo: as above.
+        seed: of the order of a stream that is asked for without one.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Part:
         tensor_y: str = "float32",
         weight: np.ndarray | None = None,
         undo: np.ndarray | None = None,
+        seed: int = 0,
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
-        self._weight, self.undo, self.took_weight = weight, undo, False
+        self._weight, self.undo, self.took_weight, self._seed = weight, undo, False, seed
         self._original: Part | None = None
         self._is_kept = False
 
@@ -150,7 +152,12 @@ class Part:
         return self._frames.encoded(self.X)
 
     def stream(
-        self, batch_size: int = 1024, *, seed: int | None = 0, shuffle_blocks: int = 16, share: Share = ALONE
+        self,
+        batch_size: int = 1024,
+        *,
+        seed: int | Literal["run"] | None = "run",
+        shuffle_blocks: int = 16,
+        share: Share = ALONE,
     ) -> Stream:
         """The rows as encoded batches ``(x, y)``, or ``(x, y, weight)``, of numpy arrays, read from disk as they come.
 
@@ -158,7 +165,7 @@ class Part:
 
         Args:
             batch_size: rows a batch.
-            seed: of the order, another one each epoch; None keeps the rows' own order.
+            seed: of the order, another one each epoch, by default the run's, ``data.seed``; None keeps the rows' own order.
             shuffle_blocks: how many blocks of 16,384 rows are read and shuffled together, and so in memory.
             share: which rows of each batch this process gets.
 
@@ -168,7 +175,7 @@ class Part:
         return Stream(
             self._source,
             batch_size,
-            seed=seed,
+            seed=self._seed if seed == "run" else seed,
             shuffle_blocks=shuffle_blocks,
             share=share,
             frame=self._frames.raw,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -115,8 +115,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def random_state() -> dict[str, Any]:
     """Where Python's, numpy's and, where it is loaded, torch's random numbers are now, as plain values and tensors."""
-    kind, keys, *of_numpy = np.random.get_state(legacy=True)
-    state: dict[str, Any] = {"python": random.getstate(), "numpy": (str(kind), keys.tolist(), *of_numpy)}
+    kind, keys, *others = cast("tuple[Any, ...]", np.random.get_state(legacy=True))
+    state: dict[str, Any] = {"python": random.getstate(), "numpy": (str(kind), keys.tolist(), *others)}
     if (torch := sys.modules.get("torch")) is not None:
         state |= {"torch": torch.get_rng_state(), "cuda": []}
         if torch.cuda.is_available():

@@ -219,7 +219,10 @@ MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRA
 
 @st.composite
 def ensembles(draw) -> onnx.ModelProto:
-    """Trees of every kind of node over three columns of small whole numbers and NaN, in a graph of its own."""
+    """Trees of every kind of node over three columns of small whole numbers and NaN, in a graph of its own.
+
+    Some nodes are chains of tests for equality with one node below, as boosters' tests of several categories are exported.
+    """
     nodes: dict[str, list] = {
         name: []
         for name in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids", "missing")
@@ -228,20 +231,25 @@ def ensembles(draw) -> onnx.ModelProto:
     for tree in range(draw(st.integers(1, 3))):
         count = 0
 
-        def grow(depth: int, tree: int = tree) -> int:
+        def grow(depth: int, tree: int = tree, chain: tuple[int, int, int] | None = None) -> int:
             nonlocal count
             own, count = count, count + 1
-            is_leaf = depth == 0 or draw(st.integers(0, 3)) == 0
+            is_leaf = depth == 0 or (chain is None and draw(st.integers(0, 3)) == 0)
             at = len(nodes["treeids"])
-            mode = "LEAF" if is_leaf else draw(st.sampled_from(MODES))
+            mode = "LEAF" if is_leaf else draw(st.sampled_from([*MODES, "BRANCH_EQ", "BRANCH_EQ"]))
             feature, value, missing = draw(st.tuples(st.integers(0, 2), st.integers(-2, 2), st.integers(0, 1)))
+            if chain is not None and not is_leaf:
+                # onnxruntime makes one node of a chain, with one track for missing values.
+                mode, feature, missing = "BRANCH_EQ", chain[1], chain[2]
             for name, one in zip(nodes, (tree, own, feature, float(value), mode, 0, 0, missing), strict=True):
                 nodes[name].append(one)
             if is_leaf:
                 leaves.extend((tree, own, target, float(draw(st.integers(-8, 8)))) for target in range(2))
             else:
-                nodes["truenodeids"][at] = grow(depth - 1)
-                nodes["falsenodeids"][at] = grow(depth - 1)
+                below = grow(depth - 1) if chain is None else chain[0]
+                is_chain = mode == "BRANCH_EQ" and draw(st.integers(0, 3)) > 0
+                nodes["truenodeids"][at] = below
+                nodes["falsenodeids"][at] = grow(depth - 1, chain=(below, feature, missing) if is_chain else None)
             return own
 
         grow(3)

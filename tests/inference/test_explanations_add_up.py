@@ -5,11 +5,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import fti_assets as fti
 from fti_assets.core.manifest import GraphInput
 from fti_assets.inference.serving.explanations.additive import AdditiveGraph
 from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
 from fti_assets.stores.models.graphs.graph import Graph
-from tests.inference.test_exact_explanations import by_definition
+from fti_assets.training.models.graphs.export import export
+from tests.inference.test_exact_explanations import by_definition, data_of
 
 Columns = dict[str, np.ndarray]
 
@@ -97,3 +99,27 @@ def test_answer_that_is_cut_off_is_asked_for() -> None:
     of_build = BuildExplanations(graph, "value", None, RARE, types={"a": "number", "b": "number"}, classes=["only"])
     values = of_build.explain({"a": 20.0, "b": 1.0}).contributions["only"].values()
     assert list(values) == pytest.approx(by_asking(graph, "value", RARE, row).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost"])
+def test_booster_that_takes_categories_is_explained_exactly(library) -> None:
+    if library == "lightgbm":
+        from lightgbm import LGBMRegressor
+
+        model = LGBMRegressor(
+            n_estimators=6, num_leaves=5, min_data_per_group=2, cat_smooth=0, max_cat_to_onehot=1, verbose=-1, n_jobs=1
+        )
+    else:
+        from xgboost import XGBRegressor
+
+        model = XGBRegressor(n_estimators=6, max_depth=3, enable_categorical=True, max_cat_to_onehot=1, n_jobs=1)
+    data = data_of("regression", encoders={"c": fti.OneHot(), "d": fti.Passthrough(), "e": fti.OneHot()})
+    model.fit(data.train.frame, data.train.y + 9 * np.isin(data.train.columns["c"], ["y", "z"]))
+    exported = export(model, data.encoder, data, "regression")
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what="made")
+    additive = AdditiveGraph(graph, "value", {name: values[:12] for name, values in data.test.columns.items()})
+    background = {name: data.test.columns[name][:12] for name in additive.features}
+    for at in (20, 34, 41):
+        row = {name: data.test.columns[name][at : at + 1] for name in additive.features}
+        values = additive.contributions(row).reshape(-1)
+        assert values == pytest.approx(by_asking(graph, "value", background, row), abs=1e-5)

@@ -68,12 +68,40 @@ class Trees:
             )
         ]
         self._pairs: tuple[bytes, _Pairs] | None = None
+        self._join_chains(children, modes)
         self._walk(children)
         self._read_leaves(attributes, kind, place)
 
+    def _join_chains(self, children: list[tuple[int, int]], modes: np.ndarray) -> None:
+        """Make one node of each chain of tests for equality that lead to the same node below.
+
+        That is how a test of several categories is exported. Each of its tests would be a way of its own to all leaves below.
+        """
+        parents = np.bincount([child for pair in children for child in pair if child >= 0], minlength=len(children))
+        is_equal = modes == "BRANCH_EQ"
+        nexts = {
+            at: false
+            for at, (true, false) in enumerate(children)
+            if is_equal[at]
+            and is_equal[false]
+            and parents[false] == 1
+            and self._column[false] == self._column[at]
+            and children[false][0] == true
+        }
+        heads: list[int] = []
+        members: list[int] = []
+        for at in set(nexts) - set(nexts.values()):
+            last = at
+            while last in nexts:
+                last = nexts[last]
+                heads.append(at)
+                members.append(last)
+            children[at] = children[last]
+        self._heads, self._members = np.array(heads, dtype=np.int64), np.array(members, dtype=np.int64)
+
     def _walk(self, children: list[tuple[int, int]]) -> None:
         """The conditions on the way to each leaf, leaf after leaf."""
-        below = {child for pair in children for child in pair}
+        below = {child for pair in children for child in pair} | set(self._members.tolist())
         leaves: list[int] = []
         nodes: list[int] = []
         sides: list[bool] = []
@@ -102,13 +130,13 @@ class Trees:
         targets = attributes[f"{kind}_ids"]
         self.targets = tuple(sorted(set(targets.tolist())))
         """What the columns of the scores are of, as the node counts them."""
-        at_leaf = np.full(len(self._column), -1, dtype=np.int64)
-        at_leaf[self._leaves] = np.arange(len(self._leaves))
         pairs = zip(attributes[f"{kind}_treeids"].tolist(), attributes[f"{kind}_nodeids"].tolist(), strict=True)
-        rows = at_leaf[[place[pair] for pair in pairs]]
-        self._worth = np.zeros((len(self._leaves), len(self.targets)))
+        rows = [place[pair] for pair in pairs]
+        worth = np.zeros((len(self._column), len(self.targets)))
         columns = np.searchsorted(self.targets, targets)
-        np.add.at(self._worth, (rows, columns), attributes[f"{kind}_weights"].astype(np.float64))
+        np.add.at(worth, (rows, columns), attributes[f"{kind}_weights"].astype(np.float64))
+        # A test of several categories is a chain of nodes that lead to the same one below, so several ways reach a leaf.
+        self._worth = worth[self._leaves]
         aggregate = attributes.get("aggregate_function") or "SUM"
         if aggregate == "AVERAGE":
             self._worth /= len(set(attributes["nodes_treeids"].tolist()))
@@ -180,6 +208,8 @@ class Trees:
             with np.errstate(invalid="ignore"):
                 holds = _COMPARE[mode](values, self._threshold[nodes])
             result[:, nodes] = holds | (np.isnan(values) & self._missing[nodes])
+        for at, row in enumerate(result):
+            result[at, self._heads[row[self._members]]] = True
         return result
 
 

@@ -555,7 +555,12 @@ def test_a_component_can_be_made_in_python() -> None:
         ("a_view", "[spend]", "[spent]", "visits_v1 has no column 'spent': its schema has 'visit_id', 't' or 'spend'"),
         ("a_view", "on_demand.py:squared", "on_demand.py:plain", "declare it with @fti.on_demand(outputs={...})"),
         ("a_view", "- group: visits", "- prefix: dest_", "names neither a group nor on_demand"),
-        ("a_view", "Passthrough", "Passthru", "encoder of feature 'spend' has the type 'Passthru': it is 'Age', 'Bucketize'"),
+        (
+            "a_view",
+            "Passthrough",
+            "Passthru",
+            "encoder of feature 'spend' has the type 'Passthru': it is 'Age', 'Bucketize'",
+        ),
         ("a_view", "{type: Standardize}", "{type: OneHot, most: 3}", "OneHot takes 'max_categories', not 'most'"),
         ("a_view", "{validation: 1d, test: 1d}", "{seed: 1}", "TimeSplit takes 'validation' or 'test', not 'seed'"),
         ("models/buyer", "dataset: buying", "dataset: selling", "there is 'buying_v1'"),

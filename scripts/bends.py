@@ -253,7 +253,7 @@ BENDS = (
     Bend(
         "keys that read alike together have one share",
         "training/datasets/hash_split.py",
-        "strlen({quote(key)}::VARCHAR), ':', ",
+        "strlen({text}), ':', ",
         "",
         ("training/test_split_share.py::test_shares_are_those_of_pythons_md5",),
     ),

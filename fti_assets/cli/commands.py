@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import click
 
 from fti_assets.cli import builds, models, rows, serving, tracking
-from fti_assets.cli.backtest import backtest
 from fti_assets.cli.bundle import bundle
-from fti_assets.cli.dataset import dataset
 from fti_assets.cli.export import export
-from fti_assets.cli.freshness import freshness
 from fti_assets.cli.lake import lake
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
+from fti_assets.cli.training.backtest import backtest
+from fti_assets.cli.training.dataset import dataset
+from fti_assets.cli.training.freshness import freshness
 from fti_assets.cli.why import why
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import FtiError

@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import fti_assets as fti
+from fti_assets.cli import main
 from fti_assets.errors import DeclarationError, ModelError, NotMaterializedError
 from fti_assets.training.backtest.picture import picture
 from fti_assets.training.backtest.run import backtest
@@ -127,3 +128,14 @@ def test_tuned_model_is_tuned_at_each_cutoff(made: Path) -> None:
 
     backtest(tuned, stores=stores_of(made, made / "nowhere"), last=2)
     assert numbers == [1, 2, 1, 2]
+
+
+def test_versions_of_a_model_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    versions = [buyer(), buyer(version=2)]
+    monkeypatch.setattr(
+        "fti_assets.cli.training.backtest.load_definitions", lambda file, module: fti.build_definitions(versions)
+    )
+    assert main(["backtest", "buyer"]) == 1
+    assert "several versions of model 'buyer': write 'buyer_v1' or 'buyer_v2'" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_command_says_it_and_fails_where_they_differ(
     def defs(*_: Any) -> dg.Definitions:
         return fti.build_definitions([world.dataset(**where["terms"])], resources={"fti": world.stores})
 
-    monkeypatch.setattr("fti_assets.cli.dataset.load_definitions", defs)
+    monkeypatch.setattr("fti_assets.cli.training.dataset.load_definitions", defs)
     assert cli.main(["dataset", "rebuild", "buying_dataset", CUTOFF]) == 0
     assert "is equal" in capsys.readouterr().out
     where["terms"] = {"where": "spend > 0"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.cli.training.lookup import declaration_named, split_words
 
 
 @click.command()
@@ -34,29 +34,27 @@ def backtest(
 ) -> None:
     """Say how a model does at one cutoff after another.
 
-    MODEL is trained on the dataset of each cutoff that is materialized, and judged on its test rows. A table and a picture say how its
-    metrics go, with intervals. Nothing is published or promoted, and the lake stays as it is.
+    MODEL is a model's name, or such as delay_v2 if it has several versions. It is trained on the dataset of each cutoff that is
+    materialized, and judged on its test rows. A table and a picture say how its metrics go, with intervals. Nothing is published or
+    promoted, and the lake stays as it is.
     """
     from fti_assets.describe import existing_store, stores_of
-    from fti_assets.orchestration.declaration import declarations_of
     from fti_assets.training.backtest.picture import picture
     from fti_assets.training.backtest.run import backtest
     from fti_assets.training.backtest.text import as_text
     from fti_assets.training.models.model import Model
 
     system = load_definitions(file, module)
-    models = {one.name: one for one in declarations_of(system) if isinstance(one, Model)}
-    if model not in models:
-        raise DeclarationError(f"the definitions have no model {model!r}: they have {one_of(models)}")
+    declaration = declaration_named(system, Model, model, what="model")
     system_stores = stores_of(system, **folders)
     existing_store(system_stores)
     result = backtest(
-        models[model],
+        declaration,
         stores=system_stores,
         resources=dict(system.resources or {}),
-        cutoffs=_words(cutoffs),
+        cutoffs=split_words(cutoffs),
         last=last,
-        metrics=_words(metrics),
+        metrics=split_words(metrics),
         existing=existing,
         say=lambda line: click.echo(line, err=True),
     )
@@ -64,7 +62,3 @@ def backtest(
     path.write_text(picture(result), encoding="utf-8")
     click.echo(as_text(result))
     click.echo(f"\n{path} has the picture")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.cli.training.lookup import declaration_named, split_words
 
 
 @click.command()
@@ -45,31 +45,22 @@ def freshness(
     picture say how its metric changes, with intervals. Nothing is published or promoted, and the lake stays as it is.
     """
     from fti_assets.describe import existing_store, stores_of
-    from fti_assets.orchestration.declaration import declarations_of
     from fti_assets.training.freshness.picture import picture
     from fti_assets.training.freshness.run import freshness
     from fti_assets.training.freshness.text import as_text
     from fti_assets.training.models.model import Model
 
     system = load_definitions(file, module)
-    models = [one for one in declarations_of(system) if isinstance(one, Model)]
-    named = [one for one in models if model in (one.name, one.asset_name)]
-    if not named:
-        raise DeclarationError(
-            f"the definitions have no model {model!r}: they have {one_of(sorted({one.name for one in models}))}"
-        )
-    if len(named) > 1:
-        versions = one_of(sorted(one.asset_name for one in named))
-        raise DeclarationError(f"the definitions have several versions of model {model!r}: write {versions}")
+    declaration = declaration_named(system, Model, model, what="model")
     system_stores = stores_of(system, **folders)
     existing_store(system_stores)
     curves = freshness(
-        named[0],
+        declaration,
         stores=system_stores,
         resources=dict(system.resources or {}),
         partition=cutoff,
-        groups=_words(groups),
-        delays=_words(delays),
+        groups=split_words(groups),
+        delays=split_words(delays),
         metric=metric,
         rows=rows,
         say=lambda line: click.echo(line, err=True),
@@ -78,7 +69,3 @@ def freshness(
     path.write_text(picture(curves), encoding="utf-8")
     click.echo(as_text(curves))
     click.echo(f"\n{path} has the picture")
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]

@@ -41,7 +41,7 @@ class StoresComponent(PlacedComponent):
 
     def __repr_args__(self) -> Any:
         """What ``repr`` shows: no password of an address."""
-        return [(name, _shown(value)) for name, value in super().__repr_args__()]
+        return [(name, _hide_secrets(value)) for name, value in super().__repr_args__()]
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
@@ -77,9 +77,9 @@ class StoresComponent(PlacedComponent):
         return result
 
 
-def _shown(value: Any) -> Any:
+def _hide_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _shown(one) for name, one in value.items()}
+        return {name: _hide_secrets(one) for name, one in value.items()}
     return show_address(value) if isinstance(value, str) else value
 
 

@@ -78,7 +78,7 @@ def _calibrated(nodes: Nodes, source: str, calibrator: Platt | Isotonic) -> str:
 
 
 def _platt(nodes: Nodes, source: str, calibrator: Platt) -> str:
-    inside = _kept_between(nodes, source, EPSILON, 1 - EPSILON)
+    inside = _clip(nodes, source, EPSILON, 1 - EPSILON)
     one = nodes.constant(1.0, np.float64)
     odds = nodes.add("Sub", [nodes.add("Log", [inside]), nodes.add("Log", [nodes.add("Sub", [one, inside])])])
     scaled = nodes.add("Mul", [odds, nodes.constant(-calibrator.slope, np.float64)])
@@ -91,7 +91,7 @@ def _isotonic(nodes: Nodes, source: str, calibrator: Isotonic) -> str:
     if len(points) == 1:
         level = nodes.add("Mul", [source, nodes.constant(0.0, np.float64)])  # of the shape, and NaN where it is NaN
         return nodes.add("Add", [level, nodes.constant(values[0], np.float64)])
-    inside = _kept_between(nodes, source, points[0], points[-1])
+    inside = _clip(nodes, source, points[0], points[-1])
     flat = nodes.add("Reshape", [nodes.cast(inside, np.float32), nodes.constant([-1, 1], np.int64)])
     place = nodes.cast(nodes.add("Reshape", [_places(nodes, flat, points), nodes.constant([-1], np.int64)]), np.int64)
     start, base, slope = (
@@ -153,7 +153,7 @@ def _places(nodes: Nodes, source: str, points: np.ndarray) -> str:
     )
 
 
-def _kept_between(nodes: Nodes, source: str, low: float, high: float) -> str:
+def _clip(nodes: Nodes, source: str, low: float, high: float) -> str:
     """NaN stays NaN, which not every runtime's Clip says."""
     least, most = nodes.constant(low, np.float64), nodes.constant(high, np.float64)
     raised = nodes.add("Where", [nodes.add("Less", [source, least]), least, source])

@@ -22,7 +22,7 @@ def timed_tables(view: ViewRecord) -> list[str]:
     return list(dict.fromkeys(join.table_name for join in view.joins if join.event_time is not None))
 
 
-def stated_delay(view: ViewRecord, table_name: str) -> timedelta | None:
+def own_delay(view: ViewRecord, table_name: str) -> timedelta | None:
     """A joined group's serving delay; None if a column says when each row was available."""
     join = next(join for join in view.joins if join.table_name == table_name)
     return None if join.available_at is not None else timedelta(microseconds=join.serving_delay_us)

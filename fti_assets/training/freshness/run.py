@@ -20,7 +20,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
-from fti_assets.training.freshness.moved import stated_delay, timed_tables
+from fti_assets.training.freshness.moved import own_delay, timed_tables
 from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
 from fti_assets.training.freshness.text import delay_text
 from fti_assets.training.judging.metrics.registry import metric_named
@@ -165,9 +165,9 @@ def _curves(
     score = _score(declared, metric, name)
     builds: dict[tuple[str, timedelta], Build | None] = {}
     for table in tables:
-        stated = stated_delay(rows.dataset.view, table)
-        for delay in sorted({*delays, *([] if stated is None else [stated])}):
-            moved = None if delay == stated else rows.moved(table, delay)
+        own = own_delay(rows.dataset.view, table)
+        for delay in sorted({*delays, *([] if own is None else [own])}):
+            moved = None if delay == own else rows.moved(table, delay)
             builds[table, delay] = None if moved is None else trial.build(moved)
             after = "as declared" if moved is None else f"{metric} {_score(builds[table, delay], metric, name):.4f}"
             say(f"{table} {delay_text(delay)} after its event time: {after}")

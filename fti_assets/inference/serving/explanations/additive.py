@@ -90,7 +90,7 @@ class AdditiveGraph:
         self._of_column = np.full(self._rows.shape[1], -1, dtype=np.int64)
         self._learn_columns(self._background, {name: np.roll(values, 1) for name, values in self._background.items()})
         self._column, self.link = _link_of(self._scores(self._rows), graph.run(self._background)[output])
-        self.base = self._told(self._scores(self._rows)).mean(axis=0)
+        self.base = self._in_terms_of_answer(self._scores(self._rows)).mean(axis=0)
 
     @property
     def rows(self) -> int:
@@ -110,8 +110,10 @@ class AdditiveGraph:
         self._learn_columns({name: values[:1] for name, values in self._background.items()}, own)
         encoded = self._encode(own)
         self._try_mixtures(own, encoded)
-        shares = self._told(self._sum.contributions(encoded[0], self._rows, self._of_column, len(self.features)))
-        total, score = (self.base + shares.sum(axis=0))[None], self._told(self._scores(encoded))
+        shares = self._in_terms_of_answer(
+            self._sum.contributions(encoded[0], self._rows, self._of_column, len(self.features))
+        )
+        total, score = (self.base + shares.sum(axis=0))[None], self._in_terms_of_answer(self._scores(encoded))
         answer = self._graph.run(own)[self._output]
         if not (_is_close(total, score) and _is_close(_LINKS[self.link](total), answer)):
             raise ValueError("its answer is not what the contributions add up to")
@@ -120,7 +122,7 @@ class AdditiveGraph:
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._sum.scores(rows) + self._base)
 
-    def _told(self, scores: np.ndarray) -> np.ndarray:
+    def _in_terms_of_answer(self, scores: np.ndarray) -> np.ndarray:
         """What the answer tells of scores ``[n, targets]``: one of them, their difference, or all, of a softmax less their mean."""
         if self._column is not None:
             return np.asarray(scores @ np.array(self._column))

@@ -31,9 +31,9 @@ from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.training.composites.card import composite_card
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.composites.graph import Member, MergedGraph, merged_graph
-from fti_assets.training.models.build import packages
 from fti_assets.training.models.champions.promotion import is_promoted
 from fti_assets.training.models.graphs.parity import PARITY_TOLERANCE
+from fti_assets.training.models.packages import packages
 from fti_assets.training.views.union import clashes, same_spine, union_of
 
 _OUTPUT = OUTPUT_NAMES["composite"]

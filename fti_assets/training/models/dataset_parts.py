@@ -1,0 +1,124 @@
+"""A dataset at a cutoff, read for one build: its parts at one snapshot, and the data that a model's function gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fti_assets.core.manifest import DatasetManifest, DatasetRecord
+from fti_assets.core.records import from_json
+from fti_assets.core.times import instant
+from fti_assets.errors import ModelError, NotMaterializedError
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.rows import where_the_parts_lie
+from fti_assets.training.datasets.sampling.weights import undoing
+from fti_assets.training.datasets.split import SPLITS, TimeSplit
+from fti_assets.training.encoders.encoders import FittedEncoder, check_encoders, fit_encoders, needs_target
+from fti_assets.training.encoders.float32 import float32_warnings
+from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
+from fti_assets.training.models.model import Model
+from fti_assets.training.models.split_rows import SplitRows, TrainRows, beyond_float64, split_rows, train_rows
+from fti_assets.training.trainer.progress import Progress
+
+
+@dataclass(frozen=True)
+class DatasetParts:
+    """What a build learns from and is judged on.
+
+    Attributes:
+        partition: the dataset's.
+        manifest, data_version: of the rows that were read.
+        train: on disk, since they may not fit into memory.
+        validation, test: in memory.
+        data: what the model's function gets.
+        exact_counts: how many different values each feature has of which float64 merges some.
+    """
+
+    partition: str
+    manifest: DatasetManifest
+    data_version: str
+    train: TrainRows
+    validation: SplitRows
+    test: SplitRows
+    data: TrainingData
+    exact_counts: dict[str, int]
+
+    @property
+    def record(self) -> DatasetRecord:
+        """What the build's manifest says of the dataset."""
+        manifest = self.manifest
+        return DatasetRecord(
+            name=manifest.dataset,
+            version=manifest.version,
+            partition=self.partition,
+            data_version=self.data_version,
+            rows=manifest.rows,
+            point_in_time=manifest.point_in_time,
+            trained_until=manifest.trained_until,
+            random_parts=manifest.random_parts,
+            upstream=manifest.upstream,
+            where=manifest.where,
+            sample=manifest.sample,
+        )
+
+    def warnings(self, encoders: Mapping[str, FittedEncoder]) -> list[str]:
+        """What the encoders make of train values that differ."""
+        return float32_warnings(encoders, self.train.stored.columns, self.exact_counts)
+
+
+def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress: Progress) -> DatasetParts:
+    """Read a dataset at a cutoff, and fit the encoders on its train part.
+
+    Args:
+        folder: where the train rows are written; it must be there as long as the parts are used.
+        progress: of the training, whose seed the data has.
+
+    Raises:
+        NotMaterializedError: the partition is not there.
+        ModelError: there is nothing to train or test on, or one class only.
+        StoreError: there is no room for the train rows.
+    """
+    with lake.one_snapshot():  # the dataset can be made anew meanwhile
+        snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
+        if partition not in ledger:
+            raise NotMaterializedError(
+                f"{model.dataset.table_name} has no partition {partition!r} in {lake.store.root}: materialize it before {model.asset_name}"
+            )
+        what = f"the manifest of {model.dataset.table_name} {partition}"
+        dataset = from_json(DatasetManifest, ledger[partition].record, what=what, remedy="materialize it again")
+        validation, test = (split_rows(lake, model, partition, dataset, part, snapshot) for part in SPLITS[1:])
+        train = train_rows(lake, model, partition, dataset, snapshot, folder)
+    labels = {"train": train.labels, "validation": validation.labels, "test": test.labels}
+    empty = [part for part in ("train", "test") if not len(labels[part])]
+    if empty:
+        raise ModelError(
+            f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
+        )
+    features = dataset.view.features
+    large, exact_counts = beyond_float64(lake, train.table, features)
+    of_features, target = check_encoders(features, model.encoders), None
+    if needs_target(of_features):
+        target = train_target(train.labels, model.task)
+    data = TrainingData(
+        features,
+        fit_encoders(features, of_features, train.stored.columns, large, target),
+        {"train": train.stored, "validation": validation.columns, "test": test.columns},
+        labels,
+        task=model.task,
+        progress=progress,
+        undo=undoing(train.labels, dataset.sample),
+        weights=model.weights,
+        levels=model.levels,
+    )
+    refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
+    return DatasetParts(partition, dataset, ledger[partition].data_version, train, validation, test, data, exact_counts)
+
+
+def _newest(model: Model, dataset: DatasetManifest) -> str:
+    """Where a dataset's rows lie beside where its time split looks for them."""
+    split, until = model.dataset.split, dataset.trained_until
+    if not isinstance(split, TimeSplit) or split.has_shares or until is None:
+        return ""
+    parts = split.boundaries(instant(dataset.cutoff), model.dataset.view.label.age)
+    return f"; its newest row that trains or validates is of {until}{where_the_parts_lie(model.dataset, parts)}"

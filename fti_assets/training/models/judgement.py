@@ -1,0 +1,129 @@
+"""What a build's graph is worth: all that is measured of it on the test split, and what the gates say to that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fti_assets.core.manifest import GateVerdict, ImportanceRecord
+from fti_assets.core.manifest.judging import ThresholdRecord
+from fti_assets.errors import ModelError
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.judging.baselines.named import PRIOR
+from fti_assets.training.judging.baselines.scored import baseline_scores
+from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.gates.gate import verdict_of
+from fti_assets.training.judging.graph_cost import GraphCost
+from fti_assets.training.judging.importance import permutation_importance
+from fti_assets.training.judging.measurement import Measurement, measure
+from fti_assets.training.judging.metrics.answers import answers_of
+from fti_assets.training.judging.scores import BaselineScores, Scores
+from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.models.champions.champion import champion_scores
+from fti_assets.training.models.dataset_parts import DatasetParts
+from fti_assets.training.models.graphs.parity import ExportedModel
+from fti_assets.training.models.model import Model
+from fti_assets.training.models.split_rows import column_positions
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found out about a graph, and the verdict of each gate.
+
+    ``outputs`` are all that the graph gives for the test rows, by name.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    threshold: ThresholdRecord
+    measurement: Measurement
+    baselines: Mapping[str, BaselineScores]
+    verdicts: tuple[GateVerdict, ...]
+    importance: ImportanceRecord | None
+
+    @property
+    def is_accepted(self) -> bool:
+        return all(verdict.passed for verdict in self.verdicts)
+
+
+def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake, store: ModelStore) -> Judgement:
+    """Measure an exported graph on the test split, beside baselines and the champion, and ask the gates.
+
+    What is judged is the graph, not the trained model: it is what will serve.
+
+    Raises:
+        ModelError: its answers are not finite, or a gate or a function of the user's own gave what is none.
+    """
+    data, test = parts.data, parts.test
+    graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
+    outputs, classes = graph.run(test.columns), exported.classes
+    threshold = threshold_of(
+        model.evaluate.threshold,
+        lambda: answers_of(model.task, graph.run(parts.validation.columns), data.validation.y),
+        what=f"{model.dataset.table_name} {parts.partition}",
+    )
+    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value)
+    cluster = model.evaluate.cluster
+    clusters = None if cluster is None else column_positions(lake, test.table, cluster)
+    measurement = measure(model.evaluate, on_test, test.columns, clusters)
+    baselines = baseline_scores(
+        model.task,
+        model.evaluate.metric_names,
+        model.gates,
+        data.train,
+        data.test,
+        outputs,
+        classes,
+        threshold=threshold.value,
+        clusters=clusters,
+    )
+    champion = champion_scores(
+        model, lake, store, parts.manifest, test, data, outputs, exported, threshold.value, clusters
+    )
+    scores = Scores(
+        measurement.metrics,
+        baselines[PRIOR].metrics,
+        measurement.slices,
+        champion,
+        measurement.fairness,
+        baselines,
+        measurement.intervals,
+        answers=on_test,
+        graph=GraphCost(len(exported.bytes), lambda row: graph.run(_one_row(test.columns, row)), len(on_test.y)),
+    )
+    rows = np.arange(len(on_test.y))  # a gate of the user's own may write into the answers that it gets
+    verdicts = tuple(verdict_of(gate, dataclasses.replace(scores, answers=on_test.part(rows))) for gate in model.gates)
+    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold.value)
+    return Judgement(outputs, threshold, measurement, baselines, verdicts, importance)
+
+
+def _importance(
+    model: Model,
+    graph: Graph,
+    columns: Mapping[str, np.ndarray],
+    y: np.ndarray,
+    classes: Sequence[str],
+    threshold: float,
+) -> ImportanceRecord | None:
+    """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""
+    if model.importance is None:
+        return None
+    metric = model.importance.metric or model.evaluate.metric_names[0]
+
+    def score(rows: np.ndarray, sample: Mapping[str, np.ndarray]) -> float | None:
+        try:
+            outputs = graph.run(sample)
+            return evaluate(model.task, [metric], outputs, y[rows], classes, threshold=threshold).get(metric)
+        except ModelError:  # rows that nobody has seen may have no finite answer
+            return None
+
+    taken = [name for one in graph.inputs for name in one.features]
+    return permutation_importance(model.importance, columns, score, metric=metric, features=taken)
+
+
+def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:
+    return {name: values[row : row + 1] for name, values in columns.items()}

@@ -1,0 +1,31 @@
+"""The packages that make builds."""
+
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = [
+    "fti_assets",
+    "dagster",
+    "duckdb",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "torch",
+    "pytorch-lightning",
+    "scikit-learn",
+    "skl2onnx",
+    "lightgbm",
+    "xgboost-cpu",
+    "xgboost",
+    "onnxmltools",
+    "optuna",
+]
+
+
+def packages() -> dict[str, str]:
+    """The versions of what makes builds, of what is installed."""
+    versions = {}
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions

@@ -10,7 +10,7 @@ from typing import Any, Unpack, get_args
 import dagster as dg
 
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
-from fti_assets.core.manifest import ModelTask
+from fti_assets.core.manifest import CLASSIFIES, ModelTask
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
@@ -220,7 +220,7 @@ def _check_calibration(model: Model) -> None:
         return
     if method not in get_args(Method):
         raise DeclarationError(f"{what}: it is {one_of(get_args(Method))}")
-    if model.task not in ("binary", "multiclass"):
+    if model.task not in CLASSIFIES:
         raise DeclarationError(f"{what}, but a {model.task} model gives no probabilities of its own: leave it out")
     if not _validates(model, what=what):
         raise DeclarationError(
@@ -243,7 +243,7 @@ def _check_baselines(model: Model) -> None:
 def _checked_weights(weights: ClassWeights | None, task: ModelTask, name: str) -> ClassWeights | None:
     if weights is None:
         return None
-    if task not in ("binary", "multiclass"):
+    if task not in CLASSIFIES:
         raise DeclarationError(
             f"model {name!r} has weights= for classes, and the task {task!r} has none: leave them out"
         )

@@ -5,9 +5,7 @@ Times are naive UTC ISO text, durations whole microseconds. Its JSON Schema is `
 """
 
 from fti_assets.core.manifest.builds import (
-    BY_NAME,
     NUMBERS,
-    OUTPUT_NAMES,
     CompositeRecord,
     FeatureImportance,
     GateVerdict,
@@ -17,9 +15,7 @@ from fti_assets.core.manifest.builds import (
     ImportanceRecord,
     MemberRecord,
     ModelManifest,
-    ModelTask,
     Status,
-    Task,
     TuningRecord,
 )
 from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
@@ -31,6 +27,7 @@ from fti_assets.core.manifest.judging import (
     GroupRates,
     ThresholdRecord,
 )
+from fti_assets.core.manifest.tasks import BY_NAME, CLASSIFIES, OUTPUT_NAMES, TASKS, ModelTask, Task, TaskTraits
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -47,10 +44,12 @@ from fti_assets.core.manifest.views import (
 
 __all__ = [
     "BY_NAME",
+    "CLASSIFIES",
     "NOT_NULLABLE",
     "NUMBERS",
     "ON_DEMAND_MARK",
     "OUTPUT_NAMES",
+    "TASKS",
     "BootstrapRecord",
     "CalibrationRecord",
     "Column",
@@ -80,6 +79,7 @@ __all__ = [
     "SpineTimes",
     "Status",
     "Task",
+    "TaskTraits",
     "ThresholdRecord",
     "TuningRecord",
     "ViewRecord",

@@ -6,28 +6,12 @@ from typing import Any, Literal
 from fti_assets.core.manifest.datasets import DatasetRecord
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.judging import BootstrapRecord, CalibrationRecord, FairnessRecord, ThresholdRecord
+from fti_assets.core.manifest.tasks import BY_NAME, ModelTask, Task
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
 
-ModelTask = Literal["binary", "multiclass", "regression", "quantile"]
-
-Task = Literal["binary", "multiclass", "regression", "quantile", "composite"]
-"""What a build does; a composite answers with what several models answer."""
-
 Status = Literal["accepted", "rejected"]
-
-OUTPUT_NAMES: dict[Task, str] = {
-    "binary": "probability",
-    "multiclass": "probabilities",
-    "regression": "value",
-    "quantile": "quantiles",
-    "composite": "answers",
-}
-"""The graph output that holds a prediction's value, by task."""
-
-BY_NAME: tuple[Task, ...] = ("multiclass", "quantile", "composite")
-"""The tasks whose answer is several numbers, each with a name."""
 
 NUMBERS = "numbers"
 """The graph input that holds every plain number, float32 ``[n, k]``, in the order of its ``features``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import OUTPUT_NAMES, Column, ViewRecord
+from fti_assets.core.manifest import CLASSIFIES, OUTPUT_NAMES, Column, ViewRecord
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, PredictionError
@@ -351,7 +351,7 @@ class ServedBuild:
                 self._background,
                 types=self._types,
                 classes=self._classes,
-                has_scores=self.manifest.task in ("binary", "multiclass"),
+                has_scores=self.manifest.task in CLASSIFIES,
             )
         return self._explanations
 

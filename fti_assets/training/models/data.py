@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, Task
+from fti_assets.core.manifest import CLASSIFIES, Column, Task
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.datasets.split import SPLITS
@@ -279,7 +279,7 @@ def _rows_of(
 def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
     """Raise a ModelError if a classifier has labels of one class alone to train on."""
     present = np.unique(data.train.y)
-    if data.task in ("regression", "quantile") or len(present) != 1:
+    if data.task not in CLASSIFIES or len(present) != 1:
         return
     only = data.classes[int(present[0])] if data.task == "multiclass" else int(present[0])
     raise ModelError(

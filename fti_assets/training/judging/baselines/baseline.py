@@ -9,8 +9,6 @@ import numpy as np
 
 from fti_assets.core.manifest import Task
 
-CLASSIFIES: tuple[Task, ...] = ("binary", "multiclass")
-
 
 class Rows(Protocol):
     """What a baseline sees of rows; a ``Part`` of the training data is one."""

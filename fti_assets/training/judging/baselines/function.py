@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import BY_NAME, CLASSIFIES, Task
 from fti_assets.errors import ModelError, excerpt
-from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows, UnlabelledRows
+from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, UnlabelledRows
 from fti_assets.training.judging.metrics.own import source_hash
 
 
@@ -43,7 +43,7 @@ class FunctionBaseline:
             answers = np.asarray(self._function(train.copy(), UnlabelledRows(test.copy())), dtype=np.float64)
         except Exception as error:
             raise ModelError(f"the baseline {self.name!r} fails: {type(error).__name__}: {error}") from error
-        shape = (test.rows, classes) if task == "multiclass" else (test.rows,)
+        shape = (test.rows, classes) if task in BY_NAME else (test.rows,)
         if answers.shape != shape:
             raise ModelError(
                 f"the baseline {self.name!r} gave the shape {list(answers.shape)}, not {list(shape)}: one answer a test row"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import CLASSIFIES, Task
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows, prior_of
+from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prior_of
 
 
 @checked_arguments()

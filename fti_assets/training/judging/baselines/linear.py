@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import CLASSIFIES, Task
 from fti_assets.errors import DeclarationError, one_of
-from fti_assets.training.judging.baselines.baseline import CLASSIFIES, Rows, TrainRows
+from fti_assets.training.judging.baselines.baseline import Rows, TrainRows
 
 _MOST_ROWS = 200_000
 _ROUNDS = 500

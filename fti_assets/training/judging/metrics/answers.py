@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import OUTPUT_NAMES, Task
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
 from fti_assets.errors import ModelError, one_of
 
 THRESHOLD = 0.5
@@ -74,7 +74,7 @@ def answers_of(
     if name not in outputs:
         raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
     predictions = np.asarray(outputs[name], dtype=np.float64)
-    shape = (len(y), len(classes)) if task in ("multiclass", "quantile") else (len(y),)
+    shape = (len(y), len(classes)) if task in BY_NAME else (len(y),)
     if predictions.shape != shape:
         raise ModelError(f"the output {name!r} has the shape {list(predictions.shape)}, not {list(shape)}")
     wrong = ~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1) if len(y) else np.zeros(0, dtype=bool)

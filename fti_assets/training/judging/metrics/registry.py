@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import CLASSIFIES, Task
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics import classification, quantiles, regression
 from fti_assets.training.judging.metrics.metric import AnyMetric, BuiltIn
 
-_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
-
 METRICS: dict[str, BuiltIn] = {
     metric.name: metric
     for metric in (
-        BuiltIn("roc_auc", _CLASSES, True, classification.roc_auc),
-        BuiltIn("log_loss", _CLASSES, False, classification.log_loss),
-        BuiltIn("brier", _CLASSES, False, classification.brier),
-        BuiltIn("accuracy", _CLASSES, True, classification.accuracy),
-        BuiltIn("pr_auc", _CLASSES, True, classification.pr_auc),
-        BuiltIn("ece", _CLASSES, False, classification.ece),
-        BuiltIn("f1", _CLASSES, True, classification.f1),
-        BuiltIn("precision", _CLASSES, True, classification.precision),
-        BuiltIn("recall", _CLASSES, True, classification.recall),
+        BuiltIn("roc_auc", CLASSIFIES, True, classification.roc_auc),
+        BuiltIn("log_loss", CLASSIFIES, False, classification.log_loss),
+        BuiltIn("brier", CLASSIFIES, False, classification.brier),
+        BuiltIn("accuracy", CLASSIFIES, True, classification.accuracy),
+        BuiltIn("pr_auc", CLASSIFIES, True, classification.pr_auc),
+        BuiltIn("ece", CLASSIFIES, False, classification.ece),
+        BuiltIn("f1", CLASSIFIES, True, classification.f1),
+        BuiltIn("precision", CLASSIFIES, True, classification.precision),
+        BuiltIn("recall", CLASSIFIES, True, classification.recall),
         BuiltIn("rmse", ("regression",), False, regression.rmse),
         BuiltIn("mae", ("regression",), False, regression.mae),
         BuiltIn("mape", ("regression",), False, regression.mape),

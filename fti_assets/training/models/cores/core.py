@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import BY_NAME, CLASSIFIES, Task
 from fti_assets.errors import ModelError
 
 MATRIX = "X"
@@ -57,13 +57,13 @@ def name_of(model: Any) -> str:
 
 def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
     """The output as ``[n]``, or ``[n, k]`` for multiclass and quantiles; a ModelError if it has another shape."""
-    shapes = [(rows, classes)] if task in ("multiclass", "quantile") else [(rows,), (rows, 1)]
+    shapes = [(rows, classes)] if task in BY_NAME else [(rows,), (rows, 1)]
     if np.shape(output) not in shapes:
         of_task = " or ".join(str(list(shape)) for shape in shapes)
         result = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
         raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {of_task}")
     values: np.ndarray = np.asarray(output)
-    return values if task in ("multiclass", "quantile") else values.reshape(-1)
+    return values if task in BY_NAME else values.reshape(-1)
 
 
 def activate(logits: np.ndarray, task: Task) -> np.ndarray:
@@ -82,9 +82,9 @@ def activate(logits: np.ndarray, task: Task) -> np.ndarray:
 
 def estimator_gives(task: Task) -> Literal["values", "probabilities"]:
     """What the output of a converted estimator is."""
-    return "values" if task == "regression" else "probabilities"
+    return "values" if task not in CLASSIFIES else "probabilities"
 
 
 def network_gives(task: Task) -> Literal["logits", "values"]:
     """What the output of a network is."""
-    return "values" if task in ("regression", "quantile") else "logits"
+    return "values" if task not in CLASSIFIES else "logits"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import CLASSIFIES, Task
 from fti_assets.errors import DeclarationError
 from fti_assets.training.models.cores.boosters import BOOSTERS
 
@@ -36,7 +36,7 @@ def check_return(kind: Any, task: Task, *, what: str, levels: int = 0) -> None:
     if not {*BOOSTERS, "sklearn"} & set(packages) or not hasattr(kind, "fit"):
         return
     is_classifier, is_regressor = "ClassifierMixin" in names, "RegressorMixin" in names
-    numeric = task in ("regression", "quantile")
+    numeric = task not in CLASSIFIES
     if numeric and is_classifier and not is_regressor:
         raise DeclarationError(f"{what} returns {kind.__name__}, a classifier, but its task is {task}")
     if levels > 1:

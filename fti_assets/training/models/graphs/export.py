@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import OUTPUT_NAMES, GraphOutput, Task
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, GraphOutput, Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.custom import check_oracles
 from fti_assets.training.encoders.encoders import DENSE
@@ -252,7 +252,7 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     if gives == "probabilities" and task == "binary":
         graph.initializer.append(onnx.numpy_helper.from_array(np.int64(1), "head.positive"))
         steps.append(("Gather", ["head.positive"], {"axis": 1}))
-    if task not in ("multiclass", "quantile"):
+    if task not in BY_NAME:
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "head.flat"))
         steps.append(("Reshape", ["head.flat"], {}))
     if gives == "probabilities":  # a forest that is sure adds up to 1.0000001 in float32
@@ -271,5 +271,5 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
         ends = [name, "head.order"]
         graph.node.append(onnx.helper.make_node("TopK", [output, "head.levels"], ends, axis=1, largest=0, sorted=1))
     del graph.output[:]
-    shape = ["n", classes] if task in ("multiclass", "quantile") else ["n"]
+    shape = ["n", classes] if task in BY_NAME else ["n"]
     graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))

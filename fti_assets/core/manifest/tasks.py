@@ -1,0 +1,41 @@
+"""What a build can do, and all that follows from it alone: what its graph's output is called, and how many numbers an answer has."""
+
+from typing import Literal
+
+from fti_assets.core.records import record
+
+ModelTask = Literal["binary", "multiclass", "regression", "quantile"]
+
+Task = Literal["binary", "multiclass", "regression", "quantile", "composite"]
+"""What a build does; a composite answers with what several models answer."""
+
+
+@record(frozen=True)
+class TaskTraits:
+    """What holds for every build of a task.
+
+    ``output`` is the graph output that holds the answer. ``by_name`` is whether an answer is several numbers, each with a name.
+    ``classifies`` is whether it is of probabilities.
+    """
+
+    output: str
+    by_name: bool = False
+    classifies: bool = False
+
+
+TASKS: dict[Task, TaskTraits] = {
+    "binary": TaskTraits("probability", classifies=True),
+    "multiclass": TaskTraits("probabilities", by_name=True, classifies=True),
+    "regression": TaskTraits("value"),
+    "quantile": TaskTraits("quantiles", by_name=True),
+    "composite": TaskTraits("answers", by_name=True),
+}
+
+OUTPUT_NAMES: dict[Task, str] = {task: traits.output for task, traits in TASKS.items()}
+"""The graph output that holds a prediction's value, by task."""
+
+BY_NAME: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if traits.by_name)
+"""The tasks whose answer is several numbers, each with a name."""
+
+CLASSIFIES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if traits.classifies)
+"""The tasks whose answer is of probabilities."""

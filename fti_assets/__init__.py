@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from fti_assets.inference.serving.lookup import OnlineReader as OnlineReader
     from fti_assets.inference.serving.lookup import read_online as read_online
     from fti_assets.inference.serving.predictor import Predictor as Predictor
+    from fti_assets.monitoring.drift.drift import Drift as Drift
+    from fti_assets.monitors.declaring import monitor as monitor
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
     from fti_assets.orchestration.tracking import MlflowTracking as MlflowTracking
@@ -125,6 +127,8 @@ _NAMES = {
     "inference.server": "Limits serving_app",
     "inference.serving.lookup": "OnlineReader read_online",
     "inference.serving.predictor": "Predictor",
+    "monitoring.drift.drift": "Drift",
+    "monitors.declaring": "monitor",
     "orchestration.resources": "Stores",
     "orchestration.tracking": "MlflowTracking",
     "orchestration.sensors.new_data": "new_data_sensor",

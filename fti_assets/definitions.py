@@ -17,8 +17,10 @@ from fti_assets.core.on_demand.call import check_source
 from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, list_some
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.monitor import Monitor
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
@@ -53,7 +55,7 @@ def build_definitions(
     groups belong into one call; what it gives can be merged with other definitions, if they are given the same resources.
 
     Args:
-        declarations: groups, datasets, models, predictions, prediction logs and experiments; what they rest on is collected.
+        declarations: groups, datasets, models, predictions, prediction logs, experiments and monitors; what they rest on is collected.
         name: the system's name, with which its sensors' names begin; by default that of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
         executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
@@ -125,12 +127,14 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
         ("features_and_training", "Runs what changed data, ended partitions and new cutoffs ask for.", False),
         (
             "inference",
-            "Answers rows that are new, as soon as a build can, and judges rollouts by what became of answers.",
+            "Answers rows that are new, as soon as a build can, watches answers, and judges rollouts by what became of them.",
             True,
         ),
     )
     for part, description, answers in parts:
-        keys = [one.key for one in with_condition if isinstance(one, BatchPredictions | Experiment) is answers]
+        keys = [
+            one.key for one in with_condition if isinstance(one, BatchPredictions | Experiment | Monitor) is answers
+        ]
         if keys:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")
@@ -192,7 +196,7 @@ def _refuse_unmade_inputs(declarations: Sequence[Declaration], assets: Iterable[
         for parameter, key in declaration.assets_def.keys_by_input_name.items():
             if parameter not in parameters or parameter in declared_ins or key in keys_made:
                 continue
-            groups = [one.name for one in declarations if isinstance(one, FeatureGroup)]
+            groups = [one.name for one in declarations if isinstance(one, TimedTable)]
             close = difflib.get_close_matches(parameter, groups, n=1)
             advice = f" (there is the feature group {close[0]!r})" if close else ""
             raise DeclarationError(

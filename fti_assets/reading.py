@@ -26,12 +26,13 @@ from fti_assets.stores.sources.source import read_errors, source_connection
 if TYPE_CHECKING:
     from fti_assets.inference.batch.predictions import BatchPredictions
     from fti_assets.inference.log.log import PredictionLog
+    from fti_assets.monitors.monitor import Monitor
     from fti_assets.training.datasets.dataset import TrainingDataset
 
 
 @checked_arguments()
 def read(
-    declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | str,
+    declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | str,
     *,
     at: datetime | str | None = None,
     columns: Sequence[str] | None = None,
@@ -40,7 +41,7 @@ def read(
     as_: Kind = "pandas",
     stores: Stores | None = None,
 ) -> Any:
-    """Read what is stored of a feature group, a training dataset, batch predictions or a prediction log; an external group where it lies.
+    """Read what is stored of a feature group, a dataset, batch predictions, a prediction log or a monitor; an external group where it lies.
 
     Args:
         declaration: what to read; without its code, the table's name, ``"weather_v1"``.
@@ -67,7 +68,7 @@ def read(
     kind = checked_kind(as_)
     if not isinstance(declaration, str) and (isinstance(declaration, type) or not hasattr(declaration, "table_name")):
         raise StoreError(
-            f"{excerpt(declaration)} has no stored rows of its own: read a feature group, a training dataset, batch predictions, or a "
+            f"{excerpt(declaration)} has no stored rows of its own: read a feature group, a dataset, batch predictions, a monitor, or a "
             "table by its name, 'weather_v1'; a view's rows come by view.features_for(rows)"
         )
     if isinstance(declaration, FeatureGroup) and declaration.source is not None:
@@ -121,7 +122,7 @@ def _select(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: 
 
 
 def _table(
-    lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | str
+    lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | str
 ) -> TableName:
     if not isinstance(declaration, str):
         return declaration.table

@@ -65,6 +65,12 @@ PAGES = {
             "serving_app Limits"
         ),
     ),
+    "monitoring.md": Page(
+        "Monitoring",
+        "How what a model sees and answers changes, partition by partition.",
+        "fti_assets",
+        _names("monitor Drift"),
+    ),
     "definitions.md": Page(
         "Definitions and stores",
         "From declarations to Dagster, what runs them, and where everything lies.",

@@ -1,4 +1,4 @@
-"""Groups, datasets, models, predictions and their logs in facts; what only the user can say is read from an asset's tags or metadata."""
+"""What is declared, in facts; what only the user can say is read from an asset's tags or metadata."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.monitor import Monitor
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.composites.composite import Composite
@@ -232,6 +233,20 @@ def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores |
         "sink": f"the table {log.table.full_name} of the offline store",
         "schedule": starts,
         "upstream": upstream(log.assets_def),
+    }
+
+
+def monitor_facts(monitor: Monitor, spec: Any, starts: list[str]) -> dict[str, Any]:
+    """What a monitor watches, and by which rules."""
+    return {
+        "asset": spec.key.to_user_string(),
+        "watches": monitor.answers.table_name,
+        "models": [model.asset_name for model in monitor.models],
+        "rules": [f"{rule.name} at most {rule.at_most:g}" for rule in monitor.drift],
+        "runs": runs(monitor.partitions_def),
+        "sink": f"the table {monitor.table.full_name} of the offline store",
+        "schedule": starts,
+        "upstream": upstream(monitor.assets_def),
     }
 
 

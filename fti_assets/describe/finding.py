@@ -19,6 +19,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.monitor import Monitor
 from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -32,6 +33,7 @@ _KINDS = {
     Composite: "composite",
     BatchPredictions: "batch predictions",
     PredictionLog: "prediction log",
+    Monitor: "monitor",
 }
 _PLACES = ("name", "column", "tag", "owner", "description")
 _LONGEST = 80

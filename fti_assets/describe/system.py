@@ -14,11 +14,13 @@ from fti_assets.describe.facts import (
     feature_pipeline,
     log_facts,
     model_facts,
+    monitor_facts,
     online_inference,
 )
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.monitor import Monitor
 from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.training.composites.composite import Composite
@@ -39,8 +41,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     ``accelerator``, ``consumer``, ``server``, ``latency_goal``), else it is "not stated".
 
     Returns:
-        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs`` and ``others``, each a list
-        of facts.
+        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors`` and ``others``, each a
+        list of facts.
 
     >>> describe(defs)["features"][0]["schedule"]  # doctest: +SKIP
     ['automation condition eager']
@@ -49,7 +51,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     stores = (definitions.resources or {}).get(STORES)
     stores = stores if isinstance(stores, Stores) else None
     system: dict[str, Any] = {
-        part: [] for part in ("features", "datasets", "models", "batch", "online", "logs", "others")
+        part: [] for part in ("features", "datasets", "models", "batch", "online", "logs", "monitors", "others")
     }
     assets = definitions.get_repository_def().assets_defs_by_key
     for key, asset in assets.items():
@@ -69,6 +71,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
                 system["batch"].append(batch_inference(predictions, spec, starts))
             case PredictionLog() as log:
                 system["logs"].append(log_facts(log, spec, starts, stores))
+            case Monitor() as monitor:
+                system["monitors"].append(monitor_facts(monitor, spec, starts))
             case _:
                 system["others"].append({"asset": key.to_user_string(), "schedule": starts})
     return {part: sorted(facts, key=lambda one: str(one["asset"])) for part, facts in system.items()}

@@ -12,6 +12,7 @@ _TITLES = {
     "batch": "INFERENCE: batch",
     "online": "INFERENCE: online",
     "logs": "INFERENCE: prediction logs",
+    "monitors": "MONITORING",
     "others": "OTHER ASSETS",
 }
 

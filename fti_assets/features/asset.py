@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_end
@@ -60,7 +61,7 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     return on_end if on_change is None else on_change | on_end
 
 
-def upstream_of(reaches: Mapping[FeatureGroup, Reach]) -> list[Upstream]:
+def upstream_of(reaches: Mapping[TimedTable, Reach]) -> list[Upstream]:
     """The groups that must be materialized before something rests on them; an external one is there without that."""
     return [
         Upstream(group.key, group.partitions_def, reach) for group, reach in reaches.items() if group.source is None
@@ -68,7 +69,7 @@ def upstream_of(reaches: Mapping[FeatureGroup, Reach]) -> list[Upstream]:
 
 
 def dep_on(
-    source: FeatureGroup, partitions_def: dg.PartitionsDefinition[str] | None, reach: timedelta, *, end_offset: int = 0
+    source: TimedTable, partitions_def: dg.PartitionsDefinition[str] | None, reach: timedelta, *, end_offset: int = 0
 ) -> dg.AssetDep:
     """The dependency of something partitioned on a group that it reads ``reach`` back into.
 
@@ -85,5 +86,5 @@ def dep_on(
     return dg.AssetDep(source.key)
 
 
-def _dep(group: FeatureGroup, source: FeatureGroup) -> dg.AssetDep:
+def _dep(group: FeatureGroup, source: TimedTable) -> dg.AssetDep:
     return dep_on(source, group.partitions_def, group.lookback)

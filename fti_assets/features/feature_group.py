@@ -13,6 +13,7 @@ from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
@@ -43,7 +44,7 @@ def feature_group(
     """Declare a feature group: a function that gives rows, and what they mean.
 
     The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name
-    (stated in ``ins`` if they are made elsewhere), and other groups as lazy relations: parameters annotated
+    (stated in ``ins`` if they are made elsewhere), and other groups and monitors as lazy relations: parameters annotated
     ``fti.Table``. It gives a frame of pandas, polars or narwhals, an Arrow table, a DuckDB relation or a ``Table``:
     all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or an
     ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
@@ -138,35 +139,31 @@ def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
 
 def group_inputs(
     function: Callable[..., Any], hints: Mapping[str, Any], ins: Mapping[str, Any], caller_names: Mapping[str, Any]
-) -> tuple[dict[str, FeatureGroup], dict[str, Any]]:
-    """The groups that a function's ``fti.Table`` parameters name, and the ``ins`` that are Dagster's own.
+) -> tuple[dict[str, TimedTable], dict[str, Any]]:
+    """The groups and monitors that a function's ``fti.Table`` parameters name, and the ``ins`` that are Dagster's own.
 
     Raises:
         DeclarationError: a parameter names no group.
     """
     names = {**function.__globals__, **caller_names}
-    groups: dict[str, FeatureGroup] = {}
+    groups: dict[str, TimedTable] = {}
     for parameter in parameters_of(function):
         if hints.get(parameter) is not Table:
-            if (
-                isinstance(names.get(parameter), FeatureGroup)
-                and parameter not in ins
-                and _is_no_more(hints, parameter)
-            ):
+            if isinstance(names.get(parameter), TimedTable) and parameter not in ins and _is_no_more(hints, parameter):
                 raise DeclarationError(
                     f"parameter {parameter!r} of {function.__name__!r} is called like a feature group, but is not annotated as "
                     f"one: write {parameter}: fti.Table, whose rows are {parameter}.df() or {parameter}.relation"
                 )
             continue
         result = ins.get(parameter, names.get(parameter))
-        if not isinstance(result, FeatureGroup):
-            group_names = sorted(name for name, value in names.items() if isinstance(value, FeatureGroup))
+        if not isinstance(result, TimedTable):
+            group_names = sorted(name for name, value in names.items() if isinstance(value, TimedTable))
             raise DeclarationError(
                 f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
                 f"there is {one_of(group_names)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
             )
         groups[parameter] = result
-    strays = [name for name, value in ins.items() if isinstance(value, FeatureGroup) and name not in groups]
+    strays = [name for name, value in ins.items() if isinstance(value, TimedTable) and name not in groups]
     if strays:
         raise DeclarationError(
             f"ins of {function.__name__!r} gives a feature group for {one_of(strays)}, which is not a parameter annotated "

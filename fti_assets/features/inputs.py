@@ -12,12 +12,13 @@ from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.errors import LookbackError, list_some
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
 from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.lake.lake import Lake
 
 
-def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
+def input_table(lake: Lake, source: TimedTable, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
     """The rows of ``source`` that ``group`` may see when it runs for ``partitions``.
 
     Raises:
@@ -64,7 +65,7 @@ def input_table(lake: Lake, source: FeatureGroup, group: FeatureGroup, partition
     return replace(result, partitions=whole_partitions)
 
 
-def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: FeatureGroup) -> Table:
+def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: TimedTable) -> Table:
     """Rows of a group as a table that knows its times."""
     return Table(
         relation=rows,
@@ -78,7 +79,7 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
     )
 
 
-def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
+def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
     """Of all rows of ``source`` those that ``group`` may see when it runs for ``partitions``.
 
     Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group
@@ -108,7 +109,7 @@ def within_reach(table: Table, source: FeatureGroup, group: FeatureGroup, partit
 
 
 def _refuse_missing_partitions(
-    lake: Lake, source: FeatureGroup, group: FeatureGroup, reach: datetime, end: datetime, snapshot: int
+    lake: Lake, source: TimedTable, group: FeatureGroup, reach: datetime, end: datetime, snapshot: int
 ) -> None:
     if not is_timed(source.partitions_def):
         return

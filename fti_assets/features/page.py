@@ -17,6 +17,7 @@ from fti_assets.core.times import Partition
 from fti_assets.features.external.rows import outside_relation
 from fti_assets.features.groups.freshness import is_backfill
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.staging import StagedRows
 from fti_assets.features.rows.statistics import ColumnStatistics, column_statistics, partition_statistics
 from fti_assets.features.rows.table import Table
@@ -142,7 +143,7 @@ def lineage_of_run(lake: Lake, group: FeatureGroup, result: Any, relations: Mapp
     return {COLUMN_LINEAGE: dg.TableColumnLineage(deps)} if deps else {}
 
 
-def _place(source: FeatureGroup) -> str:
+def _place(source: TimedTable) -> str:
     """What a query that reads a group calls its table."""
     return outside_relation(source.table_name) if source.source is not None else f"lake.{source.table.full_name}"
 

@@ -18,6 +18,7 @@ from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.feature_group import feature_group
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.sql_body import SqlBody, sql_body
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.duplicates import Duplicates
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
@@ -110,12 +111,12 @@ def _body(sql: str | None, file: str | Path | None, caller: FrameType | None, na
         ) from error
 
 
-def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, FeatureGroup]:
-    groups = {}
+def _groups(body: SqlBody, ins: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, TimedTable]:
+    groups: dict[str, TimedTable] = {}
     for table, line in body.tables.items():
         result = ins.get(table, names.get(table))
-        if not isinstance(result, FeatureGroup):
-            group_names = {*ins, *(name for name, value in names.items() if isinstance(value, FeatureGroup))}
+        if not isinstance(result, TimedTable):
+            group_names = {*ins, *(name for name, value in names.items() if isinstance(value, TimedTable))}
             raise DeclarationError(
                 f"{body.place}, line {line} reads {table!r}, but no feature group has that name here; there is "
                 f"{one_of(sorted(group_names))}. Import the group, or give it in ins={{{table!r}: the_group}}"

@@ -15,6 +15,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.group import FeatureGroup, layout_of
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
@@ -108,14 +109,15 @@ def validate_rows(
 def _as_table(
     connection: duckdb.DuckDBPyConnection,
     frame: Any,
-    source: FeatureGroup,
+    source: TimedTable,
     group: FeatureGroup,
     partitions: Sequence[Partition],
 ) -> Table:
-    source_layout = layout_of(source)
-    layout = Layout(
-        source_layout.what, source_layout.times, (), None, types=source_layout.types, times=source_layout.times
-    )
+    times = tuple(name for name in (source.event_time, source.available_at) if name is not None)
+    layout = Layout(source.table_name, times, (), None, times=times)
+    if isinstance(source, FeatureGroup):
+        own = layout_of(source)
+        layout = Layout(own.what, own.times, (), None, types=own.types, times=own.times)
     staged_rows = stage(connection, frame, layout, [Partition("all")])
     relation = connection.table(quote(staged_rows.table)).project(f"* EXCLUDE ({PARTITION})")
     return within_reach(table_of(connection, relation, source), source, group, partitions)

@@ -94,7 +94,7 @@ def assert_no_leak(
             return
         partitions = named_partitions(view.spine, partition)
         for group in view.upstream:
-            if group.inputs:
+            if isinstance(group, FeatureGroup) and group.inputs:
                 own = {name: value for name, value in arguments.items() if name in parameters_of(group.function)}
                 _assert_group(lake, group, _stored_within(lake, group, partitions), own, sample, seed)
         assert_join_is_honest(lake, view, partitions, sample, seed)

@@ -16,6 +16,7 @@ from fti_assets.core.types import SIDES, WIDE, ColumnType, type_held_by, type_of
 from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.frames.object_columns import union_problem
 from fti_assets.features.rows.rename import (
     refuse_clashes,
@@ -35,15 +36,15 @@ _log = logging.getLogger(__name__)
 _messages: set[tuple[str, ...]] = set()
 
 
-def read_external(lake: Lake, groups: Iterable[FeatureGroup]) -> None:
-    """Let a lake give the rows of the external ones among some groups, from where they lie.
+def read_external(lake: Lake, groups: Iterable[TimedTable]) -> None:
+    """Let a lake give the rows of the external groups among some tables, from where they lie.
 
     Raises:
         StoreError: one cannot be read.
         DataError: one lacks a declared column, or has it with another type.
     """
     for group in dict.fromkeys(groups):
-        if group.source is not None:
+        if isinstance(group, FeatureGroup) and group.source is not None:
             lake.read_outside(group.table, external_rows(lake.connection, group), group.source)
 
 

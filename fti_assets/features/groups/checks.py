@@ -14,6 +14,7 @@ from fti_assets.core.names import checked_version
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.rename import checked_column, checked_rename
 from fti_assets.features.rows.table import partitioned_by_arrival
@@ -105,7 +106,7 @@ def check_group(group: FeatureGroup) -> None:
         _refuse_other_arrivals(group, parameter, other)
 
 
-def _refuse_other_arrivals(group: FeatureGroup, parameter: str, source: FeatureGroup) -> None:
+def _refuse_other_arrivals(group: FeatureGroup, parameter: str, source: TimedTable) -> None:
     """Refuse windows at each row of a source that is partitioned by when its rows arrive, in a group that is not."""
     arrives = None if source.partition_by == source.event_time else source.partition_by
     if arrives is None or not is_timed(group.partitions_def) or group.partition_by == arrives:

@@ -15,14 +15,13 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, excerpt, one_of
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates, KeepLast
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import checked_column
 from fti_assets.features.validation.schema import column_types
-from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.orchestration.partitions import is_timed
-from fti_assets.stores.sources.source import ExternalSource
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -32,7 +31,7 @@ DEFAULT_ONLINE_HISTORY = timedelta(days=7)
 
 @checked_arguments(instead="@fti.feature_group(keys=[...]) over a function")
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class FeatureGroup(TableDeclaration):
+class FeatureGroup(TimedTable):
     """A declared feature group. Make one with ``feature_group``.
 
     ``group["column"]`` selects columns for a view, ``group.key`` is its asset key for ``deps=[...]``, ``group.assets_def``
@@ -42,23 +41,17 @@ class FeatureGroup(TableDeclaration):
     schema_name: ClassVar[str] = FEATURES
 
     function: Callable[..., Any]
-    keys: tuple[str, ...]
-    event_time: str | None
-    available_at: str | None
-    serving_delay: timedelta | None
     ttl: timedelta | None
     tie_break: str | None
     duplicates: Duplicates
     schema: pa.DataFrameSchema | None
-    partition_by: str | None
     lookback: timedelta
     online: bool
     online_history: timedelta
-    inputs: Mapping[str, FeatureGroup]
+    inputs: Mapping[str, TimedTable]
     annotations: Mapping[str, Any] = field(repr=False)
     asset_ins: Mapping[str, Any] = field(repr=False)
     rename: Mapping[str, str] = field(default_factory=dict, repr=False)
-    source: ExternalSource | None = None
     as_json: ClassVar[
         tuple[str, ...]
     ] = ()  # of its columns the online store holds none as JSON: a feature is a plain value
@@ -130,19 +123,19 @@ class FeatureGroup(TableDeclaration):
             )
 
     @property
-    def rests_on(self) -> tuple[FeatureGroup, ...]:
-        """The groups that it takes as inputs, each once."""
+    def rests_on(self) -> tuple[TimedTable, ...]:
+        """The groups and monitors that it takes as inputs, each once."""
         return tuple(dict.fromkeys(self.inputs.values()))
 
     @property
-    def upstream(self) -> tuple[FeatureGroup, ...]:
-        """The groups that it rests on, near and far."""
+    def upstream(self) -> tuple[TimedTable, ...]:
+        """The groups and monitors that it rests on, near and far."""
         near = self.rests_on
         return tuple(dict.fromkeys([*near, *(far for source in near for far in source.upstream)]))
 
     @property
     def depth(self) -> int:
-        """How many groups stand behind it, one behind another."""
+        """How many of them stand behind it, one behind another."""
         return max((1 + source.depth for source in self.inputs.values()), default=0)
 
 

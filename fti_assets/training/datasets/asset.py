@@ -12,6 +12,7 @@ from fti_assets.features.asset import dep_on, upstream_of
 from fti_assets.features.groups.columns import column_schema
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.stored_partitions import COMPLETE
 from fti_assets.features.validation.schema import rules_of, schema_demands
 from fti_assets.orchestration.checks import check_specs
@@ -74,7 +75,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
 
 def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
     """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
-    near = {group: reach_into(dataset, group) for group in dataset.view.groups}
+    near: dict[TimedTable, Reach] = {group: reach_into(dataset, group) for group in dataset.view.groups}
     if dataset.partitions_def is None:
         return on_changed_inputs(upstream_of(near), whole=True).with_label("inputs_changed")
     every = dict.fromkeys(dataset.view.upstream, Reach(None, own=False))

@@ -12,6 +12,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand, in_order
+from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.training.encoders.encoders import Encoder
 
 
@@ -142,8 +143,8 @@ class ViewTerms:
         return list(dict.fromkeys([self.spine, self.label.group, *of_features]))
 
     @property
-    def upstream(self) -> list[FeatureGroup]:
-        """Every group that the view rests on, near and far, the near first."""
+    def upstream(self) -> list[TimedTable]:
+        """Every group and monitor that the view rests on, near and far, the near first."""
         return list(dict.fromkeys([*self.groups, *(far for group in self.groups for far in group.upstream)]))
 
     @property

@@ -1,0 +1,107 @@
+"""What counts as drift: a statistic, how large it may be, and of how many rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.sql import checked_name
+from fti_assets.errors import DeclarationError, excerpt, one_of
+
+Reference = Literal["training", "weeks_before"]
+TRAINING: Reference = "training"
+WEEKS_BEFORE: Reference = "weeks_before"
+
+AT_MOST = {
+    "psi": 0.2,
+    "ks": 0.1,
+    "jensen_shannon": 0.2,
+    "wasserstein": 0.3,
+    "null_rate": 0.05,
+    "unknown_rate": 0.05,
+    "category_churn": 0.2,
+}
+"""Each statistic of drift, and how large it may be unless a rule says otherwise."""
+
+MIN_ROWS = 500
+"""Of fewer rows a statistic says more of chance than of drift: of 500 rows in 20 bins PSI is 0.04 by chance alone."""
+
+MARGINS = ("null_rate",)
+"""The statistics of which a rule limits by how much they are above that of the reference."""
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class Drift:
+    """A rule of a monitor: how far values may be spread otherwise than those of a reference.
+
+    A figure above the limit, of at least ``min_rows`` rows, is a breach; in ``in_a_row`` partitions in a row it is a warning. All
+    figures are effect sizes: they do not grow with the rows.
+
+    Args:
+        statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-Smirnov),
+            ``jensen_shannon`` (the distance, of base 2), ``wasserstein`` (in standard deviations of the reference), ``null_rate``,
+            ``unknown_rate`` (values in categories that the reference does not have) or ``category_churn`` (of the categories with one
+            row of a hundred, the share that only one side has at all).
+        at_most: the largest figure that is no breach; by default that of ``AT_MOST``: 0.2 for psi, jensen_shannon and category_churn,
+            0.1 for ks, 0.3 for wasserstein, 0.05 for unknown_rate and null_rate, which may be that much above the reference's.
+        columns: the features, labels and outputs that are judged, all by default.
+        in_a_row: in how many partitions one after another there must be a breach; partitions without predictions, or of fewer rows
+            than ``min_rows``, do not count.
+        min_rows: of fewer rows nothing is said.
+        reference: ``"training"``, the train rows of the build that answered, or ``"weeks_before"``, the weeks before the partition.
+
+    Raises:
+        DeclarationError: there is no such statistic, or a number is out of range.
+
+    >>> Drift("psi", at_most=0.25, in_a_row=3)
+    Drift(statistic='psi', at_most=0.25, columns=None, in_a_row=3, min_rows=500, reference='training')
+    """
+
+    statistic: str
+    at_most: float | None = None
+    columns: Sequence[str] | None = None
+    in_a_row: int = 1
+    min_rows: int = MIN_ROWS
+    reference: Reference = TRAINING
+
+    def __post_init__(self) -> None:
+        if self.statistic not in AT_MOST:
+            raise DeclarationError(f"Drift has the statistic {excerpt(self.statistic)}: it can be {one_of(AT_MOST)}")
+        if self.at_most is not None and not (math.isfinite(self.at_most) and self.at_most >= 0):
+            raise DeclarationError(f"Drift has at_most={excerpt(self.at_most)}: a number from 0 on is expected")
+        if self.in_a_row < 1 or self.min_rows < 1:
+            raise DeclarationError(
+                f"Drift has in_a_row={self.in_a_row} and min_rows={self.min_rows}: both are at least 1"
+            )
+        object.__setattr__(self, "at_most", AT_MOST[self.statistic] if self.at_most is None else float(self.at_most))
+        if self.columns is not None:
+            columns = (self.columns,) if isinstance(self.columns, str) else tuple(self.columns)
+            if not columns:
+                raise DeclarationError("Drift has columns=[]: name columns, or leave it out for all")
+            object.__setattr__(self, "columns", columns)
+
+    @property
+    def name(self) -> str:
+        """What its check is called: ``psi_training``, or with the columns that it judges, ``psi_training_temp``."""
+        parts = [self.statistic, self.reference, *(() if self.columns is None else self.columns)]
+        return checked_name(
+            "_".join("".join(c if c.isalnum() else "_" for c in part) for part in parts).lower(), what="check"
+        )
+
+    def limit(self, of_reference: float | None) -> float:
+        """The largest figure that is no breach, given the reference's own."""
+        assert self.at_most is not None
+        return self.at_most + (of_reference or 0.0 if self.statistic in MARGINS else 0.0)
+
+
+DEFAULT_RULES = (
+    Drift("psi"),
+    Drift("null_rate"),
+    Drift("unknown_rate"),
+    Drift("psi", reference=WEEKS_BEFORE, in_a_row=2),
+)
+"""What a monitor judges unless it says otherwise."""

@@ -1,0 +1,103 @@
+"""Declaring monitors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import checked_version
+from fti_assets.core.sql import checked_name
+from fti_assets.errors import DeclarationError, one_of
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitoring.drift.drift import DEFAULT_RULES, Drift
+from fti_assets.monitoring.measurement import IDENTITY
+from fti_assets.monitors.asset import monitor_asset
+from fti_assets.monitors.monitor import MEASURED_AT, START, Monitor
+from fti_assets.orchestration.declaration import record_use
+from fti_assets.orchestration.options import AssetOptions
+from fti_assets.orchestration.partitions import is_timed
+
+_MOST_WEEKS = 52
+
+
+@checked_arguments(options=AssetOptions)
+def monitor(
+    *,
+    name: str,
+    predictions: BatchPredictions | None = None,
+    log: PredictionLog | None = None,
+    version: int = 1,
+    drift: Sequence[Drift] | None = None,
+    weeks: int = 4,
+    **options: Unpack[AssetOptions],
+) -> Monitor:
+    """Declare a monitor: partition by partition, how the values that a model sees and gives drift.
+
+    Its table ``monitoring.<name>_v<version>`` has a row for each figure. Of each feature, on-demand features included, of labels and
+    answers these are null rate, unknown categories, PSI, Kolmogorov-Smirnov, Jensen-Shannon and Wasserstein distance, and churn of
+    categories: against the train rows of the build that answered, and against the weeks before. The features of a batch are joined again,
+    point in time, as it joined them; a log has what the model saw. Bins are those that were fixed with the dataset. Rules only warn: a
+    check each, with its own history.
+
+    A figure that has not changed keeps its ``measured_at``, so a rerun changes nothing.
+
+    Args:
+        name: the name of the monitor.
+        predictions: the batch predictions that are watched.
+        log: the prediction log that is watched, in place of predictions.
+        version: names the asset and its table.
+        drift: the rules; by default PSI at most 0.2, nulls at most 0.05 above and unknown categories at most 0.05, against training,
+            and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more.
+        weeks: how many weeks before a partition it is compared with, 1 to 52.
+        options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` is by default that of what is watched.
+
+    Raises:
+        DeclarationError: the declaration is impossible.
+
+    >>> delay_quality = monitor(name="delay_quality", predictions=delay_predictions)  # doctest: +SKIP
+    """
+    what = f"monitor {checked_name(name, what='monitor')!r}"
+    checked_version(version, what=what)
+    if predictions is not None and log is not None:
+        raise DeclarationError(
+            f"{what} is given predictions and a log: it watches one of them, declare a monitor for each"
+        )
+    answers = predictions if predictions is not None else log
+    if answers is None:
+        raise DeclarationError(f"{what} watches nothing: give it predictions=, or log= for what servers answered")
+    if answers.event_time is None:
+        raise DeclarationError(
+            f"{what}: {answers.table_name} has no prediction time, so no partition is before another: give the spine an event time"
+        )
+    partitions_def = options.get("partitions_def") or answers.partitions_def
+    if not is_timed(partitions_def):
+        raise DeclarationError(
+            f"{what} judges stretches of time: give it partitions_def=, such as dg.DailyPartitionsDefinition, since "
+            f"{answers.table_name} has {'none' if partitions_def is None else type(partitions_def).__name__}"
+        )
+    if not 1 <= weeks <= _MOST_WEEKS:
+        raise DeclarationError(f"{what} has weeks={weeks}: from 1 to {_MOST_WEEKS}")
+    rules = DEFAULT_RULES if drift is None else tuple(drift)
+    names = [rule.name for rule in rules]
+    if twice := [one for one in dict.fromkeys(names) if names.count(one) > 1]:
+        raise DeclarationError(
+            f"{what} has two rules {one_of(twice)}: give one for the same statistic, reference and columns"
+        )
+    result = Monitor(
+        name=name,
+        version=version,
+        keys=IDENTITY,
+        event_time=START,
+        available_at=MEASURED_AT,
+        serving_delay=None,
+        partition_by=START,
+        answers=answers,
+        drift=rules,
+        weeks=weeks,
+        options={**options, "partitions_def": partitions_def},
+        to_asset=monitor_asset,
+    )
+    record_use([answers, *result.models], f"watched_by/{result.asset_name}", result)
+    return result

@@ -1,0 +1,97 @@
+"""A monitor: what it watches, by which rules, and the columns of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar
+
+from fti_assets.core.names import MONITORING
+from fti_assets.core.rules import Rule
+from fti_assets.features.groups.columns import Columns, table_column
+from fti_assets.features.groups.timed_table import TimedTable
+from fti_assets.features.rows.layout import Layout
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitoring.drift.drift import Drift
+from fti_assets.monitoring.measurement import IDENTITY
+from fti_assets.orchestration.declaration import Declaration
+from fti_assets.training.models.model import Servable
+
+START, MEASURED_AT = "partition_start", "measured_at"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Monitor(TimedTable):
+    """A declared monitor. Make one with ``monitor``.
+
+    Its table has a row for each figure of each partition; other groups take it as an ``fti.Table``.
+    """
+
+    schema_name: ClassVar[str] = MONITORING
+
+    answers: BatchPredictions | PredictionLog
+    drift: tuple[Drift, ...]
+    weeks: int
+
+    def __repr__(self) -> str:
+        return f"monitor {self.table_name}"
+
+    @property
+    def models(self) -> tuple[Servable, ...]:
+        """The models whose answers it watches."""
+        return self.answers.models if isinstance(self.answers, BatchPredictions) else (self.answers.model,)
+
+    @property
+    def rests_on(self) -> Sequence[Declaration]:
+        """What it watches."""
+        return [self.answers]
+
+    @property
+    def reach(self) -> timedelta:
+        """How far before a partition it looks."""
+        return timedelta(weeks=self.weeks)
+
+
+def layout_of(monitor: Monitor) -> Layout:
+    """What the monitor's table demands of its rows."""
+    return Layout(
+        what=monitor.table_name,
+        not_null=(START, MEASURED_AT, *IDENTITY),
+        unique=(START, *IDENTITY),
+        partition_by=START,
+    )
+
+
+def rule_of(drift: Drift) -> Rule:
+    """The check of a rule, which only warns."""
+    columns = "every column" if drift.columns is None else ", ".join(drift.columns)
+    row = "" if drift.in_a_row == 1 else f" in {drift.in_a_row} partitions in a row"
+    text = (
+        f"{drift.statistic} of {columns} against {drift.reference.replace('_', ' ')} is at most {drift.at_most:g}{row}"
+    )
+    return Rule(drift.name, f"{text}, of {drift.min_rows} rows or more", blocking=False)
+
+
+def columns_of(monitor: Monitor) -> Columns:
+    """The columns of a monitor's table."""
+    columns = [
+        table_column(START, "timestamp", "Event time: the start of the partition that is judged", nullable=False),
+        table_column(MEASURED_AT, "timestamp", "Available-at: when this figure was first measured", nullable=False),
+        table_column("subject", "text", "feature, label, prediction, quality or service", nullable=False),
+        table_column("column_name", "text", "The feature, label or output; empty for quality", nullable=False),
+        table_column("statistic", "text", "What is measured: psi, null_rate, roc_auc ...", nullable=False),
+        table_column("reference", "text", "What with: training, weeks_before, or nothing", nullable=False),
+        table_column("slice", "text", "The rows it is of, as origin=JFK; empty for all", nullable=False),
+        table_column("build", "text", "The build it is of; empty over all", nullable=False),
+        table_column("arm", "text", "The arm it is of; empty over all", nullable=False),
+        table_column("value", "number", "The figure; null where there is none"),
+        table_column("low", "number", "Where it lies: from"),
+        table_column("high", "number", "to"),
+        table_column("rows", "integer", "The rows that it rests on", nullable=False),
+        table_column("threshold", "number", "The bound that it is judged by; null if none is declared"),
+        table_column("estimated", "boolean", "Whether it is an estimate before mature labels", nullable=False),
+        table_column("verdict", "text", "ok, warning, too_few_rows, no_reference; empty: not judged", nullable=False),
+    ]
+    return {column.name: column for column in columns}

@@ -97,6 +97,10 @@ if TYPE_CHECKING:
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
     from fti_assets.training.training_dataset import training_dataset as training_dataset
+    from fti_assets.training.triggers.breaches import OnDegradation as OnDegradation
+    from fti_assets.training.triggers.breaches import OnDrift as OnDrift
+    from fti_assets.training.triggers.new_data import OnNewData as OnNewData
+    from fti_assets.training.triggers.schedule import OnSchedule as OnSchedule
     from fti_assets.training.tuning.spaces import Choice as Choice
     from fti_assets.training.tuning.spaces import Integers as Integers
     from fti_assets.training.tuning.spaces import LogUniform as LogUniform
@@ -164,6 +168,9 @@ _NAMES = {
     "training.model": "model",
     "training.models.data": "TrainingData",
     "training.training_dataset": "training_dataset",
+    "training.triggers.breaches": "OnDegradation OnDrift",
+    "training.triggers.new_data": "OnNewData",
+    "training.triggers.schedule": "OnSchedule",
     "training.tuning.spaces": "Choice Integers LogUniform Uniform",
     "training.tuning.trial": "Trial",
     "training.tuning.tuning": "Tuning",

@@ -13,8 +13,17 @@ import dagster as dg
 
 from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import TableName
 from fti_assets.core.on_demand.call import check_source
-from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedError, PredictionError, excerpt, list_some
+from fti_assets.errors import (
+    DamagedError,
+    DeclarationError,
+    NotMaterializedError,
+    PredictionError,
+    excerpt,
+    list_some,
+    one_of,
+)
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.timed_table import TimedTable
@@ -25,7 +34,9 @@ from fti_assets.orchestration.declaration import Declaration, TableDeclaration, 
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.models.model import Servable
+from fti_assets.training.models.model import Model, Servable
+from fti_assets.training.retraining.sensor import retraining_sensor
+from fti_assets.training.triggers.trigger import MonitoredTrigger
 from fti_assets.training.views.needed_groups import NeededGroup, changes_of, needed_groups, side_by_side
 
 _LISTS = ("assets", "asset_checks", "jobs", "schedules", "sensors")
@@ -51,8 +62,9 @@ def build_definitions(
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
-    Sensors that evaluate the automation conditions come with it, running, and those that take in prediction logs. Systems that share
-    groups belong into one call; what it gives can be merged with other definitions, if they are given the same resources.
+    Sensors that evaluate the automation conditions come with it, running, and those that take in prediction logs or ask a model's
+    triggers. Systems that share groups belong into one call; what it gives can be merged with other definitions, if they are given the
+    same resources.
 
     Args:
         declarations: groups, datasets, models, predictions, prediction logs, experiments and monitors; what they rest on is collected.
@@ -66,8 +78,8 @@ def build_definitions(
             ``asset_checks``).
 
     Raises:
-        DeclarationError: two declarations have one name and version, two logs are of one model, or a champion needs a group version
-            that is no longer declared.
+        DeclarationError: two declarations have one name and version, two logs are of one model, a model names a monitor that is not
+            declared, or a champion needs a group version that is no longer declared.
     """
     if not declarations:
         raise DeclarationError(
@@ -102,6 +114,11 @@ def build_definitions(
     _refuse_retired_versions(everything, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in everything), *plain]
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
+    own_sensors += [
+        retraining_sensor(one, _monitors_of(one, everything))
+        for one in everything
+        if isinstance(one, Model) and one.retraining is not None
+    ]
     automation = [*_automation(name or declarations[0].name, everything)]
     try:
         sensors = [*automation, *own_sensors, *lists.pop("sensors")]
@@ -145,6 +162,28 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
                     use_user_code_server=True,  # conditions of this library are classes that only the code server knows
                     description=description,
                 )
+
+
+def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str, TableName]:
+    """The tables of the monitors that a model's triggers name, by that name; of several versions of one the newest.
+
+    Raises:
+        DeclarationError: one is not declared.
+    """
+    tables: dict[str, TableName] = {}
+    monitors = [one for one in declarations if isinstance(one, Monitor)]
+    for one in sorted(monitors, key=lambda monitor: monitor.version):
+        tables[one.name] = one.table
+    tables |= {one.asset_name: one.table for one in monitors}
+    triggers = () if model.retraining is None else model.retraining.triggers
+    names = [trigger.monitor_name for trigger in triggers if isinstance(trigger, MonitoredTrigger)]
+    if absent := [name for name in names if name not in tables]:
+        there = one_of(tables) if tables else "none"
+        raise DeclarationError(
+            f"model {model.name!r} is trained again by the monitor {absent[0]!r}, which is not declared here: give it to "
+            f"build_definitions([..., {absent[0]}]) beside the predictions, or name another one; there is {there}"
+        )
+    return {name: tables[name] for name in names}
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:

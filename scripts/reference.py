@@ -53,7 +53,8 @@ PAGES = {
             "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
             "model composite TrainingData Tuning Uniform LogUniform Integers Choice Trial "
             "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion MetricBounds "
-            "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict"
+            "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict "
+            "OnSchedule OnNewData OnDrift OnDegradation"
         ),
     ),
     "inference.md": Page(

@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
-from fti_assets.components.reference import encoders_of, gate_of, space_of
+from fti_assets.components.reference import encoders_of, gate_of, space_of, trigger_of
 from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import versioned_name
@@ -72,6 +72,8 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         importance: ``{rows: 500, groups: {weather: [temp, wind_speed]}}``, or ``false``.
         calibrate: ``platt`` or ``isotonic``.
         intended_use, limits: for the card.
+        retrain: ``{type: OnSchedule, cron: "0 6 * * 1"}``, ``{type: OnDrift, monitor: delay_monitor}`` and the like.
+        cooldown: how long triggers wait after one of them, ``7d``.
         tune: a space, ``{alpha: {type: LogUniform, low: 0.01, high: 10}}``, and how many trials.
     """
 
@@ -92,6 +94,8 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     calibrate: Literal["platt", "isotonic"] | None = None
     intended_use: str | None = None
     limits: Sequence[str] = ()
+    retrain: Sequence[Mapping[str, Any]] | None = None
+    cooldown: str | None = None
     catch_up: int | None = None
     latency_goal: str | None = None
 
@@ -125,6 +129,10 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             calibrate=self.calibrate,
             intended_use=self.intended_use,
             limits=self.limits,
+            retrain=None
+            if self.retrain is None
+            else [trigger_of(one, self._context, what=f"trigger of model {name!r}") for one in self.retrain],
+            cooldown=self.cooldown,
             tune=self._tuning(f"model {name!r}"),
             catch_up=self.catch_up,
             latency_goal=self.latency_goal,

@@ -120,6 +120,12 @@ def gate_of(terms: str | Mapping[str, Any], context: dg.ComponentLoadContext | N
     return construct(terms, context, module=modules, what=what)
 
 
+def trigger_of(terms: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, what: str) -> Any:
+    """The trigger that a model names."""
+    modules = {module for module in fti._MODULES.values() if module.startswith("training.triggers.")}
+    return construct(terms, context, module=modules, what=what)
+
+
 def encoders_of(terms: Mapping[str, Any] | None, context: dg.ComponentLoadContext | None) -> dict[str, Any]:
     """The encoders that a view or a model names, by feature."""
     modules = {module for module in fti._MODULES.values() if module.startswith("training.encoders.")}

@@ -121,7 +121,7 @@ def model_facts(
         "framework": framework(spec, model.annotations),
         "dataset": model.dataset.table_name,
         "tracking": fact_of(spec, "tracking", _tracking_text(definitions, stores)),
-        "trigger": starts,
+        "trigger": [*starts, *([] if model.retraining is None else model.retraining.texts)],
         "accelerator": fact_of(spec, "accelerator"),
         "encoders": {
             name: repr(model.encoders.get(name, "Standardize() by default")).strip("'\"")

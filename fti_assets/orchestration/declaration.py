@@ -64,6 +64,11 @@ class Declaration:
         return self.to_asset(self)
 
     @property
+    def requests_inputs(self) -> bool:
+        """Whether a run of it is requested together with what it rests on, by a sensor of its own."""
+        return False
+
+    @property
     def links(self) -> dict[str, Any]:
         """The metadata that leads from its asset to itself, and to the users that it has by now."""
         users = {name: dg.MetadataValue.asset(user.key) for name, user in self.users.items()}

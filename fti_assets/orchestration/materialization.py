@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.names import WHOLE, Commit
-from fti_assets.orchestration.conditions.partition_conditions import PROVISIONAL
+from fti_assets.orchestration.conditions.made import PROVISIONAL
 from fti_assets.orchestration.dagster_internals import (
     DATA_VERSION_TAG,
     SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION,

@@ -33,6 +33,9 @@ from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import KEPT_APART, Model, Promotion
 from fti_assets.training.training_dataset import training_dataset
+from fti_assets.training.triggers.new_data import OnNewData
+from fti_assets.training.triggers.retraining import checked_retraining
+from fti_assets.training.triggers.trigger import Trigger
 from fti_assets.training.tuning.spaces import names_in
 from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.tuning.tuning import Tuning
@@ -66,6 +69,8 @@ def model(
     calibrate: Method | None = None,
     intended_use: str | None = None,
     limits: Sequence[str] = (),
+    retrain: Sequence[Trigger] | None = None,
+    cooldown: str | timedelta | None = None,
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
     ins: Mapping[str, Any] | None = None,
@@ -97,6 +102,10 @@ def model(
             logistic regression of their log odds, or a line that never falls, of each class against the rest.
         intended_use: what the model is for and who uses it, for its card.
         limits: where it should not be used, and what it does not know, for its card.
+        retrain: triggers that ask for training (``fti.OnSchedule``, ``fti.OnNewData``, ``fti.OnDrift``, ``fti.OnDegradation``), in place
+            of the default, by which it is trained at each new cutoff. Their sensor comes with ``build_definitions``. The newest cutoff that
+            is ready is trained, in one run with its dataset, if there is something that the newest build has not learned from.
+        cooldown: how long after a request of its triggers none of them but a schedule fires, 7 days by default.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
         latency_goal: within what time a server is to answer a request, such as ``"50ms"``. What cannot be answered within it
@@ -154,6 +163,9 @@ def model(
             latency_goal=None
             if latency_goal is None
             else checked_latency_goal(latency_goal, what=f"model {own_name!r}"),
+            retraining=checked_retraining(
+                retrain, cooldown, options.get("automation_condition", False), what=f"model {own_name!r}"
+            ),
             asset_ins=ins or {},
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
@@ -327,6 +339,9 @@ def _check(model: Model) -> None:
     for gate in model.gates:
         if isinstance(gate, CheckedGate):
             gate.check(model.task, model.evaluate, what=f"model {model.name!r}")
+    for trigger in () if model.retraining is None else model.retraining.triggers:
+        if isinstance(trigger, OnNewData):
+            trigger.check(model.view, what=f"model {model.name!r}")
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")

@@ -159,7 +159,8 @@ class ModelManifest:
     ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
     for, or crossed ones, joined by commas. ``intervals`` are those of ``metrics``, ``slice_intervals`` those of ``slices``, and
     ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials. ``seed`` is that of
-    the training; composites and builds of earlier releases have none.
+    the training; composites and builds of earlier releases have none. ``trained_because`` has the reasons of the triggers that asked for
+    it, and is empty if none did.
     """
 
     model: str
@@ -204,6 +205,7 @@ class ModelManifest:
     slice_intervals: dict[str, dict[str, dict[str, Interval]]] = field(default_factory=dict)
     bootstrap: BootstrapRecord | None = None
     seed: int | None = None
+    trained_because: str = ""
     format: int = 1
 
     @property

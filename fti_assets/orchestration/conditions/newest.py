@@ -17,7 +17,7 @@ from fti_assets.orchestration.conditions.within_reach import (
 
 def newest_first(partitions_def: dg.TimeWindowPartitionsDefinition) -> Iterator[Partition]:
     """The partitions of a definition from the newest back."""
-    return _back_from(partitions_def, partitions_def.get_last_partition_window())
+    return back_from(partitions_def, partitions_def.get_last_partition_window())
 
 
 def newest_within(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Spans) -> Iterator[Partition]:
@@ -29,13 +29,13 @@ def newest_within(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Span
         following = partitions_def.get_next_partition_window(end.replace(tzinfo=UTC), respect_bounds=False)
         assert following is not None
         until = min(following.start, last.end, key=naive_utc)
-        for partition in _back_from(partitions_def, partitions_def.get_prev_partition_window(until)):
+        for partition in back_from(partitions_def, partitions_def.get_prev_partition_window(until)):
             if partition.start is None or partition.start < start:
                 break
             yield partition
 
 
-def _back_from(partitions_def: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow | None) -> Iterator[Partition]:
+def back_from(partitions_def: dg.TimeWindowPartitionsDefinition, window: dg.TimeWindow | None) -> Iterator[Partition]:
     while window is not None:
         [key] = partitions_def.get_partition_keys_in_time_window(window)
         yield Partition(str(key), naive_utc(window.start), naive_utc(window.end))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -18,6 +18,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.times import Partition, naive_utc
+from fti_assets.orchestration.conditions.made import last_before, newest_made
 from fti_assets.orchestration.conditions.newest import newest_first, newest_partitions, newest_within
 from fti_assets.orchestration.conditions.within_reach import (
     Context,
@@ -28,17 +29,12 @@ from fti_assets.orchestration.conditions.within_reach import (
     subset_of,
     true_of,
 )
-from fti_assets.orchestration.partitions import is_timed, partitions_between
-
-PROVISIONAL = "fti/provisional"
-"""The tag of a materialization that was made before its end and delay had passed."""
+from fti_assets.orchestration.partitions import is_timed
 
 # What NewestCutoffs finds in a tick: Dagster evaluates a condition anew for each condition that rests on it.
 _SEARCHES: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
 _RECENT = 100
 _MOST_CUTOFFS = 1000
-_EVENTS = 400
-_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +72,7 @@ class PartitionEnded(dg.AutomationCondition[dg.AssetKey]):
         recent = {partition.key: partition for partition in newest_partitions(self.partitions, _RECENT)}
         last_event, early = json.loads(context.cursor) if context.cursor else (None, [])
         newest_event = context.asset_graph_view.last_event_id or 0
-        marks = _newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
+        marks = newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
         early = sorted(key for key in recent if marks.get(key, key in early))
         latest_end = clock.now() - self.delay
         ends = [recent[key] for key in early if (end := recent[key].end) and end <= latest_end]
@@ -212,25 +208,6 @@ def _newest(catch_up: int) -> str:
     return "newest cutoff" if catch_up == 1 else f"newest {catch_up} cutoffs"
 
 
-def _newest_made(
-    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str], *, after: int | None = None
-) -> dict[str, bool]:
-    """Of some partitions, those that were made after an event, and whether their newest materialization is provisional."""
-    unseen, marks = set(partitions), dict[str, bool]()
-    while unseen:
-        records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen), after_storage_id=after), limit=_EVENTS
-        ).records
-        for record in records:  # newest first
-            event = record.asset_materialization
-            if event is not None and event.partition in unseen:
-                unseen.discard(event.partition)
-                marks[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
-        if len(records) < _EVENTS:
-            break
-    return marks
-
-
 async def _materialized_subset(context: Context, key: dg.AssetKey) -> Any:
     """What was ever materialized of an asset, as Dagster keeps it: spans, not partitions."""
     return await context.asset_graph_view.compute_materialized_asset_subset(key)
@@ -254,24 +231,12 @@ def _since(context: Context, start: datetime) -> Any:
     return subset_of(context, [dg.TimeWindow(first.start, last.end)])
 
 
-def _last_before(source: Upstream, cutoff: datetime) -> Partition | None:
-    """The source's last partition before a cutoff; None if it has none that early, and the cutoff then cannot be ready."""
-    partitions_def = source.partitions_def
-    assert is_timed(partitions_def)
-    before = partitions_between(partitions_def, cutoff - _INSTANT, cutoff)
-    if not before:  # its definition ended earlier, or leaves out the last partition
-        end = cutoff if partitions_def.end is None else min(cutoff, naive_utc(partitions_def.end))
-        last = partitions_def.get_prev_partition_window(end.replace(tzinfo=UTC))
-        before = [] if last is None else partitions_between(partitions_def, naive_utc(last.start), naive_utc(last.end))
-    return before[-1] if before else None
-
-
 def _ready(context: Context, source: Upstream, spans: Spans, cutoff: datetime) -> bool:
     """Whether the source's last partition before a cutoff is there and final."""
-    last = _last_before(source, cutoff)
+    last = last_before(source, cutoff)
     if last is None or last.start is None or last.start not in spans:
         return False
-    return not any(_newest_made(context.asset_graph_view.instance, source.key, [last.key]).values())
+    return not any(newest_made(context.asset_graph_view.instance, source.key, [last.key]).values())
 
 
 def _last_cutoff(source: Upstream, subset: Any) -> datetime:

@@ -1,4 +1,4 @@
-"""What a sensor over new data remembers: versions by target and partition, and the requests that may yet fail to begin."""
+"""What sensors remember: versions by target and partition, and the requests that may yet fail to begin."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.orchestration.conditions.never_began import MOST_AGAIN, launch_of, next_launch
+from fti_assets.orchestration.partitions import RANGE_TAGS
+
+WHOLE = ""
+"""The first and the last partition of a request for an asset that has none."""
 
 Versions = dict[str, dict[str, str]]
 
 
 @dataclass
 class Request:
-    """A run that was requested: its key, first and last partition and assets, when, and how often again."""
+    """A run that was requested: its key, first and last partition and assets, when, how often again, and its own tags."""
 
     run_key: str
     first: str
@@ -28,10 +32,28 @@ class Request:
     assets: list[str]
     at: str
     again: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
 
     def covers(self, other: Request) -> bool:
         """Whether this request makes another one needless: the same partitions of the same assets, or more."""
         return (self.first, self.last) == (other.first, other.last) and set(other.assets) <= set(self.assets)
+
+    @property
+    def run_request(self) -> dg.RunRequest:
+        """It as Dagster takes it: a run of one partition, over a range, or of assets as a whole."""
+        keys = [dg.AssetKey.from_user_string(name) for name in self.assets]
+        which: dict[str, Any] = {"tags": self.tags}
+        if self.first != self.last:
+            which["tags"] = {**self.tags, **dict(zip(RANGE_TAGS, (self.first, self.last), strict=True))}
+        elif self.first != WHOLE:
+            which["partition_key"] = self.first
+        return dg.RunRequest(run_key=self.run_key, asset_selection=keys, **which)
+
+
+class Open(Protocol):
+    """What remembers the requests that have not ended."""
+
+    open_requests: list[Request]
 
 
 @dataclass
@@ -94,7 +116,7 @@ def _next_number(context: dg.SensorEvaluationContext) -> int:
     return int(number) + (not runs or runs[0].is_finished)
 
 
-def requests_again(context: dg.SensorEvaluationContext, cursor: Cursor) -> list[Request]:
+def requests_again(context: dg.SensorEvaluationContext, cursor: Open) -> list[Request]:
     """The requests that never began and are due again; those that ended, or were given up, are forgotten.
 
     A run that is there but was never launched is requested by its own key, which launches it; else by a new one.
@@ -123,6 +145,6 @@ def requests_again(context: dg.SensorEvaluationContext, cursor: Cursor) -> list[
             # key.
             base = request.run_key.partition(" again ")[0]
             key = request.run_key if is_waiting else f"{base} again {request.again + 1}"
-            due.append(Request(key, request.first, request.last, request.assets, now.isoformat(), request.again + 1))
+            due.append(replace(request, run_key=key, at=now.isoformat(), again=request.again + 1))
     cursor.open_requests = requests
     return due

@@ -15,8 +15,8 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import caller_names, checked_arguments
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 from fti_assets.orchestration.options import accepted_by_dagster
-from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
-from fti_assets.orchestration.sensors.cursor import Cursor, Request, requests_again
+from fti_assets.orchestration.partitions import is_timed
+from fti_assets.orchestration.sensors.cursor import WHOLE, Cursor, Request, requests_again
 from fti_assets.orchestration.sensors.landed_partitions import Partitions
 from fti_assets.orchestration.signature import (
     CONTEXT,
@@ -26,7 +26,6 @@ from fti_assets.orchestration.signature import (
     with_context,
 )
 
-_WHOLE = ""
 _SHORT = 8
 _MORE = "the next ticks,"  # how the cursor's text of a tick begins that has left some runs
 
@@ -152,7 +151,7 @@ def _tick(
     if wait:
         context.log.info(wait)
     nothing = dg.SkipReason("; ".join(filter(None, ["nothing new", wait])))
-    run_requests = [_run_request(request) for request in [*requests, *again]]
+    run_requests = [request.run_request for request in [*requests, *again]]
     return dg.SensorResult(
         run_requests=run_requests, cursor=cursor.text(), skip_reason=None if run_requests else nothing
     )
@@ -228,7 +227,7 @@ def _by_target(targets: Sequence[Target], versions: Versions) -> dict[Target, di
         if target.partitions_def is None:
             if isinstance(of, Mapping):
                 raise DeclarationError(f"{name} has no partitions: give its version as one text, or None")
-            by_target[target] = {} if of is None else {_WHOLE: str(of)}
+            by_target[target] = {} if of is None else {WHOLE: str(of)}
         elif isinstance(of, str):
             raise DeclarationError(f"{name} is partitioned: give a mapping of partition to version")
         else:
@@ -243,7 +242,7 @@ def _short(version: str) -> str:
 def _first_versions(instance: dg.DagsterInstance, target: Target, versions: Mapping[str, str]) -> dict[str, str]:
     """At the first tick, what is materialized already counts as seen as it is now."""
     if target.partitions_def is None:
-        keys = {_WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
+        keys = {WHOLE} if instance.get_latest_materialization_event(target.key) is not None else set[str]()
     else:
         keys = set(instance.get_materialized_partitions(target.key))
     return {key: version for key, version in versions.items() if key in keys}
@@ -253,13 +252,3 @@ def _in_one_run(target: Any) -> bool:
     """Whether a range of the target may be one run: it has windows in time and a single-run backfill policy."""
     policy = getattr(target, "assets_def", target).backfill_policy
     return is_timed(target.partitions_def) and policy is not None and policy.max_partitions_per_run is None
-
-
-def _run_request(request: Request) -> dg.RunRequest:
-    keys = [dg.AssetKey.from_user_string(name) for name in request.assets]
-    which: dict[str, Any] = {}
-    if request.first != request.last:
-        which["tags"] = dict(zip(RANGE_TAGS, (request.first, request.last), strict=True))
-    elif request.first != _WHOLE:
-        which["partition_key"] = request.first
-    return dg.RunRequest(run_key=request.run_key, asset_selection=keys, **which)

@@ -176,6 +176,25 @@ class ModelReader:
             )
         return manifest
 
+    def newest_of_version(self, model: str, version: int) -> ModelManifest | None:
+        """The build of a version with the latest cutoff, of several the one that was made last; None without any.
+
+        It may have been rejected: it is what has learned from the newest data. The log names those that cannot be read.
+        """
+        start = f"v{version}/"
+        references = [one for one in self._references(model) if one.startswith(start)]
+        for cutoff in sorted({one.partition("-")[0] for one in references}, reverse=True):
+            builds = []
+            for reference in references:
+                if reference.startswith(cutoff):
+                    try:
+                        builds.append(self.manifest(model, reference))
+                    except StoreError as error:
+                        _log.warning("the build %s/%s is left out: %s", model, reference, error)
+            if builds:
+                return max(builds, key=lambda build: (instant(build.created_at), build.reference))
+        return None
+
     def newest_accepted(
         self,
         model: str,

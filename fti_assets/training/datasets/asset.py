@@ -73,8 +73,13 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
     )
 
 
-def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any]:
-    """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed."""
+def _condition(dataset: TrainingDataset) -> dg.AutomationCondition[Any] | None:
+    """A cutoff is made once, when it has come and its last day is final; without cutoffs, when an input has changed.
+
+    None if its models are trained by triggers alone: it is made in their runs.
+    """
+    if dataset.users and all(user.requests_inputs for user in dataset.users.values()):
+        return None
     near: dict[TimedTable, Reach] = {group: reach_into(dataset, group) for group in dataset.view.groups}
     if dataset.partitions_def is None:
         return on_changed_inputs(upstream_of(near), whole=True).with_label("inputs_changed")

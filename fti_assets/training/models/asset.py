@@ -41,6 +41,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             **({} if model.calibrate is None else {"calibration": model.calibrate}),
             **({"intended_use": model.intended_use} if model.intended_use else {}),
             **({"limits": "\n".join(model.limits)} if model.limits else {}),
+            **({} if model.retraining is None else {"retrain": "\n".join(model.retraining.texts)}),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
             **(
                 {}
@@ -50,11 +51,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
         },
         kinds={"onnx"},
         group_name="training",
-        automation_condition=on_changed_dataset(
-            Upstream(model.dataset.key, model.dataset.partitions_def),
-            whole=model.partitions_def is None,
-            catch_up=model.catch_up,
-        ).with_label("dataset_changed"),
+        automation_condition=None if model.retraining is not None else _condition(model),
         code_terms=(
             model.name,
             model.version,
@@ -70,6 +67,13 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             *([] if model.calibrate is None else [model.calibrate]),
         ),
     )
+
+
+def _condition(model: Model) -> dg.AutomationCondition[Any]:
+    """It is trained when its dataset has changed, unless triggers say when."""
+    dataset = Upstream(model.dataset.key, model.dataset.partitions_def)
+    whole, label = model.partitions_def is None, "dataset_changed"
+    return on_changed_dataset(dataset, whole=whole, catch_up=model.catch_up).with_label(label)
 
 
 def _check_specs(model: Model) -> list[dg.AssetCheckSpec]:

@@ -91,10 +91,12 @@ def build_model_at(
     warn: Callable[[str], object] = _log.warning,
     progress: Progress | None = None,
     config: str = "",
+    because: str = "",
 ) -> Build:
     """Train, judge and publish one build from a materialized dataset; promote it if the gates and its cutoff let it.
 
-    A study that was killed goes on if nothing has changed, nor ``config``, which says what the function is run with.
+    A study that was killed goes on if nothing has changed, nor ``config``, which says what the function is run with. ``because`` has the
+    reasons of the triggers that asked for it.
 
     Raises:
         NotMaterializedError: the dataset's partition is not there.
@@ -161,6 +163,7 @@ def build_model_at(
         slice_intervals=measurement.slice_intervals,
         bootstrap=measurement.bootstrap,
         seed=progress.seed,
+        trained_because=because,
         threshold=judgement.threshold if model.task == "binary" else None,
         tuning=None if study is None else study.in_short,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},

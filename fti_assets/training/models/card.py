@@ -37,6 +37,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequen
         f"Build `{manifest.build}`: a {manifest.task} model of view `{view.name}` version {view.version}, made at "
         f"{manifest.created_at} UTC. "
         f"It is **{manifest.status}**.",
+        *([f"It was trained because of {manifest.trained_because}."] if manifest.trained_because else []),
         *_purpose(manifest),
         "## What it learned from",
         _learned_from(manifest, dataset),

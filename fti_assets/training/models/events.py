@@ -37,6 +37,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     return {
         "build": manifest.reference,
         "champion_after_run": store.aliases(model.name).champion or "none",
+        **({"trained_because": manifest.trained_because} if manifest.trained_because else {}),
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"interval/{name}": interval.text for name, interval in manifest.intervals.items()},
         **{f"baseline/{name}": value for name, value in manifest.baseline.items()},

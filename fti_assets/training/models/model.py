@@ -18,6 +18,7 @@ from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance
+from fti_assets.training.triggers.retraining import Retraining
 from fti_assets.training.tuning.tuning import Tuning
 from fti_assets.training.views.terms import ViewTerms
 from fti_assets.training.views.view import FeatureView
@@ -71,6 +72,7 @@ class Model(Servable):
     limits: tuple[str, ...]
     trial_parameter: str | None
     asset_ins: Mapping[str, Any] = field(repr=False)
+    retraining: Retraining | None = None
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)
@@ -78,6 +80,10 @@ class Model(Servable):
     @property
     def view(self) -> FeatureView:
         return self.dataset.view
+
+    @property
+    def requests_inputs(self) -> bool:
+        return self.retraining is not None
 
     @property
     def own_parameters(self) -> set[str]:

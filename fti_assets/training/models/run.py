@@ -37,6 +37,7 @@ from fti_assets.training.sources import function_hash
 from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
 from fti_assets.training.trainer.checkpoints import checkpoint_folder
 from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.triggers.retraining import asked_by
 from fti_assets.training.tuning.trial import Trial
 
 SEED = "fti/seed"
@@ -79,6 +80,7 @@ def run_model(
                     warn=context.log.warning,
                     progress=progress,
                     config=config,
+                    because=asked_by(context.run),
                 )
             manifest, metadata = build.manifest, build_metadata(model, store, build)
             if stores.tracking is not None:

@@ -1,1 +1,1 @@
-"""Training a model again to look at what comes of it: nothing is published, promoted or recorded."""
+"""Training a model again: when its triggers ask for it, and in a step of which nothing is kept, to look at what comes of it."""

@@ -41,6 +41,7 @@ def _data(manifest: ModelManifest) -> Facts:
         "content": dataset.data_version,
         **{f"content of {table}": version for table, version in sorted(dataset.upstream.items())},
         **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
+        "trained because of": manifest.trained_because,
         "point in time": "yes" if dataset.point_in_time else "no",
         "where": dataset.where,
         "sample": "" if dataset.sample is None else _sample(dataset.sample),

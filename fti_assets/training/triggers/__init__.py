@@ -1,0 +1,1 @@
+"""Triggers: what asks for a model to be trained again."""

@@ -1,0 +1,112 @@
+"""Training once a monitor warns of drift, or of a model that does worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.training.triggers.trigger import Breach, Cause, Situation, breach_cause, checked_monitor
+
+QUALITY, SERVICE = "quality", "service"
+"""The subjects of a monitor's figures that are no drift."""
+
+
+@checked_arguments(itself=["monitor"])
+@dataclass(frozen=True)
+class OnDrift:
+    """Train again once a monitor warns that values have drifted.
+
+    A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
+    says. Each partition of it asks once, so that a drift that lasts asks again after the cool-down.
+
+    Args:
+        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.
+        statistics: such as ``["psi", "ks"]``; by default every one that the monitor judges.
+        columns: features, labels or outputs; all by default.
+        slices: whether a breach of a slice counts, too, and not that of all rows alone.
+
+    >>> OnDrift("delay_monitor", statistics=["psi"]).name
+    'on_drift_in_delay_monitor'
+    """
+
+    monitor: Any
+    statistics: Sequence[str] | None = None
+    columns: Sequence[str] | None = None
+    slices: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "monitor", checked_monitor(self.monitor, what="OnDrift"))
+
+    @property
+    def name(self) -> str:
+        """``on_drift_in_<monitor>``."""
+        return f"on_drift_in_{self.monitor}"
+
+    @property
+    def monitor_name(self) -> str:
+        """The monitor's name."""
+        return str(self.monitor)
+
+    def cause(self, situation: Situation) -> Cause | None:
+        """As late as the last partition that breaches."""
+        return breach_cause(
+            [one for one in situation.breaches(self.monitor_name) if self._counts(one)], self.monitor_name
+        )
+
+    def _counts(self, breach: Breach) -> bool:
+        return (
+            breach.subject not in (QUALITY, SERVICE)
+            and (self.slices or not breach.slice)
+            and (self.statistics is None or breach.statistic in self.statistics)
+            and (self.columns is None or breach.column_name in self.columns)
+        )
+
+
+@checked_arguments(itself=["monitor"])
+@dataclass(frozen=True)
+class OnDegradation:
+    """Train again once a monitor warns that a metric of the answers is worse than it may be.
+
+    Args:
+        metric: a metric that the monitor judges, such as ``"roc_auc"``.
+        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.
+        estimated: whether an estimate counts, too, that was made before the labels had come; by default mature labels alone.
+        slices: whether a breach of a slice counts, too, and not that of all rows alone.
+
+    >>> OnDegradation("roc_auc", monitor="delay_monitor").name
+    'on_degradation_of_roc_auc_in_delay_monitor'
+    """
+
+    metric: str
+    monitor: Any
+    estimated: bool = False
+    slices: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "monitor", checked_monitor(self.monitor, what=f"OnDegradation({self.metric!r})"))
+
+    @property
+    def name(self) -> str:
+        """``on_degradation_of_<metric>_in_<monitor>``."""
+        return f"on_degradation_of_{self.metric}_in_{self.monitor}"
+
+    @property
+    def monitor_name(self) -> str:
+        """The monitor's name."""
+        return str(self.monitor)
+
+    def cause(self, situation: Situation) -> Cause | None:
+        """As late as the last partition that breaches."""
+        return breach_cause(
+            [one for one in situation.breaches(self.monitor_name) if self._counts(one)], self.monitor_name
+        )
+
+    def _counts(self, breach: Breach) -> bool:
+        return (
+            breach.subject == QUALITY
+            and breach.statistic == self.metric
+            and (self.slices or not breach.slice)
+            and (self.estimated or not breach.estimated)
+        )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fti_assets.inference.serving.predictor import Predictor as Predictor
     from fti_assets.monitoring.drift.drift import Drift as Drift
     from fti_assets.monitors.declaring import monitor as monitor
+    from fti_assets.monitors.parity.declaring import parity as parity
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
     from fti_assets.orchestration.tracking import MlflowTracking as MlflowTracking
@@ -133,6 +134,7 @@ _NAMES = {
     "inference.serving.predictor": "Predictor",
     "monitoring.drift.drift": "Drift",
     "monitors.declaring": "monitor",
+    "monitors.parity.declaring": "parity",
     "orchestration.resources": "Stores",
     "orchestration.tracking": "MlflowTracking",
     "orchestration.sensors.new_data": "new_data_sensor",

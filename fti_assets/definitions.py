@@ -30,6 +30,7 @@ from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
@@ -149,9 +150,8 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
         ),
     )
     for part, description, answers in parts:
-        keys = [
-            one.key for one in with_condition if isinstance(one, BatchPredictions | Experiment | Monitor) is answers
-        ]
+        judging = BatchPredictions | Experiment | Monitor | Parity
+        keys = [one.key for one in with_condition if isinstance(one, judging) is answers]
         if keys:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from fti_assets.inference.batch.predictions import BatchPredictions
     from fti_assets.inference.log.log import PredictionLog
     from fti_assets.monitors.monitor import Monitor
+    from fti_assets.monitors.parity.parity import Parity
     from fti_assets.training.datasets.dataset import TrainingDataset
 
 
 @checked_arguments()
 def read(
-    declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | str,
+    declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | Parity | str,
     *,
     at: datetime | str | None = None,
     columns: Sequence[str] | None = None,
@@ -41,7 +42,7 @@ def read(
     as_: Kind = "pandas",
     stores: Stores | None = None,
 ) -> Any:
-    """Read what is stored of a feature group, a dataset, batch predictions, a prediction log or a monitor; an external group where it lies.
+    """Read what is stored of a feature group, a dataset, batch predictions, a log, a monitor or a parity; an external group where it lies.
 
     Args:
         declaration: what to read; without its code, the table's name, ``"weather_v1"``.
@@ -122,7 +123,7 @@ def _select(rows: duckdb.DuckDBPyRelation, columns: Sequence[str] | None, what: 
 
 
 def _table(
-    lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | str
+    lake: Lake, declaration: FeatureGroup | TrainingDataset | BatchPredictions | PredictionLog | Monitor | Parity | str
 ) -> TableName:
     if not isinstance(declaration, str):
         return declaration.table

@@ -35,6 +35,16 @@ def now() -> datetime:
         ) from error
 
 
+def is_set() -> bool:
+    """Whether somebody has set the clock, so that it says something else than the system's own.
+
+    >>> with at("2013-06-01T12:00:00Z"):
+    ...     is_set()
+    True
+    """
+    return _frozen.get() is not None or bool(os.environ.get("FTI_NOW"))
+
+
 def of_wall(seconds: float) -> datetime:
     """What the clock said when the system's own said so many seconds since 1970, for what is put into words later.
 
@@ -42,7 +52,7 @@ def of_wall(seconds: float) -> datetime:
     ...     of_wall(0.0)
     datetime.datetime(2013, 6, 1, 12, 0)
     """
-    if _frozen.get() is None and not os.environ.get("FTI_NOW"):
+    if not is_set():
         return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     return now()
 

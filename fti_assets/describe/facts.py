@@ -13,6 +13,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.composites.composite import Composite
@@ -247,6 +248,20 @@ def monitor_facts(monitor: Monitor, spec: Any, starts: list[str]) -> dict[str, A
         "sink": f"the table {monitor.table.full_name} of the offline store",
         "schedule": starts,
         "upstream": upstream(monitor.assets_def),
+    }
+
+
+def parity_facts(parity: Parity, spec: Any, starts: list[str]) -> dict[str, Any]:
+    """What a parity compares, and how much of it."""
+    return {
+        "asset": spec.key.to_user_string(),
+        "compares": parity.of.table_name,
+        "models": [model.asset_name for model in parity.models],
+        "requests": f"at most {parity.sample:,} of a partition",
+        "runs": runs(parity.partitions_def),
+        "sink": f"the table {parity.table.full_name} of the offline store",
+        "schedule": starts,
+        "upstream": upstream(parity.assets_def),
     }
 
 

@@ -20,6 +20,7 @@ from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
@@ -34,6 +35,7 @@ _KINDS = {
     BatchPredictions: "batch predictions",
     PredictionLog: "prediction log",
     Monitor: "monitor",
+    Parity: "parity",
 }
 _PLACES = ("name", "column", "tag", "owner", "description")
 _LONGEST = 80

@@ -16,11 +16,13 @@ from fti_assets.describe.facts import (
     model_facts,
     monitor_facts,
     online_inference,
+    parity_facts,
 )
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.training.composites.composite import Composite
@@ -73,6 +75,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
                 system["logs"].append(log_facts(log, spec, starts, stores))
             case Monitor() as monitor:
                 system["monitors"].append(monitor_facts(monitor, spec, starts))
+            case Parity() as parity:
+                system["monitors"].append(parity_facts(parity, spec, starts))
             case _:
                 system["others"].append({"asset": key.to_user_string(), "schedule": starts})
     return {part: sorted(facts, key=lambda one: str(one["asset"])) for part, facts in system.items()}

@@ -15,6 +15,7 @@ from fti_assets.features.groups.group import FeatureGroup, Selection, selection_
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, walk
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.views.terms import ViewTerms
@@ -110,7 +111,11 @@ def carriers(
             spine_keys = list(spine_values(one.model.view, group, values))
             if spine_keys:
                 results[one.table] = Carrier(one.table, "log", tuple(spine_keys), asset=one.key)
-    kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog
+        elif isinstance(one, Parity):  # a difference has the request that it is of, as a log has it
+            spine_keys = _unique(one_key for model in one.models for one_key in spine_values(model.view, group, values))
+            if spine_keys:
+                results[one.table] = Carrier(one.table, "log", tuple(spine_keys), asset=one.key)
+    kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog | Parity
     declared_tables = {one.table for one in declarations if isinstance(one, kinds)}
     for table in tables:  # what is no longer declared
         if table in declared_tables:

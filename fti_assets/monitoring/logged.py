@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, JoinedGroup, ModelManifest
+from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, ModelManifest
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.errors import PredictionError, list_some
@@ -18,12 +18,16 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.lines import HASH_PREFIX
+from fti_assets.inference.serving.online_features import join_label
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.graph import Graph
+
+if TYPE_CHECKING:
+    import duckdb
 
 TOLERANCE = 1e-5
 """The largest difference of two answers that are the same: a graph rounds one row otherwise than among others."""
@@ -33,10 +37,21 @@ _ORDER = "_fti_asked"
 
 @dataclass(frozen=True)
 class Recomputation:
-    """What the offline join and the graph say: the features by name, and the answer in the form of ``Prediction.value``."""
+    """What the offline join and the graph say: the features by name, and the answer in the form of ``Prediction.value``.
+
+    ``times`` has those of the row that each join with an event time brought, by its label as ``Prediction.ages`` has it.
+    """
 
     features: Mapping[str, Any]
     value: Any
+    times: Mapping[str, RowTimes] = field(default_factory=dict)
+
+
+class RowTimes(NamedTuple):
+    """The times of the row that a join brought: None without one, an expired one included."""
+
+    event: datetime | None
+    available: datetime | None
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ def recompute(
     times: Sequence[datetime],
     *,
     snapshot: int,
+    rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation] | None = None,
 ) -> list[Recomputation]:
     """Answer requests offline, in one join and one run of the graph.
 
@@ -69,14 +85,17 @@ def recompute(
         requests: ``n`` requests in clear; fields that the build's view does not take are left aside.
         times: their ``n`` prediction times, naive UTC.
         snapshot: of the lake.
+        rows: gives a group's rows in place of those of the lake at the snapshot.
 
     Raises:
         RequestError: a request lacks a field of the build's view, or has a wrong one.
         NotMaterializedError: a group is not there at the snapshot.
     """
     view = manifest.view
-    rows = _spine(lake, manifest, requests, times)
-    features = assemble(lake, view, lake.connection.sql(f"FROM {rows}"), snapshot=snapshot)
+    spine = lake.connection.sql(f"FROM {_spine(lake, manifest, requests, times)}")
+    timed = {place: join for place, join in enumerate(view.joins) if join.event_time is not None}
+    joins = tuple(_with_times(join, place) if place in timed else join for place, join in enumerate(view.joins))
+    features = assemble(lake, replace(view, joins=joins), spine, snapshot=snapshot, rows=rows)
     table = quote(temporary_name("recomputed"))
     lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(features)}")
     in_order = lake.connection.sql(f"FROM {table} ORDER BY {quote(_ORDER)}")
@@ -86,10 +105,31 @@ def recompute(
         arrays = {feature: np.repeat(values, 2) for feature, values in arrays.items()}
     answers = Answering(manifest, graph)(arrays)
     names = [column.name for column in view.features]
+    labels = [join_label(join, view.joins) for join in timed.values()]
+    columns = ", ".join(quote(name) for place in timed for name in _time_columns(place))
+    instants = in_order.project(columns).fetchall() if timed else [()] * len(plain)
     return [
-        Recomputation(dict(zip(names, row, strict=True)), _plain_answer(manifest, answer))
-        for row, answer in zip(plain, answers, strict=False)
+        Recomputation(
+            dict(zip(names, row, strict=True)),
+            _plain_answer(manifest, answer),
+            {label: RowTimes(*of_row[2 * place : 2 * place + 2]) for place, label in enumerate(labels)},
+        )
+        for row, answer, of_row in zip(plain, answers, instants, strict=False)
     ]
+
+
+def _time_columns(place: int) -> tuple[str, str]:
+    return f"_fti_event_{place}", f"_fti_available_{place}"
+
+
+def _with_times(join: JoinedGroup, place: int) -> JoinedGroup:
+    """A join that brings the times of its row, too: with a fixed delay the event time in place of the other."""
+    event, available = str(join.event_time), join.available_at or str(join.event_time)
+    columns = (
+        JoinedColumn(name, column, "timestamp")
+        for name, column in zip(_time_columns(place), (event, available), strict=True)
+    )
+    return replace(join, columns=(*join.columns, *columns))
 
 
 def differences(

@@ -62,7 +62,7 @@ def compare(
     largest = 0.0
     for row, answer in zip(rows, answers, strict=False):
         at = row[view.prediction_time] if view.prediction_time is not None else clock.now()
-        prediction = predictor.predict(_request(view, row), at=at)
+        prediction = predictor.predict(request_of(view, row), at=at)
         key_values = {**{key: row[key] for key in view.spine_keys}, "at": at}
         differences += ({**key_values, **one} for one in feature_differences(view, row, prediction.features))
         difference = float(np.max(np.abs(numbers_of(manifest, prediction.value) - answer)))
@@ -73,7 +73,8 @@ def compare(
     return ParityReport(manifest.reference, len(rows), features, largest), differences
 
 
-def _request(view: ViewRecord, row: Mapping[str, Any]) -> dict[str, Any]:
+def request_of(view: ViewRecord, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The request that an app would send for a spine row."""
     request = {column.name: row[column.name] for column in view.request if column.name != view.prediction_time}
     numbers = [
         column.name for column in view.request if column.type == "number" and request.get(column.name) is not None

@@ -346,6 +346,9 @@ DECLARING: dict[str, Declares] = {
         {"name": "x", "model": MODEL, "log": LOG, "metric": "log_loss"},
         ("better", "version", "least_keys", "looks", "at_least", "confidence", "least_share", *OPTIONS),
     ),
+    "parity": Declares(
+        _checks("parity"), {"name": "p", "log": LOG}, ("predictions", "version", "sample", "lag", *OPTIONS)
+    ),
     "build_definitions": Declares(
         fti.build_definitions,
         {"declarations": [customers]},

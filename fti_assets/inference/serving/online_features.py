@@ -91,7 +91,7 @@ class OnlineFeatures:
     def __init__(self, joins: Sequence[JoinedGroup], store: OnlineStore, key_slots: Sequence[Sequence[int]]) -> None:
         self.groups = tuple(OnlineGroup(record, slots) for record, slots in zip(joins, key_slots, strict=True))
         self._plans = [(group.ttl_us, group.times, group.nothing) for group in self.groups]
-        self.labels = tuple(_label(record, joins) for record in joins)
+        self.labels = tuple(join_label(record, joins) for record in joins)
         """What each join is called: its table, and with the spine's columns if the table is joined more than once."""
         selections = [(one.table_name, [column.column for column in one.columns]) for one in joins]
         self._reader = store.readers(selections, key_slots)
@@ -206,7 +206,8 @@ def _add(
     columns.add_joined(GroupColumns(winners, places, missing, group.types, numbers))
 
 
-def _label(group: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
+def join_label(group: JoinedGroup, joins: Sequence[JoinedGroup]) -> str:
+    """What a join is called in answers: its table, and with the spine's columns if the table is joined more than once."""
     if sum(other.table == group.table for other in joins) == 1:
         return group.table_name
     return f"{group.table_name}[{','.join(key.spine for key in group.keys)}]"

@@ -20,7 +20,7 @@ from fti_assets.stores.lake.files.damage import give_up, unreadable_files
 from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
-from fti_assets.stores.lake.reader import LakeReader
+from fti_assets.stores.lake.reader import CLOCK, LakeReader
 from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
@@ -263,10 +263,9 @@ class Lake(LakeReader):
                 "unnest($7)",
                 [list(field) for field in zip(*(astuple(record) for record in records), strict=True)],
             )
-            execute(
-                "CALL lake.set_commit_message(?, ?, extra_info => ?)",
-                ["fti_assets", message, json.dumps(extra)],
-            )
+            # DuckLake stamps a snapshot with the system's clock, which is not the one of a replay.
+            text = json.dumps({**extra, CLOCK: clock.now().isoformat()} if clock.is_set() else extra)
+            execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", ["fti_assets", message, text])
             # Before COMMIT: a snapshot that survives a power cut must not name a file that did not.
             self.sync_new_files(table, folders)
             types = self.types(table)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
     from fti_assets.stores.sources.source import ExternalSource
 
+CLOCK = "clock"
+"""What a commit says beside its message if the clock was set: the instant that it then was, as ISO text."""
+
 
 class LakeReader:
     """What can be asked of an open lake. ``Lake`` writes, too."""

@@ -56,6 +56,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
         version: its version, by default the view's.
         split: ``{validation: 14d, test: 30d}``, or shares such as ``{validation: 0.2, test: 0.2}``, for a
             view without times with a ``seed``; with ``keys`` it is an ``fti.HashSplit``, with ``by`` an ``fti.GroupSplit``.
+        query: the spine's column that names a list to be ranked, or several.
         sample: ``{negatives: 0.1}``, ``{rows: 0.1}`` or ``{classes: {on time: 0.1}}``, the arguments of ``fti.Sample``.
     """
 
@@ -63,6 +64,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     version: int | None = None
     split: Mapping[str, Any] | None = None
     window: str | None = None
+    query: str | Sequence[str] | None = None
     where: str | None = None
     sample: Mapping[str, Any] | None = None
     catch_up: int = 1
@@ -122,6 +124,7 @@ class FeatureViewComponent(DeclaringComponent):
             view=view,
             split=self._split(dataset.split, view),
             window=dataset.window,
+            query=dataset.query,
             where=dataset.where,
             sample=construct(
                 {"type": "Sample", **dataset.sample},

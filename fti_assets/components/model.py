@@ -62,7 +62,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     Args:
         function: ``train.py:delay_net`` in a file beside the defs.yaml, or ``my_project.training.delay_net``.
         dataset: the view that it learns from, by its name or its dataset's.
-        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``.
         levels: of a quantile model, ``[0.1, 0.5, 0.9]``.
         name: the model's name, by default the function's.
         encoders: ``{origin: OneHot, carrier: {type: Embedding, max_categories: 64}}``, in place of the view's.

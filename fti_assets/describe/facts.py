@@ -104,6 +104,7 @@ def dataset_facts(dataset: TrainingDataset, spec: Any, starts: list[str]) -> dic
         "features": view.feature_names,
         "point_in_time": view.time is not None,
         "split": repr(dataset.split),
+        **({"query": list(dataset.query)} if dataset.query else {}),
         "window": "everything" if dataset.window is None else length(dataset.window),
         "runs": runs(dataset.partitions_def),
         "validation": validation(dataset.assets_def, dataset.schema),

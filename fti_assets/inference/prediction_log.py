@@ -58,7 +58,7 @@ def prediction_log(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
     view = model.view
-    if clashes := own_columns(view.spine):
+    if clashes := own_columns(view.spine, model.task):
         raise DeclarationError(
             f"{what} has a column {clashes[0]!r} of its own, which is a key or the time of {view.spine.table_name} too: rename that one"
         )

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PARTS = ("test", "validation", "train", "train", "train")
+_LIST = 20
+"""How many rows are a list, over all parts, where the frame does not say."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +138,17 @@ def train_tiny(
     features, columns = _arrays_of(view, frame)
     labels = _label_of(view, frame)
     # A pattern, not a draw, so that of tiny_dataset's labels each part has every class.
-    parts = np.asarray(frame[SPLIT], dtype=object) if SPLIT in frame else np.resize(_PARTS, len(frame)).astype(object)
+    queries = _queries_of(model, frame)
+    has_queries = bool(model.dataset.query) and set(model.dataset.query) <= set(frame.columns)
+    pattern = np.array(_PARTS, dtype=object)[(queries if has_queries else np.arange(len(frame))) % len(_PARTS)]
+    parts = np.asarray(frame[SPLIT], dtype=object) if SPLIT in frame else pattern
     empty = [part for part in ("train", "test") if not (parts == part).any()]
     if empty:
         raise DataError(f"the tiny dataset of {model.name!r} has no rows in {' and '.join(empty)}: give it more rows")
-    split = {part: {name: values[parts == part] for name, values in columns.items()} for part in SPLITS}
-    of_parts = {part: labels[parts == part] for part in SPLITS}
+    rows_of = {part: np.flatnonzero(parts == part) for part in SPLITS}
+    rows_of = {part: at[np.argsort(queries[at], kind="stable")] for part, at in rows_of.items()}
+    split = {part: {name: values[at] for name, values in columns.items()} for part, at in rows_of.items()}
+    of_parts = {part: labels[at] for part, at in rows_of.items()}
     of_features = check_encoders(features, model.encoders)
     target = train_target(of_parts["train"], model.task) if needs_target(of_features) else None
     encoders = fit_encoders(features, of_features, split["train"], target=target)
@@ -149,7 +156,15 @@ def train_tiny(
     undo = None if sample is None or sample.rows is not None else np.ones(len(of_parts["train"]))
     weights = _weights_of(model, of_parts["train"])
     data = TrainingData(
-        features, encoders, split, of_parts, task=model.task, levels=model.levels, undo=undo, weights=weights
+        features,
+        encoders,
+        split,
+        of_parts,
+        task=model.task,
+        levels=model.levels,
+        undo=undo,
+        weights=weights,
+        queries={part: queries[at] for part, at in rows_of.items()} if model.dataset.query else None,
     )
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
 
@@ -173,8 +188,17 @@ def train_tiny(
         data.test.y,
         model_graph.classes,
         threshold=threshold.value,
+        queries=data.test.qid if model.task == "ranking" else None,
     )
     return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics, study)
+
+
+def _queries_of(model: Model, frame: pd.DataFrame) -> np.ndarray:
+    """The number of each row's query ``[n]``: by the frame's columns, or rows that follow each other where it has not all of them."""
+    query = list(model.dataset.query)
+    if not query or not set(query) <= set(frame.columns):
+        return np.arange(len(frame)) // (_LIST if query else max(1, len(frame)))
+    return np.asarray(frame.groupby(query, sort=False, dropna=False).ngroup(), dtype=np.int64)
 
 
 def _weights_of(model: Model, labels: np.ndarray) -> ClassWeights | None:

@@ -50,6 +50,8 @@ def label_values(
         values = _demands(column).get("allowed_values") if column is not None else None
         classes: Any = sorted(values) if values else ["a", "b", "c"] if kind in ("text", None) else [0, 1, 2]
         return pd.Series([classes[number % len(classes)] for number in range(rows)])
+    if task == "ranking":
+        return pd.Series(np.arange(rows) % 3)
     return pd.Series(rng.normal(size=rows))
 
 

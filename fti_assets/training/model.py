@@ -47,6 +47,7 @@ _DEFAULT_METRICS: dict[ModelTask, tuple[str, ...]] = {
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("rmse", "mae", "r2"),
     "quantile": ("pinball", "coverage_error"),
+    "ranking": ("ndcg", "ndcg_at_10", "mrr"),
 }
 
 
@@ -87,7 +88,8 @@ def model(
         dataset: what it learns from; a view makes a dataset of its own, of the view's version.
         encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
         weights: what a row of each class counts in training, as ``data.train.weight`` gives it; all alike by default.
-        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``, whose label is how relevant a row is, a number from
+            0 on, and whose dataset says by ``query=`` which rows are one list.
         levels: of a quantile model, such as ``[0.1, 0.5, 0.9]``. Its answer is a value for each, which ascend.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
@@ -241,6 +243,15 @@ def _check_calibration(model: Model) -> None:
         )
 
 
+def _check_queries(model: Model) -> None:
+    if model.task == "ranking" and not model.dataset.query:
+        raise DeclarationError(
+            f"model {model.name!r} ranks the rows of a list, and nothing says which rows those are: declare its dataset with them, "
+            f"fti.training_dataset(name=..., view={model.view.name}, query='session_id'), of a column of the spine "
+            f"{model.view.spine.table_name}, or of several"
+        )
+
+
 def _check_baselines(model: Model) -> None:
     baselines: dict[str, Baseline] = {}
     for gate in model.gates:
@@ -333,6 +344,7 @@ def _check(model: Model) -> None:
         )
     if model.importance is not None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
+    _check_queries(model)
     _check_baselines(model)
     _check_calibration(model)
     _check_threshold(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Unpack
 
@@ -31,6 +32,7 @@ def training_dataset(
     version: int = 1,
     split: TimeSplit | HashSplit | GroupSplit | RandomSplit | None = None,
     window: str | timedelta | None = None,
+    query: str | Sequence[str] | None = None,
     where: str | None = None,
     sample: Sample | None = None,
     schema: Any = None,
@@ -44,8 +46,12 @@ def training_dataset(
         view: what it is made of.
         version: names the asset and its table.
         split: ``TimeSplit`` for a view with times, by default its newest fifth of the rows tests and the fifth before it
-            validates; ``RandomSplit`` for one without. ``HashSplit`` and ``GroupSplit`` are for either.
+            validates; ``RandomSplit`` for one without, or with queries ``GroupSplit`` by them. ``HashSplit`` and ``GroupSplit`` are for
+            either.
         window: how far back from the cutoff it reaches; everything by default.
+        query: the spine's column that names the list in which a row is ranked, such as a session, or several that name it together, such as
+            ``["listener_id", "week"]``: for models with ``task="ranking"``. A query of which the split would put rows into several parts
+            is left out whole, and counted.
         where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
             It is on what the row was at its prediction time, never on the label or on other groups.
         sample: of which train rows a share is kept, ``fti.Sample(negatives=0.1)``; all by default.
@@ -60,8 +66,9 @@ def training_dataset(
     """
     what = f"training dataset {checked_name(name, what='training dataset')!r}"
     checked_version(version, what=what)
+    columns = _checked_query(query, what=what)
     if view.time is None:
-        split = split or RandomSplit()
+        split = split or (GroupSplit(by=columns) if columns else RandomSplit())
         if isinstance(split, TimeSplit) or window is not None:
             raise DeclarationError(
                 f"{what}: the spine {view.spine.table_name} has no event time, so rows cannot be split or windowed by time: give "
@@ -77,9 +84,19 @@ def training_dataset(
             )
     if isinstance(split, HashedParts):
         _check_split(view, split, what=what)
+    if columns:
+        _check_spine_columns(view, columns, what=what, verb="has queries by")
+        _check_whole_queries(view, columns, split, sample, what=what)
     if options.get("partitions_def") is not None and not is_timed(options.get("partitions_def")):
         raise DeclarationError(f"{what}: its partitions are cutoffs, so partitions_def must be time windows")
-    if SPLIT in [*view.feature_names, *view.spine.keys, view.time, view.label.name, *getattr(split, "columns", ())]:
+    if SPLIT in [
+        *view.feature_names,
+        *view.spine.keys,
+        view.time,
+        view.label.name,
+        *getattr(split, "columns", ()),
+        *columns,
+    ]:
         raise DeclarationError(
             f"{what}: the column {SPLIT!r} is the dataset's own; give a feature a .prefix(), or the key, time or label of that "
             "name another one"
@@ -90,6 +107,7 @@ def training_dataset(
         view=view,
         split=split,
         window=None if window is None else duration(window, what=f"window of {what}"),
+        query=columns,
         where=None if where is None else checked_filter(where, view, what=what),
         sample=sample,
         schema=None if schema is None else pandera_schema(schema, what=what),
@@ -103,23 +121,64 @@ def training_dataset(
 
 def _check_split(view: FeatureView, split: HashedParts, *, what: str) -> None:
     """Refuse a split by columns that the spine does not have or that are not its own."""
-    spine, label = view.spine, view.label
+    spine = view.spine
     if isinstance(split, HashSplit) and (strange := [key for key in split.columns if key not in spine.keys]):
         raise DeclarationError(
             f"{what} is split by the hash of {list_some(strange)}, but the spine {spine.table_name} has the keys {one_of(spine.keys)}: "
             f"take some of those, or write split=fti.GroupSplit(by={strange[0]!r}) for another column of the spine"
         )
-    if spine.columns is not None and (unknown := [name for name in split.columns if name not in spine.columns]):
+    if view.label.name in split.columns:
         raise DeclarationError(
-            f"{what} is split by {list_some(unknown)}, which its spine {spine.table_name} does not have: there is {one_of(spine.columns)}"
+            f"{what} is split by its label {view.label.name!r}, so that each part would have other labels: split by what names an entity"
         )
-    if label.name in split.columns:
+    _check_spine_columns(view, split.columns, what=what, verb="is split by")
+
+
+def _check_spine_columns(view: FeatureView, columns: Sequence[str], *, what: str, verb: str) -> None:
+    """Refuse columns that the spine does not have, or that a feature from elsewhere is called as."""
+    spine = view.spine
+    if spine.columns is not None and (unknown := [name for name in columns if name not in spine.columns]):
         raise DeclarationError(
-            f"{what} is split by its label {label.name!r}, so that each part would have other labels: split by what names an entity"
+            f"{what} {verb} {list_some(unknown)}, which its spine {spine.table_name} does not have: there is {one_of(spine.columns)}"
         )
     own = [name for one in view.selections if one.group is spine for name in one.feature_names]
-    if others := [name for name in split.columns if name in view.feature_names and name not in own]:
+    if others := [name for name in columns if name in view.feature_names and name not in own]:
         raise DeclarationError(
-            f"{what} is split by the spine's column {list_some(others)}, and a feature from elsewhere is called so too: give the feature "
+            f"{what} {verb} the spine's column {list_some(others)}, and a feature from elsewhere is called so too: give the feature "
             "a .prefix(), or the on-demand output another name"
+        )
+
+
+def _checked_query(query: str | Sequence[str] | None, *, what: str) -> tuple[str, ...]:
+    """The columns that name a query."""
+    columns = () if query is None else (query,) if isinstance(query, str) else tuple(query)
+    if query is not None and (not all(columns) or len(set(columns)) < max(1, len(columns))):
+        raise DeclarationError(
+            f"{what} has query={query!r}: give the spine's column that names a list, such as 'session_id', or several, each once"
+        )
+    return columns
+
+
+def _check_whole_queries(
+    view: FeatureView, query: Sequence[str], split: TimeSplit | HashedParts, sample: Sample | None, *, what: str
+) -> None:
+    """Refuse what would take rows out of queries, or spread them over the parts.
+
+    Raises:
+        DeclarationError: the split goes by the hash of what rows of a query differ in, a sample takes rows, or the label is the query.
+    """
+    if view.label.name in query:
+        raise DeclarationError(f"{what} has queries by its label {view.label.name!r}: name the list that a row is in")
+    if isinstance(split, HashedParts) and not isinstance(split, GroupSplit):
+        spread = [name for name in split.columns or view.spine.keys if name not in query]
+        if spread:
+            by = list(query) if len(query) > 1 else query[0]
+            raise DeclarationError(
+                f"{what} is split by the hash of {list_some(spread)}, in which rows of one query differ, so that none would stay whole: "
+                f"write split=fti.GroupSplit(by={by!r})"
+            )
+    if sample is not None:
+        raise DeclarationError(
+            f"{what} has both query= and sample=: a list without some of its rows is another list. Leave sample= out, or keep some queries "
+            "by a column of the spine that where= asks for"
         )

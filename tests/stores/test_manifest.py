@@ -102,7 +102,7 @@ def test_a_written_manifest_fits_the_published_schema():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("task",), "ranking"),
+        (("task",), "clustering"),
         (("sha256",), "short"),
         (("build",), "../elsewhere"),
         (("snapshot",), "7"),

@@ -117,11 +117,13 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def declared(
     label: fti.Label, *, features: Sequence[Any] = (), of: FeatureGroup = spine, window: str | None = None,
     split: Any = None, where: str | None = None,
-    sample: fti.Sample | None = None,
+    sample: fti.Sample | None = None, query: Any = None,
 ) -> TrainingDataset:  # fmt: skip
     view = fti.FeatureView(name="v", spine=of, label=label, features=features or [of["own"]])
     split = split or (fti.TimeSplit(validation="1h", test="1h") if of.event_time else None)
-    return fti.training_dataset(name="d", view=view, split=split, window=window, where=where, sample=sample)
+    return fti.training_dataset(
+        name="d", view=view, split=split, window=window, where=where, sample=sample, query=query
+    )
 
 
 def made(

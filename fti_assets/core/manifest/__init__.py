@@ -27,7 +27,7 @@ from fti_assets.core.manifest.judging import (
     GroupRates,
     ThresholdRecord,
 )
-from fti_assets.core.manifest.tasks import BY_NAME, CLASSIFIES, OUTPUT_NAMES, TASKS, ModelTask, Task, TaskTraits
+from fti_assets.core.manifest.tasks import BY_NAME, CLASSIFIES, OUTPUT_NAMES, TASKS, VALUES, ModelTask, Task, TaskTraits
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -50,6 +50,7 @@ __all__ = [
     "ON_DEMAND_MARK",
     "OUTPUT_NAMES",
     "TASKS",
+    "VALUES",
     "BootstrapRecord",
     "CalibrationRecord",
     "Column",

@@ -40,7 +40,7 @@ class DatasetRecord:
 
     ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
     it was made of; a manifest of an earlier release has none. ``where`` is the condition on the spine's rows,
-    ``sample`` what was kept of the train rows.
+    ``sample`` what was kept of the train rows, ``query`` the columns of the spine that name a list to be ranked.
     """
 
     name: str
@@ -54,6 +54,7 @@ class DatasetRecord:
     upstream: dict[str, str] = field(default_factory=dict)
     where: str = ""
     sample: SampleRecord | None = None
+    query: tuple[str, ...] = ()
 
     @property
     def table(self) -> TableName:
@@ -71,6 +72,7 @@ class DatasetManifest:
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
     ``where`` is the condition on the spine's own columns that its rows meet, ``sample`` what was kept of the train rows.
+    ``query`` are the columns of the spine that name a list to be ranked, if it has lists.
     ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
     what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
     earlier release has none.
@@ -101,3 +103,4 @@ class DatasetManifest:
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     keys_in_several_parts: float = 0.0
     profile: Profile | None = None
+    query: tuple[str, ...] = ()

@@ -4,9 +4,9 @@ from typing import Literal
 
 from fti_assets.core.records import record
 
-ModelTask = Literal["binary", "multiclass", "regression", "quantile"]
+ModelTask = Literal["binary", "multiclass", "regression", "quantile", "ranking"]
 
-Task = Literal["binary", "multiclass", "regression", "quantile", "composite"]
+Task = Literal["binary", "multiclass", "regression", "quantile", "ranking", "composite"]
 """What a build does; a composite answers with what several models answer."""
 
 
@@ -28,6 +28,7 @@ TASKS: dict[Task, TaskTraits] = {
     "multiclass": TaskTraits("probabilities", by_name=True, classifies=True),
     "regression": TaskTraits("value"),
     "quantile": TaskTraits("quantiles", by_name=True),
+    "ranking": TaskTraits("score"),
     "composite": TaskTraits("answers", by_name=True),
 }
 
@@ -39,3 +40,6 @@ BY_NAME: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if trai
 
 CLASSIFIES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if traits.classifies)
 """The tasks whose answer is of probabilities."""
+
+VALUES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if not traits.by_name and not traits.classifies)
+"""The tasks whose answer is one number, such as what a regression of the label gives."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import dagster as dg
 
-from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.rules import Rule
 from fti_assets.core.types import SIDES
@@ -114,8 +114,8 @@ def types_of(log: PredictionLog, spine_types: dict[str, str]) -> dict[str, str]:
     return {name: "VARCHAR" if kind == "unknown" else kind for name, kind in result.items()}
 
 
-def own_columns(group: FeatureGroup) -> list[str]:
-    """The columns of a log that a spine has keys or a time for under the same name."""
+def own_columns(group: FeatureGroup, task: Task) -> list[str]:
+    """The columns of the log of a task's answers that a spine has keys or a time for under the same name."""
     reserved_names = {
         REQUEST_ID,
         ROW,
@@ -130,5 +130,5 @@ def own_columns(group: FeatureGroup) -> list[str]:
         "unknown",
         "out_of_schema",
     }
-    reserved_names |= set(OUTPUT_NAMES.values())
+    reserved_names.add(OUTPUT_NAMES[task])
     return [name for name in (*group.keys, group.event_time) if name is not None and name.lower() in reserved_names]

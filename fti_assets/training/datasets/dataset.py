@@ -37,6 +37,8 @@ class TrainingDataset(TableDeclaration):
     view: FeatureView
     split: TimeSplit | HashedParts
     window: timedelta | None
+    query: tuple[str, ...] = ()
+    """The columns of the spine that name a list to be ranked; none without lists."""
     where: str | None
     sample: Sample | None
     schema: pa.DataFrameSchema | None
@@ -44,8 +46,8 @@ class TrainingDataset(TableDeclaration):
 
     @property
     def entity_columns(self) -> tuple[str, ...]:
-        """The spine's columns that say which part a row is in and that are neither keys nor features: its rows keep them."""
-        columns = self.split.columns if isinstance(self.split, HashedParts) else ()
+        """The spine's columns that name a row's entity or query and that are neither keys nor features: its rows keep them."""
+        columns = dict.fromkeys((*(self.split.columns if isinstance(self.split, HashedParts) else ()), *self.query))
         return tuple(name for name in columns if name not in (*self.view.identity, *self.view.feature_names))
 
     @property
@@ -73,7 +75,8 @@ def checked_catch_up(catch_up: int, *, what: str) -> int:
 
 def row_rules(dataset: TrainingDataset) -> tuple[Rule, ...]:
     """The rules of a dataset's rows besides those of its schema."""
-    return (*RULES, ONE_PART) if isinstance(dataset.split, HashedParts) else RULES
+    of_split = (ONE_PART,) if isinstance(dataset.split, HashedParts) else ()
+    return (*RULES, *of_split, *((UNDIVIDED,) if dataset.query else ()))
 
 
 def layout_of(dataset: TrainingDataset) -> Layout:
@@ -100,7 +103,10 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     columns += [table_column(name, kind, origin) for name, kind, origin in view.declared_features]
     types, spine = view.spine.columns or {}, view.spine.table_name
     columns += [
-        table_column(name, types.get(name), f"Entity, of {spine}", nullable=False) for name in dataset.entity_columns
+        table_column(
+            name, types.get(name), f"{'Query' if name in dataset.query else 'Entity'}, of {spine}", nullable=False
+        )
+        for name in dataset.entity_columns
     ]
     label_type, origin = (label.group.columns or {}).get(label.name), f"Label: {label.name} of {label.group.table_name}"
     columns.append(table_column(label.name, label_type, origin, nullable=False))
@@ -121,6 +127,8 @@ LABELS = Rule(
 IN_TRAIN = Rule("categories_in_train", "No category occurs in validation or test alone", blocking=False)
 ONE_PART = Rule("keys_in_one_part", "No key or entity is in two parts")
 """The rule of splits by hash; a split by time has rows of one key in several parts."""
+UNDIVIDED = Rule("queries_undivided", "No query is left out because the split would divide it", blocking=False)
+"""The rule of datasets with queries."""
 RULES = (JOINS, VARYING, APART, UNKNOWN, LABELS, IN_TRAIN, PAST)
 
 HAVE_VALUES = Rule("features_have_values", "No feature is null in every row", blocking=False)

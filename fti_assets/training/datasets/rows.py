@@ -28,6 +28,7 @@ from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.parts import judge_parts
 from fti_assets.training.datasets.profiling import profile_of
+from fti_assets.training.datasets.queries import DIVIDED, OF_DIVIDED, divided_sql, undivided, whole_queries
 from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
@@ -86,9 +87,9 @@ def dataset_rows(
         mature = _MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
     _refuse_without_entity(connection, candidates, dataset, cutoff)
-    connection.execute(
-        f"CREATE TEMP VIEW {with_labels} AS SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
-    )
+    in_parts = f"SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
+    divided = divided_sql(dataset.query, _mature(dataset, cutoff))
+    connection.execute(f"CREATE TEMP VIEW {with_labels} AS SELECT *, {divided} AS {DIVIDED} FROM ({in_parts})")
     label_kind = type_of_sql(str(connection.table(candidates).select(LABEL).types[0])) or "text"
     is_out = is_sampled_out(dataset.sample, view.identity, LABEL, label_kind)
     reason = _reason(dataset, cutoff, is_out)
@@ -96,13 +97,15 @@ def dataset_rows(
     left_out = filtered_out | {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
     if dataset.sample is not None:
         left_out["sampled out"] = counts.get("sampled out", 0)
+    if dataset.query:
+        left_out[OF_DIVIDED] = counts.get(OF_DIVIDED, 0)
     rows = {part: counts.get(part, 0) for part in SPLITS}
     if not rows["train"]:
         count = sum(counts.values()) + sum(filtered_out.values())
         raise DataError(
             f"{dataset.table_name} at {cutoff} has no row to train on: {count} rows of {spine.table_name} were known by "
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
-            f"{where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
+            f"{whole_queries(dataset.query, left_out) or where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
         )
     sample = None
     if dataset.sample is not None:
@@ -155,6 +158,7 @@ def dataset_rows(
                 ],
             ),
             *parts_found.verdicts,
+            *([undivided(dataset.query, left_out)] if dataset.query else []),
         ),
         classes=parts_found.classes,
         keys_in_several_parts=parts_found.keys_in_several,
@@ -275,7 +279,7 @@ def _reason(dataset: TrainingDataset, cutoff: datetime, is_sampled_out: str = "f
     """The part that a row is in, or why it is in none."""
     return (
         f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {LABEL} IS NULL THEN 'unlabelled' "
-        f"WHEN {ROW_SPLIT} = 'train' AND {is_sampled_out} THEN 'sampled out' "
+        f"WHEN {DIVIDED} THEN '{OF_DIVIDED}' WHEN {ROW_SPLIT} = 'train' AND {is_sampled_out} THEN 'sampled out' "
         f"ELSE coalesce({ROW_SPLIT}, 'between splits') END"
     )
 
@@ -296,13 +300,15 @@ def _refuse_ambiguous(
 def _refuse_without_entity(
     connection: duckdb.DuckDBPyConnection, candidates: str, dataset: TrainingDataset, cutoff: datetime
 ) -> None:
-    """Refuse rows that a split by hash cannot put anywhere, as their entity is null or no column of the spine."""
-    columns = dataset.split.columns if isinstance(dataset.split, HashedParts) else ()
+    """Refuse rows without an entity, which a split by hash goes by, or without a query, as that is null or no column of the spine."""
+    of_split = dataset.split.columns if isinstance(dataset.split, HashedParts) else ()
+    columns = tuple(dict.fromkeys((*of_split, *dataset.query)))
     spine, there = dataset.view.spine, connection.table(candidates).columns
     if missing := [name for name in columns if name not in there]:
         own = [name for name in there if not is_kept(name)]
+        verb = "is split" if missing[0] in of_split else "has queries"
         raise DataError(
-            f"{dataset.table_name} is split by {list_some(missing)}, which its spine {spine.table_name} does not have: there is "
+            f"{dataset.table_name} {verb} by {list_some(missing)}, which its spine {spine.table_name} does not have: there is "
             f"{one_of(own)}"
         )
     if not columns:
@@ -314,7 +320,7 @@ def _refuse_without_entity(
     if count:
         raise DataError(
             f"{dataset.table_name} at {cutoff} has {count} rows without {one_of(columns)}, so nobody can say which part they belong to: "
-            f"fill it in {spine.table_name}, or split by another column"
+            f"fill it in {spine.table_name}, or name another column"
         )
 
 

@@ -169,6 +169,7 @@ def _manifest(
         external={group.table_name: group.source.place for group in dataset.view.groups if group.source is not None},
         coverage=rows.coverage,
         delay_breaches=rows.delay_breaches,
+        query=dataset.query,
         where=dataset.where or "",
         sample=rows.sample,
         profile=rows.profile,

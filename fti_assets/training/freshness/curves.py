@@ -63,7 +63,7 @@ class FreshnessCurves:
 def intervals_of(
     metric: str, declared: Answers, others: dict[str, Answers]
 ) -> tuple[Interval | None, dict[str, Interval | None]]:
-    """Where a model's score lies, and where the differences of others from it do, all on the same draws of the rows.
+    """Where a model's score lies, and where the differences of others from it do, all on the same draws of the rows or queries.
 
     Args:
         metric: a metric's name.
@@ -77,7 +77,7 @@ def intervals_of(
     """
     statistic = metric_named(metric).statistic
     statistics = {"": statistic(declared)} | {f"/{name}": statistic(answers) for name, answers in others.items()}
-    values = resample(statistics, len(declared.y))
+    values = resample(statistics, len(declared.y), clusters=declared.queries)
     return percentile_interval(values[""]), {
         name: percentile_interval(values[f"/{name}"] - values[""]) for name in others
     }

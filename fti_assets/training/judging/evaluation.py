@@ -36,7 +36,7 @@ class Evaluation:
 
         confidence: of the intervals of metrics, by a bootstrap of the test rows; None for no intervals.
         cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default each row
-            is drawn by itself.
+            is drawn by itself, of a ranking model each query.
 
     Raises:
         DeclarationError: no metrics, an unknown one, a name given twice, or a threshold or confidence that is none.
@@ -153,6 +153,7 @@ def evaluate(
     classes: Sequence[str] = (),
     *,
     threshold: float = THRESHOLD,
+    queries: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Score a graph's outputs; metrics that are undefined on these rows are left out.
 
@@ -161,11 +162,12 @@ def evaluate(
     Args:
         task: what the model does.
         metrics: names of metrics.
-        outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]`` or
-            ``quantiles`` ``[n, q]``.
-        y: ``[n]``: 0 or 1, the class's position in ``classes``, or the value.
+        outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]``,
+            ``quantiles`` ``[n, q]`` or ``score`` ``[n]``.
+        y: ``[n]``: 0 or 1, the class's position in ``classes``, the value, or the label to rank by.
         classes: the classes of a multiclass model, or the levels of quantiles.
         threshold: the probability from which on a binary model says yes.
+        queries: ``[n]``, the number of each row's query, of a ranking model.
 
     Raises:
         DeclarationError: a metric is unknown or not for the task.
@@ -175,9 +177,8 @@ def evaluate(
     {'accuracy': 0.5, 'roc_auc': 1.0}
     """
     check_metrics(task, metrics)
-    return scores_of(
-        answers_of(task, outputs, y, classes, threshold=threshold), [metric_named(name) for name in metrics]
-    )
+    answers = answers_of(task, outputs, y, classes, threshold=threshold, queries=queries)
+    return scores_of(answers, [metric_named(name) for name in metrics])
 
 
 def scores_of(answers: Answers, metrics: Sequence[AnyMetric]) -> dict[str, float]:
@@ -198,13 +199,14 @@ def evaluate_slices(
     classes: Sequence[str] = (),
     *,
     threshold: float = THRESHOLD,
+    queries: np.ndarray | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Score each slice of each slicing: its column or columns to value to metrics and ``rows``, the most rows first.
 
     Slices are called as ``slice_rows`` calls them.
 
     Args:
-        task, outputs, y, classes, threshold: as for ``evaluate``.
+        task, outputs, y, classes, threshold, queries: as for ``evaluate``.
         evaluation: its metrics and slices.
         columns: each slice column's canonical array ``[n]``.
 
@@ -214,7 +216,7 @@ def evaluate_slices(
     """
     check_metrics(task, evaluation.metric_names)
     metrics = [metric_named(name) for name in evaluation.metric_names]
-    answers = answers_of(task, outputs, y, classes, threshold=threshold)
+    answers = answers_of(task, outputs, y, classes, threshold=threshold, queries=queries)
     return {
         slices_key(by): {
             value: {**scores_of(answers.part(rows), metrics), "rows": float(len(rows))}

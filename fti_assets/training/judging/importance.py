@@ -89,6 +89,22 @@ def sampled_rows(rows: int, most: int) -> np.ndarray:
     return np.sort(shuffled(rows, "importance rows")[:most])
 
 
+def sampled_queries(queries: np.ndarray, most: int) -> np.ndarray:
+    """The places of the rows of some whole queries, ascending: at least of one, and of as many as have at most so many rows together.
+
+    Args:
+        queries: the number of each row's query ``[n]``, ascending from 0 on.
+        most: how many rows.
+
+    >>> sampled_queries(np.array([0, 0, 1, 1, 1]), 3).tolist()
+    [2, 3, 4]
+    """
+    sizes = np.bincount(queries)
+    order = shuffled(len(sizes), "importance queries")
+    taken = order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
+    return np.flatnonzero(np.isin(queries, taken))
+
+
 def permutation_importance(
     settings: Importance,
     columns: Columns,
@@ -96,6 +112,7 @@ def permutation_importance(
     *,
     metric: str,
     features: Sequence[str],
+    together: np.ndarray | None = None,
 ) -> ImportanceRecord | None:
     """Shuffle each feature and each group, and score the rows anew.
 
@@ -105,6 +122,7 @@ def permutation_importance(
         score: the metric of some rows, from their places ``[m]`` and their columns ``[m]``; None where it is undefined.
         metric: what is scored.
         features: those that the graph takes; any other has no importance.
+        together: ``[n]``, the number of each row's query, ascending: rows are chosen by whole queries.
 
     Returns:
         None where the metric is undefined on the rows.
@@ -112,7 +130,8 @@ def permutation_importance(
     total = len(next(iter(columns.values()))) if columns else 0
     sets = {name: (name,) for name in columns} | {name: tuple(members) for name, members in settings.groups.items()}
     runs = max(1, settings.repeats * len(sets))
-    rows = sampled_rows(total, min(settings.rows, max(_FEWEST_ROWS, MOST_ANSWERS // runs)))
+    most = min(settings.rows, max(_FEWEST_ROWS, MOST_ANSWERS // runs))
+    rows = sampled_rows(total, most) if together is None else sampled_queries(together, most)
     sample = {name: values[rows] for name, values in columns.items()}
     before = score(rows, sample) if len(rows) else None
     if before is None:

@@ -50,7 +50,8 @@ class Build:
     """A published build, what its exported graph answers on the test split, and the epochs of its training.
 
     ``outputs`` and ``y`` are ``[n]`` or ``[n, k]``; ``study`` are the trials that chose its parameters, if it is tuned;
-    ``uncalibrated`` is what the graph would answer without its calibration, if it has one.
+    ``queries`` are the numbers of each row's query ``[n]``, if it ranks; ``uncalibrated`` is what the graph would answer without its
+    calibration, if it has one.
     """
 
     manifest: ModelManifest
@@ -59,6 +60,7 @@ class Build:
     study: Study | None = None
     epochs: Sequence[EpochRecord] = ()
     uncalibrated: np.ndarray | None = None
+    queries: np.ndarray | None = None
 
     @property
     def answers(self) -> Answers:
@@ -70,6 +72,7 @@ class Build:
             self.y,
             self.manifest.classes,
             threshold=THRESHOLD if threshold is None else threshold.value,
+            queries=self.queries,
         )
 
     @property
@@ -175,7 +178,8 @@ def build_model_at(
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     before = None if calibration is None else calibration.before
-    return Build(manifest, answers, data.test.y, study, tuple(progress.history), before)
+    queries = data.test.qid if model.task == "ranking" else None
+    return Build(manifest, answers, data.test.y, study, tuple(progress.history), before, queries)
 
 
 def _champion(model: Model, store: ModelStore, warn: Callable[[str], object]) -> str | None:
@@ -222,6 +226,7 @@ def _files(
         model.evaluate.metric_names,
         judgement.importance,
         sections,
+        queries=parts.data.test.qid if model.task == "ranking" else None,
     )
     files = {PICTURES: page.encode()}
     if exported.samples:

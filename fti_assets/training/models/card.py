@@ -118,6 +118,8 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"{', '.join(f'{why} {count:,}' for why, count in dataset.left_out.items())}",
         f"- label `{dataset.label.name}` of `{dataset.label_group}`",
     ]
+    if dataset.query:
+        lines.append(f"- rows of one `{', '.join(dataset.query)}` are one list")
     if dataset.where:
         lines.append(f"- only rows of the spine `{dataset.view.spine}` where `{dataset.where}`")
     if dataset.sample is not None:

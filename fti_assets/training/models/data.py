@@ -41,7 +41,7 @@ class TrainingData:
 
     Attributes:
         train, validation, test: the parts.
-        task: ``binary``, ``multiclass``, ``regression`` or ``quantile``.
+        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``.
         classes: the labels that multiclass codes stand for: the sorted texts of the train part's; of quantiles the levels as text; else
             empty.
         levels: those of the quantiles, ascending.
@@ -58,9 +58,10 @@ class TrainingData:
         undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
         weights: what a row of each class counts.
         levels: those of the quantiles.
+        queries: for each of the parts the number of each row's query ``[n]``, ascending, where the dataset has queries.
 
     Raises:
-        DataError: a label is missing, not finite, not 0 or 1 for binary, or a class that train does not have; or
+        DataError: a label is missing, not finite, not 0 or 1 for binary, below 0 for ranking, or a class that train does not have; or
             columns and labels differ in length.
 
     >>> from fti_assets.training.encoders.scales import FittedStandardize
@@ -84,6 +85,7 @@ class TrainingData:
         undo: np.ndarray | None = None,
         weights: ClassWeights | None = None,
         levels: Sequence[float] = (),
+        queries: Mapping[str, np.ndarray | None] | None = None,
     ) -> None:
         self.task: Task = task
         self.progress = progress or Progress()
@@ -113,6 +115,8 @@ class TrainingData:
                 weight=weight,
                 undo=undo if name == "train" else None,
                 seed=self.seed,
+                queries=None if queries is None else queries[name],
+                in_queries=task == "ranking",
             )
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
 
@@ -165,15 +169,16 @@ class TrainingData:
         """The train and validation parts as torch DataLoaders of batches ``(x, y)``; ``(x, y, weight)`` if ``data.train.is_weighted``.
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
-        ``[n]``, float32 for binary and regression, int64 for multiclass. Each epoch shuffles train anew.
+        ``[n]``, float32 for binary and regression, int64 for multiclass. Each epoch shuffles train anew. For ranking a batch is
+        ``(x, y, qid)``, with the number of each row's query, and holds whole queries.
 
         Args:
-            batch_size: rows a batch.
+            batch_size: rows a batch; for ranking as many queries as have so many rows on average.
             seed: of the order of the train rows; ``data.seed`` by default.
             stream: read the rows from disk as they come, as ``data.train.stream``, where they do not fit into memory.
 
         Raises:
-            ModelError: the batch size is not a whole number above 0.
+            ModelError: the batch size is not a whole number above 0, or queries are to be streamed.
             MissingExtraError: torch is not installed.
         """
 
@@ -184,7 +189,12 @@ class TrainingData:
     def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
         """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles.
 
-        With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``.
+        With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``. For ranking the third is each
+        row's query, and the loss ListNet's: the cross entropy between the softmax of a query's labels and that of its scores, the mean
+        over queries. Source: Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach" (2007).
+
+        Raises:
+            ModelError: a ranking model's batch has no queries.
         """
         return loop.loss(self.task, output, y, weight, self.levels)
 
@@ -258,6 +268,11 @@ class TrainingData:
             options=trainer,
         )
         check_settings(settings)
+        if self.task == "ranking" and devices > 1:
+            raise ModelError(
+                f"data.fit(devices={devices}) shares the rows of each batch among processes, and with them the rows of a query: train a "
+                "ranking model with devices=1"
+            )
         if not self.train.rows:
             raise ModelError("the train part has no rows: nothing can be fitted")
         train, validation = (part.feed(stream=stream) for part in (self.train, self.validation))

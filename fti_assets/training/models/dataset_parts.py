@@ -60,6 +60,7 @@ class DatasetParts:
             upstream=manifest.upstream,
             where=manifest.where,
             sample=manifest.sample,
+            query=manifest.query,
         )
 
     def warnings(self, encoders: Mapping[str, FittedEncoder]) -> list[str]:
@@ -110,6 +111,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         undo=undoing(train.labels, dataset.sample),
         weights=model.weights,
         levels=model.levels,
+        queries={"train": train.queries, "validation": validation.queries, "test": test.queries},
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
     return DatasetParts(partition, dataset, ledger[partition].data_version, train, validation, test, data, exact_counts)

@@ -66,10 +66,16 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         lambda: answers_of(model.task, graph.run(parts.validation.columns), data.validation.y),
         what=f"{model.dataset.table_name} {parts.partition}",
     )
-    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value)
+    queries = data.test.qid if model.task == "ranking" else None
+    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value, queries=queries)
     cluster = model.evaluate.cluster
-    clusters = None if cluster is None else column_positions(lake, test.table, cluster)
+    clusters = queries if cluster is None else column_positions(lake, test.table, cluster)
+    if cluster is not None and queries is not None:
+        _check_whole(queries, clusters, cluster, model.name)
     measurement = measure(model.evaluate, on_test, test.columns, clusters)
+    if queries is not None and cluster is None and measurement.bootstrap is not None:
+        of_queries = dataclasses.replace(measurement.bootstrap, cluster=", ".join(parts.manifest.query))
+        measurement = dataclasses.replace(measurement, bootstrap=of_queries)
     baselines = baseline_scores(
         model.task,
         model.evaluate.metric_names,
@@ -97,7 +103,7 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
     )
     rows = np.arange(len(on_test.y))  # a gate of the user's own may write into the answers that it gets
     verdicts = tuple(verdict_of(gate, dataclasses.replace(scores, answers=on_test.part(rows))) for gate in model.gates)
-    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold.value)
+    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold.value, queries)
     return Judgement(outputs, threshold, measurement, baselines, verdicts, importance)
 
 
@@ -108,6 +114,7 @@ def _importance(
     y: np.ndarray,
     classes: Sequence[str],
     threshold: float,
+    queries: np.ndarray | None,
 ) -> ImportanceRecord | None:
     """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""
     if model.importance is None:
@@ -116,13 +123,31 @@ def _importance(
 
     def score(rows: np.ndarray, sample: Mapping[str, np.ndarray]) -> float | None:
         try:
+            own = None if queries is None else queries[rows]
             outputs = graph.run(sample)
-            return evaluate(model.task, [metric], outputs, y[rows], classes, threshold=threshold).get(metric)
+            return evaluate(model.task, [metric], outputs, y[rows], classes, threshold=threshold, queries=own).get(
+                metric
+            )
         except ModelError:  # rows that nobody has seen may have no finite answer
             return None
 
     taken = [name for one in graph.inputs for name in one.features]
-    return permutation_importance(model.importance, columns, score, metric=metric, features=taken)
+    return permutation_importance(model.importance, columns, score, metric=metric, features=taken, together=queries)
+
+
+def _check_whole(queries: np.ndarray, clusters: np.ndarray | None, cluster: str, name: str) -> None:
+    """Refuse clusters that divide queries, which are drawn whole.
+
+    Raises:
+        ModelError: a query has rows in several.
+    """
+    assert clusters is not None
+    pairs = len(np.unique(np.stack([queries, clusters]), axis=1).T)
+    if pairs > len(np.unique(queries)):
+        raise ModelError(
+            f"model {name!r} draws test rows by {cluster!r}, which differs within a query: leave cluster= out, so that queries are drawn, "
+            "or name what holds whole queries"
+        )
 
 
 def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from fti_assets.features.point_in_time.arrays import canonical_sql, fetch_column
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
+from fti_assets.training.datasets.queries import QUERY, numbered
 from fti_assets.training.models.model import Model
 from fti_assets.training.trainer.rows import RowsOnDisk, write_rows
+
+if TYPE_CHECKING:
+    import duckdb
 
 LABEL = "_fti_label"
 ROW = "_fti_row"
@@ -28,22 +32,28 @@ ROW = "_fti_row"
 class SplitRows:
     """The rows of one part in memory: features, labels and prediction times, in the order of time and keys.
 
-    ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1.
+    ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1. Of a dataset with queries, those of one stand
+    together, and ``queries`` numbers each row's, int64 ``[n]`` ascending.
     """
 
     columns: dict[str, np.ndarray]
     labels: np.ndarray
     times: np.ndarray | None
     table: str
+    queries: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class TrainRows:
-    """The rows of the train part on disk, in the order of time and keys, and their labels. ``table`` is a view of them in the lake."""
+    """The rows of the train part on disk, in the order of time and keys, and their labels. ``table`` is a view of them in the lake.
+
+    ``queries`` are as those of ``SplitRows``.
+    """
 
     stored: RowsOnDisk
     labels: np.ndarray
     table: str
+    queries: np.ndarray | None = None
 
 
 def train_rows(
@@ -56,14 +66,16 @@ def train_rows(
     """
     view, label = dataset.view, Column(LABEL, dataset.label.type)
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
-    table = relation_name(lake.connection.sql(f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = 'train'"))
-    named = [(column.name, column) for column in view.features] + [(LABEL, dataset.label)]
+    table = _part(lake, rows, dataset, "train")
+    further = [Column(QUERY, "integer")] if dataset.query else []
+    named = [(column.name, column) for column in [*view.features, *further]] + [(LABEL, dataset.label)]
     columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
     # Of the stored columns, not of the canonical ones, which may have their names.
-    order = ", ".join(f"stored.{quote(name)}" for name in view.order)
+    order = ", ".join(f"stored.{quote(name)}" for name in _order(dataset))
     in_order = lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {order}")
-    stored = write_rows(folder / "train.arrow", in_order, [*view.features, label])
-    return TrainRows(stored.part([feature.name for feature in view.features]), stored.column(LABEL), table)
+    stored = write_rows(folder / "train.arrow", in_order, [*view.features, *further, label])
+    queries = stored.column(QUERY).astype(np.int64) if dataset.query else None
+    return TrainRows(stored.part([feature.name for feature in view.features]), stored.column(LABEL), table, queries)
 
 
 def split_rows(
@@ -71,20 +83,34 @@ def split_rows(
 ) -> SplitRows:
     """The rows of a part at a snapshot, in a temporary table and as arrays."""
     view, table = dataset.view, quote(f"__fti_{part}_part")
-    order = ", ".join(map(quote, view.order))
-    rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
+    order = ", ".join(map(quote, _order(dataset)))
+    rows = _part(lake, lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot), dataset, part)
     lake.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {ROW}, * "
-        f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = '{part}'"
+        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {ROW}, * FROM {rows}"
     )
-    times = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
-    arrays = fetch_columns(lake.connection.sql(f"FROM {table} ORDER BY {ROW}"), [*view.features, dataset.label, *times])
+    further = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
+    further += [Column(QUERY, "integer")] if dataset.query else []
+    in_order = lake.connection.sql(f"FROM {table} ORDER BY {ROW}")
+    arrays = fetch_columns(in_order, [*view.features, dataset.label, *further])
     return SplitRows(
         columns={feature.name: arrays[feature.name] for feature in view.features},
         labels=arrays[dataset.label.name],
         times=arrays[view.prediction_time] if view.prediction_time else None,
         table=table,
+        queries=arrays[QUERY].astype(np.int64) if dataset.query else None,
     )
+
+
+def _part(lake: Lake, rows: duckdb.DuckDBPyRelation, dataset: DatasetManifest, part: str) -> str:
+    """The quoted name of the rows of a part, with the numbers of their queries if they have some."""
+    of_part = f"FROM {relation_name(rows)} WHERE {quote(SPLIT)} = '{part}'"
+    if dataset.query:
+        of_part = numbered(f"({of_part})", dataset.query, dataset.view.prediction_time)
+    return relation_name(lake.connection.sql(of_part))
+
+
+def _order(dataset: DatasetManifest) -> tuple[str, ...]:
+    return (*([QUERY] if dataset.query else []), *dataset.view.order)
 
 
 def column_positions(lake: Lake, table: str, column: str) -> np.ndarray:

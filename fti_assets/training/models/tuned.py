@@ -96,7 +96,10 @@ def search_of(
             f"{model.dataset.table_name} a validation= part, or let the dataset reach further back"
         )
     perfect = _perfect(model.task, data)
-    if metric not in evaluate(model.task, [metric], {output: perfect}, data.validation.y, data.classes):
+    queries = data.validation.qid if model.task == "ranking" else None
+    if metric not in evaluate(
+        model.task, [metric], {output: perfect}, data.validation.y, data.classes, queries=queries
+    ):
         raise ModelError(
             f"model {model.name!r} is tuned by {metric!r}, which means nothing on its {data.validation.rows} validation rows, such "
             "as those of one class alone: give it more rows, or Tuning another metric="
@@ -109,9 +112,9 @@ def search_of(
 
     def judge(trained: Any) -> float:
         outputs, y = {output: answers_on(trained, data, data.validation.copy(), model.task)}, data.validation.y
-        answers = answers_of(model.task, outputs, y, data.classes)
+        answers = answers_of(model.task, outputs, y, data.classes, queries=queries)
         threshold = threshold_of(model.evaluate.threshold, lambda: answers, what=model.dataset.table_name).value
-        scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold)
+        scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold, queries=queries)
         if metric not in scores:
             raise ModelError(f"{metric} is undefined on what the model answers on validation")
         return scores[metric]

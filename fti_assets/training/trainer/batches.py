@@ -51,6 +51,46 @@ def bounds(rows: int, batch_size: int, processes: int = 1) -> np.ndarray:
     return np.array([*starts, rows], dtype=np.int64)
 
 
+class QueryBatches:
+    """A sampler of whole batches of whole queries, in order, or with a seed in an order of its own each epoch.
+
+    A batch has as many queries as have ``batch_size`` rows on average, so there are as many batches in each epoch.
+
+    Args:
+        qid: the number of each row's query ``[n]``, ascending from 0 on without a gap.
+        batch_size: rows a batch, about.
+        seed: of the order; None keeps it.
+
+    Raises:
+        ModelError: the batch size is not a whole number above 0.
+    """
+
+    def __init__(self, qid: np.ndarray, batch_size: int, seed: int | None) -> None:
+        bounds(len(qid), batch_size)  # refuses what is no size
+        self.seed, self.epoch, self._sizes = seed, 0, np.bincount(qid)
+        queries = len(self._sizes)
+        self._ends = bounds(queries, max(1, round(batch_size * queries / max(1, len(qid)))))
+
+    def __iter__(self) -> Iterator[Any]:
+        torch = require("torch")
+        order = np.arange(len(self._sizes))
+        if self.seed is not None:
+            order = torch.randperm(len(order), generator=torch.Generator().manual_seed(self.seed + self.epoch)).numpy()
+            self.epoch += 1
+        starts, sizes = (np.cumsum(self._sizes) - self._sizes)[order], self._sizes[order]
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        rows = torch.from_numpy(np.arange(ends[-1]) + np.repeat(starts - ends[:-1], sizes))
+        for first, last in pairwise(self._ends.tolist()):
+            yield rows[ends[first] : ends[last]]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch the next pass is, as Lightning says it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+
 class Batches:
     """A sampler of whole batches: slices in order, or with a seed index tensors in an order of their own each epoch."""
 

@@ -14,6 +14,7 @@ from fti_assets.errors import DataError, one_of
 _REMEDIES: Mapping[str, str] = {
     "binary": "Give 0 and 1, or booleans, in the group that the label comes from; task='multiclass' learns any labels",
     "quantile": "Give finite numbers in the group that the label comes from",
+    "ranking": "Give grades such as 0, 1 and 2 in the group that the label comes from",
     "regression": "Give finite numbers in the group that the label comes from; task='multiclass' learns any labels",
 }
 
@@ -72,7 +73,7 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
                 f"{one_of(list(classes)[:20])}. Leave those rows out or let train reach further back"
             )
         return np.array([codes[name] for name in names], dtype=np.int64)[positions]
-    kind = "0 or 1" if task == "binary" else "finite numbers"
+    kind = {"binary": "0 or 1", "ranking": "finite numbers from 0 on"}.get(task, "finite numbers")
     try:
         numbers = labels.astype(np.float64)
     except ValueError as error:
@@ -80,6 +81,8 @@ def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what:
             f"{what} has labels that are not numbers, but a {task} model learns {kind}: {error}. {_REMEDIES[task]}"
         ) from error
     wrong = ~np.isin(numbers, (0.0, 1.0)) if task == "binary" else ~np.isfinite(numbers.astype(np.float32))
+    if task == "ranking":
+        wrong |= numbers < 0
     if wrong.any():
         values = one_of(np.unique(numbers[wrong])[:10].tolist())
         raise DataError(

@@ -17,7 +17,7 @@ from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.sources import module_hash
-from fti_assets.training.trainer.batches import ALONE, Batches, Share
+from fti_assets.training.trainer.batches import ALONE, Batches, QueryBatches, Share
 from fti_assets.training.trainer.epoch_end import Note, epoch_end
 
 
@@ -47,8 +47,9 @@ def loader(
     seed: int | None,
     share: Share = ALONE,
     weight: np.ndarray | None = None,
+    qid: np.ndarray | None = None,
 ) -> Any:
-    """A torch DataLoader of batches ``(x, y)``, or ``(x, y, weight)``, shuffled anew each epoch where a seed is given.
+    """A torch DataLoader of batches ``(x, y)``, ``(x, y, weight)`` or ``(x, y, qid)``, shuffled anew each epoch where a seed is given.
 
     Args:
         inputs: name to array ``[n, ...]``, given as a dict of tensors.
@@ -57,23 +58,29 @@ def loader(
         seed: the same seed gives the same batches; None keeps the rows' order.
         share: which rows of each batch this process gets.
         weight: what each row counts ``[n]``, if they do not count alike.
+        qid: the number of each row's query ``[n]``, ascending, if batches are to hold whole queries.
 
     Raises:
         ModelError: the batch size is not a whole number above 0.
     """
     torch = require("torch")
-    labels = [torch.from_numpy(one) for one in (y, weight) if one is not None]
+    labels = [torch.from_numpy(one) for one in (y, weight, qid) if one is not None]
+    sampler = Batches(len(y), batch_size, seed, share) if qid is None else QueryBatches(qid, batch_size, seed)
     rows = _Rows({name: torch.from_numpy(values) for name, values in inputs.items()}, *labels)
     # A generator of its own: a DataLoader draws from the global one otherwise, which changes a module's dropout.
-    return torch.utils.data.DataLoader(
-        rows, sampler=Batches(len(y), batch_size, seed, share), batch_size=None, generator=torch.Generator()
-    )
+    return torch.utils.data.DataLoader(rows, sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
 def loss(task: Task, output: Any, y: Any, weight: Any = None, levels: Sequence[float] = ()) -> Any:
     """The task's loss of a module's output, each row by its weight: cross entropy of logits, the mean squared error of values, the
-    pinball loss of quantiles."""
+    pinball loss of quantiles; ListNet's loss of scores, of which ``weight`` are the queries."""
     functional = require("torch.nn.functional")
+    if task == "ranking":
+        if weight is None:
+            raise ModelError(
+                "data.loss of a ranking model needs the third of a batch, each row's query: data.loss(model(x), y, qid)"
+            )
+        return _listwise(output.reshape(-1), y, weight)
     if task == "quantile":
         above, level = y[:, None] - output, output.new_tensor(levels)
         each = require("torch").maximum(level * above, (level - 1) * above).mean(dim=1)
@@ -88,6 +95,20 @@ def loss(task: Task, output: Any, y: Any, weight: Any = None, levels: Sequence[f
     if task == "binary":
         return functional.binary_cross_entropy_with_logits(output.reshape(-1), y)
     return functional.mse_loss(output.reshape(-1), y)
+
+
+def _listwise(scores: Any, y: Any, queries: Any) -> Any:
+    """The cross entropy between the softmax of a query's labels and that of its scores, the mean over queries."""
+    torch = require("torch")
+    _, places, rows = torch.unique(queries, return_inverse=True, return_counts=True)
+
+    def log_softmax(values: Any) -> Any:
+        nothing = values.new_zeros(len(rows))
+        most = nothing.scatter_reduce(0, places, values.detach(), "amax", include_self=False)
+        shifted = values - most[places]
+        return shifted - nothing.index_add(0, places, shifted.exp()).log()[places]
+
+    return -(log_softmax(y.to(scores.dtype)).exp() * log_softmax(scores)).sum() / len(rows)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from fti_assets.errors import DataError, ModelError
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.trainer.batches import ALONE, Share
@@ -38,7 +39,7 @@ class Part:
     """The rows of one split. What is asked for is read and encoded then, and kept; ``stream`` keeps nothing.
 
     Attributes:
-        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression.
+        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression and ranking.
         is_weighted: whether rows count more or less than 1, by the dataset's ``sample`` or the model's ``weights``; batches are then
             ``(x, y, weight)``.
         undo: what a row counts that only undoes the dataset's sample, float64 ``[n]``; None without one.
@@ -53,6 +54,8 @@ class Part:
         weight: what each row counts, float32 ``[n]``; None for all alike.
         undo: as above.
         seed: of the order of a stream that is asked for without one.
+        queries: the number of each row's query, ascending; None without queries.
+        in_queries: whether batches hold whole queries.
     """
 
     def __init__(
@@ -66,11 +69,15 @@ class Part:
         weight: np.ndarray | None = None,
         undo: np.ndarray | None = None,
         seed: int = 0,
+        queries: np.ndarray | None = None,
+        in_queries: bool = False,
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
         self._weight, self.undo, self.took_weight, self._seed = weight, undo, False, seed
         self._original: Part | None = None
         self._is_kept = False
+        self._queries = None if queries is None else queries_of(queries, len(y))
+        self._in_queries = in_queries
 
     def copy(self, *, keep: bool = False) -> Part:
         """The same rows for code that may write into its arrays: what it writes stays there. ``took_weight`` is told to the original.
@@ -83,7 +90,9 @@ class Part:
             vars(other).pop(name, None)
         other._original, other._is_kept = self, keep
         other.stored, other.y, other._make_dense = CopiedRows(self.stored), self.y.copy(), lambda: self._dense
-        other._weight, other.undo = (None if one is None else one.copy() for one in (self._weight, self.undo))
+        other._weight, other.undo, other._queries = (
+            None if one is None else one.copy() for one in (self._weight, self.undo, self._queries)
+        )
         return other
 
     @property
@@ -107,6 +116,33 @@ class Part:
     def rows(self) -> int:
         """How many rows there are."""
         return len(self.y)
+
+    @property
+    def queries(self) -> np.ndarray | None:
+        """As ``qid``; None where the dataset has no queries."""
+        return self._queries
+
+    @property
+    def qid(self) -> np.ndarray:
+        """The number of each row's query, int64 ``[n]`` from 0 on: the rows of a query stand together. It is ``qid`` of XGBoost.
+
+        Raises:
+            ModelError: the dataset has no queries.
+        """
+        if self._queries is None:
+            raise ModelError(
+                "the rows have no queries: say what names the list that a row is in, fti.training_dataset(query='session_id')"
+            )
+        return self._queries
+
+    @property
+    def groups(self) -> np.ndarray:
+        """How many rows each query has, int64 ``[queries]``, in their order: ``group`` of LightGBM and XGBoost.
+
+        Raises:
+            ModelError: the dataset has no queries.
+        """
+        return np.bincount(self.qid)
 
     @cached_property
     def columns(self) -> Mapping[str, np.ndarray]:
@@ -170,8 +206,9 @@ class Part:
             share: which rows of each batch this process gets.
 
         Raises:
-            ModelError: a number is not a whole one above 0.
+            ModelError: a number is not a whole one above 0, or the rows of queries are to stay together.
         """
+        self._refuse_stream()
         return Stream(
             self._source,
             batch_size,
@@ -184,8 +221,13 @@ class Part:
         )
 
     def feed(self, *, stream: bool) -> Feed:
-        """What loaders of torch tensors are made of."""
+        """What loaders of torch tensors are made of.
+
+        Raises:
+            ModelError: the rows of queries are to be streamed.
+        """
         if stream:
+            self._refuse_stream()
             return StreamFeed(self._source, self._tensor_y)
         return ArrayFeed(self.inputs, self._labels | {"y": self.y.astype(self._tensor_y, copy=False)})
 
@@ -193,9 +235,18 @@ class Part:
     def _source(self) -> Source:
         return Source(self.stored, self._encoder, self._labels, self._dense)
 
+    def _refuse_stream(self) -> None:
+        if self._in_queries:
+            raise ModelError(
+                "a stream shuffles rows, and a ranking model learns from whole queries: train on data.train.X with data.train.groups, "
+                "or on data.loaders(batch_size) without stream=True, whose batches are whole queries"
+            )
+
     @property
     def _labels(self) -> dict[str, np.ndarray]:
         """What comes beside encoded rows, in the order of a batch."""
+        if self._in_queries:
+            return {"y": self.y, "qid": self.qid}
         return {"y": self.y, **({"weight": self.weight} if self.is_weighted else {})}
 
     @cached_property
@@ -205,6 +256,22 @@ class Part:
     @cached_property
     def _dense(self) -> Mapping[int, np.ndarray]:
         return self._make_dense()
+
+
+def queries_of(queries: np.ndarray, rows: int) -> np.ndarray:
+    """The numbers of queries ``[n]``, ascending, as those from 0 on without a gap.
+
+    >>> queries_of(np.array([2, 2, 5]), 3).tolist()
+    [0, 0, 1]
+
+    Raises:
+        DataError: they descend, or there are not as many as rows.
+    """
+    if len(queries) != rows or (np.diff(queries) < 0).any():
+        raise DataError(
+            f"{rows} rows have {len(queries)} numbers of queries, which are to ascend with the rows: put the rows of a query together"
+        )
+    return np.cumsum(np.diff(queries, prepend=queries[:1]) > 0, dtype=np.int64)
 
 
 def matrix(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -43,6 +43,7 @@ def _data(manifest: ModelManifest) -> Facts:
         **{f"rows in {part}": f"{rows:,}" for part, rows in dataset.rows.items()},
         "trained because of": manifest.trained_because,
         "point in time": "yes" if dataset.point_in_time else "no",
+        "query": ", ".join(dataset.query),
         "where": dataset.where,
         "sample": "" if dataset.sample is None else _sample(dataset.sample),
         "split by hash": "" if dataset.random_parts is None else _parts(dataset.random_parts),

@@ -36,6 +36,10 @@ class TrainRows(Rows, Protocol):
     def undo(self) -> np.ndarray | None:
         """What a row counts, ``[n]``, where the dataset keeps a sample of a class; None where all count alike."""
 
+    @property
+    def queries(self) -> np.ndarray | None:
+        """The number of each row's query ``[n]``; None without queries."""
+
     def copy(self) -> TrainRows:
         """The same rows in arrays of their own."""
 

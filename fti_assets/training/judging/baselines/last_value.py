@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import CLASSIFIES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prior_of
 
@@ -19,7 +19,8 @@ class LastValue:
     """A baseline that answers what was true last: a feature of the view that holds the last label known at the prediction time.
 
     Make such a feature of the label's own group, such as ``fti.Last("is_late")`` of a window: then it is joined as of the prediction time
-    like any other, and holds nothing that was not known. Of a regression it is the answer itself, and the train mean where it is missing.
+    like any other, and holds nothing that was not known. Of a regression it is the answer itself, and the train mean where it is missing;
+    so is the score of a ranking, for which any number will do, such as how often an item was taken.
     Of classes the answer is how often each followed the value in train, with the train prior counted as one row more; a value that train
     does not have gets the prior.
 
@@ -43,7 +44,7 @@ class LastValue:
         Raises:
             DeclarationError: it has not, or the task has no last value.
         """
-        if task not in (*CLASSIFIES, "regression"):
+        if task not in (*CLASSIFIES, *VALUES):
             raise DeclarationError(f"{what}: a {task} model has no last value to be compared with")
         if self.feature not in features:
             raise DeclarationError(
@@ -54,11 +55,11 @@ class LastValue:
         """As ``Baseline`` has it.
 
         Raises:
-            ModelError: the feature is no number, as the values of a regression are.
+            ModelError: the feature is no number, as values and scores are.
         """
         before, now = train.columns[self.feature], test.columns[self.feature]
         prior = prior_of(task, classes, train)
-        if task == "regression":
+        if task in VALUES:
             if now.dtype.kind not in "fiub":
                 raise ModelError(f"the baseline {self.name} needs a number, and the feature {self.feature!r} is text")
             value = np.asarray(now, dtype=np.float64)

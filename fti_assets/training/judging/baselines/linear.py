@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import CLASSIFIES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.training.judging.baselines.baseline import Rows, TrainRows
 
@@ -19,7 +19,8 @@ _ROUNDS = 500
 
 @dataclass(frozen=True)
 class Linear:
-    """The simplest model of the encoded features: logistic regression, or ridge regression of values, with scikit-learn's defaults.
+    """The simplest model of the encoded features: logistic regression, or ridge regression of values and of the labels to rank by, with
+    scikit-learn's defaults.
 
     Numbers are standardized and get the train mean where they are missing; each code of an Embedding is a column of its own. It learns
     from 200,000 train rows at most, evenly taken.
@@ -33,9 +34,9 @@ class Linear:
         Raises:
             DeclarationError: it is not.
         """
-        tasks = CLASSIFIES if self.name == "logistic" else ("regression",)
+        tasks = CLASSIFIES if self.name == "logistic" else VALUES
         if task not in tasks:
-            other = "; write baseline='linear'" if task == "regression" else ""
+            other = "; write baseline='linear'" if task in VALUES else ""
             other = "; write baseline='logistic'" if task in CLASSIFIES else other
             raise DeclarationError(f"{what}: the baseline {self.name!r} is for {one_of(tasks)}, not for {task}{other}")
 
@@ -45,7 +46,7 @@ class Linear:
         known, asked = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
         y, weight = train.y[rows], None if train.undo is None else train.undo[rows]
         linear = require("sklearn.linear_model")
-        if task == "regression":
+        if task in VALUES:
             return np.asarray(linear.Ridge().fit(known, y.astype(np.float64), weight).predict(asked), dtype=np.float64)
         model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y, weight)
         probabilities = np.zeros((test.rows, max(classes, 2)))

@@ -10,9 +10,10 @@ from fti_assets.core.manifest import OUTPUT_NAMES, Task
 from fti_assets.errors import ModelError
 from fti_assets.training.judging.baselines.baseline import Baseline, TrainRows
 from fti_assets.training.judging.baselines.named import Prior
-from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.judging.evaluation import scores_of
 from fti_assets.training.judging.gates.gate import BaselineGate, Gate
 from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import BaselineScores
 
@@ -41,7 +42,7 @@ def baseline_scores(
         metrics: names of metrics.
         gates: those of the model.
         train, test: its parts; a baseline does not see the labels of ``test``.
-        outputs: what the exported graph answers on the test part.
+        outputs: what the exported graph answers on the test part; a ranking model's are of the queries of ``test``.
         classes, threshold: as for ``evaluate``.
         clusters: as for ``PairedAnswers``.
 
@@ -50,7 +51,7 @@ def baseline_scores(
     """
     if not train.rows:
         raise ModelError("the train part has no rows: there is no baseline to compare with")
-    name = OUTPUT_NAMES[task]
+    name, queries = OUTPUT_NAMES[task], test.queries if task == "ranking" else None
     scores: dict[str, BaselineScores] = {}
     levels = [float(level) for level in classes] if task == "quantile" else []
     for one in baselines_of(gates, levels):
@@ -58,8 +59,9 @@ def baseline_scores(
             continue
         answers = one.answers(task, len(classes), train, test)
         own, other = (
-            answers_of(task, {name: rows}, test.y, classes, threshold=threshold) for rows in (outputs[name], answers)
+            answers_of(task, {name: rows}, test.y, classes, threshold=threshold, queries=queries)
+            for rows in (outputs[name], answers)
         )
-        own_metrics = evaluate(task, metrics, {name: answers}, test.y, classes, threshold=threshold)
+        own_metrics = scores_of(other, [metric_named(metric) for metric in metrics])
         scores[one.name] = BaselineScores(own_metrics, PairedAnswers(own, other, clusters))
     return scores

@@ -21,11 +21,12 @@ class Answers:
     """Labels and answers of ``n`` rows.
 
     Args:
-        y: ``[n]``: 0 or 1, the class's position, or the value.
+        y: ``[n]``: 0 or 1, the class's position, the value, or the label to rank by.
         predictions: float64: ``[n]``, ``[n, k]`` for a multiclass model, whose rows sum to one, or ``[n, q]`` for quantiles.
         threshold: the probability from which on a binary model says yes.
         levels: those of the quantiles, ascending.
         scores: ``[n, k]``, by which rows are ranked and the likeliest class told, if not by the predictions.
+        queries: ``[n]``, the number of each row's query, of a ranking model.
     """
 
     y: np.ndarray
@@ -33,6 +34,7 @@ class Answers:
     threshold: float = THRESHOLD
     levels: tuple[float, ...] = ()
     scores: np.ndarray | None = None
+    queries: np.ndarray | None = None
 
     @property
     def classes(self) -> int:
@@ -53,8 +55,8 @@ class Answers:
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""
-        scores = None if self.scores is None else self.scores[rows]
-        return replace(self, y=self.y[rows], predictions=self.predictions[rows], scores=scores)
+        scores, queries = (None if one is None else one[rows] for one in (self.scores, self.queries))
+        return replace(self, y=self.y[rows], predictions=self.predictions[rows], scores=scores, queries=queries)
 
 
 def answers_of(
@@ -64,6 +66,7 @@ def answers_of(
     classes: Sequence[str] = (),
     *,
     threshold: float = THRESHOLD,
+    queries: np.ndarray | None = None,
 ) -> Answers:
     """A graph's outputs beside the labels, as ``evaluate`` takes them.
 
@@ -85,6 +88,8 @@ def answers_of(
         )
     if task == "quantile":
         return Answers(y, predictions, threshold, tuple(map(float, classes)))
+    if task == "ranking":
+        return Answers(y, predictions, queries=queries)
     if task != "multiclass":
         return Answers(y, predictions, threshold)
     sums = predictions.sum(axis=1, keepdims=True)

@@ -14,7 +14,8 @@ from fti_assets.core.manifest import ModelTask
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.metrics.answers import Answers
-from fti_assets.training.judging.metrics.registry import METRICS, OWN
+from fti_assets.training.judging.metrics.ranking import by_query
+from fti_assets.training.judging.metrics.registry import OWN, built_in
 from fti_assets.training.judging.resampling.bootstrap import Statistic
 
 _TAKEN = ("rows",)  # what stands beside the metrics of a slice
@@ -25,12 +26,14 @@ _TAKEN = ("rows",)  # what stands beside the metrics of a slice
 class Metric:
     """A metric of your own, a function of labels and predictions; an evaluation and gates know it by its name from then on.
 
-    Intervals call the function on a thousand draws of the test rows, each row as often as it was drawn.
+    Intervals call the function on a thousand draws of the test rows, each row as often as it was drawn. Of a ranking model it is called
+    once for each query, and the mean over queries counts.
 
     Args:
         name: what it is called.
         function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions: probabilities
-            ``[n]`` or ``[n, k]``, or values ``[n]``. It gives a number, or NaN or None where the metric is undefined.
+            ``[n]`` or ``[n, k]``, or values ``[n]``; of a ranking model with the labels and scores of one query. It gives a number, or NaN
+            or None where the metric is undefined, which leaves a query out.
         higher_is_better: which way is better.
         tasks: the tasks it is for.
 
@@ -60,7 +63,7 @@ class Metric:
             raise DeclarationError(f"{what} is for no task: give tasks=[...], of {one_of(get_args(ModelTask))}")
         object.__setattr__(self, "source", source_hash(self.function))
         other = OWN.get(self.name)
-        if self.name in METRICS or self.name in _TAKEN:
+        if built_in(self.name) or self.name in _TAKEN:
             raise DeclarationError(f"there is a metric {self.name!r} already: give your own another name")
         if isinstance(other, Metric) and _place(other.function) != _place(self.function):
             raise DeclarationError(
@@ -75,6 +78,8 @@ class Metric:
         Raises:
             ModelError: the function raises, or gives no number.
         """
+        if answers.queries is not None:
+            return by_query(answers, lambda y, scores: self._value(Answers(y, scores)))
         positions = np.arange(len(answers.y))
 
         def of_counts(counts: np.ndarray) -> float:

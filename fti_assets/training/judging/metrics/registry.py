@@ -1,10 +1,12 @@
 """Every metric by name, the project's and those that a user has made."""
 
+import re
 from collections.abc import Sequence
+from functools import cache, partial
 
 from fti_assets.core.manifest import CLASSIFIES, Task
 from fti_assets.errors import DeclarationError, excerpt, one_of
-from fti_assets.training.judging.metrics import classification, quantiles, regression
+from fti_assets.training.judging.metrics import classification, quantiles, ranking, regression
 from fti_assets.training.judging.metrics.metric import AnyMetric, BuiltIn
 
 METRICS: dict[str, BuiltIn] = {
@@ -25,12 +27,32 @@ METRICS: dict[str, BuiltIn] = {
         BuiltIn("r2", ("regression",), True, regression.r2),
         BuiltIn("pinball", ("quantile",), False, quantiles.pinball),
         BuiltIn("coverage_error", ("quantile",), False, quantiles.coverage_error),
+        BuiltIn("ndcg", ("ranking",), True, ranking.ndcg),
+        BuiltIn("map", ("ranking",), True, ranking.mean_average_precision),
+        BuiltIn("mrr", ("ranking",), True, ranking.mean_reciprocal_rank),
     )
 }
-"""The project's metrics by name."""
+"""The project's metrics by name; ``ndcg_at_<k>``, of the first so many places, are further ones."""
+
+AT_PLACES = "ndcg_at_10"
+"""One of those."""
+
+_AT_PLACES = re.compile(r"ndcg_at_([1-9][0-9]{0,8})")
 
 OWN: dict[str, AnyMetric] = {}
 """Those that a user has made, by name; ``Metric`` puts itself here."""
+
+
+@cache
+def built_in(name: str) -> BuiltIn | None:
+    """The project's metric of that name, if there is one.
+
+    >>> built_in("ndcg_at_10").tasks, built_in("ndcg_at_0")
+    (('ranking',), None)
+    """
+    if match := _AT_PLACES.fullmatch(name):
+        return BuiltIn(name, ("ranking",), True, partial(ranking.ndcg, k=int(match[1])))
+    return METRICS.get(name)
 
 
 def metric_named(name: str) -> AnyMetric:
@@ -42,10 +64,10 @@ def metric_named(name: str) -> AnyMetric:
     Raises:
         DeclarationError: there is none.
     """
-    metric = METRICS.get(name) or OWN.get(name)
+    metric = (built_in(name) if isinstance(name, str) else None) or OWN.get(name)
     if metric is None:
         raise DeclarationError(
-            f"there is no metric {excerpt(name)}: choose {one_of(METRICS)}, or make one with fti.Metric"
+            f"there is no metric {excerpt(name)}: choose {one_of([*METRICS, AT_PLACES])}, or make one with fti.Metric"
         )
     return metric
 
@@ -59,4 +81,5 @@ def check_metrics(task: Task, metrics: Sequence[str]) -> None:
     for name in metrics:
         if task not in metric_named(name).tasks:
             fitting = [metric.name for metric in METRICS.values() if task in metric.tasks]
+            fitting += [AT_PLACES] if task == "ranking" else []
             raise DeclarationError(f"the metric {name!r} is not one for a {task} model: choose {one_of(fitting)}")

@@ -62,7 +62,7 @@ def pictures(
     elif task == "multiclass":
         right = outputs.argmax(axis=1) == y
         svgs["calibration"] = calibration(right, outputs.max(axis=1), of="top class")
-    else:
+    elif task != "ranking":  # a score means nothing beside a label
         if task == "quantile":  # the middle one is the most like a value
             outputs = outputs[:, outputs.shape[1] // 2]
         svgs["predicted_and_actual"] = predicted_and_actual(y, outputs)

@@ -30,6 +30,7 @@ _SIDE = 480
 _DOTS = 5_000
 _CELLS = 96
 _TICKS = 5
+_PLACES = 20
 _STYLE = (
     "body{font:14px sans-serif;margin:24px;color:#222;background:#fff}svg{font:11px sans-serif;display:block}"
     "table{border-collapse:collapse}td,th{padding:2px 12px 2px 0;text-align:left}td.n,th.n{text-align:right}"
@@ -48,6 +49,7 @@ def picture_page(
     metrics: Sequence[str],
     importance: ImportanceRecord | None = None,
     further: Sequence[str] = (),
+    queries: np.ndarray | None = None,
 ) -> str:
     """The page.
 
@@ -60,6 +62,7 @@ def picture_page(
         metrics: of the slices; by the first one they are ordered.
         importance: of the features.
         further: sections of HTML that stand behind the others.
+        queries: ``[n]``, the number of each row's query, of a ranking model.
     """
     sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
     if task == "binary":
@@ -69,6 +72,8 @@ def picture_page(
     elif task == "multiclass":
         right = outputs.argmax(axis=1) == y
         sections.append(_calibration(right, outputs.max(axis=1), "Calibration of the top class"))
+    elif task == "ranking":
+        sections += [] if queries is None else [_by_place(y, outputs, queries)]
     else:
         if task == "quantile":  # the middle one is the most like a value
             outputs = outputs[:, outputs.shape[1] // 2]
@@ -117,6 +122,26 @@ def _predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:
         picture = _cells(predicted, actual, low, high)
         message = f"{len(y):,} rows, counted in cells: the darker, the more."
     return f"<h2>Predicted and actual</h2><p>{message}</p>{_plot('predicted', 'actual', picture, low, high)}"
+
+
+def _by_place(y: np.ndarray, score: np.ndarray, queries: np.ndarray) -> str:
+    """What the rows of each of the first places of their lists are worth, beside all rows; of one score in their own order."""
+    order = np.lexsort((-score, queries))
+    of_query = queries[order]
+    place = np.arange(len(order)) - np.searchsorted(of_query, of_query)
+    labels = np.asarray(y, dtype=np.float64)[order]
+    means = [labels[place == at] for at in range(min(_PLACES, int(place.max(initial=-1)) + 1))]
+    longest = max((float(one.mean()) for one in means), default=0.0) or 1.0
+    rows = "".join(
+        f"<tr><td class=n>{at}<td class=n>{len(one):,}<td class=n>{one.mean():.4g}"
+        f"<td><div class=bar style='width:{float(one.mean()) / longest * 240:.0f}px'></div></tr>"
+        for at, one in enumerate(means, 1)
+    )
+    mean = f"Of all {len(labels):,} rows it is {labels.mean():.4g}." if len(labels) else "There are no rows."
+    return (
+        f"<h2>Label by place</h2><p>The mean label of the rows that have a place in their list. {mean}</p>"
+        f"<table><tr><th class=n>place<th class=n>lists<th class=n>mean label<th></tr>{rows}</table>"
+    )
 
 
 def _slices(column: str, values: Mapping[str, Mapping[str, float]], metrics: Sequence[str]) -> str:

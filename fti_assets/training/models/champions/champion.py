@@ -89,6 +89,10 @@ def _scores_beside(
 ) -> ChampionScores:
     try:
         is_new = _untrained_rows(lake, champion, dataset, test)
+        if model.task == "ranking":  # a list is compared whole or not at all
+            is_new = np.bincount(data.test.qid[~is_new], minlength=len(data.test.groups))[data.test.qid] == 0
+            if not is_new.any():
+                raise _Incomparable("has trained on rows of every query of the test part, so they cannot be compared")
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
         rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
@@ -100,11 +104,15 @@ def _scores_beside(
             answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
         if "quantiles" in answers and champion.classes != own_export.classes:
             raise ModelError(f"it has the levels {one_of(champion.classes)}, this model {one_of(own_export.classes)}")
-        rows = rows[is_judged]
+        rows, queries = rows[is_judged], None
+        if model.task == "ranking":
+            queries = data.test.qid[rows]
         own = {name: values[rows] for name, values in outputs.items()}
         y, metrics = data.test.y[rows], [metric_named(name) for name in model.evaluate.metric_names]
-        of_champion = answers_of(model.task, answers, y, own_export.classes, threshold=_threshold_of(champion))
-        of_challenger = answers_of(model.task, own, y, own_export.classes, threshold=threshold)
+        of_champion = answers_of(
+            model.task, answers, y, own_export.classes, threshold=_threshold_of(champion), queries=queries
+        )
+        of_challenger = answers_of(model.task, own, y, own_export.classes, threshold=threshold, queries=queries)
         return ChampionScores(
             champion.reference,
             scores_of(of_champion, metrics),

@@ -26,6 +26,7 @@ OBJECTIVES: Mapping[str, Mapping[Task, tuple[str, ...]]] = {
         "binary": ("binary",),
         "multiclass": ("multiclass",),
         "regression": ("regression", "regression_l1", "huber", "quantile", "poisson", "gamma", "tweedie"),
+        "ranking": ("lambdarank", "rank_xendcg"),
     },
     "xgboost": {
         "binary": ("binary:logistic",),
@@ -39,9 +40,10 @@ OBJECTIVES: Mapping[str, Mapping[Task, tuple[str, ...]]] = {
             "reg:gamma",
             "reg:tweedie",
         ),
+        "ranking": ("rank:ndcg", "rank:pairwise", "rank:map"),
     },
 }
-"""The objectives of each task that the graph answers as the booster does."""
+"""The objectives of each task that the graph answers as the booster does; a score to rank by may be a regression's value too."""
 
 
 def package_of(model: Any) -> str:
@@ -64,7 +66,8 @@ def check_booster(model: Any, task: Task | None) -> None:
     if reason:
         raise ModelError(f"{name} cannot be used as a model: {reason}")
     of_task = OBJECTIVES[package]
-    allowed = [one for key, names in of_task.items() if task in (None, key) for one in names]
+    tasks = ("ranking", "regression") if task == "ranking" else (task,)
+    allowed = [one for key, names in of_task.items() if task is None or key in tasks for one in names]
     if objective not in allowed:
         raise ModelError(
             f"{name} has the objective {objective!r}, of which no graph{'' if task is None else f' of a {task} model'} is made: choose "
@@ -118,11 +121,23 @@ def convert_booster(model: Any, width: int) -> Any:
     with warnings.catch_warnings(), readable_boosters([model]):
         warnings.simplefilter("ignore")
         if package_of(model) == "xgboost":
-            converted = converters.convert_xgboost(model, **settings)
+            converted = converters.convert_xgboost(_with_known_objective(model), **settings)
         else:
             converted = converters.convert_lightgbm(model, zipmap=False, **settings)
     round_down(converted, [model])
     return converted
+
+
+def _with_known_objective(model: Any) -> Any:
+    """An XGBoost model that the converter reads: a ranking's score is the sum of its trees, as a value by squared error is."""
+    booster = model.get_booster() if hasattr(model, "get_booster") else model
+    saved = json.loads(booster.save_raw("json"))
+    if saved["learner"]["objective"]["name"] not in OBJECTIVES["xgboost"]["ranking"]:
+        return model
+    saved["learner"]["objective"] = {"name": "reg:squarederror", "reg_loss_param": {"scale_pos_weight": "1"}}
+    other = require("xgboost").Booster()
+    other.load_model(bytearray(json.dumps(saved).encode()))
+    return other
 
 
 @contextmanager

@@ -13,8 +13,8 @@ MATRIX = "X"
 """The input of a core that takes one matrix, as ``data.train.X`` is."""
 
 RETURN_KINDS = (
-    "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression: "
-    "predict) that skl2onnx converts, a model of LightGBM or XGBoost, an onnx.ModelProto, or for "
+    "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression "
+    "and ranking: predict) that skl2onnx converts, a model of LightGBM or XGBoost, an onnx.ModelProto, or for "
     "quantiles a list of estimators, one for each level"
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import VALUES, Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.nodes import OPSET
@@ -20,7 +20,14 @@ from fti_assets.training.models.cores.boosters import (
     readable_boosters,
     register_boosters,
 )
-from fti_assets.training.models.cores.core import MATRIX, RETURN_KINDS, Core, EncodedRows, check_shape, estimator_gives
+from fti_assets.training.models.cores.core import (
+    MATRIX,
+    RETURN_KINDS,
+    Core,
+    EncodedRows,
+    check_shape,
+    estimator_gives,
+)
 from fti_assets.training.models.cores.estimators import (
     boosters_within,
     check_indicators,
@@ -55,9 +62,9 @@ def _check_estimator(estimator: Any, method: str, task: Task, classes: int) -> N
         soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
         advice = soft if hasattr(estimator, "classes_") else ""
         raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {RETURN_KINDS}")
-    if task == "regression" and hasattr(estimator, "predict_proba"):
-        raise ModelError(f"{name} is a classifier, but the model's task is regression")
-    if task != "regression":
+    if task in VALUES and hasattr(estimator, "predict_proba"):
+        raise ModelError(f"{name} is a classifier, but the model's task is {task}")
+    if task not in VALUES:
         if not hasattr(estimator, "classes_"):
             raise ModelError(f"{name} is no classifier: return {RETURN_KINDS}")
         if any(np.ndim(one) for one in estimator.classes_):
@@ -80,7 +87,7 @@ def _answers_of(
                 f"{name} fails on encoded rows: {_reason(error)}. It has to be fitted on data.train.X, [n, dense_dim + Embedding "
                 f"features], here [n, {width}], or on a frame, and answer every such row"
             ) from error
-        if task == "regression" and np.ndim(output) == 2 and np.shape(output)[1] > 1:
+        if task in VALUES and np.ndim(output) == 2 and np.shape(output)[1] > 1:
             raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary" and np.ndim(output) == 2:
             output = output[:, 1]
@@ -93,7 +100,7 @@ def booster_core(model: Any, sample: EncodedRows, task: Task, classes: int, layo
     """A model of LightGBM or XGBoost, converted by onnxmltools."""
     name = type(model).__name__
     is_estimator = hasattr(model, "fit")
-    method = "predict" if task == "regression" or not is_estimator else "predict_proba"
+    method = "predict" if task in VALUES or not is_estimator else "predict_proba"
     if is_estimator:
         _check_estimator(model, method, task, classes)
     check_booster(model, task)
@@ -128,7 +135,7 @@ def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, 
     converter = require("skl2onnx")
     tensors = require("skl2onnx.common.data_types")
     name = type(estimator).__name__
-    method = "predict" if task == "regression" else "predict_proba"
+    method = "predict" if task in VALUES else "predict_proba"
     _check_estimator(estimator, method, task, classes)
     if layout.categories:
         raise ModelError(
@@ -155,7 +162,7 @@ def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, 
             model = converter.convert_sklearn(
                 fitted_estimator,
                 initial_types=[(MATRIX, number([None, width]))],
-                options=None if task == "regression" else {id(fitted_estimator): {"zipmap": False}},
+                options=None if task in VALUES else {id(fitted_estimator): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
     except Exception as error:  # whatever a converter raises

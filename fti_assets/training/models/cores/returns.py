@@ -50,7 +50,7 @@ def check_return(kind: Any, task: Task, *, what: str, levels: int = 0) -> None:
             f"{what} returns {kind.__name__}, which has no predict_proba, but a {task} model needs it: put it into "
             "CalibratedClassifierCV, or return another classifier"
         )
-    if kind.__name__.endswith("Ranker"):
+    if kind.__name__.endswith("Ranker") and task != "ranking":
         raise DeclarationError(f"{what} returns {kind.__name__}, which ranks rows of a group, but its task is {task}")
 
 

@@ -1,0 +1,67 @@
+"""Queries: the lists in which rows are ranked, which no split divides, and the order of rows in which each stands together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fti_assets.core.rules import Verdict
+from fti_assets.core.sql import quote
+from fti_assets.training.datasets.checks import ROW_SPLIT
+from fti_assets.training.datasets.dataset import UNDIVIDED
+
+QUERY = "_fti_query"
+"""The column that numbers the queries of a part from 1, in the order of their rows."""
+
+DIVIDED = "_fti_divided"
+"""The column that says whether the rows of a row's query are in several parts, or some of them in none."""
+
+OF_DIVIDED = "of divided queries"
+"""Why their rows are left out."""
+
+_BEGAN = "_fti_began"
+
+
+def divided_sql(query: Sequence[str], is_mature: str) -> str:
+    """The SQL of ``DIVIDED``; false for rows without queries.
+
+    Args:
+        query: the columns that name a query.
+        is_mature: the SQL of whether a row is old enough for its label: a query is whole once all its rows are.
+    """
+    if not query:
+        return "false"
+    part = f"CASE WHEN {is_mature} THEN coalesce({ROW_SPLIT}, '') ELSE 'immature' END"
+    over = f"OVER (PARTITION BY {', '.join(map(quote, query))})"
+    return f"min({part}) {over} <> max({part}) {over}"
+
+
+def undivided(query: Sequence[str], left_out: Mapping[str, int]) -> Verdict:
+    """Judge by how many rows are left out as rows of divided queries."""
+    rows = left_out.get(OF_DIVIDED, 0)
+    return Verdict(UNDIVIDED, rows, (), f"{rows} rows are left out{whole_queries(query, left_out)}" if rows else "")
+
+
+def whole_queries(query: Sequence[str], left_out: Mapping[str, int]) -> str:
+    """Why rows of divided queries are left out and what to do, after a count of them; nothing if there are none."""
+    if not left_out.get(OF_DIVIDED):
+        return ""
+    by = list(query) if len(query) > 1 else query[0]
+    return (
+        ", since the split has rows of their queries in several parts, or some of them in none: give the rows of a query one prediction "
+        f"time, let query= name a shorter list, or write split=fti.GroupSplit(by={by!r})"
+    )
+
+
+def numbered(rows: str, query: Sequence[str], time: str | None) -> str:
+    """The SQL of rows with ``QUERY``: queries in the order of their first prediction time, then of their names.
+
+    Args:
+        rows: the SQL of rows, what follows FROM.
+        query: the columns that name a query.
+        time: the prediction time, if there is one.
+    """
+    names = ", ".join(map(quote, query))
+    if time is None:
+        return f"SELECT *, dense_rank() OVER (ORDER BY {names}) AS {QUERY} FROM {rows}"
+    began = f"SELECT *, min({quote(time)}) OVER (PARTITION BY {names}) AS {_BEGAN} FROM {rows}"
+    return f"SELECT * EXCLUDE ({_BEGAN}), dense_rank() OVER (ORDER BY {_BEGAN}, {names}) AS {QUERY} FROM ({began})"

@@ -13,6 +13,7 @@ from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
+from fti_assets.cli.monitoring.delay_audit import delay_audit
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
 from fti_assets.cli.training.backtest import backtest
@@ -113,6 +114,7 @@ for command in (
     dataset,
     backtest,
     freshness,
+    delay_audit,
     rows.forget,
     rows.reset,
     lake,

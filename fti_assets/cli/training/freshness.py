@@ -24,6 +24,9 @@ from fti_assets.cli.training.lookup import declaration_named, split_words
 @click.option("--metric", metavar="NAME", help="one of the model's metrics (default: its first)")
 @click.option("--rows", type=int, metavar="N", help="about how many train rows are taken (default: all)")
 @click.option("--svg", metavar="FILE", help="where the picture is written (default: freshness_MODEL.svg)")
+@click.option(
+    "--json", "json_file", metavar="FILE", help="where the curves are written for fti delay-audit (default: nowhere)"
+)
 @definitions
 @stores("lake")
 def freshness(
@@ -34,6 +37,7 @@ def freshness(
     metric: str | None,
     rows: int | None,
     svg: str | None,
+    json_file: str | None,
     file: str | None,
     module: str | None,
     **folders: str | None,
@@ -47,6 +51,7 @@ def freshness(
     from fti_assets.describe import existing_store, stores_of
     from fti_assets.training.freshness.picture import picture
     from fti_assets.training.freshness.run import freshness
+    from fti_assets.training.freshness.stored import to_json
     from fti_assets.training.freshness.text import as_text
     from fti_assets.training.models.model import Model
 
@@ -69,3 +74,6 @@ def freshness(
     path.write_text(picture(curves), encoding="utf-8")
     click.echo(as_text(curves))
     click.echo(f"\n{path} has the picture")
+    if json_file is not None:
+        Path(json_file).write_text(to_json(curves), encoding="utf-8")
+        click.echo(f"{json_file} has the curves")

@@ -1,0 +1,1 @@
+"""What judges a running system from the command line: its delays, and what leaks would promise."""

@@ -1,0 +1,1 @@
+"""How late rows were really committed, against what their declaration says."""

@@ -186,6 +186,21 @@ def test_a_metric_of_ones_own_counts_each_draw():
     assert statistic(np.array([[2.0, 0, 2, 0], [0, 4, 0, 0]])).tolist() == [2.5, 0.0]
 
 
+def test_a_metric_of_ones_own_gets_what_the_graph_gives():
+    seen = []
+
+    def watched(y, probabilities):
+        seen.append(probabilities)
+        return 0.0
+
+    Metric("watched", watched, higher_is_better=True, tasks=["multiclass"])
+    graph = np.array([[0.1, 0.2, 0.7000001], [1 / 3, 1 / 3, 1 / 3]], dtype=np.float32)
+    answers = answers_of("multiclass", {"probabilities": graph}, np.arange(2), ["a", "b", "c"])
+    metric_named("watched").statistic(answers)(np.array([[1.0, 1.0]]))
+    assert (seen[0] == graph).all(), "not divided by their sum"
+    assert (answers.predictions != graph).any()
+
+
 def test_a_metric_of_ones_own_may_be_undefined():
     Metric("never", lambda y, value: None, higher_is_better=True, tasks=["regression"])
     assert evaluate("regression", ["never", "mae"], {"value": np.ones(2)}, np.ones(2)) == {"mae": 0.0}

@@ -89,7 +89,7 @@ class Metric:
 
     def _value(self, answers: Answers) -> float:
         try:
-            value = self.function(answers.y, answers.predictions)
+            value = self.function(answers.y, answers.ranking)  # as the graph gives them, to the last digit
             number = math.nan if value is None else float(value)
         except Exception as error:
             raise ModelError(

@@ -1,10 +1,12 @@
 """A model as a Dagster asset: what is published, what is promoted, and what the gates compare with."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -26,6 +28,7 @@ from fti_assets.training.calibration.calibrators import fit_calibrator
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.run import _config_text
 from tests.on_demand import doubled
 from tests.support.partitions import range_tags
 from tests.support.worlds import made_once
@@ -883,3 +886,30 @@ def test_training_after_the_champion_is_lost_promotes_another(bench: Bench, gate
     assert result.success, result.get_step_failure_events()
     (build,) = bench.builds()
     assert bench.champion == build.reference != lost.reference
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_alike"),
+    [
+        ({1: "a", "1": "b"}, {"1": "b", 1: "a"}, True),
+        ({1: "a", "1": "b"}, {1: "b", "1": "a"}, False),
+        ({"of": [{(1, 2): 3, None: 4}]}, {"of": [{None: 4, (1, 2): 3}]}, True),
+        ({"of": {"a", "b", "c", "d"}}, {"of": {"d", "c", "b", "a"}}, True),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+    ],
+)
+def test_equal_configs_are_one_text(one, other, are_alike):
+    class Config(dg.Config):
+        value: Any = None
+
+    texts = []
+    for value in (one, other):
+        context: Any = SimpleNamespace(run=SimpleNamespace(run_config={"ops": value}))
+        texts.append(_config_text(context, {"config": Config.model_construct(value=value)}))
+    assert (texts[0] == texts[1]) is are_alike
+
+
+def test_the_text_of_a_plain_config_is_its_json():
+    config = {"ops": {"b": {"config": {"epochs": 3, "rates": [0.1, None]}}, "a": {}}}
+    context: Any = SimpleNamespace(run=SimpleNamespace(run_config=config))
+    assert _config_text(context, {}) == json.dumps([config, {}], sort_keys=True)

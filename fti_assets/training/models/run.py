@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any
 
 import dagster as dg
@@ -164,7 +165,19 @@ def _seed(tags: Mapping[str, str]) -> int:
 
 def _config_text(context: dg.AssetExecutionContext, arguments: Mapping[str, Any]) -> str:
     """What is another text if the run's config, or a default of the function's own, is another one."""
-    return json.dumps([context.run.run_config, _config_fields(arguments)], sort_keys=True, default=repr)
+    config = [_plain(context.run.run_config), _plain(_config_fields(arguments))]
+    return json.dumps(config, sort_keys=True, default=repr)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON writes alike in each process: sets in order, and keys of several kinds, which cannot be sorted, as Python writes them."""
+    if isinstance(value, Mapping):
+        kinds = {*map(type, value)}
+        is_sorted = kinds <= {int, float, bool} or kinds in ({str}, {NoneType})
+        return {key if is_sorted else repr(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return sorted(map(repr, value)) if isinstance(value, set | frozenset) else value
 
 
 def _config_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:

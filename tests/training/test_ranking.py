@@ -16,11 +16,13 @@ from sklearn.metrics import ndcg_score
 
 import fti_assets as fti
 from fti_assets import testing
-from fti_assets.core.manifest import Column, ModelManifest
+from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest
+from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
+from fti_assets.training.freshness.rows import dataset_rows
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
 
@@ -243,6 +245,17 @@ def test_a_challenger_is_compared_on_draws_of_whole_lists(built):
     [verdict] = stores.model_store().builds("ranker")[-1].gates
     assert champion.build in verdict.reason
     assert (verdict.interval.low, verdict.interval.high) == (0.0, 0.0), "it answers the same rows alike"
+
+
+def test_freshness_takes_train_rows_by_whole_lists(built):
+    _, stores, manifest, _ = built
+    with stores.offline_store().connect() as lake:
+        record = lake.ledger(OFFERS.table)["all"].record
+        dataset = from_json(DatasetManifest, record, what="it", remedy="")
+        some = dataset_rows(lake, OFFERS.table, "all", dataset, train_rows=50)
+        lists = some.declared.aggregate("session_id, count(*)").fetchall()
+    assert {rows for _, rows in lists} == {4}
+    assert 20 < some.rows["train"] < 80 < manifest.dataset.rows["train"]
 
 
 def test_trials_of_a_ranking_are_judged_by_its_lists():

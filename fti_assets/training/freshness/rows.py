@@ -82,7 +82,8 @@ def dataset_rows(
         table: the dataset's.
         partition: the dataset's partition.
         dataset: its manifest.
-        train_rows: about how many of the train rows are taken, by a hash of their keys; all by default.
+        train_rows: about how many of the train rows are taken, by a hash of their keys, or of their query where the dataset has queries;
+            all by default.
 
     Raises:
         StoreError: rows of the dataset are not in its spine any more.
@@ -92,7 +93,7 @@ def dataset_rows(
     stored, spine = (quote("temp", temporary_name(kind)) for kind in ("stored", "spine"))
     where = ""
     if train_rows is not None and train_rows < dataset.rows["train"]:
-        share = f"{share_sql(view.spine_keys, _SEED)} < {train_rows / dataset.rows['train']!r}"
+        share = f"{share_sql(dataset.query or view.spine_keys, _SEED)} < {train_rows / dataset.rows['train']!r}"
         where = f" WHERE {quote(SPLIT)} <> 'train' OR {share}"
     rows = lake.rows(table, partitions=[partition])
     connection.execute(

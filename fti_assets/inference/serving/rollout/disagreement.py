@@ -18,8 +18,8 @@ def disagreement(task: Task, pairs: Iterable[tuple[Any, Any]]) -> Disagreement:
 
     The distance of two numbers is their absolute difference; that of two distributions over classes the largest difference of the
     probability of any event, half the sum of the absolute differences (the total variation distance). Two answers decide otherwise if
-    one is at least 0.5 and the other is not, or if another class has the highest probability; values of a regression, quantiles and
-    answers of a composite decide nothing. The distance of two of several numbers is their mean absolute difference.
+    one is at least 0.5 and the other is not, or if another class has the highest probability; values of a regression, quantiles, scores of
+    a ranking and answers of a composite decide nothing. The distance of two of several numbers is their mean absolute difference.
 
     Args:
         task: what both builds do.

@@ -138,12 +138,20 @@ def _answers(
     places = [np.flatnonzero(kinds == "")]
     answers = [core.predict({name: values[places[0]] for name, values in arrays.items()})]
     refuse_lost(rows.part(places[0]), answers[0], model)
+    made_up = np.flatnonzero(kinds != "")
+    try:  # all at once: a booster takes 15 ms for any number of rows, and each feature has four kinds of them
+        at_once = core.predict({name: values[made_up] for name, values in arrays.items()}) if len(made_up) else None
+    except Exception:  # whatever the model of a user raises, and of which kind is asked one by one
+        at_once = None
     for kind in dict.fromkeys(rows.kinds):
         if not kind:
             continue
         at = np.flatnonzero(kinds == kind)
         try:
-            answer = core.predict({name: values[at] for name, values in arrays.items()})
+            if at_once is None:
+                answer = core.predict({name: values[at] for name, values in arrays.items()})
+            else:
+                answer = at_once[np.searchsorted(made_up, at)]
             finite, reason = is_finite(answer), "it gives no finite number"
         except Exception as error:  # whatever the model of a user raises
             answer, finite = answers[0][: len(at)], np.zeros(len(at), dtype=bool)

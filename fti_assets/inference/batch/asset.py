@@ -15,8 +15,8 @@ from fti_assets.features.validation.schema import rules_of, schema_demands
 from fti_assets.inference.batch.predictions import BatchPredictions, PredictionConfig, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_answerable_rows
+from fti_assets.orchestration.conditions.partition_conditions import Answering
 from fti_assets.orchestration.conditions.reach import Reach
-from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
@@ -60,7 +60,7 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
         automation_condition=on_answerable_rows(
             spine.key,
             upstream_of({group: Reach(back) for group, back in reaches.items()}),
-            [Upstream(model.key, model.partitions_def) for model in models],
+            [answering(model) for model in models],
             whole=partitions_def is None,
             catch_up=predictions.catch_up,
         ).with_label("rows_to_answer"),
@@ -72,6 +72,11 @@ def predictions_asset(predictions: BatchPredictions) -> dg.AssetsDefinition:
             *([] if predictions.top is None else [predictions.top]),
         ),
     )
+
+
+def answering(model: Servable) -> Answering:
+    """A model as a condition asks whether it can answer."""
+    return Answering(model.key, model.partitions_def, promotes_itself=model.promote != "by_hand")
 
 
 def _description(predictions: BatchPredictions) -> str:

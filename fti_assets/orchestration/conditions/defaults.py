@@ -16,12 +16,13 @@ import dagster as dg
 
 from fti_assets.orchestration.conditions.never_began import NeverBegan
 from fti_assets.orchestration.conditions.partition_conditions import (
+    AfterNewest,
     Answerable,
     InputsThere,
     NewestCutoffs,
     OfNewestCutoffs,
-    PartitionEnded,
 )
+from fti_assets.orchestration.conditions.partition_end import LastRunFailed, PartitionEnded
 from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
 
 _DATA_CHANGES = dg.AutomationCondition.data_version_changed()
@@ -41,9 +42,12 @@ def on_changed_inputs(
 def on_partition_end(
     partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta
 ) -> dg.AutomationCondition[Any]:
-    """True once for a partition that was made before its end and delay had passed, once they have: its last run."""
-    at_end = _once(PartitionEnded(partitions_def, delay).newly_true())
-    return (at_end | NeverBegan()) & ~dg.AutomationCondition.in_progress()
+    """True once for a partition that was made before its end and delay had passed, once they have: its last run.
+
+    A last run that fails is requested again after one hour, two and four.
+    """
+    ended = PartitionEnded(partitions_def, delay)
+    return (_once(ended.newly_true()) | NeverBegan() | LastRunFailed(ended)) & ~dg.AutomationCondition.in_progress()
 
 
 def on_cutoff(
@@ -77,13 +81,17 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
 def on_answerable_rows(
     spine: dg.AssetKey, inputs: Sequence[Upstream], models: Sequence[Upstream], *, whole: bool, catch_up: int
 ) -> dg.AutomationCondition[Any]:
-    """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing."""
+    """True once the spine has changed, or was never answered, and a build of each model can answer; the models block nothing.
+
+    What is missing of a group before its newest partition is a gap, which nothing waits for; what may come yet is waited for.
+    """
     is_unanswered = dg.AutomationCondition.missing().newly_true()
     condition = _once(_inputs_changed(inputs, [spine]) | is_unanswered) | NeverBegan()
     # Before the inputs, which are then looked up for what can be answered alone.
     for model in models:
         condition = condition & Answerable(model, catch_up)
-    return condition & _inputs_are_settled(inputs, whole=whole)
+    features = [source for source in inputs if source.key != spine]
+    return condition & _inputs_are_settled(inputs, whole=whole, may_have_gaps=features)
 
 
 def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.AutomationCondition[Any]:
@@ -99,14 +107,20 @@ def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.Automa
     return condition
 
 
-def _inputs_are_settled(inputs: Sequence[Upstream], *, whole: bool) -> dg.AutomationCondition[Any]:
-    """The inputs are there, and neither they nor the asset are being made."""
+def _inputs_are_settled(
+    inputs: Sequence[Upstream], *, whole: bool, may_have_gaps: Sequence[Upstream] = ()
+) -> dg.AutomationCondition[Any]:
+    """The inputs are there, some of them but for gaps, and neither they nor the asset are being made."""
     idle = ~dg.AutomationCondition.in_progress()
     if not inputs:
         return idle
     # Dagster keeps in the cursor what a NOT was asked about: in this order all partitions, in the other a span for each missing one.
     absent = ~dg.AutomationCondition.will_be_requested() & dg.AutomationCondition.missing()
-    present = InputsThere(tuple(inputs)) if whole else ~_any("missing", inputs, absent)
+    needed = [source for source in inputs if source not in may_have_gaps]
+    missing: dg.AutomationCondition[Any] = _any("missing", needed, absent)
+    if may_have_gaps:
+        missing = missing | _any("to_come", may_have_gaps, AfterNewest() & absent)
+    present = InputsThere(tuple(inputs)) if whole else ~missing
     return present & ~_any("in_progress", inputs, dg.AutomationCondition.in_progress()) & idle
 
 

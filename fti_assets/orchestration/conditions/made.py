@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,7 @@ PROVISIONAL = "fti/provisional"
 """The tag of a materialization that was made before its end and delay had passed."""
 
 _EVENTS = 400
+_MOST_PAGES = 25
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -34,6 +36,28 @@ def newest_made(
                 marks[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
         if len(records) < _EVENTS:
             break
+    return marks
+
+
+def newest_marks(instance: dg.DagsterInstance, key: dg.AssetKey, *, after: int | None) -> dict[str, bool]:
+    """The partitions that were made since an event, and whether the newest materialization of each is provisional.
+
+    Args:
+        after: the event; without one the newest 10,000 materializations are looked at, so that a first look at years ends.
+    """
+    marks: dict[str, bool] = {}
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES if after is None else sys.maxsize):
+        page = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=key, after_storage_id=after), limit=_EVENTS, cursor=cursor
+        )
+        for record in page.records:  # newest first
+            event = record.asset_materialization
+            if event is not None and event.partition is not None:
+                marks.setdefault(event.partition, (event.tags or {}).get(PROVISIONAL) == "true")
+        if not page.has_more:
+            break
+        cursor = page.cursor
     return marks
 
 

@@ -6,10 +6,9 @@ Each looks at what is new since its last evaluation or at the newest partitions,
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,7 +18,7 @@ import dagster as dg
 from fti_assets.core import clock
 from fti_assets.core.times import Partition, naive_utc
 from fti_assets.orchestration.conditions.made import last_before, newest_made
-from fti_assets.orchestration.conditions.newest import newest_first, newest_partitions, newest_within
+from fti_assets.orchestration.conditions.newest import newest_first, newest_within
 from fti_assets.orchestration.conditions.within_reach import (
     Context,
     Result,
@@ -31,10 +30,13 @@ from fti_assets.orchestration.conditions.within_reach import (
 )
 from fti_assets.orchestration.partitions import is_timed
 
+CHAMPION, CHAMPION_AFTER_RUN, NO_CHAMPION = "champion", "champion_after_run", "none"
+"""The metadata of a change of champion and of a build by which a condition knows whether there is one, and its text for none."""
+
 # What NewestCutoffs finds in a tick: Dagster evaluates a condition anew for each condition that rests on it.
 _SEARCHES: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
-_RECENT = 100
 _MOST_CUTOFFS = 1000
+_OBSERVATIONS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,30 +55,19 @@ class InputsThere(dg.AutomationCondition[dg.AssetKey]):
 
 
 @dataclass(frozen=True, eq=False)
-class PartitionEnded(dg.AutomationCondition[dg.AssetKey]):
-    """Partitions that were last made before their end and delay had passed, which have passed now.
+class AfterNewest(dg.AutomationCondition[dg.AssetKey]):
+    """Partitions after the newest that is there: they may be on their way, where one that is missing before it is a gap."""
 
-    Only the newest 100 partitions are looked at.
-    """
+    name = "after_newest_partition"
+    requires_cursor = False
+    description = "No later partition is there"
 
-    partitions: dg.TimeWindowPartitionsDefinition
-    delay: timedelta
-
-    name = "made_before_its_window_ended"  # stored cursors know the condition by it
-
-    @property
-    def description(self) -> str:
-        return f"Last made before the partition's end and a delay of {self.delay} had passed, which have passed now"
-
-    def evaluate(self, context: Context) -> Result:
-        recent = {partition.key: partition for partition in newest_partitions(self.partitions, _RECENT)}
-        last_event, early = json.loads(context.cursor) if context.cursor else (None, [])
-        newest_event = context.asset_graph_view.last_event_id or 0
-        marks = newest_made(context.asset_graph_view.instance, context.key, recent.keys(), after=last_event)
-        early = sorted(key for key in recent if marks.get(key, key in early))
-        latest_end = clock.now() - self.delay
-        ends = [recent[key] for key in early if (end := recent[key].end) and end <= latest_end]
-        return true_of(context, _subset(context, ends), cursor=json.dumps([newest_event, early]))
+    async def evaluate(self, context: Context) -> Result:
+        own = context.partitions_def
+        if not is_timed(own):
+            return true_of(context, context.candidate_subset)
+        subset = await _materialized_subset(context, context.key)
+        return true_of(context, context.candidate_subset if subset.is_empty else _since(context, Spans(subset).last))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,12 +130,19 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         return _subset(context, due), older
 
 
+@dataclass(frozen=True)
+class Answering(Upstream):
+    """A model that answers, and whether its first accepted build becomes champion without a person's word."""
+
+    promotes_itself: bool = True
+
+
 @dataclass(frozen=True, eq=False)
 class Answerable(dg.AutomationCondition[dg.AssetKey]):
     """Partitions that a build of the model can answer, from the newest so many builds' cutoffs on.
 
-    Until a partition ends, the champion answers it, so any build will do. What was answered before may be answered
-    again, if its rows have changed, by the build of its time.
+    Until a partition ends, the champion answers it: any build will do, unless a person promotes and nobody has. What was answered
+    before may be answered again, if its rows have changed, by the build of its time.
     """
 
     model: Upstream
@@ -165,17 +163,21 @@ class Answerable(dg.AutomationCondition[dg.AssetKey]):
         own, cutoffs = context.partitions_def, self.model.partitions_def
         if builds.is_empty:
             return true_of(context, context.get_empty_subset())
+        waits_for_person = isinstance(self.model, Answering) and not self.model.promotes_itself
+        has_champion = not waits_for_person or _has_champion(context.asset_graph_view.instance, self.model.key)
         if not is_timed(cutoffs) or not is_timed(own):
-            return true_of(context, context.candidate_subset)
+            return true_of(context, context.candidate_subset if has_champion else context.get_empty_subset())
         spans, now = Spans(builds), clock.now()
         newest = [cutoff.start for cutoff in islice(newest_within(cutoffs, spans), self.catch_up) if cutoff.start]
         if not newest:  # what was built is none of the cutoffs any more
             return true_of(context, context.get_empty_subset())
         answers = await _materialized_subset(context, context.key)
         before = own.get_prev_partition_window(now.replace(tzinfo=UTC), respect_bounds=False)
-        able = _since(context, min(newest[-1], now if before is None else naive_utc(before.end)))
+        open_from = now if before is None else naive_utc(before.end)
+        able = _since(context, min(newest[-1], open_from))
         again = _since(context, spans.first).compute_intersection(answers)
-        return true_of(context, able.compute_union(again))
+        able = able.compute_union(again)
+        return true_of(context, able if has_champion else able.compute_difference(_since(context, open_from)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +204,18 @@ class OfNewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         requests = context.request_subsets_by_key.get(key)
         subsets = [await _materialized_subset(context, key), running, *([] if requests is None else [requests])]
         return true_of(context, _subset(context, list(islice(newest_within(own, Spans(*subsets)), self.catch_up))))
+
+
+def _has_champion(instance: dg.DagsterInstance, model: dg.AssetKey) -> bool:
+    """Whether a model has a champion, by what its page shows: its newest build says so, or a promotion since."""
+    newest = instance.get_latest_materialization_event(model)
+    build = None if newest is None else newest.asset_materialization
+    after_run = None if build is None else build.metadata.get(CHAMPION_AFTER_RUN)
+    if after_run is not None and after_run.value != NO_CHAMPION:
+        return True
+    observations = instance.fetch_observations(model, limit=_OBSERVATIONS).records
+    events = (record.event_log_entry.asset_observation for record in observations)
+    return any(event is not None and CHAMPION in event.metadata for event in events)
 
 
 def _newest(catch_up: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.orchestration.conditions.defaults import on_changed_models
-from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.conditions.partition_conditions import Answering
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import build_asset
 from fti_assets.training.composites.composite import Composite
@@ -45,7 +45,11 @@ def composite_asset(composite: Composite) -> dg.AssetsDefinition:
         group_name="training",
         description=f"What {', '.join(model.name for model in composite.models)} answer together.",
         automation_condition=on_changed_models(
-            [Upstream(model.key, model.partitions_def) for model in composite.models], catch_up=composite.catch_up
+            [
+                Answering(model.key, model.partitions_def, promotes_itself=model.promote != "by_hand")
+                for model in composite.models
+            ],
+            catch_up=composite.catch_up,
         ).with_label("models_changed"),
         code_terms=(
             composite.name,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from fti_assets.orchestration.conditions.partition_conditions import CHAMPION_AFTER_RUN, NO_CHAMPION
 from fti_assets.orchestration.materialization import one_materialized
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
@@ -39,7 +40,7 @@ def run_composite(composite: Composite, context: dg.AssetExecutionContext, store
         folder = store.folder(manifest)
         metadata = {
             "build": manifest.reference,
-            "champion_after_run": store.aliases(composite.name).champion or "none",
+            CHAMPION_AFTER_RUN: store.aliases(composite.name).champion or NO_CHAMPION,
             **{f"model/{model}": build for model, build in builds.items()},
             **{f"test/{name}": value for name, value in manifest.metrics.items()},
             "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),

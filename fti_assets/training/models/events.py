@@ -10,6 +10,7 @@ import dagster as dg
 from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.core.names import WHOLE, versioned_name
 from fti_assets.errors import StoreError
+from fti_assets.orchestration.conditions.partition_conditions import CHAMPION, CHAMPION_AFTER_RUN, NO_CHAMPION
 from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from fti_assets.stores.files import read_file
 from fti_assets.stores.models.aliases import Aliases, Evidence
@@ -36,7 +37,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     images |= {} if (curve := learning_picture(build.epochs)) is None else {LEARNING: curve}
     return {
         "build": manifest.reference,
-        "champion_after_run": store.aliases(model.name).champion or "none",
+        CHAMPION_AFTER_RUN: store.aliases(model.name).champion or NO_CHAMPION,
         **({"trained_because": manifest.trained_because} if manifest.trained_because else {}),
         **{f"test/{name}": value for name, value in manifest.metrics.items()},
         **{f"interval/{name}": interval.text for name, interval in manifest.intervals.items()},
@@ -208,7 +209,7 @@ def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetO
             partition=partition,
             description=f"The champion is {change.champion}, before it was {change.previous or 'none'}: {change.reason}",
             metadata={
-                "champion": change.champion,
+                CHAMPION: change.champion,
                 "previous_champion": change.previous or "none",
                 "reason": change.reason,
                 "changed_by": change.author or "nobody noted who",

@@ -50,6 +50,7 @@ from fti_assets.errors import (
 )
 from fti_assets.inference.serving import served_model
 from fti_assets.inference.serving.log.files import closed_files
+from fti_assets.inference.serving.lookup import OnlineReader
 from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore, build_id
@@ -878,6 +879,40 @@ def test_children_predict_that_are_forked_while_threads_predict(world):
     with predicting(predictor, 2):
         for _ in range(repetitions(25)):
             in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
+
+
+def test_child_forked_while_threads_end_predicts(world):
+    """What a thread has open is closed as it ends, after its prediction."""
+    predictor = world.load()
+    expected = predictor.predict(REQUEST, at=NOON).value
+    for _ in range(repetitions(40)):
+        brief = [threading.Thread(target=predictor.predict, args=(REQUEST,), kwargs={"at": NOON}) for _ in range(3)]
+        for thread in brief:
+            thread.start()
+        in_a_child(lambda: predictor.predict(REQUEST, at=NOON).value == expected)
+        for thread in brief:
+            thread.join()
+
+
+def test_child_forked_while_threads_look_rows_up_reads(world):
+    reader = OnlineReader("weather_v1", online=world.online.root)
+    expected = reader.read("JFK", at=NOON)
+    done = threading.Event()
+
+    def look_up() -> None:
+        while not done.is_set():
+            reader.read("JFK", at=NOON)
+
+    workers = [threading.Thread(target=look_up) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(repetitions(10)):
+            in_a_child(lambda: reader.read("JFK", at=NOON) == expected)
+    finally:
+        done.set()
+        for worker in workers:
+            worker.join()
 
 
 def test_child_forked_during_switch_follows_next_champion(world, monkeypatch):

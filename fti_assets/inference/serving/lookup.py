@@ -12,6 +12,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds, instant, microseconds
 from fti_assets.errors import RequestError, excerpt
+from fti_assets.inference.serving.forks import flights
 from fti_assets.stores.online.blobs import Key, Winner
 from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.store import online_store
@@ -54,14 +55,16 @@ class OnlineReader:
     """
 
     def __init__(self, name: str, *, online: str | Path | None = None) -> None:
-        self._reader: NamespaceReader = online_store(home() / "online" if online is None else online).reader(name)
+        with flights:  # a fork waits for it, as for a prediction
+            self._reader: NamespaceReader = online_store(home() / "online" if online is None else online).reader(name)
 
     def read(self, key: Any, *, at: datetime | str | None = None) -> Any:
         """As ``read_online``."""
         at_us = microseconds(clock.now() if at is None else _instant(at))
-        if not isinstance(key, list):
-            return self._row(self._reader.get(_parts(key), at_us))
-        return [self._row(winner) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
+        with flights:
+            if not isinstance(key, list):
+                return self._row(self._reader.get(_parts(key), at_us))
+            return [self._row(winner) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
 
     def _row(self, winner: Winner | None) -> dict[str, Any] | None:
         if winner is None:

@@ -15,6 +15,9 @@ _CACHE_KIB = 16_384
 _CACHE_SIZE = 16
 _all: "weakref.WeakSet[Connections]" = weakref.WeakSet()
 _left_to_the_parent: list[object] = []
+# Held while the connections of a thread that ends are closed, and over each fork: what SQLite has locked meanwhile would stay locked in the
+# child. It can be taken again, since a collection of garbage may end a thread's connections while the process forks.
+_ends = threading.RLock()
 
 Execute = Callable[..., sqlite3.Cursor]
 Signatures = tuple[tuple[str, int, int, int], ...]
@@ -90,13 +93,14 @@ class _EndOfThread:
     def __init__(self, by_statement: _Open) -> None:
         self._open, self._process = by_statement, os.getpid()
         # Its own names, since those of the module are gone when an interpreter ends.
-        self._process_now, self._left_to_the_parent = os.getpid, _left_to_the_parent
+        self._process_now, self._left_to_the_parent, self._ends = os.getpid, _left_to_the_parent, _ends
 
     def __del__(self) -> None:
         if self._process == self._process_now():
-            for connections, *_ in self._open.values():
-                for connection in connections:
-                    connection.close()
+            with self._ends:
+                for connections, *_ in self._open.values():
+                    for connection in connections:
+                        connection.close()
         else:  # a forked child has none of its parent's other threads
             self._left_to_the_parent.append(self._open)
 
@@ -108,6 +112,8 @@ def _forget_connections() -> None:
         connections.local = threading.local()
 
 
+# Hooks of a child run in the order in which they are registered.
+os.register_at_fork(before=_ends.acquire, after_in_parent=_ends.release, after_in_child=_ends.release)
 os.register_at_fork(after_in_child=_forget_connections)
 
 

@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fti_assets.alerts.alerts import Alerts as Alerts
     from fti_assets.core.manifest import GateVerdict as GateVerdict
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.describe.finding import search as search
@@ -112,6 +113,7 @@ if TYPE_CHECKING:
     from fti_assets.training.views.view import FeatureView as FeatureView
 
 _NAMES = {
+    "alerts.alerts": "Alerts",
     "core.manifest": "GateVerdict",
     "definitions": "build_definitions",
     "describe.finding": "search",

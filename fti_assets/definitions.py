@@ -11,6 +11,8 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.alerts.alerts import ALERTS, Alerts
+from fti_assets.alerts.sensor import alerts_sensor
 from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import TableName
@@ -63,14 +65,15 @@ def build_definitions(
 ) -> dg.Definitions:
     """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
 
-    Sensors that evaluate the automation conditions come with it, running, and those that take in prediction logs or ask a model's
-    triggers. Systems that share groups belong into one call; what it gives can be merged with other definitions, if they are given the
-    same resources.
+    Sensors that evaluate the automation conditions come with it, running, those that take in prediction logs or ask a model's triggers, and
+    one that tells what is wrong if there is a resource ``alerts``, ``fti.Alerts``. Systems that share groups belong into one call; what it
+    gives can be merged with other definitions, if they are given the same resources.
 
     Args:
         declarations: groups, datasets, models, predictions, prediction logs, experiments and monitors; what they rest on is collected.
         name: the system's name, with which its sensors' names begin; by default that of the first declaration.
-        resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``.
+        resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``, and ``alerts`` the ``Alerts``, by
+            default none.
         executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
             imports everything anew; a run of long steps asks for processes in its config, ``{"execution": {"config":
             {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes that the default of all runs. None
@@ -121,8 +124,9 @@ def build_definitions(
         if isinstance(one, Model) and one.retraining is not None
     ]
     automation = [*_automation(name or declarations[0].name, everything)]
+    watch = _watch(name or declarations[0].name, everything, plain, all_resources.get(ALERTS))
     try:
-        sensors = [*automation, *own_sensors, *lists.pop("sensors")]
+        sensors = [*automation, *own_sensors, *watch, *lists.pop("sensors")]
         return dg.Definitions(
             assets=assets, resources=all_resources, sensors=sensors, executor=executor, **lists, **options
         )
@@ -184,6 +188,13 @@ def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str,
             f"build_definitions([..., {absent[0]}]) beside the predictions, or name another one; there is {there}"
         )
     return {name: tables[name] for name in names}
+
+
+def _watch(
+    name: str, declarations: Sequence[Declaration], plain: Sequence[Any], alerts: Any
+) -> list[dg.SensorDefinition]:
+    """The sensor that tells what is wrong, if somebody is to be told."""
+    return [alerts_sensor(f"{name}_alerts", declarations, plain)] if isinstance(alerts, Alerts) else []
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:

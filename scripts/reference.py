@@ -77,7 +77,8 @@ PAGES = {
         "From declarations to Dagster, what runs them, and where everything lies.",
         "fti_assets",
         _names(
-            "build_definitions new_data_sensor upkeep_job Stores MlflowTracking read search event_log.PooledSqliteEventLogStorage"
+            "build_definitions new_data_sensor upkeep_job Stores MlflowTracking Alerts read search "
+            "event_log.PooledSqliteEventLogStorage"
         ),
     ),
     "testing.md": Page(

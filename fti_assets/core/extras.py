@@ -27,6 +27,7 @@ EXTRAS = {
     "xgboost": "boosting",
     "optuna": "tuning",
     "mlflow": "mlflow",
+    "apprise": "alerts",
     "psycopg": "postgres",
     "redis": "redis",
     "msgspec": "server",

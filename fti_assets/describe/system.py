@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.alerts.alerts import ALERTS, Alerts
 from fti_assets.describe.facts import (
     batch_inference,
     composite_facts,
@@ -43,8 +44,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     ``accelerator``, ``consumer``, ``server``, ``latency_goal``), else it is "not stated".
 
     Returns:
-        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors`` and ``others``, each a
-        list of facts.
+        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors``, ``alerts`` if
+        somebody is told, and ``others``, each a list of facts.
 
     >>> describe(defs)["features"][0]["schedule"]  # doctest: +SKIP
     ['automation condition eager']
@@ -79,6 +80,10 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
                 system["monitors"].append(parity_facts(parity, spec, starts))
             case _:
                 system["others"].append({"asset": key.to_user_string(), "schedule": starts})
+    alerts = (definitions.resources or {}).get(ALERTS)
+    if isinstance(alerts, Alerts):
+        levels = "errors and warnings" if alerts.at_least == "warning" else "errors"
+        system["alerts"] = [{"asset": ALERTS, "tells": list(alerts.to), "of": levels}]
     return {part: sorted(facts, key=lambda one: str(one["asset"])) for part, facts in system.items()}
 
 

@@ -13,6 +13,7 @@ _TITLES = {
     "online": "INFERENCE: online",
     "logs": "INFERENCE: prediction logs",
     "monitors": "MONITORING",
+    "alerts": "ALERTS",
     "others": "OTHER ASSETS",
 }
 

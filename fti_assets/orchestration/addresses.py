@@ -21,10 +21,21 @@ def without_secrets(at: Any) -> Any:
         return str(at)
     if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or _MARK in at or show_address(at) == at:
         return at
+    return _shown(at, show_address(at))
+
+
+def without_path(at: Any) -> Any:
+    """An address as ``without_secrets``, of which the scheme alone is shown: any other part of it may be a token."""
+    if not isinstance(at, str) or isinstance(at, dg.EnvVar) or at in _whole or "://" not in at:
+        return at
+    return _shown(at, f"{at.partition('://')[0]}://***")
+
+
+def _shown(at: str, text: str) -> str:
     number = 1  # two addresses that differ in their passwords alone are told apart by it
-    while _whole.setdefault(text := f"{show_address(at)}{_MARK}{number if number > 1 else ''}", at) != at:
+    while _whole.setdefault(shown := f"{text}{_MARK}{number if number > 1 else ''}", at) != at:
         number += 1
-    return text
+    return shown
 
 
 def whole_address(at: str | None) -> str | None:

@@ -382,6 +382,7 @@ DECLARING: dict[str, Declares] = {
     "upkeep_job": Declares(fti.upkeep_job, {}, ("name", "keep", "contents", "description", "tags")),
     "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
     "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log", "tracking")),
+    "Alerts": Declares(fti.Alerts, {}, ("to", "at_least", "seconds")),
     "MlflowTracking": Declares(
         fti.MlflowTracking, {"tracking_uri": "sqlite:////nowhere/at/all.db"}, ("experiment", "artifacts")
     ),

@@ -1,0 +1,65 @@
+"""What the model store knows to be wrong: rejected builds, rollbacks, and files that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fti_assets.alerts.causes import Cause, Findings
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.errors import FtiError
+from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.store import ModelStore
+
+
+def findings_of_builds(store: ModelStore, models: Iterable[str]) -> Findings:
+    """Of each model: the newest build if it was rejected, the champion if a rollback made it that, and a store that cannot be read.
+
+    Args:
+        store: the model store.
+        models: the names of the models that are watched.
+    """
+    result = Findings()
+    for model in models:
+        try:
+            builds, aliases = store.builds(model), store.aliases(model)
+        except (FtiError, OSError) as error:
+            unreadable = Cause(
+                subject=f"store {model}",
+                title=f"The model store cannot be read for {model}",
+                text=str(error),
+                end=f"The model store can be read for {model} again",
+            )
+            result += Findings((unreadable,), frozenset({f"rejected {model}", f"rollback {model}"}))
+            continue
+        causes = [_rejection(model, builds, aliases), _rollback(model, aliases)]
+        result += Findings(tuple(cause for cause in causes if cause is not None))
+    return result
+
+
+def _rejection(model: str, builds: list[ModelManifest], aliases: Aliases) -> Cause | None:
+    newest = max(builds, key=lambda build: build.created_at, default=None)
+    if newest is None or newest.status != "rejected":
+        return None
+    reasons = [f"- {verdict.gate}: {verdict.reason}" for verdict in newest.gates if not verdict.passed]
+    serving = f"{aliases.champion} goes on serving." if aliases.champion else "No build of it serves."
+    return Cause(
+        subject=f"rejected {model}",
+        occurrence=newest.reference,
+        title=f"Model {model}: build {newest.reference} was rejected",
+        text="\n".join([*reasons, serving, f"See fti models show {model}"]),
+        end=f"Model {model}: a newer build was accepted",
+    )
+
+
+def _rollback(model: str, aliases: Aliases) -> Cause | None:
+    last = aliases.history[-1] if aliases.history else None
+    if last is None or last.previous is None or last.previous not in aliases.rolled_back:
+        return None
+    by = f" by {last.author}" if last.author else ""
+    return Cause(
+        subject=f"rollback {model}",
+        occurrence=last.at,
+        title=f"Model {model} was rolled back from {last.previous} to {last.champion}",
+        text=f"At {last.at}{by}: {last.reason}",
+        end=f"Model {model} has a new champion since it was rolled back",
+    )

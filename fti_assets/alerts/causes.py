@@ -1,0 +1,92 @@
+"""What is wrong, and what becomes of it from one look to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Something that is wrong now.
+
+    Args:
+        subject: what it is about; of one subject there is one cause at a time, which is over once nothing is wrong with the subject.
+        occurrence: another one of the same subject is news: a rejected build after a rejected build. Empty where it is not: a check
+            that fails again.
+        title: one line that says what is wrong.
+        text: what a person needs to begin with: the reason, the run, what to do.
+        end: what is said when it is over.
+    """
+
+    subject: str
+    title: str
+    text: str
+    occurrence: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a look finds: what is wrong, and the subjects of which nobody can tell now.
+
+    Args:
+        causes: what is wrong.
+        unseen: subjects that stay as they were; one that ends with ``*`` stands for all that begin so.
+    """
+
+    causes: tuple[Cause, ...] = ()
+    unseen: frozenset[str] = frozenset()
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings((*self.causes, *other.causes), self.unseen | other.unseen)
+
+
+@dataclass(frozen=True)
+class OpenCause:
+    """A cause that was told: what it was, since when (naive UTC ISO text), and what is said when it is over."""
+
+    occurrence: str
+    title: str
+    end: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What has begun, what is over, and what is wrong by now, by subject."""
+
+    begun: tuple[Cause, ...]
+    over: tuple[OpenCause, ...]
+    open: dict[str, OpenCause]
+
+
+def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: str) -> Changes:
+    """What has changed since the last look.
+
+    Args:
+        before: what was wrong then.
+        findings: what is wrong now.
+        now: the instant of this look.
+
+    >>> cause = Cause("check a", "check a failed", "", end="check a passes again")
+    >>> first = changes_of({}, Findings((cause,)), "2024-01-01")
+    >>> [one.title for one in first.begun], changes_of(first.open, Findings((cause,)), "2024-01-02").begun
+    (['check a failed'], ())
+    >>> [one.end for one in changes_of(first.open, Findings(), "2024-01-03").over]
+    ['check a passes again']
+    """
+    present = {cause.subject: cause for cause in findings.causes}
+    starts = tuple(subject.removesuffix("*") for subject in findings.unseen if subject.endswith("*"))
+    begun, remaining = [], dict[str, OpenCause]()
+    for subject, cause in present.items():
+        old = before.get(subject)
+        is_same = old is not None and old.occurrence == cause.occurrence
+        remaining[subject] = old if is_same and old else OpenCause(cause.occurrence, cause.title, cause.end, now)
+        if not is_same:
+            begun.append(cause)
+    for subject, old in before.items():
+        if subject not in present and (subject in findings.unseen or subject.startswith(starts)):
+            remaining[subject] = old
+    over = tuple(old for subject, old in before.items() if subject not in remaining)
+    return Changes(tuple(begun), over, remaining)

@@ -1,0 +1,72 @@
+"""The sensor that looks for what is wrong and tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.alerts.alerts import ALERTS, Alerts
+from fti_assets.alerts.builds import findings_of_builds
+from fti_assets.alerts.causes import Changes, Findings, changes_of
+from fti_assets.alerts.cursor import AlertsCursor, Message
+from fti_assets.alerts.delivery import deliver
+from fti_assets.alerts.runs import findings_of_runs
+from fti_assets.alerts.staleness import findings_of_groups
+from fti_assets.core import clock
+from fti_assets.errors import list_some
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.orchestration.declaration import Declaration
+from fti_assets.orchestration.resources import STORES, Stores
+from fti_assets.orchestration.signature import CONTEXT, take
+from fti_assets.training.models.model import Servable
+
+
+def alerts_sensor(name: str, declarations: Sequence[Declaration], plain: Iterable[Any]) -> dg.SensorDefinition:
+    """The sensor over some declarations, and over other assets beside them, which tells the targets of the resource ``alerts``."""
+    others = [one for one in plain if isinstance(one, dg.AssetsDefinition)]
+    assets = [*(one.assets_def for one in declarations), *others]
+    models = [one for one in declarations if isinstance(one, Servable)]
+    groups = [one for one in declarations if isinstance(one, FeatureGroup)]
+
+    def look(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
+        alerts, stores = resources[ALERTS], resources[STORES]
+        now = clock.now()
+        findings = (
+            findings_of_runs(context.instance, assets, models, warnings=alerts.at_least == "warning")
+            + findings_of_groups(context.instance, groups, now)
+            + findings_of_builds(stores.model_store(), sorted({one.name for one in models}))
+        )
+        return tell(context, alerts, findings, now.isoformat())
+
+    take(look, {CONTEXT: dg.SensorEvaluationContext, ALERTS: Alerts, STORES: Stores})
+    return dg.sensor(
+        name=name,
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells what is wrong once, and once more when it is over.",
+    )(look)
+
+
+def tell(context: dg.SensorEvaluationContext, alerts: Alerts, findings: Findings, now: str) -> dg.SensorResult:
+    """Tell the targets what has changed since the last tick, and remember what is wrong."""
+    cursor = AlertsCursor.of(context.cursor)
+    changes = changes_of(cursor.causes, findings, now)
+    cursor.causes = changes.open
+    cursor.queue(alerts.to, messages_of(changes))
+    problems = deliver(cursor, alerts, context.log)
+    for problem in problems:
+        context.log.error(problem)
+    count = f"{len(changes.open)} causes are open" if len(changes.open) != 1 else "1 cause is open"
+    reasons = [f"{count}: {list_some(one.title for one in changes.open.values())}" if changes.open else "all is well"]
+    return dg.SensorResult(skip_reason="; ".join([*reasons, *problems]), cursor=cursor.text())
+
+
+def messages_of(changes: Changes) -> list[Message]:
+    """What is over, and then what has begun."""
+    ends = [
+        Message(f"Over: {one.end or one.title}", f"It had begun at {one.since}: {one.title}", "over")
+        for one in changes.over
+    ]
+    return [*ends, *(Message(cause.title, cause.text, "begun") for cause in changes.begun)]

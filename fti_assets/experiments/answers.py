@@ -10,6 +10,7 @@ from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.errors import DataError
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.experiments.judged import OngoingRollout
+from fti_assets.inference.log.fields import fields_of_label, json_field
 from fti_assets.inference.log.log import REQUEST, REQUEST_ID, PredictionLog
 from fti_assets.inference.serving.rollout.shadow import MARK
 from fti_assets.monitoring.experiments.figures import OUTCOME, figure_sql
@@ -17,7 +18,6 @@ from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.labels import LABEL, answers_with_label
-from fti_assets.training.views.terms import Label
 
 _UNIT, _PAIR = "__fti_unit", "__fti_pair"
 
@@ -56,7 +56,7 @@ def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now:
     of_arm = f"coalesce(build = (CASE arm {builds} END), false)"
     [(others,)] = connection.execute(f"SELECT count(*) FILTER (NOT {of_arm}) FROM {period}").fetchall()
     answers = connection.sql(
-        f"SELECT *{_fields_of_label(log, label, lake)}, {_unit(log, ongoing)} AS {_UNIT}, {_pair(log, ongoing)} AS {_PAIR} "
+        f"SELECT *{fields_of_label(log, label, lake)}, {_unit(log, ongoing)} AS {_UNIT}, {_pair(log, ongoing)} AS {_PAIR} "
         f"FROM {period} WHERE {of_arm}"
     )
     labels = lake.rows(label.group.table, snapshot=snapshot)
@@ -90,7 +90,7 @@ def _check(experiment: Experiment, ongoing: OngoingRollout) -> None:
 def _unit(log: PredictionLog, ongoing: OngoingRollout) -> str:
     """The SQL of a request's key, by which its arm was told."""
     keys = log.model.view.spine.keys
-    return _together([quote(name) if name in keys else _in_request(name) for name in ongoing.rollout.key])
+    return _together([quote(name) if name in keys else json_field(REQUEST, name) for name in ongoing.rollout.key])
 
 
 def _pair(log: PredictionLog, ongoing: OngoingRollout) -> str:
@@ -101,23 +101,6 @@ def _pair(log: PredictionLog, ongoing: OngoingRollout) -> str:
     return _together([of_request, *map(quote, log.model.view.spine.keys)])
 
 
-def _fields_of_label(log: PredictionLog, label: Label, lake: Lake) -> str:
-    """The SQL of the fields that the label is joined by and the log has inside its requests alone."""
-    types = lake.types(label.group.table)
-    own = (*log.model.view.spine.keys, log.event_time)
-    fields = {label.column.spine_keys.get(key, key): types[key] for key in label.group.keys}
-    return "".join(
-        f", TRY_CAST({_in_request(name)} AS {kind}) AS {quote(name)}"
-        for name, kind in fields.items()
-        if name not in own
-    )
-
-
 def _together(values: Sequence[str]) -> str:
     """The SQL of several values as one; a table holds no struct without names."""
     return f"struct_pack({', '.join(f'v{place} := {value}' for place, value in enumerate(values))})"
-
-
-def _in_request(name: str) -> str:
-    path = '$."' + name.replace('"', '\\"') + '"'
-    return f"json_extract_string({REQUEST}, {literal(path)})"

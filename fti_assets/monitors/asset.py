@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.features.groups.columns import column_schema
-from fti_assets.monitors.monitor import Monitor, columns_of, layout_of, rule_of
+from fti_assets.monitoring.drift.statistics import VERSION
+from fti_assets.monitors.monitor import Monitor, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs
 from fti_assets.orchestration.conditions.reach import partitions_back
@@ -33,10 +34,11 @@ def monitor_asset(monitor: Monitor) -> dg.AssetsDefinition:
         function=None,
         run=run,
         deps=[_dep(monitor)],
-        check_specs=check_specs(monitor.key, [*layout_of(monitor).rules, *map(rule_of, monitor.drift)]),
+        check_specs=check_specs(monitor.key, [*layout_of(monitor).rules, *monitor.rules]),
         metadata={
             "dagster/table_name": monitor.table.full_name,
             "watches": answers.table.full_name,
+            "figures": VERSION,
             "rules": ", ".join(rule.name for rule in monitor.drift) or "none",
             **column_schema(columns_of(monitor)),
         },
@@ -46,7 +48,7 @@ def monitor_asset(monitor: Monitor) -> dg.AssetsDefinition:
         automation_condition=on_changed_inputs([Upstream(answers.key, answers.partitions_def)], whole=False).with_label(
             "answers_changed"
         ),
-        code_terms=(monitor.name, monitor.version, answers.table_name, monitor.drift, monitor.weeks),
+        code_terms=(monitor.name, monitor.version, answers.table_name, monitor.drift, monitor.weeks, VERSION),
     )
 
 

@@ -8,10 +8,11 @@ from typing import Unpack
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.drift import DEFAULT_RULES, Drift
+from fti_assets.monitoring.drift.judging import check_rules
 from fti_assets.monitoring.measurement import IDENTITY
 from fti_assets.monitors.asset import monitor_asset
 from fti_assets.monitors.monitor import MEASURED_AT, START, Monitor
@@ -80,11 +81,7 @@ def monitor(
     if not 1 <= weeks <= _MOST_WEEKS:
         raise DeclarationError(f"{what} has weeks={weeks}: from 1 to {_MOST_WEEKS}")
     rules = DEFAULT_RULES if drift is None else tuple(drift)
-    names = [rule.name for rule in rules]
-    if twice := [one for one in dict.fromkeys(names) if names.count(one) > 1]:
-        raise DeclarationError(
-            f"{what} has two rules {one_of(twice)}: give one for the same statistic, reference and columns"
-        )
+    check_rules(rules, what=what)
     result = Monitor(
         name=name,
         version=version,

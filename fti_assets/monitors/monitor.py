@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import ClassVar
+
+import dagster as dg
 
 from fti_assets.core.names import MONITORING
 from fti_assets.core.rules import Rule
@@ -20,6 +21,9 @@ from fti_assets.orchestration.declaration import Declaration
 from fti_assets.training.models.model import Servable
 
 START, MEASURED_AT = "partition_start", "measured_at"
+
+ANSWERS_THERE = Rule("answers_there", "Every partition of answers that is measured was materialized", blocking=False)
+MEASURED = Rule("everything_measured", "What every build saw could be told and compared", blocking=False)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -49,9 +53,15 @@ class Monitor(TimedTable):
         return [self.answers]
 
     @property
-    def reach(self) -> timedelta:
-        """How far before a partition it looks."""
-        return timedelta(weeks=self.weeks)
+    def calendar(self) -> dg.PartitionsDefinition[str]:
+        """Its partitions."""
+        assert self.partitions_def is not None
+        return self.partitions_def
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What its checks say, beside the rules of its rows."""
+        return (*map(rule_of, self.drift), ANSWERS_THERE, MEASURED)
 
 
 def layout_of(monitor: Monitor) -> Layout:

@@ -35,7 +35,9 @@ def test_a_day_is_measured_read_rested_on_and_the_same_again(bench: Bench) -> No
     bench.predict(day="06")
     (first,) = measure(bench).asset_materializations_for_node("watch_v1")
     rows = figures(bench)
-    rates = rows[(rows["statistic"] == "null_rate") & (rows["subject"] == "feature")].set_index("column_name")["value"]
+    rates = rows[(rows["statistic"] == "null_rate") & (rows["reference"] == "training")].set_index("column_name")[
+        "value"
+    ]
     assert rates["x"] == in_day(6)["x"].isna().mean()
     assert set(rows["partition_start"]) == {pd.Timestamp("2013-01-06")}
     assert set(rows["measured_at"]) == {pd.Timestamp(LATER)}

@@ -15,6 +15,7 @@ from fti_assets.core.manifest import Column, SampleRecord
 from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, Profile
 from fti_assets.core.records import from_json, to_json
 from fti_assets.training.datasets.profiling import profile_of
+from fti_assets.training.models.answers_profile import answers_profile
 from tests.training.test_dataset_rows import connection
 
 __all__ = ["connection"]
@@ -110,3 +111,16 @@ def test_columns_without_values_have_no_bins(connection: duckdb.DuckDBPyConnecti
     found = profiled(connection, x=("number", [None, math.nan]), c=("text", [None, ""]), y=("boolean", [True, True]))
     assert (found["x"].edges, found["x"].counts, found["x"].nulls) == ((), (), 2)
     assert (found["c"].categories, found["c"].nulls) == ({}, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_have_the_bins_that_a_dataset_would_give_them(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.choice([0.1, 0.2, math.nan, *rng.normal(size=30)], 77)
+    own = profiled(connection, probability=("number", values.tolist()), y=("boolean", [True] * 77))["probability"]
+    assert answers_profile("binary", values, ()) == (own,)
+    table = rng.random((77, 2))
+    first, second = answers_profile("quantile", table, ("0.1", "0.9"))
+    assert (first.name, second.name, sum(second.counts)) == ("quantiles.0.1", "quantiles.0.9", 77)
+    (classes,) = answers_profile("multiclass", table, ("no", "yes"))
+    assert classes.categories == dict(zip(("no", "yes"), np.bincount(table.argmax(axis=1)), strict=True))

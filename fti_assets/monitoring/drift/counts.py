@@ -27,12 +27,14 @@ class CountedColumn:
         name: what its counts are called.
         type: the column's type; of a timestamp only nulls are counted.
         edges: finite, in ascending order, each once; a bin holds what is above the edge before it and at most its own, the last all above.
+        categories: of text and booleans, those that are told apart in any case.
         sql: the SQL of the value, the column of that name by default.
     """
 
     name: str
     type: ColumnType
     edges: tuple[float, ...] = ()
+    categories: tuple[str, ...] = ()
     sql: str = ""
 
     @property
@@ -107,30 +109,39 @@ def _categories(
     own = [column for column in columns if column.type in MADE_OF_CATEGORIES]
     if not own:
         return {}
-    divisions = [f"{quote(name)} AS by_{place}" for place, name in enumerate(by)]
-    values = [f"{_category(column)} AS value_{place}" for place, column in enumerate(own)]
-    names = [f"by_{place}" for place in range(len(by))]
-    sets = ", ".join(f"({', '.join([*names, f'value_{place}'])})" for place in range(len(own)))
-    which = " ".join(f"WHEN grouping(value_{place}) = 0 THEN {place}" for place in range(len(own)))
-    value = " ".join(f"WHEN grouping(value_{place}) = 0 THEN value_{place}" for place in range(len(own)))
-    counts = (
-        f"SELECT {', '.join(names)}, CASE {which} END AS place, CASE {value} END AS category, count(*) AS rows "
-        f"FROM (SELECT {', '.join([*divisions, *values])} FROM {rows}) GROUP BY GROUPING SETS ({sets})"
+    groups = [quote(name) for name in by]
+    # A query for each column, as one: of many sets of groups at once DuckDB makes one table of them all.
+    counts = " UNION ALL ".join(
+        f"SELECT {', '.join(groups)}, {place} AS __fti_place, {_category(column)} AS __fti_category, count(*) AS __fti_rows "
+        f"FROM {rows} GROUP BY ALL"
+        for place, column in enumerate(own)
     )
-    each = f"PARTITION BY {', '.join([*names, 'place'])}"
-    ranked = f"SELECT *, row_number() OVER ({each} ORDER BY rows DESC, category) AS rank FROM ({counts}) WHERE category IS NOT NULL"
+    each = f"PARTITION BY {', '.join([*groups, '__fti_place'])}"
+    is_named = " OR ".join(
+        [
+            f"row_number() OVER ({each} ORDER BY __fti_rows DESC, __fti_category) <= {MOST_CATEGORIES}",
+            *(
+                f"(__fti_place = {place} AND __fti_category IN ({', '.join(map(literal, column.categories))}))"
+                for place, column in enumerate(own)
+                if column.categories
+            ),
+        ]
+    )
     query = (
-        f"SELECT {', '.join(names)}, place, CASE WHEN rank <= {MOST_CATEGORIES} THEN category END AS category, "
-        f"sum(rows)::BIGINT, count(*) FROM ({ranked}) GROUP BY ALL ORDER BY 4 DESC, category"
+        f"SELECT {', '.join(groups)}, __fti_place, CASE WHEN __fti_named THEN __fti_category END AS __fti_name, "
+        f"sum(__fti_rows)::BIGINT AS __fti_sum, count(*) "
+        f"FROM (SELECT *, {is_named} AS __fti_named FROM ({counts}) WHERE __fti_category IS NOT NULL) "
+        "GROUP BY ALL ORDER BY __fti_sum DESC, __fti_name"
     )
     results: dict[tuple[tuple[Any, ...], str], tuple[dict[str, float], float, int]] = {}
     for row in connection.execute(query).fetchall():
         key = (tuple(row[: len(by)]), own[row[len(by)]].name)
         category, count, kinds = row[len(by) + 1 :]
-        named, rest, further = results.get(key, ({}, 0.0, 0))
-        results[key] = (
-            ({**named, category: float(count)}, rest, further) if category is not None else (named, float(count), kinds)
-        )
+        named = results.setdefault(key, ({}, 0.0, 0))[0]
+        if category is None:
+            results[key] = (named, float(count), kinds)
+        else:
+            named[category] = float(count)
     return results
 
 

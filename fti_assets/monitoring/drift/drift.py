@@ -71,6 +71,10 @@ class Drift:
     def __post_init__(self) -> None:
         if self.statistic not in AT_MOST:
             raise DeclarationError(f"Drift has the statistic {excerpt(self.statistic)}: it can be {one_of(AT_MOST)}")
+        if self.reference not in (TRAINING, WEEKS_BEFORE):
+            raise DeclarationError(
+                f"Drift has the reference {excerpt(self.reference)}: it can be {one_of((TRAINING, WEEKS_BEFORE))}"
+            )
         if self.at_most is not None and not (math.isfinite(self.at_most) and self.at_most >= 0):
             raise DeclarationError(f"Drift has at_most={excerpt(self.at_most)}: a number from 0 on is expected")
         if self.in_a_row < 1 or self.min_rows < 1:

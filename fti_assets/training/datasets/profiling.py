@@ -70,13 +70,7 @@ def _of_numbers(
         some = names[first : first + _AT_ONCE]
         values = [f"nullif({quote(name)}::DOUBLE, 'nan'::DOUBLE)" for name in some]
         # Every value counts as often as it is there: what a sample left out is not known, so edges are of what was kept.
-        # As decimals: of 11/20 as a double, DuckDB takes the 56th of 100 values.
-        ranks = ", ".join(f"{number / BINS:.2f}::DECIMAL(3, 2)" for number in range(1, BINS))
-        [edges] = connection.execute(
-            f"SELECT {', '.join(f'quantile_disc({value}, [{ranks}])' for value in values)} FROM {rows}"
-        ).fetchall()
-        # An infinite edge would part nothing from nothing: both ends are open.
-        bins = [sorted({edge for edge in one or () if math.isfinite(edge)}) for one in edges]
+        bins = edges_of(connection, rows, values)
         items = [
             f"count({value}), {f'histogram({value}, {_list(own)})' if own else 'NULL'}"
             for value, own in zip(values, bins, strict=True)
@@ -95,6 +89,22 @@ def _of_numbers(
             yield ColumnProfile(
                 name, types[name], all_rows, all_rows - with_value, tuple(map(float, own)), tuple(counts_of_bins)
             )
+
+
+def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[str]) -> list[list[float]]:
+    """The edges of the bins of some numbers, by ``RULE``.
+
+    Args:
+        rows: the SQL of the rows, as a table.
+        values: the SQL of each number, null for NaN.
+    """
+    # As decimals: of 11/20 as a double, DuckDB takes the 56th of 100 values.
+    ranks = ", ".join(f"{number / BINS:.2f}::DECIMAL(3, 2)" for number in range(1, BINS))
+    [edges] = connection.execute(
+        f"SELECT {', '.join(f'quantile_disc({value}, [{ranks}])' for value in values)} FROM {rows}"
+    ).fetchall()
+    # An infinite edge would part nothing from nothing: both ends are open.
+    return [sorted({edge for edge in one or () if math.isfinite(edge)}) for one in edges]
 
 
 def _list(edges: Sequence[float]) -> str:

@@ -74,7 +74,7 @@ def dataset_rows(
     if dataset.where is not None:
         by_then, filtered_out["filtered"] = filtered(connection, by_then, dataset.where, what=dataset.table_name)
     labels = None
-    if label.group is not spine or label.horizon is not None or _has_versions(spine):
+    if label.group is not spine or label.horizon is not None or has_versions(spine):
         labels = lake.rows(label.group.table, snapshot=snapshot)
         if label.group is not spine and label.horizon is None:
             _refuse_ambiguous(connection, by_then, spine)
@@ -246,7 +246,7 @@ def _visible_spine(
     )
 
 
-def _has_versions(group: FeatureGroup) -> bool:
+def has_versions(group: FeatureGroup) -> bool:
     """Whether a key may have several rows of one event time."""
     return group.event_time is not None and (group.available_at is not None or group.tie_break is not None)
 

@@ -25,6 +25,7 @@ from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.pictures.picture_page import PICTURES, calibration_section, picture_page
+from fti_assets.training.models.answers_profile import answers_profile
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.promotion import is_promoted, successor_of_lost
 from fti_assets.training.models.cores.returns import check_converters
@@ -232,7 +233,9 @@ def _files(
     if exported.samples:
         files[SAMPLES] = exported.samples.to_json()
     if parts.manifest.profile is not None:
-        files[PROFILE] = to_json(parts.manifest.profile).encode()
+        outputs = judgement.outputs[OUTPUT_NAMES[model.task]]
+        answers = answers_profile(model.task, outputs, exported.classes)
+        files[PROFILE] = to_json(dataclasses.replace(parts.manifest.profile, answers=answers)).encode()
     if study is not None:
         files[STUDY] = to_json(study).encode()
     if progress.history:

@@ -1,0 +1,184 @@
+"""How differently a column's values are spread in two sets of rows, told from their counts alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fti_assets.core.manifest.profiles import RULE, ColumnProfile
+from fti_assets.monitoring.drift.counts import MADE_OF_CATEGORIES, NUMBERS
+
+EPSILON = 1e-4
+"""The share that PSI gives to a bin with fewer values, since the logarithm of none is infinite."""
+
+LEAST_SHARE = 0.01
+"""A category with this share of the values on one side counts in the churn: rarer ones come and go by chance."""
+
+VERSION = f"drift-1 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
+"""What all figures rest on, with versions of its own: one that changes them gets another."""
+
+
+def statistics_of(column: ColumnProfile) -> tuple[str, ...]:
+    """The statistics that a column of its type has, its null rate first."""
+    if column.type in NUMBERS:
+        return ("null_rate", "psi", "ks", "jensen_shannon", "wasserstein")
+    if column.type in MADE_OF_CATEGORIES:
+        return ("null_rate", "psi", "jensen_shannon", "unknown_rate", "category_churn")
+    return ("null_rate",)  # every instant is a new one: only what is made of it can be compared
+
+
+def compare(
+    reference: ColumnProfile, current: ColumnProfile, learned: Collection[str] | None = None
+) -> dict[str, float | None]:
+    """Every statistic of a column; None for what cannot be told.
+
+    Args:
+        reference: the counts that are compared with; their edges and categories are those of all figures.
+        current: the counts of the rows that are judged, in the same bins.
+        learned: the categories that a model knows, where the reference does not name all of its own.
+
+    >>> then = ColumnProfile("x", "number", 4, 0, edges=(1.0, 2.0), counts=(2, 2, 0))
+    >>> now = ColumnProfile("x", "number", 4, 1, edges=(1.0, 2.0), counts=(1, 1, 1))
+    >>> round(compare(then, now)["ks"], 3), compare(then, now)["null_rate"]
+    (0.333, 0.25)
+    """
+    results: dict[str, float | None] = dict.fromkeys(statistics_of(reference))
+    results["null_rate"] = null_rate(current)
+    before, after = _bins(reference, current)
+    if before.sum() > 0 and after.sum() > 0:
+        p, q = before / before.sum(), after / after.sum()
+        results["psi"], results["jensen_shannon"] = psi(p, q), jensen_shannon(p, q)
+        if reference.type in NUMBERS:
+            results["ks"], results["wasserstein"] = ks(p, q), wasserstein(p, q, reference.edges)
+    if reference.type in MADE_OF_CATEGORIES:
+        results["unknown_rate"] = unknown_rate(reference, current, learned)
+        results["category_churn"] = category_churn(reference, current)
+    return {name: results[name] for name in statistics_of(reference)}
+
+
+def null_rate(column: ColumnProfile) -> float | None:
+    """The share of rows without a value; None of no rows."""
+    return column.nulls / column.rows if column.rows else None
+
+
+def psi(p: np.ndarray, q: np.ndarray) -> float:
+    """The population stability index of two lists of shares, each at least ``EPSILON``: a symmetric Kullback-Leibler divergence.
+
+    Source: Siddiqi, "Credit Risk Scorecards" (2006): below 0.1 nothing has changed, from 0.25 on much has.
+
+    Args:
+        p: ``[bins]``, the shares of the reference.
+        q: ``[bins]``, those of the rows that are judged.
+    """
+    p, q = np.maximum(p, EPSILON), np.maximum(q, EPSILON)
+    return math.fsum(((q - p) * np.log(q / p)).tolist())
+
+
+def ks(p: np.ndarray, q: np.ndarray) -> float:
+    """The largest difference of the shares at or below an edge: the Kolmogorov-Smirnov statistic of the binned values, ``p`` and ``q``
+    as for ``psi``."""
+    return float(np.abs(np.cumsum(p) - np.cumsum(q)).max())
+
+
+def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
+    """The Jensen-Shannon distance of base 2, from 0 to 1, ``p`` and ``q`` as for ``psi``.
+
+    Source: Endres and Schindelin, "A new metric for probability distributions" (2003).
+    """
+    middle = (p + q) / 2
+    terms: list[float] = []
+    for share in (p, q):
+        own = share > 0
+        terms += (share[own] * np.log2(share[own] / middle[own])).tolist()
+    return math.sqrt(max(0.0, math.fsum(terms) / 2))
+
+
+def wasserstein(p: np.ndarray, q: np.ndarray, edges: Sequence[float]) -> float | None:
+    """How far values must be moved on average, in standard deviations of the reference; None if it has but one place.
+
+    A value lies at the upper edge of its bin, and above the last edge at that edge: what is far outside moves it no further.
+
+    Args:
+        p: ``[edges + 1]``, the shares of the reference.
+        q: ``[edges + 1]``, those of the rows that are judged.
+        edges: the edges of the bins.
+    """
+    if len(edges) < 2:
+        return None
+    # Halved before they are subtracted: the span of two doubles may be more than a double holds.
+    half = np.asarray(edges) / 2
+    places = (half - half[0]) / (half[-1] - half[0])
+    places = np.append(places, 1.0)
+    mean = p @ places
+    spread = math.sqrt(max(0.0, p @ (places - mean) ** 2))
+    if spread == 0:
+        return None
+    moved = np.abs(np.cumsum(p) - np.cumsum(q))[:-1] @ np.diff(places)
+    return float(moved / spread)
+
+
+def unknown_rate(
+    reference: ColumnProfile, current: ColumnProfile, learned: Collection[str] | None = None
+) -> float | None:
+    """The share of values in categories that the reference does not have; None if neither it nor the model tells all that it had."""
+    present = current.rows - current.nulls
+    known: Collection[str] | None = reference.categories
+    if reference.further_categories:
+        known = learned
+    if not present or known is None or reference.rows == reference.nulls:
+        return None
+    return 1.0 - sum(count for name, count in current.categories.items() if name in known) / present
+
+
+def category_churn(reference: ColumnProfile, current: ColumnProfile) -> float | None:
+    """Of the categories with ``LEAST_SHARE`` of the values on one side, the share that the other does not have at all.
+
+    Categories that the reference may have among those it does not name are left out. None if there is none.
+    """
+    before, after = reference.rows - reference.nulls, current.rows - current.nulls
+    if not before or not after:
+        return None
+    old = {name for name, count in reference.categories.items() if count >= LEAST_SHARE * before}
+    new = {name for name, count in current.categories.items() if count >= LEAST_SHARE * after}
+    if reference.further_categories:
+        new &= reference.categories.keys()
+    both = old | new
+    gone = [name for name in both if not reference.categories.get(name) or not current.categories.get(name)]
+    return len(gone) / len(both) if both else None
+
+
+def together(columns: Iterable[ColumnProfile]) -> ColumnProfile | None:
+    """The counts of several sets of rows in the same bins as those of one; None of none."""
+    result: ColumnProfile | None = None
+    for one in columns:
+        if result is None:
+            result = one
+            continue
+        categories = dict(result.categories)
+        for name, count in one.categories.items():
+            categories[name] = categories.get(name, 0.0) + count
+        result = replace(
+            result,
+            rows=result.rows + one.rows,
+            nulls=result.nulls + one.nulls,
+            counts=tuple(a + b for a, b in zip(result.counts, one.counts, strict=True)),
+            categories=categories,
+            rest=result.rest + one.rest,
+            further_categories=max(result.further_categories, one.further_categories),
+        )
+    return result
+
+
+def _bins(reference: ColumnProfile, current: ColumnProfile) -> tuple[np.ndarray, np.ndarray]:
+    """The counts of both in the reference's bins or categories; what it does not name is one category."""
+    if reference.type in NUMBERS:
+        if reference.edges != current.edges or not reference.counts or not current.counts:
+            return np.zeros(1), np.zeros(1)
+        return np.array(reference.counts), np.array(current.counts)
+    names = list(reference.categories)
+    now = [current.categories.get(name, 0.0) for name in names]
+    rest = current.rows - current.nulls - sum(now)
+    return np.array([*reference.categories.values(), reference.rest]), np.array([*now, rest])

@@ -1,0 +1,168 @@
+"""What was answered in some partitions: each row's features as its build saw them, its answer, and its label once there is one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.sql import literal, quote, temporary_name, timestamp
+from fti_assets.core.times import Partition
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
+from fti_assets.orchestration.partitions import is_timed, partitions_between
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.labels import LABEL
+from fti_assets.training.models.model import Model, Servable
+from fti_assets.training.views.terms import Label
+
+PARTITION, BUILD, ARM, ANSWER, MATURE = "_fti_monitored", "_fti_build", "_fti_arm", "_fti_answer", "_fti_mature"
+"""The columns of a row's partition of the monitor, of the build and the arm that answered, of its answer, and of whether it is so old
+that its label counts; ``LABEL`` is the label that was known when it was measured, of young rows too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered(ABC):
+    """The answers of one model.
+
+    Args:
+        lake: the open lake.
+        model: whose answers they are.
+        column: the answer's column.
+        prefix: what stands before the names of the model's features and label, where several models answer in one row.
+        snapshot: of the lake.
+        now: as of when labels are known.
+    """
+
+    lake: Lake
+    model: Servable
+    column: str
+    prefix: str
+    snapshot: int
+    now: datetime
+
+    @abstractmethod
+    def stored(self, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
+        """The stored answers of partitions of the monitor, with ``PARTITION``, ``BUILD``, ``ARM`` and ``ANSWER``."""
+
+    @abstractmethod
+    def joined(self, manifest: ModelManifest, partitions: Sequence[Partition]) -> str:
+        """The quoted name of a temporary table with the stored answers, what a build sees of each, ``LABEL`` and ``MATURE``.
+
+        Raises:
+            FtiError: a group that the build needs is not there, or an on-demand function is another one by now.
+        """
+
+    @property
+    def redacted(self) -> frozenset[str]:
+        """The features that nobody may see."""
+        return frozenset()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether an answer is a list of items, of which nothing is compared."""
+        return False
+
+    @property
+    def label(self) -> Label | None:
+        """The label, None of a composite."""
+        return self.model.view.label if isinstance(self.model, Model) else None
+
+    @property
+    def labels(self) -> duckdb.DuckDBPyRelation | None:
+        """The rows of the label's group, None while there are none."""
+        label = self.label
+        if label is None or not self.lake.has(label.group.table):
+            return None
+        return self.lake.rows(label.group.table, snapshot=self.snapshot)
+
+    def counts(self, partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
+        """How many rows each build answered, by the partition's key."""
+        counts: dict[str, dict[str, int]] = {}
+        if not partitions:
+            return counts
+        rows = relation_name(self.stored(partitions))
+        query = f"SELECT {PARTITION}, {BUILD}, count(*) FROM {rows} GROUP BY 1, 2 ORDER BY 1, 2"
+        for partition, build, count in self.lake.connection.execute(query).fetchall():
+            counts.setdefault(partition, {})[build] = count
+        return counts
+
+    def kept(self, rows: duckdb.DuckDBPyRelation) -> str:
+        """A temporary table of some rows, by its quoted name."""
+        table = quote("temp", temporary_name("answered"))
+        self.lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(rows)}")
+        return table
+
+    def mature_sql(self, time: str) -> str:
+        """The SQL of whether a row is as old as the label's maturity."""
+        age = self.label
+        return "false" if age is None else f"{time} <= {timestamp(self.now - age.age)}"
+
+    def without_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """Rows whose label has no table yet, or no meaning."""
+        return rows.project(f"*, NULL::DOUBLE AS {LABEL}")
+
+
+def with_partitions(rows: str, time: str, partitions: Sequence[Partition], items: Sequence[str]) -> str:
+    """The SQL of rows with the partition of the monitor that their time lies in; others are left out."""
+    spans = ", ".join(
+        f"({literal(one.key)}, {timestamp(one.start)}, {timestamp(one.end)})"
+        for one in partitions
+        if one.start is not None and one.end is not None
+    )
+    column = f"answers.{quote(time)}"
+    return (
+        f"SELECT spans.key AS {PARTITION}, {', '.join(items)} FROM {rows} answers "
+        f"ASOF JOIN (FROM (VALUES {spans}) spans(key, since, until)) spans ON {column} >= spans.since WHERE {column} < spans.until"
+    )
+
+
+def answer_partitions(answers: BatchPredictions | PredictionLog, partitions: Sequence[Partition]) -> list[str]:
+    """The partitions of answers that overlap some of a monitor's; none if they have none in time."""
+    if not is_timed(answers.partitions_def):
+        return []
+    keys = [
+        one.key for start, end in spans(partitions) for one in partitions_between(answers.partitions_def, start, end)
+    ]
+    return list(dict.fromkeys(keys))
+
+
+def stored_partitions(
+    lake: Lake, answers: BatchPredictions | PredictionLog, partitions: Sequence[Partition], snapshot: int
+) -> list[str] | None:
+    """Those of them that are stored; None is all of a table without partitions in time."""
+    if not is_timed(answers.partitions_def):
+        return None
+    ledger = lake.ledger(answers.table, snapshot=snapshot)
+    return [key for key in answer_partitions(answers, partitions) if key in ledger]
+
+
+def missing_answers(
+    lake: Lake, answers: BatchPredictions | PredictionLog, partitions: Sequence[Partition], snapshot: int
+) -> list[str]:
+    """Those of them that are not stored."""
+    ledger = lake.ledger(answers.table, snapshot=snapshot)
+    return [f"{answers.table_name} {key}" for key in answer_partitions(answers, partitions) if key not in ledger]
+
+
+def spans(partitions: Sequence[Partition]) -> Iterator[tuple[datetime, datetime]]:
+    """Adjoining partitions as spans, in the order of time."""
+    ends = sorted((one.start, one.end) for one in partitions if one.start is not None and one.end is not None)
+    while ends:
+        start, end = ends.pop(0)
+        while ends and ends[0][0] <= end:
+            end = max(end, ends.pop(0)[1])
+        yield start, end
+
+
+def within_sql(time: str, partitions: Sequence[Partition]) -> str:
+    """The SQL of whether a time lies in one of some partitions."""
+    parts = [
+        f"{quote(time)} >= {timestamp(start)} AND {quote(time)} < {timestamp(end)}" for start, end in spans(partitions)
+    ]
+    return f"({' OR '.join(parts)})" if parts else "false"

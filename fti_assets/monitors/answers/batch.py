@@ -1,0 +1,101 @@
+"""The answers of batch predictions, whose features are joined again as the batch joined them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.sql import quote
+from fti_assets.core.times import Partition
+from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.spine_rows import spine_as_of, with_spine_times
+from fti_assets.inference.batch.predictions import Answer, BatchPredictions
+from fti_assets.monitors.answers.answered import (
+    ANSWER,
+    ARM,
+    BUILD,
+    MATURE,
+    PARTITION,
+    Answered,
+    stored_partitions,
+    with_partitions,
+    within_sql,
+)
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.labels import with_label
+from fti_assets.training.datasets.rows import has_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchAnswers(Answered):
+    """The answers of one model of batch predictions."""
+
+    predictions: BatchPredictions
+    answer: Answer
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the best items of each key are stored."""
+        return self.predictions.top is not None
+
+    def stored(self, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
+        """The stored answers of partitions of the monitor, by the predictions' identity."""
+        predictions, time = self.predictions, self.predictions.event_time
+        assert time is not None
+        keys = stored_partitions(self.lake, predictions, partitions, self.snapshot)
+        rows = relation_name(self.lake.rows(predictions.table, snapshot=self.snapshot, partitions=keys))
+        items = [
+            *(f"answers.{quote(name)}" for name in predictions.identity),
+            f"answers.{quote(self.answer.build)} AS {BUILD}",
+            f"'' AS {ARM}",
+            f"answers.{quote(self.answer.value)} AS {ANSWER}",
+        ]
+        return self.lake.connection.sql(with_partitions(rows, time, partitions, items))
+
+    def joined(self, manifest: ModelManifest, partitions: Sequence[Partition]) -> str:
+        """The answers with the features that a build's view joins to their spine rows, which are those of its own time.
+
+        Answers whose spine row is no longer there are left out.
+        """
+        connection, spine = self.lake.connection, self.predictions.spine
+        view = with_spine_times(manifest.view, spine)
+        assert view.prediction_time is not None
+        versions = self.lake.rows(view.spine_table, snapshot=self.snapshot).filter(
+            within_sql(view.prediction_time, partitions)
+        )
+        answers = relation_name(self.stored(partitions))
+        same = " AND ".join(f"answers.{quote(name)} = spine.{quote(name)}" for name in self.predictions.identity)
+        own = ", ".join(f"answers.{name}" for name in (PARTITION, BUILD, ARM, ANSWER))
+        rows = connection.sql(
+            f"SELECT spine.*, {own}, {self.mature_sql(f'spine.{quote(view.prediction_time)}')} AS {MATURE} "
+            f"FROM {relation_name(spine_as_of(connection, versions, view))} spine JOIN {answers} answers ON {same}"
+        )
+        return self.kept(assemble(self.lake, view, self._with_label(rows), snapshot=self.snapshot))
+
+    def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """By the rule of the rows that a model learns from, as of now."""
+        label, labels, spine = self.label, self.labels, self.predictions.spine
+        if label is None or labels is None:
+            return self.without_label(rows)
+        is_own = label.group is spine and label.horizon is None and not has_versions(spine)
+        return with_label(self.lake.connection, rows, None if is_own else labels, label, spine, self.now)
+
+
+def batch_answers(lake: Lake, predictions: BatchPredictions, snapshot: int, now: datetime) -> Iterator[BatchAnswers]:
+    """The answers of each model."""
+    for answer in predictions.answers:
+        yield BatchAnswers(
+            lake=lake,
+            model=answer.model,
+            column=answer.value,
+            prefix=f"{answer.model.name}." if predictions.by_model else "",
+            snapshot=snapshot,
+            now=now,
+            predictions=predictions,
+            answer=answer,
+        )

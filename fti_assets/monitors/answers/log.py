@@ -1,0 +1,88 @@
+"""The answers of a prediction log, which has what the model saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+
+from fti_assets.core.manifest import Column, ModelManifest
+from fti_assets.core.sql import literal, quote
+from fti_assets.core.times import Partition
+from fti_assets.inference.log.fields import fields_of_label, json_field
+from fti_assets.inference.log.log import FEATURES, LATENCY, REQUEST_ID, PredictionLog
+from fti_assets.inference.serving.rollout.shadow import MARK
+from fti_assets.monitors.answers.answered import (
+    ANSWER,
+    ARM,
+    BUILD,
+    MATURE,
+    Answered,
+    stored_partitions,
+    with_partitions,
+)
+from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.datasets.labels import LABEL, answers_with_label
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogAnswers(Answered):
+    """The answers of a prediction log; those of a shadow, which nobody got, are left out."""
+
+    log: PredictionLog
+
+    @property
+    def redacted(self) -> frozenset[str]:
+        """The features that are kept out of the log."""
+        return self.log.redact
+
+    def stored(self, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
+        """The stored answers of partitions of the monitor, with all columns of the log."""
+        log = self.log
+        keys = stored_partitions(self.lake, log, partitions, self.snapshot)
+        rows = self.lake.rows(log.table, snapshot=self.snapshot, partitions=keys)
+        rows = rows.filter(f"NOT ({LATENCY} IS NULL AND contains({REQUEST_ID}, {literal(MARK)}))")
+        items = [
+            "answers.*",
+            f"answers.build AS {BUILD}",
+            f"answers.arm AS {ARM}",
+            f"answers.{quote(log.output)} AS {ANSWER}",
+        ]
+        return self.lake.connection.sql(with_partitions(relation_name(rows), log.event_time, partitions, items))
+
+    def joined(self, manifest: ModelManifest, partitions: Sequence[Partition]) -> str:
+        """The answers with the features that the log says the model saw, those of the build's view."""
+        log, time = self.log, quote(self.log.event_time)
+        features = [one for one in manifest.view.features if one.name not in self.redacted]
+        answers = self.stored(partitions)
+        # The log's own columns, such as a key, may be called as a feature.
+        own = [name for name in answers.columns if name not in {one.name for one in features}]
+        fields = "" if self.labels is None or self.label is None else fields_of_label(log, self.label, self.lake)
+        rows = f"SELECT *{fields}, {self.mature_sql(time)} AS {MATURE} FROM {relation_name(answers)}"
+        with_labels = relation_name(self._with_label(self.lake.connection.sql(rows)))
+        items = [*map(quote, own), MATURE, LABEL, *map(_seen_sql, features)]
+        return self.kept(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {with_labels}"))
+
+    def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """By the rule of the rows that a model learns from, as of now."""
+        label, labels = self.label, self.labels
+        if label is None or labels is None:
+            return self.without_label(rows)
+        spine, time = self.log.model.view.spine, self.log.event_time
+        return answers_with_label(self.lake.connection, rows, labels, label, spine, time=time, cutoff=self.now)
+
+
+def log_answers(lake: Lake, log: PredictionLog, snapshot: int, now: datetime) -> LogAnswers:
+    """The answers of a log."""
+    return LogAnswers(lake=lake, model=log.model, column=log.output, prefix="", snapshot=snapshot, now=now, log=log)
+
+
+_CASTS = {"number": "DOUBLE", "integer": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "TIMESTAMP", "text": "VARCHAR"}
+
+
+def _seen_sql(column: Column) -> str:
+    """A feature as the log's JSON has it; what cannot be read as its type is no value."""
+    return f"TRY_CAST({json_field(FEATURES, column.name)} AS {_CASTS[column.type]}) AS {quote(column.name)}"

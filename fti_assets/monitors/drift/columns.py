@@ -1,0 +1,110 @@
+"""What is compared of a row that was answered: its features, its label and its answer, and how each was spread when the build was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fti_assets.core.manifest import BY_NAME, ModelManifest
+from fti_assets.core.manifest.profiles import PROFILE, ColumnProfile, Profile
+from fti_assets.core.records import from_json
+from fti_assets.core.sql import literal
+from fti_assets.core.types import ColumnType, type_of_sql
+from fti_assets.monitoring.drift.counts import NUMBERS, CountedColumn
+from fti_assets.monitoring.measurement import Subject
+from fti_assets.monitors.answers.answered import ANSWER, Answered
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.labels import LABEL
+from fti_assets.training.views.terms import Label
+
+
+@dataclass(frozen=True)
+class WatchedColumn:
+    """A column that is compared: what it is, how it is counted, and how it was spread when the build was made; None if nobody noted."""
+
+    subject: Subject
+    name: str
+    counted: CountedColumn
+    profile: ColumnProfile | None
+    learned: tuple[str, ...] | None = None
+
+    @property
+    def has_bins(self) -> bool:
+        """Whether its counts of any rows can be compared: the profile's edges are known, or it has none."""
+        return self.counted.type not in NUMBERS or self.profile is not None
+
+
+def profile_of_build(store: ModelStore, manifest: ModelManifest) -> Profile | None:
+    """How what a build learned from was spread; None of a composite, or a build of an earlier release."""
+    if PROFILE not in manifest.files:
+        return None
+    content = store.file(manifest, PROFILE)
+    what = f"{PROFILE} of {manifest.model} {manifest.reference}"
+    return from_json(Profile, content.decode(), what=what, remedy="train the model again")
+
+
+def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile | None) -> Iterator[WatchedColumn]:
+    profiles = {} if profile is None else {one.name: one for one in profile.features}
+    for feature in manifest.view.features:
+        if feature.name in answers.redacted:
+            continue
+        own = profiles.get(feature.name)
+        own = own if own is not None and own.type == feature.type else None
+        categories = manifest.encoders.get(feature.name, {}).get("categories")
+        learned = tuple(map(str, categories)) if isinstance(categories, list) and feature.type == "text" else None
+        yield WatchedColumn(
+            "feature",
+            f"{answers.prefix}{feature.name}",
+            CountedColumn(feature.name, feature.type, *_bins(own)),
+            own,
+            learned,
+        )
+
+
+def label_columns(
+    label: Label | None, prefix: str, profile: Profile | None, kind: ColumnType
+) -> Iterator[WatchedColumn]:
+    if label is None:
+        return
+    own = None if profile is None else profile.label
+    if own is not None and (own.type in NUMBERS) != (kind in NUMBERS):
+        own = None
+    counted = CountedColumn("__fti_label", own.type if own is not None else kind, *_bins(own), sql=LABEL)
+    yield WatchedColumn("label", f"{prefix}{label.name}", counted, own)
+
+
+def answer_columns(
+    answers: Answered, manifest: ModelManifest | None, profile: Profile | None
+) -> Iterator[WatchedColumn]:
+    """The answer of a row: a number, the most probable class, or each of several numbers by its name; of lists none."""
+    profiles = {} if profile is None else {one.name.partition(".")[2]: one for one in profile.answers}
+    task = answers.model.task
+    if answers.is_list or (manifest is None and task in BY_NAME):
+        return
+    if task == "multiclass":
+        values = f"map_values({ANSWER})"
+        top = f"map_keys({ANSWER})[list_position({values}, list_max({values}))]"
+        own = profiles.get("")
+        yield WatchedColumn(
+            "prediction", answers.column, CountedColumn("__fti_answer", "text", *_bins(own), sql=top), own
+        )
+    elif task in BY_NAME:
+        assert manifest is not None
+        for name in manifest.classes:
+            own = profiles.get(name)
+            counted = CountedColumn(f"__fti_answer.{name}", "number", *_bins(own), sql=f"{ANSWER}[{literal(name)}]")
+            yield WatchedColumn("prediction", f"{answers.column}.{name}", counted, own)
+    else:
+        own = profiles.get("")
+        yield WatchedColumn(
+            "prediction", answers.column, CountedColumn("__fti_answer", "number", *_bins(own), sql=ANSWER), own
+        )
+
+
+def _bins(profile: ColumnProfile | None) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    return ((), ()) if profile is None else (profile.edges, tuple(profile.categories))
+
+
+def type_of_label(answers: Answered, table: str) -> ColumnType:
+    [kind] = answers.lake.connection.sql(f"SELECT {LABEL} FROM {table} LIMIT 0").types
+    return type_of_sql(str(kind)) or "text"

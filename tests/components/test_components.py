@@ -439,11 +439,21 @@ def test_several_components_can_stand_in_one_file(project: Project) -> None:
     assert keys == {"visits_v1", "outcomes_v1", "buying_dataset_v1", "buyer_v1"}
 
 
-def test_split_filter_and_sample_are_those_of_python(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("more", "sample", "query"),
+    [
+        ("sample: {negatives: 0.2}", fti.Sample(negatives=0.2), ()),
+        ("query: visit_id", None, ("visit_id",)),
+        ("query: [visit_id, t]", None, ("visit_id", "t")),
+    ],
+)
+def test_split_filter_sample_and_query_are_those_of_python(
+    project: Project, more: str, sample: Any, query: Any
+) -> None:
     view = VIEW.replace("    - on_demand: on_demand.py:squared\n", "").replace(
         "    spend_squared: {type: Standardize}\n", ""
     )
-    terms = "split: {keys: [visit_id], test: 0.1}\n    where: spend > 0\n    sample: {negatives: 0.2}"
+    terms = f"split: {{keys: [visit_id], test: 0.1}}\n    where: spend > 0\n    {more}"
     project.write(
         "all",
         "---\n".join(
@@ -457,7 +467,7 @@ def test_split_filter_and_sample_are_those_of_python(project: Project) -> None:
         (view_component,) = tree.get_all_components(FeatureViewComponent)
         dataset = view_component.declaration_in(tree)
     assert dataset.split == fti.HashSplit(keys=["visit_id"], test=0.1)
-    assert (dataset.where, dataset.sample) == ("spend > 0", fti.Sample(negatives=0.2))
+    assert (dataset.where, dataset.sample, dataset.query) == ("spend > 0", sample, query)
 
 
 DOUBLES = """

@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 
@@ -5,11 +6,13 @@ import numpy as np
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.errors import DataError, ModelError
+from fti_assets.errors import DataError, ModelError, StoreError
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.categories import Embedding
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData, class_names, matrix
+from fti_assets.training.trainer import feeds
+from fti_assets.training.trainer.feeds import SharedArrays
 
 torch = pytest.importorskip("torch")
 
@@ -255,3 +258,55 @@ def test_without_validation_rows_the_last_weights_stay():
 def test_what_cannot_be_fitted_is_refused(fit, message):
     with pytest.raises(ModelError, match=message):
         fit(training_data())
+
+
+@pytest.fixture(params=[0, 2**24], ids=["in a file", "in memory"])
+def shared_bytes(request, monkeypatch):
+    monkeypatch.setattr(feeds, "SHARED_BYTES", request.param)
+    return request.param
+
+
+def test_shared_arrays_are_each_ones_own(shared_bytes):
+    arrays = {
+        "dense": np.arange(9, dtype=np.float32).reshape(3, 3),
+        "nothing": np.empty((3, 0), dtype=np.float32),
+        "code": np.arange(6, dtype=np.int64)[::2, None],
+    }
+    shared = SharedArrays(arrays)
+    one, other = shared.copies(), shared.copies()
+    for name, values in one.items():
+        assert values.flags.writeable
+        assert values.flags.aligned
+        assert (values.dtype, values.shape) == (arrays[name].dtype, arrays[name].shape)
+        values[...] = -1
+    torch.from_numpy(one["code"])[0] = 5
+    for copies in (other, shared.copies()):
+        assert all((values == arrays[name]).all() for name, values in copies.items())
+    assert one["code"].tolist() == [[5], [-1], [-1]]
+    del shared
+    assert (other["dense"] == arrays["dense"]).all(), "they live as long as somebody has them"
+
+
+def test_copies_of_parts_share_what_was_encoded_once(shared_bytes):
+    data = training_data()
+    wanted = {name: values.copy() for name, values in training_data().train.inputs.items()}
+    seen = data.copy(keep=True)
+    seen.train.inputs["dense"][:] = 7
+    again = seen.train.copy().inputs
+    assert (again["dense"] == 7).all()
+    for part in (data.copy(keep=True).train, data.copy().train, data.train):
+        assert all((values == wanted[name]).all() for name, values in part.inputs.items())
+
+
+def test_no_room_for_shared_arrays_is_said(monkeypatch):
+    monkeypatch.setattr(feeds, "SHARED_BYTES", 0)
+
+    class Full:
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def close(self): ...
+
+    monkeypatch.setattr(feeds.tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(StoreError, match="No space left"):
+        SharedArrays({"dense": np.ones(3)})

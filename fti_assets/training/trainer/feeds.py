@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +17,51 @@ from fti_assets.stores.files import guard_writes
 from fti_assets.training.trainer import loop
 from fti_assets.training.trainer.batches import Share
 from fti_assets.training.trainer.stream import Source, Stream
+
+_ALIGNED = 64
+SHARED_BYTES = 2**24
+"""Arrays of no more bytes are copied for each who gets them: a file costs more."""
+
+
+class SharedArrays:
+    """Arrays that many get as their own, and that are there once: of large ones a page is copied when somebody writes into it.
+
+    Args:
+        arrays: by name.
+
+    Raises:
+        StoreError: there is no room for them among the temporary files.
+
+    >>> shared = SharedArrays({"dense": np.zeros((2, 1))})
+    >>> one, other = shared.copies(), shared.copies()
+    >>> one["dense"][0] = 7.0
+    >>> other["dense"].tolist()
+    [[0.0], [0.0]]
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._arrays, self._bytes = dict(arrays), sum(one.nbytes for one in arrays.values())
+        self._kinds = {name: (one.dtype, one.shape) for name, one in arrays.items()}
+        if self._bytes > SHARED_BYTES:
+            self._arrays.clear()
+            self._file = tempfile.TemporaryFile(prefix="fti_arrays_")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
+            with guard_writes(Path(tempfile.gettempdir())):
+                for one in arrays.values():
+                    self._file.write(np.ascontiguousarray(one).data)
+                    self._file.write(bytes(-one.nbytes % _ALIGNED))
+                self._file.flush()
+
+    def copies(self) -> dict[str, np.ndarray]:
+        """Arrays that the caller may write into."""
+        if self._bytes <= SHARED_BYTES:
+            return {name: one.copy() for name, one in self._arrays.items()}
+        content, start, arrays = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY), 0, {}
+        for name, (dtype, shape) in self._kinds.items():
+            size = math.prod(shape)
+            arrays[name] = np.frombuffer(content, dtype, size, start).reshape(shape) if size else np.empty(shape, dtype)
+            start += size * dtype.itemsize + -size * dtype.itemsize % _ALIGNED
+        return arrays
 
 
 class Feed(Protocol):

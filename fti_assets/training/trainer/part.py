@@ -14,7 +14,7 @@ from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.block_encoder import BlockEncoder
-from fti_assets.training.trainer.feeds import ArrayFeed, Feed, StreamFeed
+from fti_assets.training.trainer.feeds import ArrayFeed, Feed, SharedArrays, StreamFeed
 from fti_assets.training.trainer.rows import CopiedRows, Rows
 from fti_assets.training.trainer.stream import Source, Stream
 
@@ -86,7 +86,7 @@ class Part:
             keep: encode the rows once, for this copy and others, and keep them so.
         """
         other = copy.copy(self)
-        for name in ("columns", "inputs"):
+        for name in ("columns", "inputs", "_shared"):
             vars(other).pop(name, None)
         other._original, other._is_kept = self, keep
         other.stored, other.y, other._make_dense = CopiedRows(self.stored), self.y.copy(), lambda: self._dense
@@ -152,9 +152,19 @@ class Part:
     @cached_property
     def inputs(self) -> Mapping[str, np.ndarray]:
         """``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``, as numpy arrays."""
-        original = self._original
-        if original is not None and (self._is_kept or "inputs" in vars(original)):
+        original = self if self._original is None else self._original
+        if "_shared" in vars(original) or (self._is_kept and original is not self):
+            return original._shared.copies()
+        if original is not self and "inputs" in vars(original):
             return {name: values.copy() for name, values in original.inputs.items()}
+        return self._encoded()
+
+    @cached_property
+    def _shared(self) -> SharedArrays:
+        """The encoded rows for copies of this part."""
+        return SharedArrays(self.inputs if "inputs" in vars(self) else self._encoded())
+
+    def _encoded(self) -> dict[str, np.ndarray]:
         encoder, end = self._encoder, 0
         arrays = encoder.empty(self.rows)
         with self.stored.open() as read:

@@ -11,7 +11,11 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.records import from_json
-from tests.support.visits import DAYS, LATER, SCORES, SORTER, SOURCE, Bench, in_day, run
+from fti_assets.inference.log.take_in import take_in
+from fti_assets.inference.serving.answers.prediction import Prediction
+from fti_assets.inference.serving.log.lines import Redaction, answer_line
+from tests.support.logged import file_in
+from tests.support.visits import BUYER, DAYS, LATER, SCORES, SORTER, SOURCE, Bench, in_day, run
 
 RULES = [
     fti.Drift("psi", min_rows=5),
@@ -198,3 +202,33 @@ def test_the_most_probable_class_of_several_is_compared(bench: Bench) -> None:
     answer = one(bench, of_kinds, subject="prediction", statistic="psi", reference="training")
     assert answer["column_name"] == "probabilities"
     assert answer["value"] >= 0
+
+
+def test_what_servers_logged_is_compared_without_redacted_features_and_shadows(bench: Bench) -> None:
+    log = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS, redact=["mood"])
+    of_log = fti.monitor(name="of_log", log=log, drift=RULES)
+    build, rows = bench.store.champion("buyer").reference, in_day(6)
+    lines = []
+    for number, row in enumerate(rows.to_dict("records")):
+        for name, latency in ((f"r{number}", 0.01), (f"r{number}~arm", None)):
+            x = 99.0 if latency is None else row["x"]
+            seen = {"x": x, "member": row["member"], "queue": None, "mood": "good"}
+            answer = Prediction(0.5, seen, (), row["t"].to_pydatetime(), "buyer", build)
+            lines.append(
+                answer_line(
+                    answer, {"visit_id": row["visit_id"]}, name, 0, row["t"], latency, Redaction(frozenset(["mood"]))
+                )
+            )
+    file_in(bench.root / "log" / "buyer", lines, redacted=["mood"])
+    with bench.stores.offline_store().connect() as lake:
+        take_in(log, lake, bench.root / "log" / "buyer", ["2013-01-06"], asset="buyer_log_v1")
+    measure(bench, of_log, day="06")
+    (own,) = [each for each in profile(bench).features if each.name == "x"]
+    row = one(bench, of_log, column_name="x", statistic="ks", reference="training")
+    day = np.searchsorted(own.edges, rows["x"].dropna())
+    p, q = np.cumsum(own.counts) / sum(own.counts), np.cumsum(np.bincount(day, minlength=len(own.edges) + 1)) / len(day)
+    assert (row["value"], row["rows"]) == (pytest.approx(abs(p - q).max()), len(day))
+    assert one(bench, of_log, column_name="queue", statistic="null_rate", reference="training")["verdict"] == "warning"
+    assert "mood" not in set(figures(bench, of_log)["column_name"])
+    label = one(bench, of_log, subject="label", statistic="psi", reference="training")
+    assert label["rows"] == len(rows)

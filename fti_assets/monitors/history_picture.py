@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, drawing, image
 from fti_assets.training.judging.pictures.curves import xml_text
 
 _WIDTH, _HEIGHT = 240, 60
-_MOST_POINTS = 45
+_MOST_POINTS = 60
 
 
 @dataclass
@@ -32,8 +33,8 @@ def history_picture(history: History) -> str:
     """PSI as a blue line with its limit dashed, the null rate as a grey one from 0 to 1, the oldest partition on the left, as SVG."""
     return next(
         svg
-        for points in range(_MOST_POINTS, 4, -5)
-        if len(image(svg := _drawn(history, points), history.column)) < SHOWN_IN_PLACE or points == 5
+        for points in range(_MOST_POINTS, 4, -3)
+        if len(image(svg := _drawn(history, points), history.column)) < SHOWN_IN_PLACE or points < 8
     )
 
 
@@ -69,6 +70,18 @@ def _line(
         places[x] = min(y, places.get(x, _HEIGHT))
     if not places:
         return ""
-    path = "L".join(f"{x} {y}" for x, y in sorted(places.items()))
-    end = "h1" if len(places) == 1 else ""
-    return f"<path d='M{path}{end}' fill='none' stroke='{colour}' stroke-width='2'/>"
+    corners = _corners(sorted(places.items()))
+    # Steps from point to point are fewer characters than points.
+    steps = [f"{x - a} {y - b}".replace(" -", "-") for (a, b), (x, y) in pairwise(corners)] or ["1 0"]
+    (x, y), *_ = corners
+    return f"<path d='M{x} {y}l{' '.join(steps)}' fill='none' stroke='{colour}'/>"
+
+
+def _corners(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Points without those in the middle of a level stretch."""
+    last = len(points) - 1
+    return [
+        point
+        for place, point in enumerate(points)
+        if place in (0, last) or not points[place - 1][1] == point[1] == points[place + 1][1]
+    ]

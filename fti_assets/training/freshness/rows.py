@@ -19,7 +19,9 @@ from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.hash_split import share_sql
 from fti_assets.training.freshness.moved import moved_rows, moved_view
 
-_NUMBER = "_fti_number"
+NUMBER = "_fti_number"
+"""The column that numbers the rows."""
+
 _SEED = 0
 
 
@@ -39,7 +41,7 @@ class DatasetRows:
     @property
     def declared(self) -> duckdb.DuckDBPyRelation:
         """The rows as they are stored."""
-        return self.lake.connection.sql(f"SELECT * EXCLUDE ({_NUMBER}) FROM {self.stored}")
+        return self.lake.connection.sql(f"SELECT * EXCLUDE ({NUMBER}) FROM {self.stored}")
 
     def moved(self, table_name: str, delay: timedelta) -> duckdb.DuckDBPyRelation | None:
         """The rows with one group's values ``delay`` after their event time; None if no value of them is another one.
@@ -63,13 +65,13 @@ class DatasetRows:
         connection.execute(
             f"CREATE TEMP TABLE {table} AS SELECT stored.* EXCLUDE ({', '.join(columns)}), "
             f"{', '.join(f'joined.{column}' for column in columns)} "
-            f"FROM {self.stored} stored JOIN {relation_name(joined)} joined USING ({_NUMBER})"
+            f"FROM {self.stored} stored JOIN {relation_name(joined)} joined USING ({NUMBER})"
         )
         differ = " OR ".join(f"stored.{column} IS DISTINCT FROM moved.{column}" for column in columns)
         is_other = connection.execute(
-            f"SELECT 1 FROM {self.stored} stored JOIN {table} moved USING ({_NUMBER}) WHERE {differ} LIMIT 1"
+            f"SELECT 1 FROM {self.stored} stored JOIN {table} moved USING ({NUMBER}) WHERE {differ} LIMIT 1"
         ).fetchone()
-        return connection.sql(f"SELECT * EXCLUDE ({_NUMBER}) FROM {table}") if is_other else None
+        return connection.sql(f"SELECT * EXCLUDE ({NUMBER}) FROM {table}") if is_other else None
 
 
 def dataset_rows(
@@ -97,14 +99,14 @@ def dataset_rows(
         where = f" WHERE {quote(SPLIT)} <> 'train' OR {share}"
     rows = lake.rows(table, partitions=[partition])
     connection.execute(
-        f"CREATE TEMP TABLE {stored} AS SELECT row_number() OVER () AS {_NUMBER}, * FROM {relation_name(rows)}{where}"
+        f"CREATE TEMP TABLE {stored} AS SELECT row_number() OVER () AS {NUMBER}, * FROM {relation_name(rows)}{where}"
     )
     identity = ", ".join(map(quote, view.identity))
     request = "".join(f", spine.{quote(one.name)}" for one in view.request if one.name not in view.identity)
     of_spine = stored_spine(lake, view, snapshot=dataset.snapshot)
     connection.execute(
-        f"CREATE TEMP TABLE {spine} AS SELECT {_NUMBER}, {identity}{request} "
-        f"FROM (SELECT {_NUMBER}, {identity} FROM {stored}) JOIN {relation_name(of_spine)} spine USING ({identity})"
+        f"CREATE TEMP TABLE {spine} AS SELECT {NUMBER}, {identity}{request} "
+        f"FROM (SELECT {NUMBER}, {identity} FROM {stored}) JOIN {relation_name(of_spine)} spine USING ({identity})"
     )
     counts = dict(connection.execute(f"SELECT {quote(SPLIT)}, count(*) FROM {stored} GROUP BY 1").fetchall())
     [(with_spine,)] = connection.execute(f"SELECT count(*) FROM {spine}").fetchall()

@@ -19,6 +19,7 @@ from fti_assets.features.external.rows import read_external
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
 from fti_assets.training.freshness.moved import own_delay, timed_tables
 from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
@@ -81,7 +82,7 @@ def freshness(
         raise DeclarationError(f"rows={rows}: give a whole number above 0")
     with stores.offline_store().connect() as lake:
         read_external(lake, model.view.groups)
-        key, dataset = _dataset(lake, model, partition)
+        key, dataset = stored_cutoff(lake, model.dataset, partition)
         tables = _chosen(timed_tables(dataset.view), groups, model.name)
         at_cutoff = dataset_rows(lake, model.dataset.table, key, dataset, train_rows=rows)
 
@@ -94,8 +95,13 @@ def freshness(
         return within_step(model, key, stores, resources or {}, work, parameters=parameters)
 
 
-def _dataset(lake: Lake, model: Model, partition: str | None) -> tuple[str, DatasetManifest]:
-    table = model.dataset.table
+def stored_cutoff(lake: Lake, dataset: TrainingDataset, partition: str | None) -> tuple[str, DatasetManifest]:
+    """A partition of a dataset, the newest by default, and its manifest.
+
+    Raises:
+        NotMaterializedError: it is not there.
+    """
+    table = dataset.table
     manifests = {
         key: from_json(
             DatasetManifest, record.record, what=f"the manifest of {table} {key}", remedy="materialize it again"

@@ -50,6 +50,8 @@ def test_a_query_is_in_one_part_whole_or_left_out(connection: duckdb.DuckDBPyCon
     assert {id: one["split"] for id, one in by_id.items()} == wanted
     mature = [y and k in divided and part_of(t, cutoff) != "immature" for k, t, y in given_rows]
     assert result.left_out[OF_DIVIDED] == sum(mature)
+    of_parts = {(part, k) for id, (k, _, _) in enumerate(given_rows) if (part := wanted.get(id))} | {("train", "early")}
+    assert result.queries == {part: sum(part == one for one, _ in of_parts) for part in SPLITS}
     [verdict] = [one for one in result.verdicts if one.rule.name == "queries_undivided"]
     assert (verdict.failures, bool(verdict.problem)) == (sum(mature), any(mature))
 

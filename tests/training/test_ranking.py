@@ -23,6 +23,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.freshness.rows import dataset_rows
+from fti_assets.training.models.build import build_model_at
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
 
@@ -218,7 +219,9 @@ def test_the_card_and_the_pictures_tell_of_lists(built):
     folder = Path(stores.models) / "ranker" / "v1" / manifest.build
     card, page = (folder / name for name in ("card.md", "pictures.html"))
     assert "a ranking model of view" in card.read_text()
-    assert "rows of one `session_id` are one list" in card.read_text()
+    rows = manifest.dataset.rows
+    lists = ", ".join(f"{part} {rows[part] // 4}" for part in SPLITS)
+    assert f"rows of one `session_id` are one list: {lists}" in card.read_text()
     assert "draws of the test values of `session_id` with their rows" in card.read_text()
     assert "<h2>Label by place</h2>" in page.read_text()
 
@@ -245,6 +248,24 @@ def test_a_challenger_is_compared_on_draws_of_whole_lists(built):
     [verdict] = stores.model_store().builds("ranker")[-1].gates
     assert champion.build in verdict.reason
     assert (verdict.interval.low, verdict.interval.high) == (0.0, 0.0), "it answers the same rows alike"
+
+
+def test_clusters_that_divide_lists_are_refused_before_training(built):
+    _, stores, _, _ = built
+    wrong = declared(version=3, evaluate=fti.Evaluation(metrics=["ndcg"], cluster="item_id"))
+    calls: list[Any] = []
+    with stores.offline_store().connect() as lake, pytest.raises(ModelError, match="'item_id', which differs within a"):
+        build_model_at(
+            wrong,
+            "all",
+            lake,
+            stores.model_store(),
+            lambda *data: calls.append(data),
+            code_version="",
+            run_id="",
+            asset_key=[],
+        )
+    assert calls == []
 
 
 def test_freshness_takes_train_rows_by_whole_lists(built):

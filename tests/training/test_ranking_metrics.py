@@ -10,6 +10,7 @@ from sklearn.metrics import ndcg_score
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError, ModelError
+from fti_assets.training.freshness.curves import intervals_of
 from fti_assets.training.judging.evaluation import Evaluation, evaluate
 from fti_assets.training.judging.measurement import measure
 from fti_assets.training.judging.metrics.answers import Answers
@@ -128,6 +129,8 @@ def test_intervals_and_differences_draw_whole_queries():
     assert (interval.high - interval.low) / 2 == pytest.approx(1.96 * spread, rel=0.15)
     same = PairedAnswers(answers, answers, queries).difference("ndcg")
     assert (same.low, same.high) == (0, 0)
+    of_curves, _ = intervals_of("ndcg", answers, {})
+    assert of_curves == interval
 
 
 def test_a_metric_of_ones_own_sees_one_query_at_a_time():

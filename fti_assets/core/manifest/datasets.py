@@ -72,7 +72,7 @@ class DatasetManifest:
     found a row, under ``(row)``, and a value, by feature. ``delay_breaches`` counts the rows whose spine row was not available at
     its prediction time: their own columns are those of its earliest version. ``warnings`` are what the checks of the rows found.
     ``where`` is the condition on the spine's own columns that its rows meet, ``sample`` what was kept of the train rows.
-    ``query`` are the columns of the spine that name a list to be ranked, if it has lists.
+    ``query`` are the columns of the spine that name a list to be ranked, if it has lists, and ``queries`` counts those of each split.
     ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
     what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
     earlier release has none.
@@ -104,3 +104,4 @@ class DatasetManifest:
     keys_in_several_parts: float = 0.0
     profile: Profile | None = None
     query: tuple[str, ...] = ()
+    queries: dict[str, int] = field(default_factory=dict)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
 from fti_assets.training.datasets.checks import ROW_SPLIT
 from fti_assets.training.datasets.dataset import UNDIVIDED
+from fti_assets.training.datasets.split import SPLITS
+
+if TYPE_CHECKING:
+    import duckdb
 
 QUERY = "_fti_query"
 """The column that numbers the queries of a part from 1, in the order of their rows."""
@@ -50,6 +55,20 @@ def whole_queries(query: Sequence[str], left_out: Mapping[str, int]) -> str:
         ", since the split has rows of their queries in several parts, or some of them in none: give the rows of a query one prediction "
         f"time, let query= name a shorter list, or write split=fti.GroupSplit(by={by!r})"
     )
+
+
+def queries_by_part(connection: duckdb.DuckDBPyConnection, table: str, query: Sequence[str]) -> dict[str, int]:
+    """How many queries the rows of each part are of; nothing for rows without queries.
+
+    Args:
+        table: the quoted name of a table with ``_fti_split``.
+        query: the columns that name a query.
+    """
+    if not query:
+        return {}
+    of_each = f"SELECT DISTINCT {ROW_SPLIT}, {', '.join(map(quote, query))} FROM {table}"
+    counts = dict(connection.execute(f"SELECT {ROW_SPLIT}, count(*) FROM ({of_each}) GROUP BY 1").fetchall())
+    return {part: counts.get(part, 0) for part in SPLITS}
 
 
 def numbered(rows: str, query: Sequence[str], time: str | None) -> str:

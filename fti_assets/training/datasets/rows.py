@@ -28,7 +28,14 @@ from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.labels import LABEL, with_label
 from fti_assets.training.datasets.parts import judge_parts
 from fti_assets.training.datasets.profiling import profile_of
-from fti_assets.training.datasets.queries import DIVIDED, OF_DIVIDED, divided_sql, undivided, whole_queries
+from fti_assets.training.datasets.queries import (
+    DIVIDED,
+    OF_DIVIDED,
+    divided_sql,
+    queries_by_part,
+    undivided,
+    whole_queries,
+)
 from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
@@ -54,6 +61,7 @@ class DatasetRows:
     profile: Profile | None = None
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     keys_in_several_parts: float = 0.0
+    queries: Mapping[str, int] = field(default_factory=dict)
 
 
 def dataset_rows(
@@ -162,6 +170,7 @@ def dataset_rows(
         ),
         classes=parts_found.classes,
         keys_in_several_parts=parts_found.keys_in_several,
+        queries=queries_by_part(connection, table, dataset.query),
         sample=sample,
         profile=profile_of(
             connection,

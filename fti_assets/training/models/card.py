@@ -119,7 +119,8 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"- label `{dataset.label.name}` of `{dataset.label_group}`",
     ]
     if dataset.query:
-        lines.append(f"- rows of one `{', '.join(dataset.query)}` are one list")
+        of_parts = ", ".join(f"{part} {count:,}" for part, count in dataset.queries.items())
+        lines.append(f"- rows of one `{', '.join(dataset.query)}` are one list: {of_parts}")
     if dataset.where:
         lines.append(f"- only rows of the spine `{dataset.view.spine}` where `{dataset.where}`")
     if dataset.sample is not None:

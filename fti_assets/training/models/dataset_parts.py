@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from fti_assets.core.manifest import DatasetManifest, DatasetRecord
 from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
@@ -18,7 +20,14 @@ from fti_assets.training.encoders.encoders import FittedEncoder, check_encoders,
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.split_rows import SplitRows, TrainRows, beyond_float64, split_rows, train_rows
+from fti_assets.training.models.split_rows import (
+    SplitRows,
+    TrainRows,
+    beyond_float64,
+    column_positions,
+    split_rows,
+    train_rows,
+)
 from fti_assets.training.trainer.progress import Progress
 
 
@@ -33,6 +42,7 @@ class DatasetParts:
         validation, test: in memory.
         data: what the model's function gets.
         exact_counts: how many different values each feature has of which float64 merges some.
+        clusters: ``[n]``, which of the test rows are drawn together, by the evaluation's ``cluster`` or the queries of a ranking.
     """
 
     partition: str
@@ -43,6 +53,7 @@ class DatasetParts:
     test: SplitRows
     data: TrainingData
     exact_counts: dict[str, int]
+    clusters: np.ndarray | None = None
 
     @property
     def record(self) -> DatasetRecord:
@@ -77,7 +88,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
 
     Raises:
         NotMaterializedError: the partition is not there.
-        ModelError: there is nothing to train or test on, or one class only.
+        ModelError: there is nothing to train or test on, one class only, or clusters of test rows that divide queries.
         StoreError: there is no room for the train rows.
     """
     with lake.one_snapshot():  # the dataset can be made anew meanwhile
@@ -114,7 +125,28 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         queries={"train": train.queries, "validation": validation.queries, "test": test.queries},
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
-    return DatasetParts(partition, dataset, ledger[partition].data_version, train, validation, test, data, exact_counts)
+    clusters = _clusters(model, lake, test, data)
+    version = ledger[partition].data_version
+    return DatasetParts(partition, dataset, version, train, validation, test, data, exact_counts, clusters)
+
+
+def _clusters(model: Model, lake: Lake, test: SplitRows, data: TrainingData) -> np.ndarray | None:
+    """Which test rows are drawn together.
+
+    Raises:
+        ModelError: those of a query would not be, by the evaluation's ``cluster``.
+    """
+    queries = data.test.qid if model.task == "ranking" else None
+    cluster = model.evaluate.cluster
+    if cluster is None:
+        return queries
+    clusters = column_positions(lake, test.table, cluster)
+    if queries is not None and len(np.unique(np.stack([queries, clusters]), axis=1).T) > len(data.test.groups):
+        raise ModelError(
+            f"model {model.name!r} draws test rows by {cluster!r}, which differs within a query: leave cluster= out, so that queries are "
+            "drawn, or name what holds whole queries"
+        )
+    return clusters
 
 
 def _newest(model: Model, dataset: DatasetManifest) -> str:

@@ -28,7 +28,6 @@ from fti_assets.training.models.champions.champion import champion_scores
 from fti_assets.training.models.dataset_parts import DatasetParts
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.split_rows import column_positions
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,9 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
     )
     queries = data.test.qid if model.task == "ranking" else None
     on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value, queries=queries)
-    cluster = model.evaluate.cluster
-    clusters = queries if cluster is None else column_positions(lake, test.table, cluster)
-    if cluster is not None and queries is not None:
-        _check_whole(queries, clusters, cluster, model.name)
+    clusters = parts.clusters
     measurement = measure(model.evaluate, on_test, test.columns, clusters)
-    if queries is not None and cluster is None and measurement.bootstrap is not None:
+    if queries is not None and model.evaluate.cluster is None and measurement.bootstrap is not None:
         of_queries = dataclasses.replace(measurement.bootstrap, cluster=", ".join(parts.manifest.query))
         measurement = dataclasses.replace(measurement, bootstrap=of_queries)
     baselines = baseline_scores(
@@ -133,21 +129,6 @@ def _importance(
 
     taken = [name for one in graph.inputs for name in one.features]
     return permutation_importance(model.importance, columns, score, metric=metric, features=taken, together=queries)
-
-
-def _check_whole(queries: np.ndarray, clusters: np.ndarray | None, cluster: str, name: str) -> None:
-    """Refuse clusters that divide queries, which are drawn whole.
-
-    Raises:
-        ModelError: a query has rows in several.
-    """
-    assert clusters is not None
-    pairs = len(np.unique(np.stack([queries, clusters]), axis=1).T)
-    if pairs > len(np.unique(queries)):
-        raise ModelError(
-            f"model {name!r} draws test rows by {cluster!r}, which differs within a query: leave cluster= out, so that queries are drawn, "
-            "or name what holds whole queries"
-        )
 
 
 def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:

@@ -90,7 +90,7 @@ def _scores_beside(
     try:
         is_new = _untrained_rows(lake, champion, dataset, test)
         if model.task == "ranking":  # a list is compared whole or not at all
-            is_new = np.bincount(data.test.qid[~is_new], minlength=len(data.test.groups))[data.test.qid] == 0
+            is_new = of_new_queries(is_new, data.test.qid)
             if not is_new.any():
                 raise _Incomparable("has trained on rows of every query of the test part, so they cannot be compared")
         if champion.view != dataset.view:  # it is joined anew
@@ -123,6 +123,19 @@ def _scores_beside(
         return ChampionScores(champion.reference, problem=str(error))
     except (ModelError, PredictionError, NotMaterializedError) as error:
         return ChampionScores(champion.reference, problem=f"cannot be compared with: {error}")
+
+
+def of_new_queries(is_new: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Which rows ``[n]`` are of a query whose rows are all new.
+
+    Args:
+        is_new: whether a row is, ``[n]``.
+        queries: the number of each row's query ``[n]``, from 0 on.
+
+    >>> of_new_queries(np.array([True, False, True, True]), np.array([0, 0, 1, 1])).tolist()
+    [False, False, True, True]
+    """
+    return np.asarray(np.bincount(queries, weights=~is_new)[queries] == 0)
 
 
 def _threshold_of(champion: ModelManifest) -> float:

@@ -81,7 +81,11 @@ MANIFEST = ModelManifest(
     intervals={"log_loss": Interval(0.4, 0.6)},
     slice_intervals={"origin": {"JFK": {"log_loss": Interval(0.3, 0.7, 0.9)}}},
     bootstrap=BootstrapRecord(1_000, 0, "flight_id"),
-    fairness={"origin": FairnessRecord({"JFK": GroupRates(20, 0.5, 0.6)}, {"demographic_parity_difference": 0.0}, 3)},
+    fairness={
+        "origin": FairnessRecord(
+            {"JFK": GroupRates(20, 0.5, 0.6)}, {"demographic_parity_difference": 0.0}, 3, 1, {"": 3}, 9
+        )
+    },
 )
 
 

@@ -47,23 +47,24 @@ def test_figures_are_fairlearns_where_each_slice_has_both_labels(rows, threshold
             assert getattr(rates, rate) == pytest.approx(frame[rate][name]), (name, rate)
 
 
-def test_a_slice_without_yeses_does_not_count_for_true_positives():
+def test_a_rate_of_one_slice_alone_gives_no_figure():
     y, group = np.array([1, 1, 0, 0]), np.array(["a", "a", "b", "b"])
     record = fairness(Answers(y, np.array([0.9, 0.1, 0.9, 0.9])), ["g"], {"g": group})["g"]
     assert record.groups["b"].true_positive_rate is None
     assert record.groups["a"].false_positive_rate is None
-    assert record.figures == {
-        "demographic_parity_difference": 0.5,
-        "demographic_parity_ratio": 0.5,
-        "equal_opportunity_difference": 0.0,
-        "equal_opportunity_ratio": 1.0,
-        "equalized_odds_difference": 0.0,
-        "equalized_odds_ratio": 1.0,
-    }
+    assert record.figures == {"demographic_parity_difference": 0.5, "demographic_parity_ratio": 0.5}
+
+
+def test_a_slice_without_yeses_does_not_count_for_true_positives():
+    y, group = np.array([1, 1, 1, 0, 0]), np.array(["a", "a", "c", "b", "c"])
+    record = fairness(Answers(y, np.array([0.9, 0.1, 0.9, 0.9, 0.1])), ["g"], {"g": group})["g"]
+    assert record.figures["equal_opportunity_difference"] == 0.5
+    assert record.figures["equalized_odds_difference"] == 1.0
 
 
 def test_ratios_of_zeros_are_left_out():
-    record = fairness(Answers(np.array([1, 0]), np.zeros(2)), ["g"], {"g": np.array(["a", "b"])})["g"]
+    group = np.array(["a", "a", "b", "b"])
+    record = fairness(Answers(np.array([1, 0, 1, 0]), np.zeros(4)), ["g"], {"g": group})["g"]
     assert set(record.figures) == {
         "demographic_parity_difference",
         "equal_opportunity_difference",
@@ -75,6 +76,8 @@ def test_small_slices_are_left_out_and_counted():
     y, group = np.array([1, 0, 1]), np.array(["a", "a", "b"])
     record = fairness(Answers(y, np.ones(3)), ["g"], {"g": group}, min_rows=2)["g"]
     assert (list(record.groups), record.left_out) == (["a"], 1)
+    assert (record.slices_left_out, record.largest_left_out, record.min_rows) == (1, {"b": 1}, 2)
+    assert record.figures == {}
     assert fairness(Answers(y, np.ones(3)), ["g"], {"g": group}, min_rows=9)["g"].figures == {}
 
 

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core.manifest import FairnessRecord
 from fti_assets.errors import DeclarationError, ModelError
+from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
@@ -88,6 +89,35 @@ def test_fairness_is_judged_by_the_column_that_was_compared():
         gate.judge(Scores(fairness={"plan": record}))
     undefined = fti.FairnessBounds("equalized_odds_ratio", ["origin", "carrier"], at_least=0.8)
     assert "is undefined" in undefined.judge(Scores(fairness={"origin, carrier": record})).reason
+
+
+@pytest.mark.parametrize(
+    ("figure", "small_yeses", "min_rows", "words"),
+    [
+        ("demographic_parity_difference", 5, 100, "left out: 'small' (10 rows, fewer than 100)"),
+        ("demographic_parity_ratio", 5, 100, "it compares two slices at least"),
+        ("equal_opportunity_difference", 0, 1, "left out: 'small' (no yes among its labels)"),
+        ("equalized_odds_difference", 10, 1, "left out: 'small' (no no among its labels)"),
+    ],
+)
+def test_one_slice_alone_is_not_fair(figure, small_yeses, min_rows, words):
+    group = np.array(["big"] * 190 + ["small"] * 10)
+    y = np.array([1, 0] * 95 + [1] * small_yeses + [0] * (10 - small_yeses))
+    record = fairness(Answers(y, np.where(group == "big", 0.9, 0.1)), ["g"], {"g": group}, min_rows)
+    bounds = {"at_least": 0.8} if figure.endswith("ratio") else {"at_most": 0.1}
+    verdict = fti.FairnessBounds(figure, "g", **bounds).judge(Scores(fairness=record))
+    assert not verdict.passed
+    assert words in verdict.reason
+
+
+def test_a_verdict_names_slices_that_do_not_count():
+    group = np.array(["a"] * 4 + ["b"] * 4 + ["c"] + [f"d{at}" for at in range(30)])
+    y = np.array([1, 0] * 4 + [1] * 31)
+    record = fairness(Answers(y, np.full(len(y), 0.9)), ["g"], {"g": group}, min_rows=2)
+    verdict = fti.FairnessBounds("equal_opportunity_difference", "g", at_most=0.1).judge(Scores(fairness=record))
+    assert verdict.passed
+    assert "is at most 0.1; left out: 'c' (1 row, fewer than 2), 'd0' (1 row, fewer than 2)" in verdict.reason
+    assert "21 smaller slices" in verdict.reason
 
 
 def test_fairness_that_is_not_evaluated_is_refused():

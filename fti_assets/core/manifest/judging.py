@@ -1,5 +1,6 @@
 """What was measured of a build, and how, as records."""
 
+from dataclasses import field
 from typing import Literal
 
 from fti_assets.core.records import record
@@ -30,12 +31,16 @@ class FairnessRecord:
     """The slices of a column by value, and by how much their rates differ.
 
     ``figures`` has ``demographic_parity_difference`` and ``demographic_parity_ratio``, and likewise those of ``equal_opportunity`` and
-    ``equalized_odds``. ``left_out`` counts the rows of slices that are too small.
+    ``equalized_odds``, where at least two slices have the rate. ``left_out`` counts the rows of slices that are too small, of fewer than
+    ``min_rows``, or beyond the 200 largest; ``slices_left_out`` counts these slices, and ``largest_left_out`` has the rows of the largest.
     """
 
     groups: dict[str, GroupRates]
     figures: dict[str, float]
     left_out: int = 0
+    slices_left_out: int = 0
+    largest_left_out: dict[str, int] = field(default_factory=dict)
+    min_rows: int = 1
 
 
 @record(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fti_assets.core.manifest import FairnessRecord, GroupRates
+from fti_assets.errors import excerpt
 from fti_assets.training.judging.metrics.answers import Answers
-from fti_assets.training.judging.slices import By, slice_rows, slices_key
+from fti_assets.training.judging.slices import LARGEST_SLICES, By, Division, divide, slices_key
 
 FIGURES = (
     "demographic_parity_difference",
@@ -22,6 +23,8 @@ FIGURES = (
 )
 """Differences are best at 0, ratios at 1."""
 
+_NAMED = 10  # of slices without a rate
+
 
 def fairness(
     answers: Answers, by: Sequence[By], columns: Mapping[str, np.ndarray], min_rows: int = 1
@@ -29,7 +32,8 @@ def fairness(
     """The rates of each slice by its column or columns, and how far they are apart, each column in one pass over the rows.
 
     A rate without rows is left out: a slice without a yes among its labels has no true positive rate, and does not count for the figures
-    that compare these. A ratio of rates that are all 0 is left out too.
+    that compare these. One slice alone differs from none: figures of a rate that fewer than two slices have are left out, and so is a
+    ratio of rates that are all 0.
 
     Args:
         answers: those of a binary model, which decides at their threshold.
@@ -44,10 +48,37 @@ def fairness(
     >>> record.figures["demographic_parity_difference"], record.figures["equalized_odds_ratio"]
     (0.5, 0.0)
     """
-    return {slices_key(one): _record(answers, slice_rows(one, columns, min_rows), len(answers.y)) for one in by}
+    return {slices_key(one): _record(answers, divide(one, columns, min_rows), min_rows) for one in by}
 
 
-def _record(answers: Answers, slices: Mapping[str, np.ndarray], total: int) -> FairnessRecord:
+def lacking(record: FairnessRecord, figure: str) -> str:
+    """What does not count for a figure, and why, as text that goes on after a reason; empty if all rows count.
+
+    >>> lacking(FairnessRecord({}, {}, left_out=12, slices_left_out=1, largest_left_out={"AT": 12}, min_rows=100), FIGURES[0])
+    "; left out: 'AT' (12 rows, fewer than 100)"
+    """
+    parts = [
+        f"{excerpt(value)} ({rows} {'row' if rows == 1 else 'rows'}, "
+        f"{f'fewer than {record.min_rows}' if rows < record.min_rows else f'not among the {LARGEST_SLICES} largest'})"
+        for value, rows in record.largest_left_out.items()
+    ]
+    if more := record.slices_left_out - len(parts):
+        parts.append(f"{more:,} smaller {'slice' if more == 1 else 'slices'}")
+    if not figure.startswith("demographic_parity"):
+        parts += _unknown_rates(record, "true_positive_rate", "no yes among its labels")
+    if figure.startswith("equalized_odds"):
+        parts += _unknown_rates(record, "false_positive_rate", "no no among its labels")
+    return f"; left out: {', '.join(parts)}" if parts else ""
+
+
+def _unknown_rates(record: FairnessRecord, rate: str, why: str) -> list[str]:
+    values = [value for value, rates in record.groups.items() if getattr(rates, rate) is None]
+    more = [f"{len(values) - _NAMED:,} more of {why}"] if len(values) > _NAMED else []
+    return [f"{excerpt(value)} ({why})" for value in values[:_NAMED]] + more
+
+
+def _record(answers: Answers, division: Division, min_rows: int) -> FairnessRecord:
+    slices, total = division.evaluated, len(answers.y)
     said, truth = answers.decided == 1, np.asarray(answers.y) == 1
     position = np.full(total, len(slices))
     for at, rows in enumerate(slices.values()):
@@ -63,7 +94,14 @@ def _record(answers: Answers, slices: Mapping[str, np.ndarray], total: int) -> F
         )
         for name, of_slice in zip(slices, counts, strict=True)
     }
-    return FairnessRecord(groups, _figures(list(groups.values())), total - int(counts.sum()))
+    return FairnessRecord(
+        groups,
+        _figures(list(groups.values())),
+        total - int(counts.sum()),
+        division.slices_left_out,
+        division.largest_left_out,
+        min_rows,
+    )
 
 
 def _rate(counts: np.ndarray) -> float | None:
@@ -86,9 +124,9 @@ def _figures(groups: Sequence[GroupRates]) -> dict[str, float]:
 
 
 def _apart(rates: Sequence[float | None]) -> tuple[float, float] | None:
-    """The difference and the ratio of the least and the greatest rate; NaN for a ratio of zeros, None of no rates."""
+    """The difference and the ratio of the least and the greatest rate; NaN for a ratio of zeros, None of fewer than two rates."""
     defined = [rate for rate in rates if rate is not None]
-    if not defined:
+    if len(defined) < 2:
         return None
     least, greatest = min(defined), max(defined)
     return greatest - least, least / greatest if greatest else np.nan

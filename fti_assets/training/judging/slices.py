@@ -4,7 +4,8 @@ Source: sliced evaluation as in TensorFlow Model Analysis.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from fti_assets.errors import DeclarationError, one_of
 
 LARGEST_SLICES = 200
 """Of slices by a column with more values than this, those with the most rows are evaluated."""
+
+_NAMED = 10  # of slices that are left out
 
 By = str | tuple[str, ...]
 """The column of slices, or the columns of crossed ones."""
@@ -30,6 +33,21 @@ def slices_key(by: By) -> str:
     ('origin', 'origin, carrier')
     """
     return ", ".join(columns_of(by))
+
+
+@dataclass(frozen=True)
+class Division:
+    """The rows that are evaluated by slice, and those of slices that are not.
+
+    Args:
+        evaluated: the positions of the rows of each slice by its value, the most rows first.
+        slices_left_out: how many slices are too small, or beyond the ``LARGEST_SLICES``.
+        largest_left_out: the rows of the largest of these by value.
+    """
+
+    evaluated: dict[str, np.ndarray]
+    slices_left_out: int
+    largest_left_out: dict[str, int]
 
 
 def slice_rows(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> dict[str, np.ndarray]:
@@ -52,6 +70,16 @@ def slice_rows(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> 
     >>> list(slice_rows(("origin", "day"), columns))
     ['EWR, 2', 'JFK, 1', 'JFK, ""']
     """
+    return divide(by, columns, min_rows).evaluated
+
+
+def divide(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> Division:
+    """As ``slice_rows``, with what is left out.
+
+    >>> division = divide("origin", {"origin": np.array(["JFK", "EWR", "JFK"])}, min_rows=2)
+    >>> list(division.evaluated), division.largest_left_out
+    (['JFK'], {'EWR': 1})
+    """
     names = columns_of(by)
     for name in names:
         if name not in columns:
@@ -63,8 +91,17 @@ def slice_rows(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> 
         _, positions = np.unique(positions * (of_column.max(initial=0) + 1) + of_column, return_inverse=True)
     rows = np.bincount(positions)
     by_value = np.split(np.argsort(positions, kind="stable"), np.cumsum(rows)[:-1])
-    largest = [at for at in np.argsort(-rows, kind="stable").tolist() if rows[at] >= min_rows][:LARGEST_SLICES]
-    return {_name([columns[name][by_value[at][0]] for name in names]): by_value[at] for at in largest}
+    largest_first = np.argsort(-rows, kind="stable").tolist()
+    evaluated = min(int((rows >= min_rows).sum()), LARGEST_SLICES)
+
+    def by_name(slices: Sequence[int]) -> Iterator[tuple[str, np.ndarray]]:
+        return ((_name([columns[name][by_value[at][0]] for name in names]), by_value[at]) for at in slices)
+
+    return Division(
+        dict(by_name(largest_first[:evaluated])),
+        len(largest_first) - evaluated,
+        {name: len(own) for name, own in by_name(largest_first[evaluated : evaluated + _NAMED])},
+    )
 
 
 def _name(values: Sequence[Any]) -> str:

@@ -245,7 +245,8 @@ def _fairness(fairness: Mapping[str, FairnessRecord]) -> list[str]:
         ]
         header = (column, "rows", "selection rate", "true positive rate", "false positive rate")
         figures = table(("over all slices", "value"), list(record.figures.items()))
-        left_out = f"\n\nSlices with {record.left_out:,} rows together are too small." if record.left_out else ""
+        named = f": {list_some(record.largest_left_out)}" if record.largest_left_out else ""
+        left_out = f"\n\nSlices with {record.left_out:,} rows together are too small{named}." if record.left_out else ""
         sections += [f"## Fairness by {column}", table(header, rows), figures + left_out]
     return sections
 

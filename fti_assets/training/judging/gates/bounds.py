@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import GateVerdict, Task
+from fti_assets.core.manifest import FairnessRecord, GateVerdict, Task
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.fairness import FIGURES
+from fti_assets.training.judging.fairness import FIGURES, lacking
 from fti_assets.training.judging.gates.gate import SLACK, Concise, defined_value, undefined_text
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.metrics.registry import metric_named
@@ -118,6 +118,9 @@ class CalibrationSlope(Concise):
 class FairnessBounds(Concise):
     """Pass a binary challenger that decides about as often, or as well, for the slices of a column.
 
+    A slice of fewer rows than the evaluation's ``min_rows``, and one without rows that the figure's rate needs, does not count: the verdict
+    names it. At least two slices must count.
+
     Args:
         figure: such as ``demographic_parity_difference`` or ``equalized_odds_ratio``: differences are best at 0, ratios at 1.
         column: a column of the evaluation's ``fairness``, or the columns of a crossed one.
@@ -174,12 +177,16 @@ class FairnessBounds(Concise):
         record = scores.fairness[self._key]
         value = defined_value(record.figures, self.figure)
         if value is None:
-            return GateVerdict(
-                self.name,
-                False,
-                f"{self.figure} by {self._key} is undefined: {len(record.groups)} slices have enough rows",
-            )
-        return within(self.name, f"{self.figure} by {self._key}", value, self.at_least, self.at_most)
+            reason = f"{self.figure} by {self._key} is undefined: {_why_undefined(record, self.figure)}"
+            return GateVerdict(self.name, False, reason + lacking(record, self.figure))
+        verdict = within(self.name, f"{self.figure} by {self._key}", value, self.at_least, self.at_most)
+        return replace(verdict, reason=verdict.reason + lacking(record, self.figure))
+
+
+def _why_undefined(record: FairnessRecord, figure: str) -> str:
+    if figure.endswith("_ratio") and figure.replace("_ratio", "_difference") in record.figures:
+        return "the rates of all slices are 0"
+    return "it compares two slices at least"
 
 
 def check_bounds(what: str, at_least: float | None, at_most: float | None) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
+from fti_assets.core.times import instant
+from fti_assets.core.types import ColumnType
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.answering import Answering
@@ -88,7 +91,7 @@ def feature_differences(
     """The features that an answer saw otherwise than the offline join has them in ``row``."""
     on_demand = {output.name for call in view.on_demand for output in call.outputs}
     for feature in view.features:
-        online, offline = (_plain(values[feature.name]) for values in (features, row))
+        online, offline = (plain(values[feature.name], feature.type) for values in (features, row))
         same = online == offline or (online in (None, "") and offline in (None, ""))
         # numpy may round a row alone otherwise than among others, by vector instructions
         if feature.name in on_demand and isinstance(online, float) and isinstance(offline, float):
@@ -97,8 +100,18 @@ def feature_differences(
             yield {"feature": feature.name, "online": online, "offline": offline}
 
 
-def _plain(value: Any) -> Any:
-    return None if value is None or value != value else value
+def plain(value: Any, kind: ColumnType) -> Any:
+    """A feature's value as both sides have it: a decimal as the float that the online store holds, an instant of a log as one, no NaN.
+
+    >>> from decimal import Decimal
+    >>> plain(Decimal("0.10"), "number"), plain("2013-06-01T12:00:00", "timestamp"), plain(float("nan"), "number")
+    (0.1, datetime.datetime(2013, 6, 1, 12, 0), None)
+    """
+    if value is None or value != value:
+        return None
+    if isinstance(value, Decimal):
+        return float(value)
+    return instant(value) if kind == "timestamp" and isinstance(value, str) and value else value
 
 
 def numbers_of(manifest: ModelManifest, value: Any) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -159,3 +161,22 @@ def test_what_the_model_saw_is_compared_unless_redacted(seen: float | None, reda
     assert [(found.feature, found.reason, found.path) for found in findings] == (
         [] if redacted or seen == 2.0 else [("rate", SERVED, "logged")]
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "online", "offline"),
+    [
+        ("number", 0.1, Decimal("0.10")),
+        ("timestamp", "2025-01-01T11:00:00", START + timedelta(hours=11)),
+        ("number", None, float("inf")),
+        ("number", None, float("nan")),
+        ("text", "", None),
+    ],
+)
+def test_a_value_that_a_log_writes_otherwise_is_the_same(kind: Any, online: Any, offline: Any) -> None:
+    view = replace(VIEW, features=(Column("rate", kind),), on_demand=())
+    manifest = ModelManifest.__new__(ModelManifest)
+    object.__setattr__(manifest, "view", view)
+    object.__setattr__(manifest, "classes", ())
+    then = Recomputation({"rate": offline}, 0.5, {})
+    assert not logged_findings(manifest, past(features={"rate": online}), then, frozenset())

@@ -18,6 +18,7 @@ from fti_assets.core import clock
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError
 from fti_assets.features.online.load import load_online
+from fti_assets.forget.forget import forget
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.monitoring.replays.findings import LATE, REWRITTEN, SERVED, STORE
 from fti_assets.monitors.parity.parity import Parity
@@ -226,7 +227,7 @@ def test_a_sample_is_the_same_each_time(place: Place) -> None:
     assert [one["row"] for one in first] == [one["row"] for one in second]
 
 
-def test_the_asset_stores_differences_and_fails_its_check(place: Place) -> None:
+def test_the_asset_stores_differences_and_they_can_be_forgotten(place: Place) -> None:
     place.answer()
     place.change_crowds("SELECT * REPLACE (queue + 1 AS queue) FROM {rows}")
     with dg.DagsterInstance.ephemeral() as instance:
@@ -244,6 +245,11 @@ def test_the_asset_stores_differences_and_fails_its_check(place: Place) -> None:
     assert rows["kind"].value_counts().to_dict() == {"break": 10, "compared": 2}
     assert set(rows["partition_start"]) == {datetime(2013, 1, 7)}
     assert json.loads(rows[rows["kind"] == "break"]["request"].iloc[0])["x"] == 0.25
+    defs = fti.build_definitions([LOGGED], resources={"fti": place.stores})
+    forget(defs, "visits", {"visit_id": "3"}, stores=place.stores)
+    later = fti.read(LOGGED, stores=place.stores)
+    assert len(later) == len(rows) - 1
+    assert 3 not in [json.loads(one)["visit_id"] for one in later["request"].dropna()]
 
 
 def test_a_commit_has_the_time_of_the_clock_that_was_set(place: Place) -> None:

@@ -177,4 +177,4 @@ def _json(value: Any) -> str:
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _finite(one) for name, one in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,6 +13,8 @@ import xgboost
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import ndcg_score
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler
 
 import fti_assets as fti
 from fti_assets import testing
@@ -80,6 +82,13 @@ def test_a_booster_of_xgboost_and_a_frame_answer_alike(data):
     assert ranker.get_booster().feature_names == names
     assert ranker.objective == "rank:ndcg"
     assert ranker.predict(data.test.frame) == pytest.approx(own)
+
+
+@pytest.mark.parametrize("name", ["lambdarank", "ndcg"])
+def test_a_pipeline_may_end_in_a_ranker(name, data):
+    pipeline = Pipeline([("scale", MinMaxScaler()), ("rank", RANKERS[name]())])
+    pipeline.fit(data.train.X, data.train.y, rank__group=data.train.groups)
+    assert graph_answers(pipeline, data) == pytest.approx(pipeline.predict(data.test.X), abs=1e-5)
 
 
 @pytest.mark.parametrize(

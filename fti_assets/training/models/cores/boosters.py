@@ -214,6 +214,7 @@ def _register(package: str, prefix: str, convert: Any) -> None:
             {"zipmap": [True, False, "columns"], "nocl": [True, False]},
         ),
         ("Regressor", shapes.calculate_linear_regressor_output_shapes, {}),
+        ("Ranker", shapes.calculate_linear_regressor_output_shapes, {}),
     ):
         booster = getattr(require(package), f"{prefix}{kind}")
         require("skl2onnx").update_registered_converter(booster, f"Fti{prefix}{kind}", shape, convert, options=options)

@@ -36,6 +36,8 @@ from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
+from fti_assets.reviews.asset import review_of
+from fti_assets.reviews.review import Review
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.models.model import Model, Servable
 from fti_assets.training.retraining.sensor import retraining_sensor
@@ -106,6 +108,7 @@ def build_definitions(
             "plain Dagster assets go into assets=[...]"
         )
     everything = walk(declarations)
+    everything += reviews_of(everything)
     _refuse_same_names(everything)
     _refuse_two_logs(everything)
     _refuse_unmade_inputs(everything, plain)
@@ -118,11 +121,7 @@ def build_definitions(
     _refuse_retired_versions(everything, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in everything), *plain]
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
-    own_sensors += [
-        retraining_sensor(one, _monitors_of(one, everything))
-        for one in everything
-        if isinstance(one, Model) and one.retraining is not None
-    ]
+    own_sensors += retraining_sensors(everything, everything)
     automation = [*_automation(name or declarations[0].name, everything)]
     watch = _watch(name or declarations[0].name, everything, plain, all_resources.get(ALERTS))
     try:
@@ -154,7 +153,7 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
         ),
     )
     for part, description, answers in parts:
-        judging = BatchPredictions | Experiment | Monitor | Parity
+        judging = BatchPredictions | Experiment | Monitor | Parity | Review
         keys = [one.key for one in with_condition if isinstance(one, judging) is answers]
         if keys:
             with warnings.catch_warnings():
@@ -166,6 +165,28 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
                     use_user_code_server=True,  # conditions of this library are classes that only the code server knows
                     description=description,
                 )
+
+
+def reviews_of(declarations: Iterable[Declaration]) -> list[Review]:
+    """What the models with ``rollback=`` among some declarations bring along."""
+    return [review_of(one) for one in declarations if isinstance(one, Model) and one.rollback is not None]
+
+
+def retraining_sensors(models: Iterable[Declaration], declarations: Sequence[Declaration]) -> list[dg.SensorDefinition]:
+    """The sensors of the models with triggers among some declarations.
+
+    Args:
+        models: those whose sensors are made; other declarations are left out.
+        declarations: all, among which the monitors are that triggers name.
+
+    Raises:
+        DeclarationError: a monitor is not declared.
+    """
+    return [
+        retraining_sensor(one, _monitors_of(one, declarations))
+        for one in models
+        if isinstance(one, Model) and one.retraining is not None
+    ]
 
 
 def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str, TableName]:

@@ -37,15 +37,22 @@ def show(model: str, build: str | None, as_json: bool, models: str | None) -> No
     manifest = store.manifest(model, build or _champion(store, model))
     aliases = store.aliases(model)
     changes = [change for change in aliases.history if change.champion == manifest.reference]
+    proposal = aliases.proposal if aliases.proposal and aliases.proposal.champion == manifest.reference else None
     if as_json:
         content = {"build": manifest.reference, "folder": str(store.folder(manifest)), **facts_of(manifest)}
-        click.echo(json.dumps({**content, "champion": [dataclasses.asdict(change) for change in changes]}, indent=2))
+        history = [dataclasses.asdict(change) for change in changes]
+        rollback = {} if proposal is None else {"rollback_proposed": dataclasses.asdict(proposal)}
+        click.echo(json.dumps({**content, "champion": history, **rollback}, indent=2))
         return
     marks = _marks(aliases, manifest.reference)
     click.echo(f"{model} {manifest.reference}  {', '.join([verdict_of(manifest), *marks])}")
     click.echo(f"in {store.folder(manifest)}")
     for change in changes:
         click.echo(f"champion since {_change(change)}")
+        if change.fresh is not None:
+            click.echo(f"    since {change.fresh.text}")
+    if proposal is not None:
+        click.echo(f"a rollback to {proposal.to} is proposed since {proposal.at}: {proposal.evidence.text}")
     for section, facts in facts_of(manifest).items():
         _say_section(section, {name: fact_text(value) for name, value in facts.items() if value not in ("", [], ())})
 

@@ -95,6 +95,7 @@ def _list_builds(store: ModelStore, model: str) -> None:
         marks: list[str] = [build.status]
         marks += ["champion"] if build.reference == aliases.champion else []
         marks += ["rolled back"] if build.reference in aliases.rolled_back else []
+        marks += ["rollback proposed"] if aliases.proposal and build.reference == aliases.proposal.champion else []
         scores = "  ".join(f"{name} {value:.4f}" for name, value in build.metrics.items())
         click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
         for gate in build.gates:

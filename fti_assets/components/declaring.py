@@ -13,6 +13,7 @@ import fti_assets as fti
 from fti_assets.components.reference import PlacedComponent, is_path, last_name, python_object
 from fti_assets.components.stores import stores_of
 from fti_assets.core.names import versioned_name
+from fti_assets.definitions import retraining_sensors, reviews_of
 from fti_assets.errors import DeclarationError, FtiError, list_some
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.orchestration.declaration import Declaration
@@ -55,17 +56,16 @@ class DeclaringComponent(PlacedComponent):
         tree = context.component_tree
         self._context = self._context or context
         declaration = self.declaration_in(tree)
-        stores = stores_of(tree)
+        stores, components = stores_of(tree), components_of(tree)
+        declarations = list(dict.fromkeys([declaration, *(component.declaration_in(tree) for component in components)]))
         if not self._fits:
             # Once for the whole project: what cannot stand side by side is told before Dagster merges the parts.
-            components = components_of(tree)
-            declarations = [declaration, *(component.declaration_in(tree) for component in components)]
-            fti.build_definitions(list(dict.fromkeys(declarations)), resources={STORES: stores})
+            fti.build_definitions(declarations, resources={STORES: stores})
             for component in [self, *components]:
                 component._fits = True
-        return dg.Definitions(
-            assets=[declaration.assets_def], sensors=self.sensors_of(declaration), resources={STORES: stores}
-        )
+        sensors = [*self.sensors_of(declaration), *retraining_sensors([declaration], declarations)]
+        assets = [one.assets_def for one in [declaration, *reviews_of([declaration])]]
+        return dg.Definitions(assets=assets, sensors=sensors, resources={STORES: stores})
 
     def declare(self, tree: ComponentTree) -> Any:
         """Make the declaration."""

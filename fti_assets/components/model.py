@@ -74,6 +74,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
         intended_use, limits: for the card.
         retrain: ``{type: OnSchedule, cron: "0 6 * * 1"}``, ``{type: OnDrift, monitor: delay_monitor}`` and the like.
         cooldown: how long triggers wait after one of them, ``7d``.
+        rollback: ``propose`` or ``automatic``, for a champion that does worse than the one before it.
         tune: a space, ``{alpha: {type: LogUniform, low: 0.01, high: 10}}``, and how many trials.
     """
 
@@ -96,6 +97,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
     limits: Sequence[str] = ()
     retrain: Sequence[Mapping[str, Any]] | None = None
     cooldown: str | None = None
+    rollback: Literal["propose", "automatic"] | None = None
     catch_up: int | None = None
     latency_goal: str | None = None
 
@@ -133,6 +135,7 @@ class ModelComponent(AssetAttributes, DeclaringComponent):
             if self.retrain is None
             else [trigger_of(one, self._context, what=f"trigger of model {name!r}") for one in self.retrain],
             cooldown=self.cooldown,
+            rollback=self.rollback,
             tune=self._tuning(f"model {name!r}"),
             catch_up=self.catch_up,
             latency_goal=self.latency_goal,

@@ -138,6 +138,7 @@ def model_facts(
         "gates": [repr(gate) for gate in model.gates],
         "rejected_fails_the_run": model.gates_fail_run,
         "promotion": model.promote,
+        **({} if model.rollback is None else {"rollback": model.rollback}),
         "registry": _registry(model, stores),
     }
 

@@ -31,7 +31,7 @@ from fti_assets.training.judging.slices import columns_of
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.model import KEPT_APART, Model, Promotion
+from fti_assets.training.models.model import KEPT_APART, Model, Promotion, Rollback
 from fti_assets.training.training_dataset import training_dataset
 from fti_assets.training.triggers.new_data import OnNewData
 from fti_assets.training.triggers.retraining import checked_retraining
@@ -49,6 +49,8 @@ _DEFAULT_METRICS: dict[ModelTask, tuple[str, ...]] = {
     "quantile": ("pinball", "coverage_error"),
     "ranking": ("ndcg", "ndcg_at_10", "mrr"),
 }
+
+_ROLLED_BACK: tuple[ModelTask, ...] = ("binary", "multiclass", "regression", "quantile")
 
 
 @checked_arguments(options=AssetOptions)
@@ -72,6 +74,7 @@ def model(
     limits: Sequence[str] = (),
     retrain: Sequence[Trigger] | None = None,
     cooldown: str | timedelta | None = None,
+    rollback: Rollback | None = None,
     catch_up: int | None = None,
     latency_goal: str | timedelta | None = None,
     ins: Mapping[str, Any] | None = None,
@@ -107,6 +110,9 @@ def model(
         retrain: triggers that ask for training (``fti.OnSchedule``, ``fti.OnNewData``, ``fti.OnDrift``, ``fti.OnDegradation``), in place
             of the default, by which it is trained at each new cutoff. Their sensor comes with ``build_definitions``. The newest cutoff that
             is ready is trained, in one run with its dataset, if there is something that the newest build has not learned from.
+        rollback: what is done, as labels come, about a champion that does worse on them than the one before it: ``propose`` notes that
+            beside the build until a person decides, ``automatic`` rolls back. Both are scored on the same rows, of which neither has
+            learned, by the first metric; the whole interval of the difference must say so.
         cooldown: how long after a request of its triggers none of them but a schedule fires, 7 days by default.
         catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
             as the dataset catches up on.
@@ -168,6 +174,7 @@ def model(
             retraining=checked_retraining(
                 retrain, cooldown, options.get("automation_condition", False), what=f"model {own_name!r}"
             ),
+            rollback=rollback,
             asset_ins=ins or {},
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
@@ -328,7 +335,23 @@ def _check_tuning(model: Model, tuning: Tuning) -> None:
         )
 
 
+def _check_rollback(model: Model) -> None:
+    if model.rollback is None:
+        return
+    what = f"model {model.name!r} has rollback={model.rollback!r}"
+    if model.rollback not in get_args(Rollback):
+        raise DeclarationError(f"{what}: it is {one_of(get_args(Rollback))}")
+    if model.task not in _ROLLED_BACK:
+        raise DeclarationError(f"{what}, which there is for {one_of(_ROLLED_BACK)} models: leave it out")
+    if model.view.time is None:
+        raise DeclarationError(
+            f"{what}, but its spine {model.view.spine.table_name} has no event time, so no row comes after what a build has learned from: "
+            "give it an event_time, or leave rollback out"
+        )
+
+
 def _check(model: Model) -> None:
+    _check_rollback(model)
     if model.tune is not None:
         _check_tuning(model, model.tune)
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")

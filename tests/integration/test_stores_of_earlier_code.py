@@ -281,7 +281,7 @@ def test_a_new_build_is_compared_with_the_old_champion(old: Any, later: Later) -
     aliases = old.models(later.stores)["lateness_model/aliases.json"]
     before = EXPECTED["models"]["lateness_model/aliases.json"]
     # A change of then has no author and no evidence; all else stays as it was written.
-    unknown = {"by": "", "evidence": None}
+    unknown = {"by": "", "evidence": None, "fresh": None}
     assert aliases["history"][:-1] == [change | unknown for change in before["history"]]
     assert aliases["history"][-1]["previous"] == before["champion"]
     assert aliases["champion"].startswith("v1/20250312T000000Z-")

@@ -322,6 +322,7 @@ DECLARING: dict[str, Declares] = {
             "limits",
             "retrain",
             "cooldown",
+            "rollback",
             "catch_up",
             "latency_goal",
             "ins",

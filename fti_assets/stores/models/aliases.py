@@ -4,6 +4,7 @@ from dataclasses import field, replace
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import GateVerdict, ModelManifest
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.records import record
 from fti_assets.core.rollouts.rollout import Rollout
 
@@ -22,10 +23,60 @@ class Evidence:
 
 
 @record(frozen=True)
+class FreshComparison:
+    """A champion beside the one before it, on rows of which neither has learned.
+
+    ``value`` is the champion's metric and ``previous_value`` that of ``previous``; ``behind`` is by how much the champion is worse, and
+    ``interval`` where that lies, None if too few draws have both. The ``rows`` have prediction times from ``since`` to ``until``, naive
+    UTC ISO text.
+    """
+
+    metric: str
+    champion: str
+    previous: str
+    value: float
+    previous_value: float
+    behind: float
+    interval: Interval | None
+    rows: int
+    since: str
+    until: str
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the whole interval says that the champion is worse."""
+        return self.interval is not None and self.interval.low > 0
+
+    @property
+    def text(self) -> str:
+        """It in a sentence."""
+        where = "" if self.interval is None else f" ({self.interval.text})"
+        how = "worse than" if self.is_worse else "not shown to be worse than"
+        period = f"{self.since[:16]} to {self.until[:16]}"
+        return (
+            f"{self.metric} {self.value:.6g} of {self.champion} is {how} {self.previous_value:.6g} of {self.previous}, the one before it, "
+            f"by {self.behind:.6g}{where}, on {self.rows:,} rows from {period} of which neither has learned"
+        )
+
+
+@record(frozen=True)
+class RollbackProposal:
+    """That a champion be rolled back: when that was proposed first (naive UTC ISO text), from what to what, on what evidence, in which
+    run. A rollback ends it, and so does any other champion."""
+
+    at: str
+    champion: str
+    to: str
+    evidence: FreshComparison
+    run_id: str = ""
+
+
+@record(frozen=True)
 class AliasChange:
     """One change of the champion: when (naive UTC ISO text), to what, from what, why, in which run or by whom, and on what evidence.
 
-    ``by`` is empty for a run's own change, and ``evidence`` None in what earlier releases wrote.
+    ``by`` is empty for a run's own change, and ``evidence`` None in what earlier releases wrote. ``fresh`` is what a rollback rests on, if
+    it was judged.
     """
 
     at: str
@@ -35,6 +86,7 @@ class AliasChange:
     run_id: str = ""
     by: str = ""
     evidence: Evidence | None = None
+    fresh: FreshComparison | None = None
 
     @property
     def author(self) -> str:
@@ -66,7 +118,8 @@ class RetiredBuilds:
 @record(frozen=True)
 class Aliases:
     """Which build of a model serves, which ones served before it (oldest first), and which were rolled back; which builds answer
-    beside it, what became of such rollouts (oldest first), and which builds were deleted (oldest first)."""
+    beside it, what became of such rollouts (oldest first), which builds were deleted (oldest first), and whether a rollback of the
+    champion is proposed."""
 
     model: str
     champion: str | None = None
@@ -75,6 +128,7 @@ class Aliases:
     rollout: Rollout | None = None
     rollouts: tuple[RolloutChange, ...] = ()
     retired: tuple[RetiredBuilds, ...] = ()
+    proposal: RollbackProposal | None = None
     format: int = 1
 
     @property

@@ -16,8 +16,9 @@ from fti_assets.core.times import naive_utc
 from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
 from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
 from fti_assets.stores.locks import hold_lock
-from fti_assets.stores.models.aliases import AliasChange, Aliases, Evidence, without_arm_of
+from fti_assets.stores.models.aliases import AliasChange, Aliases, Evidence, FreshComparison, without_arm_of
 from fti_assets.stores.models.manifest_check import problem_of
+from fti_assets.stores.models.proposals import evidence_of_proposal, refuse_other_champion
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
 
@@ -149,10 +150,27 @@ class ModelStore(ModelReader):
 
         return self.change_aliases(model, change)
 
-    def roll_back(self, model: str, to: str | None = None, *, reason: str, run_id: str = "", by: str = "") -> Aliases:
+    def roll_back(
+        self,
+        model: str,
+        to: str | None = None,
+        *,
+        reason: str,
+        run_id: str = "",
+        by: str = "",
+        evidence: FreshComparison | None = None,
+    ) -> Aliases:
         """Mark the champion as rolled back and make ``to``, or the one before it that was not rolled back, champion.
 
+        Args:
+            to: the build to go back to.
+            reason: why, for the history of champions.
+            run_id: the Dagster run, if one does it.
+            by: the person, if one does it.
+            evidence: what it rests on; by default that of a proposal of this very rollback, if there is one.
+
         Raises:
+            AliasConflictError: the champion is not the one that the evidence judged; nothing was changed.
             NoChampionError: there is no champion to roll back.
             StoreError: there is nothing to go back to, or ``to`` is the champion, rejected, damaged or not there, or the
                 source of an on-demand function that is here means something else than what it learned from.
@@ -162,7 +180,9 @@ class ModelStore(ModelReader):
 
         def change(aliases: Aliases) -> Aliases:
             champion, target = str(aliases.champion), self.target_of_rollback(aliases, to)
-            result = self.with_champion(aliases, target, reason=reason, run_id=run_id, by=by)
+            refuse_other_champion(aliases, evidence)
+            fresh = evidence or evidence_of_proposal(aliases, target)
+            result = self.with_champion(aliases, target, reason=reason, run_id=run_id, by=by, fresh=fresh)
             marks = (*(mark for mark in result.rolled_back if mark != champion), champion)
             return replace(result, rolled_back=marks)
 
@@ -203,20 +223,28 @@ class ModelStore(ModelReader):
         return aliases
 
     def with_champion(
-        self, aliases: Aliases, reference: str, *, reason: str, run_id: str = "", by: str = ""
+        self,
+        aliases: Aliases,
+        reference: str,
+        *,
+        reason: str,
+        run_id: str = "",
+        by: str = "",
+        fresh: FreshComparison | None = None,
     ) -> Aliases:
-        """The aliases with an accepted build as champion, which ends its part in a rollout and its mark as rolled back.
+        """The aliases with an accepted build as champion, which ends its part in a rollout, its mark as rolled back, and any proposal.
 
-        The history gets who did it, and the build's metrics and verdicts as the evidence.
+        The history gets who did it, the build's metrics and verdicts as the evidence, and what a rollback rests on.
 
         Raises:
             StoreError: as ``check_servable``.
         """
         self.check_servable(aliases.model, reference, "champion")
         evidence = Evidence.of(self.manifest(aliases.model, reference))
-        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence)
+        change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence, fresh)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
-        result = replace(aliases, champion=reference, history=(*aliases.history, change), rolled_back=marks)
+        history = (*aliases.history, change)
+        result = replace(aliases, champion=reference, history=history, rolled_back=marks, proposal=None)
         return without_arm_of(result, reference, reason)
 
     def check_servable(self, model: str, reference: str, role: str) -> None:

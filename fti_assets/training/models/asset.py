@@ -42,6 +42,7 @@ def model_asset(model: Model) -> dg.AssetsDefinition:
             **({"intended_use": model.intended_use} if model.intended_use else {}),
             **({"limits": "\n".join(model.limits)} if model.limits else {}),
             **({} if model.retraining is None else {"retrain": "\n".join(model.retraining.texts)}),
+            **({} if model.rollback is None else {"rollback": model.rollback}),
             **({} if model.partitions_def is None else {"catch_up": model.catch_up}),
             **(
                 {}

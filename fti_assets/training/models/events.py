@@ -217,9 +217,34 @@ def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetO
                 # Names of their own, as of a rejected build.
                 **{f"evidence/{name}": value for name, value in evidence.metrics.items()},
                 **({"evidence/gates": _in_words(evidence.gates)} if evidence.gates else {}),
+                **({} if change.fresh is None else {"evidence/fresh_labels": change.fresh.text}),
             },
         )
         for key, partition in sorted(filter(None, pages), key=str)
+    ]
+
+
+def proposal_observation(store: ModelStore, aliases: Aliases) -> list[dg.AssetObservation]:
+    """That a rollback is proposed, for the page of the champion: an asset and its partition."""
+    proposal = aliases.proposal
+    page = None if proposal is None else _page(store, aliases.model, proposal.champion)
+    if proposal is None or page is None:
+        return []
+    key, partition = page
+    return [
+        dg.AssetObservation(
+            key,
+            partition=partition,
+            description=f"A rollback of {proposal.champion} to {proposal.to} is proposed: {proposal.evidence.text}",
+            metadata={
+                "rollback/from": proposal.champion,
+                "rollback/to": proposal.to,
+                "rollback/evidence": proposal.evidence.text,
+                "rollback/proposed_at": f"{proposal.at} UTC",
+                "rollback/behind": proposal.evidence.behind,
+                "rollback/rows": proposal.evidence.rows,
+            },
+        )
     ]
 
 

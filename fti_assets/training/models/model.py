@@ -29,6 +29,9 @@ KEPT_APART = Rule(
 
 Promotion = Literal["automatic", "by_hand", "after_experiment"]
 
+Rollback = Literal["propose", "automatic"]
+"""What is done about a champion that does worse than the one before it on fresh labels."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Servable(Declaration):
@@ -73,6 +76,7 @@ class Model(Servable):
     trial_parameter: str | None
     asset_ins: Mapping[str, Any] = field(repr=False)
     retraining: Retraining | None = None
+    rollback: Rollback | None = None
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)

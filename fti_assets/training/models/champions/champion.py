@@ -101,7 +101,7 @@ def _scores_beside(
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
         answers = graph.run({name: values[is_judged] for name, values in columns.items()})
         if "probabilities" in answers:
-            answers["probabilities"] = _in_classes(answers["probabilities"], champion.classes, own_export.classes)
+            answers["probabilities"] = in_classes(answers["probabilities"], champion.classes, own_export.classes)
         if "quantiles" in answers and champion.classes != own_export.classes:
             raise ModelError(f"it has the levels {one_of(champion.classes)}, this model {one_of(own_export.classes)}")
         rows, queries = rows[is_judged], None
@@ -236,7 +236,7 @@ def _champion_columns(
     return features.pop(ROW).astype(np.int64) - 1, features
 
 
-def _in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:
+def in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:
     """Probabilities ``[n, k]`` by the classes of another model: a class that it does not know has none."""
     if tuple(theirs) == tuple(ours):
         return probabilities

@@ -7,6 +7,7 @@ from fti_assets.core.manifest import GateVerdict, ModelManifest
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.records import record
 from fti_assets.core.rollouts.rollout import Rollout
+from fti_assets.errors import AliasConflictError
 
 
 @record(frozen=True)
@@ -153,3 +154,20 @@ def without_arm_of(aliases: Aliases, reference: str, reason: str) -> Aliases:
         return aliases
     rest = rollout.without(reference)
     return with_rollout(aliases, rest if rest.arms else None, f"{reference} became champion", reason)
+
+
+def refuse_other_champion(aliases: Aliases, evidence: FreshComparison | None) -> None:
+    """Raise an AliasConflictError if the evidence judged another champion than that of now."""
+    if evidence is not None and aliases.champion != evidence.champion:
+        raise AliasConflictError(
+            f"the champion of model {aliases.model!r} is {aliases.champion or 'nobody'}, not {evidence.champion}, which was judged: "
+            "nothing was changed, judge the champion of now"
+        )
+
+
+def evidence_of_proposal(aliases: Aliases, to: str) -> FreshComparison | None:
+    """What a proposal of a rollback rests on, if it is of this champion and to that build."""
+    proposal = aliases.proposal
+    if proposal is None or (proposal.champion, proposal.to) != (aliases.champion, to):
+        return None
+    return proposal.evidence

@@ -16,9 +16,16 @@ from fti_assets.core.times import naive_utc
 from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
 from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
 from fti_assets.stores.locks import hold_lock
-from fti_assets.stores.models.aliases import AliasChange, Aliases, Evidence, FreshComparison, without_arm_of
+from fti_assets.stores.models.aliases import (
+    AliasChange,
+    Aliases,
+    Evidence,
+    FreshComparison,
+    evidence_of_proposal,
+    refuse_other_champion,
+    without_arm_of,
+)
 from fti_assets.stores.models.manifest_check import problem_of
-from fti_assets.stores.models.proposals import evidence_of_proposal, refuse_other_champion
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
 

@@ -64,7 +64,7 @@ def call_function(
 
     Raises:
         DataError: the function reads ``context.partition_key``, and the run has no one partition; or it reads a relation of one
-            connection of DuckDB through another.
+            connection of DuckDB through another, or ends the process.
     """
     try:
         return function(**with_context(function, arguments, context))
@@ -75,6 +75,11 @@ def call_function(
             f"{what} reads a relation of this run through another connection of DuckDB, as duckdb.sql(...) does, which cannot see it: "
             "ask the relation itself, table.relation.query('rows', 'SELECT ... FROM rows'), or read "
             "duckdb.sql over table.relation.arrow(). Nothing was stored"
+        ) from error
+    except SystemExit as error:  # nothing above takes it for an error, so that the run would never end
+        raise DataError(
+            f"{what} ends the process with exit code {error.code!r}, as sys.exit() and commands of other programs do: return, or raise an "
+            "error. Nothing was stored"
         ) from error
     except dg.DagsterInvariantViolationError as error:
         # Dagster has one class for all its refusals, so it is told by where the error comes from.

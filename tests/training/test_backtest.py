@@ -87,6 +87,29 @@ def test_error_of_a_library_does_not_end_the_others(made: Path) -> None:
     assert "Traceback" in said[0], "it says where"
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (SystemExit(4), "buyer_v1 ends the process with exit code 4"),
+        (Speechless(), "Speechless: <that cannot be shown: RuntimeError>"),
+    ],
+)
+def test_no_error_of_the_function_ends_the_others(made: Path, error: BaseException, problem: str) -> None:
+    def fit(data: fti.TrainingData) -> object:
+        if data.train.rows < 100:
+            raise error
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    some = backtest(buyer(fit), stores=stores_of(made, made / "nowhere"), cutoffs=["2013-01-05", "2013-01-08"])
+    assert some.points[0].problem.startswith(problem)
+    assert some.points[1].metrics
+
+
 def test_table_and_picture_show_every_cutoff(result: Backtest) -> None:
     text = as_text(result)
     assert text.splitlines()[0].startswith("buyer at 2 cutoffs, trained at each")

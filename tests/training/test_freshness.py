@@ -23,7 +23,9 @@ from fti_assets.training.freshness.curves import FreshnessCurves
 from fti_assets.training.freshness.moved import moved_rows, moved_view
 from fti_assets.training.freshness.picture import picture
 from fti_assets.training.freshness.run import freshness
+from fti_assets.training.freshness.stored import from_json, to_json
 from fti_assets.training.freshness.text import as_text
+from fti_assets.training.models.tuned import newest_parameters
 from tests.support.worlds import made_once
 
 START, DAYS = datetime(2024, 1, 1), 8
@@ -291,8 +293,57 @@ def test_what_rests_on_a_moved_group_moves_with_it() -> None:
     assert alone.features == (Column("three_x", "number"),)
 
 
+def tuned(version: int, space: dict[str, Any]) -> Any:
+    declare = fti.model(
+        name="high", version=version, dataset=tank_dataset, task="binary", tune=fti.Tuning(space=space, trials=1)
+    )
+
+    def fit(data: fti.TrainingData, trial: fti.Trial) -> Any:
+        return LogisticRegression(C=trial["C"]).fit(data.train.X, data.train.y)
+
+    return declare(fit)
+
+
 def test_tuned_model_needs_the_parameters_of_a_build(stores: fti.Stores) -> None:
-    tuning = fti.Tuning(space={"steepness": fti.Uniform(1.0, 2.0)})
-    tuned = fti.model(name="high", dataset=tank_dataset, task="binary", tune=tuning)(lambda data, trial: None)
-    with pytest.raises(ModelError, match="is tuned, and no accepted build in .* run"):
-        freshness(tuned, stores=stores)
+    with pytest.raises(ModelError, match="is tuned, and no accepted build of version 1 in .* run"):
+        freshness(tuned(1, {"C": fti.Uniform(1.0, 2.0)}), stores=stores)
+
+
+def test_parameters_are_those_of_the_own_version(stores: fti.Stores, tmp_path: Path) -> None:
+    own = fti.Stores(lake=stores.lake, models=tmp_path)
+    first, second = tuned(1, {"C": fti.Uniform(1.0, 2.0)}), tuned(2, {"C": fti.Uniform(10.0, 20.0)})
+    for model in (first, second):
+        testing.materialize(model, stores=own, partition=CUTOFF)
+    store = own.model_store()
+    assert 1.0 <= newest_parameters(first, store)["C"] <= 2.0
+    assert 10.0 <= newest_parameters(second, store)["C"] <= 20.0
+    renamed = tuned(2, {"C": fti.Uniform(10.0, 20.0), "penalty": fti.Uniform(0.0, 1.0)})
+    with pytest.raises(ModelError, match=r"tuned over 'C' and 'penalty', .* 'C': there is no penalty\. Run high_v2"):
+        newest_parameters(renamed, store)
+
+
+def failing(numbers: set[int]) -> Any:
+    """A model whose trainings of these numbers fail, each in its own way, and what was trained."""
+    trained: list[int] = []
+
+    def fit(data: fti.TrainingData) -> Any:
+        trained.append(len(trained) + 1)
+        if trained[-1] in numbers:
+            raise [ValueError("solver did\nnot converge"), SystemExit(4)][trained[-1] % 2]
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    return fti.model(name="touchy", dataset=tank_dataset, task="binary")(fit)
+
+
+def test_a_delay_that_fails_does_not_end_the_others(stores: fti.Stores) -> None:
+    asked: dict[str, Any] = {"stores": stores, "delays": ["0h", "15min", "1h", "6h"], "groups": ["levels"], "rows": 100}
+    some = freshness(failing({2, 3}), **asked)
+    reasons = ["ValueError: solver did not converge", "touchy_v1 ends the process with exit code 4"]
+    assert [one.delay for one in some.problems] == [timedelta(minutes=15), hours(1)]
+    assert all(one.reason.startswith(reason) for one, reason in zip(some.problems, reasons, strict=True))
+    assert [point.delay for point in some.points] == [hours(0), hours(6)]
+    assert "levels_v1 15 min after its event time: ValueError: solver did not converge" in as_text(some)
+    assert "2 failed, left out" in picture(some)
+    assert from_json(to_json(some), what="curves") == some
+    with pytest.raises(ModelError, match="cannot be trained at 2024-01-09 as it is declared, .* exit code 4"):
+        freshness(failing({1}), **asked)

@@ -28,7 +28,7 @@ from fti_assets.cli.training.lookup import declaration_named, split_words
     "--json", "json_file", metavar="FILE", help="where the curves are written for fti delay-audit (default: nowhere)"
 )
 @definitions
-@stores("lake")
+@stores("lake", "models")
 def freshness(
     model: str,
     cutoff: str | None,
@@ -46,7 +46,8 @@ def freshness(
 
     MODEL is a model's name, or such as delay_v2 if it has several versions. It is trained again on the dataset of a cutoff, for each
     group and delay, as if the group's rows came that long after their event time, and judged on the same test rows. A table and a
-    picture say how its metric changes, with intervals. Nothing is published or promoted, and the lake stays as it is.
+    picture say how its metric changes, with intervals. A tuned model has the parameters of its newest accepted build, for which the model
+    store is read. Nothing is published or promoted, and the lake stays as it is.
     """
     from fti_assets.describe import existing_store, stores_of
     from fti_assets.training.freshness.picture import picture

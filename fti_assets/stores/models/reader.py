@@ -199,6 +199,7 @@ class ModelReader:
         self,
         model: str,
         *,
+        version: int | None = None,
         before: str | None = None,
         rivals_of: int | None = None,
         at_or_before: str | None = None,
@@ -207,12 +208,15 @@ class ModelReader:
         """The newest accepted build that was not rolled back, None without any; the log names those that cannot be read.
 
         Args:
+            version: only builds of this version; of all by default.
             before: only cutoffs strictly before this instant, in ISO text.
             rivals_of: with ``before``, a version: builds of other versions count at that very instant, too.
             at_or_before: only cutoffs not after this instant, in ISO text.
             besides: references of builds that are passed over.
         """
         limits: list[Callable[[ModelManifest], bool]] = []
+        if version is not None:
+            limits.append(lambda one: one.version == version)
         if before is not None:
             end = instant(before)
 

@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fti_assets.core.manifest import DatasetManifest
 from fti_assets.core.records import from_json
-from fti_assets.errors import (
-    DataError,
-    DeclarationError,
-    ModelError,
-    NotMaterializedError,
-    class_name,
-    list_some,
-    one_of,
-)
+from fti_assets.errors import DeclarationError, ModelError, NotMaterializedError, list_some, one_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.backtest.scores import AtCutoff, Backtest
-from fti_assets.training.models.build import build_model_at
+from fti_assets.training.models.build import Build, build_model_at
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import Train
+from fti_assets.training.retraining.attempt import Failure, attempt
 from fti_assets.training.retraining.step import within_step
-
-_LONGEST = 500
-"""The characters of another's error that stand in the table."""
 
 
 def backtest(
@@ -146,23 +135,16 @@ def _trained(
 
     def work(train: Train) -> AtCutoff:
         with tempfile.TemporaryDirectory(prefix="fti_backtest_") as folder:
-            try:
-                build = build_model_at(
-                    lean,
-                    partition,
-                    lake,
-                    ModelStore(Path(folder)),
-                    train,
-                    code_version="",
-                    run_id="",
-                    asset_key=model.key.path,
+            store = ModelStore(Path(folder))
+
+            def build() -> Build:
+                return build_model_at(
+                    lean, partition, lake, store, train, code_version="", run_id="", asset_key=model.key.path
                 )
-            except (ModelError, DataError) as error:  # such as no test rows at an early cutoff: the others still tell
-                return AtCutoff(partition, "", {}, {}, {}, {}, str(error))
-            except Exception as error:  # of the function or a library, such as one that wants more rows of a class
-                say(f"{model.name} at {partition} fails:\n{''.join(traceback.format_exception(error))}")
-                problem = " ".join(f"{class_name(error)}: {error}".split())[:_LONGEST]
-                return AtCutoff(partition, "", {}, {}, {}, {}, problem)
-            return AtCutoff.of(build.manifest)
+
+            result = attempt(build, what=f"{model.name} at {partition}", say=say)
+            if isinstance(result, Failure):
+                return AtCutoff(partition, "", {}, {}, {}, {}, result.reason)
+            return AtCutoff.of(result.manifest)
 
     return within_step(model, partition, stores, resources, work)

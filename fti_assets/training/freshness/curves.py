@@ -28,6 +28,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Why there is no model with one group's values ``delay`` after their event time."""
+
+    group: str
+    delay: timedelta
+    reason: str
+
+
+@dataclass(frozen=True)
 class FreshnessCurves:
     """A model's curves at a cutoff.
 
@@ -39,6 +48,7 @@ class FreshnessCurves:
         score: with every group as declared; ``interval`` says where it lies.
         train_rows, test_rows: how many rows it was trained and judged on.
         points: by group, in the view's order, and by delay.
+        problems: of the delays whose training failed, likewise.
     """
 
     model: str
@@ -50,6 +60,7 @@ class FreshnessCurves:
     train_rows: int
     test_rows: int
     points: tuple[Point, ...]
+    problems: tuple[Problem, ...] = ()
 
     @property
     def groups(self) -> dict[str, tuple[Point, ...]]:

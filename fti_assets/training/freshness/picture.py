@@ -45,6 +45,8 @@ def picture(curves: FreshnessCurves) -> str:
         f"Change of {curves.metric} ({better} is better), {curves.score:.4f} as declared; hollow: as declared",
         f"Retrained for each delay, {curves.test_rows:,} test rows, 95% intervals of the change",
     ]
+    if curves.problems:
+        about[1] += f"; {len(curves.problems)} failed, left out"
     lines = "".join(f"<text x='14' y='{43 + 16 * at}'>{xml_text(line)}</text>" for at, line in enumerate(about))
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}' role='img' "

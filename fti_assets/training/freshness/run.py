@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.freshness.curves import FreshnessCurves, Point, intervals_of
+from fti_assets.training.freshness.curves import FreshnessCurves, Point, Problem, intervals_of
 from fti_assets.training.freshness.moved import own_delay, timed_tables
 from fti_assets.training.freshness.rows import DatasetRows, dataset_rows
 from fti_assets.training.freshness.text import delay_text
@@ -28,6 +29,7 @@ from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.models.build import Build, build_model_at
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import Train, newest_parameters
+from fti_assets.training.retraining.attempt import Failure, attempt
 from fti_assets.training.retraining.step import within_step
 
 DELAYS = ("0h", "15min", "1h", "6h", "24h")
@@ -51,7 +53,8 @@ def freshness(
     became visible so long after their event time, the model's function trains on them, and the exported graph is judged on the test
     rows. A column that says when rows were available still holds: they never come sooner than they did.
 
-    A tuned model has the parameters of its newest accepted build each time, so that the delay alone differs.
+    A tuned model has the parameters of the newest accepted build of its version each time, so that the delay alone differs. A delay whose
+    training fails is told of, and the others go on.
 
     Args:
         model: a model over a view that joins groups with an event time.
@@ -67,7 +70,8 @@ def freshness(
     Raises:
         DeclarationError: the model has no such group or metric, or no group that could be late.
         NotMaterializedError: the dataset is not there, or its snapshot is expired.
-        ModelError: the metric is undefined on the test rows, or a tuned model has no build whose parameters could be taken.
+        ModelError: it cannot be trained as declared or with any delay, the metric is undefined on the test rows, or a tuned model has
+            no build whose parameters could be taken.
     """
     metric = metric or model.evaluate.metric_names[0]
     if metric not in model.evaluate.metric_names:
@@ -143,9 +147,9 @@ class _Trial:
     store: ModelStore
     train: Train
 
-    def build(self, rows: duckdb.DuckDBPyRelation) -> Build:
+    def build(self, rows: duckdb.DuckDBPyRelation, metric: str) -> Build:
         with self.lake.instead(self.model.dataset.table, rows):
-            return build_model_at(
+            build = build_model_at(
                 self.model,
                 self.partition,
                 self.lake,
@@ -155,6 +159,11 @@ class _Trial:
                 run_id="",
                 asset_key=self.model.key.path,
             )
+        if metric not in build.manifest.metrics:
+            raise ModelError(
+                f"{metric} of {self.model.name!r} is undefined on its test rows: choose another of its metrics"
+            )
+        return build
 
 
 def _curves(
@@ -167,21 +176,35 @@ def _curves(
 ) -> FreshnessCurves:
     name = trial.model.name
     say(f"{name} at {trial.partition} as declared: {rows.rows['train']:,} train rows, {rows.rows['test']:,} test rows")
-    declared = trial.build(rows.declared)
-    score = _score(declared, metric, name)
+    declared = attempt(lambda: trial.build(rows.declared, metric), what=f"{name} as declared", say=say)
+    if isinstance(declared, Failure):
+        raise ModelError(f"model {name!r} cannot be trained at {trial.partition} as it is declared: {declared.reason}")
+    score = declared.manifest.metrics[metric]
     builds: dict[tuple[str, timedelta], Build | None] = {}
+    problems: list[Problem] = []
     for table in tables:
         own = own_delay(rows.dataset.view, table)
         for delay in sorted({*delays, *([] if own is None else [own])}):
             moved = None if delay == own else rows.moved(table, delay)
-            builds[table, delay] = None if moved is None else trial.build(moved)
-            after = "as declared" if moved is None else f"{metric} {_score(builds[table, delay], metric, name):.4f}"
-            say(f"{table} {delay_text(delay)} after its event time: {after}")
+            which = f"{table} {delay_text(delay)} after its event time"
+            if moved is None:
+                builds[table, delay] = None
+                say(f"{which}: as declared")
+                continue
+            build = attempt(partial(trial.build, moved, metric), what=which, say=say)
+            if isinstance(build, Failure):
+                problems.append(Problem(table, delay, build.reason))
+                say(f"{which}: {build.reason}")
+                continue
+            builds[table, delay] = build
+            say(f"{which}: {metric} {build.manifest.metrics[metric]:.4f}")
+    if not builds:
+        raise ModelError(f"model {name!r} cannot be trained with any of the delays: {problems[0].reason}")
     others = {f"{table} {delay}": build.answers for (table, delay), build in builds.items() if build is not None}
     interval, intervals = intervals_of(metric, declared.answers, others)
     points = []
     for (table, delay), build in builds.items():
-        moved_score = score if build is None else _score(build, metric, name)
+        moved_score = score if build is None else build.manifest.metrics[metric]
         between = intervals.get(f"{table} {delay}")
         points.append(Point(table, delay, moved_score, moved_score - score, between, build is None))
     return FreshnessCurves(
@@ -194,11 +217,5 @@ def _curves(
         train_rows=rows.rows["train"],
         test_rows=rows.rows["test"],
         points=tuple(points),
+        problems=tuple(problems),
     )
-
-
-def _score(build: Build | None, metric: str, model: str) -> float:
-    assert build is not None
-    if metric not in build.manifest.metrics:
-        raise ModelError(f"{metric} of {model!r} is undefined on its test rows: choose another of its metrics")
-    return build.manifest.metrics[metric]

@@ -8,7 +8,7 @@ from typing import Any
 
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import DataError, excerpt
-from fti_assets.training.freshness.curves import FreshnessCurves, Point
+from fti_assets.training.freshness.curves import FreshnessCurves, Point, Problem
 
 FORMAT = 1
 
@@ -30,6 +30,10 @@ def to_json(curves: FreshnessCurves) -> str:
                     "is_declared": point.is_declared,
                 }
                 for point in curves.points
+            ],
+            "problems": [
+                {"group": one.group, "delay_s": one.delay.total_seconds(), "reason": one.reason}
+                for one in curves.problems
             ],
         },
         indent=2,
@@ -61,9 +65,12 @@ def from_json(text: str, *, what: str) -> FreshnessCurves:
             )
             for one in content["points"]
         )
-        return FreshnessCurves(
-            **{name: content[name] for name in _PLAIN}, interval=_of(content["interval"]), points=points
+        problems = tuple(
+            Problem(one["group"], timedelta(seconds=one["delay_s"]), one["reason"])
+            for one in content.get("problems", ())
         )
+        plain = {name: content[name] for name in _PLAIN}
+        return FreshnessCurves(**plain, interval=_of(content["interval"]), points=points, problems=problems)
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{what} has no freshness curves ({error}): write them with fti freshness --json") from error
 

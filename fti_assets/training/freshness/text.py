@@ -23,6 +23,10 @@ def _lines(curves: FreshnessCurves) -> Iterator[str]:
     for group, points in curves.groups.items():
         for at, point in enumerate(points):
             yield f"{'' if at else group:{width}}  {delay_text(point.delay):>7}  {_scores(point)}"
+    if curves.problems:
+        yield "\nno model, since its training failed:"
+    for problem in curves.problems:
+        yield f"{problem.group} {delay_text(problem.delay)} after its event time: {problem.reason}"
 
 
 def _scores(point: Point) -> str:

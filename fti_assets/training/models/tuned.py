@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest import OUTPUT_NAMES, Task
-from fti_assets.errors import ModelError
+from fti_assets.errors import ModelError, list_some
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
@@ -26,6 +26,7 @@ from fti_assets.training.sources import function_hash
 from fti_assets.training.trainer.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal
 from fti_assets.training.tuning.search import Search
+from fti_assets.training.tuning.spaces import at_places, names_in
 from fti_assets.training.tuning.study import Study
 from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.tuning.tuning import Tuning
@@ -131,18 +132,27 @@ def _perfect(task: Task, data: TrainingData) -> np.ndarray:
 
 
 def newest_parameters(model: Model, store: ModelStore) -> Trial:
-    """The parameters that a tuned model's newest accepted build was trained with.
+    """The parameters that the newest accepted build of a tuned model's version was trained with.
 
     Raises:
-        ModelError: there is no such build.
+        ModelError: there is no such build, or the model is now tuned over others.
     """
-    newest = store.newest_accepted(model.name)
+    assert model.tune is not None
+    newest = store.newest_accepted(model.name, version=model.version)
     if newest is None or newest.tuning is None:
         raise ModelError(
-            f"model {model.name!r} is tuned, and no accepted build in {store.root} says which parameters to take: run "
-            f"{model.asset_name} first"
+            f"model {model.name!r} is tuned, and no accepted build of version {model.version} in {store.root} says which parameters to "
+            f"take: run {model.asset_name} first, or name the folder of the model store"
         )
-    return Trial(newest.tuning.parameters, number=newest.tuning.best)
+    parameters = newest.tuning.parameters
+    try:
+        at_places(model.tune.space, parameters)
+    except ValueError as error:
+        raise ModelError(
+            f"model {model.name!r} is tuned over {list_some(sorted(names_in(model.tune.space)))}, and its newest accepted build "
+            f"{newest.reference} was tuned otherwise, to {list_some(sorted(parameters))}: {error}. Run {model.asset_name} again first"
+        ) from error
+    return Trial(parameters, number=newest.tuning.best)
 
 
 def without_test(data: TrainingData, model: str) -> TrainingData:

@@ -41,7 +41,7 @@ class FunctionBaseline:
         """
         try:
             answers = np.asarray(self._function(train.copy(), UnlabelledRows(test.copy())), dtype=np.float64)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"the baseline {self.name!r} fails: {type(error).__name__}: {error}") from error
         shape = (test.rows, classes) if task in BY_NAME else (test.rows,)
         if answers.shape != shape:

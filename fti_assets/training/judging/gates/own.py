@@ -43,7 +43,7 @@ class FunctionGate:
         """
         try:
             verdict = self._function(scores)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(f"the gate {self.name!r} fails: {type(error).__name__}: {error}") from error
         if isinstance(verdict, GateVerdict):
             return verdict

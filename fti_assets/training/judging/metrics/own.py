@@ -91,7 +91,7 @@ class Metric:
         try:
             value = self.function(answers.y, answers.ranking)  # as the graph gives them, to the last digit
             number = math.nan if value is None else float(value)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ModelError(
                 f"the metric {self.name!r} fails on {len(answers.y)} rows: {type(error).__name__}: {error}. Give a number, or NaN where "
                 "it is undefined, as where draws of the rows have one class alone"

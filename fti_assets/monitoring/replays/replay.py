@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import duckdb
+
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.names import TableName
+from fti_assets.core.sql import literal
 from fti_assets.errors import FtiError, StoreError
 from fti_assets.monitoring.logged import Recomputation, is_hashed, recompute
 from fti_assets.monitoring.replays.findings import Finding, logged_findings, replay_findings
@@ -58,6 +62,7 @@ class Replay:
     ) -> None:
         self._lake, self.load, self._online, self._lag, self._redactions = lake, load, online, lag, redactions
         self.times = commit_times(lake)
+        self._commits: dict[TableName, list[int]] = {}
         self.result = Comparison()
 
     def add(self, requests: Iterable[PastRequest]) -> None:
@@ -90,9 +95,29 @@ class Replay:
             elif snapshot is None:
                 self.leave_out([past], "snapshot_is_expired")
             else:
-                by_snapshot.setdefault(snapshot, []).append(past)
+                by_snapshot.setdefault(self._first_alike(manifest, snapshot), []).append(past)
         for snapshot, of_snapshot in by_snapshot.items():
             self._compare_at(build, of_snapshot, snapshot)
+
+    def _first_alike(self, manifest: ModelManifest, snapshot: int) -> int:
+        """The first snapshot with the same rows of the view's groups: a log is taken in many times between two of their runs."""
+        changes = [one for join in manifest.view.joins for one in self._commits_of(join.table) if one <= snapshot]
+        last = max(changes, default=0)
+        return next(number for number in self.times.by_number if last <= number)
+
+    def _commits_of(self, table: TableName) -> list[int]:
+        """The snapshots after the oldest that wrote to a table; all of them if the lake cannot tell."""
+        if table not in self._commits:
+            oldest, newest = min(self.times.by_number), max(self.times.by_number)
+            ledger = f"'lake', 'ledger', {literal(f'{table.schema}_{table.name}')}, {min(oldest + 1, newest)}, {newest}"
+            try:
+                rows = self._lake.connection.execute(
+                    f"SELECT DISTINCT snapshot_id FROM ducklake_table_insertions({ledger})"
+                ).fetchall()
+                self._commits[table] = [int(number) for (number,) in rows]
+            except duckdb.Error:  # such as an external table, which has no ledger
+                self._commits[table] = list(self.times.by_number)
+        return self._commits[table]
 
     def _compare_at(self, build: Build, requests: Sequence[PastRequest], snapshot: int) -> None:
         answers = self._recompute(build, requests, snapshot)

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.extras import named_extras
+from fti_assets.core.functions import source_text
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.options import accepted_by_dagster
@@ -116,13 +117,8 @@ def beta_accepted() -> Iterator[None]:
 
 
 def code_version(function: Callable[..., Any] | None, code_terms: object) -> str:
-    """A version of what is computed, from the source of the function and what is declared around it."""
-    source = ""
-    if function is not None:
-        try:
-            source = inspect.getsource(function)
-        except OSError:  # a function of a console has no source
-            source = f"{function.__module__}.{function.__qualname__}"
+    """A version of what is computed, from the source of the function, what it holds besides, and what is declared around it."""
+    source = "" if function is None else source_text(function)
     return hashlib.sha256(f"{source}\n{code_terms!r}".encode()).hexdigest()[:12]
 
 

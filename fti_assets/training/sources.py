@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fti_assets.core.functions import held_text
+
 _STARTED = time.time()
 _LIBRARIES = tuple(
     Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -50,8 +52,11 @@ def source_hash(*owners: Any, within: str = "") -> str:
 
 
 def function_hash(function: Any) -> str:
-    """The hash of what a declaration's function is written in; its package is the user's own, also if it is installed."""
-    return source_hash(function, within=_top(_name_of(function)))
+    """The hash of what a declaration's function is written in, and of what it holds besides: what it closes over, its defaults, the object
+    that it is bound to. Its package is the user's own, also if it is installed. What cannot be put into words is never the same."""
+    source = source_hash(function, within=_top(_name_of(function)))
+    held = held_text(function, lambda _: _unreadable())
+    return hashlib.sha256(f"{source}\n{held}".encode()).hexdigest()[:16] if held else source
 
 
 def module_hash(module: Any, *others: Any) -> str:

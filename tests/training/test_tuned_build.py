@@ -22,12 +22,16 @@ class Killed(BaseException):
     """The process ends in the middle of a trial."""
 
 
-def tuned_buyer(killed_in: int | None = None, **options: Any) -> Model:
+TRIALS: dict[str, Any] = {"killed": None, "calls": []}
+"""In which trial a run is killed, and which trials there were: no value that a function closes over, which would make it another one."""
+
+
+def tuned_buyer(**options: Any) -> Model:
     space = {"C": fti.LogUniform(1e-4, 1.0)}
 
     @fti.model(name="buyer", dataset=BUYING, task="binary", tune=fti.Tuning(space=space, trials=3), **options)
     def train(data: fti.TrainingData, trial: fti.Trial) -> Any:
-        if trial.number == killed_in:
+        if trial.number == TRIALS["killed"]:
             raise Killed
         return LogisticRegression(**trial).fit(data.train.X, data.train.y)
 
@@ -38,9 +42,13 @@ def study_of(bench: Bench, manifest: ModelManifest) -> Study:
     return from_json(Study, bench.store.file(manifest, STUDY), what="study")
 
 
-def test_build_says_how_its_parameters_were_chosen(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_build_says_how_its_parameters_were_chosen(
+    bench: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tuned_buyer()
-    assert not bench.train(tuned_buyer(killed_in=3), "08").success
+    with monkeypatch.context() as patch:
+        patch.setitem(TRIALS, "killed", 3)
+        assert not bench.train(model, "08").success
     assert bench.builds() == []
     folder = bench.store.aliases_file("buyer").parent
     assert len(list(folder.glob(".tuning/*.jsonl"))) == 1
@@ -77,30 +85,70 @@ def test_build_says_how_its_parameters_were_chosen(bench: Bench, capfd: pytest.C
     ]
 
 
-def test_killed_study_of_another_config_begins_anew(bench: Bench) -> None:
+def test_killed_study_of_a_function_that_closes_over_another_value_begins_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune = fti.Tuning(space={"C": fti.LogUniform(1e-4, 1)}, trials=3)
+
+    def made(sign: int) -> Model:
+        @fti.model(name="buyer", dataset=BUYING, task="binary", tune=tune)
+        def model(data: fti.TrainingData, trial: fti.Trial) -> Any:
+            if trial.number == TRIALS["killed"]:
+                raise Killed
+            return LogisticRegression(**trial).fit(data.train.X * sign, data.train.y)
+
+        return model
+
+    with monkeypatch.context() as patch:
+        patch.setitem(TRIALS, "killed", 3)
+        assert not bench.train(made(1), "08").success
+    assert bench.train(made(-1), "08").success
+    assert study_of(bench, bench.builds()[-1]).resumed == 0
+    assert made(1).assets_def.code_versions_by_key != made(-1).assets_def.code_versions_by_key
+
+
+def test_killed_study_with_another_resource_begins_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Labels(dg.ConfigurableResource):  # type: ignore[misc]
+        sign: int
+
+    @fti.model(
+        name="buyer", dataset=BUYING, task="binary", tune=fti.Tuning(space={"C": fti.LogUniform(1e-4, 1)}, trials=3)
+    )
+    def model(data: fti.TrainingData, trial: fti.Trial, labels: Labels) -> Any:
+        if trial.number == TRIALS["killed"]:
+            raise Killed
+        return LogisticRegression(**trial).fit(data.train.X * labels.sign, data.train.y)
+
+    for sign, resumed in ((-1, 0), (1, 2)):
+        with monkeypatch.context() as patch:
+            patch.setitem(TRIALS, "killed", 3)
+            assert not bench.train(model, "08", resources={"labels": Labels(sign=1)}).success
+        assert bench.train(model, "08", resources={"labels": Labels(sign=sign)}).success
+        assert study_of(bench, bench.builds()[-1]).resumed == resumed
+
+
+def test_killed_study_of_another_config_begins_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Features(dg.Config):  # type: ignore[misc]
         power: int = 1
         intercept: bool = True
-
-    calls: list[tuple[int, int]] = []
-    killed_in: int | None = 3
 
     @fti.model(
         name="buyer", dataset=BUYING, task="binary", tune=fti.Tuning(space={"C": fti.LogUniform(1e-4, 1)}, trials=3)
     )
     def model(data: fti.TrainingData, trial: fti.Trial, config: Features) -> Any:
-        calls.append((config.power, trial.number))
-        if trial.number == killed_in:
+        TRIALS["calls"].append((config.power, trial.number))
+        if trial.number == TRIALS["killed"]:
             raise Killed
         return LogisticRegression(**trial).fit(data.train.X * (-1) ** (config.power - 1), data.train.y)
 
     def train(**config: Any) -> list[tuple[int, int]]:
-        calls.clear()
+        TRIALS["calls"].clear()
         bench.train(model, "08", run_config={"ops": {model.asset_name: {"config": config}}})
-        return list(calls)
+        return list(TRIALS["calls"])
 
-    assert train(power=1, intercept=True) == [(1, 1), (1, 2), (1, 3)]
-    killed_in = None
+    with monkeypatch.context() as patch:
+        patch.setitem(TRIALS, "killed", 3)
+        assert train(power=1, intercept=True) == [(1, 1), (1, 2), (1, 3)]
     # What is judged the other way round was trained with the other config in all trials.
     assert train(power=2)[:3] == [(2, 1), (2, 2), (2, 3)]
     study = study_of(bench, bench.builds()[-1])

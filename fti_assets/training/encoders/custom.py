@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.functions import source_text
 from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.errors import DeclarationError, ExportError, ModelError, excerpt, one_of
 from fti_assets.training.encoders.fitted import FittedSingle
@@ -64,7 +64,9 @@ class CustomEncoder:
             raise DeclarationError(f"CustomEncoder(columns={excerpt(self.columns)}): give a list of different names")
         object.__setattr__(self, "columns", tuple(self.columns))
         functions = [one for one in (self.fit, self.graph, self.oracle) if one is not None]
-        object.__setattr__(self, "code", hashlib.sha256("\0".join(map(_code_of, functions)).encode()).hexdigest()[:16])
+        object.__setattr__(
+            self, "code", hashlib.sha256("\0".join(map(source_text, functions)).encode()).hexdigest()[:16]
+        )
 
     def __repr__(self) -> str:
         return f"CustomEncoder(columns={self.columns!r}, code={self.code!r})"
@@ -222,11 +224,3 @@ def check_oracles(
                 f"{len(own)} values: of {columns[feature][row]!r} the graph makes {own[row].tolist()} and the oracle "
                 f"{expected[row].tolist()}"
             )
-
-
-def _code_of(function: Callable[..., Any]) -> str:
-    """What tells one function from another: its source, as that of a model's function does, else its name."""
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):
-        return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import NoneType
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 
+from fti_assets.core.functions import value_text
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import WHOLE
 from fti_assets.errors import ModelError
@@ -164,8 +166,13 @@ def _seed(tags: Mapping[str, str]) -> int:
 
 
 def _config_text(context: dg.AssetExecutionContext, arguments: Mapping[str, Any]) -> str:
-    """What is another text if the run's config, or a default of the function's own, is another one."""
-    config = [_plain(context.run.run_config), _plain(_config_fields(arguments))]
+    """What is another text if the run's config, a default of the function's own, or a field of a resource that it takes is another one.
+
+    A resource that cannot be put into words is never the same.
+    """
+    resources = {name: one for name, one in arguments.items() if not isinstance(one, dg.Config) or _is_resource(one)}
+    words = {name: value_text(_held_by(one), lambda _: uuid4().hex) for name, one in resources.items()}
+    config = [_plain(context.run.run_config), _plain(_config_fields(arguments)), *([words] if words else [])]
     return json.dumps(config, sort_keys=True, default=repr)
 
 
@@ -182,7 +189,16 @@ def _plain(value: Any) -> Any:
 
 def _config_fields(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the configs that a function got."""
-    configs = [
-        one for one in arguments.values() if isinstance(one, dg.Config) and not isinstance(one, dg.ConfigurableResource)
-    ]
+    configs = [one for one in arguments.values() if isinstance(one, dg.Config) and not _is_resource(one)]
     return {name: value for config in configs for name, value in config.model_dump().items()}
+
+
+def _is_resource(argument: Any) -> bool:
+    return isinstance(argument, dg.ConfigurableResource)
+
+
+def _held_by(argument: Any) -> Any:
+    """What an argument holds: of a resource its class and fields, beside which Dagster keeps a state of its own."""
+    if not _is_resource(argument):
+        return argument
+    return type(argument), {name: getattr(argument, name) for name in type(argument).model_fields}

@@ -1,7 +1,6 @@
 """Metrics of a user's own."""
 
 import hashlib
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.functions import source_text
 from fti_assets.core.manifest import ModelTask
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
@@ -106,9 +106,5 @@ def _place(function: Any) -> str:
 
 
 def source_hash(function: Any) -> str:
-    """What changes with the function's source, for the code version of a model."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):  # a function of a console has no source, and what is called may be no function
-        source = _place(function)
-    return hashlib.sha256(source.encode()).hexdigest()[:12]
+    """What changes with the function's source and what it holds besides, for the code version of a model."""
+    return hashlib.sha256(source_text(function).encode()).hexdigest()[:12]

@@ -6,10 +6,12 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import dagster as dg
 import pytest
 
 from fti_assets.cli import main
+from fti_assets.cli.options import write_file
 from fti_assets.core import clock
 from fti_assets.core.manifest import DatasetRecord, GateVerdict, Status
 from fti_assets.stores.models.store import ModelStore
@@ -206,6 +208,22 @@ def test_an_unknown_model_is_told_the_models_there_are(models: str, capsys: pyte
 def test_an_incomplete_command_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert "Usage: fti" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["backtest", "freshness", "leak-report"])
+def test_a_file_that_cannot_be_written_is_refused_before_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # no definitions are there, and none are asked for
+    assert main([command, "buyer", "--svg", "absent/x.svg"]) == 2
+    assert "absent/x.svg cannot be written: there is no folder absent" in capsys.readouterr().err
+    assert main([command, "buyer", "--svg", "."]) == 2
+    assert ". is a folder: name a file" in capsys.readouterr().err
+
+
+def test_a_file_is_not_half_said_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="cannot be written: No such file or directory"):
+        write_file(tmp_path / "absent" / "x.svg", "<svg/>")
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -36,6 +38,34 @@ def _not_blank(_: click.Context, __: click.Parameter, text: str) -> str:
     if not text.strip():
         raise click.BadParameter("it is blank: say why in a few words, for whoever reads the history")
     return text
+
+
+def file_to_write(path: str) -> Path:
+    """A file that a command writes at its end, looked at before its work begins.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise click.UsageError(f"{path} is a folder: name a file that can be written")
+    if not file.parent.is_dir():
+        raise click.UsageError(f"{path} cannot be written: there is no folder {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise click.UsageError(f"{path} cannot be written by this user: name another file")
+    return file
+
+
+def write_file(file: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        ClickException: it cannot be written, such as on a full disk.
+    """
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from error
 
 
 def definitions(command: Command) -> Command:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from fti_assets.cli.options import definitions, load_definitions, stores
+from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
 from fti_assets.errors import DeclarationError, one_of
 
 if TYPE_CHECKING:
@@ -53,6 +52,7 @@ def leak_report(
     from fti_assets.monitoring.leak_report.text import as_text
     from fti_assets.monitors.leak_report.leak_report import leak_report
 
+    drawing = file_to_write(svg or f"leak_report_{view}.svg")
     system = load_definitions(file, module)
     dataset = _dataset_of(system, view)
     system_stores = stores_of(system, **folders)
@@ -64,12 +64,9 @@ def leak_report(
         rows=rows or None,
         say=lambda line: click.echo(line, err=True),
     )
-    path = Path(svg or f"leak_report_{view}.svg")
-    path.write_text(picture(report), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps(report.plain(), indent=2))
-    else:
-        click.echo(f"{as_text(report)}\n\n{path} has the picture")
+    click.echo(json.dumps(report.plain(), indent=2) if as_json else f"{as_text(report)}\n")
+    write_file(drawing, picture(report))
+    click.echo(f"{drawing} has the picture", err=as_json)
 
 
 def _dataset_of(system: dg.Definitions, name: str) -> TrainingDataset:

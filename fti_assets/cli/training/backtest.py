@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from fti_assets.cli.options import definitions, load_definitions, stores
+from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
 from fti_assets.cli.training.lookup import declaration_named, split_words
 
 
@@ -44,6 +42,7 @@ def backtest(
     from fti_assets.training.backtest.text import as_text
     from fti_assets.training.models.model import Model
 
+    drawing = file_to_write(svg or f"backtest_{model}.svg")
     system = load_definitions(file, module)
     declaration = declaration_named(system, Model, model, what="model")
     system_stores = stores_of(system, **folders)
@@ -58,7 +57,6 @@ def backtest(
         existing=existing,
         say=lambda line: click.echo(line, err=True),
     )
-    path = Path(svg or f"backtest_{model}.svg")
-    path.write_text(picture(result), encoding="utf-8")
-    click.echo(as_text(result))
-    click.echo(f"\n{path} has the picture")
+    click.echo(f"{as_text(result)}\n")
+    write_file(drawing, picture(result))
+    click.echo(f"{drawing} has the picture")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from fti_assets.cli.options import definitions, load_definitions, stores
+from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
 from fti_assets.cli.training.lookup import declaration_named, split_words
 
 
@@ -56,6 +54,8 @@ def freshness(
     from fti_assets.training.freshness.text import as_text
     from fti_assets.training.models.model import Model
 
+    drawing = file_to_write(svg or f"freshness_{model}.svg")
+    stored = None if json_file is None else file_to_write(json_file)
     system = load_definitions(file, module)
     declaration = declaration_named(system, Model, model, what="model")
     system_stores = stores_of(system, **folders)
@@ -71,10 +71,9 @@ def freshness(
         rows=rows,
         say=lambda line: click.echo(line, err=True),
     )
-    path = Path(svg or f"freshness_{model}.svg")
-    path.write_text(picture(curves), encoding="utf-8")
-    click.echo(as_text(curves))
-    click.echo(f"\n{path} has the picture")
-    if json_file is not None:
-        Path(json_file).write_text(to_json(curves), encoding="utf-8")
-        click.echo(f"{json_file} has the curves")
+    click.echo(f"{as_text(curves)}\n")
+    if stored is not None:
+        write_file(stored, to_json(curves))
+        click.echo(f"{stored} has the curves")
+    write_file(drawing, picture(curves))
+    click.echo(f"{drawing} has the picture")

@@ -191,13 +191,13 @@ def _curves(
                 builds[table, delay] = None
                 say(f"{which}: as declared")
                 continue
-            build = attempt(partial(trial.build, moved, metric), what=which, say=say)
-            if isinstance(build, Failure):
-                problems.append(Problem(table, delay, build.reason))
-                say(f"{which}: {build.reason}")
+            result = attempt(partial(trial.build, moved, metric), what=which, say=say)
+            if isinstance(result, Failure):
+                problems.append(Problem(table, delay, result.reason))
+                say(f"{which}: {result.reason}")
                 continue
-            builds[table, delay] = build
-            say(f"{which}: {metric} {build.manifest.metrics[metric]:.4f}")
+            builds[table, delay] = result
+            say(f"{which}: {metric} {result.manifest.metrics[metric]:.4f}")
     if not builds:
         raise ModelError(f"model {name!r} cannot be trained with any of the delays: {problems[0].reason}")
     others = {f"{table} {delay}": build.answers for (table, delay), build in builds.items() if build is not None}

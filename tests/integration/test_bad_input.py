@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 import fti_assets as fti
 from examples.flight_delays.features import weather
 from examples.flight_delays.sources import SCHEMAS, LandingZone
+from fti_assets.errors import DeclarationError
 
 HERE = Path(__file__).parent
 DAY = "2013-06-01"
@@ -159,6 +161,20 @@ LOCATIONS = """
 """
 
 
+SAID = (
+    "feature group weather_v1 is online but does not say when its rows can be used",
+    "name the available_at column, or state serving_delay",
+)
+
+
+def test_code_location_that_declares_the_impossible_says_why(workspace: Path) -> None:
+    with pytest.raises(DeclarationError) as told:
+        runpy.run_path(str(workspace.with_name("broken.py")))
+    for words in SAID:
+        assert words in str(told.value)
+
+
+@pytest.mark.soak
 def test_code_location_that_fails_to_load_says_why_and_others_stay(webserver: str) -> None:
     request = urllib.request.Request(
         f"{webserver}/graphql", json.dumps({"query": LOCATIONS}).encode(), {"Content-Type": "application/json"}
@@ -168,5 +184,5 @@ def test_code_location_that_fails_to_load_says_why_and_others_stay(webserver: st
     found = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
     assert len(found["shop"]["repositories"][0]["assetNodes"]) >= 5
     said = json.dumps(found["broken"])
-    assert "feature group weather_v1 is online but does not say when its rows can be used" in said
-    assert "name the available_at column, or state serving_delay" in said
+    for words in SAID:
+        assert words in said

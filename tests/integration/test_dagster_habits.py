@@ -140,20 +140,35 @@ def ledger(location: Location) -> dict[str, Any]:
     return found
 
 
-def test_steps_share_a_process_unless_the_run_asks(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+def processes_of_steps(location: Location, config: dict[str, Any]) -> set[int | None]:
+    tags = {"dagster/partition": "2024-01-03"}
+    with dg.execute_job(
+        dg.reconstructable(load(SYSTEM).daily_job), instance=location.instance, tags=tags, run_config=config
+    ) as done:
+        assert done.success
+        return {event.pid for event in done.all_events if event.event_type_value == "STEP_SUCCESS"}
+
+
+# From a server that has imported Dagster: two processes that each begin anew would import it twice.
+SERVER = {"forkserver": {"preload_modules": ["fti_assets.definitions", "dagster"]}}
+ASKED = {"execution": {"config": {"multiprocess": {"max_concurrent": 1, "start_method": SERVER}}}}
+
+
+@pytest.mark.parametrize(("config", "executor"), [({}, "in_process"), (ASKED, "multiprocess")])
+def test_a_runs_config_chooses_its_executor(location: Location, config: dict[str, Any], executor: str) -> None:
+    resolved = dg.validate_run_config(location.defs.resolve_job_def("daily"), config)
+    assert list(resolved["execution"]["in_process_or_multiprocess"]) == [executor]
+
+
+def test_steps_share_a_process(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(SYSTEM.parent)  # where the job is found again
+    assert processes_of_steps(location, {}) == {os.getpid()}
+
+
+@pytest.mark.soak
+def test_each_step_has_a_process_if_the_run_asks(location: Location, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SYSTEM.parent)  # where another process finds it
-    job = dg.reconstructable(load(SYSTEM).daily_job)
-    # From a server that has imported Dagster: two processes that each begin anew would import it twice.
-    server = {"forkserver": {"preload_modules": ["fti_assets.definitions", "dagster"]}}
-    asked = {"execution": {"config": {"multiprocess": {"max_concurrent": 1, "start_method": server}}}}
-    processes = []
-    for config in ({}, asked):
-        tags = {"dagster/partition": "2024-01-03"}
-        with dg.execute_job(job, instance=location.instance, tags=tags, run_config=config) as done:
-            assert done.success
-            processes.append({event.pid for event in done.all_events if event.event_type_value == "STEP_SUCCESS"})
-    assert processes[0] == {os.getpid()}
-    assert len(processes[1] - processes[0]) == 2, "each of the two steps has its own"
+    assert len(processes_of_steps(location, ASKED) - {os.getpid()}) == 2, "each of the two steps has its own"
 
 
 def test_tags_and_pools_are_those_of_the_step(location: Location) -> None:

@@ -345,5 +345,5 @@ def test_a_delay_that_fails_does_not_end_the_others(stores: fti.Stores) -> None:
     assert "levels_v1 15 min after its event time: ValueError: solver did not converge" in as_text(some)
     assert "2 failed, left out" in picture(some)
     assert from_json(to_json(some), what="curves") == some
-    with pytest.raises(ModelError, match="cannot be trained at 2024-01-09 as it is declared, .* exit code 4"):
+    with pytest.raises(ModelError, match="cannot be trained at 2024-01-09 as it is declared: .* exit code 4"):
         freshness(failing({1}), **asked)

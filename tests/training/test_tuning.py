@@ -184,9 +184,28 @@ def test_trial_refuses_epochs_backwards_and_lost_values() -> None:
         trial.report(3, 0.4)
     with pytest.raises(ModelError, match="diverged"):
         trial.report(4, float("nan"))
+    with pytest.raises(ModelError, match=r"report\(4, None\): the value is no number"):
+        trial.report(4, None)  # type: ignore[arg-type]
     with pytest.raises(KeyError, match="no parameter 'y': it has 'x'"):
         trial["y"]
     assert not issubclass(TrialPruned, ModelError)
+
+
+@pytest.mark.parametrize("epoch", [0.5, 1.0, True, "1", -1, None])
+def test_an_epoch_is_a_whole_number(epoch: Any) -> None:
+    with pytest.raises(ModelError, match=r"report\(epoch=.*a whole number from 0 on"):
+        Trial({"x": 1}).report(epoch, 0.5)
+
+
+def test_epochs_of_numpy_prune_as_pythons_own() -> None:
+    def train(trial: Trial) -> float:
+        for epoch in np.arange(3):
+            trial.report(epoch, np.float32(trial["x"] * (3 - epoch)))
+        return float(trial["x"])
+
+    _, study = search(train, trials=12, pruning="median").run(Journal(None))
+    assert study.counts["pruned"] > 0
+    assert all({*one.reported} <= {"0", "1", "2"} for one in study.trials)
 
 
 @settings(max_examples=30, deadline=None)

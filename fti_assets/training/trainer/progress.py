@@ -74,7 +74,7 @@ class Progress:
         Raises:
             ModelError: the epoch is not a whole number from 0 on, or a metric is no number.
         """
-        if isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 0:
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
             raise ModelError(f"data.log(epoch={epoch!r}): give the number of the epoch, a whole number from 0 on")
         numbers = {}
         for name, value in metrics.items():
@@ -84,7 +84,7 @@ class Progress:
                 raise ModelError(
                     f"data.log({name}={type(value).__name__}): give a number, such as loss.item(), not {value!r:.100}"
                 ) from error
-        self.note(epoch, numbers)
+        self.note(int(epoch), numbers)
         self.say(f"epoch {epoch}: {words_of(numbers) or 'nothing was given'}")
 
 

@@ -98,6 +98,7 @@ class Search:
         for trial in journal.trials[: self.tuning.trials]:
             try:
                 values, domains = at_places(self.tuning.space, trial.parameters)
+                reported = {int(epoch): value for epoch, value in trial.reported.items()}
             except ValueError:
                 break
             if trial.number != len(taken) + 1 or trial.seed != _seed(self.tuning.seed, trial.number):
@@ -109,7 +110,7 @@ class Search:
                     value=trial.value,
                     params=values,
                     distributions={place: domain.distribution() for place, domain in domains.items()},
-                    intermediate_values={int(epoch): value for epoch, value in trial.reported.items()},
+                    intermediate_values=reported,
                 )
             )
             taken.append(trial)

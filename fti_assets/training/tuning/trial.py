@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.errors import ModelError, one_of
+from fti_assets.errors import ModelError, excerpt, one_of
 
 
 class TrialPruned(Exception):
@@ -49,13 +51,21 @@ class Trial(Mapping[str, Any]):
         With ``pruning="median"`` a trial ends here if it does worse than the earlier ones did at that epoch.
 
         Args:
-            epoch: a whole number, each time a greater one.
+            epoch: a whole number from 0 on, each time a greater one.
             value: such as the tuned metric.
 
         Raises:
-            ModelError: the value is not finite, so the training diverged; or the epoch does not come after the last one.
+            ModelError: the value is no number, or not finite, so that the training diverged; or the epoch is no whole number from 0 on, or
+                does not come after the last one.
         """
-        value = float(value)
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
+            raise ModelError(
+                f"trial.report(epoch={excerpt(epoch)}): give the number of the epoch, a whole number from 0 on"
+            )
+        try:
+            epoch, value = int(epoch), float(value)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"trial.report({epoch}, {excerpt(value)}): the value is no number") from error
         if not math.isfinite(value):
             raise ModelError(f"trial.report({epoch}, {value}): the value is not finite, so the training diverged")
         if epoch <= self._epoch:

@@ -228,6 +228,8 @@ def test_what_cannot_be_stored_is_refused(lake: Lake, given: Any, message: str) 
     [
         ("170141183460469231731687303715884105727::HUGEINT", "out of range"),
         ("1234567890123456789012::BIGNUM", "x is 1234567890123456789012, which is out of range for BIGINT: give text"),
+        ("TIMESTAMP '-infinity'", "x is -infinity, which is no instant: give null where there is none"),
+        ("DATE 'infinity'", "x is infinity, which is no instant: give null where there is none"),
         ("INTERVAL 1 MONTH", "x has a duration of months, which are of no one length"),
         ("{'a': [INTERVAL 1 MONTH]}", "x has a duration of months, which are of no one length"),
     ],

@@ -138,6 +138,10 @@ def test_value_that_type_holds_is_same_by_every_way(
         (EVERY, "timestamp", "['2024-05-01', 'soon']", "'soon'"),
         (EVERY, "timestamp", "['01/02/2024']", "'01/02/2024'"),
         (OF_TABLES, "timestamp", "[DATE '2024-05-01', DATE '300000-01-01']", "300000-01-01"),
+        (OF_TABLES, "timestamp", "[TIMESTAMP '2024-05-01', TIMESTAMP 'infinity']", "infinity"),
+        (OF_TABLES, "timestamp", "[TIMESTAMP '-infinity', NULL]", "-infinity"),
+        (OF_TABLES, "timestamp", "[TIMESTAMPTZ 'infinity', NULL]", "infinity"),
+        (OF_TABLES, "timestamp", "[DATE '-infinity', NULL]", "-infinity"),
     ),
 )
 def test_value_that_type_does_not_hold_is_refused_by_name(

@@ -160,6 +160,7 @@ def _select(
         error = f"error({literal(f'{group.table_name} {NOT_AS_DECLARED}it {problem}')})"
         return f"CASE WHEN {has_value} THEN {error} ELSE NULL::{SIDES[column_type].sql} END AS {quote(name)}"
     column = to_lake(connection, source, source_type, target)
+    column = column if name in group.time_columns else column.finite
     value = column.or_error(f"{group.table_name} {NOT_AS_DECLARED}{source} is ", f", which {problem}")
     return f"{value} AS {quote(name)}"
 

@@ -96,7 +96,9 @@ def storage_of(
         if target == "DOUBLE"
         else f"is out of range for {target}: give text, or null"
     )
-    lake_column = to_lake(connection, column, sql_type, target)
+    lake_column = to_lake(connection, column, sql_type, target).finite
+    if target in ("TIMESTAMP", "DATE"):
+        problem = "is no instant: give null where there is none"
     return StoredColumn(target, lake_column.or_error(f"{column} is ", f", which {problem}"), word)
 
 

@@ -16,6 +16,9 @@ FLOATS = SIDES["number"].same
 _KINDS: dict[str, ColumnType] = {sides.sql: kind for kind, sides in SIDES.items()}
 
 
+_INSTANTS = ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "DATE")
+
+
 @dataclass(frozen=True)
 class LakeColumn:
     """A foreign column in a type of the lake.
@@ -31,6 +34,18 @@ class LakeColumn:
     value: str
     sql: str
     misfits: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def finite(self) -> LakeColumn:
+        """The column without the instants that SQL has before and after all others: no age or part of a calendar is one of them.
+
+        Whoever joins by a column takes it as it is, since a filter by an expression is not handed on to files.
+        """
+        if self.sql_type not in _INSTANTS:
+            return self
+        endless = f"isinf({self.value})"
+        sql = f"CASE WHEN {endless} THEN NULL ELSE {self.sql} END"
+        return LakeColumn(self.sql_type, self.value, sql, ((endless, "an instant"), *self.misfits))
 
     def or_error(self, before: str, after: str) -> str:
         """The SQL of the value, which fails at one that is not held with its text between two others."""

@@ -190,7 +190,7 @@ def _cast(
     if not (can_be(sql_type, target.type) or is_iso_text or is_whole):
         questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))
         return f"NULL::{target_type} AS {quote(name)}"
-    column = to_lake(connection, name, sql_type, target_type)
+    column = to_lake(connection, name, sql_type, target_type).finite
     if target.type == "number":  # a whole number that a float rounds is taken, as a request's is
         return f"CAST({column.value} AS {target_type}) AS {quote(name)}"
     questions += [_Question(name, sql_type, *misfit) for misfit in column.misfits]

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from fti_assets.training.encoders.targets import Target as Target
     from fti_assets.training.encoders.times import Age as Age
     from fti_assets.training.encoders.times import CalendarParts as CalendarParts
+    from fti_assets.training.encoders.vectors import Vector as Vector
     from fti_assets.training.judging.baselines.last_value import LastValue as LastValue
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
     from fti_assets.training.judging.gates.bounds import CalibrationSlope as CalibrationSlope
@@ -159,6 +160,7 @@ _NAMES = {
     "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
     "training.encoders.targets": "Target",
     "training.encoders.times": "Age CalendarParts",
+    "training.encoders.vectors": "Vector",
     "training.judging.baselines.last_value": "LastValue",
     "training.judging.evaluation": "Evaluation",
     "training.judging.importance": "Importance",

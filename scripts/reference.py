@@ -50,7 +50,7 @@ PAGES = {
         _names(
             "FeatureView Label Age CalendarParts CustomEncoder "
             "Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
-            "Embedding Ordinal Hashing Target training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
+            "Embedding Ordinal Hashing Target Vector training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
             "model composite TrainingData Tuning Uniform LogUniform Integers Choice Trial "
             "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion MetricBounds "
             "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict "

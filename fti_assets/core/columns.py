@@ -2,7 +2,7 @@
 
 Offline and online hand the same arrays to the same functions, so the forms are few: numbers (integers and booleans
 included) are float64 with NaN for what is missing, text is an object array of ``str`` with ``""`` for what is missing,
-and timestamps are ``datetime64[us]`` with NaT.
+timestamps are ``datetime64[us]`` with NaT, and vectors an object array of float32 arrays with None (``vectors.py``).
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
+from fti_assets.core.vectors import vectors
 
 
 def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np.ndarray:
@@ -20,6 +21,8 @@ def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np
         text = np.empty(len(values), dtype=object)
         text[:] = ["" if value is None else value for value in values]
         return text
+    if column_type == "vector":
+        return vectors(values)
     if column_type == "timestamp":
         return np.asarray(values, dtype=SIDES["timestamp"].array)
     return np.array([np.nan if value is None else value for value in values], dtype=SIDES[column_type].array)

@@ -1,4 +1,4 @@
-"""The five types that a column can have, and what each is on every side: lake, pandas, Arrow, array, blob, request and graph.
+"""The six types that a column can have, and what each is on every side: lake, pandas, Arrow, array, blob, request and graph.
 
 What a type is called on disk is its name here. A side that needs a library of its own, as Arrow does, is named by text, which the
 room that has the library looks up there.
@@ -11,7 +11,7 @@ import numpy as np
 
 from fti_assets.core.records import record
 
-ColumnType = Literal["text", "integer", "number", "boolean", "timestamp"]
+ColumnType = Literal["text", "integer", "number", "boolean", "timestamp", "vector"]
 InputType = Literal["float32", "float64", "string", "int64"]
 
 WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
@@ -34,7 +34,7 @@ class Sides:
         arrow: Arrow's name of its type.
         array: the dtype of its canonical array.
         plain: the class of a plain value.
-        blob: the code of ``struct`` for its value in a blob; of a text its length, of a time its microseconds.
+        blob: the code of ``struct`` for its value in a blob; of a text and a vector its bytes, of a time its microseconds.
         dtype: the numpy dtype of the same bytes.
         packs: the classes of a value that a blob takes.
         request_form: what a request is to bring.
@@ -145,6 +145,23 @@ SIDES: dict[ColumnType, Sides] = {
         result_form="datetime, as datetime64,",
         inputs=("int64",),
     ),
+    "vector": Sides(
+        sql="FLOAT[]",
+        same=(),
+        further=("FLOAT[]", "DOUBLE[]"),
+        subtypes=(),
+        nothing="[]",
+        pandas="",
+        arrow="list",
+        array=np.dtype("object"),
+        plain=np.ndarray,
+        blob="I",
+        dtype="<u4",
+        packs=(np.ndarray,),
+        request_form="a list of numbers",
+        result_form="a list of numbers,",
+        inputs=("float32",),
+    ),
 }
 
 NUMERIC: tuple[ColumnType, ...] = ("number", "integer", "boolean")
@@ -158,12 +175,14 @@ _PANDAS: dict[str, ColumnType] = {code: kind for kind, sides in SIDES.items() fo
 
 
 def type_of_sql(sql_type: str) -> ColumnType | None:
-    """The column type of a DuckDB type, or None for a list, struct or other type that no feature can have.
+    """The column type of a DuckDB type, or None for a struct, a list of other things or another type that no feature can have.
 
-    >>> type_of_sql("DECIMAL(18,3)"), type_of_sql("UBIGINT"), type_of_sql("DOUBLE[]")
-    ('number', 'integer', None)
+    >>> type_of_sql("DECIMAL(18,3)"), type_of_sql("UBIGINT"), type_of_sql("FLOAT[384]"), type_of_sql("BIGINT[]")
+    ('number', 'integer', 'vector', None)
     """
-    return compared_type(sql_type) or _FURTHER.get(sql_type if sql_type.endswith("]") else sql_type.partition("(")[0])
+    if sql_type.endswith("]"):
+        return _FURTHER.get(f"{sql_type.rstrip('0123456789[]')}[]") if sql_type.count("[") == 1 else None
+    return compared_type(sql_type) or _FURTHER.get(sql_type.partition("(")[0])
 
 
 def type_held_by(sql_type: str) -> ColumnType | None:
@@ -173,7 +192,7 @@ def type_held_by(sql_type: str) -> ColumnType | None:
     ('timestamp', 'text', None)
     """
     if sql_type.endswith("]"):
-        return None
+        return type_of_sql(sql_type)
     if sql_type.startswith("TIMESTAMP"):
         return "timestamp"
     return "text" if sql_type == "UUID" or sql_type.startswith("ENUM") else type_of_sql(sql_type)

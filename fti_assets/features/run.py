@@ -33,7 +33,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
-from fti_assets.features.validation.schema import decimal_types
+from fti_assets.features.validation.schema import decimal_types, vector_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.orchestration.signature import call_function
@@ -114,7 +114,7 @@ class _Partitions:
 def _with_stored_types(lake: Lake, group: FeatureGroup) -> Layout:
     """The group's layout with the types of its table; a decimal's stated digits hold as long as no value is stored in others."""
     layout, stored_types, table = layout_of(group), lake.types(group.table), group.table
-    decimals = decimal_types(layout.schema)
+    decimals = decimal_types(layout.schema) | vector_types(layout.schema)
 
     def is_placeholder(column: str) -> bool:
         return column in stored_types and column not in decimals and has_no_value(lake, table, column)

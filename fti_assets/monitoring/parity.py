@@ -13,6 +13,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.times import instant
 from fti_assets.core.types import ColumnType
+from fti_assets.core.vectors import plain_vector, vector
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.answering import Answering
@@ -101,12 +102,15 @@ def feature_differences(
 
 
 def plain(value: Any, kind: ColumnType) -> Any:
-    """A feature's value as both sides have it: a decimal as the float that the online store holds, an instant of a log as one, no NaN.
+    """A feature's value as both sides have it: a decimal as the float that the online store holds, an instant of a log as one, a vector as
+    a list of float32, no NaN.
 
     >>> from decimal import Decimal
     >>> plain(Decimal("0.10"), "number"), plain("2013-06-01T12:00:00", "timestamp"), plain(float("nan"), "number")
     (0.1, datetime.datetime(2013, 6, 1, 12, 0), None)
     """
+    if kind == "vector" and isinstance(value, list | tuple | np.ndarray):
+        return plain_vector(vector(value))
     if value is None or value != value:
         return None
     if isinstance(value, Decimal):

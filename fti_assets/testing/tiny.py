@@ -277,14 +277,21 @@ def _canonical(values: pd.Series, kind: ColumnType) -> np.ndarray:
     if kind == "timestamp":
         utc = values.dt.tz_convert("UTC").dt.tz_localize(None) if values.dt.tz is not None else values
         return np.asarray(utc.to_numpy(), dtype="datetime64[us]")
+    if kind == "vector":
+        return canonical([None if np.ndim(value) == 0 and pd.isna(value) else value for value in values.tolist()], kind)
     return canonical([None if pd.isna(value) else value for value in values.tolist()], kind)
 
 
 def _type_of(values: pd.Series) -> ColumnType:
+    import pandas as pd
+
     kind = type_of_dtype_kind(values.dtype.kind)
     if kind not in ("text", None):
         return kind
-    plain = [value for value in values.tolist() if isinstance(value, str)]
+    present = [value for value in values.tolist() if np.ndim(value) or not pd.isna(value)]
+    if present and all(isinstance(value, list | tuple | np.ndarray) for value in present):
+        return "vector"
+    plain = [value for value in present if isinstance(value, str)]
     if plain or not values.notna().any():
         return "text"
     raise DeclarationError(f"column {values.name!r} is {values.dtype}: give numbers, booleans, text or timestamps")

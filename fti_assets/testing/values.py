@@ -11,8 +11,11 @@ from fti_assets.core.manifest import Task
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.validation.schema import vector_dims
 
 _MISSING = 0.1
+_DIM = 4
+"""Of vectors whose length no schema states."""
 _WORDS = ("a", "b", "c", "d", "e")
 _FIRST = np.datetime64("2025-01-01T00:00:00", "us")
 
@@ -29,7 +32,11 @@ def column_values(group: FeatureGroup, name: str, rows: int, rng: np.random.Gene
             f"nothing says of which type {name!r} of {group.table_name} is: give the group a schema, or train_tiny a frame"
         )
     column = group.schema.columns[name]
-    values = _values(kind, _demands(column), rows, rng)
+    if kind == "vector":
+        dim = vector_dims(group.schema).get(name, _DIM)
+        values: list[Any] = list(rng.normal(size=(rows, dim)).astype(np.float32))
+    else:
+        values = _values(kind, _demands(column), rows, rng)
     if column.nullable:
         values = [
             None if missing else value for value, missing in zip(values, rng.random(rows) < _MISSING, strict=True)

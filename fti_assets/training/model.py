@@ -23,6 +23,7 @@ from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.baselines.baseline import Baseline
+from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import BaselineGate, CheckedGate, Gate, MetricGate, SlicedGate
 from fti_assets.training.judging.importance import Importance
@@ -350,6 +351,18 @@ def _check_rollback(model: Model) -> None:
         )
 
 
+def _refuse_vectors(model: Model, columns: Sequence[str]) -> None:
+    """Refuse rows that are told apart by a vector, which hardly two rows share, and a vector as the last value of a label."""
+    rivals = [gate.rival for gate in model.gates if isinstance(gate, BaselineGate)]
+    last = [one.feature for one in rivals if isinstance(one, LastValue)]
+    types = {name: kind for name, kind, _ in model.view.declared_features}
+    if of_vectors := [name for name in (*columns, *last) if types.get(name) == "vector"]:
+        raise DeclarationError(
+            f"model {model.name!r} is sliced, drawn or compared by {list_some(of_vectors)}, a vector, which hardly two rows share: name a "
+            "feature of text, whole numbers or booleans"
+        )
+
+
 def _check(model: Model) -> None:
     _check_rollback(model)
     if model.tune is not None:
@@ -392,6 +405,7 @@ def _check(model: Model) -> None:
             f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
             f"{one_of(model.view.feature_names)}"
         )
+    _refuse_vectors(model, [*sliced_by, *([model.evaluate.cluster] if model.evaluate.cluster else [])])
     cluster, drawn = model.evaluate.cluster, [*model.view.feature_names, *model.view.spine.keys]
     if cluster is not None and cluster not in drawn:
         raise DeclarationError(

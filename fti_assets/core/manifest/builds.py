@@ -22,11 +22,18 @@ class GraphInput:
     """One input of the graph: ``numbers`` (float32 ``[n, k]``), ``double.<feature>`` (float64 ``[n, 1]``, a number that float32
     would round too early), ``text.<feature>`` (string ``[n, 1]``) or
     ``integer.<feature>`` (int64 ``[n, 1]``, categories of whole numbers; missing is the least int64),
-    ``time.<feature>`` (int64 ``[n, 1]``, microseconds since 1970) or ``age.<feature>`` (int64 ``[n, 2]``, two times)."""
+    ``time.<feature>`` (int64 ``[n, 1]``, microseconds since 1970), ``age.<feature>`` (int64 ``[n, 2]``, two times) or
+    ``vector.<feature>`` (float32 ``[n, dim]``, an embedding, NaN for what is missing; only it has a ``dim``)."""
 
     name: str
     type: InputType
     features: tuple[str, ...]
+    dim: int | None = None
+
+    @property
+    def width(self) -> int:
+        """How many columns it has."""
+        return len(self.features) if self.dim is None else self.dim
 
 
 @record(frozen=True)

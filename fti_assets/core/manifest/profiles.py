@@ -24,7 +24,8 @@ class ColumnProfile:
     """The values of a column.
 
     ``rows`` counts all, ``nulls`` those without a value. A number has ``edges`` and one count a bin, one more than edges; without any value
-    it has neither. Text and booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a
+    it has neither. A vector has the edges and counts of its Euclidean norm, missing numbers being 0, and the ``dim`` of most rows. Text and
+    booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a
     dataset that keeps a sample of classes are of the rows before it, as far as the sample tells.
     """
 
@@ -37,6 +38,7 @@ class ColumnProfile:
     categories: dict[str, float] = field(default_factory=dict)
     rest: float = 0
     further_categories: int = 0
+    dim: int | None = None
 
 
 @record(frozen=True)

@@ -168,6 +168,8 @@ def _select(
 def _target(source_type: str, column_type: ColumnType | None) -> str:
     """The type that a column is read as: casts that lose nothing, and a number's decimals as a double."""
     kind = type_held_by(source_type)
+    if kind == "vector":  # an array's numbers as a list of them
+        return f"{source_type.rstrip('0123456789[]')}[]"
     if column_type is not None and can_be(source_type, column_type):
         return SIDES[column_type].sql
     if source_type in (*WIDE, "UHUGEINT"):

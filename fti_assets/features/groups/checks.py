@@ -91,6 +91,12 @@ def check_group(group: FeatureGroup) -> None:
         *group.time_columns,
         *(name for name in (group.tie_break, group.partition_by, kept_by) if name),
     ]
+    for name in columns:
+        if (group.columns or {}).get(name) == "vector":
+            raise DeclarationError(
+                f"{what}: {name!r} is a key, a time or the column that rows are told apart by, but its schema declares a vector: two may "
+                "be nearly equal, so name a column of text or whole numbers"
+            )
     for name in group.columns or ():
         checked_column(name, group.rename, what=f"column of {what}")
     group.refuse_unknown_columns(columns)

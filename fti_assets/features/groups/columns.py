@@ -71,7 +71,13 @@ def stored_schema(declaration: Columns, types: Mapping[str, str]) -> dict[str, A
         declaration: what the declaration shows.
         types: the DuckDB type of each stored column.
     """
-    columns = {name: _as_stored(name, type_of_sql(kind) or kind, declaration.get(name)) for name, kind in types.items()}
+    of_sql = {name: type_of_sql(kind) or kind for name, kind in types.items()}
+    # A list shows the width of its numbers, unless it is declared a vector.
+    shown = {
+        name: types[name] if kind == "vector" and (name not in declaration or declaration[name].type != kind) else kind
+        for name, kind in of_sql.items()
+    }
+    columns = {name: _as_stored(name, kind, declaration.get(name)) for name, kind in shown.items()}
     return {} if columns == declaration else column_schema(columns)
 
 

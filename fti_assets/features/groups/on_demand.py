@@ -17,7 +17,7 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DeclarationError, list_some, one_of
 
-_TYPES = {sides.plain: kind for kind, sides in SIDES.items()}
+_TYPES = {sides.plain: kind for kind, sides in SIDES.items() if kind != "vector"}
 
 
 @dataclass(frozen=True)

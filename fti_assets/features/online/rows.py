@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.core.vectors import vectors
 from fti_assets.errors import DataError, NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
@@ -109,6 +110,8 @@ def _value(column: str, kind: ColumnType) -> str:
         case "text":
             # In bytes, as the texts lie behind one another in a blob; length() counts characters.
             return f"strlen({column})"
+        case "vector":
+            return f"{column}[:]"  # of an array a list
         case "boolean":
             return f"{column}::UTINYINT"
     return f"{column}::{SIDES[kind].sql}"
@@ -138,9 +141,14 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
         times = _numpy(_one(table, VISIBLE)), _numpy(_one(table, EVENT))
         _check_times(*times, starts, keys, whole.table_name)
     values, nulls = [], []
-    for i in range(len(whole.columns)):
+    behind = [_bytes(_one(table, _TEXTS))] if _TEXTS in table.column_names else []
+    for i, of_column in enumerate(whole.columns):
         column = _one(table, f"c{i}")
         nulls.append(column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
+        if of_column.type == "vector":
+            behind.append(_singles(column))
+            values.append(np.diff(behind[-1][1]))
+            continue
         # Arrow gives floats for whole numbers with nulls; the nulls are kept beside and a zero stands in their place.
         values.append(_numpy(column.fill_null(0) if column.null_count else column))
     schema = online_schema(whole)
@@ -152,7 +160,7 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
         times=times,
         values=values,
         nulls=nulls,
-        texts=_bytes(_one(table, _TEXTS)) if _TEXTS in table.column_names else None,
+        texts=_by_row(behind) if behind else None,
     )
 
 
@@ -189,6 +197,28 @@ def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     bounds = np.frombuffer(offsets, dtype=dtype)[column.offset : column.offset + len(column) + 1].astype(np.int64)
     first, last = int(bounds[0]), int(bounds[-1])
     return (b"" if content is None else content.slice(first, last - first).to_pybytes()), bounds - first
+
+
+def _singles(column: pa.Array) -> tuple[bytes, np.ndarray]:
+    """The numbers of a list column as float32 behind one another, and where each row's begin and the last end, in bytes."""
+    rows = vectors(column.to_numpy(zero_copy_only=False))
+    lengths = [0 if row is None else 4 * len(row) for row in rows]
+    content = b"".join([row.astype("<f4", copy=False).tobytes() for row in rows if row is not None])
+    return content, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def _by_row(parts: Sequence[tuple[bytes, np.ndarray]]) -> tuple[bytes, np.ndarray]:
+    """The bytes of several columns behind one another row by row, and the bounds of the rows."""
+    if len(parts) == 1:
+        return parts[0]
+    bounds = [offsets.tolist() for _, offsets in parts]
+    rows = range(len(bounds[0]) - 1)
+    pieces = [
+        content[of_part[row] : of_part[row + 1]]
+        for row in rows
+        for (content, _), of_part in zip(parts, bounds, strict=True)
+    ]
+    return b"".join(pieces), np.sum([offsets for _, offsets in parts], axis=0)
 
 
 def visible_at(

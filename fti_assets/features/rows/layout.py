@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fti_assets.core.rules import Rule
@@ -49,8 +50,25 @@ class Layout:
     is_placeholder: Callable[[str], bool] = lambda column: False
     rename: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def dims(self) -> dict[str, int]:
+        """How many numbers each row of a column of vectors has, as far as the schema states it."""
+        if self.schema is None or "vector" not in self.types.values():
+            return {}
+        from fti_assets.features.validation.schema import vector_dims
+
+        return vector_dims(self.schema)
+
     @property
     def rules(self) -> list[Rule]:
         unique = [UNIQUE] if self.unique else []
         in_partition = [IN_PARTITION] if self.partition_by is not None else []
-        return [NOT_NULL, *unique, *in_partition]
+        return [NOT_NULL, *unique, *in_partition, *self.length_rules.values()]
+
+    @property
+    def length_rules(self) -> dict[str, Rule]:
+        """The rule of each column of vectors whose length the schema states."""
+        return {
+            column: Rule(f"{column}_length", f"{column} has {dim} numbers in each row that has any")
+            for column, dim in self.dims.items()
+        }

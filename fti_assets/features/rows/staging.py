@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,11 +10,11 @@ import duckdb
 import pandas as pd
 
 from fti_assets.core.names import PARTITION
-from fti_assets.core.rules import Verdict
+from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import number_rows, quote
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DataError, one_of
+from fti_assets.errors import DataError, excerpt, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames.relations import column_names, has_no_columns, refuse_alike, relation_of
 from fti_assets.features.rows.layout import IN_PARTITION, NOT_NULL, UNIQUE, Layout
@@ -173,7 +173,19 @@ def _row_rules(layout: Layout) -> list[RowRule]:
             fails=f"{PARTITION} IS NULL",
         ),
     }
+    rules |= {rule: _length_rule(layout, column, rule) for column, rule in layout.length_rules.items()}
     return [rules[rule] for rule in layout.rules]
+
+
+def _length_rule(layout: Layout, column: str, rule: Rule) -> RowRule:
+    dim = layout.dims[column]
+
+    def example(row: Mapping[str, Any]) -> str:
+        key = ", ".join(f"{name}={excerpt(row[name])}" for name in layout.not_null or layout.unique if name in row)
+        return f"; the row {key} has {len(row[column])}" if key else f"; one has {len(row[column])}"
+
+    problem = f"rows of {layout.what} have another count than {dim} numbers in {column!r}"
+    return RowRule(rule, problem, fails=f"len({quote(column)}) <> {dim}", example=example)
 
 
 _ROW = "__fti_row"

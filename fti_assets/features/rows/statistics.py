@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quote, timestamp
-from fti_assets.core.types import type_of_sql
+from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.stores.duckdb.relations import relation_name
 
 # Up to so many rows or values they are counted one by one: there HyperLogLog can be wrong by half.
@@ -75,7 +75,7 @@ def column_statistics(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDB
     for name, sql_type in columns:
         present, least, greatest, mean, std, distinct = (next(values) for _ in range(6))
         null_rate = 1 - present / total if total else 0.0
-        type_text = type_of_sql(sql_type) or sql_type
+        type_text = _scalar_type(sql_type) or sql_type
         statistics.append(ColumnStatistics(name, type_text, null_rate, least, greatest, mean, std, distinct))
     few = [one.column for one in statistics if one.distinct is not None and one.distinct <= _FEW]
     if few and not exact:  # where HyperLogLog says 2 for 3 values, and counting costs little
@@ -139,12 +139,17 @@ def _first_that_fits(
     return last
 
 
+def _scalar_type(sql_type: str) -> ColumnType | None:
+    """The column type of what has an order; None for a list, too."""
+    return None if sql_type.endswith("]") else type_of_sql(sql_type)
+
+
 def _aggregates(columns: Sequence[tuple[str, str]], *, finite: bool, std: bool, exact: bool) -> str:
     # A list of few values costs a twentieth of count(DISTINCT), which makes a hash table a column.
     distinct_of = "coalesce(list_unique(list({0})), 0)" if exact else "approx_count_distinct({0})"
     parts = []
     for name, sql_type in columns:
-        column, kind = quote(name), type_of_sql(sql_type)
+        column, kind = quote(name), _scalar_type(sql_type)
         only = f" FILTER (isfinite({column}))" if finite and sql_type in ("DOUBLE", "FLOAT") else ""
         number = {"boolean": f"{column}::INTEGER", "number": column, "integer": column}.get(kind or "")
         deviation = f"stddev_samp({number}){only}" if std and number is not None else "NULL"

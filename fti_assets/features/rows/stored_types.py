@@ -188,6 +188,10 @@ def holds_all(column: str, kind: str, stored_type: str) -> str | None:
         "TIMESTAMP",
     ):
         condition = fits
+    elif (kind, stored_type) == ("FLOAT[]", "DOUBLE[]"):
+        condition = "true"
+    elif (kind, stored_type) == ("DOUBLE[]", "FLOAT[]"):
+        condition = f"CAST(TRY_CAST({value} AS FLOAT[]) AS DOUBLE[]) IS NOT DISTINCT FROM {value}"
     elif kind == "DOUBLE" and stored_type in WHOLE:
         condition = f"{value} = floor({value}) AND abs({value}) < {EXACT} AND {fits}"
     elif _is_decimal(kind) and stored_type in WHOLE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -10,7 +11,7 @@ import duckdb
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import literal, quote, temporary_name, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.core.types import SIDES
+from fti_assets.core.types import SIDES, type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.rows.frames.object_columns import union_problem
 from fti_assets.features.rows.frames.unstorable import failed_relation, has_offsets_inside, lost_problem
@@ -96,6 +97,10 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
         storage = storage_of(connection, column, kind, layout.types.get(column) or "timestamp")
         return storage if storage.sql_type in ("TIMESTAMP", "DATE") else _without_rows(column, sql_type, layout)
     stored_type = layout.stored_types.get(column)
+    if layout.types.get(column) == "vector" and stored_type is not None and type_of_sql(sql_type) == "vector":
+        return replace(
+            storage_of(connection, column, kind, None), sql_type=stored_type, sql=f"{quote(column)}::{stored_type}"
+        )
     if wider_decimal(sql_type, stored_type):
         return StoredColumn(str(stored_type), _decimal_as_stored(column, sql_type, str(stored_type), layout))
     return storage_of(connection, column, kind, layout.types.get(column))

@@ -96,6 +96,11 @@ def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype
     pandas_type, kind = getattr(dtype, "type", None), column_type(dtype)
     text = str(pandas_type).lower()
     misfits = []
+    if kind == "vector":  # of floats of either width, in the frame's own lists; the length is a rule of the layout
+        if column_kind != kind:
+            wanted = "a list of floats, as numpy's float32 arrays are" if sql_type.endswith("]") else dtype
+            division.wrong[name] = f"column {name!r} should be {wanted}, there was {sql_type}"
+        return SqlColumn(value, None)
     column = SqlColumn(value, kind, single=text == "float32", aware=getattr(pandas_type, "tz", None) is not None)
     if isinstance(pandas_type, pd.CategoricalDtype) and column_kind == "text":
         column = SqlColumn(value, None)  # ordered categories have an order of their own, which Pandera knows

@@ -66,6 +66,11 @@ def request_rules(schema: pa.DataFrameSchema | None, columns: Iterable[Column]) 
                     f"{field.name!r}: {_called(check)}, of values that a parser has changed" for check in judged
                 ]
                 continue
+            if field.type == "vector":  # whose length the model's own inputs say
+                if not column.nullable:
+                    rules.append(ColumnRule(field.name, NOT_NULLABLE, {}))
+                left_out += [f"{field.name!r}: {_called(check)}, of a vector" for check in judged]
+                continue
             carried = _Field(field.name, field.type, column, schema)
             rules += carried.of_type()
             for check in judged:

@@ -52,6 +52,40 @@ def decimal_types(schema: pa.DataFrameSchema | None) -> dict[str, str]:
     }
 
 
+def vector_types(schema: pa.DataFrameSchema | None) -> dict[str, str]:
+    """The DuckDB type of each column that is declared a list of floats: ``FLOAT[]`` for those of 16 and 32 bits, else ``DOUBLE[]``."""
+    return {
+        name: f"{'DOUBLE' if kind.value_type.bit_width > 32 else 'FLOAT'}[]" for name, kind in _lists(schema).items()
+    }
+
+
+def vector_dims(schema: pa.DataFrameSchema | None) -> dict[str, int]:
+    """How many numbers each row of a column has, of those that are declared lists of floats of one length.
+
+    >>> import pandas, pandera.pandas as pa, pyarrow
+    >>> vector_dims(pa.DataFrameSchema({"image": pa.Column(pandas.ArrowDtype(pyarrow.list_(pyarrow.float32(), 384)))}))
+    {'image': 384}
+    """
+    return {name: kind.list_size for name, kind in _lists(schema).items() if getattr(kind, "list_size", -1) >= 0}
+
+
+def _lists(schema: pa.DataFrameSchema | None) -> dict[str, Any]:
+    """The Arrow type of each column that is declared a list of floats."""
+    types = {} if schema is None else {str(name): _numbers_of(column.dtype) for name, column in schema.columns.items()}
+    return {name: kind for name, kind in types.items() if kind is not None}
+
+
+def _numbers_of(dtype: Any) -> Any:
+    """The Arrow type of a type of Pandera that is a list of floats, else None."""
+    kind = getattr(getattr(dtype, "type", None), "pyarrow_dtype", None)
+    if kind is None:
+        return None
+    import pyarrow as pa  # whose type it is
+
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return kind if is_list and pa.types.is_floating(kind.value_type) else None
+
+
 _MOST_DIGITS = 38
 """That a decimal has in DuckDB."""
 
@@ -69,6 +103,8 @@ def column_type(dtype: Any) -> ColumnType | None:
     ]
     if dtype is None:
         return None
+    if _numbers_of(dtype) is not None:
+        return "vector"
     return next((kind for is_kind, kind in kinds if is_kind(dtype)), None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,12 +35,13 @@ from fti_assets.features.validation.table_rows import TableRows
 @dataclass(frozen=True)
 class RowRule:
     """A rule that a table's layout adds: what breaks it in SQL, or the columns that no two rows share; ``problem`` is what
-    to say after the number of rows that break it."""
+    to say after the number of rows that break it, and ``example`` what to say of one of them."""
 
     rule: Rule
     problem: str
     fails: str = ""
     unique: tuple[str, ...] = ()
+    example: Callable[[Mapping[str, Any]], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -226,5 +227,8 @@ def _added_verdicts(rows: TableRows, rules: Sequence[RowRule], counts: Mapping[A
             verdicts.append(Verdict(rule.rule))
             continue
         sample = rows.at(failure.positions[:SAMPLE_ROWS]).to_dict("records")
-        verdicts.append(Verdict(rule.rule, failure.failures, tuple(sample), f"{failure.failures} {rule.problem}"))
+        example = rule.example(sample[0]) if rule.example is not None and sample else ""
+        verdicts.append(
+            Verdict(rule.rule, failure.failures, tuple(sample), f"{failure.failures} {rule.problem}{example}")
+        )
     return verdicts

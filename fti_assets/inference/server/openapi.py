@@ -1,7 +1,9 @@
 """The server's OpenAPI document: the Open Inference Protocol as it is spoken here, and plain JSON."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from fti_assets.core.manifest import Column
 from fti_assets.core.types import ColumnType
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.messages.plain import MOST_EXPLAINED
@@ -18,6 +20,7 @@ _JSON_TYPES: dict[ColumnType, Schema] = {
     "number": {"type": ["number", "null"]},
     "boolean": {"type": ["boolean", "null"]},
     "timestamp": {"type": ["string", "null"], "format": "date-time"},
+    "vector": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
 }
 _TEXT: Schema = {"type": "string"}
 _TEXTS: Schema = {"type": "array", "items": _TEXT}
@@ -179,7 +182,7 @@ def _paths_of(endpoint: Endpoint, limits: Limits) -> dict[str, Any]:
 def _plain_requests(endpoint: ServedPredictor, limits: Limits) -> dict[str, Any]:
     serving = endpoint.predictor.serving
     keys = set(serving.manifest.view.spine_keys)
-    fields = {field.name: _JSON_TYPES[field.type] for field in serving.fields}
+    fields = {field.name: _json_type(field, serving.dims) for field in serving.fields}
     for name in keys & fields.keys():
         fields[name] = fields[name] | {"type": fields[name]["type"][0]}
     row = _object(fields, additionalProperties=False)
@@ -203,10 +206,15 @@ def _plain_requests(endpoint: ServedPredictor, limits: Limits) -> dict[str, Any]
     return operation
 
 
+def _json_type(field: Column, dims: Mapping[str, int]) -> Schema:
+    dim = dims.get(field.name)
+    return _JSON_TYPES[field.type] | ({} if dim is None else {"minItems": dim, "maxItems": dim})
+
+
 def _what_if(endpoint: ServedPredictor, row: Schema, limits: Limits) -> list[Schema]:
     """The bodies of requests with other values of features, without and with explanations."""
     serving = endpoint.predictor.serving
-    features = {one.name: _JSON_TYPES[one.type] for one in serving.overridable}
+    features = {one.name: _json_type(one, serving.dims) for one in serving.overridable}
     values = _object({}, features, additionalProperties=False)
 
     def body(required: dict[str, Schema], optional: dict[str, Schema], most: int) -> Schema:

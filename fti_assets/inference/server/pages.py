@@ -51,6 +51,9 @@ def example_of(endpoint: ServedPredictor) -> dict[str, Any]:
 
 
 def _example(field: Column, manifest: ModelManifest) -> Any:
+    dim = next((one.dim for one in manifest.inputs if one.features[:1] == (field.name,)), None)
+    if dim is not None:
+        return [0.0] * dim
     encoder = manifest.encoders.get(field.name)
     if isinstance(encoder, dict):
         categories = [one for one in encoder.get("categories", ()) if one not in (None, "")]
@@ -59,7 +62,7 @@ def _example(field: Column, manifest: ModelManifest) -> Any:
         mean = encoder.get("mean")
         if isinstance(mean, int | float):
             return round(mean) if field.type == "integer" else round(float(mean), 4)
-    return _EXAMPLES[field.type]
+    return _EXAMPLES.get(field.type)
 
 
 def page(repository: Repository) -> bytes:

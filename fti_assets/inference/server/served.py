@@ -46,6 +46,7 @@ _FIELDS: dict[ColumnType, tuple[str, ...]] = {
     "integer": ("INT64", *(name for name in _WHOLE if name != "INT64")),
     "number": ("FP64", "FP32", "FP16", *_WHOLE),
     "boolean": ("BOOL",),
+    "vector": ("FP32", "FP64", "FP16", *_WHOLE),
 }
 """The datatypes in which a field of each type may come; the first is the one that the metadata name."""
 
@@ -132,7 +133,15 @@ class ServedPredictor:
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(TensorSpec(field.name, _FIELDS[field.type][0], (-1,)) for field in self.predictor.serving.fields)
+        serving = self.predictor.serving
+        return tuple(
+            TensorSpec(
+                field.name,
+                _FIELDS[field.type][0],
+                (-1, serving.dims.get(field.name, -1)) if field.type == "vector" else (-1,),
+            )
+            for field in serving.fields
+        )
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -289,17 +298,26 @@ def _columns(name: str, serving: ServedBuild, inputs: Mapping[str, np.ndarray]) 
     """The inputs as lists of plain values, and how many rows they have."""
     fields = {field.name: field.type for field in serving.fields}
     _check_names(name, list(fields), inputs)
-    lengths = {field: inputs[field].size for field in fields}
+    lengths = {field: len(inputs[field]) if kind == "vector" else inputs[field].size for field, kind in fields.items()}
     for field, kind in fields.items():
         array = inputs[field]
         datatype = datatype_of(array)
         if datatype not in _FIELDS[kind]:
             raise RequestError(f"input {field!r} is {datatype}: {one_of(_FIELDS[kind])} is expected for a {kind}")
+        if kind == "vector":
+            dim = serving.dims.get(field, -1)
+            if array.ndim != 2 or (dim >= 0 and array.shape[1] != dim):
+                raise RequestError(f"input {field!r} has the shape {list(array.shape)}: [n, {dim}] is expected")
+            continue
         if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 1):
             raise RequestError(f"input {field!r} has the shape {list(array.shape)}: [n] or [n, 1] is expected")
     if len(set(lengths.values())) > 1:
         raise RequestError(f"the inputs differ in length: {lengths}"[:500])
-    return {field: inputs[field].ravel().tolist() for field in fields}, next(iter(lengths.values()), 0)
+    columns = {
+        field: list(inputs[field]) if kind == "vector" else inputs[field].ravel().tolist()
+        for field, kind in fields.items()
+    }
+    return columns, next(iter(lengths.values()), 0)
 
 
 def _check_names(name: str, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> None:

@@ -123,7 +123,7 @@ class Columns:
 
     def canonical(self, slot: int, column_type: ColumnType) -> np.ndarray:
         """The canonical array of a slot, for a function that may change it."""
-        if column_type in ("text", "timestamp"):
+        if column_type in ("text", "timestamp", "vector"):
             return canonical(self.plain(slot), column_type)
         return self.numbers(slot).copy()
 

@@ -11,6 +11,7 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds, instant, microseconds
+from fti_assets.core.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
 from fti_assets.stores.online.blobs import Key, Winner
@@ -74,6 +75,8 @@ class OnlineReader:
         for column, value in zip(columns, winner.values, strict=True):
             if value is not None and column.type == "timestamp":
                 value = from_microseconds(value)
+            elif column.type == "vector":
+                value = plain_vector(value)
             elif value is not None and column.name in as_json:
                 value = json.loads(value)
             row[column.name] = value

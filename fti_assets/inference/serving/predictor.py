@@ -324,7 +324,8 @@ class Predictor:
         """Answer requests that come in columns, with the answers in columns: the same ones as of ``predict``.
 
         Args:
-            requests: a mapping of field to an array or a list, an Arrow table or record batch, or a pandas or polars frame.
+            requests: a mapping of field to an array or a list (of vectors an array ``[n, dim]``, too), an Arrow table or record batch,
+                or a pandas or polars frame.
             at: as in ``predict``.
             overrides: as in ``predict``.
 
@@ -340,9 +341,10 @@ class Predictor:
         when = clock.now() if at is None else moment(at)
         from fti_assets.inference.serving.requests.tables import columns_of
 
-        columns = columns_of(requests)
         with flights:
-            answers = self._served.current().predict_columns(columns, when, overrides=overrides)
+            serving = self._served.current()
+            columns = columns_of(requests, serving.dims)
+            answers = serving.predict_columns(columns, when, overrides=overrides)
         if self._log is not None and len(answers):
             latency = perf_counter() - start
             answers.request_id = self._log.new_id()

@@ -74,7 +74,9 @@ class ServedBuild:
         self.reference = manifest.reference
         self._background = None if build.samples is None else build.samples.background
         self._explanations: BuildExplanations | None = None
-        self._form = RequestForm(view, what=f"model {manifest.model!r}")
+        self.dims = {one.features[0]: one.dim for one in manifest.inputs if one.dim is not None}
+        """How many numbers the vectors among the features have."""
+        self._form = RequestForm(view, what=f"model {manifest.model!r}", dims=self.dims)
         slots = Slots(what)
         for column in self._form.columns:
             slots.add(column.name, column.type)
@@ -104,7 +106,7 @@ class ServedBuild:
         )
         computed_from |= {name: slot for name, slot, _ in self._combined}
         self._width = slots.width
-        self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form)
+        self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form, self.dims)
         self._names = tuple(feature.name for feature in view.features)
         self._types = {name: slots.types[name] for name in self._names if slots.of(name) >= 0}
         feature_slots = tuple(slots.of(name) for name in self._names)
@@ -134,6 +136,7 @@ class ServedBuild:
             ],
             len(self._form.columns),
             self._overrides.features,
+            tuple(name for name in self._names if self._types.get(name) == "vector"),
         )
         group_slots = [{*of_group} for of_group in joined_slots]
         self._refusals = Refusals(strictness, self._form, self._layout, self._online, group_slots, computed_from)

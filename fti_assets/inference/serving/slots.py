@@ -12,7 +12,8 @@ from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
-from fti_assets.errors import PredictionError, one_of
+from fti_assets.core.vectors import matrix
+from fti_assets.errors import DataError, PredictionError, one_of
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.stores.models.graphs.graph import Graph
 
@@ -78,6 +79,11 @@ class Feeds:
             for one in inputs
             if one.type == "int64" and slots.types.get(one.features[0]) == "timestamp"
         ]
+        self._vectors = [
+            (one.name, slots.of(one.features[0]), one.dim, f"the vector {one.features[0]!r}")
+            for one in inputs
+            if one.dim is not None
+        ]
         of_times = {name for name, _ in self._times}
         others = [
             (one.name, one.type, slots.of(one.features[0]))
@@ -89,7 +95,7 @@ class Feeds:
         dense = [
             (one.name, [slots.of(name) for name in one.features], len(one.features))
             for one in inputs
-            if one.type == "float32"
+            if one.type == "float32" and one.dim is None
         ]
         self._dense = [(name, _runs(of_input, groups), width) for name, of_input, width in dense]
         self._shapes = [(name, width) for name, _, width in dense]
@@ -114,6 +120,8 @@ class Feeds:
         for name, of_input in self._times:
             times = [columns.canonical(slot, "timestamp").astype(np.int64) for slot in of_input]
             feeds[name] = np.stack(times, axis=1)
+        for name, slot, dim, what in self._vectors:
+            feeds[name] = _matrix(columns.plain(slot), dim, what)
         return feeds
 
     def run(self, graph: Graph, output: str, row: Row) -> Any:
@@ -134,6 +142,11 @@ class Feeds:
             feeds[name] = feed(row[slot])
         for name, of_input in self._times:
             feeds[name] = np.array([[_time(row[slot]) for slot in of_input]], dtype=np.int64)
+        for name, slot, dim, what in self._vectors:
+            value = row[slot]
+            feeds[name] = (
+                value.reshape(1, dim) if value is not None and value.shape == (dim,) else _matrix([value], dim, what)
+            )
         values = graph.answer(feeds, output).tolist()
         self._kept.append(feeds)
         return values
@@ -168,6 +181,18 @@ _of_many: dict[str, Callable[[Columns, int], np.ndarray]] = {
     "string": lambda columns, slot: canonical(columns.plain(slot), "text")[:, None],
     "int64": lambda columns, slot: whole_numbers(columns.numbers(slot))[:, None],
 }
+
+
+def _matrix(values: list[Any], dim: int, what: str) -> np.ndarray:
+    """Vectors as an input of a graph.
+
+    Raises:
+        PredictionError: a group brings one of another length than the model learned from.
+    """
+    try:
+        return matrix(values, dim, what=what)
+    except DataError as error:
+        raise PredictionError(f"{error}: the model learned from others, so store the group's rows anew") from None
 
 
 def _time(value: Any) -> int:

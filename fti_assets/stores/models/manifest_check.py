@@ -134,6 +134,9 @@ def _problems_of_columns(manifest: ModelManifest) -> Iterator[str]:
         yield from _from_nowhere(f"the graph's input {excerpt(one.name)}", one.features, types)
         kinds = [types[name] for name in one.features if name in types]
         fits = all(one.type in SIDES[kind].inputs for kind in kinds)
+        is_vector = kinds == ["vector"] and one.dim is not None and one.dim > 0
+        if "vector" in kinds or one.dim is not None:
+            fits = is_vector and one.type == "float32"
         if not kinds or not fits or (len(kinds) > 1 and one.type != "float32" and {*kinds} != {"timestamp"}):
             filling = f"{list_some(one.features)} of types {one_of(kinds)}" if kinds else "nothing"
             yield (

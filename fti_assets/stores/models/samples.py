@@ -12,6 +12,7 @@ import numpy as np
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
+from fti_assets.core.vectors import plain_vector
 from fti_assets.errors import DamagedError, PredictionError
 
 if TYPE_CHECKING:  # who names the file of samples needs no runtime
@@ -50,22 +51,25 @@ class Samples:
         return json.dumps(result, allow_nan=False).encode()
 
     @classmethod
-    def from_json(cls, text: bytes, *, texts: Sequence[str], times: Sequence[str] = (), what: str) -> Samples:
+    def from_json(
+        cls, text: bytes, *, texts: Sequence[str], times: Sequence[str] = (), of_vectors: Sequence[str] = (), what: str
+    ) -> Samples:
         """What ``to_json`` wrote.
 
         Args:
             texts: the columns of text, in which nothing is the empty text.
             times: those of timestamps.
+            of_vectors: those of vectors.
 
         Raises:
             DamagedError: it is something else.
         """
         try:
             read = json.loads(text)
-            columns = {
-                name: canonical(values, "text" if name in texts else "timestamp" if name in times else "number")
-                for name, values in read["columns"].items()
-            }
+            types = (
+                dict.fromkeys(texts, "text") | dict.fromkeys(times, "timestamp") | dict.fromkeys(of_vectors, "vector")
+            )
+            columns = {name: canonical(values, types.get(name, "number")) for name, values in read["columns"].items()}
             answers = np.array(read["answers"], dtype=np.float64)
             real = None if read.get("real") is None else np.array(read["real"], dtype=bool)
             if real is not None and real.shape != answers.shape[:1]:
@@ -79,7 +83,8 @@ class Samples:
         """Those of a build, from its file; raises as ``from_json``."""
         texts = [feature.name for feature in manifest.view.features if feature.type == "text"]
         times = [feature.name for feature in manifest.view.features if feature.type == "timestamp"]
-        return cls.from_json(text, texts=texts, times=times, what=what)
+        of_vectors = [feature.name for feature in manifest.view.features if feature.type == "vector"]
+        return cls.from_json(text, texts=texts, times=times, of_vectors=of_vectors, what=what)
 
     def check(
         self, graph: Graph, output: str, *, what: str, seconds: float = 60.0, made_with: str | None = None
@@ -125,4 +130,6 @@ class Samples:
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, np.ndarray):
+        return plain_vector(value)
     return None if value == "" or value != value else value

@@ -2,9 +2,9 @@
 
     rows | texts | crc32 uint32
 
-Little-endian, unaligned. Rows are by rising visible time and of one width: visible int64, event int64, with a text
-column the offset of the row's texts in the blob (uint32), a bitmap of nulls, the columns (of a text its length in
-bytes). A lookup's row has no times. The checksum covers the key too, so a blob under another key's name does not pass.
+Little-endian, unaligned. Rows are by rising visible time and of one width: visible int64, event int64, with a text or a
+vector column the offset of the row's texts in the blob (uint32), a bitmap of nulls, the columns (of a text and a vector its
+length in bytes). Behind a row's texts are its vectors, float32. A lookup's row has no times. The checksum covers the key too, so a blob under another key's name does not pass.
 """
 
 import struct
@@ -39,6 +39,7 @@ CHECKSUM_BYTES = 4
 _BACK_TO_START = b"\x81\xd5\x9d\x4c"
 """The bytes after which a crc32 that was ``CRC_OF_CHECKED`` is 0, as at the start."""
 _VISIBLE = struct.Struct("<q")
+_SINGLE = np.dtype("<f4")
 _new = tuple.__new__  # of a named tuple, in half the time
 
 
@@ -71,7 +72,7 @@ class BlobFormat:
     ) -> None:
         self.columns = columns
         self.event_time = event_time
-        self._has_texts = any(column.type == "text" for column in columns)
+        self._has_texts = any(column.type in ("text", "vector") for column in columns)
         self._nulls_width = (len(columns) + 7) // 8
         head = ("qq" if event_time else "") + ("I" if self._has_texts else "")
         self._head = len(head)
@@ -81,7 +82,8 @@ class BlobFormat:
         self._plain = () if self._has_texts else tuple(SIDES[column.type].packs[0] for column in columns)
         self._no_nulls = bytes(self._nulls_width)
         first = self._head + 1
-        self._texts = [first + i for i, column in enumerate(columns) if column.type == "text"]
+        self._texts = [first + i for i in behind_rows(columns)]
+        self._vectors = frozenset(first + i for i, column in enumerate(columns) if column.type == "vector")
         places = [first + i for i in (range(len(columns)) if selection is None else selection)]
         self._wanted_texts = frozenset(places) & frozenset(self._texts)
         self._pick = _picker(places)
@@ -124,9 +126,9 @@ class BlobFormat:
             keys: the ``k`` encoded keys.
             counts: ``[k]``, how many of the ``n`` rows, in order, are each key's.
             times: visible and event microseconds, int64 ``[n]`` each; None for a lookup.
-            values: each column, ``[n]``; of a text its length in bytes; 0 where it is null.
+            values: each column, ``[n]``; of a text and a vector its length in bytes; 0 where it is null.
             nulls: where each column is null, bool ``[n]``, None for nowhere.
-            texts: with a text column, the texts of all rows behind one another, and the ``n + 1`` offsets of the rows.
+            texts: with a text or vector column, those of all rows behind one another, and the ``n + 1`` offsets of the rows.
         """
         rows = np.zeros(int(counts.sum()), dtype=self.dtype())
         ends = np.cumsum(counts)
@@ -227,7 +229,10 @@ class BlobFormat:
             for place in self._texts:
                 end = position + row[place]
                 if place in self._wanted_texts:
-                    fields[place] = str(blob[position:end], "utf-8")
+                    if place in self._vectors:
+                        fields[place] = np.frombuffer(blob, _SINGLE, row[place] // _SINGLE.itemsize, position)
+                    else:
+                        fields[place] = str(blob[position:end], "utf-8")
                 position = end
         nulls = row[self._head]
         if nulls != self._no_nulls:
@@ -267,6 +272,7 @@ class BlobFormat:
         nulls = bytearray(self._no_nulls)
         fields: list[Any] = []
         texts: list[bytes] = []
+        of_vectors: list[bytes] = []
         for index, (column, value) in enumerate(zip(self.columns, values, strict=True)):
             if value is None:
                 nulls[index >> 3] |= 1 << (index & 7)
@@ -279,9 +285,21 @@ class BlobFormat:
             if column.type == "text":
                 texts.append(str(value).encode())
                 fields.append(len(texts[-1]))
+            elif column.type == "vector":
+                of_vectors.append(value.astype(_SINGLE).tobytes())
+                fields.append(len(of_vectors[-1]))
             else:
                 fields.append(value)
-        return (bytes(nulls), *fields), b"".join(texts)
+        return (bytes(nulls), *fields), b"".join([*texts, *of_vectors])
+
+
+def behind_rows(columns: Sequence[Column]) -> list[int]:
+    """The columns whose values stand behind the rows, by their positions, in the order of the values: texts, then vectors.
+
+    >>> behind_rows([Column("image", "vector"), Column("age", "number"), Column("name", "text")])
+    [2, 0]
+    """
+    return [i for kind in ("text", "vector") for i, column in enumerate(columns) if column.type == kind]
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole
+from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole, behind_rows
 
-ColumnValues = np.ndarray | list[str | None]
+ColumnValues = np.ndarray | list[str] | list[np.ndarray | None]
 
 
 class Winners:
@@ -43,7 +43,7 @@ class Winners:
         return np.unpackbits(bits, axis=1, bitorder="little")[:, self._format.selection].astype(bool)
 
     def values(self, position: int) -> ColumnValues:
-        """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts. A null is 0, or the empty text."""
+        """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts or vectors. A null is 0, or empty."""
         place = self._format.selection[position]
         if place not in self._format.texts:
             return self._rows[f"c{place}"]
@@ -51,10 +51,13 @@ class Winners:
         for text in self._format.texts[: self._format.texts.index(place)]:
             starts += self._rows[f"c{text}"]
         ends = starts + self._rows[f"c{place}"]
-        return [
-            "" if blob is None else str(blob[start:end], "utf-8")
-            for blob, start, end in zip(self._blobs, starts.tolist(), ends.tolist(), strict=True)
-        ]
+        bounds = zip(self._blobs, starts.tolist(), ends.tolist(), strict=True)
+        if self._format.blobs.columns[place].type == "vector":
+            return [
+                None if blob is None else np.frombuffer(blob, "<f4", (end - start) // 4, start)
+                for blob, start, end in bounds
+            ]
+        return ["" if blob is None else str(blob[start:end], "utf-8") for blob, start, end in bounds]
 
 
 class WinnersFormat:
@@ -68,7 +71,7 @@ class WinnersFormat:
     def __init__(self, blobs: BlobFormat, selection: Sequence[int]) -> None:
         self.blobs = blobs
         self.selection = list(selection)
-        self.texts = [place for place, column in enumerate(blobs.columns) if column.type == "text"]
+        self.texts = behind_rows(blobs.columns)
         row = blobs.dtype()
         self._width = row.itemsize
         # What stands behind a row in a blob, at least the checksum, is cut off with it: the one version that most keys have

@@ -62,7 +62,7 @@ def merged_graph(members: Sequence[Member], feeds: Mapping[str, str]) -> MergedG
     graph = onnx.GraphProto(name="composite")
     for one in inputs:
         kind = getattr(onnx.TensorProto, INPUTS[one.type].element)
-        graph.input.append(onnx.helper.make_tensor_value_info(one.name, kind, ["n", len(one.features)]))
+        graph.input.append(onnx.helper.make_tensor_value_info(one.name, kind, ["n", one.width]))
     _constant(onnx, graph, "composite.column", np.array([-1, 1]))
     number_features = next((one.features for one in inputs if one.name == NUMBERS), ())
     functions: dict[tuple[str, str], Any] = {}
@@ -104,6 +104,11 @@ def _inputs(members: Sequence[Member], feeds: Mapping[str, str]) -> tuple[GraphI
         if one.name == NUMBERS:
             numbers |= dict.fromkeys(name for name in one.features if name not in feeds)
         elif one.features[0] not in feeds:
+            if others.get(one.name, one).dim != one.dim:
+                raise ModelError(
+                    f"the models of a composite take {one.features[0]!r} with {others[one.name].width} and with {one.width} numbers: one "
+                    "feature has one length, so train both on the same version of its group"
+                )
             others[one.name] = one
     together = [GraphInput(NUMBERS, "float32", tuple(numbers))] if numbers else []
     return (*together, *others.values())

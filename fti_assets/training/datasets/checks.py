@@ -72,7 +72,8 @@ def judge_rows(
     train_dull = {*train_null, *train_one, *train_once}
     maybe = [feature for feature in features if feature.name in train_dull or train_rows < 2]
     null, one, once, _ = _dull(connection, table, total, maybe, [])
-    telling = [feature for feature in features if feature.name not in {*null, *one}]
+    # A vector is as good as never the same twice, and no order of vectors means anything.
+    telling = [feature for feature in features if feature.name not in {*null, *one} and feature.type != "vector"]
     tells, train_tells = tellers_of_train(
         connection, table, of_train, telling, of_all, of_label, dull={*train_null, *train_one}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import duckdb
 
@@ -15,7 +16,8 @@ from fti_assets.training.datasets.sampling.sample import class_sql
 
 _AT_ONCE = 200
 """The columns of one query: planning costs more than that many are worth."""
-_NUMBERS = ("number", "integer")
+_NUMBERS = ("number", "integer", "vector")
+"""What has bins: numbers, and vectors, of which the norm does."""
 
 
 def profile_of(
@@ -42,6 +44,8 @@ def profile_of(
     for name, kind in columns:
         if kind not in _NUMBERS:
             profiles[name] = _of_categories(connection, rows, name, kind, weight)
+    for name in (name for name, kind in columns if kind == "vector"):
+        profiles[name] = replace(profiles[name], dim=_usual_length(connection, rows, name))
     own = profiles[label_column]
     return Profile(
         tuple(profiles[feature.name] for feature in features),
@@ -68,7 +72,7 @@ def _of_numbers(
 ) -> Iterator[ColumnProfile]:
     for first in range(0, len(names), _AT_ONCE):
         some = names[first : first + _AT_ONCE]
-        values = [f"nullif({quote(name)}::DOUBLE, 'nan'::DOUBLE)" for name in some]
+        values = [f"nullif({_number(quote(name), types[name])}, 'nan'::DOUBLE)" for name in some]
         # Every value counts as often as it is there: what a sample left out is not known, so edges are of what was kept.
         bins = edges_of(connection, rows, values)
         items = [
@@ -105,6 +109,23 @@ def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[
     ).fetchall()
     # An infinite edge would part nothing from nothing: both ends are open.
     return [sorted({edge for edge in one or () if math.isfinite(edge)}) for one in edges]
+
+
+def _number(value: str, kind: ColumnType) -> str:
+    """The SQL of what is put into bins."""
+    if kind != "vector":
+        return f"{value}::DOUBLE"
+    square = "CASE WHEN isfinite(x) THEN x::DOUBLE * x::DOUBLE ELSE 0 END"
+    return f"sqrt(list_sum(list_transform({value}, lambda x: {square})))"
+
+
+def _usual_length(connection: duckdb.DuckDBPyConnection, rows: str, name: str) -> int | None:
+    """How many numbers most vectors of a column have; None if there are none."""
+    length = f"len({quote(name)})"
+    lengths = connection.execute(
+        f"SELECT {length} FROM {rows} WHERE {length} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+    ).fetchall()
+    return int(lengths[0][0]) if lengths else None
 
 
 def _list(edges: Sequence[float]) -> str:

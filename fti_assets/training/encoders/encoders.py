@@ -13,7 +13,7 @@ import numpy as np
 from fti_assets.core.manifest import NUMBERS, Column
 from fti_assets.core.types import EXACT, KEY_TYPES, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, one_of
-from fti_assets.training.encoders import buckets, categories, curves, custom, scales, targets, times
+from fti_assets.training.encoders import buckets, categories, curves, custom, scales, targets, times, vectors
 from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
 from fti_assets.training.encoders.categories import (
     Embedding,
@@ -50,6 +50,7 @@ from fti_assets.training.encoders.scales import (
 )
 from fti_assets.training.encoders.targets import FittedTarget, Target
 from fti_assets.training.encoders.times import Age, CalendarParts, FittedAge, FittedCalendarParts
+from fti_assets.training.encoders.vectors import FittedVector, Vector
 
 __all__ = [
     "DENSE",
@@ -86,6 +87,7 @@ Encoder = (
     | Ordinal
     | Hashing
     | Target
+    | Vector
 )
 FittedEncoder = (
     FittedStandardize
@@ -106,6 +108,7 @@ FittedEncoder = (
     | FittedOrdinal
     | FittedHashing
     | FittedTarget
+    | FittedVector
 )
 
 
@@ -134,7 +137,8 @@ _KINDS: dict[type, _Kind] = {
     Ordinal: _Kind(KEY_TYPES, categories.fit_ordinal),
     Hashing: _Kind(KEY_TYPES, categories.fit_hashing),
     Target: _Kind(KEY_TYPES, targets.fit_target),
-    CustomEncoder: _Kind(get_args(ColumnType), custom.fit_custom),
+    Vector: _Kind(("vector",), vectors.fit_vector),
+    CustomEncoder: _Kind(tuple(kind for kind in get_args(ColumnType) if kind != "vector"), custom.fit_custom),
 }
 _OF_CATEGORIES = (OneHot, Embedding, Ordinal, Hashing, Target)
 
@@ -146,7 +150,7 @@ def default_encoder(column: Column) -> Encoder:
     Standardize(dtype='float32')
 
     Raises:
-        DeclarationError: the feature is text or a timestamp, which have no default.
+        DeclarationError: the feature is text, a timestamp or a vector, which have no default.
     """
     if column.type == "text":
         raise DeclarationError(
@@ -158,6 +162,12 @@ def default_encoder(column: Column) -> Encoder:
             f"feature {column.name!r} is a timestamp and has no encoder: choose its parts in the calendar, or its age at another time, "
             f"encoders={{{column.name!r}: fti.CalendarParts(['hour', 'weekday'])}} or fti.Age(at='...'), or make numbers of it with an "
             "on-demand function"
+        )
+    if column.type == "vector":
+        raise DeclarationError(
+            f"feature {column.name!r} is a list of numbers and has no encoder: say how many it has if it is a vector of one length, "
+            f"such as an embedding, encoders={{{column.name!r}: fti.Vector(dim=384)}}; else leave it out of the features, or store what is to be "
+            "learned of it as columns of their own"
         )
     return Standardize()
 
@@ -174,7 +184,7 @@ def check_encoders(
 
     Raises:
         DeclarationError: no features, a repeated one, an encoder for a name that is no feature, an encoder that does
-            not fit its column's type, text or a timestamp without an encoder, an age at what is no timestamp, or a code under a
+            not fit its column's type, text, a timestamp or a vector without an encoder, an age at what is no timestamp, or a code under a
             reserved name.
     """
     names = [column.name for column in features]
@@ -312,13 +322,16 @@ def fit_encoders(
     Raises:
         DeclarationError: as ``check_encoders``.
         ModelError: a whole number that is to be a category is so large that others are equal to it as float64; a number that is to be
-            passed through is beyond float32.
+            passed through is beyond float32; a vector has another length than its encoder says.
     """
     of_features = check_encoders(features, encoders)
     for column in features:
-        if isinstance(of_features[column.name], _OF_CATEGORIES):
+        encoder = of_features[column.name]
+        if isinstance(encoder, _OF_CATEGORIES):
             _check_exact(column, columns[column.name], (large or {}).get(column.name))
-        elif isinstance(of_features[column.name], Passthrough):
+        elif isinstance(encoder, Vector):
+            vectors.check_length(column.name, encoder, columns[column.name])
+        elif isinstance(encoder, Passthrough):
             _check_single(column, columns[column.name])
     return {
         column.name: fit(of_features[column.name], columns[column.name], column.type, target) for column in features

@@ -160,7 +160,7 @@ def _model(nodes: Nodes, inputs: list[GraphInput], width: int, cardinalities: Ma
         nodes.nodes,
         "encoders",
         [
-            helper.make_tensor_value_info(one.name, getattr(kinds, INPUTS[one.type].element), ["n", len(one.features)])
+            helper.make_tensor_value_info(one.name, getattr(kinds, INPUTS[one.type].element), ["n", one.width])
             for one in inputs
         ],
         [

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.vectors import are_vectors
 from fti_assets.errors import DeclarationError, one_of
 
 LARGEST_SLICES = 200
@@ -62,7 +63,7 @@ def slice_rows(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> 
         min_rows: slices of fewer rows are left out.
 
     Raises:
-        DeclarationError: a column is not there.
+        DeclarationError: a column is not there, or is of vectors.
 
     >>> columns = {"origin": np.array(["JFK", "EWR", "JFK"]), "day": np.array([1.0, 2.0, np.nan])}
     >>> {name: rows.tolist() for name, rows in slice_rows("origin", columns).items()}
@@ -84,6 +85,10 @@ def divide(by: By, columns: Mapping[str, np.ndarray], min_rows: int = 1) -> Divi
     for name in names:
         if name not in columns:
             raise DeclarationError(f"there is no column {name!r} to slice by: there are {one_of(columns)}")
+        if are_vectors(columns[name]):
+            raise DeclarationError(
+                f"rows are sliced by {name!r}, a vector, which hardly two rows share: name another column"
+            )
     positions = np.zeros(len(columns[names[0]]), dtype=np.int64)
     for name in names:
         _, of_column = np.unique(columns[name], return_inverse=True)

@@ -26,6 +26,7 @@ from fti_assets.training.encoders.encoders import DENSE, Encoder, FittedEncoder,
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.scales import FittedStandardize, Passthrough, of_scale
 from fti_assets.training.encoders.targets import FittedTarget
+from fti_assets.training.encoders.vectors import FittedVector
 
 ENCODED = "encoded."
 """What the columns of an encoded frame begin with, so that a model's feature names say which frame it was fitted on."""
@@ -63,6 +64,8 @@ class Frames:
                 kept[column.name] = FittedEmbedding(by_name(fitted.categories))
             elif isinstance(fitted, FittedOrdinal):
                 kept[column.name] = FittedEmbedding(fitted.categories)  # in the order that was declared
+            elif isinstance(fitted, FittedVector):
+                kept[column.name] = FittedVector(fitted.dim, "nan", flag=False)  # as it is, as numbers are
             elif column.type == "timestamp":
                 kept[column.name] = fitted  # a time itself is nothing that a model takes
             elif isinstance(fitted, FittedStandardize) and fitted.dtype == "float64":
@@ -84,17 +87,18 @@ class Frames:
 
     @cached_property
     def raw_columns(self) -> dict[str, str]:
-        """The columns of a raw frame, each with that of the raw encoder: a feature's name, or those of what is made of a time.
+        """The columns of a raw frame, each with that of the raw encoder: a feature's name, or those of what is made of a time or a
+        vector.
 
-        What is made of a time gives way to a feature of the same name, with a number after its own.
+        These give way to a feature of the same name, with a number after their own.
         """
-        taken = {column.name for column in self.features if column.type != "timestamp"}
+        taken = {column.name for column in self.features if column.type not in ("timestamp", "vector")}
         names: dict[str, str] = {}
         for column in self.features:
-            if column.type != "timestamp":
+            if column.type not in ("timestamp", "vector"):
                 names[column.name] = column.name
                 continue
-            for name in of_scale(self.encoder.encoders[column.name]).names(column.name):
+            for name in of_scale(self.raw_encoder.encoders[column.name]).names(column.name):
                 plain = _REFUSED.sub("_", name)
                 numbered = (f"{plain}.{number}" if number else plain for number in count())
                 names[next(one for one in numbered if one not in taken and one not in names)] = name

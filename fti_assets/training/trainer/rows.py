@@ -12,6 +12,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import SIDES
+from fti_assets.core.vectors import vectors
 from fti_assets.stores.files import guard_writes, readable
 from fti_assets.training.trainer.block_encoder import Block, Words
 
@@ -169,6 +170,8 @@ def write_rows(path: Path, relation: duckdb.DuckDBPyRelation, columns: Sequence[
 
 
 def _values(values: Any, column: Column) -> np.ndarray | Words:
+    if column.type == "vector":
+        return vectors(values.to_numpy(zero_copy_only=False))
     if column.type != "text":
         return np.asarray(values.to_numpy(zero_copy_only=False)).astype(SIDES[column.type].array, copy=False)
     encoded = values.dictionary_encode()

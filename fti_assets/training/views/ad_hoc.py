@@ -12,7 +12,7 @@ import duckdb
 
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.sql import names_alike, quote, timestamp
-from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.core.types import SIDES, WHOLE, ColumnType, type_of_sql
 from fti_assets.errors import DataError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.assemble import assemble
@@ -184,17 +184,26 @@ def _cast(
     if target is None:
         return quote(name)
     sql_type, target_type = str(rows.types[rows.columns.index(name)]), SIDES[target.type].sql
+    if target.type == "vector" and (type_of_sql(sql_type) == "vector" or _is_list_of_numbers(sql_type)):
+        return f"{quote(name)}::{'DOUBLE[]' if _is_list_of_numbers(sql_type) else sql_type} AS {quote(name)}"
     is_iso_text = target.type == "timestamp" and sql_type == "VARCHAR"
     has_whole = sql_type in FLOATS or (sql_type.startswith("DECIMAL(") and sql_type.endswith(")"))
     is_whole = target.type == "integer" and has_whole
     if not (can_be(sql_type, target.type) or is_iso_text or is_whole):
-        questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", target.type, of_value=False))
+        expectation = SIDES["vector"].request_form if target.type == "vector" else target.type
+        questions.append(_Question(name, sql_type, f"{quote(name)} IS NOT NULL", expectation, of_value=False))
         return f"NULL::{target_type} AS {quote(name)}"
     column = to_lake(connection, name, sql_type, target_type).finite
     if target.type == "number":  # a whole number that a float rounds is taken, as a request's is
         return f"CAST({column.value} AS {target_type}) AS {quote(name)}"
     questions += [_Question(name, sql_type, *misfit) for misfit in column.misfits]
     return f"{column.sql} AS {quote(name)}"
+
+
+def _is_list_of_numbers(sql_type: str) -> bool:
+    """Whether a DuckDB type is a list of whole numbers or decimals, as a request may bring a vector."""
+    element = sql_type.rstrip("0123456789[]")
+    return sql_type.count("[") == 1 and (element in WHOLE or element.startswith("DECIMAL("))
 
 
 def _refuse(rows: duckdb.DuckDBPyRelation, questions: Sequence[_Question], what: str) -> None:

@@ -108,7 +108,9 @@ def _check_on_demand(view: ViewTerms) -> None:
 
 
 def _check_inputs(view: ViewTerms) -> None:
-    """Refuse an input that is nowhere, as far as the spine's schema tells."""
+    """Refuse an input that is nowhere, or a vector, as far as schemas tell."""
+    types = {**(view.spine.columns or {}), **{name: kind for name, kind, _ in view.declared_features}}
+    refuse_vectors(view, types)
     if view.spine.columns is None:
         return
     outputs = [output.name for feature in view.on_demand for output in feature.outputs]
@@ -119,6 +121,21 @@ def _check_inputs(view: ViewTerms) -> None:
             raise DeclarationError(
                 f"on-demand feature {feature.name!r} of view {view.name!r} takes {list_some(unknown)}, which is neither a "
                 f"feature of the view nor a column of its spine: there is {one_of(names)}"
+            )
+
+
+def refuse_vectors(view: ViewTerms, types: Mapping[str, ColumnType | None]) -> None:
+    """Refuse on-demand features that take a vector.
+
+    Raises:
+        DeclarationError: it names the feature and the vector.
+    """
+    for feature in view.on_demand:
+        of_vectors = [name for name in feature.inputs if types.get(name) == "vector"]
+        if of_vectors:
+            raise DeclarationError(
+                f"on-demand feature {feature.name!r} of view {view.name!r} takes {list_some(of_vectors)}, a vector, which no on-demand "
+                "function takes: store what is made of it, such as a similarity or a norm, as a number of the group, and take that"
             )
 
 
@@ -248,9 +265,10 @@ def check_key_types(
 def check_label_types(view: ViewTerms, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
     """Refuse a label that no model predicts, or whose key is known to have another type than the spine's."""
     label = view.label
-    if required_type(view, label.group, types, label.name) == "timestamp":
+    kind = required_type(view, label.group, types, label.name)
+    if kind in ("timestamp", "vector"):
         raise DeclarationError(
-            f"the label {label.name!r} of view {view.name!r} is a timestamp, which no model predicts: make it a number, a "
+            f"the label {label.name!r} of view {view.name!r} is a {kind}, which no model predicts: make it a number, a "
             "boolean or text"
         )
     if label.group is not view.spine:
@@ -269,7 +287,8 @@ def required_type(
     if kind is None:
         usable = [column for column, match in types.items() if match is not None]
         problem = (
-            "has a type that no feature can have: of a list or struct, store each element that is to be one as a column of its own"
+            "has a type that no feature can have: a vector is a list of floats (FLOAT[]), so cast whole numbers; of another list or a "
+            "struct, store each element that is to be one as a column of its own"
             if name in types
             else f"has only {one_of(usable)}"
         )

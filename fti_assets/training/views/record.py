@@ -11,7 +11,7 @@ from fti_assets.features.groups.group import FeatureGroup, Selection, selection_
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
-from fti_assets.training.views.checks import check_key_types, required_type
+from fti_assets.training.views.checks import check_key_types, refuse_vectors, required_type
 from fti_assets.training.views.terms import ViewTerms
 
 Types = Callable[[FeatureGroup], Mapping[str, ColumnType | None]]
@@ -44,6 +44,8 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         in_view = [JoinedColumn(selection.feature_prefix + column.name, column.name, column.type) for column in columns]
         joins.append(joined_group(selection.group, keys, in_view))
         features += [Column(column.feature, column.type) for column in in_view]
+    own_types = {name: kind for name, kind in spine_types.items() if kind is not None}
+    refuse_vectors(view, own_types | {column.name: column.type for column in features})
     request = [Column(name, required_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
     rules, rules_left_out = _request_rules(view, request)
     return ViewRecord(

@@ -78,8 +78,7 @@ def serving_on(server: GraphServer) -> Serve:
 def _trials(graph: Graph, samples: Samples | None) -> list[dict[str, np.ndarray]]:
     """Inputs that both are asked with."""
     blank = {
-        one.name: np.full((1, len(one.features)), INPUTS[one.type].blank, dtype=INPUTS[one.type].array)
-        for one in graph.inputs
+        one.name: np.full((1, one.width), INPUTS[one.type].blank, dtype=INPUTS[one.type].array) for one in graph.inputs
     }
     background = None if samples is None else samples.background
     if background is None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fti_assets.core.columns import is_rounded
 from fti_assets.core.types import EXACT
+from fti_assets.core.vectors import plain_vector
 from fti_assets.inference.serving.answers.prediction import Prediction, put_unset
 from fti_assets.inference.serving.columns import Columns
 from fti_assets.inference.serving.online_features import LookupReport
@@ -39,6 +40,7 @@ class Layout(NamedTuple):
         limits: the features that the graph gets as numbers, each with its slot and from where on it is infinite there.
         fields: how many values a request brings.
         overridable: the features that may be overridden.
+        vectors: the features that are vectors, which answers tell as lists.
     """
 
     names: Names
@@ -52,6 +54,21 @@ class Layout(NamedTuple):
     limits: Sequence[tuple[str, int, float]]
     fields: int
     overridable: Names
+    vectors: Names = ()
+
+    def features(self, row: Sequence[Any]) -> dict[str, Any]:
+        """The features of a row."""
+        values = dict(zip(self.names, self.pick(row), strict=True))
+        for name in self.vectors:
+            values[name] = plain_vector(values[name])
+        return values
+
+    def feature_columns(self, columns: Columns) -> list[list[Any]]:
+        """The features of rows in columns, to be read only."""
+        return [
+            [plain_vector(value) for value in columns.plain(slot)] if name in self.vectors else columns.plain(slot)
+            for name, slot in zip(self.names, self.slots, strict=True)
+        ]
 
     def unlearned_features(self, row: Sequence[Any]) -> Names:
         """The features of a row with a category that the model has not learned; an empty text is no category."""
@@ -106,7 +123,9 @@ class OneAnswer:
         layout, row = self._layout, self._row
         tables = layout.tables
         return {
-            "features": dict(zip(layout.names, layout.pick(row), strict=True)),
+            "features": layout.features(row)
+            if layout.vectors
+            else dict(zip(layout.names, layout.pick(row), strict=True)),
             "missing": tuple(dict.fromkeys([tables[position] for position in self._absent])) if self._absent else (),
             "unknown": layout.unlearned_features(row) if layout.categories else (),
             "out_of_schema": layout.out_of_schema(row),
@@ -136,7 +155,7 @@ class ManyAnswers:
 
     def features(self, index: int) -> dict[str, Any]:
         if self._features is None:
-            self._features = [self._columns.plain(slot) for slot in self._layout.slots]
+            self._features = self._layout.feature_columns(self._columns)
         return dict(zip(self._layout.names, [values[index] for values in self._features], strict=True))
 
     def missing(self, index: int) -> Names:
@@ -163,8 +182,8 @@ class ManyAnswers:
         return {name: None if age != age else age for name, age in zip(self._layout.labels, ages, strict=True)}
 
     def all_features(self) -> dict[str, list[Any]]:
-        pairs = zip(self._layout.names, self._layout.slots, strict=True)
-        return {name: list(self._columns.plain(slot)) for name, slot in pairs}
+        columns = self._layout.feature_columns(self._columns)
+        return {name: list(values) for name, values in zip(self._layout.names, columns, strict=True)}
 
     def all_missing(self) -> dict[str, np.ndarray]:
         marks: dict[str, np.ndarray] = {}

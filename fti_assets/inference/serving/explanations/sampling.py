@@ -81,8 +81,12 @@ class Explainer:
     def _answers_of_each(self, row: Columns, masks: np.ndarray) -> np.ndarray:
         """The same with sets of its own for each background row: bool ``[b, sets, k]`` to ``[b, sets]`` or ``[b, sets, classes]``."""
         rows, sets, _ = masks.shape
+        own, others = self.rows, np.arange(self.rows)[:, None]
+        # By place, not by value: a vector is one object of a column, and numpy would take it apart.
         columns = {
-            name: np.where(masks[:, :, place], row[name][0], self._background[name][:, None]).reshape(-1)
+            name: np.concatenate([self._background[name], row[name]])[
+                np.where(masks[:, :, place], own, others).reshape(-1)
+            ]
             for place, name in enumerate(self.features)
         }
         return self._ask(columns).reshape(rows, sets, *self.base.shape)

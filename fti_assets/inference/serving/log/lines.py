@@ -127,8 +127,8 @@ def _plain(value: Any) -> Any:
         return naive_utc(value).isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    if hasattr(value, "item"):
-        return _finite(value.item())
+    if hasattr(value, "tolist"):
+        return _finite(value.tolist())
     return str(value)
 
 

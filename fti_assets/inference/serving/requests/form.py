@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.types import SIDES
 from fti_assets.errors import RequestError, class_name, excerpt
 from fti_assets.inference.serving.answers.prediction import Explain
-from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, require, timestamp
+from fti_assets.inference.serving.requests.values import ARE_PLAIN, CONVERTERS, Reason, converter, require, timestamp
 
 _MOST_PROBLEMS = 20
 _MOST_BYTES = 4_000
@@ -23,19 +24,20 @@ class RequestForm:
     Args:
         view: says which fields a request brings, of which types; those of the spine's keys must have a value.
         what: what is asked, for errors.
+        dims: how many numbers the vectors among the fields have.
 
     >>> RequestForm(view, what="model 'delay_net'").read({"flight_id": 7, "origin": "JFK"})  # doctest: +SKIP
     [7, 'JFK']
     """
 
-    def __init__(self, view: ViewRecord, *, what: str) -> None:
+    def __init__(self, view: ViewRecord, *, what: str, dims: Mapping[str, int] = MappingProxyType({})) -> None:
         self.columns = tuple(column for column in view.request if column.name != view.prediction_time)
         self._time = view.prediction_time
         self._what = what
         self._fields: list[tuple[str, Callable[[Any], Any]]] = [
             (
                 column.name,
-                require(CONVERTERS[column.type]) if column.name in view.spine_keys else CONVERTERS[column.type],
+                require(CONVERTERS[column.type]) if column.name in view.spine_keys else converter(column, dims),
             )
             for column in self.columns
         ]

@@ -7,7 +7,7 @@ from fti_assets.core.manifest import Column, JoinedGroup, OnDemandCall
 from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import FtiError, excerpt, list_some
 from fti_assets.inference.serving.requests.form import RequestForm, all_problems, is_mapping, kind, unreadable
-from fti_assets.inference.serving.requests.values import CONVERTERS, Reason
+from fti_assets.inference.serving.requests.values import Reason, converter
 from fti_assets.inference.serving.slots import Slots
 
 OtherValues = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]
@@ -36,8 +36,10 @@ class Overrides:
         calls: Sequence[OnDemandCall],
         slots: Slots,
         form: RequestForm,
+        dims: Mapping[str, int],
     ) -> None:
         self._form = form
+        self._dims = dims
         self._names: dict[str, list[str]] = {}
         self._slots: dict[str, tuple[int, ColumnType]] = {}
         for join, label in zip(joins, labels, strict=True):
@@ -108,7 +110,7 @@ class Overrides:
         for name, value in other.items():
             [feature] = self._names[name]
             slot, column_type = self._slots[feature]
-            values[slot] = CONVERTERS[column_type](value)
+            values[slot] = converter(Column(feature, column_type), self._dims)(value)
             names.append(feature)
         order = list(self._slots)
         return Override(values, tuple(sorted(names, key=order.index)))
@@ -132,7 +134,7 @@ class Overrides:
             name_of[feature] = name
             expectation = SIDES[self._slots[feature][1]].request_form
             try:
-                CONVERTERS[self._slots[feature][1]](value)
+                converter(Column(feature, self._slots[feature][1]), self._dims)(value)
             except Exception as problem:  # whatever a client's value raises when it is looked at
                 reason = f" ({problem})" if isinstance(problem, Reason) else ""
                 yield f"the override {excerpt(name)} is {excerpt(value)}, {kind(value)}, {expectation} is expected{reason}"

@@ -1,6 +1,6 @@
 """Tables of requests: of any library, told by what they can do, so that none is imported."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,14 +10,15 @@ from fti_assets.errors import RequestError, class_name, excerpt
 from fti_assets.inference.serving.requests.form import is_mapping, unreadable
 
 
-def columns_of(table: Any) -> dict[Any, list[Any]]:
-    """The columns of a mapping of name to values, an Arrow table or record batch, or a pandas or polars frame, as lists.
+def columns_of(table: Any, vectors: Collection[str] = ()) -> dict[Any, list[Any]]:
+    """The columns of a mapping of name to values, an Arrow table or record batch, or a pandas or polars frame, as lists; the arrays of
+    ``vectors`` may be ``[n, dim]``.
 
     Raises:
         RequestError: it is none of these, cannot be read, or its columns differ in length.
     """
     try:
-        return _columns(table)
+        return _columns(table, vectors)
     except RequestError:
         raise
     except Exception as error:  # whatever a client's value raises when it is looked at
@@ -26,7 +27,7 @@ def columns_of(table: Any) -> dict[Any, list[Any]]:
         ) from None
 
 
-def _columns(table: Any) -> dict[Any, list[Any]]:
+def _columns(table: Any, vectors: Collection[str]) -> dict[Any, list[Any]]:
     names: Iterable[Any] | None
     if is_mapping(table):
         names = list(table)
@@ -48,16 +49,20 @@ def _columns(table: Any) -> dict[Any, list[Any]]:
     sizes = (
         [len(table[name]) for name in own_names if type(table[name]) in (list, tuple)] if type(table) is dict else []
     )
-    columns = {name: _read(name, table, max(sizes) + 1 if sizes else None) for name in own_names}
+    most = max(sizes) + 1 if sizes else None
+    columns = {name: _read(name, table, most, is_vector=str(name) in vectors) for name in own_names}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise RequestError(f"the columns of the requests differ in length: {lengths}"[:500])
     return columns
 
 
-def _read(name: Any, table: Any, most: int | None) -> list[Any]:
+def _read(name: Any, table: Any, most: int | None, *, is_vector: bool) -> list[Any]:
     try:
-        return _values(name, table[name], most)
+        column = table[name]
+        if is_vector and isinstance(column, np.ndarray) and column.ndim == 2:
+            return list(column)
+        return _values(name, column, most)
     except RequestError:
         raise
     except Exception as error:

@@ -1,6 +1,6 @@
 """A value of a request as a plain Python one, taken as the offline path takes it: NaN, ``pd.NA`` and NaT are missing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.columns import float64_rounds
+from fti_assets.core.manifest import Column
 from fti_assets.core.times import instant, naive_utc
 from fti_assets.core.types import EXACT, ColumnType
+from fti_assets.core.vectors import vector
 
 _INFINITE = float("inf")
 
@@ -123,6 +125,44 @@ def _timestamp(value: Any) -> datetime | None:
     return naive_utc(value)
 
 
+def _vector(value: Any) -> np.ndarray | None:
+    if isinstance(value, np.ndarray):
+        if value.ndim != 1 or value.dtype.kind not in "fiu":
+            raise Reason(
+                f"it has the shape {list(value.shape)} and the dtype {value.dtype}: numbers of shape [n] are expected"
+            )
+        return vector(value)
+    if not isinstance(value, list | tuple):
+        _check_missing(_plain(value))
+        return None
+    if {*map(type, value)} <= {float}:
+        return vector(value)
+    return vector([_number_of_vector(place, one) for place, one in enumerate(value)])
+
+
+def _number_of_vector(place: int, value: Any) -> float | None:
+    value = _plain(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        try:
+            _check_missing(value)
+        except TypeError:
+            raise Reason(f"its element {place} is no number") from None
+        return None
+    return float(value)
+
+
+def of_length(dim: int) -> Callable[[Any], Any]:
+    """The conversion of a vector that has so many numbers, or is missing."""
+
+    def read(value: Any) -> Any:
+        result = _vector(value)
+        if result is not None and len(result) != dim:
+            raise Reason(f"it has {len(result)} numbers, {dim} are expected")
+        return result
+
+    return read
+
+
 def _plain(value: Any) -> Any:
     """A numpy scalar as Python's own, another value as it is."""
     if not isinstance(value, np.generic):
@@ -181,7 +221,15 @@ CONVERTERS: dict[ColumnType, Callable[[Any], Any]] = {
     "number": _number,
     "boolean": _boolean,
     "timestamp": timestamp,
+    "vector": _vector,
 }
+
+
+def converter(column: Column, dims: Mapping[str, int]) -> Callable[[Any], Any]:
+    """The conversion of a column's values; of a vector whose length is known, of those alone."""
+    if column.type == "vector" and column.name in dims:
+        return of_length(dims[column.name])
+    return CONVERTERS[column.type]
 
 
 def _all_texts(column: list[Any]) -> bool:
@@ -211,6 +259,7 @@ ARE_PLAIN: dict[ColumnType, Callable[[list[Any]], bool]] = {
     "number": _all_numbers,
     "boolean": _all_booleans,
     "timestamp": _all_timestamps,
+    "vector": lambda column: False,
 }
 """Whether the values of a column are all what ``CONVERTERS`` makes of them, and none is missing: seen without a step of Python a
 value. False where it is not known."""

@@ -11,6 +11,7 @@ import onnxruntime
 from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import INPUTS
+from fti_assets.core.vectors import matrix
 from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
 from fti_assets.stores.models.graphs.bounds import UnboundedError
 from fti_assets.stores.models.graphs.execution import CPU, new_session
@@ -114,21 +115,26 @@ class Graph:
 
         Returns:
             ``numbers`` float32 ``[n, k]``; ``double.<feature>`` float64, ``text.<feature>`` object and ``integer.<feature>``
-            int64, ``[n, 1]`` each; times int64, ``time.<feature>`` ``[n, 1]`` and ``age.<feature>`` ``[n, 2]``.
+            int64, ``[n, 1]`` each; times int64, ``time.<feature>`` ``[n, 1]`` and ``age.<feature>`` ``[n, 2]``;
+            ``vector.<feature>`` float32 ``[n, dim]``.
 
         Raises:
-            DataError: a feature is not among the columns, or the columns differ in length.
+            DataError: a feature is not among the columns, the columns differ in length, or a vector has another one than the graph's.
         """
         try:
             rows = len(columns[self.inputs[0].features[0]]) if self.inputs else 0
             results = {}
             for graph_input in self.inputs:
-                if graph_input.type == "float32":
+                if graph_input.type == "float32" and graph_input.dim is None:
                     results[graph_input.name] = _join(columns, graph_input.features, rows)
                     continue
                 values = columns[graph_input.features[0]]
                 if len(values) != rows:
                     raise ValueError
+                if graph_input.dim is not None:
+                    what = f"{self._what}: the vector {graph_input.features[0]!r}"
+                    results[graph_input.name] = matrix(values, graph_input.dim, what=what)
+                    continue
                 if values.dtype.kind == "M":
                     results[graph_input.name] = _times(columns, graph_input.features, rows)
                     continue
@@ -241,7 +247,7 @@ def _times(columns: Mapping[str, np.ndarray], features: tuple[str, ...], rows: i
 
 def _check_inputs(session: Any, inputs: tuple[GraphInput, ...], what: str) -> None:
     results = {one.name: (one.type, one.shape[-1] if one.shape else None) for one in session.get_inputs()}
-    expectation = {one.name: (INPUTS[one.type].tensor, len(one.features)) for one in inputs}
+    expectation = {one.name: (INPUTS[one.type].tensor, one.width) for one in inputs}
     fit = results.keys() == expectation.keys() and all(
         results[name][0] == tensor and (not isinstance(results[name][1], int) or results[name][1] == width)
         for name, (tensor, width) in expectation.items()
@@ -258,7 +264,7 @@ def _inputs_text(inputs: Mapping[str, tuple[str, Any]]) -> str:
 
 def _blank(graph_input: GraphInput) -> np.ndarray:
     sides = INPUTS[graph_input.type]
-    return np.full((1, len(graph_input.features)), sides.blank, dtype=sides.array)
+    return np.full((1, graph_input.width), sides.blank, dtype=sides.array)
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fti_assets.core.vectors import are_vectors
 from fti_assets.errors import ModelError
 from fti_assets.training.models.data import Part, TrainingData
 
@@ -80,15 +81,23 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
 def _some_of(part: Part) -> Columns:
     missing = np.zeros(part.rows, dtype=bool)
     for values in part.stored.columns.values():  # one column at a time: the part may not fit into memory
-        missing |= np.asarray(values == "" if values.dtype == object else values != values)
+        missing |= _are_missing(values)
     # Rows with a missing value may be few, and a graph may differ from its model on them alone: they get half of the places.
     places = _spread(np.flatnonzero(missing), MOST_ROWS // 2)
     places = np.union1d(places, _spread(np.arange(part.rows), MOST_ROWS - len(places)))
     return {name: values[places] for name, values in part.stored.columns.items()}
 
 
+def _are_missing(values: np.ndarray) -> np.ndarray:
+    if are_vectors(values):
+        return np.array([value is None or bool(np.isnan(value).any()) for value in values])
+    return np.asarray(values == "" if values.dtype == object else values != values)
+
+
 def _strange(values: np.ndarray) -> Mapping[str, object]:
     """Values that a column does not have in training, by what they are."""
+    if are_vectors(values):
+        return {"missing": None}
     if values.dtype == object:
         return {"missing": "", "unknown": _UNKNOWN_TEXT}
     if values.dtype.kind == "M":
@@ -114,6 +123,8 @@ def _strange_times(values: np.ndarray) -> Mapping[str, object]:
 
 
 def _nothing(values: np.ndarray) -> object:
+    if are_vectors(values):
+        return None
     if values.dtype == object:
         return ""
     return np.datetime64("NaT") if values.dtype.kind == "M" else np.nan

@@ -12,6 +12,7 @@ import numpy as np
 from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
+from fti_assets.core.types import ColumnType
 from fti_assets.core.vectors import plain_vector
 from fti_assets.errors import DamagedError, PredictionError
 
@@ -66,7 +67,7 @@ class Samples:
         """
         try:
             read = json.loads(text)
-            types = (
+            types: dict[str, ColumnType] = (
                 dict.fromkeys(texts, "text") | dict.fromkeys(times, "timestamp") | dict.fromkeys(of_vectors, "vector")
             )
             columns = {name: canonical(values, types.get(name, "number")) for name, values in read["columns"].items()}

@@ -4,7 +4,8 @@
 
 Little-endian, unaligned. Rows are by rising visible time and of one width: visible int64, event int64, with a text or a
 vector column the offset of the row's texts in the blob (uint32), a bitmap of nulls, the columns (of a text and a vector its
-length in bytes). Behind a row's texts are its vectors, float32. A lookup's row has no times. The checksum covers the key too, so a blob under another key's name does not pass.
+length in bytes). Behind a row's texts are its vectors, float32. A lookup's row has no times. The checksum
+covers the key too, so a blob under another key's name does not pass.
 """
 
 import struct
@@ -286,7 +287,7 @@ class BlobFormat:
                 texts.append(str(value).encode())
                 fields.append(len(texts[-1]))
             elif column.type == "vector":
-                of_vectors.append(value.astype(_SINGLE).tobytes())
+                of_vectors.append(np.asarray(value, dtype=_SINGLE).tobytes())
                 fields.append(len(of_vectors[-1]))
             else:
                 fields.append(value)

@@ -166,8 +166,8 @@ def default_encoder(column: Column) -> Encoder:
     if column.type == "vector":
         raise DeclarationError(
             f"feature {column.name!r} is a list of numbers and has no encoder: say how many it has if it is a vector of one length, "
-            f"such as an embedding, encoders={{{column.name!r}: fti.Vector(dim=384)}}; else leave it out of the features, or store what is to be "
-            "learned of it as columns of their own"
+            f"such as an embedding, encoders={{{column.name!r}: fti.Vector(dim=384)}}; else leave it out of the features, or store "
+            "what is to be learned of it as columns of their own"
         )
     return Standardize()
 

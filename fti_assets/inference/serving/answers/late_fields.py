@@ -56,7 +56,7 @@ class Layout(NamedTuple):
     overridable: Names
     vectors: Names = ()
 
-    def features(self, row: Sequence[Any]) -> dict[str, Any]:
+    def features(self, row: list[Any]) -> dict[str, Any]:
         """The features of a row."""
         values = dict(zip(self.names, self.pick(row), strict=True))
         for name in self.vectors:

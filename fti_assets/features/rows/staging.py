@@ -13,7 +13,7 @@ from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import number_rows, quote
 from fti_assets.core.times import Partition
-from fti_assets.core.types import SIDES
+from fti_assets.core.types import SIDES, type_of_sql
 from fti_assets.errors import DataError, excerpt, one_of
 from fti_assets.features.rows.duplicates import without_duplicates
 from fti_assets.features.rows.frames.relations import column_names, has_no_columns, refuse_alike, relation_of
@@ -91,7 +91,7 @@ def stage(
         # The staged table has `_partition` behind the result's own columns.
         kinds = connection.table(quote(name)).types
         refuse_rounded(layout.schema, dict(zip(relation.columns, map(str, kinds), strict=False)), what=layout.what)
-    rules = _row_rules(layout)
+    rules = _row_rules(layout, connection.table(quote(name)))
     validation = validate_table(connection, name, layout.schema, columns=relation.columns, rules=rules)
     verdicts = validation.verdicts
     if validation.coercion is not None:
@@ -158,7 +158,8 @@ def _no_rows(connection: duckdb.DuckDBPyConnection, layout: Layout) -> duckdb.Du
     return connection.sql(f"SELECT {items} WHERE false")
 
 
-def _row_rules(layout: Layout) -> list[RowRule]:
+def _row_rules(layout: Layout, rows: duckdb.DuckDBPyRelation) -> list[RowRule]:
+    types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     nulls = " OR ".join(f"{quote(column)} IS NULL" for column in dict.fromkeys(layout.not_null)) or "false"
     rules = {
         NOT_NULL: RowRule(
@@ -173,19 +174,23 @@ def _row_rules(layout: Layout) -> list[RowRule]:
             fails=f"{PARTITION} IS NULL",
         ),
     }
-    rules |= {rule: _length_rule(layout, column, rule) for column, rule in layout.length_rules.items()}
+    rules |= {
+        rule: _length_rule(layout, column, rule, types.get(column, "")) for column, rule in layout.length_rules.items()
+    }
     return [rules[rule] for rule in layout.rules]
 
 
-def _length_rule(layout: Layout, column: str, rule: Rule) -> RowRule:
+def _length_rule(layout: Layout, column: str, rule: Rule, sql_type: str) -> RowRule:
     dim = layout.dims[column]
+    # What is there in another type, the rule of the columns says.
+    fails = f"len({quote(column)}) <> {dim}" if type_of_sql(sql_type) == "vector" else "false"
 
     def example(row: Mapping[str, Any]) -> str:
         key = ", ".join(f"{name}={excerpt(row[name])}" for name in layout.not_null or layout.unique if name in row)
         return f"; the row {key} has {len(row[column])}" if key else f"; one has {len(row[column])}"
 
     problem = f"rows of {layout.what} have another count than {dim} numbers in {column!r}"
-    return RowRule(rule, problem, fails=f"len({quote(column)}) <> {dim}", example=example)
+    return RowRule(rule, problem, fails=fails, example=example)
 
 
 _ROW = "__fti_row"

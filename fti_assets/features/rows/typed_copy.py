@@ -99,11 +99,22 @@ def _stored_column(connection: duckdb.DuckDBPyConnection, column: str, kind: Any
     stored_type = layout.stored_types.get(column)
     if layout.types.get(column) == "vector" and stored_type is not None and type_of_sql(sql_type) == "vector":
         return replace(
-            storage_of(connection, column, kind, None), sql_type=stored_type, sql=f"{quote(column)}::{stored_type}"
+            storage_of(connection, column, kind, None), sql_type=stored_type, sql=_as_vector(column, stored_type)
         )
     if wider_decimal(sql_type, stored_type):
         return StoredColumn(str(stored_type), _decimal_as_stored(column, sql_type, str(stored_type), layout))
     return storage_of(connection, column, kind, layout.types.get(column))
+
+
+def _as_vector(column: str, stored_type: str) -> str:
+    """The SQL of a vector in its declared width, to which its numbers are rounded; an error at one that is beyond it."""
+    value = quote(column)
+    if stored_type != "FLOAT[]":
+        return f"{value}::{stored_type}"
+    beyond = f"len(list_filter({value}, lambda x: isfinite(x) AND abs(x) >= {2.0**128 - 2.0**103!r})) > 0"
+    after = literal(", which has a number beyond the 32 bits that its schema declares: declare pyarrow.float64()")
+    problem = f"error({literal(f'{column} is ')} || left({value}::VARCHAR, 60) || {after})"
+    return f"CASE WHEN {beyond} THEN {problem} ELSE {value}::{stored_type} END"
 
 
 def _decimal_as_stored(column: str, sql_type: str, stored_type: str, layout: Layout) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +13,7 @@ import pandera.pandas as pa
 
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote
-from fti_assets.core.types import compared_type
+from fti_assets.core.types import compared_type, type_of_sql
 from fti_assets.features.validation.coercion import Coercion, exact_columns, with_declared_types
 from fti_assets.features.validation.division import Division, can_be_divided, divide
 from fti_assets.features.validation.pandera_run import (
@@ -28,7 +29,7 @@ from fti_assets.features.validation.pandera_run import (
     verdicts_of,
     without_rules,
 )
-from fti_assets.features.validation.schema import COLUMNS_KEY, RuleKey
+from fti_assets.features.validation.schema import COLUMNS_KEY, RuleKey, column_types
 from fti_assets.features.validation.table_rows import TableRows
 
 
@@ -130,6 +131,7 @@ def _by_pandera(
     rows: TableRows, schema: pa.DataFrameSchema, rules: Sequence[RowRule], coerced_names: Collection[str] | None
 ) -> TableValidation:
     """All rows at once in pandas, for a schema that cannot be divided or that changes the rows."""
+    schema = _without_types_of_vectors(schema, rows)
     frame = rows.whole(list(rows.types)).df()
     for name in exact_columns(schema, rows.types):
         frame[name] = rows.whole([name]).to_arrow_table().column(0).to_pandas()
@@ -139,6 +141,19 @@ def _by_pandera(
     if validation.coercion is None:
         verdicts = [*verdicts, *_added_verdicts(rows, rules, _count(rows, Division(), rules))]
     return TableValidation(verdicts, failing, validation.coercion, len(frame), tuple(rows.types))
+
+
+def _without_types_of_vectors(schema: pa.DataFrameSchema, rows: TableRows) -> pa.DataFrameSchema:
+    """The schema without the types of columns that are declared vectors and are: in a frame they are arrays, not Arrow's lists."""
+    kinds = column_types(schema)
+    of_vectors = [name for name, kind in rows.types.items() if kinds.get(name) == "vector" == type_of_sql(kind)]
+    if not of_vectors:
+        return schema
+    result = copy.deepcopy(schema)
+    for name in of_vectors:
+        result.columns[name].dtype = None
+        result.columns[name].coerce = False
+    return result
 
 
 def _judge(

@@ -67,9 +67,10 @@ class Samples:
         """
         try:
             read = json.loads(text)
-            types: dict[str, ColumnType] = (
-                dict.fromkeys(texts, "text") | dict.fromkeys(times, "timestamp") | dict.fromkeys(of_vectors, "vector")
-            )
+            types: dict[str, ColumnType] = {}
+            types |= dict.fromkeys(texts, "text")
+            types |= dict.fromkeys(times, "timestamp")
+            types |= dict.fromkeys(of_vectors, "vector")
             columns = {name: canonical(values, types.get(name, "number")) for name, values in read["columns"].items()}
             answers = np.array(read["answers"], dtype=np.float64)
             real = None if read.get("real") is None else np.array(read["real"], dtype=bool)

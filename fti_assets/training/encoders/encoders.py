@@ -368,7 +368,7 @@ def _name(kind: Any) -> str:
 
 def _listed(kinds: Any) -> str:
     *first, last = [f"{_name(kind)}({'...' if _needs_arguments(kind) else ''})" for kind in kinds]
-    return f"{', '.join(first)} or {last}"
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _needs_arguments(kind: Any) -> bool:

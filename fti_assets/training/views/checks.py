@@ -12,7 +12,9 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
+from fti_assets.features.validation.schema import vector_dims
 from fti_assets.training.encoders.encoders import Encoder, check_ages, check_encoder, check_encoders
+from fti_assets.training.encoders.vectors import Vector
 from fti_assets.training.views.terms import ViewTerms
 
 
@@ -201,6 +203,22 @@ def _check_label(view: ViewTerms) -> None:
     _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
 
 
+def _check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
+    """Refuse a vector's encoder of another length than the group's schema states."""
+    for selection in view.selections:
+        schema = selection.group.schema
+        if schema is None or "vector" not in (selection.group.columns or {}).values():
+            continue
+        dims = vector_dims(schema)
+        for column in selection.columns_in(selection.group.columns or {}):
+            encoder = encoders.get(selection.feature_prefix + column)
+            if isinstance(encoder, Vector) and dims.get(column, encoder.dim) != encoder.dim:
+                raise DeclarationError(
+                    f"the encoder of {selection.feature_prefix + column!r} is fti.Vector(dim={encoder.dim}), but the schema of "
+                    f"{selection.group.table_name} declares {dims[column]} numbers: write fti.Vector(dim={dims[column]})"
+                )
+
+
 def check_view_encoders(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: str) -> None:
     """Refuse encoders of a model for what is no feature of its view, or, as far as schemas tell, for a feature of another type.
 
@@ -217,6 +235,7 @@ def check_view_encoders(view: ViewTerms, encoders: Mapping[str, Encoder], *, wha
     try:
         types = {column.name: column.type for column in _declared_features(view)}
         check_ages(encoders, {name: types.get(name) for name in view.feature_names})
+        _check_dims(view, encoders)
     except DeclarationError as error:
         raise DeclarationError(f"{what}: {error}") from error
 
@@ -238,6 +257,7 @@ def _check_declared_types(view: ViewTerms) -> None:
         names = {column.name for column in features}
         declared = {name: encoder for name, encoder in view.encoders.items() if name in names}
         check_encoders(features, declared, untyped=[name for name in view.feature_names if name not in names])
+        _check_dims(view, view.encoders)
     label_types = view.label.group.columns or {}
     if label_types.get(view.label.name) is not None:
         check_label_types(view, label_types, spine_types)

@@ -90,14 +90,14 @@ def divide(schema: pa.DataFrameSchema, types: Mapping[str, str]) -> Division:
 
 def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype: Any) -> SqlColumn:
     """Say who judges that a column is of its declared type, and how its checks see it."""
-    column_kind = None if sql_type in WIDE else type_of_sql(sql_type)
+    column_kind = None if sql_type in WIDE or sql_type.endswith("]") else type_of_sql(sql_type)
     if dtype is None:
         return SqlColumn(value, column_kind, single=sql_type == "FLOAT")
     pandas_type, kind = getattr(dtype, "type", None), column_type(dtype)
     text = str(pandas_type).lower()
     misfits = []
     if kind == "vector":  # of floats of either width, in the frame's own lists; the length is a rule of the layout
-        if column_kind != kind:
+        if type_of_sql(sql_type) != kind:
             wanted = "a list of floats, as numpy's float32 arrays are" if sql_type.endswith("]") else dtype
             division.wrong[name] = f"column {name!r} should be {wanted}, there was {sql_type}"
         return SqlColumn(value, None)

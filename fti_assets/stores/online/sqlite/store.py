@@ -37,6 +37,7 @@ from fti_assets.stores.online.sqlite.files import (
     check_namespace_file,
     connect_to_read,
     file_error,
+    page_bytes,
     read_about,
 )
 from fti_assets.stores.online.sqlite.reads import SqliteReads
@@ -170,7 +171,7 @@ class SqliteWriter:
     def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
         if self.about is None:
             self.drop()  # what is there nevertheless is damaged
-        with self._transaction() as connection:
+        with self._transaction(page_bytes(schema)) as connection:
             keys = _replace(connection, self._path, in_order(self._path.stem, blobs))
             self._state(connection, schema, since_us(answers_from), snapshot, keys, origin)
         return keys
@@ -247,13 +248,13 @@ class SqliteWriter:
         return self.about
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, page: int = 4096) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+                connection.execute(f"PRAGMA page_size = {page}")  # of a new file
                 # In WAL mode readers go on, and see the old rows, while a load writes.
                 connection.execute("PRAGMA journal_mode = WAL")
-                # A namespace that was said to be loaded must survive a power cut: expiry spares only the snapshot that
-                # it names.
+                # What was said to be loaded must survive a power cut: expiry spares only the snapshot that it names.
                 connection.execute("PRAGMA synchronous = FULL")
                 # After a whole load the journal would stay as large as the namespace.
                 connection.execute("PRAGMA journal_size_limit = 67108864")

@@ -1,11 +1,15 @@
 """Vectors: a list column of floats is the same numbers on every side, offline and online."""
 
 import json
+import sqlite3
 from contextlib import ExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -22,10 +26,12 @@ from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
+from fti_assets.features.validation.schema import column_types, vector_types
 from fti_assets.inference.serving.requests.values import CONVERTERS
 from fti_assets.orchestration.partitions import UNPARTITIONED
 from fti_assets.stores.online.blobs import BlobFormat
 from fti_assets.stores.online.keys import key_encoder
+from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.features.oracles import connection_to_shared, relation
 from tests.stores.online_stores import KINDS, online_store_of
 from tests.support.examples import examples
@@ -149,6 +155,81 @@ def test_online_reads_are_the_offline_joins(kind: str, data: st.DataObject) -> N
                 is_null = many.nulls is not None and bool(many.nulls[0, place])
                 assert_same(expected, many.values(place)[0] if is_there and not is_null else None)  # type: ignore[arg-type]
                 assert places is None or places.tolist() == [0, 0]
+
+
+def declared(width: pa.DataType, size: int = -1) -> Layout:
+    schema = pandera.DataFrameSchema(
+        {"k": pandera.Column(int), "x": pandera.Column(pd.ArrowDtype(pa.list_(width, size)), nullable=True)}
+    )
+    types = column_types(schema)
+    return Layout("v_v1", ("k",), ("k",), None, schema=schema, types=types, stored_types=vector_types(schema))
+
+
+@pytest.mark.parametrize(
+    ("width", "sql_type"), [(pa.float16(), "FLOAT[]"), (pa.float32(), "FLOAT[]"), (pa.float64(), "DOUBLE[]")]
+)
+def test_a_declared_width_is_stored_whatever_comes(width: pa.DataType, sql_type: str) -> None:
+    comes: list[list[Any]] = [
+        [[0.1, 2.0], None],
+        [np.float32([0.1, 2.0]), None],
+        [np.array([0.1, 2.0]), None],
+        [None, None],
+    ]
+    with connection_to_shared() as duck:
+        for values in comes:
+            frame = pd.DataFrame({"k": [1, 2], "x": pd.Series(values, dtype=object)})
+            rows = stage(duck, frame, declared(width, 2), [UNPARTITIONED])
+            assert rows.is_accepted, [one.problem for one in rows.verdicts]
+            table = duck.table(rows.table)
+            assert str(table.types[table.columns.index("x")]) == sql_type
+
+
+def test_a_row_of_another_length_breaks_its_rule_by_key() -> None:
+    frame = pd.DataFrame({"k": [7, 8, 9], "x": [[1.0, 2.0], [1.0], None]})
+    with connection_to_shared() as duck:
+        rows = stage(duck, frame, declared(pa.float32(), 2), [UNPARTITIONED])
+        [broken] = [one for one in rows.verdicts if not one.passed]
+        assert (broken.rule.name, broken.rule.blocking, broken.failures) == ("x_length", True, 1)
+        assert broken.problem == "1 rows of v_v1 have another count than 2 numbers in 'x'; the row k=8 has 1"
+        assert stage(duck, frame, declared(pa.float32()), [UNPARTITIONED]).is_accepted
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [([[1, 2]], "there was BIGINT"), (["ab"], "there was VARCHAR"), ([[["a"]]], "there was VARCHAR")],
+)
+def test_what_is_no_list_of_floats_breaks_the_rule_of_columns(values: list[Any], problem: str) -> None:
+    with connection_to_shared() as duck:
+        rows = stage(duck, pd.DataFrame({"k": [1], "x": values}), declared(pa.float32(), 2), [UNPARTITIONED])
+        [broken] = [one for one in rows.verdicts if not one.passed]
+        assert broken.rule.name == "columns"
+        assert problem in broken.problem
+
+
+def test_a_number_beyond_the_declared_width_is_refused() -> None:
+    frame = pd.DataFrame({"k": [1], "x": [[1e300, 1.0]]})
+    with connection_to_shared() as duck:
+        with pytest.raises(
+            DataError, match="x is .1e.300, 1.0., which has a number beyond the 32 bits that its schema declares"
+        ):
+            stage(duck, frame, declared(pa.float32(), 2), [UNPARTITIONED])
+        assert stage(duck, frame, declared(pa.float64(), 2), [UNPARTITIONED]).is_accepted
+
+
+def test_a_file_of_vectors_has_pages_that_hold_one(tmp_path: Path) -> None:
+    store = SqliteOnlineStore(tmp_path)
+    for name, kind, value in (("v_v1", "vector", np.zeros(384, np.float32)), ("n_v1", "number", 1.0)):
+        columns = (Column("x", kind),)  # type: ignore[arg-type]
+        rows = [(("a",), [(None, None, (value,))])]
+        store.load(
+            name, key_types=("text",), columns=columns, rows=rows, answers_from=None, snapshot=1, event_time=False
+        )
+    with (
+        sqlite3.connect(tmp_path / "v_v1.sqlite") as vectors_file,
+        sqlite3.connect(tmp_path / "n_v1.sqlite") as numbers_file,
+    ):
+        pages = [one.execute("PRAGMA page_size").fetchone()[0] for one in (vectors_file, numbers_file)]
+    assert pages == [16_384, 4_096]
 
 
 def test_a_matrix_names_the_row_of_another_length() -> None:

@@ -15,11 +15,12 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest.profiles import PROFILE
 from fti_assets.core.vectors import vectors
-from fti_assets.errors import DeclarationError, RequestError
+from fti_assets.errors import DataError, DeclarationError, RequestError
 from fti_assets.inference.server.served import ServedGraph, ServedPredictor
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.testing import assert_parity
 from fti_assets.why.why import why
+from tests.on_demand import doubled
 
 NOW, ROWS, AUTHORS, DIM = "2013-03-01T00:00:00", 300, 12, 6
 START = pd.Timestamp("2013-01-01")
@@ -190,6 +191,27 @@ def test_parity_profile_and_why_know_vectors(stores: fti.Stores, tmp_path: Path)
     assert list(reason.replay.differences) == []
 
 
+def test_features_for_takes_lists_of_any_numbers(stores: fti.Stores) -> None:
+    frame = notes_frame().iloc[[1, 2, 3]]
+    expected = VIEW.features_for(
+        frame.assign(query=[np.float32([1, 2, 3]), np.float32([0.5, 0, 1]), None]), stores=stores
+    )
+    for queries in (
+        [[1, 2, 3], [0.5, 0.0, 1.0], None],
+        pd.array([[1.0, 2, 3], [0.5, 0, 1], None], pd.ArrowDtype(pyarrow.list_(pyarrow.float64(), 3))),
+    ):
+        features = VIEW.features_for(frame.assign(query=queries), stores=stores)
+        for name in ("query", "style", "half"):
+            for one, other in zip(features[name], expected[name], strict=True):
+                assert (
+                    one is other
+                    or (pd.api.types.is_scalar(one) and pd.isna(one) and pd.isna(other))
+                    or np.array_equal(np.asarray(one, float), np.asarray(other, float), equal_nan=True)
+                )
+    with pytest.raises(DataError, match="'query' as VARCHAR, a list of numbers is expected"):
+        VIEW.features_for(frame.assign(query="x"), stores=stores)
+
+
 def test_tensors_of_vectors_have_the_shape_of_rows_and_dim(stores: fti.Stores) -> None:
     frame = notes_frame().iloc[[1, 2]]
     at = "2013-02-20T00:00:00"
@@ -235,6 +257,16 @@ def test_a_row_of_another_length_is_refused_with_its_key(tmp_path: Path) -> None
     assert not result.success
 
 
+class Spending(pa.DataFrameModel):
+    shop_id: int
+    spend: singles(2)  # type: ignore[valid-type]
+    is_late: bool
+
+
+@fti.feature_group(keys=["shop_id"], schema=Spending)
+def spendings() -> pd.DataFrame: ...
+
+
 def test_what_cannot_take_a_vector_says_so_when_the_code_loads() -> None:
     label = fti.Label(verdicts["liked"])
     with pytest.raises(
@@ -254,6 +286,8 @@ def test_what_cannot_take_a_vector_says_so_when_the_code_loads() -> None:
         )
     with pytest.raises(DeclarationError, match="'style' is a key, a time or the column that rows are told apart by"):
         fti.feature_group(keys=["style"], event_time="known_at", schema=Author)(authors.function)
+    with pytest.raises(DeclarationError, match="on-demand feature 'doubled' of view 'v' takes 'spend', a vector"):
+        fti.FeatureView(name="v", spine=spendings, label=fti.Label(spendings["is_late"]), features=[doubled])
     with pytest.raises(DeclarationError, match="sliced, drawn or compared by 'query', a vector"):
         fti.model(dataset=DATASET, task="binary", evaluate=fti.Evaluation(metrics=["roc_auc"], slices=["query"]))(
             liking.function

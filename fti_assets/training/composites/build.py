@@ -22,6 +22,7 @@ from fti_assets.core.manifest import (
     ViewRecord,
 )
 from fti_assets.core.times import instant
+from fti_assets.core.types import ColumnType
 from fti_assets.errors import ExportError, ModelError, NotMaterializedError, list_some
 from fti_assets.stores.models.answering import combining_function
 from fti_assets.stores.models.graphs.graph import Graph
@@ -279,10 +280,8 @@ def _rows(members: Sequence[_MemberBuild], feeds: Mapping[str, str]) -> tuple[di
 
 def _made_up(view: ViewRecord) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Two rows that no data had, for builds of an earlier release, which kept none."""
-    rows = {
-        feature.name: canonical(["", "x"] if feature.type == "text" else [0.0, 1.0], feature.type)
-        for feature in view.features
-    }
+    some: dict[ColumnType, list[Any]] = {"text": ["", "x"], "vector": [None, None]}
+    rows = {feature.name: canonical(some.get(feature.type, [0.0, 1.0]), feature.type) for feature in view.features}
     return rows, np.zeros(2, bool)
 
 

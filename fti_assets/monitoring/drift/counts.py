@@ -15,7 +15,8 @@ from fti_assets.core.types import ColumnType
 MOST_CATEGORIES = 1_000
 """So many categories of a column are told apart in a count, the most frequent; the others are counted together."""
 
-NUMBERS = ("number", "integer")
+NUMBERS = ("number", "integer", "vector")
+"""What has bins; a vector is counted by its norm, whose SQL whoever counts it gives."""
 MADE_OF_CATEGORIES = ("text", "boolean")
 
 

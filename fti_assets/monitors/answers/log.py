@@ -80,7 +80,14 @@ def log_answers(lake: Lake, log: PredictionLog, snapshot: int, now: datetime) ->
     return LogAnswers(lake=lake, model=log.model, column=log.output, prefix="", snapshot=snapshot, now=now, log=log)
 
 
-_CASTS = {"number": "DOUBLE", "integer": "DOUBLE", "boolean": "BOOLEAN", "timestamp": "TIMESTAMP", "text": "VARCHAR"}
+_CASTS = {
+    "number": "DOUBLE",
+    "integer": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamp": "TIMESTAMP",
+    "text": "VARCHAR",
+    "vector": "FLOAT[]",
+}
 
 
 def _seen_sql(column: Column) -> str:

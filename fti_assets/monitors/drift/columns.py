@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fti_assets.core.manifest import BY_NAME, ModelManifest
+from fti_assets.core.manifest import BY_NAME, Column, ModelManifest
 from fti_assets.core.manifest.profiles import PROFILE, ColumnProfile, Profile
 from fti_assets.core.records import from_json
-from fti_assets.core.sql import literal
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.monitoring.drift.counts import NUMBERS, CountedColumn
 from fti_assets.monitoring.measurement import Subject
 from fti_assets.monitors.answers.answered import ANSWER, Answered
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.labels import LABEL
+from fti_assets.training.datasets.profiling import binned_sql
 from fti_assets.training.views.terms import Label
 
 
@@ -55,10 +56,15 @@ def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile
         yield WatchedColumn(
             "feature",
             f"{answers.prefix}{feature.name}",
-            CountedColumn(feature.name, feature.type, *_bins(own)),
+            CountedColumn(feature.name, feature.type, *_bins(own), sql=_sql_of(feature)),
             own,
             learned,
         )
+
+
+def _sql_of(feature: Column) -> str:
+    """The SQL of what is counted of a feature; empty for its own value."""
+    return binned_sql(quote(feature.name), feature.type) if feature.type == "vector" else ""
 
 
 def label_columns(

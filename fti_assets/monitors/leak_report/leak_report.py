@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -70,20 +70,22 @@ def leak_report(
         ).fetchall()
         happened = EventTimeRows(lake, view, manifest.snapshot, first, last)
         joins = LeakyJoins(lake, at_cutoff, view.spine, happened, {one.table_name: one for one in view.groups})
-        columns = manifest.view.features
+        features = manifest.view.features
         tables = {}
         for join in JOINS:
             tables[join] = joins.features(join)
             say(f"{join}: {JOINS[join]}")
         task, classes = _task(lake, tables["honest"], manifest.label)
-        honest = _parts(lake, tables["honest"], columns, manifest.label, classes)
+        lengths = _lengths(lake, tables["honest"], features)
+        columns = _columns(features, lengths)
+        honest = _parts(lake, tables["honest"], features, manifest.label, classes, lengths)
         if not all(len(honest[part][1]) for part in ("train", "test")):
             raise ModelError(f"{dataset.table_name} {key} has no rows to train or to test on")
         offline: dict[JoinKind, np.ndarray] = {}
         served: dict[JoinKind, np.ndarray] = {}
         changed: dict[JoinKind, float] = {}
         for join, table in tables.items():
-            parts = honest if join == "honest" else _parts(lake, table, columns, manifest.label, classes)
+            parts = honest if join == "honest" else _parts(lake, table, features, manifest.label, classes, lengths)
             model = fit(task, columns, parts["train"], parts["validation"], seed=seed)
             offline[join] = model.answers(parts["test"][0])
             served[join] = offline[join] if join == "honest" else model.answers(honest["test"][0])
@@ -120,17 +122,56 @@ def _task(lake: Lake, table: str, label: Column) -> tuple[QuickTask, list[str]]:
 
 
 def _parts(
-    lake: Lake, table: str, columns: Sequence[Column], label: Column, classes: Sequence[str]
+    lake: Lake,
+    table: str,
+    features: Sequence[Column],
+    label: Column,
+    classes: Sequence[str],
+    lengths: Mapping[str, int],
 ) -> dict[str, tuple[Arrays, np.ndarray]]:
     """The features and labels of each part, by the rows' numbers, so that parts of several joins are of the same rows."""
     parts: dict[str, tuple[Arrays, np.ndarray]] = {}
     for part in ("train", "validation", "test"):
         rows = lake.connection.sql(f"FROM {table} WHERE {quote(SPLIT)} = {literal(part)} ORDER BY {NUMBER}")
-        arrays = fetch_columns(rows, columns)
+        arrays = _flat(fetch_columns(rows, features), lengths)
         labels = fetch_columns(rows, [label])[label.name]
         y = np.searchsorted(np.array(classes), labels.astype(str)) if classes else labels.astype(np.float64)
         parts[part] = (arrays, y)
     return parts
+
+
+def _lengths(lake: Lake, table: str, features: Sequence[Column]) -> dict[str, int]:
+    """How many numbers the vectors among the features have."""
+    names = [feature.name for feature in features if feature.type == "vector"]
+    if not names:
+        return {}
+    lengths = ", ".join(f"coalesce(max(len({quote(name)})), 0)" for name in names)
+    return dict(zip(names, lake.connection.execute(f"SELECT {lengths} FROM {table}").fetchall()[0], strict=True))
+
+
+def _columns(features: Sequence[Column], lengths: Mapping[str, int]) -> list[Column]:
+    """The features, with a number for each of a vector."""
+    return [
+        column
+        for feature in features
+        for column in (
+            [Column(f"{feature.name}:{place}", "number") for place in range(lengths[feature.name])]
+            if feature.name in lengths
+            else [feature]
+        )
+    ]
+
+
+def _flat(arrays: Arrays, lengths: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """The arrays of ``_columns``; what a vector lacks is NaN."""
+    result = {name: values for name, values in arrays.items() if name not in lengths}
+    for name, dim in lengths.items():
+        numbers = np.full((len(arrays[name]), dim), np.nan)
+        for row, value in enumerate(arrays[name]):
+            if value is not None:
+                numbers[row, : len(value)] = value[:dim]
+        result |= {f"{name}:{place}": numbers[:, place] for place in range(dim)}
+    return result
 
 
 def _changed(leaky: Arrays, honest: Arrays, columns: Sequence[Column]) -> float:

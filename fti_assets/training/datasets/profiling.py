@@ -72,7 +72,7 @@ def _of_numbers(
 ) -> Iterator[ColumnProfile]:
     for first in range(0, len(names), _AT_ONCE):
         some = names[first : first + _AT_ONCE]
-        values = [f"nullif({_number(quote(name), types[name])}, 'nan'::DOUBLE)" for name in some]
+        values = [f"nullif({binned_sql(quote(name), types[name])}, 'nan'::DOUBLE)" for name in some]
         # Every value counts as often as it is there: what a sample left out is not known, so edges are of what was kept.
         bins = edges_of(connection, rows, values)
         items = [
@@ -111,8 +111,8 @@ def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[
     return [sorted({edge for edge in one or () if math.isfinite(edge)}) for one in edges]
 
 
-def _number(value: str, kind: ColumnType) -> str:
-    """The SQL of what is put into bins."""
+def binned_sql(value: str, kind: ColumnType) -> str:
+    """The SQL of what of a value is put into bins: a number itself, of a vector its Euclidean norm, missing numbers being 0."""
     if kind != "vector":
         return f"{value}::DOUBLE"
     square = "CASE WHEN isfinite(x) THEN x::DOUBLE * x::DOUBLE ELSE 0 END"

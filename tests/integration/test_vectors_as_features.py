@@ -17,6 +17,7 @@ from fti_assets.core.manifest.profiles import PROFILE
 from fti_assets.core.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, RequestError
 from fti_assets.inference.server.served import ServedGraph, ServedPredictor
+from fti_assets.monitors.leak_report.leak_report import leak_report
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.testing import assert_parity
 from fti_assets.why.why import why
@@ -118,6 +119,8 @@ def liking(data: fti.TrainingData) -> LogisticRegression:
 
 
 ANSWERS = fti.batch_predictions(name="liked_answers", model=liking)
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2013-01-01", end_date="2013-03-01")
+DRIFT = fti.monitor(name="liked_drift", predictions=ANSWERS, partitions_def=MONTHS)
 LOG = fti.prediction_log(name="liking_log", model=liking)
 
 
@@ -134,6 +137,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
     )
     with clock.at(NOW), dg.DagsterInstance.ephemeral() as instance:
         assert run(stores, instance, notes, authors, halves, verdicts, DATASET, liking, ANSWERS).success
+        assert run(stores, instance, DRIFT, partition_key="2013-02-01").success
     return stores
 
 
@@ -189,6 +193,23 @@ def test_parity_profile_and_why_know_vectors(stores: fti.Stores, tmp_path: Path)
         [reason] = why(fti.build_definitions([LOG]), answer.request_id, stores=stores)
     assert reason.replay.problem == ""
     assert list(reason.replay.differences) == []
+
+
+def test_drift_of_a_vector_is_that_of_its_norm(stores: fti.Stores) -> None:
+    figures = fti.read(DRIFT, stores=stores)
+    own = figures[(figures["column_name"] == "style") & (figures["reference"] == "training")].set_index("statistic")[
+        "value"
+    ]
+    assert {"null_rate", "psi", "ks"} <= set(own.index)
+    assert own[["null_rate", "psi", "ks"]].notna().all()
+
+
+def test_a_leak_report_learns_from_each_number(stores: fti.Stores) -> None:
+    with clock.at(NOW):
+        report = leak_report(DATASET, stores=stores)
+    honest = next(one for one in report.promises if one.join == "honest")
+    assert honest.promised["roc_auc"] > 0.8
+    assert honest.changed == 0
 
 
 def test_features_for_takes_lists_of_any_numbers(stores: fti.Stores) -> None:

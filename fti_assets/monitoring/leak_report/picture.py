@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 
-from fti_assets.monitoring.leak_report.report import JOINS, LeakReport
+from fti_assets.monitoring.leak_report.report import JoinKind, LeakReport
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.pictures.curves import xml_text
 
 _WIDTH, _LEFT, _TOP, _BETWEEN = 640, 120, 92, 52
+_CAPTIONS: dict[JoinKind, str] = {
+    "honest": "what was known",
+    "event_time": "what had happened",
+    "same_day": "the whole day",
+}
 _STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#445}.title{font-size:14px;font-weight:600;fill:#112}.join{font-size:12px;"
     "font-weight:600;fill:#112}.gap{stroke:#b44;stroke-width:3;opacity:.45}.promised{fill:#fff;stroke:#b44;stroke-width:2}"
@@ -46,9 +51,9 @@ def picture(report: LeakReport) -> str:
         parts.append(f"<path class='gap' d='M{x(promised):.1f} {y}H{x(delivered):.1f}'/>")
         parts.append(f"<circle class='promised' cx='{x(promised):.1f}' cy='{y}' r='5'/>")
         parts.append(f"<circle class='delivered' cx='{x(delivered):.1f}' cy='{y}' r='4'/>")
-        texts = {f"{promised:.3f}"} if promise.join == "honest" else {f"{left:.3f} / {right:.3f}"}
-        parts.append(f"<text x='{(x(left) + x(right)) / 2:.1f}' y='{y + 20}' text-anchor='middle'>{texts.pop()}</text>")
-        parts.append(f"<text x='14' y='{y + 20}' fill-opacity='.8'>{xml_text(JOINS[promise.join], 18)}</text>")
+        scores = f"{promised:.3f}" if promise.join == "honest" else f"{delivered:.3f}, not {promised:.3f}"
+        parts.append(f"<text x='{(x(left) + x(right)) / 2:.1f}' y='{y + 20}' text-anchor='middle'>{scores}</text>")
+        parts.append(f"<text x='14' y='{y + 20}' fill-opacity='.8'>{_CAPTIONS[promise.join]}</text>")
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' width='{_WIDTH}' height='{height}' role='img' "
         f"aria-label='{xml_text(title)}'><style>{_STYLE}</style><rect width='100%' height='100%' fill='#fff'/>"

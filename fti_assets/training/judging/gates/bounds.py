@@ -10,11 +10,12 @@ from fti_assets.core.manifest import FairnessRecord, GateVerdict, Task
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.fairness import FIGURES, lacking
-from fti_assets.training.judging.gates.gate import SLACK, Concise, defined_value, undefined_text
+from fti_assets.training.judging.gates.gate import Concise, defined_value, undefined_text
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.slices import slices_key
+from fti_assets.training.judging.ties import resolution
 
 
 @checked_arguments()
@@ -207,7 +208,7 @@ def within(gate: str, figure: str, value: float, at_least: float | None, at_most
     bounds = {name: bound for name, bound in (("at least", at_least), ("at most", at_most)) if bound is not None}
     room = {name: value - bound if name == "at least" else bound - value for name, bound in bounds.items()}
     nearest = min(room, key=lambda name: room[name])
-    passes = room[nearest] >= -SLACK
+    passes = room[nearest] >= -resolution(figure, value, bounds[nearest])
     kept = f" is {'' if passes else 'not '}"
     words = (
         " and ".join(f"{name} {bound:.6g}" for name, bound in bounds.items())

@@ -15,9 +15,6 @@ from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 
-SLACK = 1e-12
-"""What is lost in the last digits of a difference."""
-
 
 class Gate(Protocol):
     """What any gate can do: a class of your own with these two is one, a frozen dataclass for example, and so is a ``fti.gate`` function.

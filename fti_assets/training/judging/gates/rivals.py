@@ -15,11 +15,10 @@ from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.baselines.function import FunctionBaseline
 from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.baselines.named import PRIOR, checked_baseline
-from fti_assets.training.judging.gates.gate import SLACK, Concise, defined_value, lead, undefined_text
+from fti_assets.training.judging.gates.gate import Concise, defined_value, lead, undefined_text
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
-
-_TIE = 1e-6
+from fti_assets.training.judging.ties import resolution
 
 WhenUnsure = Literal["estimate", "pass", "fail"]
 
@@ -29,8 +28,9 @@ WhenUnsure = Literal["estimate", "pass", "fail"]
 class BeatsBaseline(Concise):
     """Pass a challenger that is better than a baseline; as good is not better.
 
-    Scores that agree to six digits are as good, whatever ``when_unsure`` says: a constant answer in float32 differs by that much. By
-    how much it is better has an interval by a paired bootstrap, as ``NotWorseThanChampion`` has.
+    Scores that agree to six digits are as good, and so are answers that agree to the last digits of float32, whatever ``when_unsure``
+    says: a constant answer in float32 differs by that much. By how much it is better has an interval by a paired bootstrap, as
+    ``NotWorseThanChampion`` has.
 
     Args:
         metric: a metric's name.
@@ -98,13 +98,15 @@ class BeatsBaseline(Concise):
             else beside.answers.difference(self.metric, self.confidence)
         )
         interval = difference if metric_named(self.metric).higher_is_better else _negative(difference)
-        as_good = math.isclose(score, floor, rel_tol=_TIE)
+        slack = resolution(self.metric, score, floor)
+        same = beside is not None and beside.answers is not None and beside.answers.agree(self.metric)
+        as_good = same or abs(ahead) <= slack
         leads = ahead > 0 and not as_good
         better, because = (
             # Rounding shifts all draws alike: an interval of it may well lie above 0.
             (False, "; as good is not better")
             if as_good
-            else _decide(self.when_unsure, leads, interval, bound=0.0, above=True)
+            else _decide(self.when_unsure, leads, interval, bound=0.0, slack=slack, above=True)
         )
         than = "is better than" if leads else "is not better than"
         which = "the baseline" if self.rival.name == PRIOR else f"the baseline {self.rival.name}"
@@ -119,7 +121,8 @@ class NotWorseThanChampion(Concise):
     """Pass a challenger at most ``tolerance`` worse than the champion on the same rows, and any without a champion.
 
     By how much it is worse has an interval, which stands in the verdict. An interval that lies within the tolerance passes, and one beyond
-    it fails. For one that includes the tolerance, as few test rows give it, ``when_unsure`` decides.
+    it fails. For one that includes the tolerance, as few test rows give it, ``when_unsure`` decides. Scores that agree to six digits do
+    not differ, and answers that agree to the last digits of float32 are not worse.
 
     Source: champion and challenger evaluation as in TFX's blessing of a candidate against a baseline model; the interval is that of a
     paired bootstrap, of 1,000 draws of the test rows (fewer beyond 100,000 rows); ``when_unsure="fail"`` is a non-inferiority test.
@@ -177,18 +180,20 @@ class NotWorseThanChampion(Concise):
         if score is None or champion_score is None:
             whose = "the model" if score is None else f"the champion {champion.build}"
             return GateVerdict(self.name, False, undefined_text(self.metric, whose))
-        behind = -lead(self.metric, score, champion_score)
+        behind, slack = -lead(self.metric, score, champion_score), resolution(self.metric, score, champion_score)
+        same = champion.answers is not None and champion.answers.agree(self.metric)
+        is_within = same or behind <= self.tolerance + slack
         difference = champion.difference(self.metric, self.confidence)
         interval = _negative(difference) if metric_named(self.metric).higher_is_better else difference
-        passes, because = _decide(
-            self.when_unsure, behind <= self.tolerance + SLACK, interval, bound=self.tolerance, above=False
+        passes, because = (
+            (True, "; the answers are the same to the last digits of float32")
+            if same
+            else _decide(self.when_unsure, is_within, interval, bound=self.tolerance, slack=slack, above=False)
         )
         against = f"worse than {champion_score:.6g} of the champion {champion.build}"
         where = f" ({interval.text})" if interval is not None else ""
-        if behind > 0:
-            tolerance = (
-                f"{'within' if behind <= self.tolerance + SLACK else 'more than'} the tolerance {self.tolerance:.6g}"
-            )
+        if behind > slack and not same:
+            tolerance = f"{'within' if is_within else 'more than'} the tolerance {self.tolerance:.6g}"
             reason = f"{self.metric} {score:.6g} is {against} by {behind:.6g}{where}, {tolerance}"
         else:
             reason = f"{self.metric} {score:.6g} is not {against}{where and f', worse by {behind:.6g}{where}'}"
@@ -203,7 +208,7 @@ def _check_interval(what: str, confidence: float, when_unsure: str) -> None:
 
 
 def _decide(
-    when_unsure: WhenUnsure, estimate: bool, interval: Interval | None, *, bound: float, above: bool
+    when_unsure: WhenUnsure, estimate: bool, interval: Interval | None, *, bound: float, slack: float, above: bool
 ) -> tuple[bool, str]:
     """Whether a figure is on the right side of its bound, and what to add to the reason.
 
@@ -212,13 +217,14 @@ def _decide(
         estimate: what the figure itself says.
         interval: where the figure lies.
         bound: what it must be above, or must not be above.
+        slack: by how much figures may differ that are as good as each other.
         above: which of the two.
     """
     if when_unsure == "estimate":
         return estimate, ""
     if interval is None:
         return when_unsure == "pass", f"; no interval can be told, and when_unsure is {when_unsure!r}"
-    below, beyond = interval.high <= bound + SLACK, interval.low > bound + SLACK
+    below, beyond = interval.high <= bound + slack, interval.low > bound + slack
     if below or beyond:
         return beyond == above, f"; the whole interval is {'above' if beyond else 'at most'} {bound:.6g}"
     return when_unsure == "pass", f"; the interval includes {bound:.6g}, and when_unsure is {when_unsure!r}"

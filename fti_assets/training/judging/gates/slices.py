@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.gates.gate import SLACK, defined_value, lead, undefined_text
+from fti_assets.training.judging.gates.gate import defined_value, lead, undefined_text
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
+from fti_assets.training.judging.ties import resolution
 
 
 @checked_arguments(itself=["min_rows"])
@@ -79,7 +80,7 @@ class SliceGap:
         worst = min(candidates, key=lambda value: (lead(self.metric, candidates[value], overall), value))
         gap = -lead(self.metric, candidates[worst], overall)
         which = f"{self.metric} {candidates[worst]:.6g} of {self.by} {worst!r} ({large[worst]['rows']:.0f} rows)"
-        passes = gap <= self.at_most + SLACK
+        passes = gap <= self.at_most + resolution(self.metric, candidates[worst], overall)
         more = f"{'at most' if passes else 'more than'} {self.at_most:.6g}"
         reason = f"{which} is worse than {overall:.6g} overall by {gap:.6g}, {more}"
         if gap <= 0:

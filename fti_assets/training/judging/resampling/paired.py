@@ -8,6 +8,7 @@ from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.bootstrap import draws_for, percentile_interval, resample
+from fti_assets.training.judging.ties import same_answers
 
 
 class PairedAnswers:
@@ -28,6 +29,10 @@ class PairedAnswers:
         # From 0 on without a gap, which would be a cluster without rows.
         self._clusters = None if clusters is None else np.unique(clusters, return_inverse=True)[1]
         self._differences: dict[str, np.ndarray] = {}
+
+    def agree(self, metric: str) -> bool:
+        """Whether the two are the same to what float32 holds, so that neither is better."""
+        return same_answers(metric, self._own, self._other)
 
     def difference(self, metric: str, confidence: float = 0.95) -> Interval | None:
         """Where this model's metric less the other's lies, by a paired bootstrap; None if too few draws have both.

@@ -412,6 +412,20 @@ def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: P
         assert predictions.declaration_in(tree).models == (model.declaration_in(tree),)
 
 
+def test_a_model_from_yaml_brings_its_triggers_and_its_review(project: Project) -> None:
+    project.write_system()
+    path = project.sandbox.defs_folder_path / "models/buyer/defs.yaml"
+    own = '  retrain: [{type: OnSchedule, cron: "0 6 * * 1"}, {type: OnNewData, partitions: 7}]\n  cooldown: 3d\n  rollback: propose\n'
+    path.write_text(path.read_text().replace("  evaluate:", f"{own}  evaluate:"))
+    with project.sandbox.build_component_tree() as tree:
+        defs = tree.build_defs()
+        (model,) = tree.get_all_components(ModelComponent)
+        retraining = model.declaration_in(tree).retraining
+    assert retraining.triggers == (fti.OnSchedule("0 6 * * 1"), fti.OnNewData(partitions=7))
+    assert "buyer_v1_retraining" in {sensor.name for sensor in defs.sensors}
+    assert dg.AssetKey("buyer_review_v1") in defs.resolve_asset_graph().get_all_asset_keys()
+
+
 def test_a_model_from_yaml_has_encoders_and_weights_of_its_own(project: Project) -> None:
     project.write_system()
     path = project.sandbox.defs_folder_path / "models/buyer/defs.yaml"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 import numpy as np
@@ -18,7 +18,10 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.names import MONITORING, TableName
 from fti_assets.errors import DataError, DeclarationError
+from fti_assets.monitoring.measurement import IDENTITY, Measurement, Subject, Verdict
 from fti_assets.training.retraining.memory import Memory
+from fti_assets.training.retraining.situation import ModelSituation
+from fti_assets.training.triggers.breaches import QUALITY, SERVICE
 from fti_assets.training.triggers.retraining import RETRAIN
 from fti_assets.training.triggers.trigger import Breach, Cause
 from tests.support.partitions import range_tags
@@ -120,6 +123,14 @@ def test_cool_down_goes_by_the_one_clock() -> None:
 @pytest.mark.parametrize("text", [None, "", "[]", "nonsense", '{"causes": {"a": 1}}', '{"requested_at": "then"}'])
 def test_an_unreadable_cursor_is_a_new_one(text: str | None) -> None:
     assert Memory.of(text) == Memory()
+
+
+def test_breaches_are_read_from_the_columns_of_monitors() -> None:
+    names = {*IDENTITY, "partition_start", "value", "threshold", "estimated", "verdict"}
+    assert names <= {one.name for one in fields(Measurement)}
+    assert {one.name for one in fields(Breach)} <= names
+    assert {"ok", "warning"} <= set(get_args(Verdict))
+    assert {QUALITY, SERVICE} <= set(get_args(Subject))
 
 
 @dataclass
@@ -243,6 +254,9 @@ def test_a_year_of_ticks_in_small(world: World) -> None:
     """One after another, since each rests on the builds before: once a cause, after the cool-down, with something to learn."""
     store = world.stores.model_store()
     assert world.tick("2024-01-09T02:00") == "no trigger asks for training"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ModelSituation, "changes", lambda *_: pytest.fail("nothing was stored since"))
+        assert world.tick("2024-01-09T02:01") == "no trigger asks for training"
     world.warn("2024-01-08")
     assert "waits for the cool-down until 2024-01-11 01:01" in world.tick("2024-01-10T03:00")
     assert "no cutoff" not in (kept := world.tick("2024-01-11T02:00")), kept

@@ -20,11 +20,13 @@ class Memory:
         causes: of each trigger the instant of the last cause that is over, ISO text.
         requested_at: when training was requested last, ISO text; empty for never.
         open_requests: those that have not ended.
+        quiet: of what lake, build and cutoff no trigger has asked for training; empty if one has.
     """
 
     causes: dict[str, str] = field(default_factory=dict)
     requested_at: str = ""
     open_requests: list[Request] = field(default_factory=list)
+    quiet: str = ""
 
     @staticmethod
     def of(text: str | None) -> Memory:

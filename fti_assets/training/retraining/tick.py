@@ -21,6 +21,8 @@ from fti_assets.training.triggers.trigger import Cause, ScheduledTrigger, joined
 FIRST = "first_build"
 """What asks for a model that has no build of its version yet."""
 
+_QUIET = "no trigger asks for training"
+
 
 def evaluate_triggers(
     model: Model, monitors: Mapping[str, TableName], context: dg.SensorEvaluationContext, stores: Stores
@@ -58,11 +60,16 @@ def _asked(
     learned, champion = store.newest_of_version(model.name, model.version), store.aliases(model.name).champion or ""
     with stores.offline_store().connect() as lake, lake.one_snapshot():
         situation = ModelSituation(model, lake, partition, learned, champion, monitors, now)
+        # A ledger of years takes a while to compare: only once for each commit, build and cutoff.
+        state = f"{lake.snapshot()} {'' if learned is None else learned.reference} {champion} {partition.key}"
+        if memory.quiet == state and not _scheduled_causes(retraining, situation, memory):
+            return _skipped(memory, _QUIET)
         situation.refuse_schema_skew()
         causes = _causes(retraining, situation, memory)
         due = _due(retraining, causes, memory, situation)
+        memory.quiet = "" if causes else state
         if not causes:
-            return _skipped(memory, "no trigger asks for training")
+            return _skipped(memory, _QUIET)
         if not due:
             until = memory.cools_until(retraining.cooldown, now)
             return _skipped(memory, f"{joined_reasons(causes)}: waits for the cool-down until {until:%Y-%m-%d %H:%M}")
@@ -99,6 +106,13 @@ def _causes(retraining: Retraining, situation: ModelSituation, memory: Memory) -
         if not memory.is_over(trigger.name, cause, situation.now):
             causes[trigger.name] = cause
     return causes
+
+
+def _scheduled_causes(retraining: Retraining, situation: ModelSituation, memory: Memory) -> list[Cause]:
+    """The instants of schedules that are not over."""
+    schedules = [trigger for trigger in retraining.triggers if isinstance(trigger, ScheduledTrigger)]
+    causes = [(trigger.name, trigger.cause(situation)) for trigger in schedules]
+    return [cause for name, cause in causes if cause is not None and not memory.is_over(name, cause, situation.now)]
 
 
 def _due(

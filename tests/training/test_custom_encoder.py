@@ -160,6 +160,128 @@ def test_graph_that_does_not_fit_is_refused(feature, graph, fit, problem) -> Non
         build_encoder([column], fit_encoders([column], {feature: own}, {feature: values}))
 
 
+def own_graph(nodes, constants=(), element=TensorProto.FLOAT, opset=17):
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "own", [value("x", element, ["n", 1])], [value("y", TensorProto.FLOAT, ["n", 1])],
+        [numpy_helper.from_array(array, name) for name, array in constants],
+    )  # fmt: skip
+    return lambda state: helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def branching():
+    value = helper.make_tensor_value_info
+    then, otherwise = (
+        helper.make_graph([helper.make_node(kind, ["x"], [name])], name, [], [value(name, TensorProto.FLOAT, ["n", 1])])
+        for kind, name in (("Identity", "a"), ("Neg", "b"))
+    )
+    node = helper.make_node("If", ["yes"], ["y"], then_branch=then, else_branch=otherwise)
+    return own_graph([node], [("yes", np.array(True))])
+
+
+def fails(*_):
+    raise KeyError("boom")
+
+
+NEGATED = own_graph([helper.make_node("Neg", ["x"], ["y"])])
+MOVED_BY_BATCH = own_graph(
+    [helper.make_node("ReduceMax", ["x"], ["m"], axes=[0], keepdims=1), helper.make_node("Sub", ["x", "m"], ["y"])]
+)
+THREE_COPIES = own_graph([helper.make_node("Concat", ["x", "x", "x"], ["y"], axis=1)])
+
+
+@pytest.mark.parametrize(
+    ("graph", "options", "problem"),
+    [
+        (fails, {}, "graph= of the CustomEncoder of 'z' fails: KeyError: 'boom'"),
+        (NEGATED, {"fit": fails}, "fit= of the CustomEncoder of 'z' fails: KeyError: 'boom'"),
+        (NEGATED, {"fit": lambda values: {1: 2.0}}, "of 'z' gives is no JSON.*: the key 1 would come back as text"),
+        (NEGATED, {"fit": lambda values: [{"a": {2: 3}}]}, "the key 2 would come back as text"),
+        (NEGATED, {"fit": lambda values: float("nan")}, "of 'z' gives is no JSON"),
+        (branching(), {}, "of 'z' has the operator If, which holds a graph of its own"),
+        (MOVED_BY_BATCH, {}, "of 'z' makes .* alone and .* among 64"),
+        (THREE_COPIES, {}, "of 'z' gives another number of columns than the 1 that it declares: of 64 values it makes 192"),
+        (own_graph([helper.make_node("Reshape", ["x", "s"], ["y"])], [("s", np.array([1, 64]))]), {}, "of 'z' does not run"),
+    ],
+)  # fmt: skip
+def test_own_encoder_that_cannot_serve_is_refused_by_name(graph, options, problem) -> None:
+    own = fti.CustomEncoder(graph=graph, oracle=lambda values, state: -values, **options)
+    with pytest.raises(ModelError, match=problem):
+        data_of({"z": own, "t": LETTER})
+
+
+@pytest.mark.parametrize(
+    ("oracle", "problem"),
+    [
+        (fails, "oracle= of the CustomEncoder of 'z' fails: KeyError: 'boom'"),
+        (lambda values, state: None, "the oracle of the CustomEncoder of 'z' gives None for"),
+        (lambda values, state: 1.0, "gives 1.0 for"),
+        (lambda values, state: ["a"] * len(values), "give an array of numbers"),
+        (lambda values, state: values[:-1], "give an array of numbers"),
+        (lambda values, state: values * 1j, "give an array of numbers"),
+    ],
+)
+def test_an_oracle_that_gives_no_numbers_is_refused_by_name(oracle, problem) -> None:
+    data = data_of({"z": fti.CustomEncoder(graph=NEGATED, oracle=oracle), "t": LETTER})
+    model = HistGradientBoostingClassifier(max_iter=2).fit(data.train.X, data.train.y)
+    with pytest.raises(ModelError, match=problem):
+        export(model, data.encoder, data, "binary")
+
+
+def test_whole_numbers_that_float64_merges_are_refused() -> None:
+    nodes = [helper.make_node("Mod", ["x", "two"], ["m"]), helper.make_node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)]
+    parity = fti.CustomEncoder(
+        graph=own_graph(nodes, [("two", np.array([[2]]))], TensorProto.INT64), oracle=lambda values, state: values % 2
+    )
+    columns = [Column("id", "integer")]
+    for largest, is_exact in ((2.0**53 - 1, True), (2.0**53, False)):
+        values = {"id": np.array([7.0, largest, 8.0] * 4)}
+        parts, labels = dict.fromkeys(SPLITS, values), dict.fromkeys(SPLITS, np.array([0.0, 1.0, 0.0] * 4))
+        fitted = fit_encoders(columns, {"id": parity}, values)
+        if is_exact:
+            made = TrainingData(columns, fitted, parts, labels, task="binary")
+            assert made.train.X[:3, 0].tolist() == [1.0, 1.0, 0.0]
+        else:
+            with pytest.raises(
+                ModelError, match="of 'id' takes whole numbers, and train has some of 2.*9007199254740992"
+            ):
+                TrainingData(columns, fitted, parts, labels, task="binary")
+
+
+def test_an_operator_that_is_another_in_the_models_opset_is_refused() -> None:
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero", "x"], ["filled"]),
+        helper.make_node("ReduceMax", ["filled"], ["y"], axes=[1], keepdims=1),
+    ]
+    greatest = own_graph(nodes, [("zero", np.zeros((1, 1), np.float32))])
+    own = fti.CustomEncoder(graph=greatest, oracle=lambda values, state: np.nan_to_num(values))
+    data = data_of({"z": own, "t": LETTER})
+    value = helper.make_tensor_value_info
+    axes = numpy_helper.from_array(np.array([1]), "axes")
+    node = helper.make_node("ReduceSum", ["dense", "axes"], ["y"], keepdims=1)
+    inputs, outputs = [value("dense", TensorProto.FLOAT, ["n", 3])], [value("y", TensorProto.FLOAT, ["n", 1])]
+    graph = helper.make_graph([node], "sum", inputs, outputs, [axes])
+    for opset, problem in (
+        (17, None),
+        (18, "of 'z' is of opset 17, and its operator ReduceMax is another one in opset 18"),
+    ):
+        core = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        if problem is None:
+            assert export(core, data.encoder, data, "binary").bytes
+        else:
+            with pytest.raises(ModelError, match=problem):
+                export(core, data.encoder, data, "binary")
+
+
+def test_values_that_its_functions_hold_tell_encoders_apart() -> None:
+    def scaled(factor):
+        return fti.CustomEncoder(graph=NEGATED, oracle=lambda values, state: values * factor)
+
+    assert repr(scaled(2.0)) != repr(scaled(3.0))
+    assert repr(scaled(2.0)) == repr(scaled(2.0))
+
+
 def test_code_of_its_functions_tells_encoders_apart() -> None:
     same = fti.CustomEncoder(graph=two_waves, oracle=waves_oracle, fit=fit_scale, columns=["share", "root"])
     other = fti.CustomEncoder(graph=two_waves, oracle=letter_oracle, fit=fit_scale, columns=["share", "root"])

@@ -93,8 +93,12 @@ class FittedCustom(FittedSingle):
             raise ModelError("a custom encoder that was read from a manifest has no functions: fit it again")
         return declaration
 
+    def element(self, column: Column) -> str:
+        """The element type that its graph takes, as ``"INT64"``."""
+        return self._model(column).element
+
     def source(self, column: Column) -> GraphInput:
-        element = self._model(column).element
+        element = self.element(column)
         if element not in _INPUTS[column.type]:
             raise ModelError(
                 f"the graph of the CustomEncoder of {column.name!r} takes {element}, but of a {column.type} feature it can take "
@@ -123,11 +127,33 @@ class FittedCustom(FittedSingle):
         return nodes.add("Reshape", [single, nodes.constant([-1, max(1, len(self.columns))], np.int64)])
 
     def _model(self, column: Column) -> _OwnGraph:
-        return _own_graph(self.declared.graph(self.state), column.name)
+        graph = self.declared.graph
+        return _own_graph(_called("graph", column.name, lambda: graph(self.state)), column.name)
 
-    def expected(self, values: np.ndarray) -> np.ndarray:
-        """What the oracle says of a canonical array ``[n]``: float64 ``[n, w]``."""
-        return np.asarray(self.declared.oracle(values, self.state), dtype=np.float64).reshape(len(values), -1)
+    def expected(self, values: np.ndarray, feature: str) -> np.ndarray:
+        """What the oracle says of a canonical array ``[n]``: float64 ``[n, w]``.
+
+        Raises:
+            ModelError: it raises, or gives no numbers for each value.
+        """
+        oracle = self.declared.oracle
+        answer = _called("oracle", feature, lambda: oracle(values, self.state))
+        array = np.asarray(answer)
+        if array.dtype.kind not in "fiub" or array.ndim not in (1, 2) or len(array) != len(values):
+            raise ModelError(
+                f"the oracle of the CustomEncoder of {feature!r} gives {excerpt(answer)} for {len(values)} values: give an array of "
+                "numbers, [n] or [n, w]"
+            )
+        return array.astype(np.float64).reshape(len(values), -1)
+
+
+def _called(role: str, feature: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Exception as error:  # the user's own
+        raise ModelError(
+            f"{role}= of the CustomEncoder of {feature!r} fails: {type(error).__name__}: {error}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -164,6 +190,10 @@ def _own_graph(proto: Any, feature: str) -> _OwnGraph:
         onnx.checker.check_model(model)
     except Exception as error:  # onnx's own, which share no base
         raise ModelError(f"{what} is no valid ONNX of opset {OPSET}: {str(error).splitlines()[0]:.300}") from error
+    if branching := [node.op_type for node in model.graph.node if any(one.HasField("g") for one in node.attribute)]:
+        raise ModelError(
+            f"{what} has the operator {branching[0]}, which holds a graph of its own: write it without, as with Where"
+        )
     constants = {one.name for one in model.graph.initializer}
     inputs = [one for one in model.graph.input if one.name not in constants]
     if len(inputs) != 1 or len(model.graph.output) != 1:
@@ -176,17 +206,21 @@ def _own_graph(proto: Any, feature: str) -> _OwnGraph:
     return _OwnGraph(model, onnx.TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type))
 
 
-def fit_custom(encoder: CustomEncoder, values: np.ndarray) -> FittedCustom:
+def fit_custom(encoder: CustomEncoder, values: np.ndarray, feature: str = "a feature") -> FittedCustom:
     """What the user's function learns.
 
     Raises:
-        ModelError: JSON cannot hold it.
+        ModelError: it raises, or JSON cannot hold what it gives.
     """
-    state = None if encoder.fit is None else encoder.fit(values.copy())
+    fit = encoder.fit
+    state = None if fit is None else _called("fit", feature, lambda: fit(values.copy()))
+    what = f"what fit= of the CustomEncoder of {feature!r} gives is no JSON, which the manifest keeps"
+    if (key := _strange_key(state)) is not None:
+        raise ModelError(f"{what}: the key {excerpt(key)} would come back as text; make it text")
     try:
         state = json.loads(json.dumps(state, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"what fit= of a CustomEncoder gives is no JSON, which the manifest keeps: {error}") from error
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{what}: {error}") from error
     return FittedCustom(state, tuple(encoder.columns), encoder.code, declaration=encoder)
 
 
@@ -208,7 +242,7 @@ def check_oracles(
         if not isinstance(encoder, FittedCustom):
             continue
         own = dense[:, [names.index(name) for name in encoder.names(feature)]].astype(np.float64)
-        expected = encoder.expected(columns[feature].copy())
+        expected = encoder.expected(columns[feature].copy(), feature)
         if expected.shape != own.shape:
             raise ExportError(
                 f"the CustomEncoder of {feature!r} has {own.shape[1]} columns, and its oracle gives {list(expected.shape)} for "
@@ -224,3 +258,17 @@ def check_oracles(
                 f"{len(own)} values: of {columns[feature][row]!r} the graph makes {own[row].tolist()} and the oracle "
                 f"{expected[row].tolist()}"
             )
+
+
+def _strange_key(state: Any) -> Any:
+    """A key within what was learned that is no text, None if there is none."""
+    waiting, seen = [state], 0
+    while waiting and seen < 1_000_000:
+        one, seen = waiting.pop(), seen + 1
+        if isinstance(one, Mapping):
+            if strange := [key for key in one if not isinstance(key, str)]:
+                return strange[0]
+            waiting += one.values()
+        elif isinstance(one, list | tuple):
+            waiting += one
+    return None

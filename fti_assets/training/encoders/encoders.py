@@ -275,7 +275,11 @@ def needs_target(encoders: Mapping[str, Encoder]) -> bool:
 
 
 def fit(
-    encoder: Encoder, values: np.ndarray, column_type: ColumnType, target: np.ndarray | None = None
+    encoder: Encoder,
+    values: np.ndarray,
+    column_type: ColumnType,
+    target: np.ndarray | None = None,
+    name: str = "column",
 ) -> FittedEncoder:
     """Learn an encoder from the train part.
 
@@ -284,15 +288,16 @@ def fit(
         values: ``[n]``, the canonical array of the column's train rows.
         column_type: the column's type.
         target: ``[n, c]``, the labels as numbers, for an encoder that learns from them.
+        name: the column's, for errors.
 
     Raises:
         DeclarationError: the encoder does not fit the column type.
-        ModelError: it learns from labels, and there are none.
+        ModelError: it learns from labels, and there are none; a user's own cannot learn.
 
     >>> fit(Embedding(max_categories=1), np.array([7.0, 7.0, 9.0, np.nan]), "integer")
     FittedEmbedding(categories=(7,), kind='embedding')
     """
-    check_encoder(Column("column", column_type), encoder)
+    check_encoder(Column(name, column_type), encoder)
     learn = _KINDS[type(encoder)].fit
     if isinstance(encoder, Target):
         if target is None:
@@ -300,6 +305,8 @@ def fit(
         fitted: FittedEncoder = learn(encoder, values, column_type, target)
     elif isinstance(encoder, _OF_CATEGORIES):
         fitted = learn(encoder, values, column_type)
+    elif isinstance(encoder, CustomEncoder):
+        fitted = learn(encoder, values, name)
     else:
         fitted = learn(encoder, values)
     return fitted
@@ -334,7 +341,8 @@ def fit_encoders(
         elif isinstance(encoder, Passthrough):
             _check_single(column, columns[column.name])
     return {
-        column.name: fit(of_features[column.name], columns[column.name], column.type, target) for column in features
+        column.name: fit(of_features[column.name], columns[column.name], column.type, target, column.name)
+        for column in features
     }
 
 

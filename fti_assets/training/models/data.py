@@ -11,6 +11,7 @@ from fti_assets.core.manifest import CLASSIFIES, Column, Task
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.encoders.custom_checks import check_custom
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.targets import FittedTarget, cross_fit
@@ -95,6 +96,7 @@ class TrainingData:
         if task == "multiclass":
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
         stored = {name: _rows_of(columns[name], features, labels[name], what=f"the {name} part") for name in SPLITS}
+        check_custom(features, fitted, stored["train"].columns)
         self.frames = Frames(features, self.encoder, stored["train"].columns)
         parts: dict[str, Part] = {}
         weight: np.ndarray | None = None

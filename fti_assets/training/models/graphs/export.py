@@ -243,6 +243,29 @@ def _meet(onnx: Any, encoder: Any, core: Any, oldest: int) -> None:
         model.ir_version = ir_version
         del model.opset_import[:]
         model.opset_import.extend(onnx.helper.make_opsetid(*one) for one in versions.items())
+    _check_own_nodes(onnx, encoder, versions, ir_version)
+
+
+def _check_own_nodes(onnx: Any, encoder: Any, versions: Mapping[str, int], ir_version: int) -> None:
+    """Refuse operators of a user's own encoder that are others in the opset of the model behind it.
+
+    One that has the same form and another meaning is found when the graph is compared with the trained model.
+    """
+    if versions[""] == OPSET:
+        return
+    context = onnx.checker.C.CheckerContext()
+    context.ir_version, context.opset_imports = ir_version, dict(versions)
+    own_nodes = [node for node in encoder.graph.node if any(name.startswith("encoder.custom.") for name in node.output)]
+    for node in own_nodes:
+        try:
+            onnx.checker.check_node(node, context)
+        except onnx.checker.ValidationError as error:
+            feature = node.output[0].removeprefix("encoder.custom.").rpartition(".")[0]
+            raise ModelError(
+                f"the graph of the CustomEncoder of {feature!r} is of opset {OPSET}, and its operator {node.op_type} is another one in "
+                f"opset {versions['']}, that of the model behind it ({str(error).splitlines()[0]}): export the model with opset {OPSET}, "
+                "or write the encoder with operators that are the same in both"
+            ) from error
 
 
 def _add_matrix(onnx: Any, graph: Any, names: list[str]) -> None:

@@ -326,7 +326,7 @@ def test_a_threshold_is_chosen_on_validation_and_stays_the_champions_own(bench: 
     chosen, declared = bench.builds()
     assert chosen.threshold is not None
     assert (chosen.threshold.goal, chosen.threshold.rows) == ("f1", chosen.dataset.rows["validation"])
-    assert declared.threshold == ThresholdRecord(0.9)
+    assert declared.threshold == ThresholdRecord(float(np.float32(0.9)))
     assert "spend, habit" in chosen.slices
     assert [verdict.gate for verdict in chosen.gates] == ["slice_gap_log_loss_by_spend_habit"]
     assert chosen.intervals["f1"].low <= chosen.metrics["f1"] <= chosen.intervals["f1"].high

@@ -16,13 +16,18 @@ ROWS = st.lists(
 ).filter(lambda rows: len({yes for _, yes in rows}) == 2)
 
 
-def value(goal: str, y: np.ndarray, said: np.ndarray) -> float:
-    hits, misses, alarms = (y & said).sum(), (y & ~said).sum(), (~y & said).sum()
+def value(goal: str, y: np.ndarray, yes: np.ndarray) -> float:
+    hits, misses, alarms = (y & yes).sum(), (y & ~yes).sum(), (~y & yes).sum()
     if goal == "f1":
         return float(2 * hits / (2 * hits + misses + alarms))
     if goal == "accuracy":
-        return float((y == said).mean())
+        return float((y == yes).mean())
     return float(hits / y.sum() - alarms / (~y).sum())
+
+
+def said(probability: np.ndarray, threshold: float) -> np.ndarray:
+    """What a graph, which answers in float32, says at a threshold."""
+    return probability.astype(np.float32) >= np.float32(threshold)
 
 
 @settings(max_examples=60)
@@ -30,9 +35,9 @@ def value(goal: str, y: np.ndarray, said: np.ndarray) -> float:
 def test_no_other_threshold_does_better(rows, goal):
     probability, y = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     chosen = chosen_threshold(goal, Answers(y, probability), what="d")
-    others = [0.0, *probability, *np.nextafter(probability, 2)]
-    best = max(value(goal, y, probability >= other) for other in others if other <= 1)
-    assert value(goal, y, probability >= chosen.value) == pytest.approx(best, abs=1e-9)
+    others = [0.0, *probability, *np.nextafter(probability.astype(np.float32), np.float32(2))]
+    best = max(value(goal, y, said(probability, other)) for other in others if other <= 1)
+    assert value(goal, y, said(probability, chosen.value)) == pytest.approx(best, abs=1e-9)
     assert 0 <= chosen.value <= 1
     assert (chosen.goal, chosen.rows) == (goal, len(rows))
 
@@ -51,7 +56,24 @@ def test_a_threshold_that_nothing_tells_is_refused(y, message):
 
 
 def test_a_declared_threshold_asks_nobody():
-    assert threshold_of(0.2, lambda: pytest.fail("asked"), what="d") == ThresholdRecord(0.2)
+    assert threshold_of(0.2, lambda: pytest.fail("asked"), what="d") == ThresholdRecord(float(np.float32(0.2)))
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.7, 0.9, 0.95])
+def test_a_probability_of_just_the_threshold_is_a_yes(threshold):
+    probability, y = np.full(4, threshold, dtype=np.float32), np.ones(4)
+    scores = evaluate("binary", ["accuracy", "recall"], {"probability": probability}, y, threshold=threshold)
+    assert scores == {"accuracy": 1.0, "recall": 1.0}
+    record = threshold_of(threshold, lambda: pytest.fail("asked"), what="d")
+    assert float(probability[0]) >= record.value  # as an app writes it
+    below = {"probability": np.nextafter(probability, np.float32(0))}
+    assert evaluate("binary", ["accuracy"], below, y, threshold=record.value) == {"accuracy": 0.0}
+
+
+def test_neighbours_of_float32_are_told_apart():
+    low = np.float32(0.3)
+    answers = Answers(np.array([0, 1]), np.array([low, np.nextafter(low, np.float32(1))], dtype=np.float64))
+    assert said(answers.predictions, chosen_threshold("f1", answers, what="d").value).tolist() == [False, True]
 
 
 def test_metrics_of_decisions_follow_the_threshold():

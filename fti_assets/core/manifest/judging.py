@@ -9,7 +9,7 @@ from fti_assets.core.records import record
 @record(frozen=True)
 class ThresholdRecord:
     """The probability from which on a binary model says yes; ``goal`` is what it makes largest on so many ``rows`` of the validation
-    part, or empty if it was declared."""
+    part, or empty if it was declared. Compare the float32 probabilities of the graph with it as it stands: ``probability >= value``."""
 
     value: float
     goal: str = ""

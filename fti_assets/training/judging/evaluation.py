@@ -33,7 +33,7 @@ class Evaluation:
         fairness: columns between whose values the decisions of a binary model are compared; crossed ones as in ``slices``.
         threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
             with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
-
+            It is compared as a float32, as the graph answers.
         confidence: of the intervals of metrics, by a bootstrap of the test rows; None for no intervals.
         cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default each row
             is drawn by itself, of a ranking model each query.

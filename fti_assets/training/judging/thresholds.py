@@ -29,14 +29,17 @@ def checked_threshold(threshold: float | str, *, what: str) -> None:
 
 
 def threshold_of(declared: float | Goal, validation: Callable[[], Answers], *, what: str) -> ThresholdRecord:
-    """The threshold that was declared, or the one that the graph's answers on the validation part choose.
+    """The threshold that was declared, as float32 holds it, or the one that the graph's answers on the validation part choose.
+
+    Probabilities are float32, and 0.7 is not one: as it is, a probability of 0.7 would lie below it. Rounded, ``probability >= threshold``
+    is right wherever it is written.
 
     Raises:
         ModelError: as ``chosen_threshold``.
     """
     if isinstance(declared, str):
         return chosen_threshold(declared, validation(), what=what)
-    return ThresholdRecord(float(declared))
+    return ThresholdRecord(float(np.float32(declared)))
 
 
 def chosen_threshold(goal: Goal, validation: Answers, *, what: str) -> ThresholdRecord:
@@ -64,13 +67,16 @@ def chosen_threshold(goal: Goal, validation: Answers, *, what: str) -> Threshold
             f"{what} has {rows}, so no threshold can be chosen by {goal}: give the split a larger validation part, or the "
             "evaluation a number, Evaluation(threshold=0.5)"
         )
-    probabilities, positions = np.unique(validation.predictions, return_inverse=True)
+    rounded = validation.predictions.astype(np.float32)
+    probabilities, positions = np.unique(rounded.astype(np.float64), return_inverse=True)
     # Above each candidate, from 0 up to beyond the largest probability:
     hits = np.append(np.bincount(positions, y)[::-1].cumsum()[::-1], 0.0)
     alarms = np.append(np.bincount(positions, ~y)[::-1].cumsum()[::-1], 0.0)
     values = _values(goal, hits, alarms)
     middle = (probabilities[1:] + probabilities[:-1]) / 2
-    candidates = np.concatenate([[0.0], np.where(middle > probabilities[:-1], middle, probabilities[1:]), [1.0]])
+    # Between neighbours of float32 there is nothing: the middle may round to the lower one.
+    between = np.where(middle.astype(np.float32) > probabilities[:-1], middle, probabilities[1:])
+    candidates = np.concatenate([[0.0], between, [1.0]])
     if probabilities[-1] == 1.0:  # no threshold says no to a certain yes
         candidates, values = candidates[:-1], values[:-1]
     best = np.flatnonzero(values >= values.max() - 1e-12)

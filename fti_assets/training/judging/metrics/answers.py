@@ -48,10 +48,13 @@ class Answers:
 
     @property
     def decided(self) -> np.ndarray:
-        """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest."""
+        """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest.
+
+        A graph answers in float32, so the threshold is compared as one: a probability of 0.7 is a yes from 0.7 on.
+        """
         if self.classes:
             return np.asarray(self.ranking.argmax(axis=1))
-        return np.asarray(self.predictions >= self.threshold, dtype=np.int64)
+        return np.asarray(self.predictions.astype(np.float32) >= np.float32(self.threshold), dtype=np.int64)
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""

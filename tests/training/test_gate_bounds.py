@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
-from fti_assets.core.manifest import FairnessRecord
+from fti_assets.core.manifest import FairnessRecord, GroupRates
+from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
-from fti_assets.training.judging.scores import Scores
+from fti_assets.training.judging.scores import BaselineScores, ChampionScores, Scores
 
 
 @pytest.mark.parametrize(
@@ -174,6 +175,49 @@ def test_a_function_without_a_verdict_is_named(answer, words):
 
     with pytest.raises(ModelError, match=rf"the gate 'odd' {words}"):
         verdict_of(odd, Scores())
+
+
+def test_what_a_gate_writes_no_other_sees():
+    y = np.array([0.0, 1.0])
+
+    def scores():
+        return Scores(
+            {"mae": 1.0},
+            {"mae": 2.0},
+            {"g": {"a": {"mae": 1.0, "rows": 2.0}}},
+            ChampionScores("v1/a", {"mae": 1.0}, challenger={"mae": 2.0}),
+            {
+                "g": FairnessRecord(
+                    {"a": GroupRates(2, 0.5)}, {"demographic_parity_ratio": 0.7}, largest_left_out={"b": 1}
+                )
+            },
+            {"prior": BaselineScores({"mae": 2.0})},
+            {"mae": Interval(0.5, 1.5)},
+            answers=Answers(y.copy(), y + 0.5),
+        )
+
+    own = scores()
+    seen = own.copy()
+    assert seen == own
+    for written in (
+        seen.metrics,
+        seen.baseline,
+        seen.slices["g"]["a"],
+        seen.slices["g"],
+        seen.champion.metrics,
+        seen.champion.challenger,
+        seen.fairness["g"].figures,
+        seen.fairness["g"].groups,
+        seen.fairness["g"].largest_left_out,
+        seen.fairness,
+        seen.baselines["prior"].metrics,
+        seen.baselines,
+        seen.intervals,
+    ):
+        written.clear()
+    seen.answers.y[:], seen.answers.predictions[:] = 7, 7
+    assert own == scores()
+    assert (own.answers.y.tolist(), own.answers.predictions.tolist()) == ([0.0, 1.0], [0.5, 1.5])
 
 
 def test_a_function_that_raises_is_named():

@@ -1,7 +1,10 @@
 """All that gates judge a challenger by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from fti_assets.core.manifest import FairnessRecord
 from fti_assets.core.manifest.intervals import Interval
@@ -69,3 +72,20 @@ class Scores:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     answers: Answers | None = field(default=None, repr=False, compare=False)
     graph: GraphCost | None = field(default=None, repr=False, compare=False)
+
+    def copy(self) -> "Scores":
+        """The same in mappings and arrays of their own: a gate of a user's own may write into them, and no other one sees it."""
+        champion = self.champion
+        if champion is not None:
+            champion = replace(champion, metrics=dict(champion.metrics), challenger=dict(champion.challenger))
+        return replace(
+            self,
+            metrics=dict(self.metrics),
+            baseline=dict(self.baseline),
+            slices=deepcopy(self.slices),
+            champion=champion,
+            fairness=deepcopy(self.fairness),
+            baselines={name: replace(one, metrics=dict(one.metrics)) for name, one in self.baselines.items()},
+            intervals=dict(self.intervals),
+            answers=None if self.answers is None else self.answers.part(np.arange(len(self.answers.y))),
+        )

@@ -97,8 +97,7 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         answers=on_test,
         graph=GraphCost(len(exported.bytes), lambda row: graph.run(_one_row(test.columns, row)), len(on_test.y)),
     )
-    rows = np.arange(len(on_test.y))  # a gate of the user's own may write into the answers that it gets
-    verdicts = tuple(verdict_of(gate, dataclasses.replace(scores, answers=on_test.part(rows))) for gate in model.gates)
+    verdicts = tuple(verdict_of(gate, scores.copy()) for gate in model.gates)
     importance = _importance(model, graph, test.columns, data.test.y, classes, threshold.value, queries)
     return Judgement(outputs, threshold, measurement, baselines, verdicts, importance)
 

@@ -17,6 +17,7 @@ EXTRAS = {
     "pandera": "pipelines",
     "pyarrow": "pipelines",
     "onnx": "training",
+    "onnxscript": "training",
     "pytorch_lightning": "training",
     "scipy": "training",
     "sklearn": "training",

@@ -6,6 +6,8 @@ from json import dumps
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxscript import FLOAT, script
+from onnxscript import opset17 as op
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 import fti_assets as fti
@@ -280,6 +282,19 @@ def test_values_that_its_functions_hold_tell_encoders_apart() -> None:
 
     assert repr(scaled(2.0)) != repr(scaled(3.0))
     assert repr(scaled(2.0)) == repr(scaled(2.0))
+
+
+@script()
+def sine(x: FLOAT[None, 1]):
+    return op.Sin(op.Where(op.IsNaN(x), op.Constant(value_float=0.0), x))
+
+
+def test_a_function_of_onnxscript_is_a_graph() -> None:
+    own = fti.CustomEncoder(graph=lambda state: sine, oracle=lambda values, state: np.sin(np.nan_to_num(values)))
+    data = data_of({"x": own, "t": LETTER})
+    model = HistGradientBoostingClassifier(max_iter=2).fit(data.train.X, data.train.y)
+    assert export(model, data.encoder, data, "binary").bytes
+    assert np.allclose(data.test.X[:, 0], np.sin(np.nan_to_num(data.test.columns["x"])), atol=1e-6)
 
 
 def test_code_of_its_functions_tells_encoders_apart() -> None:

@@ -285,8 +285,8 @@ def test_values_that_its_functions_hold_tell_encoders_apart() -> None:
 
 
 @script()
-def sine(x: FLOAT[None, 1]):
-    return op.Sin(op.Where(op.IsNaN(x), op.Constant(value_float=0.0), x))
+def sine(x: FLOAT[None, 1]) -> FLOAT[None, 1]:
+    return op.Sin(op.Where(op.IsNaN(x), op.Constant(value_float=0.0), x))  # type: ignore[return-value, type-var]
 
 
 def test_a_function_of_onnxscript_is_a_graph() -> None:

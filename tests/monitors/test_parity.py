@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from fti_assets.monitors.parity.rows import facts_of, rows_of
 from fti_assets.monitors.parity.run import compare_partition
 from fti_assets.stores.lake.snapshots import commit_times
 from fti_assets.stores.lake.store import OfflineStore
+from tests.automation.test_conditions import launched, report
 from tests.stores.online_stores import KINDS, redis_location
 from tests.support.visits import BUYER, DAYS, SCORES, SOURCE, crowds, outcomes, run, shops, visits
 
@@ -250,6 +251,41 @@ def test_the_asset_stores_differences_and_they_can_be_forgotten(place: Place) ->
     later = fti.read(LOGGED, stores=place.stores)
     assert len(later) == len(rows) - 1
     assert 3 not in [json.loads(one)["visit_id"] for one in later["request"].dropna()]
+
+
+def test_a_day_is_compared_once_it_is_over_and_when_its_log_changes_then() -> None:
+    log = fti.prediction_log(name="log_of_today", model=BUYER)
+    compared = fti.parity(name="compared", log=log)
+    defs, cursor = fti.build_definitions([compared]), None
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, log.key, "2013-01-05")  # before the first tick, which sees no change
+        ticks = []
+        moments = {
+            "07T09:00": None,
+            "07T10:00": "1",
+            "08T00:00": None,
+            "08T00:05": None,
+            "08T00:10": "2",
+            "08T00:15": None,
+        }
+        for moment, version in moments.items():
+            at = datetime.fromisoformat(f"2013-01-{moment}:00")
+            if version is not None:
+                report(instance, log.key, "2013-01-07", early=version)
+            with clock.at(at):
+                result = dg.evaluate_automation_conditions(
+                    defs,
+                    instance,
+                    dg.AssetSelection.assets(compared.key),
+                    evaluation_time=at.replace(tzinfo=UTC),
+                    cursor=cursor,
+                )
+            cursor = result.cursor
+            ticks.append(set(result.get_requested_partitions(compared.key)))
+            if ticks[-1]:
+                launched(instance, {compared.key: ticks[-1]})
+    day = {"2013-01-07"}
+    assert ticks == [set(), set(), day, set(), day, set()]
 
 
 def test_a_commit_has_the_time_of_the_clock_that_was_set(place: Place) -> None:

@@ -11,6 +11,7 @@ from fti_assets.features.groups.columns import column_schema
 from fti_assets.monitors.parity.parity import RULES, Parity, columns_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs
+from fti_assets.orchestration.conditions.partition_end import PartitionOver
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import build_asset
@@ -42,8 +43,9 @@ def parity_asset(parity: Parity) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         group_name="monitoring",
         description=f"Past requests of {of.table_name}, replayed online and compared with the offline join at the snapshot of then.",
-        automation_condition=on_changed_inputs(
-            [Upstream(of.key, of.partitions_def)], whole=parity.partitions_def is None
+        automation_condition=(
+            on_changed_inputs([Upstream(of.key, of.partitions_def)], whole=parity.partitions_def is None)
+            & PartitionOver()
         ).with_label("new_requests"),
         code_terms=(parity.name, parity.version, of.table_name, parity.sample, parity.lag.total_seconds()),
     )

@@ -18,7 +18,7 @@ from fti_assets.core import clock
 from fti_assets.core.times import Partition
 from fti_assets.orchestration.conditions.made import newest_marks
 from fti_assets.orchestration.conditions.within_reach import Context, Result, subset_of, true_of
-from fti_assets.orchestration.partitions import partitions_of
+from fti_assets.orchestration.partitions import is_timed, partitions_of
 
 AGAIN = (timedelta(hours=1), timedelta(hours=2), timedelta(hours=4))
 """After how long a last run that failed is requested again, each counted from the request before."""
@@ -124,6 +124,24 @@ class LastRunFailed(dg.AutomationCondition[dg.AssetKey]):
             else:
                 context.log.warning(f"{what} has failed: requested again, {request.again + 1} of {len(AGAIN)}")
                 yield key
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionOver(dg.AutomationCondition[dg.AssetKey]):
+    """Partitions that have ended: what watches others waits for that, or it would run with each file of an open day."""
+
+    name = "partition_over"
+    description = "The partition has ended"
+    requires_cursor = False
+
+    def evaluate(self, context: Context) -> Result:
+        own = context.partitions_def
+        if not is_timed(own):
+            return true_of(context, context.candidate_subset)
+        last = own.get_prev_partition_window(clock.now().replace(tzinfo=UTC), respect_bounds=False)
+        if last is None or last.end <= own.start:
+            return true_of(context, context.get_empty_subset())
+        return true_of(context, subset_of(context, [dg.TimeWindow(own.start, last.end)]))
 
 
 def _marks_since(context: Context, event: int | None) -> dict[str, bool]:

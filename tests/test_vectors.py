@@ -26,6 +26,7 @@ from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
+from fti_assets.features.rows.to_lake import to_lake
 from fti_assets.features.validation.schema import column_types, vector_types
 from fti_assets.inference.serving.requests.values import CONVERTERS
 from fti_assets.orchestration.partitions import UNPARTITIONED
@@ -230,6 +231,23 @@ def test_a_file_of_vectors_has_pages_that_hold_one(tmp_path: Path) -> None:
     ):
         pages = [one.execute("PRAGMA page_size").fetchone()[0] for one in (vectors_file, numbers_file)]
     assert pages == [16_384, 4_096]
+
+
+@pytest.mark.parametrize("sql_type", ["FLOAT[2]", "DOUBLE[2]", "FLOAT[]", "DOUBLE[]"])
+def test_an_array_of_another_system_is_read_as_a_list(sql_type: str) -> None:
+    target = f"{sql_type.partition('[')[0]}[]"
+    with connection_to_shared() as duck:
+        column = to_lake(duck, "x", sql_type, target)
+        rows = duck.sql(
+            f"SELECT {column.or_error('', '')} AS x FROM (SELECT unnest([[0.5, NULL], NULL])::{sql_type} AS x)"
+        )
+        assert [str(kind) for kind in rows.types] == [target]
+        assert rows.fetchall() == [([0.5, None],), (None,)]
+        arrays = fetch_columns(
+            duck.sql(f"SELECT unnest([[0.5, NULL], NULL])::{sql_type} AS x"), [Column("x", "vector")]
+        )
+    assert_same(arrays["x"][0], np.float32([0.5, np.nan]))
+    assert arrays["x"][1] is None
 
 
 def test_a_matrix_names_the_row_of_another_length() -> None:

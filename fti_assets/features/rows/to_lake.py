@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fti_assets.core.sql import literal, quote
-from fti_assets.core.types import EXACT, SIDES, WHOLE, WIDE, ColumnType, type_held_by
+from fti_assets.core.types import EXACT, SIDES, WHOLE, WIDE, ColumnType, type_held_by, type_of_sql
 from fti_assets.stores.duckdb.iso_text import try_instant_sql
 
 if TYPE_CHECKING:
@@ -102,6 +102,8 @@ def can_be(sql_type: str, target: ColumnType) -> bool:
 
 def _holds_all(sql_type: str, target: str) -> bool:
     """Whether a type of the lake holds each value of another type."""
+    if type_of_sql(sql_type) == "vector":  # an array's numbers in a list
+        return target == f"{sql_type.rstrip('0123456789[]')}[]"
     if target == "DOUBLE":
         return sql_type in (*FLOATS, *WHOLE) and sql_type != "BIGINT"
     return target == "VARCHAR" or (target == "BIGINT" and sql_type in WHOLE)

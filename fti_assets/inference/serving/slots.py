@@ -99,6 +99,7 @@ class Feeds:
         ]
         self._dense = [(name, _runs(of_input, groups), width) for name, of_input, width in dense]
         self._shapes = [(name, width) for name, _, width in dense]
+        self._shapes += [(name, dim) for name, _, dim, _ in self._vectors]
         self._packs = [(name, picker(of_input), Struct(f"{width}f").pack_into) for name, of_input, width in dense]
         self._kept: list[dict[str, Any]] = []
 
@@ -144,9 +145,10 @@ class Feeds:
             feeds[name] = np.array([[_time(row[slot]) for slot in of_input]], dtype=np.int64)
         for name, slot, dim, what in self._vectors:
             value = row[slot]
-            feeds[name] = (
-                value.reshape(1, dim) if value is not None and value.shape == (dim,) else _matrix([value], dim, what)
-            )
+            if value is not None and value.shape == (dim,):
+                feeds[name][0] = value  # a copy, since a blob's numbers lie where no float may begin
+            else:
+                feeds[name][:] = _matrix([value], dim, what)
         values = graph.answer(feeds, output).tolist()
         self._kept.append(feeds)
         return values

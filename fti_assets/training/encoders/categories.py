@@ -10,9 +10,9 @@ import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import whole_numbers
-from fti_assets.core.manifest import GraphInput
-from fti_assets.core.types import MISSING_INTEGER, ColumnType
-from fti_assets.errors import DeclarationError, excerpt
+from fti_assets.core.manifest import Column, GraphInput
+from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
+from fti_assets.errors import DeclarationError, ModelError, excerpt
 from fti_assets.training.encoders.fitted import FittedSingle
 from fti_assets.training.encoders.nodes import Nodes, category_keys, codes
 
@@ -268,3 +268,19 @@ def _check_max_categories(value: object, encoder: str) -> None:
         raise DeclarationError(
             f"{encoder}(max_categories={excerpt(value)}): give a whole number above 0, or None for all"
         )
+
+
+def check_exact(column: Column, values: np.ndarray, original: int | None) -> None:
+    """Check that float64 tells the categories of a feature apart; ``original`` is a stored one of 2**53 and more.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if column.type != "integer" or not (beyond := np.abs(values) >= EXACT).any():
+        return
+    example = int(values[beyond][0]) if original is None else original
+    raise ModelError(
+        f"feature {column.name!r} has categories such as {example}: whole numbers of 2**53 and more cannot be told "
+        "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or, if it "
+        "is a quantity, as a smaller number, such as the distance from the smallest"
+    )

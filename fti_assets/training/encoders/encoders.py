@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from fti_assets.core.manifest import NUMBERS, Column
-from fti_assets.core.types import EXACT, KEY_TYPES, NUMERIC, ColumnType
+from fti_assets.core.types import KEY_TYPES, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.encoders import buckets, categories, curves, custom, scales, targets, times, vectors
 from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
@@ -335,7 +335,7 @@ def fit_encoders(
     for column in features:
         encoder = of_features[column.name]
         if isinstance(encoder, _OF_CATEGORIES):
-            _check_exact(column, columns[column.name], (large or {}).get(column.name))
+            categories.check_exact(column, columns[column.name], (large or {}).get(column.name))
         elif isinstance(encoder, Vector):
             vectors.check_length(column.name, encoder, columns[column.name])
         elif isinstance(encoder, Passthrough):
@@ -344,17 +344,6 @@ def fit_encoders(
         column.name: fit(of_features[column.name], columns[column.name], column.type, target, column.name)
         for column in features
     }
-
-
-def _check_exact(column: Column, values: np.ndarray, original: int | None) -> None:
-    if column.type != "integer" or not (beyond := np.abs(values) >= EXACT).any():
-        return
-    example = int(values[beyond][0]) if original is None else original
-    raise ModelError(
-        f"feature {column.name!r} has categories such as {example}: whole numbers of 2**53 and more cannot be told "
-        "from their neighbours once they are numbers of a model. Store the column as text in a new version of its group, or, if it "
-        "is a quantity, as a smaller number, such as the distance from the smallest"
-    )
 
 
 def _check_single(column: Column, values: np.ndarray) -> None:

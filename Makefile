@@ -62,6 +62,7 @@ bench: install
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python benchmarks/online.py
+	$(BIN)/python -m benchmarks.vectors
 	[ ! -e .venv-feast/bin/python ] || $(BIN)/python -m benchmarks.feast_predict
 	$(BIN)/python benchmarks/dagster_overhead.py
 	$(BIN)/python benchmarks/first_prediction.py

@@ -1,4 +1,4 @@
-"""What the model store knows to be wrong: rejected builds, rollbacks, and files that cannot be read."""
+"""What the model store knows to be wrong: rejected builds, rollbacks, done or proposed, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fti_assets.stores.models.store import ModelStore
 
 
 def findings_of_builds(store: ModelStore, models: Iterable[str]) -> Findings:
-    """Of each model: the newest build if it was rejected, the champion if a rollback made it that, and a store that cannot be read.
+    """Of each model: the newest build if it was rejected, the champion if a rollback made it that or is proposed, and a store that
+    cannot be read.
 
     Args:
         store: the model store.
@@ -29,9 +30,11 @@ def findings_of_builds(store: ModelStore, models: Iterable[str]) -> Findings:
                 text=str(error),
                 end=f"The model store can be read for {model} again",
             )
-            result += Findings((unreadable,), frozenset({f"rejected {model}", f"rollback {model}"}))
+            result += Findings(
+                (unreadable,), frozenset({f"rejected {model}", f"rollback {model}", f"proposal {model}"})
+            )
             continue
-        causes = [_rejection(model, builds, aliases), _rollback(model, aliases)]
+        causes = [_rejection(model, builds, aliases), _rollback(model, aliases), _proposal(model, aliases)]
         result += Findings(tuple(cause for cause in causes if cause is not None))
     return result
 
@@ -62,4 +65,17 @@ def _rollback(model: str, aliases: Aliases) -> Cause | None:
         title=f"Model {model} was rolled back from {last.previous} to {last.champion}",
         text=f"At {last.at}{by}: {last.reason}",
         end=f"Model {model} has a new champion since it was rolled back",
+    )
+
+
+def _proposal(model: str, aliases: Aliases) -> Cause | None:
+    proposal = aliases.proposal
+    if proposal is None:
+        return None
+    return Cause(
+        subject=f"proposal {model}",
+        occurrence=proposal.champion,
+        title=f"Model {model}: a rollback from {proposal.champion} to {proposal.to} is proposed",
+        text=f"{proposal.evidence.text}\nfti rollback {model} --to {proposal.to} --reason WHY",
+        end=f"Model {model}: no rollback is proposed any more",
     )

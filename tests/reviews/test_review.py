@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 import fti_assets as fti
+from fti_assets.alerts.builds import findings_of_builds
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.errors import AliasConflictError, DeclarationError
@@ -145,6 +146,8 @@ def test_a_worse_champion_is_rolled_back_on_evidence(world: World, capsys: pytes
     assert page.partition == "2024-01-11"
     assert f"A rollback of {second} to {first} is proposed: log_loss" in (page.description or "")
 
+    [cause] = findings_of_builds(world.store, ["net"]).causes
+    assert cause.title == f"Model net: a rollback from {second} to {first} is proposed"
     assert main(["models", "show", "net", "--models", str(world.store.root)]) == 0
     said = capsys.readouterr().out
     assert f"a rollback to {first} is proposed since 2024-01-15T02:00:00: {proposal.evidence.text}" in said

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.training.triggers.trigger import Breach, Cause, Situation, breach_cause, checked_monitor
 
 QUALITY, SERVICE = "quality", "service"
@@ -14,8 +15,8 @@ QUALITY, SERVICE = "quality", "service"
 
 
 @checked_arguments(itself=["monitor"])
-@dataclass(frozen=True)
-class OnDrift:
+@dataclass(frozen=True, repr=False)
+class OnDrift(Concise):
     """Train again once a monitor warns that values have drifted.
 
     A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
@@ -65,8 +66,8 @@ class OnDrift:
 
 
 @checked_arguments(itself=["monitor"])
-@dataclass(frozen=True)
-class OnDegradation:
+@dataclass(frozen=True, repr=False)
+class OnDegradation(Concise):
     """Train again once a monitor warns that a metric of the answers is worse than it may be.
 
     Args:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.training.triggers.trigger import Cause, Situation
 from fti_assets.training.views.view import FeatureView
 
 
 @checked_arguments()
-@dataclass(frozen=True)
-class OnNewData:
+@dataclass(frozen=True, repr=False)
+class OnNewData(Concise):
     """Train again once so many partitions are new or have changed since the newest build, of those that the next would learn from.
 
     A partition counts if its data version is not the one that the newest build's dataset was made from, whether that build was accepted or

@@ -9,14 +9,15 @@ from functools import lru_cache
 import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.training.triggers.trigger import Cause, Situation
 
 
 @checked_arguments()
-@dataclass(frozen=True)
-class OnSchedule:
+@dataclass(frozen=True, repr=False)
+class OnSchedule(Concise):
     """Train again at the instants of a cron expression, if there is something new to learn from then.
 
     It waits for no cool-down. An instant at which nothing is new is over; one that was missed, since nothing ran then, is made up for

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, replace
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.core.manifest import FairnessRecord, GateVerdict, Task
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.fairness import FIGURES, lacking
-from fti_assets.training.judging.gates.gate import Concise, defined_value, undefined_text
+from fti_assets.training.judging.gates.gate import defined_value, undefined_text
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Literal, get_args
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.gates.gate import Concise
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.scores import Scores
 

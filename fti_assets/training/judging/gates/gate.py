@@ -1,10 +1,9 @@
 """Gates: what a challenger must do on the test part before it may be the champion."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -64,19 +63,6 @@ class CheckedGate(Gate, Protocol):
 
     def check(self, task: Task, evaluation: Evaluation, *, what: str) -> None:
         """Raise a DeclarationError if so."""
-
-
-class Concise:
-    """A gate whose text leaves out what it does not say: a model's code version, which is made of it, keeps when a gate gets arguments."""
-
-    def __repr__(self) -> str:
-        own: Any = self
-        shown = [
-            f"{one.name}={getattr(self, one.name)!r}"
-            for one in dataclasses.fields(own)
-            if one.default is dataclasses.MISSING or getattr(self, one.name) != one.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def verdict_of(gate: Gate, scores: Scores) -> GateVerdict:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.concise import Concise
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.errors import DeclarationError, ModelError, one_of
@@ -15,7 +16,7 @@ from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.baselines.function import FunctionBaseline
 from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.baselines.named import PRIOR, checked_baseline
-from fti_assets.training.judging.gates.gate import Concise, defined_value, lead, undefined_text
+from fti_assets.training.judging.gates.gate import defined_value, lead, undefined_text
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.ties import resolution

@@ -69,6 +69,7 @@ bench: install
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/sensor_tick.py
+	$(BIN)/python -m benchmarks.drift
 
 # Feast, beside which the joins are measured and checked, has an environment of its own.
 feast: .venv-feast/bin/feast
@@ -85,8 +86,8 @@ kserve: .venv-kserve/.installed
 	.venv-kserve/bin/pip install --quiet 'kserve==0.21.0'
 	touch $@
 
-# The servers beside which ours is measured have environments of their own.
-PEERS := fastapi litserve mlserver bentoml
+# What our server, and our drift, are measured beside has environments of its own.
+PEERS := fastapi litserve mlserver bentoml evidently
 
 peers: $(PEERS:%=.venv-peers/%/.installed)
 
@@ -94,6 +95,7 @@ peers: $(PEERS:%=.venv-peers/%/.installed)
 .venv-peers/litserve/.installed: PACKAGES := 'litserve==0.2.19'
 .venv-peers/mlserver/.installed: PACKAGES := 'mlserver==1.7.1'
 .venv-peers/bentoml/.installed: PACKAGES := 'bentoml==1.4.40'
+.venv-peers/evidently/.installed: PACKAGES := 'evidently==0.7.17'
 .venv-peers/%/.installed:
 	$(PYTHON) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/pip install --quiet $(PACKAGES) numpy onnxruntime

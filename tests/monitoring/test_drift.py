@@ -61,6 +61,9 @@ def textbook_psi(before: list[float], after: list[float]) -> float:
     return result
 
 
+@pytest.mark.filterwarnings(
+    "ignore:divide by zero|ks_2samp|invalid value:RuntimeWarning"
+)  # of SciPy's p-value, which nobody asks for
 @settings(max_examples=examples(60))
 @given(st.lists(NUMBERS, max_size=40), st.lists(NUMBERS, max_size=40))
 def test_numbers_are_as_far_apart_as_scipy_says(connection: Any, then: list[Any], now: list[Any]) -> None:

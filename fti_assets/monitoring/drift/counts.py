@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
@@ -63,64 +63,76 @@ def count_columns(
     groups = ", ".join(map(quote, by))
     items = ["count(*)"]
     for column in columns:
-        value = column.value
         if column.type in NUMBERS:
-            number = f"nullif({value}::DOUBLE, 'nan'::DOUBLE)"
+            number = _number(column)
             items += [f"count({number})", f"histogram({number}, {_list(column.edges)})" if column.edges else "NULL"]
-        elif column.type in MADE_OF_CATEGORIES:
-            items += [f"count({_category(column)})", "NULL"]
-        else:
-            items += [f"count({value})", "NULL"]
-    query = f"SELECT {', '.join([groups, *items])} FROM {rows} GROUP BY {groups}"
-    results = {}
-    categories = _categories(connection, rows, columns, by)
-    for row in connection.execute(query).fetchall():
-        group, total, counts = tuple(row[: len(by)]), row[len(by)], row[len(by) + 1 :]
-        results[group] = {
-            column.name: _profile(
-                column, total, counts[2 * at], counts[2 * at + 1], categories.get((group, column.name))
-            )
-            for at, column in enumerate(columns)
-        }
+        elif column.type not in MADE_OF_CATEGORIES:
+            items += [f"count({column.value})", "NULL"]
+    counts = connection.execute(f"SELECT {groups}, {', '.join(items)} FROM {rows} GROUP BY {groups}").fetchall()
+    # Texts are grouped fastest by themselves alone.
+    alone = len(counts) == 1
+    categories = _categories(connection, rows, columns, [] if alone else by)
+    results: dict[tuple[Any, ...], dict[str, ColumnProfile]] = {}
+    for *group, total, of_columns in (((*row[: len(by) + 1], list(row[len(by) + 1 :]))) for row in counts):
+        own = results.setdefault(tuple(group), {})
+        for column in columns:
+            if column.type in MADE_OF_CATEGORIES:
+                key = (() if alone else tuple(group), column.name)
+                own[column.name] = _of_categories(column, total, categories[key])
+            else:
+                present, bins, *of_columns = of_columns
+                own[column.name] = _of_bins(column, total, present, bins)
     return results
 
 
-def _profile(
-    column: CountedColumn,
-    total: int,
-    present: int,
-    bins: Mapping[float, int] | None,
-    categories: tuple[dict[str, float], float, int] | None,
-) -> ColumnProfile:
+def _of_bins(column: CountedColumn, total: int, present: int, bins: Mapping[float, int] | None) -> ColumnProfile:
     own = ColumnProfile(column.name, column.type, float(total), float(total - present))
-    if column.type in NUMBERS:
-        below = [float((bins or {}).get(edge, 0)) for edge in column.edges]
-        last = float(present) - sum(below)
-        return replace(own, edges=column.edges, counts=(*below, last) if column.edges else ())
-    if categories is None:
+    if not column.edges:
         return own
-    named, rest, further = categories
-    return replace(own, categories=named, rest=rest, further_categories=further)
+    below = [float((bins or {}).get(edge, 0)) for edge in column.edges]
+    return replace(own, edges=column.edges, counts=(*below, float(present) - sum(below)))
+
+
+def _of_categories(column: CountedColumn, total: int, categories: _Categories) -> ColumnProfile:
+    return ColumnProfile(
+        column.name,
+        column.type,
+        float(total),
+        categories.nulls,
+        categories=categories.named,
+        rest=categories.rest,
+        further_categories=categories.further,
+    )
+
+
+@dataclass
+class _Categories:
+    """The rows of each category, those of the others together and how many of these there are, and the rows without any."""
+
+    named: dict[str, float] = field(default_factory=dict)
+    rest: float = 0.0
+    further: int = 0
+    nulls: float = 0.0
 
 
 def _categories(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: Sequence[CountedColumn], by: Sequence[str]
-) -> dict[tuple[tuple[Any, ...], str], tuple[dict[str, float], float, int]]:
-    """The rows of each category by division and column, those of the others together, and how many of these there are."""
+) -> dict[tuple[tuple[Any, ...], str], _Categories]:
+    """What is counted of each column of categories, by division and column."""
     own = [column for column in columns if column.type in MADE_OF_CATEGORIES]
     if not own:
         return {}
-    groups = [quote(name) for name in by]
+    groups = "".join(f"{quote(name)}, " for name in by)
     # A query for each column, as one: of many sets of groups at once DuckDB makes one table of them all.
     counts = " UNION ALL ".join(
-        f"SELECT {', '.join(groups)}, {place} AS __fti_place, {_category(column)} AS __fti_category, count(*) AS __fti_rows "
+        f"SELECT {groups}{place} AS __fti_place, {_category(column)} AS __fti_category, count(*) AS __fti_rows "
         f"FROM {rows} GROUP BY ALL"
         for place, column in enumerate(own)
     )
-    each = f"PARTITION BY {', '.join([*groups, '__fti_place'])}"
+    each = f"PARTITION BY {groups}__fti_place"
     is_named = " OR ".join(
         [
-            f"row_number() OVER ({each} ORDER BY __fti_rows DESC, __fti_category) <= {MOST_CATEGORIES}",
+            f"row_number() OVER ({each} ORDER BY __fti_category IS NULL, __fti_rows DESC, __fti_category) <= {MOST_CATEGORIES}",
             *(
                 f"(__fti_place = {place} AND __fti_category IN ({', '.join(map(literal, column.categories))}))"
                 for place, column in enumerate(own)
@@ -129,21 +141,27 @@ def _categories(
         ]
     )
     query = (
-        f"SELECT {', '.join(groups)}, __fti_place, CASE WHEN __fti_named THEN __fti_category END AS __fti_name, "
-        f"sum(__fti_rows)::BIGINT AS __fti_sum, count(*) "
-        f"FROM (SELECT *, {is_named} AS __fti_named FROM ({counts}) WHERE __fti_category IS NOT NULL) "
+        f"SELECT {groups}__fti_place, __fti_category IS NULL, CASE WHEN __fti_named THEN __fti_category END AS __fti_name, "
+        f"sum(__fti_rows)::BIGINT AS __fti_sum, count(*) FROM (SELECT *, {is_named} AS __fti_named FROM ({counts})) "
         "GROUP BY ALL ORDER BY __fti_sum DESC, __fti_name"
     )
-    results: dict[tuple[tuple[Any, ...], str], tuple[dict[str, float], float, int]] = {}
+    results: dict[tuple[tuple[Any, ...], str], _Categories] = {}
     for row in connection.execute(query).fetchall():
-        key = (tuple(row[: len(by)]), own[row[len(by)]].name)
-        category, count, kinds = row[len(by) + 1 :]
-        named = results.setdefault(key, ({}, 0.0, 0))[0]
-        if category is None:
-            results[key] = (named, float(count), kinds)
+        group, (place, is_null, name, count, kinds) = tuple(row[: len(by)]), row[len(by) :]
+        one = results.setdefault((group, own[place].name), _Categories())
+        if is_null:
+            one.nulls = float(count)
+        elif name is None:
+            one.rest, one.further = float(count), kinds
         else:
-            named[category] = float(count)
+            one.named[name] = float(count)
     return results
+
+
+def _number(column: CountedColumn) -> str:
+    """The SQL of a number, null for NaN; a whole number is none, so that it costs no comparison."""
+    value = f"{column.value}::DOUBLE"
+    return value if column.type == "integer" else f"nullif({value}, 'nan'::DOUBLE)"
 
 
 def _category(column: CountedColumn) -> str:

@@ -72,10 +72,8 @@ def label_columns(
 ) -> Iterator[WatchedColumn]:
     if label is None:
         return
-    own = None if profile is None else profile.label
-    if own is not None and (own.type in NUMBERS) != (kind in NUMBERS):
-        own = None
-    counted = CountedColumn("__fti_label", own.type if own is not None else kind, *_bins(own), sql=LABEL)
+    own = None if profile is None or profile.label.type != kind else profile.label
+    counted = CountedColumn("__fti_label", kind, *_bins(own), sql=LABEL)
     yield WatchedColumn("label", f"{prefix}{label.name}", counted, own)
 
 

@@ -89,16 +89,15 @@ def test_figures_are_those_of_the_rows_of_the_day_and_of_the_weeks_before(bench:
 
 
 def test_days_run_one_by_one_or_as_a_range_have_the_same_rows(bench: Bench) -> None:
-    for day in ("05", "06", "07"):
-        bench.predict(day=day)
-    for day in ("05", "06", "07"):
+    bench.predict(span=("05", "06"))
+    for day in ("05", "06"):
         measure(bench, day=day)
     single = figures(bench)
     other = fti.monitor(name="other", predictions=SCORES, drift=RULES)
-    (result,) = [measure(bench, other, span=("05", "07"))]
+    result = measure(bench, other, span=("05", "06"))
     pd.testing.assert_frame_equal(figures(bench, other), single)
     events = result.asset_materializations_for_node("other_v1")
-    assert [event.partition for event in events if event.partition] == [f"2013-01-0{day}" for day in (5, 6, 7)]
+    assert [event.partition for event in events if event.partition] == [f"2013-01-0{day}" for day in (5, 6)]
     assert any(name.startswith("history/") for name in events[-1].metadata)
     pictures = [value.value for name, value in events[-1].metadata.items() if name.startswith("history/")]
     assert all(len(picture) < 1000 for picture in pictures)
@@ -139,45 +138,25 @@ def store_answers(bench: Bench, rows: pd.DataFrame) -> None:
         lake.replace(SCORES.table, "changed_answers", ["2013-01-06"], asset="test", run_id="test")
 
 
-def test_a_missing_day_is_said_and_stops_no_other(bench: Bench) -> None:
-    bench.predict(day="05")
-    bench.predict(day="07")
-    result = measure(bench, span=("05", "07"))
-    assert result.success
-    assert "scores_v1 2013-01-06" in problem_of(result, "answers_there")
-    answers = figures(bench, statistic="answers").set_index("partition_start")["value"]
-    assert answers.tolist() == [len(in_day(5)), 0, len(in_day(7))]
-    alone = measure(bench, day="05")
-    assert problem_of(alone, "answers_there") == ""
-
-
 def test_a_day_without_any_answer_there_is_refused(bench: Bench) -> None:
     bench.predict(day="05")
     with pytest.raises(Exception, match="has no answers to measure: 'scores_v1 2013-01-06'"):
         measure(bench, day="06")
 
 
-def test_a_warning_needs_breaches_in_a_row_and_a_missing_day_breaks_none(bench: Bench) -> None:
+def test_a_missing_day_is_said_stops_no_other_and_breaks_no_row(bench: Bench) -> None:
     rules = [fti.Drift("psi", at_most=0.0, min_rows=5, in_a_row=2)]
     strict = fti.monitor(name="strict", predictions=SCORES, drift=rules)
     bench.predict(day="05")
     bench.predict(day="07")
-    first = measure(bench, strict, day="05")
-    assert problem_of(first, "psi_training") == ""
-    second = measure(bench, strict, day="07")
-    assert "'x'" in problem_of(second, "psi_training")
+    assert problem_of(measure(bench, strict, day="05"), "psi_training") == ""
+    result = measure(bench, strict, span=("06", "07"))
+    assert "scores_v1 2013-01-06" in problem_of(result, "answers_there")
+    assert "'x'" in problem_of(result, "psi_training")
+    answers = figures(bench, strict, statistic="answers")["value"]
+    assert answers.tolist() == [len(in_day(5)), 0, len(in_day(7))]
     verdicts = figures(bench, strict, column_name="x", statistic="psi", reference="training")["verdict"]
     assert verdicts.tolist() == ["ok", "warning"]
-
-
-def test_few_rows_say_nothing(bench: Bench) -> None:
-    few = fti.monitor(name="few", predictions=SCORES)
-    bench.predict(day="06")
-    result = measure(bench, few, day="06")
-    assert all(each.passed for each in result.get_asset_check_evaluations())
-    row = one(bench, few, column_name="x", statistic="psi", reference="training")
-    assert row["verdict"] == "too_few_rows"
-    assert row["value"] > 0
 
 
 def test_labels_count_once_they_are_there(bench: Bench) -> None:
@@ -194,6 +173,7 @@ def test_labels_count_once_they_are_there(bench: Bench) -> None:
     assert (again["measured_at_x"] == pd.Timestamp("2013-01-05")).all()
 
 
+@pytest.mark.soak
 def test_the_most_probable_class_of_several_is_compared(bench: Bench) -> None:
     kinds = fti.batch_predictions(name="kinds", model=SORTER, partitions_def=DAYS)
     of_kinds = fti.monitor(name="of_kinds", predictions=kinds, drift=[fti.Drift("psi", min_rows=5)])

@@ -8,14 +8,17 @@ import dagster as dg
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.manifest import Task
 from fti_assets.core.manifest.learning import LearningRecord
 from fti_assets.core.records import from_json
+from fti_assets.errors import ModelError
 from fti_assets.stores.models import store as model_store
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.models import split_rows
 from fti_assets.training.models.champions.promotion import successor_of_lost
 from fti_assets.training.trainer import epoch_end, rows
 from fti_assets.training.trainer.checkpoints import FOLDER
+from fti_assets.training.trainer.loop import loss
 from tests.training.test_model_run import Bench, bench, buyer, good, made, materialized
 
 __all__ = ["bench", "made"]
@@ -203,3 +206,34 @@ def test_a_manifest_of_a_later_format_is_named(bench: Bench) -> None:
     assert "manifest.json was written in format 9, this release of fti-assets reads format 1" in message
     assert bench.store.aliases_file("buyer").read_text() == before
     assert len(list((bench.store.root / "buyer" / "v1").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "shape", "asked"),
+    [
+        ("quantile", [4, 2], r"\[4, 3\], a column for each of data.levels"),
+        ("quantile", [4], r"\[4, 3\], a column for each of data.levels"),
+        ("multiclass", [4, 2], r"\[4, 3\], a column for each of data.classes"),
+        ("multiclass", [4, 7], r"\[4, 3\], a column for each of data.classes"),
+        ("binary", [4, 2], r"\[4\] or \[4, 1\]"),
+        ("regression", [4, 0], r"\[4\] or \[4, 1\]"),
+        ("ranking", [4, 2], r"\[4\] or \[4, 1\]"),
+    ],
+)
+def test_outputs_of_another_task_are_named(task: Task, shape: list[int], asked: str) -> None:
+    import torch
+
+    y = torch.arange(4) % 3 if task == "multiclass" else torch.arange(4.0) % 2
+    more: dict[str, Any] = {"quantile": {"levels": (0.1, 0.5, 0.9)}, "multiclass": {"classes": 3}}.get(task, {})
+    for weight in (torch.ones(4), *([] if task == "ranking" else [None])):
+        with pytest.raises(ModelError, match=rf"forward of Net gives .* for 4 rows, but a {task} model gives {asked}"):
+            loss(task, torch.zeros(shape), y, weight, what="forward of Net", **more)
+        right = torch.zeros([4, 3] if more else [4, 1])
+        assert torch.isfinite(loss(task, right, y, weight, **more))
+
+
+def test_an_output_that_is_no_tensor_is_named() -> None:
+    import torch
+
+    with pytest.raises(ModelError, match="the module gives tuple for 4 rows, but a binary model gives"):
+        loss("binary", (torch.zeros(4),), torch.zeros(4))

@@ -196,9 +196,9 @@ class TrainingData:
         over queries. Source: Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach" (2007).
 
         Raises:
-            ModelError: a ranking model's batch has no queries.
+            ModelError: a ranking model's batch has no queries, or the output has another shape than the task asks for.
         """
-        return loop.loss(self.task, output, y, weight, self.levels)
+        return loop.loss(self.task, output, y, weight, self.levels, classes=len(self.classes))
 
     def log(self, epoch: int, **metrics: Any) -> None:
         """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.
@@ -259,6 +259,7 @@ class TrainingData:
         settings = Settings(
             task=self.task,
             levels=self.levels,
+            classes=len(self.classes),
             epochs=epochs,
             batch_size=batch_size,
             patience=patience,

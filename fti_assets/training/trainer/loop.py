@@ -71,10 +71,25 @@ def loader(
     return torch.utils.data.DataLoader(rows, sampler=sampler, batch_size=None, generator=torch.Generator())
 
 
-def loss(task: Task, output: Any, y: Any, weight: Any = None, levels: Sequence[float] = ()) -> Any:
+def loss(
+    task: Task,
+    output: Any,
+    y: Any,
+    weight: Any = None,
+    levels: Sequence[float] = (),
+    *,
+    classes: int = 0,
+    what: str = "the module",
+) -> Any:
     """The task's loss of a module's output, each row by its weight: cross entropy of logits, the mean squared error of values, the
-    pinball loss of quantiles; ListNet's loss of scores, of which ``weight`` are the queries."""
+    pinball loss of quantiles; ListNet's loss of scores, of which ``weight`` are the queries.
+
+    Raises:
+        ModelError: the output of ``what`` has another shape than the task, its levels or as many ``classes`` ask for.
+    """
     functional = require("torch.nn.functional")
+    columns = {"quantile": len(levels), "multiclass": classes}.get(task, 1)
+    _check_output(task, output, len(y), columns, what=what)
     if task == "ranking":
         if weight is None:
             raise ModelError(
@@ -95,6 +110,18 @@ def loss(task: Task, output: Any, y: Any, weight: Any = None, levels: Sequence[f
     if task == "binary":
         return functional.binary_cross_entropy_with_logits(output.reshape(-1), y)
     return functional.mse_loss(output.reshape(-1), y)
+
+
+def _check_output(task: Task, output: Any, rows: int, columns: int, *, what: str) -> None:
+    """A ModelError unless it is ``[rows, columns]``, or so many numbers where one is asked for: torch names neither."""
+    shape = list(output.shape) if hasattr(output, "shape") else None
+    is_one = columns == 1 and task not in ("quantile", "multiclass")
+    if shape is not None and (output.numel() == rows if is_one else shape == [rows, columns or shape[-1]]):
+        return
+    asked = f"[{rows}] or [{rows}, 1]" if is_one else f"[{rows}, {columns or 'k'}]"
+    more = {"quantile": ", a column for each of data.levels", "multiclass": ", a column for each of data.classes"}
+    result = type(output).__name__ if shape is None else str(shape)
+    raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {asked}{more.get(task, '')}")
 
 
 def _listwise(scores: Any, y: Any, queries: Any) -> Any:
@@ -128,6 +155,7 @@ class Settings:
     devices: int = 1
     strategy: str = "auto"
     levels: tuple[float, ...] = ()
+    classes: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -178,9 +206,7 @@ def fit(
         module.train()
     lightning = _lightning_of(module)
     lightning_module = (
-        module
-        if isinstance(module, lightning.LightningModule)
-        else _with_adam(lightning, module, settings.task, settings.levels)
+        module if isinstance(module, lightning.LightningModule) else _with_adam(lightning, module, settings)
     )
     cuda = torch.cuda.is_available()
     callback = epoch_end(
@@ -272,8 +298,12 @@ def _lightning_of(module: Any) -> Any:
     return require("pytorch_lightning")
 
 
-def _with_adam(lightning: Any, module: Any, task: Task, levels: Sequence[float]) -> Any:
+def _with_adam(lightning: Any, module: Any, settings: Settings) -> Any:
     torch = require("torch")
+    what = f"forward of {type(module).__name__}"
+
+    def loss_of(output: Any, y: Any, weight: Any = None) -> Any:
+        return loss(settings.task, output, y, weight, settings.levels, classes=settings.classes, what=what)
 
     class WithAdam(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -282,15 +312,13 @@ def _with_adam(lightning: Any, module: Any, task: Task, levels: Sequence[float])
 
         def training_step(self, batch: Any, _: int) -> Any:
             x, y, *weight = batch
-            step_loss = loss(task, self.module(x), y, weight[0] if weight else None, levels)
+            step_loss = loss_of(self.module(x), y, *weight)
             self.log("train_loss", step_loss, on_step=False, on_epoch=True, batch_size=len(y), sync_dist=True)
             return step_loss
 
         def validation_step(self, batch: Any, _: int) -> None:
             x, y, *weight = batch
-            self.log(
-                "val_loss", loss(task, self.module(x), y, weight[0] if weight else None, levels), batch_size=len(y)
-            )
+            self.log("val_loss", loss_of(self.module(x), y, *weight), batch_size=len(y))
 
         def configure_optimizers(self) -> Any:
             return torch.optim.Adam(self.module.parameters(), lr=1e-3)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from dagster._config.pythonic_config import resource
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
@@ -45,12 +46,30 @@ def instances_made_at_little_cost() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as templates:
         patch.setattr(ScriptDirectory, "from_config", from_config)
+        patch.setattr(
+            resource, "infer_schema_from_config_class", cache_schemas(resource.infer_schema_from_config_class)
+        )
         patch.setattr("dagster._core.storage.runs.InMemoryRunStorage", RunsInMemory)
         patch.setattr("dagster._core.storage.event_log.InMemoryEventLogStorage", EventsInMemory)
         copy_new_storages(patch, SqliteRunStorage, "runs.db", Path(templates))
         copy_new_storages(patch, SqliteScheduleStorage, "schedules.db", Path(templates))
         copy_new_event_logs(patch, Path(templates))
         yield
+
+
+def cache_schemas(infer: Any) -> Any:
+    """Let the schema of a resource's class be inferred once, where each resource, four in a run, would infer it."""
+    known: dict[tuple[type, frozenset[str]], Any] = {}
+
+    def infer_once(cls: type, *, fields_to_omit: set[str], **options: Any) -> Any:
+        if options:
+            return infer(cls, fields_to_omit=fields_to_omit, **options)
+        key = cls, frozenset(fields_to_omit)
+        if key not in known:
+            known[key] = infer(cls, fields_to_omit=fields_to_omit)
+        return known[key]
+
+    return infer_once
 
 
 def copy_new_storages(patch: pytest.MonkeyPatch, storage: Any, name: str, templates: Path) -> None:

@@ -1,8 +1,8 @@
 """Dagster's storages in memory that cost little to make and to run on.
 
 Its own make their tables, note all migrations and compile their SQL anew each time, and open a connection
-for each question. Here a new database is a copy of an empty one, and it has one connection. Events that are
-of no asset, most of a run's, are written as text when somebody asks for them: in most tests nobody does.
+for each question. Here a new database is a copy of an empty one, and it has one connection. Events are written when
+somebody asks, those that are of no asset, most of a run's, when somebody asks for them: in most tests nobody does.
 """
 
 from __future__ import annotations
@@ -62,10 +62,13 @@ class EventsInMemory(InMemoryEventLogStorage):
         self._storage_id = 0
         self._number_lock = threading.RLock()
         self._waiting: list[tuple[int, EventLogEntry]] = []
+        self._waiting_of_assets: list[tuple[int, EventLogEntry]] = []
         self._asks = threading.local()
 
     @contextmanager
     def _connect(self) -> Iterator[Connection]:
+        if not getattr(self._asks, "stores", False):
+            self._store_waiting_of_assets()
         with self._db_lock, self._held_conn.begin():
             if not getattr(self._asks, "of_assets", False):
                 waiting, self._waiting = self._waiting, []
@@ -75,17 +78,25 @@ class EventsInMemory(InMemoryEventLogStorage):
             yield self._held_conn
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event of assets at once, and keep another one until it is asked for."""
+        """Keep an event until it is asked for."""
         with self._number_lock:
             number, kind = self._storage_id + 1, event.dagster_event_type
-            if event.is_dagster_event and kind in (ASSET_EVENTS | ASSET_CHECK_EVENTS):
-                with self._asking_of_assets():
-                    self._store_of_assets(event, number)
-            else:
-                self._waiting.append((number, event))
+            is_of_assets = event.is_dagster_event and kind in (ASSET_EVENTS | ASSET_CHECK_EVENTS)
+            (self._waiting_of_assets if is_of_assets else self._waiting).append((number, event))
             self._storage_id = number
         for handler in list(self._handlers[event.run_id]):
             handler(event, str(EventLogCursor.from_storage_id(number)))
+
+    def _store_waiting_of_assets(self) -> None:
+        with self._number_lock:
+            waiting, self._waiting_of_assets = self._waiting_of_assets, []
+            self._asks.stores = True
+            try:
+                with self._asking_of_assets():
+                    for number, event in waiting:
+                        self._store_of_assets(event, number)
+            finally:
+                self._asks.stores = False
 
     def _store_of_assets(self, event: EventLogEntry, number: int) -> None:
         """Dagster's steps, with the number that comes next: those before it may not be in the database yet."""

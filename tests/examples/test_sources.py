@@ -198,6 +198,7 @@ def test_planes_are_one_file_with_row_a_tail_number(landing: sources.LandingZone
     assert planes["year"].isna().sum() == 70
 
 
+@pytest.mark.soak
 def test_landing_again_writes_same_bytes_and_leaves_nothing_else(
     landing_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -191,6 +191,12 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
             f"{what}: combine={combine.name} takes {list_some(unknown)}, and there is no such answer or feature: there is "
             f"{one_of([*single, *classes, *features])}"
         )
+    types = {name: kind for name, kind, _ in view.declared_features}
+    if of_vectors := [name for name in combine.inputs if types.get(name) == "vector"]:
+        raise DeclarationError(
+            f"{what}: combine={combine.name} takes {list_some(of_vectors)}, a vector, which no on-demand function takes: store what is made "
+            "of it, such as a norm, as a number of the group, and take that"
+        )
 
 
 def _check_partitions(result: Composite, what: str) -> None:

@@ -440,6 +440,7 @@ DECLARING: dict[str, Declares] = {
     "Ordinal": Declares(fti.Ordinal, {}, ("order",)),
     "Hashing": Declares(fti.Hashing, {"buckets": 8}),
     "Target": Declares(fti.Target, {}, ("smoothing", "folds")),
+    "Vector": Declares(fti.Vector, {"dim": 8}, ("missing", "flag")),
     "RandomSplit": Declares(fti.RandomSplit, {}, ("validation", "test", "seed")),
     "HashSplit": Declares(fti.HashSplit, {}, ("validation", "test", "seed", "keys")),
     "GroupSplit": Declares(fti.GroupSplit, {"by": "customer"}, ("validation", "test", "seed", "by")),

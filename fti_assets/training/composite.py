@@ -194,8 +194,8 @@ def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms,
     types = {name: kind for name, kind, _ in view.declared_features}
     if of_vectors := [name for name in combine.inputs if types.get(name) == "vector"]:
         raise DeclarationError(
-            f"{what}: combine={combine.name} takes {list_some(of_vectors)}, a vector, which no on-demand function takes: store what is made "
-            "of it, such as a norm, as a number of the group, and take that"
+            f"{what}: combine={combine.name} takes {list_some(of_vectors)}, a vector, which no on-demand function takes: store what is "
+            "made of it, such as a norm, as a number of the group, and take that"
         )
 
 

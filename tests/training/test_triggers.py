@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -17,8 +17,10 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.names import MONITORING, TableName
+from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.monitoring.measurement import IDENTITY, Measurement, Subject, Verdict
+from fti_assets.stores.models.builds.facts import facts_of
 from fti_assets.training.retraining.memory import Memory
 from fti_assets.training.retraining.situation import ModelSituation
 from fti_assets.training.triggers.breaches import QUALITY, SERVICE
@@ -240,7 +242,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         assert request.partition_key == "2024-01-09"
         assert {key.to_user_string() for key in request.asset_selection} == {"rows_v1", "net_v1"}
         assert request.tags[RETRAIN] == "first_build: there is no build of version 1 yet"
-        assert world.run("2024-01-09T01:02", request)
+        again = world.tick("2024-01-09T01:03")
+        assert (again.run_key, again.tags[RETRAIN]) == (f"{request.run_key} again 1", request.tags[RETRAIN]), (
+            "no run was made"
+        )
+        assert world.run("2024-01-09T01:03", again)
         yield world
 
 
@@ -273,6 +279,7 @@ def test_a_year_of_ticks_in_small(world: World) -> None:
     assert newest is not None
     assert newest.trained_because == reason
     assert reason in (store.folder(newest) / "card.md").read_text()
+    assert facts_of(newest)["data"]["trained because of"] == reason
     # The same day's warning asks no more, a later one does, and joins what else asks.
     assert world.tick("2024-01-14T02:00") == "no trigger asks for training"
     world.visit("2024-01-14T03:00", "2024-01-10", "2024-01-13")
@@ -296,6 +303,25 @@ def test_a_year_of_ticks_in_small(world: World) -> None:
     world.visit("2024-02-05T00:00", "2024-01-03", "2024-01-03")
     world.warn("2024-01-16")
     assert world.tick("2024-02-05T00:01").partition_key == "2024-01-16"
+
+
+def test_what_a_build_has_seen_is_told_without_its_snapshot(world: World) -> None:
+    learned = world.stores.model_store().newest_of_version("net", 1)
+    assert learned is not None
+    target, now = Partition("2024-02-10", datetime(2024, 2, 10)), datetime(2024, 2, 10)
+    with world.stores.offline_store().connect() as lake, lake.one_snapshot():
+        told = [
+            ModelSituation(world.net, lake, target, build, "", {}, now).changes(None)
+            for build in (learned, replace(learned, snapshot=10**6))
+        ]
+    assert told[0] == told[1] == [datetime(2024, 2, 5)], "the corrected day"
+
+
+def test_a_build_of_a_later_cutoff_has_nothing_to_learn_from_an_earlier(world: World) -> None:
+    learned = world.stores.model_store().newest_of_version("net", 1)
+    earlier = Partition("2024-01-10", datetime(2024, 1, 10))
+    with world.stores.offline_store().connect() as lake:
+        assert not ModelSituation(world.net, lake, earlier, learned, "", {}, NOW).has_news
 
 
 def test_other_schema_stops_retraining(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,9 +81,11 @@ class ModelSituation:
     @property
     def has_news(self) -> bool:
         """Whether training now could give another build than the newest: data, or the code, are not what it was made from."""
-        learned = self.learned
-        if learned is None or (self.target.start is not None and self.target.start > instant(learned.cutoff)):
+        learned, cutoff = self.learned, self.target.start
+        if learned is None:
             return True
+        if cutoff is not None and cutoff != instant(learned.cutoff):
+            return cutoff > instant(learned.cutoff)  # a build that somebody made at a later one knows more
         key = self.model.assets_def.key
         if self.model.assets_def.code_versions_by_key.get(key) != learned.code_version:
             return True

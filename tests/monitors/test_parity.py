@@ -28,7 +28,8 @@ from fti_assets.stores.lake.snapshots import commit_times
 from fti_assets.stores.lake.store import OfflineStore
 from tests.automation.test_conditions import launched, report
 from tests.stores.online_stores import KINDS, redis_location
-from tests.support.visits import BUYER, DAYS, SCORES, SOURCE, crowds, outcomes, run, shops, visits
+from tests.support.visits import BUYER, DAYS, SCORES, SOURCE, crowds, make_answered_week, run, shops
+from tests.support.worlds import made_once
 
 LOG = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS)
 LOGGED = fti.parity(name="logged", log=LOG)
@@ -43,14 +44,7 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("trained")
-    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
-        stores = stores_in(root)
-        run(visits, outcomes, crowds, span=("01", "07"), stores=stores, instance=instance)
-        run(shops, stores=stores, instance=instance)
-        run(BUYER.dataset, BUYER, stores=stores, instance=instance, partition_key="2013-01-05")
-        run(SCORES, stores=stores, instance=instance, partition_key="2013-01-07")
-    return root
+    return made_once(tmp_path_factory, "answered_week", make_answered_week)
 
 
 def stores_in(root: Path, online: str | None = None) -> fti.Stores:

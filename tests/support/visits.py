@@ -168,6 +168,16 @@ def run(
     )
 
 
+def make_answered_week(root: Path) -> None:
+    """The week, a buyer that learned from it and is online, and its answers to the last day."""
+    stores = stores_in(root)
+    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
+        run(visits, outcomes, crowds, span=("01", "07"), stores=stores, instance=instance)
+        run(shops, stores=stores, instance=instance)
+        run(BUYER.dataset, BUYER, stores=stores, instance=instance, partition_key="2013-01-05")
+        run(SCORES, stores=stores, instance=instance, partition_key="2013-01-07")
+
+
 def stores_in(root: Path) -> fti.Stores:
     return fti.Stores(lake=str(root / "lake"), models=str(root / "models"), online=str(root / "online"))
 

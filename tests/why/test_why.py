@@ -20,7 +20,8 @@ from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.testing import ParityBroken, assert_logged_parity
 from fti_assets.why import Why, as_text, why
-from tests.support.visits import BUYER, DAYS, SOURCE, Bench, crowds, outcomes, run, shops, stores_in, visits
+from tests.support.visits import BUYER, DAYS, SOURCE, Bench, crowds, make_answered_week
+from tests.support.worlds import made_once
 
 LOG = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS)
 PRIVATE = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS, redact=["shop"])
@@ -31,12 +32,7 @@ REQUEST = {"visit_id": int(VISIT["visit_id"]), "shop": "a", "member": True, "x":
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("trained")
-    with clock.at("2013-01-09T00:00:00"), dg.DagsterInstance.ephemeral() as instance:
-        run(visits, outcomes, crowds, span=("01", "07"), stores=stores_in(root), instance=instance)
-        run(shops, stores=stores_in(root), instance=instance)
-        run(BUYER.dataset, BUYER, stores=stores_in(root), instance=instance, partition_key="2013-01-05")
-    return root
+    return made_once(tmp_path_factory, "answered_week", make_answered_week)
 
 
 class Place(Bench):

@@ -12,6 +12,7 @@ import time
 import uuid
 from contextlib import suppress
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from fti_assets.core.functions import held_text
 _STARTED = time.time()
 _LIBRARIES = tuple(
     Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)  # fmt: skip
+_TRAINED_BY = (
+    "fti-assets", "numpy", "torch", "pytorch-lightning", "lightning", "scikit-learn", "lightgbm", "xgboost", "xgboost-cpu", "optuna",
 )  # fmt: skip
 _FRAMEWORKS = {"torch", "lightning", "pytorch_lightning", "lightning_fabric", "torchmetrics", "fti_assets", "builtins"}
 
@@ -66,6 +70,16 @@ def module_hash(module: Any, *others: Any) -> str:
         held = [one.func if isinstance(one, functools.partial) else one for one in vars(part).values()]
         owners += [one for one in held if inspect.isfunction(one) or inspect.isclass(one)]
     return source_hash(*owners, *others)
+
+
+@lru_cache(maxsize=1)
+def installed() -> tuple[tuple[str, str], ...]:
+    """The releases of this library and of those that train and draw: with another one, a training and its files may be others."""
+    releases = []
+    for name in _TRAINED_BY:
+        with suppress(PackageNotFoundError):
+            releases.append((name, version(name)))
+    return tuple(releases)
 
 
 def _name_of(owner: Any) -> str:

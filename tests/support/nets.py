@@ -1,8 +1,10 @@
 """Small torch modules that other processes can import."""
 
 import os
+import random
 import signal
 
+import numpy as np
 import torch
 
 
@@ -34,3 +36,13 @@ class Dying(Linear):
         if os.environ.get("RANK") == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().forward(x)
+
+
+class Noisy(Linear):
+    """Adds numbers of Python, numpy and torch to its inputs while it is trained."""
+
+    def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+        if not self.training:
+            return super().forward(x)
+        noise = random.random() + np.random.random() + torch.rand(1)
+        return super().forward({"dense": x["dense"] + noise})

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fti_assets.errors import ModelError
-from fti_assets.training.trainer import processes, worker
+from fti_assets.training.trainer import epoch_end, processes, worker
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.loop import Settings
 from fti_assets.training.trainer.progress import Progress
-from tests.support.nets import Dying, Linear, Raising
+from tests.support.nets import Dying, Linear, Noisy, Raising
 from tests.training.test_fits import training_data
 
 torch = pytest.importorskip("torch")
@@ -36,6 +36,15 @@ def test_two_processes_train_what_one_does(stream, tmp_path):
         for name, value in mine.metrics.items():
             assert other.metrics[name] == pytest.approx(value, abs=1e-5)
     assert lines[0].startswith("epoch 1 of 2: train_loss")
+
+
+@pytest.mark.soak
+def test_two_processes_that_draw_numbers_train_the_same_again():
+    first, again = (training_data().fit(Noisy(2), epochs=2, batch_size=32, devices=2) for _ in range(2))
+    other = training_data(Progress(seed=1)).fit(Noisy(2), epochs=2, batch_size=32, devices=2)
+    for name, values in weights(first).items():
+        np.testing.assert_array_equal(weights(again)[name], values)
+        assert (weights(other)[name] != values).all()
 
 
 @pytest.mark.soak
@@ -99,6 +108,21 @@ def test_a_worker_trains_what_it_is_handed(stream, tmp_path, monkeypatch):
     follower.follow()
     assert [epoch for epoch, _ in notes] == [1]
     assert len(lines) == 1
+
+
+def _gather(rank, port, place):
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    gathered = epoch_end._of_all_processes(torch, 2, {"python": (rank, "own")})
+    torch.distributed.destroy_process_group()
+    (place / str(rank)).write_text(repr(gathered))
+
+
+@pytest.mark.soak
+def test_a_checkpoint_has_the_random_numbers_of_each_process(tmp_path):
+    torch.multiprocessing.spawn(_gather, (29_511, tmp_path), nprocs=2)
+    expected = repr([{"python": (0, "own")}, {"python": (1, "own")}])
+    assert [(tmp_path / str(rank)).read_text() for rank in (0, 1)] == [expected, expected]
+    assert epoch_end._of_all_processes(torch, 1, "own") == ["own"]
 
 
 def test_a_class_that_a_worker_cannot_import_is_named(tmp_path):

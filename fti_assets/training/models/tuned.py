@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from fti_assets.training.judging.thresholds import threshold_of
 from fti_assets.training.models.data import TrainingData, target_of
 from fti_assets.training.models.graphs.export import answers_on
 from fti_assets.training.models.model import Model
-from fti_assets.training.sources import function_hash
+from fti_assets.training.sources import function_hash, installed
 from fti_assets.training.trainer.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal
 from fti_assets.training.tuning.search import Search
@@ -35,8 +33,6 @@ _log = logging.getLogger(__name__)
 
 Train = Callable[[TrainingData, Trial | None], Any]
 """Calls a model's function with its data, and with a trial if it is tuned."""
-
-_SAMPLED_BY = ("optuna", "numpy")
 
 JOURNALS = ".tuning"
 """The folder of a model in which studies that are under way are written down."""
@@ -175,8 +171,6 @@ class _Hidden:
 
 def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) -> Path:
     """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code, and the config."""
-    installed = [(name, version(name)) for name in _SAMPLED_BY if find_spec(name) is not None]
-    installed.append(("source", function_hash(model.function)))
-    terms = (model.version, partition, versions, model.tune, installed)
+    terms = (model.version, partition, versions, model.tune, installed(), function_hash(model.function))
     name = hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
     return store.aliases_file(model.name).parent / JOURNALS / f"{name}.jsonl"

@@ -50,7 +50,7 @@ def epoch_end(
             self.best, self.best_epoch, self.waited = float("inf"), 0, 0
             self.weights: dict[str, Any] | None = None
             self.history: list[tuple[int, dict[str, float]]] = []
-            self.random_state: Any = None
+            self.random_states: list[Any] = []
             self.loss: Any = None
             self.written = time.monotonic()
 
@@ -61,13 +61,13 @@ def epoch_end(
                 "waited": self.waited,
                 "weights": self.weights,
                 "history": self.history,
-                "random_state": random_state(),
+                "random_states": self.random_states,
             }
 
         def load_state_dict(self, state: dict[str, Any]) -> None:
             self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
             self.weights, self.history = state["weights"], list(state["history"])
-            self.random_state = state["random_state"]
+            self.random_states = list(state["random_states"])
 
         def on_train_start(self, trainer: Any, _: Any) -> None:
             if self.history:
@@ -78,9 +78,9 @@ def epoch_end(
 
         def on_train_epoch_start(self, trainer: Any, _: Any) -> None:
             self.loss = None
-            if self.random_state is not None:  # as it was when the checkpoint was written
-                go_on_from(self.random_state)
-                self.random_state = None
+            if self.random_states:  # as they were when the checkpoint was written
+                go_on_from(self.random_states[trainer.global_rank])
+                self.random_states = []
             loader: Any = trainer.train_dataloader
             sources: list[Any] = [getattr(loader, "dataset", None), getattr(loader, "sampler", None)]
             for source in sources:
@@ -131,7 +131,9 @@ def epoch_end(
         def _write(self, trainer: Any, path: Path) -> None:
             partial = path.with_suffix(".tmp")
             try:
+                self.random_states = _of_all_processes(torch, trainer.world_size, random_state())
                 trainer.save_checkpoint(str(partial))
+                self.random_states = []
                 if trainer.is_global_zero:
                     os.replace(partial, path)
             except OSError as error:
@@ -147,3 +149,12 @@ def epoch_end(
                     say(f"the weights are those of epoch {self.best_epoch}, val_loss {self.best:.4g}")
 
     return EpochEnd()
+
+
+def _of_all_processes(torch: Any, count: int, own: Any) -> list[Any]:
+    """What each process has, by rank: the first of them writes the checkpoint, and each draws other numbers."""
+    if count == 1:
+        return [own]
+    gathered: list[Any] = [None] * count
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered

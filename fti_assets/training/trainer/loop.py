@@ -16,7 +16,7 @@ from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError
 from fti_assets.stores.temporary_folders import temporary_folder
-from fti_assets.training.sources import module_hash
+from fti_assets.training.sources import installed, module_hash
 from fti_assets.training.trainer.batches import ALONE, Batches, QueryBatches, Share
 from fti_assets.training.trainer.epoch_end import Note, epoch_end
 
@@ -274,12 +274,14 @@ def _resumed(torch: Any, checkpoint: Path | None, say: Callable[[str], None]) ->
 
 
 def fingerprint(module: Any, settings: Settings) -> str:
-    """What a fit rests on besides its rows, as hex digits: the module's code and first weights, and the settings."""
+    """What a fit rests on besides its rows, as hex digits: the module's code and first weights, the settings, and the libraries."""
     kind, callbacks = type(module), list(settings.options.get("callbacks", ()))
     source = module_hash(module, *map(type, callbacks))
     options = {name: value for name, value in settings.options.items() if name != "callbacks"}
     plain = replace(settings, options=options | {"callbacks": [type(one).__qualname__ for one in callbacks]})
-    digest = hashlib.sha256(f"{kind.__module__}.{kind.__qualname__}\n{source}\n{module}\n{plain}".encode())
+    digest = hashlib.sha256(
+        f"{kind.__module__}.{kind.__qualname__}\n{source}\n{module}\n{plain}\n{installed()}".encode()
+    )
     for part in module.modules():  # such as a learning rate, which no printed module shows
         plainly = {name: value for name, value in vars(part).items() if isinstance(value, bool | int | float | str)}
         digest.update(f"{plainly} {dict(getattr(part, 'hparams', None) or {})}".encode())

@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fti_assets.core.extras import require
+from fti_assets.core.mixing import mixed
 from fti_assets.errors import ModelError
 from fti_assets.training.trainer import loop
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.loop import Settings
 from fti_assets.training.trainer.processes import ERROR, JOB, PROGRESS, RESULT, Job
+from fti_assets.training.trainer.progress import seeded
 
 _WATCH_SECONDS = 1.0
 
@@ -60,17 +64,20 @@ def _train(job: Job, folder: Path, share: Share) -> None:
             with (folder / PROGRESS).open("a") as file:
                 file.write(json.dumps(entry) + "\n")
 
-    loop.fit(
-        job.module,
-        job.train.loader(settings.batch_size, settings.seed, share),
-        # Whole in each process: all of them see the same loss, and end in the same epoch.
-        job.validation.loader(settings.batch_size, None, ALONE) if job.validation.rows else None,
-        settings,
-        note=lambda epoch, metrics: tell({"epoch": epoch, "metrics": metrics}),
-        say=lambda line: tell({"say": line}),
-        checkpoint=job.checkpoint,
-        strategy=_strategy(settings),
-    )
+    # Torch's are seeded alike in each process, and these apart: what is drawn for a row differs from process to process.
+    [own_seed] = mixed(np.array([settings.seed + share.rank], dtype=np.uint64)).tolist()
+    with seeded(own_seed):
+        loop.fit(
+            job.module,
+            job.train.loader(settings.batch_size, settings.seed, share),
+            # Whole in each process: all of them see the same loss, and end in the same epoch.
+            job.validation.loader(settings.batch_size, None, ALONE) if job.validation.rows else None,
+            settings,
+            note=lambda epoch, metrics: tell({"epoch": epoch, "metrics": metrics}),
+            say=lambda line: tell({"say": line}),
+            checkpoint=job.checkpoint,
+            strategy=_strategy(settings),
+        )
     if is_first:
         torch.save(job.module.state_dict(), folder / f"{RESULT}.tmp")
         os.replace(folder / f"{RESULT}.tmp", folder / RESULT)

@@ -15,6 +15,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.forget.carriers import name_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.needs import Need, needs, rejected_builds
@@ -156,6 +157,8 @@ def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequenc
                 yield f"{one.table_name} was computed from {one_of(of)}: its rows stay; run it again after that"
         if isinstance(one, Monitor) and one.table in stay and one.answers.table in tables:
             yield f"{one.table.name} measured answers of {one.answers.table_name}: its figures stay"
+        if isinstance(one, Parity) and one.table in stay and one.of.table in tables:
+            yield f"{one.table.name} compared requests of {one.of.table_name}: what it says of them stays"
         if isinstance(one, BatchPredictions) and one.table in stay:
             of = [source.table_name for source in [one.spine, *one.feature_groups] if source.table in tables]
             if of:

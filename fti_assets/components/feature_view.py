@@ -29,6 +29,7 @@ class LabelAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     column: str
     maturity: str | None = None
     within: str | None = None
+    missing: bool | None = None
 
 
 class FeatureAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
@@ -78,7 +79,7 @@ class FeatureViewComponent(DeclaringComponent):
     Args:
         name: the view's name.
         spine: the group whose rows are predicted for.
-        label: its group, column, and maturity or horizon.
+        label: its group, column, and maturity or horizon; of several labels, those of each by its name.
         features: columns of groups and on-demand features.
         encoders: an encoder a feature: ``Standardize``, or ``{type: Embedding, max_categories: 64}``.
         dataset: how the training dataset is split and when it is cut off.
@@ -86,7 +87,7 @@ class FeatureViewComponent(DeclaringComponent):
 
     name: str
     spine: str
-    label: LabelAttributes
+    label: LabelAttributes | dict[str, LabelAttributes]  # of a Mapping Dagster makes no union
     features: Sequence[FeatureAttributes]
     version: int = 1
     prediction_time: str | None = None
@@ -113,7 +114,7 @@ class FeatureViewComponent(DeclaringComponent):
             version=self.version,
             spine=self._group(tree, self.spine, what=f"spine of view {self.name!r}"),
             prediction_time=self.prediction_time,
-            label=self._label(tree),
+            label=self._labels(tree),
             features=[self._feature(tree, feature) for feature in self.features],
             encoders=encoders_of(self.encoders, self._context),
         )
@@ -145,9 +146,14 @@ class FeatureViewComponent(DeclaringComponent):
     def _group(self, tree: ComponentTree, reference: str, *, what: str) -> FeatureGroup:
         return self.look_up(tree, {FeatureGroupComponent: FeatureGroup}, reference, what=what)
 
-    def _label(self, tree: ComponentTree) -> fti.Label:
-        group = self._group(tree, self.label.group, what=f"label of view {self.name!r}")
-        return fti.Label(group[self.label.column], maturity=self.label.maturity, within=self.label.within)
+    def _labels(self, tree: ComponentTree) -> fti.Label | dict[str, fti.Label]:
+        if isinstance(self.label, LabelAttributes):
+            return self._label(tree, self.label)
+        return {name: self._label(tree, label) for name, label in self.label.items()}
+
+    def _label(self, tree: ComponentTree, label: LabelAttributes) -> fti.Label:
+        group = self._group(tree, label.group, what=f"label of view {self.name!r}")
+        return fti.Label(group[label.column], maturity=label.maturity, within=label.within, missing=label.missing)
 
     def _feature(self, tree: ComponentTree, feature: FeatureAttributes) -> Selection | OnDemand:
         what = f"a feature of view {self.name!r}"

@@ -20,6 +20,7 @@ from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model, Servable
 from fti_assets.training.tuning.tuning import tuning_text
+from fti_assets.training.views.view import FeatureView
 
 NOT_STATED = "not stated"
 _FRAMEWORKS = {
@@ -100,7 +101,7 @@ def dataset_facts(dataset: TrainingDataset, spec: Any, starts: list[str]) -> dic
         "asset": spec.key.to_user_string(),
         "view": f"{view.name} version {view.version}",
         "spine": view.spine.table_name,
-        "label": f"{view.label.name} of {view.label.group.table_name}, mature after {length(view.label.age)}",
+        **_label_facts(view),
         "features": view.feature_names,
         "point_in_time": view.time is not None,
         "split": repr(dataset.split),
@@ -111,6 +112,15 @@ def dataset_facts(dataset: TrainingDataset, spec: Any, starts: list[str]) -> dic
         "schedule": starts,
         "upstream": upstream(dataset.assets_def),
     }
+
+
+def _label_facts(view: FeatureView) -> dict[str, Any]:
+    facts = {
+        name: f"{label.name} of {label.group.table_name}, mature after {length(label.age)}"
+        + ("" if label.missing is None else ", a no where there is none")
+        for name, label in view.labels.items()
+    }
+    return {"labels": facts} if view.has_several_labels else {"label": facts.popitem()[1]}
 
 
 def model_facts(
@@ -132,7 +142,7 @@ def model_facts(
         "evaluation": {
             "metrics": list(model.evaluate.metric_names),
             "slices": list(model.evaluate.slice_names),
-            **({"threshold": model.evaluate.threshold} if model.task == "binary" else {}),
+            **({"threshold": model.evaluate.threshold} if model.task in ("binary", "multilabel") else {}),
         },
         **({} if model.tune is None else {"tuning": tuning_text(model.tune, model.tuned_metric)}),
         "gates": [repr(gate) for gate in model.gates],

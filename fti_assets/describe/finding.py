@@ -198,7 +198,8 @@ def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_
 
 
 def _of_view(view: FeatureView) -> Iterator[_Entry]:
-    message = f"Features for each row of {view.spine.table_name}, to predict {view.label.name} of {view.label.group.table_name}"
+    labels = [f"{label.name} of {label.group.table_name}" for label in view.labels.values()]
+    message = f"Features for each row of {view.spine.table_name}, to predict {' and '.join(labels)}"
     texts = [
         ("name", "", view.name),
         *(("column", name, name) for name in view.feature_names),

@@ -45,7 +45,7 @@ def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now:
     """
     _check(experiment, ongoing)
     log, view, connection = experiment.log, experiment.model.view, lake.connection
-    label, time = view.label, quote(log.event_time)
+    label, time = view.only_label, quote(log.event_time)
     last = now - label.age
     assert log.partitions_def is not None
     ledger = lake.ledger(log.table, snapshot=snapshot)

@@ -25,7 +25,7 @@ def experiment_asset(experiment: Experiment) -> dg.AssetsDefinition:
         return run_experiment(experiment, context, stores)
 
     log, model = experiment.log, experiment.model
-    outcomes = model.view.label.group
+    outcomes = model.view.only_label.group
     inputs = [Upstream(log.key, log.partitions_def)]
     if outcomes.source is None:
         inputs.append(Upstream(outcomes.key, outcomes.partitions_def))

@@ -88,7 +88,7 @@ def experiment(
             if better is None
             else f"{what} compares {metric}, which says itself what is better: leave better out"
         )
-    label = model.view.label
+    label = model.view.only_label
     by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
     if secrets := [key for key in by if key in log.redact]:
         raise DeclarationError(

@@ -165,7 +165,7 @@ def name_of(table: TableName) -> str:
 
 def _joins(view: ViewTerms) -> Iterator[Selection]:
     """The groups that a view joins to its spine, the label's included."""
-    for feature in [*view.features, view.label.column]:
+    for feature in [*view.features, *(label.column for label in view.labels.values())]:
         if not isinstance(feature, OnDemand):
             selection = selection_of(feature)
             if selection.group is not view.spine:

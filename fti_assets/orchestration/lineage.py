@@ -33,8 +33,11 @@ def feature_sources(view: ViewRecord) -> dict[str, tuple[Source, ...]]:
 
 def dataset_lineage(manifest: DatasetManifest, keys: Mapping[str, dg.AssetKey]) -> dg.TableColumnLineage:
     """What the columns of a training dataset were made from, by the asset ``keys`` of the groups' tables."""
-    view, label = manifest.view, manifest.label.name
-    return _lineage({**_identity(view), **feature_sources(view), label: ((manifest.label_group, label),)}, keys)
+    view = manifest.view
+    labels = {one.name: ((one.group, one.column),) for one in manifest.labels}
+    if not labels:
+        labels = {manifest.label.name: ((manifest.label_group, manifest.label.name),)}
+    return _lineage({**_identity(view), **feature_sources(view), **labels}, keys)
 
 
 def answers_lineage(

@@ -41,7 +41,7 @@ def review_asset(review: Review) -> dg.AssetsDefinition:
         return run_review(review, context, stores)
 
     model = review.model
-    groups: dict[TimedTable, Reach] = dict.fromkeys([model.view.spine, model.view.label.group], Reach())
+    groups: dict[TimedTable, Reach] = dict.fromkeys([model.view.spine, model.view.only_label.group], Reach())
     inputs = upstream_of(groups)
     does = "rolls the champion back" if model.rollback == "automatic" else "proposes to roll the champion back"
     return build_asset(

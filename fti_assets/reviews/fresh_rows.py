@@ -90,7 +90,7 @@ def fresh_rows(lake: Lake, model: Model, *, since: datetime, now: datetime, most
     """
     connection, view = lake.connection, model.view
     read_external(lake, view.groups)
-    snapshot, spine, label = lake.snapshot(), view.spine, view.label
+    snapshot, spine, label = lake.snapshot(), view.spine, view.only_label
     record = view.record(lambda group: lake.column_types(group.table))
     time = quote(view.time or "")
     rows = stored_spine(lake, record, snapshot=snapshot).filter(

@@ -24,6 +24,7 @@ from fti_assets.stores.duckdb.nul_texts import equal_columns, equal_values
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.testing.failures import LeakFound
+from fti_assets.training.views.terms import Label
 from fti_assets.training.views.view import FeatureView
 
 
@@ -72,7 +73,8 @@ def assert_join_is_honest(
         f"view {view.name!r} has on-demand features that depend on the other rows of the batch, which no request brings",
         _alone(lake, record, table, numbers, samples),
     )
-    _refuse_visible_labels(lake, view, table)
+    for name, label in view.labels.items():
+        _refuse_visible_labels(lake, view, name, label, table)
 
 
 def _refuse(message: str, differences: Iterator[dict[str, Any]]) -> None:
@@ -165,9 +167,8 @@ def _alone(
                     yield {**key_values, "feature": output.name, "among others": in_batch, "alone": alone}
 
 
-def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
+def _refuse_visible_labels(lake: Lake, view: FeatureView, name: str, label: Label, table: str) -> None:
     """An outcome that was visible at its own prediction time was no prediction, or its times are wrong."""
-    label = view.label
     if view.time is None or label.group.event_time is None or label.horizon is not None:
         return
     event = label.group.event_time
@@ -186,12 +187,12 @@ def _refuse_visible_labels(lake: Lake, view: FeatureView, table: str) -> None:
         )
     names = ", ".join(f"spine.{quote(name)}" for name in (*view.spine.keys, view.time))
     visible = lake.connection.sql(
-        f"SELECT {names}, {literal(label.name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
+        f"SELECT {names}, {literal(name)} AS feature, outcome.__fti_visible AS known_at FROM {table} spine "
         f"JOIN {relation_name(outcomes)} outcome ON {same} WHERE outcome.__fti_visible <= spine.{quote(view.time)} ORDER BY ALL"
     ).df()
     if len(visible):
         raise LeakFound(
-            f"the label {label.name!r} of view {view.name!r} was visible at its own prediction time for {len(visible)} rows: "
+            f"the label {name!r} of view {view.name!r} was visible at its own prediction time for {len(visible)} rows: "
             f"{advice}",
             visible,
         )

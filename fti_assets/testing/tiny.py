@@ -10,7 +10,7 @@ import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.columns import canonical
-from fti_assets.core.manifest import OUTPUT_NAMES, Column
+from fti_assets.core.manifest import OUTPUT_NAMES, Column, each_task
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType, type_of_dtype_kind
 from fti_assets.errors import DataError, DeclarationError, list_some, one_of
@@ -26,7 +26,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
-from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
 from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target, unused_weights
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import ExportedModel
@@ -100,10 +100,12 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
             columns[name] = column_values(view.spine, name, rows, rng)
     types = _declared_types(view)
     columns |= _on_demand(view, {name: canonical(values, types[name]) for name, values in columns.items()}, types, rows)
-    kinds = column_types(view.label.group.schema) if view.label.group.schema is not None else {}
-    task = model.task if isinstance(model, Model) else None
-    label = label_values(view.label.group, view.label.name, kinds.get(view.label.name), task, rows, rng)
-    return pd.DataFrame({**{name: columns[name] for name in view.feature_names}, view.label.name: label})
+    task = each_task(model.task) if isinstance(model, Model) else None
+    labels = {}
+    for name, label in view.labels.items():
+        kinds = column_types(label.group.schema) if label.group.schema is not None else {}
+        labels[name] = label_values(label.group, label.name, kinds.get(label.name), task, rows, rng)
+    return pd.DataFrame({**{name: columns[name] for name in view.feature_names}, **labels})
 
 
 @checked_arguments()
@@ -161,12 +163,13 @@ def train_tiny(
         split,
         of_parts,
         task=model.task,
+        classes=tuple(view.labels) if view.has_several_labels else None,
         levels=model.levels,
         undo=undo,
         weights=weights,
         queries={part: queries[at] for part, at in rows_of.items()} if model.dataset.query else None,
     )
-    refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=view.label.name)
+    refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=next(iter(view.labels)))
 
     def train(data: TrainingData, trial: Trial | None) -> Any:
         return call(model.function, {**arguments, **model.own_arguments(data, trial)}, model, [])
@@ -176,9 +179,10 @@ def train_tiny(
     model_graph = export(result, data.encoder, data, model.task)
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
-    threshold = threshold_of(
+    thresholds = thresholds_of(
         model.evaluate.threshold,
-        lambda: answers_of(model.task, graph.run(split["validation"]), data.validation.y),
+        data.labels,
+        lambda: answers_of(model.task, graph.run(split["validation"]), data.validation.y, data.classes),
         what=f"the tiny dataset of {model.name!r}",
     )
     metrics = evaluate(
@@ -187,7 +191,7 @@ def train_tiny(
         outputs,
         data.test.y,
         model_graph.classes,
-        threshold=threshold.value,
+        threshold=cuts_of(thresholds),
         queries=data.test.qid if model.task == "ranking" else None,
     )
     return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics, study)
@@ -249,12 +253,13 @@ def _arrays_of(view: FeatureView, frame: pd.DataFrame) -> tuple[list[Column], di
 
 
 def _label_of(view: FeatureView, frame: pd.DataFrame) -> np.ndarray:
-    name = view.label.name
-    if name not in frame:
-        raise DataError(
-            f"the frame lacks the label {name!r} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
-        )
-    return _canonical(frame[name], _type_of(frame[name]))
+    for name in view.labels:
+        if name not in frame:
+            raise DataError(
+                f"the frame lacks the label {name!r} of view {view.name!r}: it has {one_of(map(str, frame.columns))}"
+            )
+    columns = [_canonical(frame[name], _type_of(frame[name])) for name in view.labels]
+    return np.stack(columns, axis=1) if view.has_several_labels else columns[0]
 
 
 def _on_demand(

@@ -7,10 +7,8 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Unpack, get_args
 
-import dagster as dg
-
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
-from fti_assets.core.manifest import CLASSIFIES, ModelTask
+from fti_assets.core.manifest import ModelTask, Task
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
@@ -20,38 +18,31 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.calibration.calibrators import Method
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
-from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights
+from fti_assets.training.datasets.sampling.weights import ClassWeights
 from fti_assets.training.encoders.encoders import Encoder
-from fti_assets.training.judging.baselines.baseline import Baseline
-from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.gates.gate import BaselineGate, CheckedGate, Gate, MetricGate, SlicedGate
+from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance
-from fti_assets.training.judging.metrics.registry import check_metrics
-from fti_assets.training.judging.slices import columns_of
+from fti_assets.training.model_checks import check_model, checked_levels, checked_weights, task_of
 from fti_assets.training.models.asset import model_asset
-from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.model import KEPT_APART, Model, Promotion, Rollback
+from fti_assets.training.models.model import Model, Promotion, Rollback
 from fti_assets.training.training_dataset import training_dataset
-from fti_assets.training.triggers.new_data import OnNewData
 from fti_assets.training.triggers.retraining import checked_retraining
 from fti_assets.training.triggers.trigger import Trigger
-from fti_assets.training.tuning.spaces import names_in
 from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.tuning.tuning import Tuning
-from fti_assets.training.views.checks import check_view_encoders
 from fti_assets.training.views.view import FeatureView
 
-_DEFAULT_METRICS: dict[ModelTask, tuple[str, ...]] = {
+_DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("rmse", "mae", "r2"),
+    "multilabel": ("roc_auc", "log_loss", "brier"),
+    "multioutput": ("rmse", "mae", "r2"),
     "quantile": ("pinball", "coverage_error"),
     "ranking": ("ndcg", "ndcg_at_10", "mrr"),
 }
-
-_ROLLED_BACK: tuple[ModelTask, ...] = ("binary", "multiclass", "regression", "quantile")
 
 
 @checked_arguments(options=AssetOptions)
@@ -93,7 +84,8 @@ def model(
         encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
         weights: what a row of each class counts in training, as ``data.train.weight`` gives it; all alike by default.
         task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``, whose label is how relevant a row is, a number from
-            0 on, and whose dataset says by ``query=`` which rows are one list.
+            0 on, and whose dataset says by ``query=`` which rows are one list. Of a view with several labels it is ``multilabel``, where
+            each is a yes or no, or ``regression``.
         levels: of a quantile model, such as ``[0.1, 0.5, 0.9]``. Its answer is a value for each, which ascend.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
@@ -144,7 +136,9 @@ def model(
             )
         own = _dataset_of(dataset) if isinstance(dataset, FeatureView) else dataset
         annotations = annotations_of(function, caller_scope)
-        evaluation = evaluate or Evaluation(metrics=_DEFAULT_METRICS[task])
+        does = task_of(task, own.view, what=f"model {own_name!r}")
+        labels = list(own.view.labels) if own.view.has_several_labels else []
+        evaluation = (evaluate or Evaluation(metrics=_DEFAULT_METRICS[does])).for_labels(does, labels)
         result = Model(
             name=own_name,
             version=version,
@@ -153,9 +147,9 @@ def model(
             annotations=annotations,
             dataset=own,
             own_encoders=dict(encoders or {}),
-            weights=_checked_weights(weights, task, own_name),
-            task=task,
-            levels=_checked_levels(task, levels, what=f"model {own_name!r}"),
+            weights=checked_weights(weights, does, own_name),
+            task=does,
+            levels=checked_levels(does, levels, what=f"model {own_name!r}"),
             evaluate=evaluation,
             gates=tuple(gates),
             gates_fail_run=gates_fail_run,
@@ -180,7 +174,7 @@ def model(
             options={**options, "partitions_def": options.get("partitions_def") or own.partitions_def},
             to_asset=model_asset,
         )
-        _check(result)
+        check_model(result)
         record_use([own, *own.view.upstream], f"used_by_model/{result.asset_name}", result)
         return result
 
@@ -193,23 +187,6 @@ def _dataset_of(view: FeatureView) -> TrainingDataset:
     return training_dataset(name=f"{view.name}_dataset", version=view.version, view=view)
 
 
-def _checked_levels(task: ModelTask, levels: Sequence[float], *, what: str) -> tuple[float, ...]:
-    """The levels of a quantile model, ascending.
-
-    Raises:
-        DeclarationError: there are none, or a model of another task has some; one is no share, or is there twice.
-    """
-    if (task == "quantile") != bool(levels):
-        needs = (
-            "needs levels=, such as [0.1, 0.5, 0.9]" if task == "quantile" else "has levels, which quantile models have"
-        )
-        raise DeclarationError(f"{what} is a {task} model and {needs}")
-    ascending = sorted({float(level) for level in levels})
-    if len(ascending) < len(levels) or not all(0 < level < 1 for level in ascending):
-        raise DeclarationError(f"{what} has levels={list(levels)!r}: give different numbers above 0 and below 1")
-    return tuple(ascending)
-
-
 def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
     """A latency goal as a duration.
 
@@ -220,73 +197,6 @@ def checked_latency_goal(value: str | timedelta, *, what: str) -> timedelta:
     if not goal:
         raise DeclarationError(f"{what} has latency_goal={value!r}: no answer takes no time; write such as '50ms'")
     return goal
-
-
-def _check_threshold(model: Model) -> None:
-    if isinstance(model.evaluate.threshold, str) and not _validates(model, what=f"model {model.name!r}"):
-        raise DeclarationError(
-            f"model {model.name!r} chooses its threshold by {model.evaluate.threshold!r} on the validation part, but its dataset "
-            f"{model.dataset.table_name} has none: give its split a validation part, such as validation=0.2, or the evaluation a number"
-        )
-
-
-def _validates(model: Model, *, what: str) -> bool:
-    """Whether its dataset's split has a validation part."""
-    validation = model.dataset.split.validation
-    return bool(duration(validation, what=what) if isinstance(validation, str | timedelta) else validation)
-
-
-def _check_calibration(model: Model) -> None:
-    what, method = f"model {model.name!r} has calibrate={model.calibrate!r}", model.calibrate
-    if method is None:
-        return
-    if method not in get_args(Method):
-        raise DeclarationError(f"{what}: it is {one_of(get_args(Method))}")
-    if model.task not in CLASSIFIES:
-        raise DeclarationError(f"{what}, but a {model.task} model gives no probabilities of its own: leave it out")
-    if not _validates(model, what=what):
-        raise DeclarationError(
-            f"{what}, which is fitted on the validation part, but its dataset {model.dataset.table_name} has none: give its split a "
-            "validation part, such as validation=0.2"
-        )
-
-
-def _check_queries(model: Model) -> None:
-    if model.task == "ranking" and not model.dataset.query:
-        raise DeclarationError(
-            f"model {model.name!r} ranks the rows of a list, and nothing says which rows those are: declare its dataset with them, "
-            f"fti.training_dataset(name=..., view={model.view.name}, query='session_id'), of a column of the spine "
-            f"{model.view.spine.table_name}, or of several"
-        )
-
-
-def _check_baselines(model: Model) -> None:
-    baselines: dict[str, Baseline] = {}
-    for gate in model.gates:
-        if not isinstance(gate, BaselineGate):
-            continue
-        one = gate.rival
-        one.check(model.task, model.view.feature_names, what=f"model {model.name!r}: the gate {gate.name}")
-        if baselines.setdefault(one.name, one) != one:
-            raise DeclarationError(f"model {model.name!r} has two baselines that are called {one.name!r}: rename one")
-
-
-def _checked_weights(weights: ClassWeights | None, task: ModelTask, name: str) -> ClassWeights | None:
-    if weights is None:
-        return None
-    if task not in CLASSIFIES:
-        raise DeclarationError(
-            f"model {name!r} has weights= for classes, and the task {task!r} has none: leave them out"
-        )
-    if task == "binary" and (
-        unknown := [
-            one for one in (weights.classes if not isinstance(weights.classes, str) else ()) if one not in BINARY
-        ]
-    ):
-        raise DeclarationError(
-            f"model {name!r} has a weight for the class {one_of(unknown)}: a binary model's are {one_of(BINARY)}"
-        )
-    return weights
 
 
 def _data_parameter(function: Callable[..., Any], annotations: Mapping[str, Any], name: str) -> str:
@@ -319,107 +229,3 @@ def _trial_parameter(
             "fti.TrainingData, trial: fti.Trial)"
         )
     return results[0] if results else None
-
-
-def _check_tuning(model: Model, tuning: Tuning) -> None:
-    """Raise a DeclarationError if trials cannot be judged, or a parameter means two things."""
-    check_metrics(model.task, [model.tuned_metric])
-    configs = [
-        kind
-        for kind in model.annotations.values()
-        if isinstance(kind, type) and issubclass(kind, dg.Config) and not issubclass(kind, dg.ConfigurableResource)
-    ]
-    fields = {field for config in configs for field in getattr(config, "model_fields", ())}
-    if both := sorted(fields & names_in(tuning.space)):
-        raise DeclarationError(
-            f"model {model.name!r} tunes {list_some(both)}, which its config has too: leave it out of the config, or out of the space"
-        )
-
-
-def _check_rollback(model: Model) -> None:
-    if model.rollback is None:
-        return
-    what = f"model {model.name!r} has rollback={model.rollback!r}"
-    if model.rollback not in get_args(Rollback):
-        raise DeclarationError(f"{what}: it is {one_of(get_args(Rollback))}")
-    if model.task not in _ROLLED_BACK:
-        raise DeclarationError(f"{what}, which there is for {one_of(_ROLLED_BACK)} models: leave it out")
-    if model.view.time is None:
-        raise DeclarationError(
-            f"{what}, but its spine {model.view.spine.table_name} has no event time, so no row comes after what a build has learned from: "
-            "give it an event_time, or leave rollback out"
-        )
-
-
-def _refuse_vectors(model: Model, columns: Sequence[str]) -> None:
-    """Refuse rows that are told apart by a vector, which hardly two rows share, and a vector as the last value of a label."""
-    rivals = [gate.rival for gate in model.gates if isinstance(gate, BaselineGate)]
-    last = [one.feature for one in rivals if isinstance(one, LastValue)]
-    types = {name: kind for name, kind, _ in model.view.declared_features}
-    if of_vectors := [name for name in (*columns, *last) if types.get(name) == "vector"]:
-        raise DeclarationError(
-            f"model {model.name!r} is sliced, drawn or compared by {list_some(of_vectors)}, a vector, which hardly two rows share: name a "
-            "feature of text, whole numbers or booleans"
-        )
-
-
-def _check(model: Model) -> None:
-    _check_rollback(model)
-    if model.tune is not None:
-        _check_tuning(model, model.tune)
-    check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
-    check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}", levels=len(model.levels))
-    model.evaluate.check(model.task)
-    metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate) and gate.metric is not None]
-    check_metrics(model.task, metrics)
-    other_metrics = [metric for metric in metrics if metric not in model.evaluate.metric_names]
-    if other_metrics:
-        raise DeclarationError(
-            f"model {model.name!r} has gates on {list_some(other_metrics)}, but evaluates "
-            f"{list_some(model.evaluate.metric_names)}: add them to Evaluation(metrics=[...])"
-        )
-    if model.importance is not None:
-        model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
-    _check_queries(model)
-    _check_baselines(model)
-    _check_calibration(model)
-    _check_threshold(model)
-    for gate in model.gates:
-        if isinstance(gate, CheckedGate):
-            gate.check(model.task, model.evaluate, what=f"model {model.name!r}")
-    for trigger in () if model.retraining is None else model.retraining.triggers:
-        if isinstance(trigger, OnNewData):
-            trigger.check(model.view, what=f"model {model.name!r}")
-    names = [gate.name for gate in model.gates]
-    if len(set(names)) < len(names):
-        raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")
-    if KEPT_APART.name in names:
-        raise DeclarationError(
-            f"model {model.name!r} has a gate {KEPT_APART.name!r}, as each model's own check is called: rename it"
-        )
-    every = (*model.evaluate.sliced_by, *model.evaluate.compared_by)
-    sliced_by = list(dict.fromkeys(column for by in every for column in columns_of(by)))
-    unknown = [column for column in sliced_by if column not in model.view.feature_names]
-    if unknown:
-        raise DeclarationError(
-            f"model {model.name!r} is sliced by {list_some(unknown)}, which its view {model.view.name!r} does not have: there is "
-            f"{one_of(model.view.feature_names)}"
-        )
-    _refuse_vectors(model, [*sliced_by, *([model.evaluate.cluster] if model.evaluate.cluster else [])])
-    cluster, drawn = model.evaluate.cluster, [*model.view.feature_names, *model.view.spine.keys]
-    if cluster is not None and cluster not in drawn:
-        raise DeclarationError(
-            f"model {model.name!r} draws test rows by {cluster!r}, which is neither a feature nor a key: there is {one_of(drawn)}"
-        )
-    other_columns = [
-        gate.by for gate in model.gates if isinstance(gate, SlicedGate) and gate.by not in model.evaluate.slice_names
-    ]
-    if other_columns:
-        raise DeclarationError(
-            f"model {model.name!r} has gates by {list_some(other_columns)}, but its slices are "
-            f"{one_of(model.evaluate.slice_names)}: add them to Evaluation(slices=[...])"
-        )
-    if model.partitions_def != model.dataset.partitions_def:
-        raise DeclarationError(
-            f"model {model.name!r} has other partitions than its dataset {model.dataset.table_name}: leave them out"
-        )

@@ -82,6 +82,11 @@ def training_dataset(
                 "an event time; leave split= out, or write split=fti.TimeSplit(validation='14d', test='30d'). To judge a model on other "
                 "keys or entities instead of later times, write split=fti.HashSplit() or fti.GroupSplit(by=...)"
             )
+    if view.has_several_labels and sample is not None and sample.rows is None:
+        raise DeclarationError(
+            f"{what} keeps a sample of classes, and its view has the labels {list_some(view.labels)}, each with classes of its own: keep a "
+            "share of all rows, sample=fti.Sample(rows=0.1)"
+        )
     if isinstance(split, HashedParts):
         _check_split(view, split, what=what)
     if columns:
@@ -93,7 +98,7 @@ def training_dataset(
         *view.feature_names,
         *view.spine.keys,
         view.time,
-        view.label.name,
+        *view.labels,
         *getattr(split, "columns", ()),
         *columns,
     ]:
@@ -127,11 +132,16 @@ def _check_split(view: FeatureView, split: HashedParts, *, what: str) -> None:
             f"{what} is split by the hash of {list_some(strange)}, but the spine {spine.table_name} has the keys {one_of(spine.keys)}: "
             f"take some of those, or write split=fti.GroupSplit(by={strange[0]!r}) for another column of the spine"
         )
-    if view.label.name in split.columns:
+    if own := _labels_among(view, split.columns):
         raise DeclarationError(
-            f"{what} is split by its label {view.label.name!r}, so that each part would have other labels: split by what names an entity"
+            f"{what} is split by its label {own[0]!r}, so that each part would have other labels: split by what names an entity"
         )
     _check_spine_columns(view, split.columns, what=what, verb="is split by")
+
+
+def _labels_among(view: FeatureView, columns: Sequence[str]) -> list[str]:
+    """The columns that are labels, or that labels come from."""
+    return [one for name, label in view.labels.items() for one in (name, label.name) if one in columns]
 
 
 def _check_spine_columns(view: FeatureView, columns: Sequence[str], *, what: str, verb: str) -> None:
@@ -167,8 +177,8 @@ def _check_whole_queries(
     Raises:
         DeclarationError: the split goes by the hash of what rows of a query differ in, a sample takes rows, or the label is the query.
     """
-    if view.label.name in query:
-        raise DeclarationError(f"{what} has queries by its label {view.label.name!r}: name the list that a row is in")
+    if own := _labels_among(view, query):
+        raise DeclarationError(f"{what} has queries by its label {own[0]!r}: name the list that a row is in")
     if isinstance(split, HashedParts) and not isinstance(split, GroupSplit):
         spread = [name for name in split.columns or view.spine.keys if name not in query]
         if spread:

@@ -397,6 +397,15 @@ def test_a_sink_of_yaml_shows_no_password(project: Project) -> None:
     assert places == ["Postgres table in 'user=ann dbname=shop host=db'", "Postgres table in the database of $DSN"]
 
 
+def test_a_view_may_name_several_labels() -> None:
+    labels = "{late: {group: arrivals, column: is_late}, gone: {group: gone, column: is_gone, missing: false}}"
+    view = FeatureViewComponent.resolve_from_yaml(f"name: v\nspine: flights\nlabel: {labels}\nfeatures: []")
+    assert {name: (one.group, one.missing) for name, one in view.label.items()} == {
+        "late": ("arrivals", None),
+        "gone": ("gone", False),
+    }
+
+
 def test_group_that_two_folders_name_is_one_declaration_and_one_asset(project: Project) -> None:
     project.write_system()
     with project.sandbox.build_component_tree() as tree:

@@ -18,7 +18,7 @@ from fti_assets.core.manifest.builds import (
     Status,
     TuningRecord,
 )
-from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, RandomParts, SampleRecord
+from fti_assets.core.manifest.datasets import DatasetManifest, DatasetRecord, LabelRecord, RandomParts, SampleRecord
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.judging import (
     BootstrapRecord,
@@ -27,7 +27,17 @@ from fti_assets.core.manifest.judging import (
     GroupRates,
     ThresholdRecord,
 )
-from fti_assets.core.manifest.tasks import BY_NAME, CLASSIFIES, OUTPUT_NAMES, TASKS, VALUES, ModelTask, Task, TaskTraits
+from fti_assets.core.manifest.tasks import (
+    BY_NAME,
+    CLASSIFIES,
+    OUTPUT_NAMES,
+    TASKS,
+    VALUES,
+    ModelTask,
+    Task,
+    TaskTraits,
+    each_task,
+)
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
     ON_DEMAND_MARK,
@@ -70,6 +80,7 @@ __all__ = [
     "JoinedColumn",
     "JoinedGroup",
     "JoinedKey",
+    "LabelRecord",
     "MemberRecord",
     "ModelManifest",
     "ModelTask",
@@ -84,4 +95,5 @@ __all__ = [
     "ThresholdRecord",
     "TuningRecord",
     "ViewRecord",
+    "each_task",
 ]

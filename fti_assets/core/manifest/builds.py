@@ -6,7 +6,7 @@ from typing import Any, Literal
 from fti_assets.core.manifest.datasets import DatasetRecord
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.judging import BootstrapRecord, CalibrationRecord, FairnessRecord, ThresholdRecord
-from fti_assets.core.manifest.tasks import BY_NAME, ModelTask, Task
+from fti_assets.core.manifest.tasks import BY_NAME, Task, each_task
 from fti_assets.core.manifest.views import OnDemandCall, ViewRecord
 from fti_assets.core.records import record
 from fti_assets.core.types import InputType
@@ -71,7 +71,7 @@ class MemberRecord:
 
     model: str
     build: str
-    task: ModelTask
+    task: Task
     sha256: str
     answers: tuple[str, ...]
 
@@ -163,7 +163,8 @@ class ModelManifest:
     nothing. A composite has what its models have together: their views as one, and no dataset, encoders or metrics of its own; what it
     is made of is in ``composite``, and ``classes`` are the names of its answers. ``comparison`` is that of the graph with the trained
     model; builds of earlier releases have none, nor an ``importance``, which is None as well where none was measured.
-    ``threshold`` is that of a binary model's metrics; builds of earlier releases have none. ``fairness`` has the columns that were asked
+    ``threshold`` is that of a binary model's metrics; builds of earlier releases have none.
+    ``thresholds`` are those of several labels. ``fairness`` has the columns that were asked
     for, or crossed ones, joined by commas. ``intervals`` are those of ``metrics``, ``slice_intervals`` those of ``slices``, and
     ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials. ``seed`` is that of
     the training; composites and builds of earlier releases have none. ``trained_because`` has the reasons of the triggers that asked for
@@ -201,6 +202,7 @@ class ModelManifest:
     comparison: GraphComparison | None = None
     importance: ImportanceRecord | None = None
     threshold: ThresholdRecord | None = None
+    thresholds: dict[str, ThresholdRecord] = field(default_factory=dict)
     fairness: dict[str, FairnessRecord] = field(default_factory=dict)
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     calibration: CalibrationRecord | None = None
@@ -219,6 +221,11 @@ class ModelManifest:
     def reference(self) -> str:
         """The build as aliases and errors name it: ``v1/20130501T000000Z-1f9ac3d2``."""
         return f"v{self.version}/{self.build}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of several labels, in the order of the answers; none for a build of one label."""
+        return self.classes if each_task(self.task) != self.task else ()
 
     @property
     def answers_by_name(self) -> bool:

@@ -6,6 +6,7 @@ from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.manifest.views import Column, ViewRecord
 from fti_assets.core.names import DATASETS, TableName, versioned_name
 from fti_assets.core.records import record
+from fti_assets.core.types import ColumnType
 
 
 @record(frozen=True)
@@ -62,6 +63,23 @@ class DatasetRecord:
 
 
 @record(frozen=True)
+class LabelRecord:
+    """One of several labels that a dataset's rows have.
+
+    ``name`` is its column in the dataset, ``column`` that of the ``group``'s table. ``missing`` counts the mature rows that lack it, and
+    that are left out therefore; ``classes`` the rows of each class by split, as of a dataset of one label.
+    """
+
+    name: str
+    type: ColumnType
+    column: str
+    group: str
+    maturity_us: int
+    missing: int = 0
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@record(frozen=True)
 class DatasetManifest:
     """How one cutoff of a training dataset was made, kept in the lake beside its rows.
 
@@ -75,7 +93,8 @@ class DatasetManifest:
     ``query`` are the columns of the spine that name a list to be ranked, if it has lists, and ``queries`` counts those of each split.
     ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
     what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
-    earlier release has none.
+    earlier release has none. ``labels`` are those of a view that has several: ``label`` and ``label_group`` are then the first one's,
+    ``maturity_us`` is the longest, and ``classes`` is empty.
     """
 
     dataset: str
@@ -105,3 +124,9 @@ class DatasetManifest:
     profile: Profile | None = None
     query: tuple[str, ...] = ()
     queries: dict[str, int] = field(default_factory=dict)
+    labels: tuple[LabelRecord, ...] = ()
+
+    @property
+    def label_columns(self) -> tuple[Column, ...]:
+        """The columns of its labels, one or several."""
+        return tuple(Column(one.name, one.type) for one in self.labels) or (self.label,)

@@ -47,10 +47,11 @@ class Profile:
 
     ``answers`` is of a build's answers on its test rows, each called as prediction tables call it: the answer of several numbers is its
     most probable class, of quantiles and composites each number under ``<output>.<name>``. Datasets, composites and builds of earlier
-    releases have none.
+    releases have none. Of several labels ``label`` is the first, and ``labels`` has them all.
     """
 
     features: tuple[ColumnProfile, ...]
     label: ColumnProfile
     rule: str = RULE
     answers: tuple[ColumnProfile, ...] = ()
+    labels: tuple[ColumnProfile, ...] = ()

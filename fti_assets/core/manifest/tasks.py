@@ -4,10 +4,11 @@ from typing import Literal
 
 from fti_assets.core.records import record
 
-ModelTask = Literal["binary", "multiclass", "regression", "quantile", "ranking"]
+ModelTask = Literal["binary", "multiclass", "multilabel", "regression", "quantile", "ranking"]
+"""What a model is declared to do."""
 
-Task = Literal["binary", "multiclass", "regression", "quantile", "ranking", "composite"]
-"""What a build does; a composite answers with what several models answer."""
+Task = Literal["binary", "multiclass", "multilabel", "regression", "multioutput", "quantile", "ranking", "composite"]
+"""What a build does: ``multioutput`` is the regression of several labels; a composite answers with what several models answer."""
 
 
 @record(frozen=True)
@@ -15,18 +16,21 @@ class TaskTraits:
     """What holds for every build of a task.
 
     ``output`` is the graph output that holds the answer. ``by_name`` is whether an answer is several numbers, each with a name.
-    ``classifies`` is whether it is of probabilities.
+    ``classifies`` is whether it is of probabilities. ``each`` is what is done for each label, where there are several.
     """
 
     output: str
     by_name: bool = False
     classifies: bool = False
+    each: Task | None = None
 
 
 TASKS: dict[Task, TaskTraits] = {
     "binary": TaskTraits("probability", classifies=True),
     "multiclass": TaskTraits("probabilities", by_name=True, classifies=True),
+    "multilabel": TaskTraits("probabilities", by_name=True, classifies=True, each="binary"),
     "regression": TaskTraits("value"),
+    "multioutput": TaskTraits("values", by_name=True, each="regression"),
     "quantile": TaskTraits("quantiles", by_name=True),
     "ranking": TaskTraits("score"),
     "composite": TaskTraits("answers", by_name=True),
@@ -43,3 +47,12 @@ CLASSIFIES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if t
 
 VALUES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if not traits.by_name and not traits.classifies)
 """The tasks whose answer is one number, such as what a regression of the label gives."""
+
+
+def each_task(task: Task) -> Task:
+    """What is done for each label alone: the task itself, where there is one.
+
+    >>> each_task("multilabel"), each_task("multiclass")
+    ('binary', 'multiclass')
+    """
+    return TASKS[task].each or task

@@ -355,6 +355,7 @@ class ServedBuild:
                 types=self._types,
                 classes=self._classes,
                 has_scores=self.manifest.task in CLASSIFIES,
+                are_labels=self.manifest.task == "multilabel",
             )
         return self._explanations
 

@@ -70,8 +70,9 @@ class Answered(ABC):
 
     @property
     def label(self) -> Label | None:
-        """The label, None of a composite."""
-        return self.model.view.label if isinstance(self.model, Model) else None
+        """The label; None of a composite, and of a model of several labels, which are not watched."""
+        is_watched = isinstance(self.model, Model) and not self.model.view.has_several_labels
+        return self.model.view.only_label if is_watched else None
 
     @property
     def labels(self) -> duckdb.DuckDBPyRelation | None:

@@ -95,7 +95,7 @@ class EventTimeRows:
 
     def _spine_keys(self, group: TimedTable) -> dict[str, str]:
         """The spine's column of each key of a group whose rows are of a spine row each; none of another group."""
-        spine, label = self.view.spine, self.view.label
+        spine, label = self.view.spine, self.view.only_label
         if group is spine:
             return {}
         if group is label.group and label.horizon is None:

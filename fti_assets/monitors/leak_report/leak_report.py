@@ -8,7 +8,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import DataError, DeclarationError, ModelError
+from fti_assets.errors import DataError, DeclarationError, ModelError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.monitoring.leak_report.quick_model import Arrays, QuickTask, fit
@@ -57,6 +57,11 @@ def leak_report(
         ModelError: the labels have one value, or a part has no rows.
     """
     view = dataset.view
+    if view.has_several_labels:
+        raise DeclarationError(
+            f"view {view.name!r} has the labels {list_some(view.labels)}, and a leak report is of one: declare a dataset of a view of that "
+            "label alone"
+        )
     if not any(group.event_time is not None for group in view.groups if group is not view.spine) or view.time is None:
         raise DeclarationError(f"view {view.name!r} joins no group that has an event time: no join of it could leak")
     if rows is not None and rows < 1:

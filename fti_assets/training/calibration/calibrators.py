@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -102,6 +103,11 @@ def calibrated_answers(
     """
     if answers.ndim == 1:
         return np.asarray(calibrators[0](answers))
-    each = np.stack([one(answers[:, at]) for at, one in enumerate(calibrators)], axis=1)
+    each = calibrated_labels(calibrators, answers)
     total = each.sum(axis=1, keepdims=True)
     return np.where(total > 0, each / np.where(total > 0, total, 1), 1 / len(calibrators))
+
+
+def calibrated_labels(calibrators: Sequence[Calibrator], answers: np.ndarray) -> np.ndarray:
+    """What probabilities ``[n, k]`` of several labels become, each by its own calibrator."""
+    return np.stack([one(answers[:, at]) for at, one in enumerate(calibrators)], axis=1)

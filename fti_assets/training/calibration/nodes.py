@@ -14,13 +14,16 @@ from fti_assets.training.encoders.nodes import Nodes
 _PREFIX = "calibration."
 
 
-def with_calibration(graph: bytes, output: str, calibrators: Sequence[Platt | Isotonic]) -> bytes:
+def with_calibration(
+    graph: bytes, output: str, calibrators: Sequence[Platt | Isotonic], *, are_classes: bool = True
+) -> bytes:
     """The graph whose output is calibrated; whatever else it has stays as it was.
 
     Args:
         graph: a serialized ONNX model.
         output: its one output, float32 ``[n]`` for one calibrator and ``[n, k]`` for ``k``.
-        calibrators: of the probabilities of each class.
+        calibrators: of the probabilities of each class, or of each label.
+        are_classes: whether several are of classes, whose probabilities are brought to a sum of one again.
     """
     onnx = require("onnx")
     model = onnx.load_from_string(graph)
@@ -33,8 +36,10 @@ def with_calibration(graph: bytes, output: str, calibrators: Sequence[Platt | Is
                     names[at] = raw
     if len(calibrators) == 1:
         result = _calibrated(nodes, nodes.cast(raw, np.float64), calibrators[0])
+    elif are_classes:
+        result = _summing_to_one(nodes, _each(nodes, raw, calibrators), len(calibrators))
     else:
-        result = _summing_to_one(nodes, raw, calibrators)
+        result = _each(nodes, raw, calibrators)
     nodes.add("Cast", [result], output=output, to=onnx.TensorProto.FLOAT)
     _take(model.graph, nodes, output)
     onnx.checker.check_model(model)
@@ -56,18 +61,21 @@ def _take(graph: Any, nodes: Nodes, output: str) -> None:
         graph.initializer.append(one)
 
 
-def _summing_to_one(nodes: Nodes, source: str, calibrators: Sequence[Platt | Isotonic]) -> str:
+def _each(nodes: Nodes, source: str, calibrators: Sequence[Platt | Isotonic]) -> str:
     columns = [
         _calibrated(nodes, nodes.cast(nodes.picked(source, [at]), np.float64), one)
         for at, one in enumerate(calibrators)
     ]
-    each = nodes.add("Concat", columns, axis=1)
+    return nodes.add("Concat", columns, axis=1)
+
+
+def _summing_to_one(nodes: Nodes, each: str, classes: int) -> str:
     # Not ReduceSum, whose axes became an input; and NaN, which is no probability, has to stay one.
-    total = nodes.add("MatMul", [each, nodes.constant(np.ones((len(calibrators), 1)), np.float64)])
+    total = nodes.add("MatMul", [each, nodes.constant(np.ones((classes, 1)), np.float64)])
     nothing, one = nodes.constant(0.0, np.float64), nodes.constant(1.0, np.float64)
     is_lost = nodes.add("Not", [nodes.add("Or", [nodes.add("Greater", [total, nothing]), nodes.add("IsNaN", [total])])])
     shares = nodes.add("Div", [each, nodes.add("Where", [is_lost, one, total])])
-    return nodes.add("Where", [is_lost, nodes.constant(1 / len(calibrators), np.float64), shares])
+    return nodes.add("Where", [is_lost, nodes.constant(1 / classes, np.float64), shares])
 
 
 def _calibrated(nodes: Nodes, source: str, calibrator: Platt | Isotonic) -> str:

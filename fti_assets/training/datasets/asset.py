@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from fti_assets.orchestration.conditions.reach import Reach
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import build_asset
 from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, layout_of, row_rules
+from fti_assets.training.views.terms import Label
 from fti_assets.training.views.view import FeatureView
 
 _WITHOUT_WINDOW = timedelta(days=366)
@@ -49,7 +50,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             "dagster/table_name": dataset.table.full_name,
             "view": f"{view.name} version {view.version}",
             "features": dg.MetadataValue.json(list(view.feature_names)),
-            "label": f"{view.label.name} of {view.label.group.table_name}",
+            **labels_in_words(view),
             **({"query": ", ".join(dataset.query)} if dataset.query else {}),
             **({} if dataset.where is None else {"where": dataset.where}),
             **({} if dataset.sample is None else {"sample": repr(dataset.sample)}),
@@ -102,7 +103,6 @@ def reach_into(dataset: TrainingDataset, group: FeatureGroup) -> Reach:
 
 def _view_terms(view: FeatureView) -> tuple[object, ...]:
     """Everything of a view that decides what its rows hold."""
-    label = view.label
     features = [
         (feature.name, feature.version, feature.inputs, feature.outputs)
         if isinstance(feature, OnDemand)
@@ -114,9 +114,26 @@ def _view_terms(view: FeatureView) -> tuple[object, ...]:
         view.version,
         view.spine.table_name,
         features,
-        _selection_terms(label.column),
-        label.age,
-        label.horizon,
+        *(_label_terms(view.label) if isinstance(view.label, Label) else _terms_of_several(view.labels)),
+    )
+
+
+def _label_terms(label: Label) -> tuple[object, ...]:
+    own = () if label.missing is None else (label.missing,)
+    return (_selection_terms(label.column), label.age, label.horizon, *own)
+
+
+def _terms_of_several(labels: Mapping[str, Label]) -> tuple[object, ...]:
+    return tuple((name, *_label_terms(label)) for name, label in labels.items())
+
+
+def labels_in_words(view: FeatureView) -> dict[str, str]:
+    """The entry of a dataset's page that says what its label is, or one for each label."""
+    words = {name: f"{label.name} of {label.group.table_name}" for name, label in view.labels.items()}
+    return (
+        {f"label/{name}": text for name, text in words.items()}
+        if view.has_several_labels
+        else {"label": words.popitem()[1]}
     )
 
 

@@ -98,7 +98,7 @@ def identity_columns(spine: FeatureGroup) -> list[dg.TableColumn]:
 
 def columns_of(dataset: TrainingDataset) -> Columns:
     """The dataset's columns, as far as its groups declare their types."""
-    view, label = dataset.view, dataset.view.label
+    view = dataset.view
     columns = identity_columns(view.spine)
     columns += [table_column(name, kind, origin) for name, kind, origin in view.declared_features]
     types, spine = view.spine.columns or {}, view.spine.table_name
@@ -108,8 +108,15 @@ def columns_of(dataset: TrainingDataset) -> Columns:
         )
         for name in dataset.entity_columns
     ]
-    label_type, origin = (label.group.columns or {}).get(label.name), f"Label: {label.name} of {label.group.table_name}"
-    columns.append(table_column(label.name, label_type, origin, nullable=False))
+    columns += [
+        table_column(
+            name,
+            (label.group.columns or {}).get(label.name),
+            f"Label: {label.name} of {label.group.table_name}",
+            nullable=False,
+        )
+        for name, label in view.labels.items()
+    ]
     columns.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
     return declared_columns(columns, dataset.schema)
 

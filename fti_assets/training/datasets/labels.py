@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import duckdb
@@ -19,6 +20,39 @@ from fti_assets.training.views.terms import Label
 
 LABEL = "_fti_label"
 """The column of a row's label, null without one."""
+
+_VALUE = "outcome.__fti_value"
+
+
+def label_columns(labels: Mapping[str, Label]) -> dict[str, str]:
+    """What the rows call each label before they are stored: ``_fti_label``, those of several ``_fti_label_0`` and on."""
+    if len(labels) == 1:
+        return dict.fromkeys(labels, LABEL)
+    return {name: f"{LABEL}_{at}" for at, name in enumerate(labels)}
+
+
+def visible_column(label_column: str) -> str:
+    """What the rows call whether a label was visible at their prediction time."""
+    return f"{VISIBLE_LABEL}{label_column.removeprefix(LABEL)}"
+
+
+def with_labels(
+    connection: duckdb.DuckDBPyConnection,
+    spine_rows: duckdb.DuckDBPyRelation,
+    rows_of: Callable[[Label], duckdb.DuckDBPyRelation | None],
+    labels: Mapping[str, Label],
+    spine: FeatureGroup,
+    cutoff: datetime,
+) -> duckdb.DuckDBPyRelation:
+    """Spine rows with each label of a view, as ``with_label`` joins one, under the names of ``label_columns`` and ``visible_column``."""
+    columns = label_columns(labels)
+    for name, label in labels.items():
+        spine_rows = with_label(connection, spine_rows, rows_of(label), label, spine, cutoff)
+        if columns[name] != LABEL:
+            own = {LABEL: columns[name], VISIBLE_LABEL: visible_column(columns[name])}
+            renames = ", ".join(f"{before} AS {after}" for before, after in own.items())
+            spine_rows = connection.sql(f"SELECT * RENAME ({renames}) FROM {relation_name(spine_rows)}")
+    return spine_rows
 
 
 def with_label(
@@ -43,7 +77,8 @@ def with_label(
     if labels is None:
         visible = "false" if spine.event_time is None else f"NOT {LATE}"
         return connection.sql(
-            f"SELECT * EXCLUDE ({column}), {column} AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)}"
+            f"SELECT * EXCLUDE ({column}), {_filled(column, label)} AS {LABEL}, {visible} AS {VISIBLE_LABEL} "
+            f"FROM {relation_name(spine_rows)}"
         )
     by_time = label.horizon is not None or group is spine
     _check_keys(spine_rows, labels, label, spine.table_name)
@@ -58,7 +93,7 @@ def with_label(
         columns, keys = f"spine.* EXCLUDE ({column})", f"{keys} AND spine.{time} = outcome.__fti_event"
     visible = "false" if spine.event_time is None else f"coalesce(__fti_since <= spine.{time}, false)"
     return connection.sql(
-        f"SELECT {columns}, outcome.__fti_value AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine "
+        f"SELECT {columns}, {_filled(_VALUE, label)} AS {LABEL}, {visible} AS {VISIBLE_LABEL} FROM {relation_name(spine_rows)} spine "
         f"LEFT JOIN {outcomes} outcome ON {keys}"
     )
 
@@ -107,8 +142,15 @@ def answers_with_label(
                 "known: give each row a key of its own, or the label within='30d' for the first outcome after each prediction"
             )
     return connection.sql(
-        f"SELECT spine.*, outcome.__fti_value AS {LABEL} FROM {rows} spine LEFT JOIN {outcomes} outcome ON {_same_keys(label)}"
+        f"SELECT spine.*, {_filled(_VALUE, label)} AS {LABEL} FROM {rows} spine LEFT JOIN {outcomes} outcome ON {_same_keys(label)}"
     )
+
+
+def _filled(value: str, label: Label) -> str:
+    """The SQL of a label's value, with what a row without one has."""
+    if label.missing is None:
+        return value
+    return f"coalesce({value}, '0')"  # a text is read as what stands beside it, a boolean or a number
 
 
 def _check_keys(rows: duckdb.DuckDBPyRelation, labels: duckdb.DuckDBPyRelation, label: Label, what: str) -> None:
@@ -128,7 +170,7 @@ def _first_outcome(rows: str, outcomes: str, label: Label, time: str) -> str:
     assert label.horizon is not None
     horizon = f"to_microseconds({microseconds(label.horizon)})"
     return (
-        f"SELECT spine.*, CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN outcome.__fti_value END AS {LABEL} "
+        f"SELECT spine.*, {_filled(f'CASE WHEN outcome.__fti_event <= spine.{time} + {horizon} THEN {_VALUE} END', label)} AS {LABEL} "
         f"FROM {rows} spine ASOF LEFT JOIN {outcomes} outcome ON {_same_keys(label)} AND spine.{time} < outcome.__fti_event"
     )
 

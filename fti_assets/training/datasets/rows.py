@@ -21,13 +21,12 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import ROW_SPLIT, judge_rows
-from fti_assets.training.datasets.coverage import Coverage, coverage_of, match_columns, with_match_columns
+from fti_assets.training.datasets.checks import ROW_SPLIT
+from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
-from fti_assets.training.datasets.labels import LABEL, with_label
-from fti_assets.training.datasets.parts import judge_parts
-from fti_assets.training.datasets.profiling import profile_of
+from fti_assets.training.datasets.judging import judge_dataset
+from fti_assets.training.datasets.labels import label_columns, with_labels
 from fti_assets.training.datasets.queries import (
     DIVIDED,
     OF_DIVIDED,
@@ -39,15 +38,14 @@ from fti_assets.training.datasets.queries import (
 from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
-from fti_assets.training.encoders.encoders import has_categories, loses_nulls
-from fti_assets.training.encoders.scales import Standardize
 from fti_assets.training.views.terms import Label
 
 
 @dataclass(frozen=True)
 class DatasetRows:
     """The rows of one cutoff, in the order of prediction time and keys, how many were left out and why, what the joins found,
-    how many spine rows were not available at their prediction time, and what the checks of the rows said."""
+    how many spine rows were not available at their prediction time, and what the checks of the rows said.
+    ``classes`` counts the rows of each label's classes by part, ``missing`` the mature rows that lack each label."""
 
     relation: duckdb.DuckDBPyRelation
     rows: Mapping[str, int]
@@ -59,7 +57,8 @@ class DatasetRows:
     verdicts: tuple[Verdict, ...] = ()
     sample: SampleRecord | None = None
     profile: Profile | None = None
-    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
     keys_in_several_parts: float = 0.0
     queries: Mapping[str, int] = field(default_factory=dict)
 
@@ -75,111 +74,90 @@ def dataset_rows(
     Raises:
         DataError: the spine's key is not unique for its label, or no row has a label.
     """
-    connection, spine, label = lake.connection, dataset.view.spine, dataset.view.label
+    connection, spine = lake.connection, dataset.view.spine
     spine_rows = lake.rows(spine.table, snapshot=snapshot)
     by_then = spine_as_of(connection, _visible_spine(connection, spine, spine_rows, cutoff, dataset), view)
     filtered_out = {}
     if dataset.where is not None:
         by_then, filtered_out["filtered"] = filtered(connection, by_then, dataset.where, what=dataset.table_name)
-    labels = None
-    if label.group is not spine or label.horizon is not None or has_versions(spine):
-        labels = lake.rows(label.group.table, snapshot=snapshot)
-        if label.group is not spine and label.horizon is None:
-            _refuse_ambiguous(connection, by_then, spine)
-    candidates, with_labels, table = (quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset"))
-    rows_with_label = relation_name(with_label(connection, by_then, labels, label, spine, cutoff))
+    if any(one.group is not spine and one.horizon is None for one in dataset.view.labels.values()):
+        _refuse_ambiguous(connection, by_then, spine)
+
+    def rows_of(label: Label) -> duckdb.DuckDBPyRelation | None:
+        """The rows of a label's group, where they are not the spine rows themselves."""
+        is_own = label.group is spine and label.horizon is None and not has_versions(spine)
+        return None if is_own else lake.rows(label.group.table, snapshot=snapshot)
+
+    candidates, with_labels_view, table = (
+        quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset")
+    )
+    rows_with_label = relation_name(with_labels(connection, by_then, rows_of, dataset.view.labels, spine, cutoff))
     # Stored, since the split, the counts and the join each read it again.
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {rows_with_label}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
         mature = _MatureRows(connection, candidates, dataset, cutoff)
-        parts = dataset.split.boundaries(cutoff, label.age, window=dataset.window, rows=mature)
+        parts = dataset.split.boundaries(cutoff, dataset.view.maturity, window=dataset.window, rows=mature)
     _refuse_without_entity(connection, candidates, dataset, cutoff)
     in_parts = f"SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     divided = divided_sql(dataset.query, _mature(dataset, cutoff))
-    connection.execute(f"CREATE TEMP VIEW {with_labels} AS SELECT *, {divided} AS {DIVIDED} FROM ({in_parts})")
-    label_kind = type_of_sql(str(connection.table(candidates).select(LABEL).types[0])) or "text"
-    is_out = is_sampled_out(dataset.sample, view.identity, LABEL, label_kind)
+    connection.execute(f"CREATE TEMP VIEW {with_labels_view} AS SELECT *, {divided} AS {DIVIDED} FROM ({in_parts})")
+    labels = {
+        column: Column(name, type_of_sql(str(connection.table(candidates).select(column).types[0])) or "text")
+        for name, column in label_columns(dataset.view.labels).items()
+    }
+    sampled_by = next(iter(labels))  # of several labels no class is sampled
+    is_out = is_sampled_out(dataset.sample, view.identity, sampled_by, labels[sampled_by].type)
     reason = _reason(dataset, cutoff, is_out)
-    counts = dict(connection.execute(f"SELECT {reason} AS why, count(*) FROM {with_labels} GROUP BY 1").fetchall())
+    counts = dict(connection.execute(f"SELECT {reason} AS why, count(*) FROM {with_labels_view} GROUP BY 1").fetchall())
     left_out = filtered_out | {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
     if dataset.sample is not None:
         left_out["sampled out"] = counts.get("sampled out", 0)
     if dataset.query:
         left_out[OF_DIVIDED] = counts.get(OF_DIVIDED, 0)
-    rows = {part: counts.get(part, 0) for part in SPLITS}
+    rows, missing = {part: counts.get(part, 0) for part in SPLITS}, _missing(connection, candidates, dataset, cutoff)
     if not rows["train"]:
         count = sum(counts.values()) + sum(filtered_out.values())
         raise DataError(
             f"{dataset.table_name} at {cutoff} has no row to train on: {count} rows of {spine.table_name} were known by "
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
-            f"{whole_queries(dataset.query, left_out) or where_the_parts_lie(dataset, parts) or _remedy(label, left_out)}"
+            f"{whole_queries(dataset.query, left_out) or where_the_parts_lie(dataset, parts) or _remedy(dataset, missing, left_out)}"
         )
     sample = None
     if dataset.sample is not None:
-        train = f"(FROM {with_labels} WHERE {_reason(dataset, cutoff)} = 'train')"
+        train = f"(FROM {with_labels_view} WHERE {_reason(dataset, cutoff)} = 'train')"
         what = f"{dataset.table_name} at {cutoff}"
-        sample = sample_record(connection, dataset.sample, train, LABEL, label_kind, is_out, what=what)
+        sample = sample_record(
+            connection, dataset.sample, train, sampled_by, labels[sampled_by].type, is_out, what=what
+        )
     order = ", ".join(map(quote, view.order))
-    usable = connection.sql(f"FROM {with_labels} WHERE {reason} IN {SPLITS} ORDER BY {order}")
+    usable = connection.sql(f"FROM {with_labels_view} WHERE {reason} IN {SPLITS} ORDER BY {order}")
     # Joined after the filter: rows that are left out need no features.
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembly = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features), *dataset.entity_columns])
     relation = assembly.project(
-        f"{', '.join(map(quote, own))}, {LABEL} AS {quote(label.name)}, {ROW_SPLIT} AS {quote(SPLIT)}"
+        f"{', '.join(map(quote, own))}, {', '.join(f'{column} AS {quote(label.name)}' for column, label in labels.items())}, "
+        f"{ROW_SPLIT} AS {quote(SPLIT)}"
     )
     coverage = coverage_of(assembly, view)
-    is_hashed = isinstance(dataset.split, HashedParts)
-    parts_found = judge_parts(
-        connection,
-        table,
-        Column(label.name, label_kind),
-        LABEL,
-        categorical=[one.name for one in view.features if _is_category(one, dataset)],
-        entity=(dataset.split.columns if isinstance(dataset.split, HashedParts) else ()) or view.spine_keys,
-        may_share=not is_hashed,
-        expected=[part for part in SPLITS if part != "validation" or dataset.split.validation],
-    )
+    judgement = judge_dataset(connection, table, dataset, view, labels, coverage, sample)
     return DatasetRows(
         relation,
         rows,
         left_out,
-        _trained_until(connection, with_labels, view),
+        _trained_until(connection, with_labels_view, view),
         coverage,
         parts,
         delay_breaches=int(assembly.aggregate(f"count(*) FILTER ({LATE})").fetchall()[0][0]),
-        verdicts=(
-            *judge_rows(
-                connection,
-                table,
-                view.features,
-                Column(label.name, label_kind),
-                LABEL,
-                coverage,
-                match_columns(view),
-                nulls_lost=[
-                    feature.name
-                    for feature in view.features
-                    if loses_nulls(dataset.view.encoders.get(feature.name, Standardize()))
-                ],
-            ),
-            *parts_found.verdicts,
-            *([undivided(dataset.query, left_out)] if dataset.query else []),
-        ),
-        classes=parts_found.classes,
-        keys_in_several_parts=parts_found.keys_in_several,
+        verdicts=(*judgement.verdicts, *([undivided(dataset.query, left_out)] if dataset.query else [])),
+        classes=judgement.classes,
+        missing=missing,
+        keys_in_several_parts=judgement.keys_in_several_parts,
         queries=queries_by_part(connection, table, dataset.query),
         sample=sample,
-        profile=profile_of(
-            connection,
-            f"(FROM {table} WHERE {ROW_SPLIT} = 'train')",
-            view.features,
-            Column(label.name, label_kind),
-            LABEL,
-            sample,
-        ),
+        profile=judgement.profile,
     )
 
 
@@ -194,7 +172,7 @@ class _MatureRows:
 
     def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
         execute, time = self.connection.execute, quote(self.dataset.view.time or "")
-        rows = f"FROM {self.table} WHERE {LABEL} IS NOT NULL AND {_mature(self.dataset, self.cutoff)}"
+        rows = f"FROM {self.table} WHERE {_has_labels(self.dataset)} AND {_mature(self.dataset, self.cutoff)}"
         until = "" if before is None else f" AND {time} < {timestamp(before)}"
         [(count, oldest)] = execute(f"SELECT count(*), min({time}) {rows}").fetchall()
         nth = execute(
@@ -204,22 +182,35 @@ class _MatureRows:
         return start if start is None or before is None else min(start, before)
 
 
-def _is_category(feature: Column, dataset: TrainingDataset) -> bool:
-    encoder = dataset.view.encoders.get(feature.name)
-    return feature.type == "text" if encoder is None else has_categories(encoder)
-
-
 def _listed_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
-def _remedy(label: Label, left_out: Mapping[str, int]) -> str:
+def _has_labels(dataset: TrainingDataset) -> str:
+    """The SQL of whether a row has all its labels."""
+    return " AND ".join(f"{column} IS NOT NULL" for column in label_columns(dataset.view.labels).values())
+
+
+def _missing(
+    connection: duckdb.DuckDBPyConnection, table: str, dataset: TrainingDataset, cutoff: datetime
+) -> dict[str, int]:
+    """How many mature rows lack each label."""
+    columns = label_columns(dataset.view.labels)
+    counts = ", ".join(f"count(*) FILTER ({column} IS NULL)" for column in columns.values())
+    [row] = connection.execute(f"SELECT {counts} FROM {table} WHERE {_mature(dataset, cutoff)}").fetchall()
+    return dict(zip(columns, row, strict=True))
+
+
+def _remedy(dataset: TrainingDataset, missing: Mapping[str, int], left_out: Mapping[str, int]) -> str:
     if left_out.get("filtered"):
         return ". Look at what where= keeps; or materialize more rows before the cutoff"
     if left_out.get("sampled out"):
         return ". Give sample= a larger share"
     if left_out["unlabelled"]:
-        return f". Look at what fills {label.name!r} in {label.group.table_name}, and at its keys"
+        labels = dataset.view.labels
+        lacking = max(labels, key=lambda name: missing[name])
+        which = f", which {missing[lacking]} of them lack" if len(labels) > 1 else ""
+        return f". Look at what fills {labels[lacking].name!r} in {labels[lacking].group.table_name}{which}, and at its keys"
     return ". Materialize more rows before the cutoff, or give a later cutoff"
 
 
@@ -228,7 +219,8 @@ def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval])
     if not parts:
         return ""
     (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
-    gap = f", with gaps of the label's maturity, {dataset.view.label.age}" if dataset.view.label.age else ""
+    maturity = dataset.view.maturity
+    gap = f", with gaps of the label's maturity, {maturity}" if maturity else ""
     message = (
         f". Train is before {train_end}, validation from {validation_start} to {validation_end}, test from {test_start} to "
         f"{test_end}{gap}"
@@ -281,13 +273,13 @@ def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
 def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
     if dataset.view.time is None:
         return "true"
-    return f"{quote(dataset.view.time)} <= {timestamp(cutoff - dataset.view.label.age)}"
+    return f"{quote(dataset.view.time)} <= {timestamp(cutoff - dataset.view.maturity)}"
 
 
 def _reason(dataset: TrainingDataset, cutoff: datetime, is_sampled_out: str = "false") -> str:
     """The part that a row is in, or why it is in none."""
     return (
-        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN {LABEL} IS NULL THEN 'unlabelled' "
+        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN NOT ({_has_labels(dataset)}) THEN 'unlabelled' "
         f"WHEN {DIVIDED} THEN '{OF_DIVIDED}' WHEN {ROW_SPLIT} = 'train' AND {is_sampled_out} THEN 'sampled out' "
         f"ELSE coalesce({ROW_SPLIT}, 'between splits') END"
     )
@@ -324,7 +316,7 @@ def _refuse_without_entity(
         return
     nulls = " OR ".join(f"{quote(name)} IS NULL" for name in columns)
     [(count,)] = connection.execute(
-        f"SELECT count(*) FROM {candidates} WHERE ({nulls}) AND {LABEL} IS NOT NULL AND {_mature(dataset, cutoff)}"
+        f"SELECT count(*) FROM {candidates} WHERE ({nulls}) AND {_has_labels(dataset)} AND {_mature(dataset, cutoff)}"
     ).fetchall()
     if count:
         raise DataError(

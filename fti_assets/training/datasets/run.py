@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import Column, DatasetManifest, ViewRecord
+from fti_assets.core.manifest import Column, DatasetManifest, LabelRecord, ViewRecord
 from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import quote
@@ -84,6 +84,10 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 "rows_by_split": dg.MetadataValue.json(newest.rows),
                 **({"labels_by_split": dg.MetadataValue.json(newest.classes)} if newest.classes else {}),
                 **({"queries_by_split": dg.MetadataValue.json(newest.queries)} if newest.queries else {}),
+                **{
+                    f"labels_by_split/{one.name}": dg.MetadataValue.json({**one.classes, "missing": one.missing})
+                    for one in newest.labels
+                },
                 "keys_in_several_parts": newest.keys_in_several_parts,
                 "left_out": dg.MetadataValue.json(newest.left_out),
                 "point_in_time": newest.point_in_time,
@@ -148,9 +152,8 @@ def _manifest(
     snapshot: int,
     code_version: str,
 ) -> DatasetManifest:
-    label, split = dataset.view.label, dataset.split
-    kind = lake.column_types(label.group.table).get(label.name)
-    assert kind is not None
+    split, records = dataset.split, _label_records(lake, dataset, rows)
+    several = dataset.view.has_several_labels
     return DatasetManifest(
         dataset=dataset.name,
         version=dataset.version,
@@ -159,9 +162,9 @@ def _manifest(
         point_in_time=dataset.view.time is not None,
         lookups=tuple(group.table_name for group in dataset.view.lookups),
         view=view,
-        label=Column(label.name, kind),
-        label_group=label.group.table_name,
-        maturity_us=microseconds(label.age),
+        label=Column(records[0].name, records[0].type),
+        label_group=records[0].group,
+        maturity_us=microseconds(dataset.view.maturity),
         rows=dict(rows.rows),
         left_out=dict(rows.left_out),
         upstream={group.table_name: _versions(lake, group, snapshot) for group in dataset.view.groups},
@@ -175,10 +178,30 @@ def _manifest(
         where=dataset.where or "",
         sample=rows.sample,
         profile=rows.profile,
-        classes={part: dict(counts) for part, counts in rows.classes.items()},
+        classes={} if several else records[0].classes,
+        labels=tuple(records) if several else (),
         keys_in_several_parts=rows.keys_in_several_parts,
         random_parts=split.record if isinstance(split, HashedParts) else None,
     )
+
+
+def _label_records(lake: Lake, dataset: TrainingDataset, rows: DatasetRows) -> list[LabelRecord]:
+    records = []
+    for name, label in dataset.view.labels.items():
+        kind = lake.column_types(label.group.table).get(label.name)
+        assert kind is not None
+        records.append(
+            LabelRecord(
+                name=name,
+                type=kind,
+                column=label.name,
+                group=label.group.table_name,
+                maturity_us=microseconds(label.age),
+                missing=rows.missing[name],
+                classes={part: dict(counts) for part, counts in rows.classes[name].items()},
+            )
+        )
+    return records
 
 
 def _versions(lake: Lake, group: FeatureGroup, snapshot: int) -> str:

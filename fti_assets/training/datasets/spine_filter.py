@@ -148,10 +148,11 @@ def _check_node(
         )
     if kind != "COLUMN_REF":
         return
-    label, spine = view.label, view.spine
-    if label.group is spine and name.lower() == label.name.lower():
+    spine = view.spine
+    own_labels = {label.name.lower() for label in view.labels.values() if label.group is spine}
+    if name.lower() in own_labels:
         raise DeclarationError(
-            f"{place} names the label {label.name!r}, which is not known yet at the prediction time: a model would be judged on rows that "
+            f"{place} names the label {name!r}, which is not known yet at the prediction time: a model would be judged on rows that "
             "nobody can choose then"
         )
     if columns is not None:

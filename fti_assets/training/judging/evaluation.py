@@ -5,15 +5,15 @@ of no rows) is left out of the result: metrics are numbers, never NaN.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.errors import DeclarationError, excerpt, one_of
-from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
-from fti_assets.training.judging.metrics.metric import AnyMetric
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds, answers_of
+from fti_assets.training.judging.metrics.metric import OF, AnyMetric
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
 from fti_assets.training.judging.slices import By, slice_rows, slices_key
@@ -26,7 +26,8 @@ class Evaluation:
     """How a model is judged on the test part. Source of the metrics: scikit-learn's definitions.
 
     Args:
-        metrics: names of metrics, and ``fti.Metric`` of your own.
+        metrics: names of metrics, and ``fti.Metric`` of your own. Of several labels each is the mean over them, and ``log_loss:late`` that
+            of one; a model evaluates each of them for every label besides.
         slices: columns by whose values the metrics are told apart; of several columns, such as ``("origin", "carrier")``, by each
             combination of their values.
         min_rows: slices of fewer test rows are left out, of fairness too.
@@ -34,6 +35,7 @@ class Evaluation:
         threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
             with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
             It is compared as a float32, as the graph answers.
+            For several labels one for all of them, or a dict of label to its own.
         confidence: of the intervals of metrics, by a bootstrap of the test rows; None for no intervals.
         cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default each row
             is drawn by itself, of a ranking model each query.
@@ -49,7 +51,7 @@ class Evaluation:
     slices: Sequence[str | Sequence[str]] = ()
     fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
-    threshold: float | Goal = THRESHOLD
+    threshold: float | Goal | Mapping[str, float | Goal] = THRESHOLD
     confidence: float | None = 0.95
     cluster: str | None = None
 
@@ -67,7 +69,11 @@ class Evaluation:
             raise DeclarationError(
                 f"Evaluation(min_rows={excerpt(self.min_rows)}): give the fewest rows of a slice, 1 or more"
             )
-        checked_threshold(self.threshold, what="Evaluation")
+        by_label = isinstance(self.threshold, Mapping)
+        for one in self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]:
+            checked_threshold(one, what="Evaluation")
+        if by_label:
+            object.__setattr__(self, "threshold", dict(self.threshold))  # type: ignore[arg-type]
         if self.confidence is not None and not 0 < self.confidence < 1:
             raise DeclarationError(
                 f"Evaluation(confidence={excerpt(self.confidence)}): give a number above 0 and below 1"
@@ -108,16 +114,42 @@ class Evaluation:
         """What each slicing is called."""
         return tuple(slices_key(by) for by in self.sliced_by)
 
-    def check(self, task: Task) -> None:
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """What thresholds are chosen by on the validation part."""
+        every = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
+        return tuple(one for one in every if isinstance(one, str))
+
+    def for_labels(self, task: Task, labels: Sequence[str]) -> "Evaluation":
+        """The same with each metric of every one of several labels besides its mean."""
+        of_each = [
+            f"{name}{OF}{label}"
+            for label in labels
+            for name in self.metric_names
+            if OF not in name and each_task(task) in metric_named(name).tasks
+        ]
+        return replace(self, metrics=list(dict.fromkeys([*self.metric_names, *of_each]))) if labels else self
+
+    def check(self, task: Task, labels: Sequence[str] = ()) -> None:
         """Check that every metric is one for the task, and that there is something for a threshold to decide.
 
         Raises:
             DeclarationError: one is not, or there is not.
         """
-        check_metrics(task, self.metric_names)
-        if self.threshold != THRESHOLD and task != "binary":
+        check_metrics(task, self.metric_names, labels or None)
+        if self.threshold != THRESHOLD and task not in ("binary", "multilabel"):
             raise DeclarationError(
                 f"Evaluation(threshold={self.threshold!r}): a {task} model has no threshold, only a binary one has"
+            )
+        if isinstance(self.threshold, Mapping) and (strange := [one for one in self.threshold if one not in labels]):
+            there = f"there is {one_of(labels)}" if labels else "the model has one: give a number or a goal"
+            raise DeclarationError(
+                f"Evaluation(threshold={self.threshold!r}) has one of the label {strange[0]!r}: {there}"
+            )
+        if self.fairness and task == "multilabel":
+            raise DeclarationError(
+                f"Evaluation(fairness={list(self.fairness)!r}): rates are compared of a binary model's decisions, and a multilabel one "
+                "decides on several labels: declare a view and a model of the label that matters, or leave fairness= out"
             )
         if self.fairness and task != "binary":
             raise DeclarationError(
@@ -152,7 +184,7 @@ def evaluate(
     y: np.ndarray,
     classes: Sequence[str] = (),
     *,
-    threshold: float = THRESHOLD,
+    threshold: Thresholds = THRESHOLD,
     queries: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Score a graph's outputs; metrics that are undefined on these rows are left out.
@@ -163,10 +195,10 @@ def evaluate(
         task: what the model does.
         metrics: names of metrics.
         outputs: the graph's outputs: ``probability`` ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]``,
-            ``quantiles`` ``[n, q]`` or ``score`` ``[n]``.
-        y: ``[n]``: 0 or 1, the class's position in ``classes``, the value, or the label to rank by.
-        classes: the classes of a multiclass model, or the levels of quantiles.
-        threshold: the probability from which on a binary model says yes.
+            ``values`` ``[n, k]``, ``quantiles`` ``[n, q]`` or ``score`` ``[n]``.
+        y: ``[n]``: 0 or 1, the class's position in ``classes``, the value, or the label to rank by; of several labels ``[n, k]``.
+        classes: the classes of a multiclass model, the levels of quantiles, or the names of several labels.
+        threshold: the probability from which on a binary model says yes, or that of each of several labels.
         queries: ``[n]``, the number of each row's query, of a ranking model.
 
     Raises:
@@ -198,7 +230,7 @@ def evaluate_slices(
     y: np.ndarray,
     classes: Sequence[str] = (),
     *,
-    threshold: float = THRESHOLD,
+    threshold: Thresholds = THRESHOLD,
     queries: np.ndarray | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Score each slice of each slicing: its column or columns to value to metrics and ``rows``, the most rows first.

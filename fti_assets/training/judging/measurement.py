@@ -10,7 +10,7 @@ from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.evaluation import Evaluation, scores_of
 from fti_assets.training.judging.fairness import fairness
 from fti_assets.training.judging.metrics.answers import Answers
-from fti_assets.training.judging.metrics.metric import AnyMetric
+from fti_assets.training.judging.metrics.metric import AnyMetric, base_of
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for, percentile_interval, resample
@@ -102,7 +102,7 @@ def _slice_intervals(
     clusters: np.ndarray | None,
 ) -> dict[str, dict[str, Interval]]:
     """Those of the largest slices: the draws are of the slice's own rows. A user's own metrics, called for each draw, have none."""
-    fast = [metric for metric in metrics if not isinstance(metric, Metric)]
+    fast = [metric for metric in metrics if not isinstance(base_of(metric), Metric)]
     large = [(value, rows) for value, rows in slices.items() if len(rows) >= FEWEST_ROWS][:MOST_SLICES]
     return {
         value: intervals_of(

@@ -1,16 +1,21 @@
 """The probability from which on a binary model says yes: a number, or the one that does best on the validation part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Literal, get_args
 
 import numpy as np
 
 from fti_assets.core.manifest import ThresholdRecord
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
-from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds
 
 Goal = Literal["f1", "accuracy", "youden"]
 """What the threshold is to make largest: F1, accuracy, or Youden's J, which is recall less the share of false alarms."""
+
+
+Declared = float | Goal | Mapping[str, float | Goal]
+"""What an evaluation says: one for all labels, or that of each by name."""
 
 
 def checked_threshold(threshold: float | str, *, what: str) -> None:
@@ -40,6 +45,32 @@ def threshold_of(declared: float | Goal, validation: Callable[[], Answers], *, w
     if isinstance(declared, str):
         return chosen_threshold(declared, validation(), what=what)
     return ThresholdRecord(float(np.float32(declared)))
+
+
+def thresholds_of(
+    declared: Declared, labels: Sequence[str], validation: Callable[[], Answers], *, what: str
+) -> dict[str, ThresholdRecord]:
+    """The threshold of each of several labels by name, or that of a model of one label under the empty text.
+
+    Raises:
+        ModelError: as ``chosen_threshold``.
+    """
+    if not labels:
+        assert not isinstance(declared, Mapping)  # refused when the code loads
+        return {"": threshold_of(declared, validation, what=what)}
+    once = cache(validation)
+
+    def own(label: str) -> ThresholdRecord:
+        by_label = declared.get(label, THRESHOLD) if isinstance(declared, Mapping) else declared
+        return threshold_of(by_label, lambda: once().of_label(label), what=f"the label {label!r} of {what}")
+
+    return {label: own(label) for label in labels}
+
+
+def cuts_of(records: Mapping[str, ThresholdRecord]) -> Thresholds:
+    """The numbers of thresholds, as ``evaluate`` takes them."""
+    values = tuple(one.value for one in records.values())
+    return values[0] if [*records] == [""] else values
 
 
 def chosen_threshold(goal: Goal, validation: Answers, *, what: str) -> ThresholdRecord:

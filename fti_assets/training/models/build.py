@@ -25,6 +25,7 @@ from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE, learning_section
 from fti_assets.training.judging.pictures.picture_page import PICTURES, calibration_section, picture_page
+from fti_assets.training.judging.thresholds import cuts_of
 from fti_assets.training.models.answers_profile import answers_profile
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.promotion import is_promoted, successor_of_lost
@@ -66,13 +67,15 @@ class Build:
     @property
     def answers(self) -> Answers:
         """What metrics are computed from."""
-        task, threshold = self.manifest.task, self.manifest.threshold
+        task, threshold, labels = self.manifest.task, self.manifest.threshold, self.manifest.classes
+        thresholds = self.manifest.thresholds and {label: self.manifest.thresholds[label] for label in labels}
+        declared = THRESHOLD if threshold is None else threshold.value
         return answers_of(
             task,
             {OUTPUT_NAMES[task]: self.outputs},
             self.y,
             self.manifest.classes,
-            threshold=THRESHOLD if threshold is None else threshold.value,
+            threshold=cuts_of(thresholds) if thresholds else declared,
             queries=self.queries,
         )
 
@@ -168,7 +171,8 @@ def build_model_at(
         bootstrap=measurement.bootstrap,
         seed=progress.seed,
         trained_because=because,
-        threshold=judgement.threshold if model.task == "binary" else None,
+        threshold=judgement.thresholds[""] if model.task == "binary" else None,
+        thresholds=dict(judgement.thresholds) if model.task == "multilabel" else {},
         tuning=None if study is None else study.in_short,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
@@ -213,7 +217,9 @@ def _files(
     y = parts.data.test.y
     sections = []
     if calibration is not None:
-        sections.append(calibration_section(model.task, calibration.before, y, calibration.record.method))
+        sections.append(
+            calibration_section(model.task, calibration.before, y, calibration.record.method, parts.data.labels)
+        )
     if study is not None:
         sections.append(tuning_section(study))
     if progress.history:
@@ -227,6 +233,7 @@ def _files(
         model.evaluate.metric_names,
         judgement.importance,
         sections,
+        labels=parts.data.labels,
         queries=parts.data.test.qid if model.task == "ranking" else None,
     )
     files = {PICTURES: page.encode()}

@@ -103,6 +103,15 @@ def _metrics(manifest: ModelManifest) -> str:
         threshold = manifest.threshold
         goal = f", which has the best {threshold.goal} on {threshold.rows:,} validation rows" if threshold.goal else ""
         notes.append(f"The model says yes from a probability of {threshold.value:.4g} on{goal}.")
+    if manifest.thresholds:
+        cuts = ", ".join(
+            f"`{label}` {one.value:.4g}"
+            + (f" (the best {one.goal} on {one.rows:,} validation rows)" if one.goal else "")
+            for label, one in ((label, manifest.thresholds[label]) for label in manifest.labels)
+        )
+        notes.append(f"It says yes from a probability of: {cuts}.")
+    if manifest.labels:
+        notes.append("A metric without a label's name is the mean over the labels.")
     return "\n\n".join([table(header, rows), *([" ".join(notes)] if notes else [])])
 
 
@@ -116,7 +125,7 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         f"{dataset.snapshot}, cutoff {dataset.cutoff}",
         f"- rows: {', '.join(f'{part} {count:,}' for part, count in dataset.rows.items())}; left out: "
         f"{', '.join(f'{why} {count:,}' for why, count in dataset.left_out.items())}",
-        f"- label `{dataset.label.name}` of `{dataset.label_group}`",
+        *_labels(dataset),
     ]
     if dataset.query:
         of_parts = ", ".join(f"{part} {count:,}" for part, count in dataset.queries.items())
@@ -129,9 +138,7 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             for name, rows in dataset.sample.rows.items()
         )
         lines.append(f"- a sample of the train rows, by hash: {kept}")
-    for part, counts in dataset.classes.items():
-        of_class = [f"`{name}` {rows:,}" for name, rows in list(counts.items())[:_CLASSES]]
-        lines.append(f"- rows of {part} by label: {', '.join(of_class)}{' and more' if len(counts) > _CLASSES else ''}")
+    lines += _classes(dataset.classes, "label")
     if dataset.keys_in_several_parts:
         lines.append(f"- {dataset.keys_in_several_parts:.1%} of the keys have rows in more than one part")
     if dataset.random_parts is not None and dataset.point_in_time:
@@ -165,6 +172,27 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
             f"{least[0]:.1%}"
         )
     return "\n".join(lines)
+
+
+def _labels(dataset: DatasetManifest) -> list[str]:
+    if not dataset.labels:
+        return [f"- label `{dataset.label.name}` of `{dataset.label_group}`"]
+    lines = []
+    for one in dataset.labels:
+        lacking = f"; {one.missing:,} mature rows lack it" if one.missing else ""
+        lines.append(f"- label `{one.name}`: `{one.column}` of `{one.group}`{lacking}")
+        lines += _classes(one.classes, f"`{one.name}`")
+    return lines
+
+
+def _classes(classes: Mapping[str, Mapping[str, int]], label: str) -> list[str]:
+    lines = []
+    for part, counts in classes.items():
+        of_class = [f"`{name}` {rows:,}" for name, rows in list(counts.items())[:_CLASSES]]
+        lines.append(
+            f"- rows of {part} by {label}: {', '.join(of_class)}{' and more' if len(counts) > _CLASSES else ''}"
+        )
+    return lines
 
 
 def not_held_against(view: ViewRecord) -> list[str]:

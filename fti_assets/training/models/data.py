@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import CLASSIFIES, Column, Task
+from fti_assets.core.manifest import CLASSIFIES, Column, Task, each_task
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.datasets.split import SPLITS
@@ -42,9 +42,10 @@ class TrainingData:
 
     Attributes:
         train, validation, test: the parts.
-        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``.
-        classes: the labels that multiclass codes stand for: the sorted texts of the train part's; of quantiles the levels as text; else
-            empty.
+        task: ``binary``, ``multiclass``, ``multilabel``, ``regression``, ``multioutput`` (of several labels), ``quantile`` or ``ranking``.
+        classes: the labels that multiclass codes stand for: the sorted texts of the train part's; of quantiles the levels as text; of
+            several labels their names; else empty.
+        labels: the names of several labels, in the order of the columns of ``y``; else empty.
         levels: those of the quantiles, ascending.
         encoder: the encoder graph.
 
@@ -52,9 +53,9 @@ class TrainingData:
         features: the view's features in order.
         fitted: each feature's fitted encoder.
         columns: for each of ``train``, ``validation`` and ``test``, feature name to canonical array ``[n]``, or the rows on disk.
-        labels: for each of them, the label's canonical array ``[n]``.
+        labels: for each of them, the label's canonical array ``[n]``, or of several ``[n, k]``.
         task: what is learned.
-        classes: the classes of a multiclass model, if they are not to be read from the train labels.
+        classes: the classes of a multiclass model, if they are not to be read from the train labels; of several labels their names.
         progress: takes what training says, and has its seed.
         undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
         weights: what a row of each class counts.
@@ -95,6 +96,8 @@ class TrainingData:
         self.classes: tuple[str, ...] = tuple(map(str, self.levels))
         if task == "multiclass":
             self.classes = tuple(classes) if classes is not None else class_names(labels["train"])
+        self.labels: tuple[str, ...] = tuple(classes or ()) if each_task(task) != task else ()
+        self.classes = self.labels or self.classes
         stored = {name: _rows_of(columns[name], features, labels[name], what=f"the {name} part") for name in SPLITS}
         check_custom(features, fitted, stored["train"].columns)
         self.frames = Frames(features, self.encoder, stored["train"].columns)
@@ -171,7 +174,8 @@ class TrainingData:
         """The train and validation parts as torch DataLoaders of batches ``(x, y)``; ``(x, y, weight)`` if ``data.train.is_weighted``.
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
-        ``[n]``, float32 for binary and regression, int64 for multiclass. Each epoch shuffles train anew. For ranking a batch is
+        ``[n]``, float32 for binary and regression, int64 for multiclass, and float32 ``[n, k]`` for several labels.
+        Each epoch shuffles train anew. For ranking a batch is
         ``(x, y, qid)``, with the number of each row's query, and holds whole queries.
 
         Args:
@@ -189,7 +193,8 @@ class TrainingData:
         return train.loader(batch_size, own, ALONE), validation.loader(batch_size, None, ALONE)
 
     def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
-        """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles.
+        """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles;
+        of several labels the mean of theirs.
 
         With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``. For ranking the third is each
         row's query, and the loss ListNet's: the cross entropy between the softmax of a query's labels and that of its scores, the mean
@@ -296,12 +301,20 @@ def _rows_of(
 
 def refuse_one_class(data: "TrainingData", *, what: str, label: str) -> None:
     """Raise a ModelError if a classifier has labels of one class alone to train on."""
-    present = np.unique(data.train.y)
-    if data.task not in CLASSIFIES or len(present) != 1:
+    if data.task not in CLASSIFIES:
+        return
+    columns = dict(zip(data.labels, data.train.y.T, strict=True)) if data.labels else {label: data.train.y}
+    for name, y in columns.items():
+        _refuse_one_class_of(data, name, y, what=what)
+
+
+def _refuse_one_class_of(data: "TrainingData", label: str, y: np.ndarray, *, what: str) -> None:
+    present = np.unique(y)
+    if len(present) != 1:
         return
     only = data.classes[int(present[0])] if data.task == "multiclass" else int(present[0])
     raise ModelError(
-        f"{what} has only one class to train on: the label {label!r} is {only!r} in all {len(data.train.y)} train rows, and a "
+        f"{what} has only one class to train on: the label {label!r} is {only!r} in all {len(y)} train rows, and a "
         f"{data.task} model tells classes apart. Let the dataset reach further back (a later cutoff, a longer window=), or look at "
         f"what fills {label!r}"
     )

@@ -118,13 +118,14 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         {"train": train.stored, "validation": validation.columns, "test": test.columns},
         labels,
         task=model.task,
+        classes=tuple(one.name for one in dataset.labels) or None,
         progress=progress,
         undo=undoing(train.labels, dataset.sample),
         weights=model.weights,
         levels=model.levels,
         queries={"train": train.queries, "validation": validation.queries, "test": test.queries},
     )
-    refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=model.view.label.name)
+    refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=next(iter(model.view.labels)))
     clusters = _clusters(model, lake, test, data)
     version = ledger[partition].data_version
     return DatasetParts(partition, dataset, version, train, validation, test, data, exact_counts, clusters)
@@ -154,5 +155,5 @@ def _newest(model: Model, dataset: DatasetManifest) -> str:
     split, until = model.dataset.split, dataset.trained_until
     if not isinstance(split, TimeSplit) or split.has_shares or until is None:
         return ""
-    parts = split.boundaries(instant(dataset.cutoff), model.dataset.view.label.age)
+    parts = split.boundaries(instant(dataset.cutoff), model.dataset.view.maturity)
     return f"; its newest row that trains or validates is of {until}{where_the_parts_lie(model.dataset, parts)}"

@@ -30,9 +30,11 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
     """What is shown of a build: its metrics, pictures and card, and who was the champion after it."""
     manifest = build.manifest
     folder = store.folder(manifest)
-    images = pictures(model.task, build.outputs, build.y, manifest.slices, model.evaluate.metric_names[0])
+    images = pictures(
+        model.task, build.outputs, build.y, manifest.slices, model.evaluate.metric_names[0], manifest.labels
+    )
     if build.uncalibrated is not None and manifest.calibration is not None:
-        images["calibration_before"] = reliability_before(model.task, build.uncalibrated, build.y)
+        images |= reliability_before(model.task, build.uncalibrated, build.y, manifest.labels)
     images |= {} if manifest.importance is None else {IMPORTANCE: importance_picture(manifest.importance)}
     images |= {} if (curve := learning_picture(build.epochs)) is None else {LEARNING: curve}
     return {

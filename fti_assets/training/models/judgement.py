@@ -21,9 +21,9 @@ from fti_assets.training.judging.gates.gate import verdict_of
 from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.measurement import Measurement, measure
-from fti_assets.training.judging.metrics.answers import answers_of
+from fti_assets.training.judging.metrics.answers import Thresholds, answers_of
 from fti_assets.training.judging.scores import BaselineScores, Scores
-from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
 from fti_assets.training.models.champions.champion import champion_scores
 from fti_assets.training.models.dataset_parts import DatasetParts
 from fti_assets.training.models.graphs.parity import ExportedModel
@@ -38,7 +38,7 @@ class Judgement:
     """
 
     outputs: Mapping[str, np.ndarray]
-    threshold: ThresholdRecord
+    thresholds: Mapping[str, ThresholdRecord]
     measurement: Measurement
     baselines: Mapping[str, BaselineScores]
     verdicts: tuple[GateVerdict, ...]
@@ -60,13 +60,15 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
     data, test = parts.data, parts.test
     graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
     outputs, classes = graph.run(test.columns), exported.classes
-    threshold = threshold_of(
+    thresholds = thresholds_of(
         model.evaluate.threshold,
-        lambda: answers_of(model.task, graph.run(parts.validation.columns), data.validation.y),
+        data.labels,
+        lambda: answers_of(model.task, graph.run(parts.validation.columns), data.validation.y, classes),
         what=f"{model.dataset.table_name} {parts.partition}",
     )
     queries = data.test.qid if model.task == "ranking" else None
-    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold.value, queries=queries)
+    threshold = cuts_of(thresholds)
+    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold, queries=queries)
     clusters = parts.clusters
     measurement = measure(model.evaluate, on_test, test.columns, clusters)
     if queries is not None and model.evaluate.cluster is None and measurement.bootstrap is not None:
@@ -80,12 +82,10 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         data.test,
         outputs,
         classes,
-        threshold=threshold.value,
+        threshold=threshold,
         clusters=clusters,
     )
-    champion = champion_scores(
-        model, lake, store, parts.manifest, test, data, outputs, exported, threshold.value, clusters
-    )
+    champion = champion_scores(model, lake, store, parts.manifest, test, data, outputs, exported, threshold, clusters)
     scores = Scores(
         measurement.metrics,
         baselines[PRIOR].metrics,
@@ -98,8 +98,8 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         graph=GraphCost(len(exported.bytes), lambda row: graph.run(_one_row(test.columns, row)), len(on_test.y)),
     )
     verdicts = tuple(verdict_of(gate, scores.copy()) for gate in model.gates)
-    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold.value, queries)
-    return Judgement(outputs, threshold, measurement, baselines, verdicts, importance)
+    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold, queries)
+    return Judgement(outputs, thresholds, measurement, baselines, verdicts, importance)
 
 
 def _importance(
@@ -108,7 +108,7 @@ def _importance(
     columns: Mapping[str, np.ndarray],
     y: np.ndarray,
     classes: Sequence[str],
-    threshold: float,
+    threshold: Thresholds,
     queries: np.ndarray | None,
 ) -> ImportanceRecord | None:
     """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""

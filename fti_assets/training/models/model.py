@@ -51,7 +51,7 @@ class Servable(Declaration):
     def feature_groups(self) -> list[FeatureGroup]:
         """The groups that its features come from, without the spine."""
         view = self.view
-        return [group for group in view.groups if group not in (view.spine, view.label.group)]
+        return [group for group in view.groups if group not in (view.spine, *view.label_groups)]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -64,18 +64,21 @@ def train_rows(
     Raises:
         StoreError: there is no room for the file.
     """
-    view, label = dataset.view, Column(LABEL, dataset.label.type)
+    view = dataset.view
+    labels = {f"{LABEL}_{at}": one for at, one in enumerate(dataset.label_columns)}
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
     table = _part(lake, rows, dataset, "train")
     further = [Column(QUERY, "integer")] if dataset.query else []
-    named = [(column.name, column) for column in [*view.features, *further]] + [(LABEL, dataset.label)]
+    named = [(column.name, column) for column in [*view.features, *further]] + [*labels.items()]
     columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
     # Of the stored columns, not of the canonical ones, which may have their names.
     order = ", ".join(f"stored.{quote(name)}" for name in _order(dataset))
     in_order = lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {order}")
-    stored = write_rows(folder / "train.arrow", in_order, [*view.features, *further, label])
+    of_labels = [Column(name, one.type) for name, one in labels.items()]
+    stored = write_rows(folder / "train.arrow", in_order, [*view.features, *further, *of_labels])
     queries = stored.column(QUERY).astype(np.int64) if dataset.query else None
-    return TrainRows(stored.part([feature.name for feature in view.features]), stored.column(LABEL), table, queries)
+    y = _stacked([stored.column(name) for name in labels])
+    return TrainRows(stored.part([feature.name for feature in view.features]), y, table, queries)
 
 
 def split_rows(
@@ -91,10 +94,10 @@ def split_rows(
     further = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
     further += [Column(QUERY, "integer")] if dataset.query else []
     in_order = lake.connection.sql(f"FROM {table} ORDER BY {ROW}")
-    arrays = fetch_columns(in_order, [*view.features, dataset.label, *further])
+    arrays = fetch_columns(in_order, [*view.features, *dataset.label_columns, *further])
     return SplitRows(
         columns={feature.name: arrays[feature.name] for feature in view.features},
-        labels=arrays[dataset.label.name],
+        labels=_stacked([arrays[one.name] for one in dataset.label_columns]),
         times=arrays[view.prediction_time] if view.prediction_time else None,
         table=table,
         queries=arrays[QUERY].astype(np.int64) if dataset.query else None,
@@ -111,6 +114,11 @@ def _part(lake: Lake, rows: duckdb.DuckDBPyRelation, dataset: DatasetManifest, p
 
 def _order(dataset: DatasetManifest) -> tuple[str, ...]:
     return (*([QUERY] if dataset.query else []), *dataset.view.order)
+
+
+def _stacked(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """A label as it is ``[n]``, or several, which are numbers, side by side ``[n, k]``."""
+    return labels[0] if len(labels) == 1 else np.stack(labels, axis=1).astype(np.float64)
 
 
 def column_positions(lake: Lake, table: str, column: str) -> np.ndarray:

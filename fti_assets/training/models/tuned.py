@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import OUTPUT_NAMES, Task
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
 from fti_assets.errors import ModelError, list_some
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.metrics.registry import metric_named
-from fti_assets.training.judging.thresholds import threshold_of
+from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
 from fti_assets.training.models.data import TrainingData, target_of
 from fti_assets.training.models.graphs.export import answers_on
 from fti_assets.training.models.model import Model
@@ -110,7 +110,8 @@ def search_of(
     def judge(trained: Any) -> float:
         outputs, y = {output: answers_on(trained, data, data.validation.copy(), model.task)}, data.validation.y
         answers = answers_of(model.task, outputs, y, data.classes, queries=queries)
-        threshold = threshold_of(model.evaluate.threshold, lambda: answers, what=model.dataset.table_name).value
+        declared = model.evaluate.threshold
+        threshold = cuts_of(thresholds_of(declared, data.labels, lambda: answers, what=model.dataset.table_name))
         scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold, queries=queries)
         if metric not in scores:
             raise ModelError(f"{metric} is undefined on what the model answers on validation")
@@ -124,7 +125,7 @@ def _perfect(task: Task, data: TrainingData) -> np.ndarray:
     right = target_of(data.validation.y, task, len(data.classes))
     if task == "quantile":
         return np.repeat(right, len(data.classes), axis=1)
-    return right if task == "multiclass" else right[:, 0]
+    return right if task in BY_NAME else right[:, 0]
 
 
 def newest_parameters(model: Model, store: ModelStore) -> Trial:

@@ -90,7 +90,7 @@ def mirrored_build(
     return Mirrored(
         f"{manifest.model} {manifest.reference}",
         _texts(parameters),
-        metrics,
+        {_metric_name(name): value for name, value in metrics.items()},
         {name: text for name, text in tags.items() if text},
         _by_epoch(history),
     )
@@ -105,7 +105,7 @@ def mirrored_trial(study: Study, trial: TrialRecord) -> Mirrored:
         **({} if trial.same_as is None else {"fti.same_as": str(trial.same_as)}),
         **({"fti.error": trial.error} if trial.error else {}),
     }
-    name = f"validation/{study.metric}"
+    name = _metric_name(f"validation/{study.metric}")
     return Mirrored(
         f"trial {trial.number}",
         _texts(trial.parameters),
@@ -113,6 +113,11 @@ def mirrored_trial(study: Study, trial: TrialRecord) -> Mirrored:
         tags,
         {"reported": {int(epoch): value for epoch, value in trial.reported.items()}} if trial.reported else {},
     )
+
+
+def _metric_name(name: str) -> str:
+    """What a metric is called in MLflow, which does not have a colon everywhere: that of a label lies under the metric."""
+    return name.replace(":", "/")
 
 
 def _by_epoch(history: Sequence[EpochRecord]) -> dict[str, dict[int, float]]:

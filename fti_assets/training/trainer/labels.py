@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.core.types import EXACT
 from fti_assets.errors import DataError, one_of
 
@@ -20,12 +20,15 @@ _REMEDIES: Mapping[str, str] = {
 
 
 def train_target(labels: np.ndarray, task: Task) -> np.ndarray:
-    """Canonical train labels ``[n]`` as encoders learn from them: float64 ``[n, 1]``, or 0 and 1 of each class, ``[n, c]``.
+    """Canonical train labels ``[n]`` as encoders learn from them: float64 ``[n, 1]``, 0 and 1 of each class, ``[n, c]``, or each of several
+    labels, ``[n, k]``.
 
     Raises:
         DataError: as ``label_codes``.
     """
     classes = class_names(labels) if task == "multiclass" else ()
+    if labels.ndim == 2:
+        classes = tuple(f"number {at}" for at in range(labels.shape[1]))
     return target_of(label_codes(labels, task, classes, what="the train part"), task, len(classes))
 
 
@@ -33,6 +36,8 @@ def target_of(y: np.ndarray, task: Task, classes: int) -> np.ndarray:
     """The same of ``y``, as ``Part`` describes it."""
     if task == "multiclass":
         return np.asarray(y[:, None] == np.arange(classes), dtype=np.float64)
+    if y.ndim == 2:
+        return np.asarray(y, dtype=np.float64)
     return np.asarray(y[:, None], dtype=np.float64)
 
 
@@ -50,11 +55,18 @@ def class_names(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def label_codes(labels: np.ndarray, task: Task, classes: Sequence[str], *, what: str) -> np.ndarray:
-    """Turn canonical labels ``[n]`` into ``y``, as ``Part`` describes it.
+    """Turn canonical labels ``[n]``, or several ``[n, k]`` that are called like ``classes``, into ``y``, as ``Part`` describes it.
 
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, or not among the classes.
     """
+    if each_task(task) != task:
+        each = each_task(task)
+        columns = [
+            label_codes(column, each, (), what=f"the label {name!r} of {what}")
+            for name, column in zip(classes, labels.T, strict=True)
+        ]
+        return np.stack(columns, axis=1)
     missing = int(_missing(labels).sum())
     if missing and task == "multiclass":
         raise DataError(

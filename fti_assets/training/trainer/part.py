@@ -39,7 +39,8 @@ class Part:
     """The rows of one split. What is asked for is read and encoded then, and kept; ``stream`` keeps nothing.
 
     Attributes:
-        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression and ranking.
+        y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression and ranking. Of several
+            labels ``[n, k]``, a column for each of ``data.labels``.
         is_weighted: whether rows count more or less than 1, by the dataset's ``sample`` or the model's ``weights``; batches are then
             ``(x, y, weight)``.
         undo: what a row counts that only undoes the dataset's sample, float64 ``[n]``; None without one.

@@ -7,6 +7,7 @@ from typing import Any
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.names import is_kept
+from fti_assets.core.sql import checked_name
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
@@ -15,7 +16,7 @@ from fti_assets.features.groups.on_demand_source import check_source
 from fti_assets.features.validation.schema import vector_dims
 from fti_assets.training.encoders.encoders import Encoder, check_ages, check_encoder, check_encoders
 from fti_assets.training.encoders.vectors import Vector
-from fti_assets.training.views.terms import ViewTerms
+from fti_assets.training.views.terms import Label, ViewTerms
 
 
 def check_view(view: ViewTerms) -> None:
@@ -25,7 +26,7 @@ def check_view(view: ViewTerms) -> None:
         DeclarationError: it says what is wrong.
     """
     check_features(view)
-    _check_label(view)
+    _check_labels(view)
     _check_declared_types(view)
 
 
@@ -154,8 +155,36 @@ def _check_request(view: ViewTerms) -> None:
         )
 
 
-def _check_label(view: ViewTerms) -> None:
-    label = view.label
+def _check_labels(view: ViewTerms) -> None:
+    if not isinstance(view.label, Label):
+        _check_names(view, view.label)
+    for name, label in view.labels.items():
+        _check_label(view, name, label)
+    _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
+
+
+def _check_names(view: ViewTerms, labels: Mapping[str, Label]) -> None:
+    """Refuse labels that are not two or more, each of another outcome."""
+    if len(labels) < 2:
+        raise DeclarationError(
+            f"view {view.name!r} has label={{...}} of {len(labels)} label{'s' * (not labels)}: a name each is for several, so write "
+            "label=fti.Label(...)"
+        )
+    terms: dict[tuple[object, ...], str] = {}
+    for name, label in labels.items():
+        if is_kept(checked_name(name, what=f"label of view {view.name!r}")):
+            raise DeclarationError(
+                f"view {view.name!r} has a label called {name!r}, as own columns are: give it another name"
+            )
+        own = (label.group, label.name, tuple(sorted(label.column.spine_keys.items())), label.horizon)
+        if (other := terms.setdefault(own, name)) != name:
+            raise DeclarationError(
+                f"view {view.name!r} has the labels {other!r} and {name!r} of the same column {label.name!r} of {label.group.table_name}: "
+                "leave one out, or give it another within="
+            )
+
+
+def _check_label(view: ViewTerms, name: str, label: Label) -> None:
     if label.horizon is not None and (label.group.event_time is None or view.time is None):
         raise DeclarationError(f"the label of view {view.name!r} has within=, which needs event times on both sides")
     if label.maturity is not None and view.time is None:
@@ -178,14 +207,15 @@ def _check_label(view: ViewTerms) -> None:
             f"view {view.name!r} gives its label {label.name!r} to the on-demand feature {list_some(takers)}: what turned out "
             "is not there yet when the prediction is made"
         )
-    if label.name in view.identity:
+    if name in view.identity:
         raise DeclarationError(
-            f"view {view.name!r} has the label {label.name!r}, which is a key or the time of its spine {view.spine.table_name}: "
+            f"view {view.name!r} has the label {name!r}, which is a key or the time of its spine {view.spine.table_name}: "
             "give the label a column of its own"
         )
-    if label.name in view.feature_names:
+    own = [one for each in view.selections if each.group is view.spine for one in each.feature_names]
+    if name in view.feature_names or (label.group is view.spine and label.name in own):
         raise DeclarationError(
-            f"view {view.name!r} has its label {label.name!r} among its features: leave it out, or use .prefix() if it is "
+            f"view {view.name!r} has its label {name!r} among its features: leave it out, or use .prefix() if it is "
             "an earlier value that was known by then"
         )
     timeless = [
@@ -200,7 +230,6 @@ def _check_label(view: ViewTerms) -> None:
             f"view {view.name!r} has its label {label.name!r} among its features: {timeless[0]} has no event time, so it is "
             "visible at every instant; leave it out"
         )
-    _refuse_unknown(view, view.encoders, what=f"view {view.name!r}")
 
 
 def _check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
@@ -258,9 +287,10 @@ def _check_declared_types(view: ViewTerms) -> None:
         declared = {name: encoder for name, encoder in view.encoders.items() if name in names}
         check_encoders(features, declared, untyped=[name for name in view.feature_names if name not in names])
         _check_dims(view, view.encoders)
-    label_types = view.label.group.columns or {}
-    if label_types.get(view.label.name) is not None:
-        check_label_types(view, label_types, spine_types)
+    for name, label in view.labels.items():
+        label_types = label.group.columns or {}
+        if label_types.get(label.name) is not None:
+            check_label_types(view, name, label, label_types, spine_types)
 
 
 def _declared_features(view: ViewTerms) -> list[Column]:
@@ -282,14 +312,24 @@ def check_key_types(
             )
 
 
-def check_label_types(view: ViewTerms, types: Mapping[str, Any], spine_types: Mapping[str, Any]) -> None:
+def check_label_types(
+    view: ViewTerms, name: str, label: Label, types: Mapping[str, Any], spine_types: Mapping[str, Any]
+) -> None:
     """Refuse a label that no model predicts, or whose key is known to have another type than the spine's."""
-    label = view.label
     kind = required_type(view, label.group, types, label.name)
     if kind in ("timestamp", "vector"):
         raise DeclarationError(
-            f"the label {label.name!r} of view {view.name!r} is a {kind}, which no model predicts: make it a number, a "
+            f"the label {name!r} of view {view.name!r} is a {kind}, which no model predicts: make it a number, a "
             "boolean or text"
+        )
+    if kind == "text" and view.has_several_labels:
+        raise DeclarationError(
+            f"the label {name!r} of view {view.name!r} is text, and of several labels each is a number or a boolean: store what a model is "
+            "to tell as booleans, or declare a view of that label alone, for task='multiclass'"
+        )
+    if kind == "text" and label.missing is not None:
+        raise DeclarationError(
+            f"the label {name!r} of view {view.name!r} is text and has missing=False, which is for booleans and numbers: leave it out"
         )
     if label.group is not view.spine:
         check_key_types(view, label.column, types, spine_types)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DeclarationError, excerpt
+from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand, in_order
 from fti_assets.features.groups.timed_table import TimedTable
@@ -29,16 +29,23 @@ class Label:
         maturity: how long after its prediction time a row's label can still arrive; younger rows are left out. At least
             ``within``, which is the default then.
         within: the horizon of the first outcome.
+        missing: ``False`` takes a mature row without one for a no, where a group has rows of what did happen alone, such as
+            cancellations. By default such a row is left out and counted.
 
     Raises:
-        DeclarationError: not exactly one column, or a maturity shorter than the horizon.
+        DeclarationError: not exactly one column, a maturity shorter than the horizon, or ``missing`` that is not False.
     """
 
     column: Selection
     maturity: str | timedelta | None = None
     within: str | timedelta | None = None
+    missing: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.missing not in (None, False):
+            raise DeclarationError(
+                f"a label has missing={excerpt(self.missing)}: write missing=False where a mature row without one is a no, or leave it out"
+            )
         if not isinstance(self.column, Selection) or len(self.column.columns) != 1:
             raise DeclarationError(
                 f"a label is one column of a feature group, as in arrivals['is_late'], not {excerpt(self.column)}"
@@ -78,7 +85,7 @@ class ViewTerms:
     version: int = 1
     spine: FeatureGroup
     prediction_time: str | None = None
-    label: Label
+    label: Label | Mapping[str, Label]
     features: Sequence[Selection | FeatureGroup | OnDemand]
     encoders: Mapping[str, Encoder] = field(default_factory=dict)
 
@@ -91,6 +98,39 @@ class ViewTerms:
     def identity(self) -> tuple[str, ...]:
         """The columns that name a row: the spine's keys and the prediction time."""
         return (*self.spine.keys, *(() if self.time is None else (self.time,)))
+
+    @property
+    def labels(self) -> dict[str, Label]:
+        """The labels by the names that datasets and models have for them; a single one is called like its column."""
+        return {self.label.name: self.label} if isinstance(self.label, Label) else dict(self.label)
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether its models learn several labels at once."""
+        return not isinstance(self.label, Label)
+
+    @property
+    def only_label(self) -> Label:
+        """The label of a view that has one.
+
+        Raises:
+            DeclarationError: it has several.
+        """
+        if not isinstance(self.label, Label):
+            raise DeclarationError(
+                f"view {self.name!r} has the labels {one_of(self.label)}, and one is needed here: declare a view of that label alone"
+            )
+        return self.label
+
+    @property
+    def maturity(self) -> timedelta:
+        """How old a row is when all its labels are there: the longest maturity of them."""
+        return max(label.age for label in self.labels.values())
+
+    @property
+    def label_groups(self) -> list[FeatureGroup]:
+        """The groups that labels come from, each once."""
+        return list(dict.fromkeys(label.group for label in self.labels.values()))
 
     @property
     def on_demand(self) -> list[OnDemand]:
@@ -140,7 +180,7 @@ class ViewTerms:
     def groups(self) -> list[FeatureGroup]:
         """Every group that the view rests on: spine, label and features, each once."""
         of_features = [selection.group for selection in self.selections]
-        return list(dict.fromkeys([self.spine, self.label.group, *of_features]))
+        return list(dict.fromkeys([self.spine, *self.label_groups, *of_features]))
 
     @property
     def upstream(self) -> list[TimedTable]:

@@ -30,7 +30,8 @@ class FeatureView(ViewTerms):
         version: raise it when the meaning of the view changes.
         spine: the group whose rows are predicted for, one prediction a row.
         prediction_time: when the prediction is made: the spine group's event time, which is the default.
-        label: what turned out.
+        label: what turned out. Several that a model learns at once have a name each, ``{"late": fti.Label(...), "cancelled":
+            fti.Label(...)}``: a row counts once the last of them is mature, and is left out if it lacks one.
         features: columns of groups (``weather["temp"]``, ``airports.on(dest="airport").prefix("dest_")["late_rate"]``),
             the spine's own columns, which a request brings, and on-demand features.
         encoders: an encoder for a feature; numbers without one are standardized.
@@ -55,7 +56,8 @@ class FeatureView(ViewTerms):
             DeclarationError: a column is not there, or the two sides of a key have different types.
         """
         spine_types = types(self.spine)
-        check_label_types(self, types(self.label.group), spine_types)
+        for name, label in self.labels.items():
+            check_label_types(self, name, label, types(label.group), spine_types)
         return view_record(self, types)
 
     @checked_arguments(method=True)

@@ -28,6 +28,7 @@ class BuildExplanations:
         types: of the features.
         classes: that an answer has numbers of.
         has_scores: whether the answer is of probabilities, which have scores.
+        are_labels: whether several probabilities are of labels, each a yes or no, and not of classes.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class BuildExplanations:
         types: Mapping[str, ColumnType],
         classes: Sequence[str] | None,
         has_scores: bool = False,
+        are_labels: bool = False,
     ) -> None:
         names = [name for one in graph.inputs for name in one.features]
 
@@ -48,6 +50,7 @@ class BuildExplanations:
             return values if function is None else function(values, columns)
 
         self._ask, self._background, self._has_scores = ask, background, has_scores
+        self._scores = _log_shares if classes and not are_labels else _log_odds
         self._features = list(dict.fromkeys([*names, *(() if function is None else function.features)]))
         self._types, self._classes = types, classes
         self._sampled: dict[bool, Explainer] = {}
@@ -67,7 +70,7 @@ class BuildExplanations:
                 shares = additive.contributions(columns)
                 return self._explanation(additive.base, shares, additive.rows, is_exact=True, of_score=of_score)
         if of_score not in self._sampled:
-            ask = (lambda some: _scores(self._ask(some))) if of_score else self._ask
+            ask = (lambda some: self._scores(self._ask(some))) if of_score else self._ask
             self._sampled[of_score] = Explainer(ask, self._features, self._background)
         sampled = self._sampled[of_score]
         shares = sampled.contributions(columns)
@@ -88,11 +91,18 @@ class BuildExplanations:
         return Explanation(base, contributions, rows, is_exact, "score" if of_score else "answer")
 
 
-def _scores(probabilities: np.ndarray) -> np.ndarray:
-    """The log-odds of ``[n]``, or the logarithms of ``[n, k]`` less their mean; a float32 epsilon away from 0 and 1."""
-    epsilon = float(np.finfo(np.float32).eps)
-    bounded = np.clip(probabilities.astype(np.float64), epsilon, 1 - epsilon)
-    logarithms = np.log(bounded)
-    if bounded.ndim == 1:
-        return np.asarray(logarithms - np.log1p(-bounded))
+def _log_odds(probabilities: np.ndarray) -> np.ndarray:
+    """The log odds of ``[n]`` or ``[n, k]``, a float32 epsilon away from 0 and 1."""
+    bounded = _bounded(probabilities)
+    return np.asarray(np.log(bounded) - np.log1p(-bounded))
+
+
+def _log_shares(probabilities: np.ndarray) -> np.ndarray:
+    """The logarithms of the probabilities of classes ``[n, k]`` less their mean, as far away."""
+    logarithms = np.log(_bounded(probabilities))
     return np.asarray(logarithms - logarithms.mean(axis=1, keepdims=True))
+
+
+def _bounded(probabilities: np.ndarray) -> np.ndarray:
+    epsilon = float(np.finfo(np.float32).eps)
+    return np.clip(probabilities.astype(np.float64), epsilon, 1 - epsilon)

@@ -94,9 +94,10 @@ class Baseline(Protocol):
 
 
 def prior_of(task: Task, classes: int, train: TrainRows) -> np.ndarray:
-    """The share of each class ``[k]``, or the share of the positive class or the mean, a number, before any sample was taken."""
+    """The share of each class ``[k]``, or the share of the positive class or the mean, a number, or of each of several labels ``[k]``,
+    before any sample was taken."""
     y, weight = train.y, train.undo
     if task == "multiclass":
         counts = np.bincount(y.astype(np.int64), weights=weight, minlength=classes)
         return counts / (len(y) if weight is None else weight.sum())
-    return np.asarray(y.mean(dtype=np.float64) if weight is None else np.average(y, weights=weight))
+    return np.asarray(y.mean(axis=0, dtype=np.float64) if weight is None else np.average(y, axis=0, weights=weight))

@@ -45,8 +45,9 @@ class FunctionBaseline:
             raise ModelError(f"the baseline {self.name!r} fails: {type(error).__name__}: {error}") from error
         shape = (test.rows, classes) if task in BY_NAME else (test.rows,)
         if answers.shape != shape:
+            more = ", with a column for each class or label" if task in BY_NAME else ""
             raise ModelError(
-                f"the baseline {self.name!r} gave the shape {list(answers.shape)}, not {list(shape)}: one answer a test row"
+                f"the baseline {self.name!r} gave the shape {list(answers.shape)}, not {list(shape)}: one answer a test row{more}"
             )
         least, most = (0.0, 1.0) if task in CLASSIFIES else (-np.inf, np.inf)
         wrong = ~(np.isfinite(answers) & (answers >= least) & (answers <= most))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task, each_task
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prior_of
 
@@ -44,6 +44,11 @@ class LastValue:
         Raises:
             DeclarationError: it has not, or the task has no last value.
         """
+        if each_task(task) != task:
+            raise DeclarationError(
+                f"{what}: LastValue() has the last value of one label, and a {task} model has several: write a function of the train part "
+                "and the test rows, or baseline='prior'"
+            )
         if task not in (*CLASSIFIES, *VALUES):
             raise DeclarationError(f"{what}: a {task} model has no last value to be compared with")
         if self.feature not in features:

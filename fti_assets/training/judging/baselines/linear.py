@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task, each_task
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.training.judging.baselines.baseline import Rows, TrainRows
 
@@ -34,9 +34,9 @@ class Linear:
         Raises:
             DeclarationError: it is not.
         """
-        tasks = CLASSIFIES if self.name == "logistic" else VALUES
+        tasks = CLASSIFIES if self.name == "logistic" else (*VALUES, "multioutput")
         if task not in tasks:
-            other = "; write baseline='linear'" if task in VALUES else ""
+            other = "; write baseline='linear'" if each_task(task) in VALUES else ""
             other = "; write baseline='logistic'" if task in CLASSIFIES else other
             raise DeclarationError(f"{what}: the baseline {self.name!r} is for {one_of(tasks)}, not for {task}{other}")
 
@@ -45,13 +45,20 @@ class Linear:
         rows = np.unique(np.linspace(0, train.rows - 1, min(train.rows, _MOST_ROWS)).round().astype(np.int64))
         known, asked = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
         y, weight = train.y[rows], None if train.undo is None else train.undo[rows]
-        linear = require("sklearn.linear_model")
-        if task in VALUES:
-            return np.asarray(linear.Ridge().fit(known, y.astype(np.float64), weight).predict(asked), dtype=np.float64)
-        model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y, weight)
-        probabilities = np.zeros((test.rows, max(classes, 2)))
-        probabilities[:, model.classes_] = model.predict_proba(asked)
-        return probabilities[:, 1] if task == "binary" else probabilities
+        if (each := each_task(task)) != task:
+            return np.stack([_fitted(each, 0, known, one, weight, asked) for one in y.T], axis=1)
+        return _fitted(task, classes, known, y, weight, asked)
+
+
+def _fitted(task: Task, classes: int, known: Any, y: np.ndarray, weight: np.ndarray | None, asked: Any) -> np.ndarray:
+    """What the model of one label answers."""
+    linear = require("sklearn.linear_model")
+    if task in VALUES:
+        return np.asarray(linear.Ridge().fit(known, y.astype(np.float64), weight).predict(asked), dtype=np.float64)
+    model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y, weight)
+    probabilities = np.zeros((asked.shape[0], max(classes, 2)))
+    probabilities[:, model.classes_] = model.predict_proba(asked)
+    return probabilities[:, 1] if task == "binary" else probabilities
 
 
 def _design(train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from fti_assets.training.judging.baselines.baseline import Baseline, TrainRows
 from fti_assets.training.judging.baselines.named import Prior
 from fti_assets.training.judging.evaluation import scores_of
 from fti_assets.training.judging.gates.gate import BaselineGate, Gate
-from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Thresholds, answers_of
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import BaselineScores
@@ -32,7 +32,7 @@ def baseline_scores(
     outputs: Mapping[str, np.ndarray],
     classes: Sequence[str] = (),
     *,
-    threshold: float = THRESHOLD,
+    threshold: Thresholds = THRESHOLD,
     clusters: np.ndarray | None = None,
 ) -> dict[str, BaselineScores]:
     """Each baseline's metrics on the test part, and the model's answers beside its own, by the baseline's name.

@@ -13,6 +13,7 @@ from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.fairness import FIGURES, lacking
 from fti_assets.training.judging.gates.gate import defined_value, undefined_text
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
+from fti_assets.training.judging.metrics.metric import plain_name
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.slices import slices_key
@@ -47,7 +48,7 @@ class MetricBounds(Concise):
     @property
     def name(self) -> str:
         """``bounds_of_<metric>``."""
-        return f"bounds_of_{self.metric}"
+        return f"bounds_of_{plain_name(self.metric)}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's test metric; an undefined one does not pass."""

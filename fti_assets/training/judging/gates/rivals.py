@@ -17,6 +17,7 @@ from fti_assets.training.judging.baselines.function import FunctionBaseline
 from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.baselines.named import PRIOR, checked_baseline
 from fti_assets.training.judging.gates.gate import defined_value, lead, undefined_text
+from fti_assets.training.judging.metrics.metric import plain_name
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.ties import resolution
@@ -72,7 +73,7 @@ class BeatsBaseline(Concise):
     @property
     def name(self) -> str:
         """``beats_baseline_<metric>``, or ``beats_<baseline>_<metric>`` of another than the prior."""
-        return f"beats_{'baseline' if self.rival.name == PRIOR else self.rival.name}_{self.metric}"
+        return f"beats_{'baseline' if self.rival.name == PRIOR else self.rival.name}_{plain_name(self.metric)}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's test metrics; an undefined metric does not pass. The champion does not matter.
@@ -162,7 +163,7 @@ class NotWorseThanChampion(Concise):
     @property
     def name(self) -> str:
         """``not_worse_than_champion_<metric>``."""
-        return f"not_worse_than_champion_{self.metric}"
+        return f"not_worse_than_champion_{plain_name(self.metric)}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger beside the champion; an undefined metric does not pass. The baseline does not matter.

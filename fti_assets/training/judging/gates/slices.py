@@ -7,6 +7,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.gates.gate import defined_value, lead, undefined_text
+from fti_assets.training.judging.metrics.metric import plain_name
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.scores import Scores
 from fti_assets.training.judging.ties import resolution
@@ -55,7 +56,7 @@ class SliceGap:
     @property
     def name(self) -> str:
         """``slice_gap_<metric>_by_<column>``; crossed columns are joined by ``_``."""
-        return f"slice_gap_{self.metric}_by_{self.by.replace(', ', '_')}"
+        return f"slice_gap_{plain_name(self.metric)}_by_{self.by.replace(', ', '_')}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's slices; an undefined overall metric does not pass.

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
-from fti_assets.errors import ModelError, one_of
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task, each_task
+from fti_assets.errors import DeclarationError, ModelError, one_of
 
 THRESHOLD = 0.5
 """The probability from which on a binary model says yes, if none is chosen."""
+
+Thresholds = float | tuple[float, ...]
+"""That of a binary model, or of each of several labels; one number is for all of them."""
 
 
 _ROUNDING = 1e-3
@@ -21,25 +24,30 @@ class Answers:
     """Labels and answers of ``n`` rows.
 
     Args:
-        y: ``[n]``: 0 or 1, the class's position, the value, or the label to rank by.
-        predictions: float64: ``[n]``, ``[n, k]`` for a multiclass model, whose rows sum to one, or ``[n, q]`` for quantiles.
-        threshold: the probability from which on a binary model says yes.
+        y: ``[n]``: 0 or 1, the class's position, the value, or the label to rank by; of several labels ``[n, k]``.
+        predictions: float64: ``[n]``, ``[n, k]`` for a multiclass model, whose rows sum to one, or for several labels, or ``[n, q]`` for
+            quantiles.
+        threshold: the probability from which on a binary model says yes, or that of each of several labels.
         levels: those of the quantiles, ascending.
         scores: ``[n, k]``, by which rows are ranked and the likeliest class told, if not by the predictions.
         queries: ``[n]``, the number of each row's query, of a ranking model.
+        labels: the names of several labels.
+        task: what is done for them, where there are several.
     """
 
     y: np.ndarray
     predictions: np.ndarray
-    threshold: float = THRESHOLD
+    threshold: Thresholds = THRESHOLD
     levels: tuple[float, ...] = ()
     scores: np.ndarray | None = None
     queries: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
+    task: Task | None = None
 
     @property
     def classes(self) -> int:
         """How many classes a multiclass model tells apart; 0 for another."""
-        return self.predictions.shape[1] if self.predictions.ndim == 2 else 0
+        return self.predictions.shape[1] if self.predictions.ndim == 2 and not self.labels else 0
 
     @property
     def ranking(self) -> np.ndarray:
@@ -48,13 +56,29 @@ class Answers:
 
     @property
     def decided(self) -> np.ndarray:
-        """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest.
+        """``[n]``: the class that is predicted, 0 or 1 by the threshold or the position of the likeliest; of several labels ``[n, k]``.
 
         A graph answers in float32, so the threshold is compared as one: a probability of 0.7 is a yes from 0.7 on.
         """
         if self.classes:
             return np.asarray(self.ranking.argmax(axis=1))
-        return np.asarray(self.predictions.astype(np.float32) >= np.float32(self.threshold), dtype=np.int64)
+        return np.asarray(
+            self.predictions.astype(np.float32) >= np.asarray(self.threshold, dtype=np.float32), dtype=np.int64
+        )
+
+    def of_label(self, label: str) -> "Answers":
+        """Those of one of several labels.
+
+        Raises:
+            DeclarationError: there is none of the name.
+        """
+        if label not in self.labels:
+            raise DeclarationError(
+                f"there is no label {label!r}: {one_of(self.labels) if self.labels else 'the answers are of one'}"
+            )
+        at = self.labels.index(label)
+        threshold = self.threshold if isinstance(self.threshold, float) else self.threshold[at]
+        return Answers(self.y[:, at], self.predictions[:, at], threshold)
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""
@@ -68,7 +92,7 @@ def answers_of(
     y: np.ndarray,
     classes: Sequence[str] = (),
     *,
-    threshold: float = THRESHOLD,
+    threshold: Thresholds = THRESHOLD,
     queries: np.ndarray | None = None,
 ) -> Answers:
     """A graph's outputs beside the labels, as ``evaluate`` takes them.
@@ -89,6 +113,10 @@ def answers_of(
             f"the output {name!r} is not finite for {int(wrong.sum())} of {len(y)} rows, such as row "
             f"{int(wrong.argmax())}: look for missing values that Passthrough() lets through, or training that diverged"
         )
+    if each_task(task) != task:
+        if y.shape != shape:
+            raise ModelError(f"there are labels of the shape {list(y.shape)}, not {list(shape)}")
+        return Answers(y, predictions, threshold, labels=tuple(classes), task=task)
     if task == "quantile":
         return Answers(y, predictions, threshold, tuple(map(float, classes)))
     if task == "ranking":

@@ -63,6 +63,11 @@ def accuracy(answers: Answers) -> Statistic:
     return mean_of((answers.decided == answers.y).astype(np.float64))
 
 
+def exact_match(answers: Answers) -> Statistic:
+    """The share of rows of which every label is decided rightly, by its threshold."""
+    return mean_of((answers.decided == answers.y).all(axis=1).astype(np.float64))
+
+
 def precision(answers: Answers) -> Statistic:
     """The share of predicted yeses that are right; undefined where none is predicted, which counts 0 for one of several classes."""
     return _of_counts(answers, lambda hits, predicted, real: ratio(hits, predicted))

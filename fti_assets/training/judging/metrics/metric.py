@@ -10,6 +10,9 @@ from fti_assets.core.manifest import Task
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.resampling.bootstrap import Statistic
 
+OF = ":"
+"""What stands between the name of a metric and that of a label."""
+
 
 class AnyMetric(Protocol):
     """What every metric has, the project's and a user's own."""
@@ -40,8 +43,57 @@ class BuiltIn:
     weigh: Callable[[Answers], Statistic]
 
     def statistic(self, answers: Answers) -> Statistic:
+        """As ``AnyMetric`` has it; of several labels the mean of each, undefined where that of one is."""
+        if answers.task is None or answers.task in self.tasks:
+            return self.weigh(answers)
+        return macro_mean(self.weigh, answers)
+
+
+@dataclass(frozen=True)
+class OfLabel:
+    """A metric of one of several labels, ``log_loss:late``."""
+
+    metric: AnyMetric
+    label: str
+
+    @property
+    def name(self) -> str:
+        """The metric's name and the label's."""
+        return f"{self.metric.name}{OF}{self.label}"
+
+    @property
+    def tasks(self) -> Sequence[Task]:
         """As ``AnyMetric`` has it."""
-        return self.weigh(answers)
+        return self.metric.tasks
+
+    @property
+    def higher_is_better(self) -> bool:
+        """As ``AnyMetric`` has it."""
+        return self.metric.higher_is_better
+
+    def statistic(self, answers: Answers) -> Statistic:
+        """As ``AnyMetric`` has it.
+
+        Raises:
+            DeclarationError: the answers have no such label.
+        """
+        return self.metric.statistic(answers.of_label(self.label))
+
+
+def base_of(metric: AnyMetric) -> AnyMetric:
+    """The metric itself, or that of which it is one label's."""
+    return metric.metric if isinstance(metric, OfLabel) else metric
+
+
+def macro_mean(weigh: Callable[[Answers], Statistic], answers: Answers) -> Statistic:
+    """The mean over the labels of what a metric is for each."""
+    each = [weigh(answers.of_label(label)) for label in answers.labels]
+    return lambda weights: np.mean([one(weights) for one in each], axis=0)
+
+
+def plain_name(metric: str) -> str:
+    """The name of a metric as part of another: ``log_loss_of_late``."""
+    return metric.replace(OF, "_of_")
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from fti_assets.core.manifest import ModelTask
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.metric import macro_mean
 from fti_assets.training.judging.metrics.ranking import by_query
 from fti_assets.training.judging.metrics.registry import OWN, built_in
 from fti_assets.training.judging.resampling.bootstrap import Statistic
@@ -32,8 +33,9 @@ class Metric:
     Args:
         name: what it is called.
         function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions: probabilities
-            ``[n]`` or ``[n, k]``, or values ``[n]``; of a ranking model with the labels and scores of one query. It gives a number, or NaN
-            or None where the metric is undefined, which leaves a query out.
+            ``[n]`` or ``[n, k]``, or values ``[n]``; of a ranking model with the labels and scores of one query. Of several labels it is
+            called for each, and the mean counts; one for ``multilabel`` gets all of them, ``[n, k]``. It gives a number, or NaN or None
+            where the metric is undefined, which leaves a query out.
         higher_is_better: which way is better.
         tasks: the tasks it is for.
 
@@ -80,6 +82,11 @@ class Metric:
         """
         if answers.queries is not None:
             return by_query(answers, lambda y, scores: self._value(Answers(y, scores)))
+        if answers.task is not None and answers.task not in self.tasks:
+            return macro_mean(self._of_draws, answers)
+        return self._of_draws(answers)
+
+    def _of_draws(self, answers: Answers) -> Statistic:
         positions = np.arange(len(answers.y))
 
         def of_counts(counts: np.ndarray) -> float:

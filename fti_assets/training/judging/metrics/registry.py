@@ -4,23 +4,26 @@ import re
 from collections.abc import Sequence
 from functools import cache, partial
 
-from fti_assets.core.manifest import CLASSIFIES, Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics import classification, quantiles, ranking, regression
-from fti_assets.training.judging.metrics.metric import AnyMetric, BuiltIn
+from fti_assets.training.judging.metrics.metric import OF, AnyMetric, BuiltIn, OfLabel
+
+_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 
 METRICS: dict[str, BuiltIn] = {
     metric.name: metric
     for metric in (
-        BuiltIn("roc_auc", CLASSIFIES, True, classification.roc_auc),
-        BuiltIn("log_loss", CLASSIFIES, False, classification.log_loss),
-        BuiltIn("brier", CLASSIFIES, False, classification.brier),
-        BuiltIn("accuracy", CLASSIFIES, True, classification.accuracy),
-        BuiltIn("pr_auc", CLASSIFIES, True, classification.pr_auc),
-        BuiltIn("ece", CLASSIFIES, False, classification.ece),
-        BuiltIn("f1", CLASSIFIES, True, classification.f1),
-        BuiltIn("precision", CLASSIFIES, True, classification.precision),
-        BuiltIn("recall", CLASSIFIES, True, classification.recall),
+        BuiltIn("roc_auc", _CLASSES, True, classification.roc_auc),
+        BuiltIn("log_loss", _CLASSES, False, classification.log_loss),
+        BuiltIn("brier", _CLASSES, False, classification.brier),
+        BuiltIn("accuracy", _CLASSES, True, classification.accuracy),
+        BuiltIn("pr_auc", _CLASSES, True, classification.pr_auc),
+        BuiltIn("ece", _CLASSES, False, classification.ece),
+        BuiltIn("f1", _CLASSES, True, classification.f1),
+        BuiltIn("precision", _CLASSES, True, classification.precision),
+        BuiltIn("recall", _CLASSES, True, classification.recall),
+        BuiltIn("exact_match", ("multilabel",), True, classification.exact_match),
         BuiltIn("rmse", ("regression",), False, regression.rmse),
         BuiltIn("mae", ("regression",), False, regression.mae),
         BuiltIn("mape", ("regression",), False, regression.mape),
@@ -56,7 +59,7 @@ def built_in(name: str) -> BuiltIn | None:
 
 
 def metric_named(name: str) -> AnyMetric:
-    """The metric of that name.
+    """The metric of that name; of one of several labels ``log_loss:late``.
 
     >>> metric_named("log_loss").higher_is_better
     False
@@ -64,22 +67,42 @@ def metric_named(name: str) -> AnyMetric:
     Raises:
         DeclarationError: there is none.
     """
-    metric = (built_in(name) if isinstance(name, str) else None) or OWN.get(name)
-    if metric is None:
+    base, of, label = name.partition(OF) if isinstance(name, str) else ("", "", "")
+    metric = built_in(base) or OWN.get(base)
+    if metric is not None and of and label:
+        return OfLabel(metric, label)
+    if metric is None or of:
         raise DeclarationError(
             f"there is no metric {excerpt(name)}: choose {one_of([*METRICS, AT_PLACES])}, or make one with fti.Metric"
         )
     return metric
 
 
-def check_metrics(task: Task, metrics: Sequence[str]) -> None:
-    """Check that metrics exist and are for a task.
+def check_metrics(task: Task, metrics: Sequence[str], labels: Sequence[str] | None = None) -> None:
+    """Check that metrics exist and are for a task; with several labels, that the labels exist that they name.
 
     Raises:
         DeclarationError: one is unknown, or for other tasks.
     """
     for name in metrics:
-        if task not in metric_named(name).tasks:
-            fitting = [metric.name for metric in METRICS.values() if task in metric.tasks]
+        metric, each = metric_named(name), each_task(task)
+        if isinstance(metric, OfLabel):
+            _check_label(metric, task, labels)
+        if task not in metric.tasks and each not in metric.tasks:
+            fitting = [metric.name for metric in METRICS.values() if {task, each} & {*metric.tasks}]
             fitting += [AT_PLACES] if task == "ranking" else []
             raise DeclarationError(f"the metric {name!r} is not one for a {task} model: choose {one_of(fitting)}")
+
+
+def _check_label(metric: OfLabel, task: Task, labels: Sequence[str] | None) -> None:
+    each = each_task(task)
+    if each == task:
+        raise DeclarationError(
+            f"the metric {metric.name!r} is of one of several labels, and a {task} model has one: write {metric.metric.name!r}"
+        )
+    if each not in metric.tasks:
+        raise DeclarationError(
+            f"the metric {metric.metric.name!r} is of all labels together: write it without {metric.label!r}"
+        )
+    if labels is not None and metric.label not in labels:
+        raise DeclarationError(f"the metric {metric.name!r} is of a label that there is not: there is {one_of(labels)}")

@@ -7,12 +7,12 @@ drawn with few points and whole coordinates, and stays below that.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.training.judging.pictures.curves import (
     dots,
     ends,
@@ -44,17 +44,22 @@ def pictures(
     y: np.ndarray,
     slices: Mapping[str, Mapping[str, Mapping[str, float]]],
     metric: str,
+    labels: Sequence[str] = (),
 ) -> dict[str, str]:
     """Every picture of a build by name, as SVG.
 
     Args:
         task: what the model does.
-        outputs: ``[n]``, or ``[n, k]`` for a multiclass model: what the exported graph answers.
-        y: ``[n]``: 0 or 1, the class's position, or the value.
+        outputs: ``[n]``, or ``[n, k]`` for a multiclass model or several labels: what the exported graph answers.
+        y: ``[n]``: 0 or 1, the class's position, or the value; of several labels ``[n, k]``.
         slices: column to value to metrics and ``rows``.
         metric: the metric of which slices are drawn.
+        labels: the names of several labels, each of which has pictures of its own.
     """
     svgs: dict[str, str] = {}
+    for at, label in enumerate(labels):
+        own = pictures(each_task(task), outputs[:, at], y[:, at], {}, metric)
+        svgs |= {f"{name}/{label}": svg for name, svg in own.items()}
     if task == "binary":
         if len(np.unique(y)) == 2:
             svgs["roc_curve"] = roc_curve(y, outputs)
@@ -62,7 +67,7 @@ def pictures(
     elif task == "multiclass":
         right = outputs.argmax(axis=1) == y
         svgs["calibration"] = calibration(right, outputs.max(axis=1), of="top class")
-    elif task != "ranking":  # a score means nothing beside a label
+    elif not labels and task != "ranking":  # a score means nothing beside a label
         if task == "quantile":  # the middle one is the most like a value
             outputs = outputs[:, outputs.shape[1] // 2]
         svgs["predicted_and_actual"] = predicted_and_actual(y, outputs)
@@ -109,11 +114,15 @@ def calibration(y: np.ndarray, probability: np.ndarray, of: str = "") -> str:
     return _plot(title, "predicted probability", "observed share", line(points) + dots(points, 6), 0.0, bins.high)
 
 
-def reliability_before(task: Task, outputs: np.ndarray, y: np.ndarray) -> str:
-    """The same of what a model answered before it was calibrated, ``outputs`` and ``y`` as for ``pictures``."""
+def reliability_before(task: Task, outputs: np.ndarray, y: np.ndarray, labels: Sequence[str] = ()) -> dict[str, str]:
+    """The same of what a model answered before it was calibrated, by name; the arguments are those of ``pictures``."""
+    name = "calibration_before"
+    if labels:
+        of_label = zip(labels, outputs.T, y.T, strict=True)
+        return {f"{name}/{label}": calibration(truth, own, of="what came before") for label, own, truth in of_label}
     if task == "binary":
-        return calibration(y, outputs, of="what came before")
-    return calibration(outputs.argmax(axis=1) == y, outputs.max(axis=1), of="top class before")
+        return {name: calibration(y, outputs, of="what came before")}
+    return {name: calibration(outputs.argmax(axis=1) == y, outputs.max(axis=1), of="top class before")}
 
 
 def predicted_and_actual(y: np.ndarray, value: np.ndarray) -> str:

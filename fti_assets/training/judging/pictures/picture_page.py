@@ -5,11 +5,11 @@ The page needs nothing from elsewhere, so it can be opened from the model store,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import ImportanceRecord, Task
+from fti_assets.core.manifest import ImportanceRecord, Task, each_task
 from fti_assets.training.judging.pictures.curves import (
     dots,
     ends,
@@ -50,34 +50,29 @@ def picture_page(
     importance: ImportanceRecord | None = None,
     further: Sequence[str] = (),
     queries: np.ndarray | None = None,
+    labels: Sequence[str] = (),
 ) -> str:
     """The page.
 
     Args:
         title: names the build.
         task: what the model does.
-        outputs: ``[n]``, or ``[n, k]`` for a multiclass model: what the exported graph answers.
-        y: ``[n]``: 0 or 1, the class's position, or the value.
+        outputs: ``[n]``, or ``[n, k]`` for a multiclass model or several labels: what the exported graph answers.
+        y: ``[n]``: 0 or 1, the class's position, or the value; of several labels ``[n, k]``.
         slices: column to value to metrics and ``rows``.
         metrics: of the slices; by the first one they are ordered.
         importance: of the features.
         further: sections of HTML that stand behind the others.
         queries: ``[n]``, the number of each row's query, of a ranking model.
+        labels: the names of several labels, each of which has sections of its own.
     """
     sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
-    if task == "binary":
-        if len(np.unique(y)) == 2:
-            sections.append(_roc_curve(y, outputs))
-        sections.append(_calibration(y, outputs, "Calibration"))
-    elif task == "multiclass":
-        right = outputs.argmax(axis=1) == y
-        sections.append(_calibration(right, outputs.max(axis=1), "Calibration of the top class"))
-    elif task == "ranking":
+    if task == "ranking":
         sections += [] if queries is None else [_by_place(y, outputs, queries)]
-    else:
-        if task == "quantile":  # the middle one is the most like a value
-            outputs = outputs[:, outputs.shape[1] // 2]
-        sections.append(_predicted_and_actual(y, outputs))
+    elif not labels:
+        sections += _of_answers(task, outputs, y)
+    for at, label in enumerate(labels):
+        sections += [f"<h1>{xml_text(label)}</h1>", *_of_answers(each_task(task), outputs[:, at], y[:, at])]
     sections += [] if importance is None else [importance_section(importance)]
     sections += [_slices(column, values, metrics) for column, values in slices.items()]
     body = "\n".join([*sections, *further])
@@ -87,15 +82,32 @@ def picture_page(
     )
 
 
+def _of_answers(task: Task, outputs: np.ndarray, y: np.ndarray) -> Iterator[str]:
+    if task == "binary":
+        if len(np.unique(y)) == 2:
+            yield _roc_curve(y, outputs)
+        yield _calibration(y, outputs, "Calibration")
+    elif task == "multiclass":
+        right = outputs.argmax(axis=1) == y
+        yield _calibration(right, outputs.max(axis=1), "Calibration of the top class")
+    else:
+        if task == "quantile":  # the middle one is the most like a value
+            outputs = outputs[:, outputs.shape[1] // 2]
+        yield _predicted_and_actual(y, outputs)
+
+
 def _roc_curve(y: np.ndarray, probability: np.ndarray) -> str:
     curve = roc(y, probability)
     plot = _plot("false positive rate", "true positive rate", _line(curve.alarms, curve.hits, 0.0, 1.0), 0.0, 1.0)
     return f"<h2>ROC curve, area {curve.area:.4f}</h2>{plot}"
 
 
-def calibration_section(task: Task, outputs: np.ndarray, y: np.ndarray, method: str) -> str:
-    """The reliability of what a model answered before it was calibrated, ``outputs`` and ``y`` as for ``picture_page``."""
+def calibration_section(task: Task, outputs: np.ndarray, y: np.ndarray, method: str, labels: Sequence[str] = ()) -> str:
+    """The reliability of what a model answered before it was calibrated; the arguments are those of ``picture_page``."""
     title = f"Before calibration ({method})"
+    if labels:
+        of_label = zip(labels, outputs.T, y.T, strict=True)
+        return "".join(_calibration(truth, own, f"{title} of {xml_text(label)}") for label, own, truth in of_label)
     if task == "binary":
         return _calibration(y, outputs, title)
     return _calibration(outputs.argmax(axis=1) == y, outputs.max(axis=1), f"{title}, of the top class")

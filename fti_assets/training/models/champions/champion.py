@@ -24,10 +24,11 @@ from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.hash_split import HASH, share_sql
 from fti_assets.training.judging.evaluation import scores_of
-from fti_assets.training.judging.metrics.answers import THRESHOLD, answers_of
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Thresholds, answers_of
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.paired import PairedAnswers
 from fti_assets.training.judging.scores import ChampionScores
+from fti_assets.training.judging.thresholds import cuts_of
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
@@ -46,7 +47,7 @@ def champion_scores(
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
     challenger: ExportedModel,
-    threshold: float,
+    threshold: Thresholds,
     clusters: np.ndarray | None,
 ) -> ChampionScores | None:
     """The champion on the test rows that it has not trained on, and the challenger on the same ones.
@@ -84,7 +85,7 @@ def _scores_beside(
     data: TrainingData,
     outputs: Mapping[str, np.ndarray],
     own_export: ExportedModel,
-    threshold: float,
+    threshold: Thresholds,
     clusters: np.ndarray | None,
 ) -> ChampionScores:
     try:
@@ -100,7 +101,11 @@ def _scores_beside(
         if not is_judged.any():
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
         answers = graph.run({name: values[is_judged] for name, values in columns.items()})
-        if "probabilities" in answers:
+        if champion.task != model.task:
+            raise ModelError(f"it is a {champion.task} model, and this a {model.task} one")
+        if data.labels and champion.classes != data.labels:
+            raise ModelError(f"it has the labels {one_of(champion.classes)}, this model {one_of(data.labels)}")
+        if model.task == "multiclass":
             answers["probabilities"] = in_classes(answers["probabilities"], champion.classes, own_export.classes)
         if "quantiles" in answers and champion.classes != own_export.classes:
             raise ModelError(f"it has the levels {one_of(champion.classes)}, this model {one_of(own_export.classes)}")
@@ -138,8 +143,10 @@ def of_new_queries(is_new: np.ndarray, queries: np.ndarray) -> np.ndarray:
     return np.asarray(np.bincount(queries, weights=~is_new)[queries] == 0)
 
 
-def _threshold_of(champion: ModelManifest) -> float:
+def _threshold_of(champion: ModelManifest) -> Thresholds:
     """Its own: it decides as it was judged."""
+    if champion.thresholds:
+        return cuts_of({label: champion.thresholds[label] for label in champion.classes})
     return THRESHOLD if champion.threshold is None else champion.threshold.value
 
 

@@ -15,7 +15,7 @@ MATRIX = "X"
 RETURN_KINDS = (
     "a torch module (nn.Module or LightningModule), a fitted scikit-learn estimator with predict_proba (regression "
     "and ranking: predict) that skl2onnx converts, a model of LightGBM or XGBoost, an onnx.ModelProto, or for "
-    "quantiles a list of estimators, one for each level"
+    "quantiles or several labels a list of models, one for each"
 )
 
 TRACING = "Look for what tracing cannot follow, such as branches on values, random numbers and fixed batch sizes"
@@ -56,7 +56,7 @@ def name_of(model: Any) -> str:
 
 
 def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) -> np.ndarray:
-    """The output as ``[n]``, or ``[n, k]`` for multiclass and quantiles; a ModelError if it has another shape."""
+    """The output as ``[n]``, or ``[n, k]`` for multiclass, quantiles and several labels; a ModelError if it has another shape."""
     shapes = [(rows, classes)] if task in BY_NAME else [(rows,), (rows, 1)]
     if np.shape(output) not in shapes:
         of_task = " or ".join(str(list(shape)) for shape in shapes)
@@ -70,7 +70,7 @@ def activate(logits: np.ndarray, task: Task) -> np.ndarray:
     """Probabilities from logits by sigmoid or softmax, in float64; values as they are, quantiles in ascending order."""
     logits = logits.astype(np.float64)
     with np.errstate(invalid="ignore"):  # what is not finite is for the comparison to report
-        if task == "binary":
+        if task in ("binary", "multilabel"):
             return np.asarray(np.exp(-np.logaddexp(0.0, -logits)))
         if task == "multiclass":
             weights = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
 from fti_assets.training.models.cores.boosters import BOOSTERS, package_of
 
@@ -225,3 +226,32 @@ def _has_thresholds(tree: Any, thresholds: np.ndarray) -> bool:
         own, other = tree.threshold[inner].astype(np.float32), thresholds[inner]
     with np.errstate(invalid="ignore"):  # a node that tells missing values from all others may have an infinite one
         return bool(np.all((own == other) | (np.abs(own - other) <= _ULPS * np.spacing(np.abs(own)))))
+
+
+def take_yes(model: Any, labels: int) -> None:
+    """Have a converted model of several labels give the probability of a yes of each, ``[n, k]``.
+
+    Of trees and neighbours skl2onnx gives ``[k, n, 2]``, of estimators that hold one for each label a sequence of ``[n, 2]``, of networks
+    ``[n, k]`` at once.
+    """
+    onnx = require("onnx")
+    graph, output = model.graph, model.graph.output[-1]
+    source, is_sequence = output.name, output.type.HasField("sequence_type")
+    if not is_sequence and len(output.type.tensor_type.shape.dim) == 2:
+        return
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(1), "labels.yes"))
+    if is_sequence:
+        maker = next(node for node in graph.node if source in node.output)
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, 1]), "labels.column"))
+        columns = []
+        for at, one in enumerate(maker.input):
+            graph.node.append(onnx.helper.make_node("Gather", [one, "labels.yes"], [f"labels.{at}.yes"], axis=1))
+            columns.append(f"labels.{at}")
+            graph.node.append(onnx.helper.make_node("Reshape", [f"labels.{at}.yes", "labels.column"], columns[-1:]))
+        graph.node.remove(maker)
+        graph.node.append(onnx.helper.make_node("Concat", columns, ["labels"], axis=1))
+    else:
+        graph.node.append(onnx.helper.make_node("Gather", [source, "labels.yes"], ["labels.yes.rows"], axis=2))
+        graph.node.append(onnx.helper.make_node("Transpose", ["labels.yes.rows"], ["labels"], perm=[1, 0]))
+    del graph.output[:]
+    graph.output.append(onnx.helper.make_tensor_value_info("labels", onnx.TensorProto.FLOAT, ["n", labels]))

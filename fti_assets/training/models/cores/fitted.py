@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import VALUES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.encoders import DENSE
 from fti_assets.training.encoders.nodes import OPSET
@@ -38,6 +38,7 @@ from fti_assets.training.models.cores.estimators import (
     readable_votes,
     route_missing,
     take_float,
+    take_yes,
 )
 from fti_assets.training.models.frames import Layout
 
@@ -50,7 +51,10 @@ _CONVERTERS = (
 
 _UNKNOWN = "Unable to find a shape calculator"  # skl2onnx's text for a class that it does not know
 
-_SEVERAL = "was fitted on several labels at once, but a model has one: fit it on data.train.y, [n], and declare a model for each label"
+_SEVERAL = (
+    "was fitted on several labels at once, but the view has one: fit it on data.train.y, [n], or give the view several labels, "
+    "label={...}"
+)
 
 
 def _check_estimator(estimator: Any, method: str, task: Task, classes: int) -> None:
@@ -62,16 +66,29 @@ def _check_estimator(estimator: Any, method: str, task: Task, classes: int) -> N
         soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
         advice = soft if hasattr(estimator, "classes_") else ""
         raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {RETURN_KINDS}")
-    if task in VALUES and hasattr(estimator, "predict_proba"):
+    if task not in CLASSIFIES and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is {task}")
-    if task not in VALUES:
+    if task in CLASSIFIES:
         if not hasattr(estimator, "classes_"):
             raise ModelError(f"{name} is no classifier: return {RETURN_KINDS}")
+        if task == "multilabel":
+            _check_labels(estimator, classes)
+            return
         if any(np.ndim(one) for one in estimator.classes_):
             raise ModelError(f"{name} {_SEVERAL}")
         labels, codes = np.asarray(estimator.classes_).tolist(), list(range(classes or 2))
         if labels != codes:
             raise ModelError(f"{name} was fitted on the labels {labels[:20]}, not {codes[:20]}: fit it on data.train.y")
+
+
+def _check_labels(estimator: Any, labels: int) -> None:
+    """Refuse an estimator that was not fitted on so many labels of 0 and 1."""
+    classes, name = estimator.classes_, type(estimator).__name__
+    several = isinstance(classes, list) or (np.ndim(classes) == 2)
+    if several and [np.asarray(one).tolist() for one in classes] != [[0, 1]] * labels:
+        raise ModelError(
+            f"{name} was fitted on {len(classes)} labels, not on {labels} of 0 and 1: fit it on data.train.y, [n, {labels}]"
+        )
 
 
 def _answers_of(
@@ -91,6 +108,8 @@ def _answers_of(
             raise ModelError(f"{name} {_SEVERAL}")
         if task == "binary" and np.ndim(output) == 2:
             output = output[:, 1]
+        if task == "multilabel" and isinstance(output, list):  # of each label, no and yes
+            output = np.stack([np.asarray(one)[:, 1] for one in output], axis=1)
         return check_shape(output, task, len(arrays[DENSE]), classes, what=f"{method} of {name}").astype(np.float64)
 
     return predict
@@ -100,7 +119,7 @@ def booster_core(model: Any, sample: EncodedRows, task: Task, classes: int, layo
     """A model of LightGBM or XGBoost, converted by onnxmltools."""
     name = type(model).__name__
     is_estimator = hasattr(model, "fit")
-    method = "predict" if task in VALUES or not is_estimator else "predict_proba"
+    method = "predict" if task not in CLASSIFIES or not is_estimator else "predict_proba"
     if is_estimator:
         _check_estimator(model, method, task, classes)
     check_booster(model, task)
@@ -130,12 +149,37 @@ def _take_the_head(model: Any) -> None:
             opset.version = _OLDEST_OF_THE_HEAD
 
 
+def method_of(task: Task) -> str:
+    """The method of an estimator that answers."""
+    return "predict_proba" if task in CLASSIFIES else "predict"
+
+
+def sklearn_predict(
+    estimator: Any, sample: EncodedRows, task: Task, classes: int, layout: Layout
+) -> Callable[[EncodedRows], np.ndarray]:
+    """What a fitted estimator of scikit-learn itself answers to encoded rows.
+
+    Raises:
+        ModelError: it is not fitted, or not for the task.
+    """
+    method = method_of(task)
+    _check_estimator(estimator, method, task, classes)
+    return _answers_of(
+        type(estimator).__name__,
+        method,
+        lambda arrays: getattr(estimator, method)(layout.rows(arrays)),
+        task,
+        classes,
+        layout.width(sample),
+    )
+
+
 def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, layout: Layout) -> Core:
     """A fitted estimator of scikit-learn, converted by skl2onnx."""
     converter = require("skl2onnx")
     tensors = require("skl2onnx.common.data_types")
     name = type(estimator).__name__
-    method = "predict" if task in VALUES else "predict_proba"
+    method = method_of(task)
     _check_estimator(estimator, method, task, classes)
     if layout.categories:
         raise ModelError(
@@ -143,9 +187,7 @@ def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, 
             "on data.train.X or data.train.encoded_frame, or return the booster alone"
         )
     width = layout.width(sample)
-    predict = _answers_of(
-        name, method, lambda arrays: getattr(estimator, method)(layout.rows(arrays)), task, classes, width
-    )
+    predict = sklearn_predict(estimator, sample, task, classes, layout)
     boosters = boosters_within(estimator)
     for booster in boosters:
         check_booster(booster, None)
@@ -162,7 +204,7 @@ def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, 
             model = converter.convert_sklearn(
                 fitted_estimator,
                 initial_types=[(MATRIX, number([None, width]))],
-                options=None if task in VALUES else {id(fitted_estimator): {"zipmap": False}},
+                options=None if task not in CLASSIFIES else {id(fitted_estimator): {"zipmap": False}},
                 target_opset={"": OPSET, "ai.onnx.ml": 3},
             )
     except Exception as error:  # whatever a converter raises
@@ -179,6 +221,8 @@ def sklearn_core(estimator: Any, sample: EncodedRows, task: Task, classes: int, 
     route_missing(model, estimator)
     if in_double:
         take_float(model)
+    if task == "multilabel":
+        take_yes(model, classes)
     model = layout.put_in_front(model, MATRIX)
     advice = (
         f"skl2onnx does not convert {name} with these settings, or a step in it, to the same answers: {_CONVERTERS}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import CLASSIFIES, Task
+from fti_assets.core.manifest import CLASSIFIES, Task, each_task
 from fti_assets.errors import DeclarationError
 from fti_assets.training.models.cores.boosters import BOOSTERS
 
 NOT_YET = ("catboost",)
 """The packages whose models are not supported."""
+
+CHAINS = ("ClassifierChain", "RegressorChain")
+"""The estimators of several labels that no converter knows, since each takes the answers of those before."""
 
 
 def check_return(kind: Any, task: Task, *, what: str, levels: int = 0) -> None:
@@ -35,6 +38,17 @@ def check_return(kind: Any, task: Task, *, what: str, levels: int = 0) -> None:
         )
     if not {*BOOSTERS, "sklearn"} & set(packages) or not hasattr(kind, "fit"):
         return
+    if (each := each_task(task)) != task:
+        by_label = f"scikit-learn's MultiOutput{'Classifier' if each == 'binary' else 'Regressor'}"
+        if set(BOOSTERS) & set(packages):
+            raise DeclarationError(
+                f"{what} returns {kind.__name__}, which answers one label, and its view has several: return {by_label} of it, or "
+                "a list of models, one for each label"
+            )
+        if kind.__name__ in CHAINS:
+            raise DeclarationError(
+                f"{what} returns {kind.__name__}, which skl2onnx does not convert: return {by_label}"
+            )
     is_classifier, is_regressor = "ClassifierMixin" in names, "RegressorMixin" in names
     numeric = task not in CLASSIFIES
     if numeric and is_classifier and not is_regressor:

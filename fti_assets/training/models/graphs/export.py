@@ -36,13 +36,14 @@ _OLDEST_LABEL_ENCODER = 2
 def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, task: Task) -> ExportedModel:
     """Put the encoders in front of a trained model, as one ONNX graph, and compare that with the model.
 
-    The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]`` or ``quantiles`` ``[n, q]``, which
-    ascend: where those of the trained model cross, they are put in order. Source: Chernozhukov, Fernández-Val and Galichon, "Quantile
-    and Probability Curves Without Crossing" (2010).
+    The graph gives ``probability`` float32 ``[n]``, ``probabilities`` ``[n, k]``, ``value`` ``[n]``, ``values`` ``[n, k]`` of several
+    labels, or ``quantiles`` ``[n, q]``, which ascend: where those of the trained model cross, they are put in order. Source: Chernozhukov,
+    Fernández-Val and Galichon, "Quantile and Probability Curves Without Crossing" (2010).
 
     Args:
         trained_model: a torch module whose ``forward`` takes the dict of encoded tensors and gives logits (binary ``[n]`` or
-            ``[n, 1]``, multiclass ``[n, k]``) or values (``[n]`` or ``[n, 1]``); a scikit-learn estimator fitted on
+            ``[n, 1]``, multiclass and several labels ``[n, k]``) or values (``[n]`` or ``[n, 1]``, of
+            several labels ``[n, k]``); a scikit-learn estimator fitted on
             ``data.train.X`` or a frame; a model of LightGBM or XGBoost fitted likewise; or an ``onnx.ModelProto`` with inputs
             ``dense`` and Embedding features and one output, logits or values.
         encoder_model: the encoder graph, ``data.encoder``; in front of a model that was fitted on ``data.train.frame`` goes that of raw
@@ -286,12 +287,15 @@ def _add_head(onnx: Any, graph: Any, output: str, gives: str, task: Task, classe
     if task not in BY_NAME:
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "head.flat"))
         steps.append(("Reshape", ["head.flat"], {}))
+    if task == "multioutput":  # skl2onnx puts the values of a network one below the other
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, classes]), "head.rows"))
+        steps.append(("Reshape", ["head.rows"], {}))
     if gives == "probabilities":  # a forest that is sure adds up to 1.0000001 in float32
         steps.append(("Clip", ["head.nothing", "head.certain"], {}))
         for constant, value in (("head.nothing", 0.0), ("head.certain", 1.0)):
             graph.initializer.append(onnx.numpy_helper.from_array(np.float32(value), constant))
     if gives == "logits":
-        steps.append(("Sigmoid", [], {}) if task == "binary" else ("Softmax", [], {"axis": 1}))
+        steps.append(("Softmax", [], {"axis": 1}) if task == "multiclass" else ("Sigmoid", [], {}))
     name = OUTPUT_NAMES[task]
     for at, (operator, constants, attributes) in enumerate(steps):
         result = name if at == len(steps) - 1 and task != "quantile" else f"head.{at}"

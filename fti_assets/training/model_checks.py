@@ -43,10 +43,10 @@ def check_model(model: Model) -> None:
         _check_tuning(model, model.tune)
     check_view_encoders(model.view, model.own_encoders, what=f"model {model.name!r}")
     check_return(model.annotations.get("return"), model.task, what=f"model {model.name!r}", levels=len(model.levels))
-    labels = list(model.view.labels) if model.view.has_several_labels else []
-    model.evaluate.check(model.task, labels)
+    labels = _labels_of(model)
+    model.evaluate.check(model.task, labels or ())
     metrics = [gate.metric for gate in model.gates if isinstance(gate, MetricGate) and gate.metric is not None]
-    check_metrics(model.task, metrics, labels or None)
+    check_metrics(model.task, metrics, labels)
     other_metrics = [metric for metric in metrics if metric not in model.evaluate.metric_names]
     if other_metrics:
         raise DeclarationError(
@@ -166,6 +166,11 @@ def checked_weights(weights: ClassWeights | None, task: Task, name: str) -> Clas
     return weights
 
 
+def _labels_of(model: Model) -> list[str] | None:
+    """The names of several labels; None for a model of one."""
+    return list(model.view.labels) if model.view.has_several_labels else None
+
+
 def _check_threshold(model: Model) -> None:
     if model.evaluate.goals and not _validates(model, what=f"model {model.name!r}"):
         raise DeclarationError(
@@ -245,7 +250,7 @@ def _check_baselines(model: Model) -> None:
 
 def _check_tuning(model: Model, tuning: Tuning) -> None:
     """Raise a DeclarationError if trials cannot be judged, or a parameter means two things."""
-    check_metrics(model.task, [model.tuned_metric])
+    check_metrics(model.task, [model.tuned_metric], _labels_of(model))
     configs = [
         kind
         for kind in model.annotations.values()

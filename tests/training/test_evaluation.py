@@ -166,7 +166,19 @@ def test_a_metric_of_another_task_is_refused():
 
 def test_directions():
     higher = {name for name in METRICS if metric_named(name).higher_is_better}
-    assert higher == {"roc_auc", "pr_auc", "accuracy", "f1", "precision", "recall", "r2", "ndcg", "map", "mrr"}
+    assert higher == {
+        "roc_auc",
+        "pr_auc",
+        "accuracy",
+        "f1",
+        "precision",
+        "recall",
+        "r2",
+        "ndcg",
+        "map",
+        "mrr",
+        "exact_match",
+    }
 
 
 def test_crossed_slices_are_scored_by_each_pair_of_values():

@@ -162,6 +162,7 @@ def test_metrics_of_no_weight_are_undefined():
         "regression": Answers(np.array([1.0, 2.0]), np.array([0.2, 0.7])),
         "quantile": Answers(np.array([1.0, 2.0]), np.array([[0.2, 0.7], [1.0, 2.0]]), levels=(0.1, 0.9)),
         "ranking": Answers(np.array([1.0, 2.0]), np.array([0.2, 0.7]), queries=np.zeros(2)),
+        "multilabel": Answers(np.eye(2), np.array([[0.2, 0.7], [0.5, 0.5]]), labels=("a", "b"), task="multilabel"),
     }
     nothing = np.zeros((1, 2))
     for metric in METRICS.values():

@@ -150,6 +150,9 @@ def test_a_list_has_a_model_for_each_label(binaries: TrainingData) -> None:
     ]
     own = np.stack([one.predict_proba(binaries.test.frame)[:, 1] for one in trees], axis=1)
     assert graph_answers(trees, binaries) == pytest.approx(own, abs=1e-5)
+    together = MultiOutputClassifier(lightgbm.LGBMClassifier(n_estimators=3, verbose=-1, n_jobs=1))
+    together.fit(binaries.train.frame, binaries.train.y)
+    assert graph_answers(together, binaries) == pytest.approx(own, abs=1e-5)
     with pytest.raises(ModelError, match=r"2 models for 3 labels.*in the order of data.labels"):
         export(trees[:2], binaries.encoder, binaries, "multilabel")
 

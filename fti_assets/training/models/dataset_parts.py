@@ -11,7 +11,7 @@ import numpy as np
 from fti_assets.core.manifest import DatasetManifest, DatasetRecord
 from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
-from fti_assets.errors import ModelError, NotMaterializedError
+from fti_assets.errors import ModelError, NotMaterializedError, one_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.sampling.weights import undoing
@@ -99,6 +99,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
             )
         what = f"the manifest of {model.dataset.table_name} {partition}"
         dataset = from_json(DatasetManifest, ledger[partition].record, what=what, remedy="materialize it again")
+        _check_labels(model, dataset, what=f"{model.dataset.table_name} {partition}")
         validation, test = (split_rows(lake, model, partition, dataset, part, snapshot) for part in SPLITS[1:])
         train = train_rows(lake, model, partition, dataset, snapshot, folder)
     labels = {"train": train.labels, "validation": validation.labels, "test": test.labels}
@@ -148,6 +149,16 @@ def _clusters(model: Model, lake: Lake, test: SplitRows, data: TrainingData) -> 
             "drawn, or name what holds whole queries"
         )
     return clusters
+
+
+def _check_labels(model: Model, dataset: DatasetManifest, *, what: str) -> None:
+    """Refuse rows that were made with other labels than the view has by now."""
+    stored, declared = {one.name for one in dataset.label_columns}, set(model.view.labels)
+    if stored != declared:
+        raise ModelError(
+            f"{what} was made with the labels {one_of(sorted(stored))}, and the view {model.view.name!r} has {one_of(sorted(declared))} by "
+            f"now: materialize it again before {model.asset_name}"
+        )
 
 
 def _newest(model: Model, dataset: DatasetManifest) -> str:

@@ -77,7 +77,7 @@ class Answers:
                 f"there is no label {label!r}: {one_of(self.labels) if self.labels else 'the answers are of one'}"
             )
         at = self.labels.index(label)
-        threshold = self.threshold if isinstance(self.threshold, float) else self.threshold[at]
+        threshold = self.threshold[at] if isinstance(self.threshold, tuple) else self.threshold
         return Answers(self.y[:, at], self.predictions[:, at], threshold)
 
     def part(self, rows: np.ndarray) -> "Answers":

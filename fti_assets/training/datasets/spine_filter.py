@@ -149,11 +149,11 @@ def _check_node(
     if kind != "COLUMN_REF":
         return
     spine = view.spine
-    own_labels = {label.name.lower() for label in view.labels.values() if label.group is spine}
+    own_labels = {label.name.lower(): label.name for label in view.labels.values() if label.group is spine}
     if name.lower() in own_labels:
         raise DeclarationError(
-            f"{place} names the label {name!r}, which is not known yet at the prediction time: a model would be judged on rows that "
-            "nobody can choose then"
+            f"{place} names the label {own_labels[name.lower()]!r}, which is not known yet at the prediction time: a model would be judged "
+            "on rows that nobody can choose then"
         )
     if columns is not None:
         _refuse_unknown([name], columns, place, DeclarationError, spine=spine.table_name)

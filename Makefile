@@ -95,7 +95,7 @@ peers: $(PEERS:%=.venv-peers/%/.installed)
 .venv-peers/litserve/.installed: PACKAGES := 'litserve==0.2.19'
 .venv-peers/mlserver/.installed: PACKAGES := 'mlserver==1.7.1'
 .venv-peers/bentoml/.installed: PACKAGES := 'bentoml==1.4.40'
-.venv-peers/evidently/.installed: PACKAGES := 'evidently==0.7.17'
+.venv-peers/evidently/.installed: PACKAGES := 'evidently==0.7.17' 'pandas<3'
 .venv-peers/%/.installed:
 	$(PYTHON) -m venv .venv-peers/$*
 	.venv-peers/$*/bin/pip install --quiet $(PACKAGES) numpy onnxruntime

@@ -152,7 +152,7 @@ def beside_evidently(
         for name, file in zip(("learned", "day"), files, strict=True):
             connection.execute(f"COPY (SELECT {names} FROM {name}) TO '{file}' (HEADER)")
         command = [str(python), str(ROOT / "peers" / "evidently_drift.py"), *files]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seconds = json.loads(done.stdout.splitlines()[-1])["cpu_s"]
     print(
         f"Evidently {seconds:.2f} s; ours with the profile of the train rows {own + profiling:.3f} s, without {own:.3f} s"

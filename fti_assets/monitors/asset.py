@@ -13,6 +13,7 @@ from fti_assets.monitoring.drift.statistics import VERSION
 from fti_assets.monitors.monitor import Monitor, columns_of, layout_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs
+from fti_assets.orchestration.conditions.partition_end import PartitionOver
 from fti_assets.orchestration.conditions.reach import partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.partitions import is_timed
@@ -45,9 +46,10 @@ def monitor_asset(monitor: Monitor) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet"},
         group_name="monitoring",
         description=f"How features, labels and answers of {answers.table_name} drift, partition by partition.",
-        automation_condition=on_changed_inputs([Upstream(answers.key, answers.partitions_def)], whole=False).with_label(
-            "answers_changed"
-        ),
+        # Of half a day each hour of the day would be drift.
+        automation_condition=(
+            on_changed_inputs([Upstream(answers.key, answers.partitions_def)], whole=False) & PartitionOver()
+        ).with_label("answers_changed"),
         code_terms=(monitor.name, monitor.version, answers.table_name, monitor.drift, monitor.weeks, VERSION),
     )
 

@@ -8,10 +8,10 @@ from typing import Unpack
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, one_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
-from fti_assets.monitoring.drift.drift import DEFAULT_RULES, Drift
+from fti_assets.monitoring.drift.drift import DEFAULT_RULES, WEEKS_BEFORE, Drift
 from fti_assets.monitoring.drift.judging import check_rules
 from fti_assets.monitoring.measurement import IDENTITY
 from fti_assets.monitors.asset import monitor_asset
@@ -51,7 +51,8 @@ def monitor(
         version: names the asset and its table.
         drift: the rules; by default PSI at most 0.2, nulls at most 0.05 above and unknown categories at most 0.05, against training,
             and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more.
-        weeks: how many weeks before a partition it is compared with, 1 to 52.
+        weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, of a day 28 days by
+            default: fewer, or none, where a day has millions of rows.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` is by default that of what is watched.
 
     Raises:
@@ -78,9 +79,15 @@ def monitor(
             f"{what} judges stretches of time: give it partitions_def=, such as dg.DailyPartitionsDefinition, since "
             f"{answers.table_name} has {'none' if partitions_def is None else type(partitions_def).__name__}"
         )
-    if not 1 <= weeks <= _MOST_WEEKS:
-        raise DeclarationError(f"{what} has weeks={weeks}: from 1 to {_MOST_WEEKS}")
+    if not 0 <= weeks <= _MOST_WEEKS:
+        raise DeclarationError(f"{what} has weeks={weeks}: from 0 to {_MOST_WEEKS}")
     rules = DEFAULT_RULES if drift is None else tuple(drift)
+    if not weeks:
+        rules = tuple(rule for rule in rules if drift is not None or rule.reference != WEEKS_BEFORE)
+        if of_weeks := [rule.name for rule in rules if rule.reference == WEEKS_BEFORE]:
+            raise DeclarationError(
+                f"{what} has weeks=0 and the rule {one_of(of_weeks)}: say how many weeks it compares with"
+            )
     check_rules(rules, what=what)
     result = Monitor(
         name=name,

@@ -1,5 +1,6 @@
 """A monitor as a Dagster asset: what it stores, what may rest on it, and what a rerun changes."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,8 @@ from fti_assets.core import clock
 from fti_assets.describe.system import describe
 from fti_assets.errors import DeclarationError
 from fti_assets.reset.plan import plan_reset
-from tests.support.visits import DAYS, LATER, SCORES, Bench, in_day, run
+from tests.automation.test_conditions import launched, report
+from tests.support.visits import BUYER, DAYS, LATER, SCORES, Bench, in_day, run
 
 watch = fti.monitor(name="watch", predictions=SCORES)
 
@@ -77,7 +79,11 @@ def test_a_reset_drops_the_table_of_a_monitor(bench: Bench) -> None:
     ("options", "message"),
     [
         ({}, "watches nothing"),
-        ({"predictions": SCORES, "weeks": 0}, "from 1 to 52"),
+        ({"predictions": SCORES, "weeks": 53}, "from 0 to 52"),
+        (
+            {"predictions": SCORES, "weeks": 0, "drift": [fti.Drift("psi", reference="weeks_before")]},
+            "weeks=0 and the rule",
+        ),
         ({"predictions": SCORES, "drift": [fti.Drift("psi"), fti.Drift("psi", at_most=1)]}, "two rules"),
         ({"predictions": SCORES, "partitions_def": dg.StaticPartitionsDefinition(["a"])}, "stretches of time"),
     ],
@@ -85,3 +91,30 @@ def test_a_reset_drops_the_table_of_a_monitor(bench: Bench) -> None:
 def test_an_impossible_monitor_is_refused_when_it_is_declared(options: Any, message: str) -> None:
     with pytest.raises(DeclarationError, match=message):
         fti.monitor(name="watch", **options)
+
+
+def test_a_day_is_measured_once_it_is_over_and_when_its_answers_change_then() -> None:
+    log = fti.prediction_log(name="log_of_today", model=BUYER)
+    of_log = fti.monitor(name="of_log", log=log)
+    defs, cursor, ticks = fti.build_definitions([of_log]), None, []
+    moments = {"07T09": None, "07T10": "1", "08T00": None, "08T01": None, "08T02": "2"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        report(instance, log.key, "2013-01-05")  # before the first tick, which sees no change
+        for moment, version in moments.items():
+            at = datetime.fromisoformat(f"2013-01-{moment}:00:00")
+            if version is not None:
+                report(instance, log.key, "2013-01-07", early=version)
+            with clock.at(at):
+                result = dg.evaluate_automation_conditions(
+                    defs,
+                    instance,
+                    dg.AssetSelection.assets(of_log.key),
+                    evaluation_time=at.replace(tzinfo=UTC),
+                    cursor=cursor,
+                )
+            cursor = result.cursor
+            ticks.append(set(result.get_requested_partitions(of_log.key)))
+            if ticks[-1]:
+                launched(instance, {of_log.key: ticks[-1]})
+    day = {"2013-01-07"}
+    assert ticks == [set(), set(), day, set(), day]

@@ -64,7 +64,7 @@ def drift_of(
         weeks: how many weeks before a partition it is compared with.
         rules: what is judged.
     """
-    before = {one.key: _before(calendar, one, weeks) for one in partitions}
+    before = {one.key: _before(calendar, one, weeks) for one in partitions} if weeks else {}
     every = {one.key: one for one in [*partitions, *(earlier for own in before.values() for earlier in own)]}
     counts = answers.counts(list(every.values()))
     by_build: dict[str, list[Partition]] = {}
@@ -74,7 +74,11 @@ def drift_of(
     results = Drifts([_answers_given(answers, one, counts.get(one.key, {})) for one in partitions])
     for build, own in by_build.items():
         # The build that gave most of a partition's answers says what is compared with the weeks before, of all its answers.
-        main = [one for one in own if max(counts[one.key].items(), key=lambda item: (item[1], item[0]))[0] == build]
+        main = [
+            one
+            for one in own
+            if one.key in before and max(counts[one.key].items(), key=lambda item: (item[1], item[0]))[0] == build
+        ]
         needed = [
             *own,
             *(every[key] for key in {e.key: None for one in main for e in before[one.key]} if key in counts),

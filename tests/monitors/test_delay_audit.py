@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 import fti_assets as fti
+from fti_assets.cli import main
+from fti_assets.cli.monitoring import delay_audit as command
 from fti_assets.core import clock
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.monitoring.delays.price import price_of
@@ -134,7 +136,9 @@ def test_first_commits_are_those_of_a_search(declared: Any, tmp_path: Path) -> N
             assert found.total_seconds() == np.quantile(seconds, quantile, method="inverted_cdf")
 
 
-def test_an_honest_delay_is_proposed_and_priced(tmp_path: Path) -> None:
+def test_an_honest_delay_is_proposed_and_priced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     stores = stores_in(tmp_path)
     rows = [Row(shop, START + timedelta(minutes=shop), START) for shop in range(200)]
     with stores.offline_store().connect() as lake:
@@ -156,6 +160,14 @@ def test_an_honest_delay_is_proposed_and_priced(tmp_path: Path) -> None:
     assert median.prices[0].change == pytest.approx(-0.04)
     assert 'proposal: serving_delay="2d": 99% of the rows were there 1d 2h after their event time' in as_text(audit)
     assert json.loads(json.dumps(audit.plain()))["late_share"] == 0.95
+    file = tmp_path / "curves.json"
+    file.write_text(to_json(curves))
+    defs = fti.build_definitions([RATES], resources={"fti": stores})
+    monkeypatch.setattr(command, "load_definitions", lambda *_: defs)
+    assert main(["delay-audit", "rates", "--freshness", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == audit.plain()
+    assert main(["delay-audit", "rates", "--freshness", str(file)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("changes by -0.2400 (at least: the curve ends before)")
     since = delay_audit(RATES, stores=stores, since=START + 3 * HOUR)
     assert since.delays.judged == 20
     assert price_of(curves, "elsewhere_v1", HOUR) is None

@@ -182,7 +182,7 @@ def test_an_error_is_one_sentence_and_exit_code_1(
 @pytest.mark.parametrize(
     "command", [["promote", "delay_net", SECOND], ["rollback", "delay_net"], ["rollout", "stop", "delay_net"]]
 )
-@pytest.mark.parametrize("blank", ["", " \t"])
+@pytest.mark.parametrize("blank", ["", " \t", "\u200b\xa0"])
 def test_a_reason_is_not_blank(models: str, command: list[str], blank: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = ModelStore(models).aliases("delay_net")
     assert main([*command, "--reason", blank, "--models", models]) == 2
@@ -197,6 +197,11 @@ def test_a_champion_that_is_not_there_is_told(models: str, capsys: pytest.Captur
     assert f"{FIRST}  (damaged: it is the champion, and it is not there)" in printed.out.splitlines()
     assert f"{SECOND}  accepted  roc_auc 0.7500" in printed.out.splitlines()
     assert f"'{FIRST}' cannot be read" in printed.err
+    assert main(["models", "--models", models]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("delay_net  (damaged: ")
+    assert FIRST in printed.out
+    assert "who is champion of 'delay_net' cannot be read" in printed.err
 
 
 def test_an_unknown_model_is_told_the_models_there_are(models: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_at_says_what_was_in_production_then(models: str, capsys: pytest.Capture
 
 def test_retire_lists_first_and_deletes_when_it_is_told(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     store = ModelStore(models)
-    store.promote("delay_net", SECOND, expected=FIRST, reason="")
+    store.promote("delay_net", SECOND, expected=FIRST, reason="by hand")
     retire = ["models", "retire", "delay_net", "--older-than", "0s", "--models", models]
     for more, last in (
         ([], "nothing was deleted: answer y, or say --yes"),

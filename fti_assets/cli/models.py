@@ -11,7 +11,7 @@ import click
 
 from fti_assets.cli.options import reason_option, stores
 from fti_assets.core.home import home
-from fti_assets.errors import NotMaterializedError, StoreError, list_some, one_of
+from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.store import ModelStore
@@ -74,12 +74,13 @@ def _list_all(store: ModelStore) -> None:
     failures = []
     for name in store.models():
         try:
-            click.echo(f"{name}  champion {store.aliases(name).champion or 'none'}")
-        except StoreError as error:
+            champion = store.champion(name).reference if store.aliases(name).champion else "none"
+            click.echo(f"{name}  champion {champion}")
+        except (StoreError, NoChampionError) as error:
             failures.append(name)
             click.echo(f"{name}  (damaged: {error})")
     if failures:
-        raise StoreError(f"the aliases of {list_some(failures, 20)} cannot be read: see the lines above")
+        raise StoreError(f"who is champion of {list_some(failures, 20)} cannot be read: see the lines above")
 
 
 def _list_builds(store: ModelStore, model: str) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fti_assets.core.names import is_blank
+
 if TYPE_CHECKING:
     import dagster as dg
 
@@ -35,7 +37,7 @@ def reason_option(history: str, **more: Any) -> Callable[[Command], Command]:
 
 
 def _not_blank(_: click.Context, __: click.Parameter, text: str) -> str:
-    if not text.strip():
+    if is_blank(text):
         raise click.BadParameter("it is blank: say why in a few words, for whoever reads the history")
     return text
 

@@ -115,3 +115,12 @@ class Commit:
     @property
     def rows(self) -> int:
         return sum(partition.rows for partition in self.partitions)
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows nothing to whoever reads it.
+
+    >>> is_blank(" \u200b"), is_blank("moved to the new lake")
+    (True, False)
+    """
+    return not any(letter.isprintable() and not letter.isspace() for letter in text)

@@ -40,11 +40,11 @@ def rows_of(*keys: str, value: float = 2.0) -> list[tuple[tuple[str], list[tuple
 def promote(house: House) -> None:
     models, (first, second) = house.models, [build.reference for build in house.models.builds("delay_net")][:2]
     other = second if models.champion("delay_net").reference == first else first
-    models.promote("delay_net", other, expected=models.champion("delay_net").reference, reason="")
+    models.promote("delay_net", other, expected=models.champion("delay_net").reference, reason="by hand")
 
 
 def roll_back(house: House) -> None:
-    house.models.roll_back("delay_net", made(6).reference, reason="")
+    house.models.roll_back("delay_net", made(6).reference, reason="by hand")
 
 
 def read_models(house: House) -> None:
@@ -79,7 +79,7 @@ def filled_house(root: Path) -> Path:
     """Stores with a champion and another build, three keys online, and one partition."""
     house = House(root)
     first, _ = publish(house.models, made(5), made(6))
-    house.models.promote("delay_net", first, expected=None, reason="")
+    house.models.promote("delay_net", first, expected=None, reason="by hand")
     load(house.online, rows_of("a", "b", "c", value=1.0))
     with house.offline.connect() as lake:
         put(lake, 1)

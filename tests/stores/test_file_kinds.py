@@ -84,10 +84,10 @@ def test_aliases_that_are_no_file_are_neither_read_nor_replaced(models: ModelSto
     with pytest.raises(DamagedError, match=expected):
         models.champion("delay_net")
     with pytest.raises(DamagedError, match=expected):
-        models.promote("delay_net", reference, expected=None, reason="")
+        models.promote("delay_net", reference, expected=None, reason="by hand")
     assert kind_of(path) == kind
     path.rmdir() if kind == "a folder" else path.unlink()
-    assert models.promote("delay_net", reference, expected=None, reason="").champion == reference
+    assert models.promote("delay_net", reference, expected=None, reason="by hand").champion == reference
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])

@@ -164,7 +164,7 @@ def test_a_flipped_bit_in_the_graph_is_damage(store):
     ):
         store.load("delay_net", reference)
     with pytest.raises(DamagedError):
-        store.promote("delay_net", reference, expected=None, reason="")
+        store.promote("delay_net", reference, expected=None, reason="by hand")
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_promotion_is_recorded_with_its_reason(store):
 
 def test_promotion_is_refused_when_the_champion_changed_meanwhile(store):
     first, second = publish(store, made(5), made(6))
-    store.promote("delay_net", first, expected=None, reason="")
+    store.promote("delay_net", first, expected=None, reason="by hand")
     with pytest.raises(AliasConflictError, match=rf"the champion .* is {first}, not nobody with which {second} was"):
-        store.promote("delay_net", second, expected=None, reason="")
+        store.promote("delay_net", second, expected=None, reason="by hand")
     assert store.champion("delay_net").reference == first
 
 
@@ -262,38 +262,50 @@ def test_one_of_many_racing_promotions_wins(store):
 def test_a_rejected_build_cannot_be_champion(store):
     rejected, accepted = publish(store, made(5, status="rejected"), made(6))
     with pytest.raises(StoreError, match=rf"it is rejected: beats_baseline. Accepted ones are '{accepted}'"):
-        store.promote("delay_net", rejected, expected=None, reason="")
+        store.promote("delay_net", rejected, expected=None, reason="by hand")
     assert store.aliases("delay_net").champion is None
+
+
+def test_a_champion_needs_a_reason(store):
+    first, second = publish(store, made(5), made(6))
+    with pytest.raises(StoreError, match="without a reason: say why.*Nothing was changed"):
+        store.promote("delay_net", first, expected=None, reason=" \u200b")
+    assert store.aliases("delay_net").champion is None
+    store.promote("delay_net", first, expected=None, reason="first")
+    store.promote("delay_net", second, expected=first, reason="second")
+    with pytest.raises(StoreError, match="without a reason"):
+        store.roll_back("delay_net", reason="")
+    assert store.aliases("delay_net").champion == second
 
 
 def test_rolling_back_goes_to_champion_before_and_skips_those_rolled_back(store):
     first, second, third = publish(store, made(5), made(6), made(7))
     for reference, expected in ((first, None), (second, first), (third, second)):
-        store.promote("delay_net", reference, expected=expected, reason="")
+        store.promote("delay_net", reference, expected=expected, reason="by hand")
     assert store.roll_back("delay_net", reason="bad").champion == second
     aliases = store.roll_back("delay_net", reason="bad too")
     assert (aliases.champion, aliases.rolled_back) == (first, (third, second))
     with pytest.raises(StoreError, match=rf"no champion of model 'delay_net' came before {first}"):
-        store.roll_back("delay_net", reason="")
+        store.roll_back("delay_net", reason="by hand")
 
 
 def test_rolling_back_can_name_its_build(store):
     first, second, third = publish(store, made(5), made(6), made(7, status="rejected"))
     with pytest.raises(NoChampionError):
-        store.roll_back("delay_net", reason="")
-    store.promote("delay_net", second, expected=None, reason="")
+        store.roll_back("delay_net", reason="by hand")
+    store.promote("delay_net", second, expected=None, reason="by hand")
     with pytest.raises(StoreError, match="is the champion of model 'delay_net' itself"):
-        store.roll_back("delay_net", second, reason="")
+        store.roll_back("delay_net", second, reason="by hand")
     with pytest.raises(StoreError, match="cannot be champion"):
-        store.roll_back("delay_net", third, reason="")
-    assert store.roll_back("delay_net", first, reason="").champion == first
+        store.roll_back("delay_net", third, reason="by hand")
+    assert store.roll_back("delay_net", first, reason="by hand").champion == first
 
 
 def test_promoting_a_rolled_back_build_again_clears_its_mark(store):
     first, second = publish(store, made(5), made(6))
-    store.promote("delay_net", first, expected=None, reason="")
-    store.promote("delay_net", second, expected=first, reason="")
-    store.roll_back("delay_net", reason="")
+    store.promote("delay_net", first, expected=None, reason="by hand")
+    store.promote("delay_net", second, expected=first, reason="by hand")
+    store.roll_back("delay_net", reason="by hand")
     assert store.newest_accepted("delay_net").reference == first
     aliases = store.promote("delay_net", second, expected=first, reason="by hand")
     assert (aliases.champion, aliases.rolled_back) == (second, ())
@@ -351,11 +363,11 @@ def test_publisher_killed_anytime_leaves_no_build_or_whole_one(store):
 
 def test_the_aliases_of_another_model_are_refused(store):
     (reference,) = publish(store, made(5))
-    store.promote("delay_net", reference, expected=None, reason="")
+    store.promote("delay_net", reference, expected=None, reason="by hand")
     shutil.copytree(store.root / "delay_net", store.root / "copied_net")
     for change in (
-        lambda: store.promote("copied_net", reference, expected=reference, reason=""),
-        lambda: store.roll_back("copied_net", reason=""),
+        lambda: store.promote("copied_net", reference, expected=reference, reason="by hand"),
+        lambda: store.roll_back("copied_net", reason="by hand"),
         lambda: store.champion("copied_net"),
     ):
         with pytest.raises(DamagedError, match=r"has the aliases of model 'delay_net': .* Put it back as"):
@@ -365,7 +377,7 @@ def test_the_aliases_of_another_model_are_refused(store):
 
 def test_aliases_of_a_later_format_are_refused(store):
     (reference,) = publish(store, made(5))
-    store.promote("delay_net", reference, expected=None, reason="")
+    store.promote("delay_net", reference, expected=None, reason="by hand")
     for path in (store.aliases_file("delay_net"), store.root / "delay_net" / reference / "manifest.json"):
         path.write_text(path.read_text().replace('"format": 1', '"format": 2, "news": 1'))
         with pytest.raises(StoreError, match="was written in format 2, this release of fti-assets reads format 1"):
@@ -375,7 +387,7 @@ def test_aliases_of_a_later_format_are_refused(store):
 
 def test_a_rejected_champion_is_refused(store):
     accepted, rejected = publish(store, made(5), made(6, status="rejected"))
-    store.promote("delay_net", accepted, expected=None, reason="")
+    store.promote("delay_net", accepted, expected=None, reason="by hand")
     path = store.aliases_file("delay_net")
     path.write_text(path.read_text().replace(accepted, rejected))
     with pytest.raises(DamagedError, match=rf"names {rejected} as champion, which is rejected.* of '{accepted}'"):
@@ -385,7 +397,7 @@ def test_a_rejected_champion_is_refused(store):
 @pytest.mark.parametrize("name", ["aliases.json", "manifest.json", "model.onnx"])
 def test_a_folder_in_place_of_a_file_is_named(store, name):
     (reference,) = publish(store, made(5))
-    store.promote("delay_net", reference, expected=None, reason="")
+    store.promote("delay_net", reference, expected=None, reason="by hand")
     (path,) = (store.root / "delay_net").rglob(name)
     path.unlink()
     path.mkdir()
@@ -395,7 +407,7 @@ def test_a_folder_in_place_of_a_file_is_named(store, name):
 
 def test_a_full_disk_changes_no_champion(store, monkeypatch):
     first, second = publish(store, made(5), made(6))
-    store.promote("delay_net", first, expected=None, reason="")
+    store.promote("delay_net", first, expected=None, reason="by hand")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -403,8 +415,8 @@ def test_a_full_disk_changes_no_champion(store, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         for change in (
-            lambda: store.promote("delay_net", second, expected=first, reason=""),
-            lambda: store.roll_back("delay_net", second, reason=""),
+            lambda: store.promote("delay_net", second, expected=first, reason="by hand"),
+            lambda: store.roll_back("delay_net", second, reason="by hand"),
             lambda: store.publish(made(7), GRAPH, ""),
         ):
             with pytest.raises(
@@ -413,14 +425,14 @@ def test_a_full_disk_changes_no_champion(store, monkeypatch):
                 change()
     assert store.champion("delay_net").reference == first
     assert len(store.builds("delay_net")) == 2
-    store.promote("delay_net", second, expected=first, reason="")
+    store.promote("delay_net", second, expected=first, reason="by hand")
 
 
 def test_what_a_killed_promotion_left_is_removed(store):
     (reference,) = publish(store, made(5))
     abandoned = store.root / "delay_net" / ".aliases.json.0123abcd.tmp"
     abandoned.write_bytes(b"{")
-    store.promote("delay_net", reference, expected=None, reason="")
+    store.promote("delay_net", reference, expected=None, reason="by hand")
     assert not abandoned.exists()
 
 

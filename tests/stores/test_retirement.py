@@ -45,7 +45,7 @@ def test_builds_before_the_newest_accepted_ones_go(store: ModelStore) -> None:
     first, rejected, second, third, newest = publish(
         store, made(1), made(2, status="rejected"), made(3), made(4), made(5, status="rejected")
     )
-    store.promote("delay_net", third, expected=None, reason="")
+    store.promote("delay_net", third, expected=None, reason="by hand")
     plan = plan_retirement(store, "delay_net", Policy(keep=2))
     assert (list(plan.sizes), plan.spared) == ([first, rejected], {})
     assert references(store) == [first, rejected, second, third, newest]  # a plan changes nothing
@@ -59,20 +59,20 @@ def test_builds_before_the_newest_accepted_ones_go(store: ModelStore) -> None:
 def test_what_the_history_reaches_stays(store: ModelStore) -> None:
     first, second, third, fourth, fifth = publish(store, *(made(month) for month in range(1, 6)))
     for before, after in ((None, first), (first, second), (second, fourth)):
-        store.promote("delay_net", after, expected=before, reason="")
-    store.roll_back("delay_net", first, reason="")
+        store.promote("delay_net", after, expected=before, reason="by hand")
+    store.roll_back("delay_net", first, reason="by hand")
     plan = retire(store, "delay_net", KEEP_ONE)
     assert plan.spared == {
         first: "it is the champion", second: "it was the champion once", fourth: "it was rolled back",
     }  # fmt: skip
     assert references(store) == [first, second, fourth, fifth]
     assert third not in references(store)
-    store.promote("delay_net", second, expected=first, reason="")  # whatever history names can be gone back to
+    store.promote("delay_net", second, expected=first, reason="by hand")  # whatever history names can be gone back to
 
 
 def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
     arm, member, gone, last = publish(store, made(1), made(2), made(3), made(4))
-    store.promote("delay_net", last, expected=None, reason="")
+    store.promote("delay_net", last, expected=None, reason="by hand")
     rollout = Rollout("ab", (Arm("challenger", arm, 0.1),), ("id",), "s", "2026-01-01T00:00:00", "a test")
     store.change_aliases("delay_net", lambda aliases: with_rollout(aliases, rollout, "started", ""))
     record = CompositeRecord((MemberRecord("delay_net", member, "binary", "0" * 64, ("p",)),))
@@ -92,7 +92,7 @@ def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
 
 def test_arms_of_ended_rollouts_stay(store: ModelStore) -> None:
     arm, gone, last = publish(store, made(1), made(2), made(3))
-    store.promote("delay_net", last, expected=None, reason="")
+    store.promote("delay_net", last, expected=None, reason="by hand")
     rollout = Rollout("ab", (Arm("challenger", arm, 0.1),), ("id",), "s", "2026-01-01T00:00:00", "a test")
     for now, event in ((rollout, "started"), (None, "stopped")):
         store.change_aliases("delay_net", lambda aliases, now=now, event=event: with_rollout(aliases, now, event, ""))  # type: ignore[misc]
@@ -102,7 +102,7 @@ def test_arms_of_ended_rollouts_stay(store: ModelStore) -> None:
 
 def test_alias_file_keeps_which_builds_were_deleted(store: ModelStore) -> None:
     old, last = publish(store, made(1), made(2))
-    store.promote("delay_net", last, expected=None, reason="")
+    store.promote("delay_net", last, expected=None, reason="by hand")
     with clock.at("2026-01-01T12:00:00"):
         retire(store, "delay_net", Policy(1, timedelta(0)), by="Ana")
     [record] = store.aliases("delay_net").retired

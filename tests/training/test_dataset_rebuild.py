@@ -60,6 +60,24 @@ def test_other_code_is_named_with_what_it_changes(world: World) -> None:
     assert "the view 'buying' differs in" in columns.notes[1]
 
 
+def test_a_version_that_came_later_is_named(world: World) -> None:
+    world.run(world.dataset(), partition_key=CUTOFF)
+
+    @fti.feature_group(name="weights", version=2, keys=["visit_id"])
+    def later() -> Any: ...
+
+    view = fti.FeatureView(name="buying", spine=world.visits, label=world.view.label, features=[later["weight"]])
+    dataset = fti.training_dataset(
+        name="buying_dataset",
+        view=view,
+        partitions_def=world.dataset().partitions_def,
+        split=world.dataset().split,
+    )
+    problem = "was made of 'visits_v1', 'shops_v1' and 'outcomes_v1'.*rests on 'weights_v2' besides, which cannot be read at snapshot"
+    with pytest.raises(NotMaterializedError, match=problem):
+        rebuilt(world, dataset)
+
+
 def test_absent_cutoff_is_named(world: World) -> None:
     world.run(dataset := world.dataset(), partition_key="2013-01-07")
     with pytest.raises(NotMaterializedError, match="has no partition '2013-01-06' in .*: it has '2013-01-07'"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from fti_assets.core import clock
 from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.names import is_blank
 from fti_assets.core.records import to_json
 from fti_assets.core.times import naive_utc
 from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
@@ -246,6 +247,11 @@ class ModelStore(ModelReader):
         Raises:
             StoreError: as ``check_servable``.
         """
+        if is_blank(reason):
+            raise StoreError(
+                f"{reference} cannot be champion of model {aliases.model!r} without a reason: say why in a few words, for whoever reads "
+                "the history. Nothing was changed"
+            )
         self.check_servable(aliases.model, reference, "champion")
         evidence = Evidence.of(self.manifest(aliases.model, reference))
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence, fresh)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fti_assets.core.manifest import DatasetManifest
+from fti_assets.core.manifest import DatasetManifest, ViewRecord
 from fti_assets.core.names import PARTITION, in_partitions
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition, instant
-from fti_assets.errors import NotMaterializedError, list_some, one_of
+from fti_assets.errors import FtiError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import external_versions, read_external
 from fti_assets.features.rows.staging import stage
 from fti_assets.stores.lake.lake import Lake
@@ -73,8 +73,19 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
     manifest = from_json(DatasetManifest, record.record, what=what, remedy="materialize it again")
     groups = dataset.view.groups
     read_external(lake, groups)
-    view = stored_view(lake, dataset)
-    rows = dataset_rows(lake, dataset, view, cutoff=instant(manifest.cutoff), snapshot=manifest.snapshot)
+    try:
+        view = stored_view(lake, dataset)
+        rows = dataset_rows(lake, dataset, view, cutoff=instant(manifest.cutoff), snapshot=manifest.snapshot)
+    except FtiError as error:
+        earlier = [*_tables(manifest.view), manifest.label_group]
+        later = sorted({group.table_name for group in groups} - {*earlier})
+        if not later:
+            raise
+        raise NotMaterializedError(
+            f"{dataset.table_name} {partition} was made of {list_some(dict.fromkeys(earlier))}, and the code that is here rests on "
+            f"{list_some(later)} besides, which cannot be read at snapshot {manifest.snapshot}, that of the manifest: rebuild it with the "
+            f"code of then. {error}"
+        ) from error
     staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition)])
     [(made, count)] = lake.contents(staged.table, [partition]).values()
     differences = (
@@ -146,3 +157,8 @@ def _differences(
                 f"{name!r}: {lost:,} values of the stored rows are not among those made again, {more:,} the other way round"
             )
     return ways or ["the same values stand beside others: rows were combined otherwise"]
+
+
+def _tables(view: ViewRecord) -> list[str]:
+    """The tables that a view joins, each once."""
+    return list(dict.fromkeys([view.spine_table.name, *(join.table_name for join in view.joins)]))

@@ -54,7 +54,8 @@ def inputs_first(spine: dg.AssetKey, inputs: Any, models: Any, *, whole: bool, c
     """``on_answerable_rows`` that looks at the inputs before it asks whether a build can answer."""
     unanswered = dg.AutomationCondition.missing().newly_true()
     pending = defaults._once(defaults._inputs_changed(inputs, [spine]) | unanswered) | NeverBegan()
-    condition = pending & defaults._inputs_are_settled(inputs, whole=whole)
+    features = [source for source in inputs if source.key != spine]
+    condition = pending & defaults._inputs_are_settled(inputs, whole=whole, may_have_gaps=features)
     for model in models:
         condition = condition & Answerable(model, catch_up)
     return condition

@@ -65,10 +65,10 @@ def test_a_last_run_that_fails_is_requested_again_three_times(ticks: Ticks, capl
     start = datetime(2024, 1, 4, 0, 10)
     requests = []
     with caplog.at_level(logging.WARNING):
-        for minutes in range(0, 60 * 16, 10):
+        for minutes in range(0, 60 * 16, 20):
             if ticks(start + timedelta(minutes=minutes)):
                 requests.append(minutes // 60)
-    assert requests == [0, 1, 3, 7], "after one hour, two and four"
+    assert requests == [0, 1, 3, 8], "one hour, two and four after the tick that has seen each"
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 3 + ["ERROR"]
     assert "seen_v1 2024-01-03, after its end, has failed 4 times" in caplog.text
 

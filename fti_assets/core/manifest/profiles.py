@@ -46,8 +46,8 @@ class Profile:
     """The features and the label of a dataset's train rows; ``rule`` says how bins and categories were made.
 
     ``answers`` is of a build's answers on its test rows, each called as prediction tables call it: the answer of several numbers is its
-    most probable class, of quantiles and composites each number under ``<output>.<name>``. Datasets, composites and builds of earlier
-    releases have none. Of several labels ``label`` is the first, and ``labels`` has them all.
+    most probable class, of quantiles and composites each number under ``<output>.<name>``. Datasets and builds of earlier releases
+    have none. Of several labels ``label`` is the first, and ``labels`` has them all.
     """
 
     features: tuple[ColumnProfile, ...]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fti_assets.core.manifest import BY_NAME, Column, ModelManifest
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Column, CompositeRecord, ModelManifest
 from fti_assets.core.manifest.profiles import PROFILE, ColumnProfile, Profile
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import ColumnType, type_of_sql
+from fti_assets.errors import StoreError
 from fti_assets.monitoring.drift.counts import NUMBERS, CountedColumn
 from fti_assets.monitoring.measurement import Subject
 from fti_assets.monitors.answers.answered import ANSWER, Answered
@@ -36,12 +37,33 @@ class WatchedColumn:
 
 
 def profile_of_build(store: ModelStore, manifest: ModelManifest) -> Profile | None:
-    """How what a build learned from was spread; None of a composite, or a build of an earlier release."""
+    """How what a build learned from was spread, of a composite what its models learned from; None if an earlier release wrote none."""
+    if manifest.composite is not None:
+        return _profile_of_composite(store, manifest.composite)
     if PROFILE not in manifest.files:
         return None
     content = store.file(manifest, PROFILE)
     what = f"{PROFILE} of {manifest.model} {manifest.reference}"
     return from_json(Profile, content.decode(), what=what, remedy="train the model again")
+
+
+def _profile_of_composite(store: ModelStore, composite: CompositeRecord) -> Profile | None:
+    """Each feature as the first model that has it learned it, and each answer that is a model's own single number as that model gave it."""
+    features: dict[str, ColumnProfile] = {}
+    answers: list[ColumnProfile] = []
+    label: ColumnProfile | None = None
+    for member in composite.members:
+        try:
+            profile = profile_of_build(store, store.manifest(member.model, member.build))
+        except StoreError:  # it is lost; the others are not
+            continue
+        if profile is None:
+            continue
+        features = {one.name: one for one in profile.features} | features
+        label = label or profile.label
+        if composite.function is None and len(member.answers) == len(profile.answers) == 1:
+            answers.append(replace(profile.answers[0], name=f"{OUTPUT_NAMES['composite']}.{member.answers[0]}"))
+    return None if label is None else Profile(tuple(features.values()), label, answers=tuple(answers))
 
 
 def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile | None) -> Iterator[WatchedColumn]:

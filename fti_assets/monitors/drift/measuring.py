@@ -214,7 +214,7 @@ def _rows_of(
         manifest = None
     columns = list(answer_columns(answers, manifest, profile))
     if manifest is not None:
-        if profile is None and manifest.composite is None:
+        if profile is None:
             results.problems.append(
                 f"{build} of {answers.model.name!r} has no profile of what it learned from, which an earlier release did not write: "
                 "train it again, then it is compared"

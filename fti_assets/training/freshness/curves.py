@@ -8,7 +8,8 @@ from datetime import timedelta
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
-from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample
+from fti_assets.training.judging.resampling.bootstrap import RESAMPLES
+from fti_assets.training.judging.resampling.draws import draws_of
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,7 @@ def intervals_of(
     >>> intervals_of("accuracy", Answers(y, good), {"bad": Answers(y, bad)})[1]["bad"]
     Interval(low=-1.0, high=-1.0, confidence=0.95)
     """
-    statistic = metric_named(metric).statistic
-    statistics = {"": statistic(declared)} | {f"/{name}": statistic(answers) for name, answers in others.items()}
-    values = resample(statistics, len(declared.y), clusters=declared.queries)
-    return percentile_interval(values[""]), {
-        name: percentile_interval(values[f"/{name}"] - values[""]) for name in others
-    }
+    of_metric = metric_named(metric)
+    measured = {"": (of_metric, declared)} | {f"/{name}": (of_metric, answers) for name, answers in others.items()}
+    draws = draws_of(measured, number=RESAMPLES, clusters=declared.queries)
+    return draws[""].interval(), {name: draws[f"/{name}"].difference(draws[""]) for name in others}

@@ -13,7 +13,8 @@ from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.metric import AnyMetric, base_of
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import metric_named
-from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for, percentile_interval, resample
+from fti_assets.training.judging.resampling.bootstrap import SEED, draws_for
+from fti_assets.training.judging.resampling.draws import draws_of
 from fti_assets.training.judging.slices import slice_rows, slices_key
 
 FEWEST_ROWS = 30
@@ -87,10 +88,10 @@ def intervals_of(
     confidence: float,
     clusters: np.ndarray | None = None,
 ) -> dict[str, Interval]:
-    """Where each metric lies, by the percentiles of a bootstrap; all on the same draws of rows or clusters."""
-    statistics = {metric.name: metric.statistic(answers) for metric in metrics}
-    values = resample(statistics, len(answers.y), number=draws, clusters=clusters)
-    intervals = {name: percentile_interval(values[name], confidence) for name in statistics}
+    """Where each metric lies, by a bootstrap; all on the same draws of rows or clusters."""
+    measured = {metric.name: (metric, answers) for metric in metrics}
+    of_each = draws_of(measured, number=draws, clusters=clusters) if measured else {}
+    intervals = {name: one.interval(confidence) for name, one in of_each.items()}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 

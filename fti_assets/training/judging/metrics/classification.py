@@ -50,12 +50,24 @@ def ece(answers: Answers) -> Statistic:
     Of a multiclass model it is the probability of the likeliest class. Source: Guo et al., "On Calibration of Modern Neural Networks"
     (2017).
     """
+    gaps = _gaps(answers)
+    return lambda weights: ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
+
+
+def ece_parts(answers: Answers) -> Statistic:
+    """By how much the probabilities of each bin are too high, as a share of all rows: ``[draws, ECE_BINS]``."""
+    gaps = _gaps(answers)
+    return lambda weights: ratio(weights @ gaps, weights.sum(axis=1, keepdims=True))
+
+
+def _gaps(answers: Answers) -> np.ndarray:
+    """By how much the probability of each row is too high, in the column of its bin."""
     confidence = answers.predictions.max(axis=1) if answers.classes else answers.predictions
     truth = answers.decided == answers.y if answers.classes else answers.y
     bins = np.clip((confidence * ECE_BINS).astype(np.int64), 0, ECE_BINS - 1)
     gaps = np.zeros((len(bins), ECE_BINS))
     gaps[np.arange(len(bins)), bins] = confidence - truth
-    return lambda weights: ratio(np.abs(weights @ gaps).sum(axis=1), weights.sum(axis=1))
+    return gaps
 
 
 def accuracy(answers: Answers) -> Statistic:

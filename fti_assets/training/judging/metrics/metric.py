@@ -35,12 +35,16 @@ class AnyMetric(Protocol):
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A metric of the project."""
+    """A metric of the project.
+
+    One that is a sum of absolute values has its ``parts``: of some answers, from weights ``[draws, n]`` to the values ``[draws, parts]``.
+    """
 
     name: str
     tasks: tuple[Task, ...]
     higher_is_better: bool
     weigh: Callable[[Answers], Statistic]
+    parts: Callable[[Answers], Statistic] | None = None
 
     def statistic(self, answers: Answers) -> Statistic:
         """As ``AnyMetric`` has it; of several labels the mean of each, undefined where that of one is."""
@@ -94,6 +98,18 @@ def macro_mean(weigh: Callable[[Answers], Statistic], answers: Answers) -> Stati
 def plain_name(metric: str) -> str:
     """The name of a metric as part of another: ``log_loss_of_late``."""
     return metric.replace(OF, "_of_")
+
+
+def parts_of(metric: AnyMetric, answers: Answers) -> Statistic | None:
+    """The parts of a metric that is a sum of absolute values, from weights ``[draws, n]`` to ``[draws, parts]``; None of another one."""
+    if isinstance(metric, OfLabel):
+        return parts_of(metric.metric, answers.of_label(metric.label))
+    if not isinstance(metric, BuiltIn) or metric.parts is None:
+        return None
+    if answers.task is None or answers.task in metric.tasks:
+        return metric.parts(answers)
+    each = [metric.parts(answers.of_label(label)) for label in answers.labels]
+    return lambda weights: np.hstack([one(weights) for one in each]) / len(each)
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

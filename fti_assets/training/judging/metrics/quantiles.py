@@ -16,6 +16,17 @@ def pinball(answers: Answers) -> Statistic:
 
 def coverage_error(answers: Answers) -> Statistic:
     """How far the share of labels at or below each quantile is from its level, the mean over levels."""
+    gaps = _gaps(answers)
+    return lambda weights: np.abs(gaps(weights)).mean(axis=1)
+
+
+def coverage_parts(answers: Answers) -> Statistic:
+    """By how much the share of labels at or below each quantile is too high, as a part of the mean: ``[draws, levels]``."""
+    gaps = _gaps(answers)
+    return lambda weights: gaps(weights) / len(answers.levels)
+
+
+def _gaps(answers: Answers) -> Statistic:
     below = (np.asarray(answers.y, dtype=np.float64)[:, None] <= answers.predictions).astype(np.float64)
     levels = np.array(answers.levels)
-    return lambda weights: np.abs(ratio(weights @ below, weights.sum(axis=1)[:, None]) - levels).mean(axis=1)
+    return lambda weights: ratio(weights @ below, weights.sum(axis=1)[:, None]) - levels

@@ -7,7 +7,8 @@ import numpy as np
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
-from fti_assets.training.judging.resampling.bootstrap import draws_for, percentile_interval, resample
+from fti_assets.training.judging.resampling.bootstrap import draws_for
+from fti_assets.training.judging.resampling.draws import Draws, draws_of
 from fti_assets.training.judging.ties import same_answers
 
 
@@ -28,7 +29,7 @@ class PairedAnswers:
         self._own, self._other = own, other
         # From 0 on without a gap, which would be a cluster without rows.
         self._clusters = None if clusters is None else np.unique(clusters, return_inverse=True)[1]
-        self._differences: dict[str, np.ndarray] = {}
+        self._draws: dict[str, dict[str, Draws]] = {}
 
     def agree(self, metric: str) -> bool:
         """Whether the two are the same to what float32 holds, so that neither is better."""
@@ -45,9 +46,8 @@ class PairedAnswers:
         rows = len(self._own.y)
         if not rows:
             return None
-        if metric not in self._differences:
-            statistic = metric_named(metric).statistic
-            pair = {"own": statistic(self._own), "other": statistic(self._other)}
-            values = resample(pair, rows, number=draws_for(rows), clusters=self._clusters)
-            self._differences[metric] = values["own"] - values["other"]
-        return percentile_interval(self._differences[metric], confidence)
+        if metric not in self._draws:
+            pair = {name: (metric_named(metric), one) for name, one in (("own", self._own), ("other", self._other))}
+            self._draws[metric] = draws_of(pair, number=draws_for(rows), clusters=self._clusters)
+        draws = self._draws[metric]
+        return draws["own"].difference(draws["other"], confidence)

@@ -8,7 +8,7 @@ from typing import Unpack
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.drift import DEFAULT_RULES, WEEKS_BEFORE, Drift
@@ -89,6 +89,7 @@ def monitor(
                 f"{what} has weeks=0 and the rule {one_of(of_weeks)}: say how many weeks it compares with"
             )
     check_rules(rules, what=what)
+    _refuse_unknown_columns(rules, answers, what)
     result = Monitor(
         name=name,
         version=version,
@@ -105,3 +106,24 @@ def monitor(
     )
     record_use([answers, *result.models], f"watched_by/{result.asset_name}", result)
     return result
+
+
+def _refuse_unknown_columns(rules: Sequence[Drift], answers: BatchPredictions | PredictionLog, what: str) -> None:
+    """Refuse a rule for a column that is not measured, as far as schemas tell the columns: it would never warn."""
+    several = isinstance(answers, BatchPredictions) and answers.by_model
+    models = answers.models if isinstance(answers, BatchPredictions) else (answers.model,)
+    outputs = [one.value for one in answers.answers] if isinstance(answers, BatchPredictions) else [answers.output]
+    names = list(outputs)
+    for model in models:
+        prefix = f"{model.name}." if several else ""
+        if any(not one.columns and one.group.columns is None for one in model.view.selections):
+            return
+        names += [f"{prefix}{name}" for name in (*model.view.feature_names, *model.view.labels)]
+    columns = dict.fromkeys(name for rule in rules for name in rule.columns or ())
+    unknown = [
+        name for name in columns if name not in names and not name.startswith(tuple(f"{one}." for one in outputs))
+    ]
+    if unknown:
+        raise DeclarationError(
+            f"{what} has rules for {one_of(unknown)}, which is not measured: there is {list_some(names, limit=50)}"
+        )

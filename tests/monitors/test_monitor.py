@@ -79,6 +79,7 @@ def test_a_reset_drops_the_table_of_a_monitor(bench: Bench) -> None:
     ("options", "message"),
     [
         ({}, "watches nothing"),
+        ({"predictions": SCORES, "drift": [fti.Drift("psi", columns=["moood"])]}, "'moood', which is not measured"),
         ({"predictions": SCORES, "weeks": 53}, "from 0 to 52"),
         (
             {"predictions": SCORES, "weeks": 0, "drift": [fti.Drift("psi", reference="weeks_before")]},

@@ -253,8 +253,8 @@ def test_what_else_definitions_take_is_passed_on() -> None:
 
 IMPOSSIBLE: list[tuple[Any, str]] = [
     (
-        lambda: declared(task="ranking"),
-        "has the task 'ranking': it is 'binary', 'multiclass', 'regression' or 'quantile'",
+        lambda: declared(task="sorting"),
+        "has the task 'sorting': it is 'binary', 'multiclass', 'multilabel', 'regression', 'quantile' or 'ranking'",
     ),
     (lambda: declared(promote="never"), "has promote='never'"),
     (lambda: declared(version=0), "model 'churn_model': version is 0"),

@@ -418,6 +418,10 @@ DECLARING: dict[str, Declares] = {
     "Tuning": Declares(fti.Tuning, {"space": {"a": fti.Uniform(0.0, 1.0)}}, ("trials", "metric", "pruning", "seed")),
     "OnSchedule": Declares(fti.OnSchedule, {"cron": "0 6 * * 1"}, ("timezone",)),
     "OnNewData": Declares(fti.OnNewData, {}, ("partitions", "group")),
+    "Drift": Declares(fti.Drift, {"statistic": "psi"}, ("at_most", "columns", "in_a_row", "min_rows", "reference")),
+    "monitor": Declares(
+        _checks("monitor"), {"name": "m", "log": LOG}, ("predictions", "version", "drift", "weeks", *OPTIONS)
+    ),
     "OnDrift": Declares(fti.OnDrift, {"monitor": "m"}, ("statistics", "columns", "slices")),
     "OnDegradation": Declares(fti.OnDegradation, {"metric": "roc_auc", "monitor": "m"}, ("estimated", "slices")),
     "Uniform": Declares(fti.Uniform, {"low": 0.0, "high": 1.0}),

@@ -146,6 +146,7 @@ def _of_build(
         for column in own_columns:
             for comparison in _comparisons(column, own_counts, partition, build, earlier):
                 results.measurements += measured(comparison, rules)
+    connection.execute(f"DROP TABLE {table}")  # a range has one for each build, and is done with it
 
 
 def _mature(rows: str, subject: Subject) -> str:

@@ -168,6 +168,7 @@ def train_tiny(
         undo=undo,
         weights=weights,
         queries={part: queries[at] for part, at in rows_of.items()} if model.dataset.query else None,
+        what=f"model {model.name!r}",
     )
     refuse_one_class(data, what=f"the tiny dataset of {model.name!r}", label=next(iter(view.labels)))
 

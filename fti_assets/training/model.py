@@ -23,7 +23,14 @@ from fti_assets.training.encoders.encoders import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance
-from fti_assets.training.model_checks import check_model, checked_levels, checked_weights, task_of
+from fti_assets.training.model_checks import (
+    check_model,
+    checked_levels,
+    checked_limits,
+    checked_use,
+    checked_weights,
+    task_of,
+)
 from fti_assets.training.models.asset import model_asset
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.model import Model, Promotion, Rollback
@@ -99,7 +106,7 @@ def model(
         calibrate: ``platt`` or ``isotonic`` has the probabilities of a classifier calibrated on the validation part, within the graph: a
             logistic regression of their log odds, or a line that never falls, of each class against the rest.
         intended_use: what the model is for and who uses it, for its card.
-        limits: where it should not be used, and what it does not know, for its card.
+        limits: where it should not be used, and what it does not know, for its card; each is one line of its list.
         retrain: triggers that ask for training (``fti.OnSchedule``, ``fti.OnNewData``, ``fti.OnDrift``, ``fti.OnDegradation``), in place
             of the default, by which it is trained at each new cutoff. Their sensor comes with ``build_definitions``. The newest cutoff that
             is ready is trained, in one run with its dataset, if there is something that the newest build has not learned from.
@@ -156,8 +163,8 @@ def model(
             importance=(Importance() if importance else None) if isinstance(importance, bool) else importance,
             tune=tune,
             calibrate=calibrate,
-            intended_use=intended_use or "",
-            limits=tuple(limits),
+            intended_use=checked_use(intended_use, what=f"model {own_name!r}"),
+            limits=checked_limits(limits, what=f"model {own_name!r}"),
             trial_parameter=_trial_parameter(
                 list(parameters_of(function)), annotations, own_name, is_tuned=tune is not None
             ),

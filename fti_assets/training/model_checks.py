@@ -138,6 +138,28 @@ def checked_levels(task: Task, levels: Sequence[float], *, what: str) -> tuple[f
     return tuple(ascending)
 
 
+def checked_use(intended_use: str | None, *, what: str) -> str:
+    """What a model is for, empty if nothing is said.
+
+    Raises:
+        DeclarationError: it is blank.
+    """
+    if intended_use and not intended_use.strip():
+        raise DeclarationError(f"{what} has a blank intended_use: say what it is for, or leave it out")
+    return intended_use or ""
+
+
+def checked_limits(limits: Sequence[str], *, what: str) -> tuple[str, ...]:
+    """Where a model should not be used, each as one line.
+
+    Raises:
+        DeclarationError: one is blank.
+    """
+    if blank := [at for at, limit in enumerate(limits) if not limit.strip()]:
+        raise DeclarationError(f"{what} has limits of which number {blank[0] + 1} is blank: say it, or leave it out")
+    return tuple(" ".join(limit.split()) if len(limit.splitlines()) > 1 else limit for limit in limits)
+
+
 def checked_weights(weights: ClassWeights | None, task: Task, name: str) -> ClassWeights | None:
     """The weights of classes of a model that tells them apart.
 

@@ -205,6 +205,11 @@ def test_names_of_buckets_have_the_digits_they_need():
     assert plain.names("x") == ["x:..0.5", "x:0.5..1e+06", "x:1e+06.."]
 
 
+def test_edges_closer_than_nine_digits_have_names_of_their_own():
+    edges = Bucketize(edges=(1.0000000596046447, 1.0000000596046449)).edges  # as float32 1 and the next number
+    assert FittedBucketize(edges).names("x") == ["x:..1", "x:1..1.00000012", "x:1.00000012.."]
+
+
 @pytest.mark.parametrize("encoder", [Bucketize(edges=(-1.0, 0.0, 3.5)), Bucketize(3), Bucketize(10)])
 @settings(max_examples=examples(100))
 @given(train=NUMBERS, serve=NUMBERS)

@@ -567,7 +567,7 @@ def test_backfilling_older_cutoff_does_not_move_champion_back(bench: Bench) -> N
 def test_calibration_is_within_the_graph_and_fitted_on_validation(bench: Bench, method: Any) -> None:
     bench.train(buyer(version=7, gates=[]), "08")
     plain = bench.builds()[-1]
-    purpose = {"intended_use": "Ranking visits by a person.", "limits": ["Not for children.", "No visits at night."]}
+    purpose = {"intended_use": "Ranking visits by a person.", "limits": ["Not for\nchildren.", "No visits at night."]}
     model = buyer(calibrate=method, gates=[], evaluate=fti.Evaluation(metrics=["log_loss", "ece"]), **purpose)
     result = bench.train(model, "08")
     [made] = [one for one in bench.builds() if one.calibration is not None]

@@ -74,7 +74,11 @@ class FittedBucketize(FittedNumber):
     def names(self, feature: str) -> list[str]:
         texts = [f"{edge:g}" for edge in self.edges]
         if len(set(texts)) < len(texts):
-            texts = [f"{edge:.9g}" for edge in self.edges]  # digits that tell any two of float32 apart
+            texts = [f"{edge:.9g}" for edge in self.edges]
+        if len(set(texts)) < len(
+            texts
+        ):  # as they were given they are closer than as float32, whose digits tell any two apart
+            texts = [f"{float(np.float32(edge)):.9g}" for edge in self.edges]
         ends = ["", *texts, ""]
         return [f"{feature}:{low}..{high}" for low, high in pairwise(ends)]
 

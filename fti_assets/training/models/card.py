@@ -48,7 +48,8 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequen
         *_calibration(manifest.calibration),
         "## Gates",
         "\n".join(
-            f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {gate.reason}" for gate in manifest.gates
+            f"- {'passed' if gate.passed else '**failed**'}: {gate.gate}: {_one_line(gate.reason)}"
+            for gate in manifest.gates
         )
         or "None were declared.",
         *_slices(manifest),
@@ -307,4 +308,9 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{round(value, 4) + 0.0:.4f}"
-    return str(value).replace("|", "\\|")
+    return _one_line(str(value)).replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    """A text in one line, since another would end the item or row that it stands in."""
+    return " ".join(text.splitlines()) if len(text.splitlines()) > 1 else text

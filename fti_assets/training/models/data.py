@@ -61,6 +61,7 @@ class TrainingData:
         weights: what a row of each class counts.
         levels: those of the quantiles.
         queries: for each of the parts the number of each row's query ``[n]``, ascending, where the dataset has queries.
+        what: the model, for errors.
 
     Raises:
         DataError: a label is missing, not finite, not 0 or 1 for binary, below 0 for ranking, or a class that train does not have; or
@@ -88,6 +89,7 @@ class TrainingData:
         weights: ClassWeights | None = None,
         levels: Sequence[float] = (),
         queries: Mapping[str, np.ndarray | None] | None = None,
+        what: str = "the model",
     ) -> None:
         self.task: Task = task
         self.progress = progress or Progress()
@@ -108,7 +110,7 @@ class TrainingData:
             dense = self._cross_fitted(stored[name], y) if name == "train" else dict
             tensor_y = "int64" if task == "multiclass" else "float32"
             if name == "train":
-                weight = row_weights(y, self.classes or BINARY, undo, weights, what="the model")
+                weight = row_weights(y, self.classes or BINARY, undo, weights, what=what)
             elif weight is not None:
                 weight = np.ones(len(y), dtype=np.float32)
             parts[name] = Part(

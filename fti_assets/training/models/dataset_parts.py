@@ -125,6 +125,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         weights=model.weights,
         levels=model.levels,
         queries={"train": train.queries, "validation": validation.queries, "test": test.queries},
+        what=f"model {model.name!r}",
     )
     refuse_one_class(data, what=f"{model.dataset.table_name} {partition}", label=next(iter(model.view.labels)))
     clusters = _clusters(model, lake, test, data)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from fti_assets.inference.serving.lookup import read_online as read_online
     from fti_assets.inference.serving.predictor import Predictor as Predictor
     from fti_assets.monitoring.drift.drift import Drift as Drift
+    from fti_assets.monitoring.quality.quality import Quality as Quality
     from fti_assets.monitors.declaring import monitor as monitor
     from fti_assets.monitors.parity.declaring import parity as parity
     from fti_assets.orchestration.resources import Stores as Stores
@@ -136,6 +137,7 @@ _NAMES = {
     "inference.serving.lookup": "OnlineReader read_online",
     "inference.serving.predictor": "Predictor",
     "monitoring.drift.drift": "Drift",
+    "monitoring.quality.quality": "Quality",
     "monitors.declaring": "monitor",
     "monitors.parity.declaring": "parity",
     "orchestration.resources": "Stores",

@@ -70,7 +70,7 @@ PAGES = {
         "Monitoring",
         "How what a model sees and answers changes, partition by partition.",
         "fti_assets",
-        _names("monitor Drift parity"),
+        _names("monitor Drift Quality parity"),
     ),
     "definitions.md": Page(
         "Definitions and stores",

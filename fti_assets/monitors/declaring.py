@@ -14,8 +14,10 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.drift import DEFAULT_RULES, WEEKS_BEFORE, Drift
 from fti_assets.monitoring.drift.judging import check_rules
 from fti_assets.monitoring.measurement import IDENTITY
+from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.asset import monitor_asset
 from fti_assets.monitors.monitor import MEASURED_AT, START, Monitor
+from fti_assets.monitors.quality.declaring import check_rules_of_quality
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
@@ -32,15 +34,22 @@ def monitor(
     version: int = 1,
     drift: Sequence[Drift] | None = None,
     weeks: int = 4,
+    quality: Sequence[Quality] = (),
+    estimate: bool = True,
     **options: Unpack[AssetOptions],
 ) -> Monitor:
-    """Declare a monitor: partition by partition, how the values that a model sees and gives drift.
+    """Declare a monitor: partition by partition, how the values that a model sees and gives drift, and how good its answers were.
 
     Its table ``monitoring.<name>_v<version>`` has a row for each figure. Of each feature, on-demand features included, of labels and
     answers these are null rate, unknown categories, PSI, Kolmogorov-Smirnov, Jensen-Shannon and Wasserstein distance, and churn of
     categories: against the train rows of the build that answered, and against the weeks before. The features of a batch are joined again,
     point in time, as it joined them; a log has what the model saw. Bins are those that were fixed with the dataset. Rules only warn: a
     check each, with its own history.
+
+    Of quality it has the metrics of the model's evaluation, with intervals: over all, of each build and arm, and by slice, on rows that are
+    as old as the label's maturity and have a label. ``label_rate`` says how many of these have one. Before labels come there are estimates
+    from calibrated probabilities, of binary and multiclass models alone, marked as ``estimated``; ``<metric>_estimate_error`` says later
+    by how much they were too high. The labels' partitions that change ask for exactly the days whose labels they may hold.
 
     A figure that has not changed keeps its ``measured_at``, so a rerun changes nothing.
 
@@ -53,6 +62,8 @@ def monitor(
             and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more.
         weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, of a day 28 days by
             default: fewer, or none, where a day has millions of rows.
+        quality: the metrics that are measured, each with a bound or without one: ``[fti.Quality("roc_auc", at_least=0.7)]``.
+        estimate: whether metrics are estimated until the labels have come.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` is by default that of what is watched.
 
     Raises:
@@ -90,6 +101,7 @@ def monitor(
             )
     check_rules(rules, what=what)
     _refuse_unknown_columns(rules, answers, what)
+    check_rules_of_quality(quality, answers, what=what)
     result = Monitor(
         name=name,
         version=version,
@@ -101,6 +113,8 @@ def monitor(
         answers=answers,
         drift=rules,
         weeks=weeks,
+        quality=tuple(quality),
+        estimate=estimate,
         options={**options, "partitions_def": partitions_def},
         to_asset=monitor_asset,
     )

@@ -12,7 +12,7 @@ from fti_assets.monitors.monitor import START, Monitor
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.lake.lake import Lake
 
-_LEAST_WEEKS = 4
+LEAST_WEEKS = 4
 """How far back a row of breaches reaches at least."""
 
 
@@ -28,7 +28,7 @@ def earlier_breaches(
         or not lake.has(monitor.table)
     ):
         return {}
-    since, own = first - timedelta(weeks=max(monitor.weeks, _LEAST_WEEKS)), {one.key for one in partitions}
+    since, own = first - timedelta(weeks=max(monitor.weeks, LEAST_WEEKS)), {one.key for one in partitions}
     ledger = lake.ledger(monitor.table, snapshot=snapshot)
     keys = [
         one.key for one in partitions_between(monitor.calendar, since, last) if one.key in ledger and one.key not in own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ClassVar
 
 import dagster as dg
@@ -17,8 +18,11 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.drift import Drift
 from fti_assets.monitoring.measurement import IDENTITY
+from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.orchestration.declaration import Declaration
-from fti_assets.training.models.model import Servable
+from fti_assets.training.judging.slices import slices_key
+from fti_assets.training.models.model import Model, Servable
+from fti_assets.training.views.terms import Label
 
 START, MEASURED_AT = "partition_start", "measured_at"
 
@@ -38,6 +42,8 @@ class Monitor(TimedTable):
     answers: BatchPredictions | PredictionLog
     drift: tuple[Drift, ...]
     weeks: int
+    quality: tuple[Quality, ...] = ()
+    estimate: bool = True
 
     def __repr__(self) -> str:
         return f"monitor {self.table_name}"
@@ -53,6 +59,17 @@ class Monitor(TimedTable):
         return [self.answers]
 
     @property
+    def labels(self) -> tuple[Label, ...]:
+        """The labels of its models, each group's once."""
+        labels = [one for model in self.models if isinstance(model, Model) for one in model.view.labels.values()]
+        return tuple({label.group: label for label in sorted(labels, key=lambda one: one.age)}.values())
+
+    @property
+    def maturity(self) -> timedelta | None:
+        """How long after its end the labels of a partition's rows may still come; None if no quality is measured."""
+        return max(label.age for label in self.labels) if self.quality else None
+
+    @property
     def calendar(self) -> dg.PartitionsDefinition[str]:
         """Its partitions."""
         assert self.partitions_def is not None
@@ -61,7 +78,8 @@ class Monitor(TimedTable):
     @property
     def rules(self) -> tuple[Rule, ...]:
         """What its checks say, beside the rules of its rows."""
-        return (*map(rule_of, self.drift), ANSWERS_THERE, MEASURED)
+        of_quality = [quality_rule_of(rule) for rule in self.quality if rule.is_judged]
+        return (*map(rule_of, self.drift), *of_quality, ANSWERS_THERE, MEASURED)
 
 
 def layout_of(monitor: Monitor) -> Layout:
@@ -84,15 +102,31 @@ def rule_of(drift: Drift) -> Rule:
     return Rule(drift.name, f"{text}, of {drift.min_rows} rows or more", blocking=False)
 
 
+def quality_rule_of(quality: Quality) -> Rule:
+    """The check of a rule of quality, which only warns."""
+    side = "at least" if quality.higher_is_better else "at most"
+    bound = (
+        f"worse by at most {quality.drop:g} than on the build's test rows"
+        if quality.drop is not None
+        else f"{side} {quality.bound(None):g}"
+    )
+    row = "" if quality.in_a_row == 1 else f" in {quality.in_a_row} partitions in a row"
+    by = f", and of each slice by {' and by '.join(map(slices_key, quality.sliced_by))}," if quality.slices else ""
+    text = f"{quality.metric} of the answers{by} is {bound}{row}, of {quality.min_rows} rows or more"
+    return Rule(quality.name, text, blocking=False)
+
+
 def columns_of(monitor: Monitor) -> Columns:
     """The columns of a monitor's table."""
     columns = [
         table_column(START, "timestamp", "Event time: the start of the partition that is judged", nullable=False),
         table_column(MEASURED_AT, "timestamp", "Available-at: when this figure was first measured", nullable=False),
         table_column("subject", "text", "feature, label, prediction, quality or service", nullable=False),
-        table_column("column_name", "text", "The feature, label or output; empty for quality", nullable=False),
+        table_column(
+            "column_name", "text", "The feature, label or output; empty for quality, or the model", nullable=False
+        ),
         table_column("statistic", "text", "What is measured: psi, null_rate, roc_auc ...", nullable=False),
-        table_column("reference", "text", "What with: training, weeks_before, or nothing", nullable=False),
+        table_column("reference", "text", "What with: training, weeks_before, calibration, or nothing", nullable=False),
         table_column("slice", "text", "The rows it is of, as origin=JFK; empty for all", nullable=False),
         table_column("build", "text", "The build it is of; empty over all", nullable=False),
         table_column("arm", "text", "The arm it is of; empty over all", nullable=False),

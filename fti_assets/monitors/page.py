@@ -82,7 +82,9 @@ def _histories(rows: Any) -> list[History]:
 
 
 def _table(rows: Any, newest: Partition) -> dg.TableMetadataValue:
-    own = rows.filter(f"{START} = TIMESTAMP '{newest.start}' AND threshold IS NOT NULL AND value IS NOT NULL")
+    own = rows.filter(
+        f"{START} = TIMESTAMP '{newest.start}' AND threshold IS NOT NULL AND value IS NOT NULL AND subject <> 'quality'"
+    )
     query = "column_name, statistic, reference, round(value, 4), round(threshold, 4), rows, verdict, build"
     ordered = own.order("verdict = 'warning' DESC, value / greatest(threshold, 1e-9) DESC, column_name, statistic")
     names = ("column", "statistic", "reference", "value", "at_most", "rows", "verdict", "build")

@@ -17,6 +17,7 @@ from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.monitoring.drift.judging import in_a_row
+from fti_assets.monitoring.quality.judging import quality_in_a_row
 from fti_assets.monitors.answers.answered import Answered, answer_partitions, missing_answers
 from fti_assets.monitors.answers.batch import batch_answers
 from fti_assets.monitors.answers.log import log_answers
@@ -25,6 +26,9 @@ from fti_assets.monitors.drift.measuring import drift_of
 from fti_assets.monitors.history import earlier_breaches
 from fti_assets.monitors.monitor import Monitor, columns_of, layout_of
 from fti_assets.monitors.page import answers_by_partition, page_of
+from fti_assets.monitors.quality.history import quality_history
+from fti_assets.monitors.quality.measuring import quality_of
+from fti_assets.monitors.quality.page import quality_page, with_quality
 from fti_assets.monitors.rows import measured_rows
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
@@ -42,7 +46,7 @@ def run_monitor(monitor: Monitor, context: dg.AssetExecutionContext, stores: Sto
             snapshot = lake.snapshot()
             missing = _missing(lake, monitor, partitions, snapshot)
             earlier = lake.rows(monitor.table, snapshot=snapshot, partitions=keys) if lake.has(monitor.table) else None
-        store, measurements, problems = stores.model_store(), [], []
+        store, measurements, qualities, problems = stores.model_store(), [], [], []
         for answers in answers_of(monitor, lake, snapshot, now):
             drifts = drift_of(
                 answers,
@@ -54,8 +58,15 @@ def run_monitor(monitor: Monitor, context: dg.AssetExecutionContext, stores: Sto
             )
             measurements += drifts.measurements
             problems += drifts.problems
+            if monitor.quality:
+                quality = quality_of(answers, store, partitions, monitor.quality, estimate=monitor.estimate)
+                qualities += quality.measurements
+                problems += quality.problems
         history = earlier_breaches(lake, monitor, partitions, snapshot)
         measurements = in_a_row(measurements, monitor.drift, history)
+        earlier_quality = quality_history(lake, monitor, partitions, snapshot)
+        qualities = quality_in_a_row(qualities, monitor.quality, earlier_quality)
+        measurements += qualities
         rows = measured_rows(lake.connection, measurements, earlier, now)
         staged_rows = stage(lake.connection, rows, layout_of(monitor), partitions)
         verdicts = [*staged_rows.verdicts, *verdicts_of(monitor, measurements, missing, problems)]
@@ -69,8 +80,10 @@ def run_monitor(monitor: Monitor, context: dg.AssetExecutionContext, stores: Sto
                 run_id=context.run.run_id,
             )
             metadata = {**stored_schema(columns_of(monitor), commit.types), **page_of(lake, monitor, partitions[-1])}
+            metadata |= quality_page(lake, monitor, partitions[-1])
             by_partition = answers_by_partition(lake, monitor, partitions)
-            return Outcome(commit, metadata, verdicts, by_partition=by_partition)
+            by_partition = with_quality(by_partition, monitor, qualities, partitions)
+            return Outcome(commit, metadata, verdicts, monitor.maturity, by_partition)
 
         part = Part(staged_rows, monitor.table_name, f"{context.run.run_id}.jsonl")
         yield from publish_rows(context, lake, monitor.table, [part], verdicts, store=store_figures)

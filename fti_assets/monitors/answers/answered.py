@@ -58,6 +58,10 @@ class Answered(ABC):
             FtiError: a group that the build needs is not there, or an on-demand function is another one by now.
         """
 
+    @abstractmethod
+    def labelled(self, partitions: Sequence[Partition]) -> str:
+        """The same without what builds see: the answers with what stands beside them, the spine's columns or the log's."""
+
     @property
     def redacted(self) -> frozenset[str]:
         """The features that nobody may see."""
@@ -67,6 +71,26 @@ class Answered(ABC):
     def is_list(self) -> bool:
         """Whether an answer is a list of items, of which nothing is compared."""
         return False
+
+    @property
+    @abstractmethod
+    def order(self) -> tuple[str, ...]:
+        """The columns that rows are ordered by, the prediction time first, as datasets have them; they tell rows apart."""
+
+    @property
+    def time(self) -> str:
+        """The column of the prediction time."""
+        return self.order[0]
+
+    @property
+    def query(self) -> tuple[str, ...]:
+        """The columns that name the list of a row, of a ranking model."""
+        return self.model.dataset.query if isinstance(self.model, Model) and self.model.task == "ranking" else ()
+
+    @property
+    def drawn_by(self) -> str | None:
+        """The column whose values are drawn with all their rows, for intervals; None if each row is drawn by itself."""
+        return self.model.evaluate.cluster if isinstance(self.model, Model) else None
 
     @property
     def label(self) -> Label | None:

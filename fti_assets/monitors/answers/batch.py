@@ -8,11 +8,12 @@ from datetime import datetime
 
 import duckdb
 
-from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.features.spine_rows import spine_as_of, with_spine_times
+from fti_assets.features.spine_rows import spine_as_of, spine_times, with_spine_times
 from fti_assets.inference.batch.predictions import Answer, BatchPredictions
 from fti_assets.monitors.answers.answered import (
     ANSWER,
@@ -43,6 +44,13 @@ class BatchAnswers(Answered):
         """Whether the best items of each key are stored."""
         return self.predictions.top is not None
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """As ``Answered`` has it."""
+        keys, time = self.predictions.keys, self.predictions.event_time
+        assert time is not None
+        return (time, *keys)
+
     def stored(self, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
         """The stored answers of partitions of the monitor, by the predictions' identity."""
         predictions, time = self.predictions, self.predictions.event_time
@@ -62,8 +70,18 @@ class BatchAnswers(Answered):
 
         Answers whose spine row is no longer there are left out.
         """
-        connection, spine = self.lake.connection, self.predictions.spine
-        view = with_spine_times(manifest.view, spine)
+        view = with_spine_times(manifest.view, self.predictions.spine)
+        return self.kept(
+            assemble(self.lake, view, self._with_label(self._spine_rows(view, partitions)), snapshot=self.snapshot)
+        )
+
+    def labelled(self, partitions: Sequence[Partition]) -> str:
+        """As ``Answered`` has it."""
+        return self.kept(self._with_label(self._spine_rows(_without_features(self.predictions.spine), partitions)))
+
+    def _spine_rows(self, view: ViewRecord, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
+        """The spine rows that were answered, with their answers."""
+        connection = self.lake.connection
         assert view.prediction_time is not None
         versions = self.lake.rows(view.spine_table, snapshot=self.snapshot).filter(
             within_sql(view.prediction_time, partitions)
@@ -71,11 +89,10 @@ class BatchAnswers(Answered):
         answers = relation_name(self.stored(partitions))
         same = " AND ".join(f"answers.{quote(name)} = spine.{quote(name)}" for name in self.predictions.identity)
         own = ", ".join(f"answers.{name}" for name in (PARTITION, BUILD, ARM, ANSWER))
-        rows = connection.sql(
+        return connection.sql(
             f"SELECT spine.*, {own}, {self.mature_sql(f'spine.{quote(view.prediction_time)}')} AS {MATURE} "
             f"FROM {relation_name(spine_as_of(connection, versions, view))} spine JOIN {answers} answers ON {same}"
         )
-        return self.kept(assemble(self.lake, view, self._with_label(rows), snapshot=self.snapshot))
 
     def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         """By the rule of the rows that a model learns from, as of now."""
@@ -99,3 +116,20 @@ def batch_answers(lake: Lake, predictions: BatchPredictions, snapshot: int, now:
             predictions=predictions,
             answer=answer,
         )
+
+
+def _without_features(spine: FeatureGroup) -> ViewRecord:
+    """A view of a spine that has its rows and no feature, which needs no build."""
+    return ViewRecord(
+        name=spine.name,
+        version=1,
+        spine=spine.name,
+        spine_version=spine.version,
+        spine_keys=spine.keys,
+        prediction_time=spine.event_time,
+        request=(),
+        joins=(),
+        on_demand=(),
+        features=(),
+        spine_times=spine_times(spine),
+    )

@@ -39,6 +39,11 @@ class LogAnswers(Answered):
         """The features that are kept out of the log."""
         return self.log.redact
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """As ``Answered`` has it."""
+        return (self.log.event_time, *self.log.keys)
+
     def stored(self, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
         """The stored answers of partitions of the monitor, with all columns of the log."""
         log = self.log
@@ -55,16 +60,23 @@ class LogAnswers(Answered):
 
     def joined(self, manifest: ModelManifest, partitions: Sequence[Partition]) -> str:
         """The answers with the features that the log says the model saw, those of the build's view."""
-        log, time = self.log, quote(self.log.event_time)
         features = [one for one in manifest.view.features if one.name not in self.redacted]
         answers = self.stored(partitions)
         # The log's own columns, such as a key, may be called as a feature.
         own = [name for name in answers.columns if name not in {one.name for one in features}]
-        fields = "" if self.labels is None or self.label is None else fields_of_label(log, self.label, self.lake)
-        rows = f"SELECT *{fields}, {self.mature_sql(time)} AS {MATURE} FROM {relation_name(answers)}"
-        with_labels = relation_name(self._with_label(self.lake.connection.sql(rows)))
         items = [*map(quote, own), MATURE, LABEL, *map(_seen_sql, features)]
-        return self.kept(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {with_labels}"))
+        return self.kept(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {self._labelled(answers)}"))
+
+    def labelled(self, partitions: Sequence[Partition]) -> str:
+        """As ``Answered`` has it."""
+        return self.kept(self.lake.connection.sql(f"FROM {self._labelled(self.stored(partitions))}"))
+
+    def _labelled(self, answers: duckdb.DuckDBPyRelation) -> str:
+        """The name of the answers with their label."""
+        fields = "" if self.labels is None or self.label is None else fields_of_label(self.log, self.label, self.lake)
+        mature = self.mature_sql(quote(self.log.event_time))
+        rows = f"SELECT *{fields}, {mature} AS {MATURE} FROM {relation_name(answers)}"
+        return relation_name(self._with_label(self.lake.connection.sql(rows)))
 
     def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         """By the rule of the rows that a model learns from, as of now."""

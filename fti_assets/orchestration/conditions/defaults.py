@@ -29,14 +29,21 @@ _DATA_CHANGES = dg.AutomationCondition.data_version_changed()
 
 
 def on_changed_inputs(
-    inputs: Sequence[Upstream], *, whole: bool, triggers: Sequence[dg.AssetKey] | None = None
+    inputs: Sequence[Upstream],
+    *,
+    whole: bool,
+    triggers: Sequence[dg.AssetKey] | None = None,
+    outcomes: Sequence[Upstream] = (),
 ) -> dg.AutomationCondition[Any]:
     """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
 
     An asset that is ``whole`` has no partitions and reads all that is there of each input, however much that is. Dependencies that are
     no inputs, such as tables that nobody here makes, only tell of changes; ``triggers`` names those that count, all by default.
+    ``outcomes`` come when they come: nothing waits for them, but while they are being made.
     """
-    return (_once(_inputs_changed(inputs, triggers)) | NeverBegan()) & _inputs_are_settled(inputs, whole=whole)
+    changed = _once(_inputs_changed([*inputs, *outcomes], triggers)) | NeverBegan()
+    condition = changed & _inputs_are_settled(inputs, whole=whole)
+    return condition & ~_any("in_progress", outcomes, dg.AutomationCondition.in_progress()) if outcomes else condition
 
 
 def on_partition_end(

@@ -27,10 +27,12 @@ class Reach:
     Args:
         back: how far; None is everything before.
         own: whether it reads on to its own end; a cutoff reads what lies before its start alone.
+        ahead: how far beyond its own end it reads, as outcomes come later than what they are of.
     """
 
     back: timedelta | None = timedelta(0)
     own: bool = True
+    ahead: timedelta = timedelta(0)
 
     def span_of(
         self, partitions_def: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime
@@ -47,7 +49,7 @@ class Reach:
         >>> str(span.start.date()), str(span.end.date())
         ('2025-01-01', '2025-04-01')
         """
-        last = self._last(naive_utc(end))
+        last, start = self._last(naive_utc(end)), start - self.ahead
         if self.own:
             before = partitions_def.get_prev_partition_window(start, respect_bounds=False)
             first = start if before is None else before.end
@@ -78,10 +80,10 @@ class Reach:
         results: list[tuple[datetime, datetime]] = []
         for start, end in map(naive, spans):
             # A partition between the two that reaches back to the first reaches the second as well.
-            if results and start < self._last(results[-1][1]):
+            if results and start - self.ahead < self._last(results[-1][1]):
                 results[-1] = (results[-1][0], end)
                 continue
-            first = bisect_right(ends, start)
+            first = bisect_right(ends, start - self.ahead)
             if first < len(asking) and asking[first][0] < self._last(end):
                 results.append((start, end))
         return [dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)) for start, end in results]

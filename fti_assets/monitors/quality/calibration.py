@@ -1,0 +1,73 @@
+"""The calibrated probabilities of a build's answers: as it gives them if it was calibrated, else by a calibrator of its test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fti_assets.core.manifest import OUTPUT_NAMES, DatasetManifest, ModelManifest
+from fti_assets.core.records import from_json
+from fti_assets.core.sql import quote
+from fti_assets.errors import ModelError
+from fti_assets.features.point_in_time.arrays import fetch_columns
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.loaded_build import load_build
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.calibration.calibrators import Method, calibrated_answers, fit_calibrator
+from fti_assets.training.datasets.dataset import SPLIT
+from fti_assets.training.trainer.labels import label_codes
+
+ISOTONIC_FROM = 1_000
+"""From so many test rows on a line that never falls is fitted; of fewer, the two numbers of Platt's method."""
+
+Calibration = Callable[[np.ndarray], np.ndarray]
+
+
+def calibration_of(lake: Lake, store: ModelStore, manifest: ModelManifest) -> Calibration:
+    """What makes calibrated probabilities of a build's answers ``[n]`` or ``[n, k]``.
+
+    A build that was calibrated gives them itself. Of another its answers on the test rows of its dataset, on which it was not trained,
+    are held against their labels.
+
+    Raises:
+        FtiError: the dataset is not there any more as the build learned from it, or its test rows lack a class.
+    """
+    if manifest.calibration is not None:
+        return lambda answers: answers
+    answers, y = _on_test_rows(lake, store, manifest)
+    what = f"{manifest.reference} of {manifest.model!r} has no calibration, and its test rows"
+    method: Method = "isotonic" if len(y) >= ISOTONIC_FROM else "platt"
+    places = [1] if manifest.task == "binary" else range(len(manifest.classes))
+    truths = [y == place for place in places]
+    if any(truth.all() or not truth.any() for truth in truths):
+        raise ModelError(
+            f"{what} have one class alone or lack one: declare calibrate= on the model, or a longer test part"
+        )
+    columns = [answers] if manifest.task == "binary" else list(answers.T)
+    calibrators = [fit_calibrator(method, own, truth) for own, truth in zip(columns, truths, strict=True)]
+    return partial(calibrated_answers, calibrators)
+
+
+def _on_test_rows(lake: Lake, store: ModelStore, manifest: ModelManifest) -> tuple[np.ndarray, np.ndarray]:
+    record = manifest.dataset
+    table = record.table
+    ledger = lake.ledger(table)
+    if record.partition not in ledger or ledger[record.partition].data_version != record.data_version:
+        raise ModelError(
+            f"{manifest.reference} of {manifest.model!r} has no calibration, and {table} {record.partition} is not there any more as it "
+            "learned from it: train it again, or declare calibrate= on the model"
+        )
+    what = f"the manifest of {table} {record.partition}"
+    dataset = from_json(DatasetManifest, ledger[record.partition].record, what=what, remedy="materialize it again")
+    order = ", ".join(map(quote, dataset.view.order))
+    rows = lake.rows(table, partitions=[record.partition]).filter(f"{quote(SPLIT)} = 'test'").order(order)
+    arrays = fetch_columns(rows, [*dataset.view.features, dataset.label])
+    labels = arrays[dataset.label.name]
+    y = label_codes(labels, manifest.task, manifest.classes, what=f"the test part of {table} {record.partition}")
+    _, graph = load_build(store, manifest.model, manifest.reference)
+    answers = graph.run({one.name: arrays[one.name] for one in dataset.view.features})[OUTPUT_NAMES[manifest.task]]
+    numbers = np.asarray(answers, dtype=np.float64)
+    finite = np.isfinite(numbers.reshape(len(y), -1)).all(axis=1)
+    return numbers[finite], y[finite]

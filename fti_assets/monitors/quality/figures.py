@@ -1,0 +1,158 @@
+"""The figures of a sample of answered rows: metrics of those that have turned out, estimates of all, and how far estimates were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fti_assets.core.manifest.intervals import Interval
+from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitoring.quality.estimate import Estimate, can_estimate, errors_of, estimates
+from fti_assets.monitoring.quality.judging import CALIBRATION, ERROR, LABEL_RATE, QUALITY, judged
+from fti_assets.monitoring.quality.quality import Quality, slicings
+from fti_assets.monitors.quality.sample import Sample
+from fti_assets.training.judging.evaluation import Evaluation
+from fti_assets.training.judging.measurement import FEWEST_ROWS, measure
+from fti_assets.training.judging.slices import By, columns_of, slice_rows, slices_key
+
+OF_THRESHOLDS = ("accuracy", "precision", "recall", "f1")
+"""The metrics of a binary model that need its threshold."""
+
+_SLICE_DRAWS = 400
+
+
+@dataclass(frozen=True)
+class SampleFigures:
+    """All that is measured of a sample in a partition.
+
+    Args:
+        sample: the rows.
+        start: of the partition.
+        column: what the figures are called by, where several models answer in one row.
+        rules: those that fit the model.
+        estimate: whether estimates are made.
+    """
+
+    sample: Sample
+    start: datetime
+    column: str
+    rules: Sequence[Quality]
+    estimate: bool
+
+    def measurements(self) -> Iterator[Measurement]:
+        """The figures, each judged by itself.
+
+        Raises:
+            ModelError: a metric of the user's own fails.
+        """
+        sample = self.sample
+        mature = int(sample.is_whole.sum())
+        labelled = sample.part(sample.is_judged)
+        rows = len(labelled.rows.labels)
+        if mature:
+            yield self._figure(LABEL_RATE, rows / mature, mature)
+            yield from self._truths(labelled, rows)
+        if self.estimate and sample.probabilities is not None:
+            yield from self._estimates(labelled if rows else None, final=mature == len(sample.rows.labels))
+
+    @property
+    def _names(self) -> list[str]:
+        without_threshold = self.sample.task == "binary" and self.sample.threshold is None
+        names = [rule.metric for rule in self.rules]
+        return [name for name in names if not (without_threshold and name in OF_THRESHOLDS)]
+
+    @property
+    def _slicings(self) -> list[By]:
+        """The slicings whose columns are there."""
+        there = self.sample.rows.columns
+        return [by for by in slicings(self.rules) if all(name in there for name in columns_of(by))]
+
+    def _truths(self, labelled: Sample, rows: int) -> Iterator[Measurement]:
+        if not rows or not self._names:
+            for rule in self.rules:
+                yield self._judged(rule, self._figure(rule.metric, None, rows))
+            return
+        names = self._names
+        evaluation = Evaluation(metrics=names, slices=self._slicings)
+        of_sample = measure(evaluation, labelled.judged_answers(), labelled.rows.columns, labelled.clusters)
+        for rule in self.rules:
+            interval = of_sample.intervals.get(rule.metric)
+            yield self._judged(rule, self._figure(rule.metric, of_sample.metrics.get(rule.metric), rows, interval))
+            for key in map(slices_key, rule.sliced_by):
+                for value, scores in of_sample.slices.get(key, {}).items():
+                    interval = of_sample.slice_intervals.get(key, {}).get(value, {}).get(rule.metric)
+                    figure = self._figure(
+                        rule.metric, scores.get(rule.metric), int(scores["rows"]), interval, part=f"{key}={value}"
+                    )
+                    yield self._judged(rule, figure, key, value)
+
+    def _estimates(self, labelled: Sample | None, *, final: bool) -> Iterator[Measurement]:
+        """Estimates of all answers, which are judged as long as labels may come, and the errors of those that have come."""
+        answered = self.sample.part(self.sample.is_answered)
+        names = [name for name in self._names if can_estimate(name, self.sample.task)]
+        rules = {rule.metric: rule for rule in self.rules if rule.metric in names}
+        if not names or not len(answered.rows.labels):
+            return
+        of_all = _estimated(answered, names)
+        for name, rule in rules.items():
+            yield from self._estimate(rule, of_all.get(name), len(answered.rows.labels), final=final)
+        for by in self._slicings:
+            sliced = [rule for rule in rules.values() if slices_key(by) in map(slices_key, rule.sliced_by)]
+            for value, at in slice_rows(by, answered.rows.columns, FEWEST_ROWS).items() if sliced else ():
+                of_slice = _estimated(answered.part(at), [rule.metric for rule in sliced], draws=_SLICE_DRAWS)
+                for rule in sliced:
+                    yield from self._estimate(
+                        rule, of_slice.get(rule.metric), len(at), slices_key(by), value, final=final
+                    )
+        if labelled is not None:
+            truth = measure(Evaluation(metrics=names, confidence=None), labelled.judged_answers(), {}).metrics
+            for name, error in errors_of(_estimated(labelled, names, draws=0), truth).items():
+                yield self._figure(f"{name}{ERROR}", error, len(labelled.rows.labels))
+
+    def _estimate(
+        self, rule: Quality, one: Estimate | None, rows: int, key: str = "", value: str = "", *, final: bool
+    ) -> Iterator[Measurement]:
+        if one is None:
+            return
+        part = f"{key}={value}" if key else ""
+        figure = self._figure(rule.metric, one.value, rows, one.interval, part=part, estimated=True)
+        yield figure if final else self._judged(rule, figure, key, value)
+
+    def _figure(
+        self,
+        statistic: str,
+        value: float | None,
+        rows: int,
+        interval: Interval | None = None,
+        *,
+        part: str = "",
+        estimated: bool = False,
+    ) -> Measurement:
+        return Measurement(
+            partition_start=self.start,
+            subject=QUALITY,
+            column_name=self.column,
+            statistic=statistic,
+            reference=CALIBRATION if estimated else "",
+            slice=part,
+            build=self.sample.build,
+            arm=self.sample.arm,
+            value=value,
+            low=None if interval is None else interval.low,
+            high=None if interval is None else interval.high,
+            rows=rows,
+            estimated=estimated,
+        )
+
+    def _judged(self, rule: Quality, figure: Measurement, key: str = "", value: str = "") -> Measurement:
+        manifest = self.sample.manifest
+        own: Mapping[str, float] = {}
+        if manifest is not None:
+            own = manifest.slices.get(key, {}).get(value, {}) if key else manifest.metrics
+        return judged(figure, rule, own.get(rule.metric))
+
+
+def _estimated(sample: Sample, names: Sequence[str], draws: int | None = None) -> dict[str, Estimate]:
+    assert sample.probabilities is not None
+    return estimates(names, sample.answers_alone(), sample.probabilities, draws=draws)

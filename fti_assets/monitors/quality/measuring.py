@@ -1,0 +1,180 @@
+"""The quality of what was answered in some partitions: of each build and arm, and over all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fti_assets.core.manifest import BY_NAME, ModelManifest, ModelTask
+from fti_assets.core.times import Partition
+from fti_assets.errors import FtiError
+from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitoring.quality.estimate import can_estimate
+from fti_assets.monitoring.quality.quality import Quality, slicings
+from fti_assets.monitors.answers.answered import Answered
+from fti_assets.monitors.quality.answered_rows import AnsweredRows, answered_rows, features_beside
+from fti_assets.monitors.quality.calibration import calibration_of
+from fti_assets.monitors.quality.figures import OF_THRESHOLDS, SampleFigures
+from fti_assets.monitors.quality.sample import Sample, over_all
+from fti_assets.stores.models.store import ModelStore
+from fti_assets.training.judging.metrics.answers import THRESHOLD
+from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.slices import columns_of
+from fti_assets.training.models.model import Model
+
+
+@dataclass
+class Qualities:
+    """What was measured, and in words what could not be."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def quality_of(
+    answers: Answered, store: ModelStore, partitions: Sequence[Partition], rules: Sequence[Quality], *, estimate: bool
+) -> Qualities:
+    """Measure the quality of one model's answers in some partitions; what cannot be measured of one build stops no other.
+
+    Args:
+        answers: of one model.
+        store: with its builds.
+        partitions: of the monitor.
+        rules: the monitor's; those whose metric is for the model are measured.
+        estimate: whether there are estimates of what has no mature label yet.
+    """
+    model, results = answers.model, Qualities()
+    fitting = [rule for rule in rules if model.task in metric_named(rule.metric).tasks]
+    if not fitting or not isinstance(model, Model) or answers.is_list:
+        return results
+    columns = list(dict.fromkeys(name for by in slicings(fitting) for name in columns_of(by)))
+    rows = answered_rows(answers, partitions, columns)
+    of_builds = _Builds(answers, store, partitions, fitting, columns, estimate, results)
+    samples = [one for build in np.unique(rows.build) for one in of_builds.samples(str(build), rows)]
+    column = model.name if answers.prefix else ""
+    for partition in partitions:
+        own = [part for one in samples if len((part := _of_partition(one, partition)).rows.labels)]
+        every = over_all(own) if own else None
+        if own and every is None:
+            results.problems.append(
+                f"the builds that answered on {partition.key} have other classes or thresholds: they are measured one by one, not over all"
+            )
+        for sample in [*([] if every is None else [every]), *own]:
+            results.measurements += _figures(sample, partition, column, fitting, estimate, results)
+    return results
+
+
+def _of_partition(sample: Sample, partition: Partition) -> Sample:
+    return sample.part(sample.rows.partition == partition.key)
+
+
+def _figures(
+    sample: Sample, partition: Partition, column: str, rules: Sequence[Quality], estimate: bool, results: Qualities
+) -> list[Measurement]:
+    assert partition.start is not None
+    if sample.build:
+        results.problems += _left_out(sample, partition)
+    try:
+        return list(SampleFigures(sample, partition.start, column, rules, estimate).measurements())
+    except FtiError as error:
+        results.problems.append(
+            f"the quality of {sample.build or 'all answers'} on {partition.key} is not measured: {error}"
+        )
+        return []
+
+
+def _left_out(sample: Sample, partition: Partition) -> Iterator[str]:
+    """What is wrong with answers and labels."""
+    where = f"of {sample.build} on {partition.key}"
+    if wrong := int((~sample.is_answered).sum()):
+        yield f"{wrong} answers {where} are no finite numbers and left out"
+    if wrong := sample.strange_labels:
+        what = (
+            "is 0 or 1"
+            if sample.task == "binary"
+            else "is one of its classes"
+            if sample.classes
+            else "is a finite number"
+        )
+        yield f"{wrong} labels {where} are left out, since none of them {what}"
+
+
+@dataclass
+class _Builds:
+    """What the answers of each build mean."""
+
+    answers: Answered
+    store: ModelStore
+    partitions: Sequence[Partition]
+    rules: Sequence[Quality]
+    columns: Sequence[str]
+    estimate: bool
+    results: Qualities
+
+    def samples(self, build: str, rows: AnsweredRows) -> Iterator[Sample]:
+        """The rows of a build, by arm."""
+        own, model = rows.part(rows.build == build), self.answers.model
+        task: ModelTask = model.task  # type: ignore[assignment]
+        manifest = self._manifest(build)
+        if task in BY_NAME:
+            own = own.by_name(_names(own, task) if manifest is None else manifest.classes)
+        if manifest is not None:
+            own = self._with_features(own, manifest)
+        threshold = None
+        if manifest is not None:
+            threshold = THRESHOLD if manifest.threshold is None else manifest.threshold.value
+        sample = Sample(own, task, own.names, threshold, build, manifest=manifest)
+        sample = replace(sample, probabilities=self._probabilities(sample))
+        for arm in np.unique(own.arm):
+            yield replace(sample.part(own.arm == arm), arm=str(arm))
+
+    def _manifest(self, build: str) -> ModelManifest | None:
+        try:
+            return self.store.manifest(self.answers.model.name, build)
+        except FtiError as error:
+            metrics = [rule.metric for rule in self.rules if rule.metric in OF_THRESHOLDS]
+            is_short = self.answers.model.task == "binary" and metrics
+            without = f", but for {', '.join(metrics)}, since its threshold is not known" if is_short else ""
+            self.results.problems.append(f"{build} is lost, its quality is measured all the same{without}: {error}")
+            return None
+
+    def _with_features(self, rows: AnsweredRows, manifest: ModelManifest) -> AnsweredRows:
+        """The rows with the slices' columns that are features, as the build saw them."""
+        joined = {one.name for one in manifest.view.features} - {one.name for one in manifest.view.request}
+        names = [name for name in self.columns if name in joined or name not in rows.columns]
+        if not names:
+            return rows
+        try:
+            return features_beside(self.answers, rows, manifest, self.partitions, names)
+        except FtiError as error:
+            self.results.problems.append(
+                f"what {manifest.reference} saw cannot be told, so it has no slices by {', '.join(names)}: {error}"
+            )
+            return rows
+
+    def _probabilities(self, sample: Sample) -> np.ndarray | None:
+        manifest = sample.manifest
+        if not self.estimate or not any(can_estimate(rule.metric, sample.task) for rule in self.rules):
+            return None
+        if manifest is None:
+            return None
+        try:
+            calibrated = calibration_of(self.answers.lake, self.store, manifest)
+        except FtiError as error:
+            self.results.problems.append(f"there are no estimates of {manifest.reference}: {error}")
+            return None
+        finite = sample.is_answered
+        result = np.full(sample.rows.answers.shape, np.nan)
+        probabilities = calibrated(sample.rows.answers[finite])
+        if probabilities.ndim == 2:
+            probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+        result[finite] = probabilities
+        return result
+
+
+def _names(rows: AnsweredRows, task: ModelTask) -> list[str]:
+    """What the numbers of a lost build's answers are called: those that it gave some of."""
+    present = [name for place, name in enumerate(rows.names) if not np.isnan(rows.answers[:, place]).all()]
+    return sorted(present, key=float) if task == "quantile" else sorted(present)

@@ -1,0 +1,98 @@
+"""What the page of a monitor shows of quality: the newest figures, and the history of each metric as a small picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.sql import timestamp
+from fti_assets.core.times import Partition
+from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitoring.quality.judging import ERROR, LABEL_RATE, QUALITY
+from fti_assets.monitors.monitor import START, Monitor
+from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
+from fti_assets.orchestration.partitions import partitions_between
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.training.judging.pictures.build_pictures import image
+
+_PARTITIONS = 90
+_SHOWN = 20
+
+
+def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, Any]:
+    """The metadata of a run's newest partition.
+
+    ``quality`` is a table of the newest partition's figures, those nearest to their bounds or beyond them first, and
+    ``quality/<metric>`` a picture of a metric over the newest 90 partitions until then, over all builds and rows.
+    """
+    rows = _rows(lake, monitor, newest) if monitor.quality else None
+    if rows is None:
+        return {}
+    pictures = {
+        f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name)) for one in _histories(rows)
+    }
+    return {"quality": _table(rows, newest), **pictures}
+
+
+def with_quality(
+    by_partition: Mapping[str, Mapping[str, Any]],
+    monitor: Monitor,
+    measurements: Sequence[Measurement],
+    partitions: Sequence[Partition],
+) -> dict[str, dict[str, Any]]:
+    """What Dagster plots of each partition, with its metrics over all builds and rows."""
+    metrics = {rule.metric for rule in monitor.quality}
+    results = {key: dict(facts) for key, facts in by_partition.items()}
+    keys = {one.start: one.key for one in partitions}
+    for one in measurements:
+        if one.build or one.slice or one.column_name or one.value is None or one.statistic not in metrics:
+            continue
+        name = f"{one.statistic}_estimated" if one.estimated else one.statistic
+        results[keys[one.partition_start]][name] = one.value
+    return results
+
+
+def _rows(lake: Lake, monitor: Monitor, newest: Partition) -> Any:
+    assert newest.start is not None
+    assert newest.end is not None
+    ledger = lake.ledger(monitor.table)
+    length = newest.end - newest.start
+    span = partitions_between(monitor.calendar, newest.start - length * _PARTITIONS, newest.end)
+    keys = [one.key for one in span if one.key in ledger][-_PARTITIONS:]
+    return lake.rows(monitor.table, partitions=keys).filter(f"subject = '{QUALITY}'") if keys else None
+
+
+def _histories(rows: Any) -> list[QualityHistory]:
+    over_all = rows.filter(
+        f"build = '' AND slice = '' AND value IS NOT NULL AND statistic <> '{LABEL_RATE}' AND NOT ends_with(statistic, '{ERROR}')"
+    )
+    columns = f"column_name, statistic, {START}, value, low, high, threshold, estimated"
+    histories: dict[tuple[str, str], QualityHistory] = {}
+    for column, statistic, start, value, low, high, bound, estimated in (
+        over_all.order(f"column_name, statistic, {START}").project(columns).fetchall()
+    ):
+        name = " ".join(filter(None, (column, statistic)))
+        history = histories.setdefault((column, statistic), QualityHistory(name))
+        (history.estimate if estimated else history.truth)[start] = (value, low, high)
+        history.bound = bound if bound is not None else history.bound
+    return list(histories.values())
+
+
+def _table(rows: Any, newest: Partition) -> dg.TableMetadataValue:
+    assert newest.start is not None
+    own = rows.filter(f"{START} = {timestamp(newest.start)} AND value IS NOT NULL")
+    query = (
+        "trim(concat_ws(' ', column_name, statistic)), slice, build, arm, round(value, 4), round(low, 4), round(high, 4), "
+        "round(threshold, 4), rows, CASE WHEN estimated THEN 'estimated' ELSE '' END, verdict"
+    )
+    ordered = own.order(
+        "verdict = 'warning' DESC, build <> '', slice <> '', column_name, statistic, estimated, rows DESC, slice, build, arm"
+    )
+    names = ("metric", "slice", "build", "arm", "value", "low", "high", "bound", "rows", "estimated", "verdict")
+    kinds = ("text", "text", "text", "text", "float", "float", "float", "float", "int", "text", "text")
+    return dg.MetadataValue.table(
+        [dg.TableRecord(dict(zip(names, row, strict=True))) for row in ordered.limit(_SHOWN).project(query).fetchall()],
+        schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in zip(names, kinds, strict=True)]),
+    )

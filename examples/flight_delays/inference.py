@@ -1,4 +1,4 @@
-"""I: what the model answers for each day's flights, and how these days differ from what it learned from."""
+"""I: what the model answers for each day's flights, how these days differ from what it learned from, and how good the answers were."""
 
 import fti_assets as fti
 from examples.flight_delays.features import daily
@@ -8,4 +8,13 @@ delay_predictions = fti.batch_predictions(
     name="delay_predictions", model=delay_net, partitions_def=daily, owners=["team:flights"]
 )
 
-delay_quality = fti.monitor(name="delay_quality", predictions=delay_predictions, owners=["team:flights"])
+delay_quality = fti.monitor(
+    name="delay_quality",
+    predictions=delay_predictions,
+    quality=[
+        fti.Quality("roc_auc", at_least=0.65, in_a_row=3, min_rows=250, slices=["origin"]),
+        fti.Quality("log_loss"),
+        fti.Quality("brier"),
+    ],
+    owners=["team:flights"],
+)

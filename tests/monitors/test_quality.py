@@ -1,5 +1,6 @@
 """What a monitor says of the quality of answers before labels come, as they come, and if they never do."""
 
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -10,10 +11,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import fti_assets as fti
 from fti_assets.core import clock
+from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.lines import Redaction, answer_line
 from fti_assets.training.judging.evaluation import evaluate
+from fti_assets.training.retraining.situation import ModelSituation
 from tests.support.logged import file_in
 from tests.support.visits import (
     CUTOFFS,
@@ -90,6 +93,19 @@ def test_served_quality_is_the_offline_evaluation_of_the_same_rows(bench: Bench)
         assert row["rows"] == of_shop.sum()
         assert row["value"] == own or (np.isnan(own) and np.isnan(row["value"]))
     assert {"member=1", "member=0"} < set(figures(bench, statistic="roc_auc")["slice"])
+    cause = cause_of(bench, fti.OnDegradation("roc_auc", monitor="watch"), watch, SCORES.models[0])
+    assert cause is not None
+    assert (cause.at, "roc_auc" in cause.reason) == (datetime(2013, 1, 6), True)
+    assert cause_of(bench, fti.OnDegradation("brier", monitor="watch"), watch, SCORES.models[0]) is None
+
+
+def cause_of(bench: Bench, trigger: Any, monitor: Any, model: Any) -> Any:
+    """What a trigger of a model makes of what the monitor has stored."""
+    with bench.stores.offline_store().connect() as lake:
+        champion, now = bench.store.champion(model.name).reference, datetime.fromisoformat(LATER)
+        target = Partition("2013-01-09", datetime(2013, 1, 9), datetime(2013, 1, 10))
+        situation = ModelSituation(model, lake, target, None, champion, {monitor.name: monitor.table}, now)
+        return trigger.cause(situation)
 
 
 def test_a_rerun_changes_nothing_and_a_range_gives_the_same(bench: Bench) -> None:
@@ -127,7 +143,10 @@ slow_watch = fti.monitor(
     predictions=slow_scores,
     drift=[],
     weeks=0,
-    quality=[fti.Quality("roc_auc", drop=0.0, min_rows=10, in_a_row=2), fti.Quality("log_loss", at_most=9)],
+    quality=[
+        fti.Quality("roc_auc", drop=0.0, min_rows=10, in_a_row=2),
+        fti.Quality("log_loss", at_most=0, min_rows=10),
+    ],
 )
 
 
@@ -149,6 +168,11 @@ def test_estimates_come_first_then_mature_rows_then_the_error_of_the_estimate(sl
     assert estimate["low"] < estimate["value"] < estimate["high"]
     assert (estimate["rows"], estimate["reference"]) == (len(in_day(6)), "calibration")
     assert estimate["verdict"] in ("ok", "warning")
+    by_labels, by_estimates = (
+        fti.OnDegradation("log_loss", monitor="slow_watch", estimated=each) for each in (False, True)
+    )
+    assert cause_of(bench, by_labels, slow_watch, slow) is None
+    assert "estimated" in cause_of(bench, by_estimates, slow_watch, slow).reason
     measure(bench, slow_watch, day="06", now="2013-01-08T00:00:00")  # those of the first half of the day are
     half = in_day(6)[in_day(6)["t"] <= "2013-01-06T12:00:00"]
     answers = bench.answers(slow_scores, "06").merge(half, on="visit_id").sort_values("t_x")
@@ -162,6 +186,7 @@ def test_estimates_come_first_then_mature_rows_then_the_error_of_the_estimate(sl
     truth, estimate = (one(bench, slow_watch, statistic="roc_auc", estimated=each) for each in (False, True))
     assert truth["rows"] == len(in_day(6))
     assert (estimate["verdict"], np.isnan(estimate["threshold"])) == ("", True)  # the truth is there
+    assert "estimated" not in cause_of(bench, by_labels, slow_watch, slow).reason
     error = one(bench, slow_watch, statistic="roc_auc_estimate_error")
     assert error["value"] == pytest.approx(estimate["value"] - truth["value"], abs=1e-12)
 

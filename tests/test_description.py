@@ -130,6 +130,8 @@ def test_feature_pipelines_say_how_they_run_and_what_they_keep(definitions: dg.D
     assert of_habits["runs"] == "incremental: daily partitions since 2025-01-01, reading 7d back"
     assert (of_habits["framework"], of_habits["upstream"]) == ("DuckDB", ["outcomes_v1"])
     assert (of_habits["times"], of_habits["ttl"]) == ("true at hour, available 15min later", "36h")
+    assert of_habits["freshness"] == "fails 2895min after the last run"
+    assert of_orders["freshness"] == "warns 2d and fails 4d after the last run"
 
 
 def test_schedules_and_sensors_that_target_an_asset_are_told(definitions: dg.Definitions) -> None:
@@ -232,6 +234,7 @@ def test_the_flagship_is_described_whole() -> None:
     assert "carrier" in net_facts["encoders"]
     assert fact(system, "online", "delay_v1")["answers"] == "yes"
     weather = fact(system, "features", "weather_v1")
+    assert "freshness" not in weather, "its days have ended, so nothing of it can be overdue"
     assert (weather["framework"], weather["times"]) == ("pandas", "true at observed_at, available at known_at")
     assert weather["validation"]["rules"] > weather["validation"]["blocking"] > 10
     assert as_text(system).startswith("FEATURES\n")

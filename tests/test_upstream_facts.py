@@ -1,12 +1,13 @@
 """What the library leans on in the packages beneath it, each pinned by itself: an upgrade that changes one says so."""
 
+import asyncio
 import inspect
 import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -290,9 +291,10 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
         return list(inspect.signature(function).parameters)
 
     assert sorted(inside.__all__) == [
-        "AssetCheckEvaluationTargetMaterializationData", "BulkActionStatus", "CheckError", "DATA_VERSION_IS_USER_PROVIDED_TAG",
-        "DATA_VERSION_TAG", "ObjectMetadataValue", "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "build_data_version_tags",
-        "get_code_version", "get_input_provenance_data",
+        "AssetCheckEvaluationTargetMaterializationData", "BulkActionStatus", "CheckError", "CronFreshnessPolicy",
+        "DATA_VERSION_IS_USER_PROVIDED_TAG", "DATA_VERSION_TAG", "ObjectMetadataValue",
+        "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "TimeWindowFreshnessPolicy", "build_data_version_tags", "get_code_version",
+        "get_input_provenance_data",
     ]  # fmt: skip
     assert inside.AssetCheckEvaluationTargetMaterializationData._fields == ("storage_id", "run_id", "timestamp")
     assert {"CANCELED", "CANCELING"} <= {status.name for status in inside.BulkActionStatus}
@@ -304,6 +306,38 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
     ]  # fmt: skip
     assert parameters(inside.get_code_version) == ["asset_key", "step_context"]
     assert parameters(inside.get_input_provenance_data) == ["asset_key", "step_context"]
+
+
+def test_daemon_judges_time_since_last_materialization() -> None:
+    """What the policies of feature groups rest on: by the system's clock, of whatever partition, without a setting or a warning."""
+    from dagster._core.definitions.freshness_evaluator import FRESHNESS_EVALUATORS_BY_POLICY_TYPE
+    from dagster._core.loader import LoadingContextForTest
+    from dagster._core.test_utils import freeze_time
+
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+    with warnings.catch_warnings(action="error"):
+        policy = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=2))
+
+        @dg.asset(partitions_def=days, freshness_policy=policy)
+        def group() -> None: ...
+
+    assert set(FRESHNESS_EVALUATORS_BY_POLICY_TYPE) == {inside.TimeWindowFreshnessPolicy, inside.CronFreshnessPolicy}
+    [node] = dg.Definitions([group]).resolve_asset_graph().asset_nodes
+    evaluator = FRESHNESS_EVALUATORS_BY_POLICY_TYPE[type(policy)]()
+    noon = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+    def state(instance: dg.DagsterInstance, after: timedelta) -> str:
+        with freeze_time(noon + after):
+            context = LoadingContextForTest(instance)
+            return str(asyncio.run(evaluator.evaluate_freshness(context, node)).value)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert instance.freshness_enabled
+        assert state(instance, timedelta(0)) == "UNKNOWN"
+        with freeze_time(noon):
+            instance.report_runless_asset_event(dg.AssetMaterialization("group", partition="2024-01-01"))
+        states = [state(instance, timedelta(hours=hours)) for hours in (47, 48, 71, 72)]
+    assert states == ["PASS", "WARN", "WARN", "FAIL"]
 
 
 def test_dagster_does_not_tell_step_repository_of_run_in_process() -> None:

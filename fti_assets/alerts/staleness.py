@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
 from fti_assets.alerts.causes import Cause, Findings
-from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.orchestration.partitions import is_timed, partitions_of
+from fti_assets.orchestration.due import due_partition
 
 
 def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGroup], now: datetime) -> Findings:
@@ -38,29 +37,6 @@ def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGro
             )
         )
     return Findings(tuple(causes))
-
-
-def due_partition(
-    partitions_def: dg.PartitionsDefinition[str] | None, delay: timedelta | None, now: datetime
-) -> Partition | None:
-    """The newest partition that should be materialized by now; None if there is none yet, or no more since the definition has ended.
-
-    >>> days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
-    >>> due_partition(days, timedelta(hours=1), datetime(2024, 1, 5, 0, 30)).key
-    '2024-01-02'
-    >>> due_partition(days, timedelta(hours=1), datetime(2024, 1, 5, 1)).key
-    '2024-01-03'
-    """
-    if not is_timed(partitions_def):
-        return None
-    latest = (now - (delay or timedelta(0))).replace(tzinfo=UTC)
-    # The last one that has ended has the one before it due, since that ended a partition's length ago.
-    ended = partitions_def.get_prev_partition_window(latest)
-    window = None if ended is None else partitions_def.get_prev_partition_window(ended.start)
-    if window is not None and partitions_def.end is not None and window.end > partitions_def.end:
-        window = partitions_def.get_prev_partition_window(partitions_def.end)
-    keys = [] if window is None else partitions_def.get_partition_keys_in_time_window(window)
-    return partitions_of(partitions_def, keys[:1])[0] if keys else None
 
 
 def _is_materialized(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> bool:

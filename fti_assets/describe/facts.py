@@ -14,6 +14,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
+from fti_assets.orchestration.dagster_internals import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.composites.composite import Composite
@@ -54,9 +55,22 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "times": _times(group),
         "renamed": [f"{source!r} to {name!r}" for source, name in group.rename.items()],
         "ttl": None if group.ttl is None else length(group.ttl),
+        **_freshness(spec.freshness_policy),
         "online": group.online,
         "owners": list(spec.owners),
     }
+
+
+def _freshness(policy: Any) -> dict[str, Any]:
+    """Dagster's policy in words; what has none says nothing of it."""
+    if isinstance(policy, TimeWindowFreshnessPolicy):
+        warn, fail = policy.warn_window, length(policy.fail_window.to_timedelta())
+        warns = "" if warn is None else f"warns {length(warn.to_timedelta())} and "
+        return {"freshness": f"{warns}fails {fail} after the last run"}
+    if isinstance(policy, CronFreshnessPolicy):
+        by, since = policy.deadline_cron, length(policy.lower_bound_delta)
+        return {"freshness": f"fails without a run in the {since} before each {by} ({policy.timezone})"}
+    return {} if policy is None else {"freshness": type(policy).__name__}
 
 
 def runs(partitions_def: dg.PartitionsDefinition[str] | None, lookback: Any = None) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.core import clock
+from fti_assets.core.times import naive_utc
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
@@ -17,6 +19,7 @@ from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
+from fti_assets.orchestration.due import longest_silence
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
@@ -45,6 +48,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
+        freshness_policy=_freshness_policy(group),
         code_terms=code_terms_of(group),
     )
 
@@ -59,6 +63,22 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
         return on_change
     on_end = on_partition_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
     return on_end if on_change is None else on_change | on_end
+
+
+def _freshness_policy(group: FeatureGroup) -> dg.FreshnessPolicy | None:
+    """It warns once a partition is overdue, and fails once all values are older than the ttl, or else after twice as long.
+
+    None where no partition is to come, and where the clock is set: Dagster's daemon asks the system's own.
+    """
+    partitions_def = group.partitions_def
+    if not is_timed(partitions_def) or clock.is_set():
+        return None
+    if partitions_def.end is not None and naive_utc(partitions_def.end) <= clock.now():
+        return None
+    overdue = longest_silence(partitions_def, group.serving_delay)
+    # All rows were true when they were stored, so after the ttl none answers. Before a partition is overdue, that is as declared.
+    fails = 2 * overdue if group.ttl is None else max(group.ttl, overdue)
+    return dg.FreshnessPolicy.time_window(fail_window=fails, warn_window=overdue if overdue < fails else None)
 
 
 def upstream_of(reaches: Mapping[TimedTable, Reach]) -> list[Upstream]:

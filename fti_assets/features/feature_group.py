@@ -70,7 +70,9 @@ def feature_group(
         rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
             Everything else in the declaration, the schema too, speaks of the group's names.
         ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
-        options: every parameter of ``@dg.asset``, with its own meaning.
+        options: every parameter of ``@dg.asset``, with its own meaning. By default a group with partitions of time that go on has a
+            ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run,
+            and says that the group fails ``ttl`` after it, or else after twice as long; None is without one.
 
     Raises:
         DeclarationError: the declaration is impossible.

@@ -5,6 +5,7 @@ The event log is a subclass of Dagster's own and keeps its own list, in ``event_
 
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
+from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.execution.backfill import BulkActionStatus
@@ -20,7 +21,9 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "BulkActionStatus",
     "CheckError",
+    "CronFreshnessPolicy",
     "ObjectMetadataValue",
+    "TimeWindowFreshnessPolicy",
     "build_data_version_tags",
     "get_code_version",
     "get_input_provenance_data",

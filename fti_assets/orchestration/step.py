@@ -39,6 +39,7 @@ def build_asset(
     group_name: str,
     description: str | None = None,
     automation_condition: dg.AutomationCondition[Any] | None = None,
+    freshness_policy: dg.FreshnessPolicy | None = None,
     code_terms: object,
 ) -> dg.AssetsDefinition:
     """Build the asset of a declaration, whose own ``@dg.asset`` parameters win over what is derived here.
@@ -54,6 +55,8 @@ def build_asset(
         deps: the upstream assets that are read from a store.
         description: what the asset is, by default the function's docstring.
         automation_condition: when it runs by itself, unless the user says otherwise; None said by the user is never.
+        freshness_policy: how long after its last materialization it is stale, unless the user says otherwise; None said by the user is
+            never.
         code_terms: everything but the source that decides what is computed, for the code version.
         check_specs, metadata, kinds, group_name: as ``@dg.asset`` has them.
     """
@@ -97,6 +100,7 @@ def build_asset(
         **({} if "key" in asset_options else {"name": name}),
         **asset_options,
         "automation_condition": options.get("automation_condition", automation_condition),
+        "freshness_policy": options.get("freshness_policy", freshness_policy),
         "ins": ins or None,
         "deps": [*deps, *(one.key if isinstance(one, Declaration) else one for one in options.get("deps") or [])],
         "check_specs": [*check_specs, *(options.get("check_specs") or [])],

@@ -16,6 +16,7 @@ from fti_assets.core.times import naive_utc
 _INSTANT = timedelta(microseconds=1)
 _YEARS = timedelta(days=5 * 366)  # every order of month lengths, leap years and changes of the clock comes within
 _MOST_PARTITIONS = 20_000  # a calendar of minutes has millions in five years
+_SAMPLE = 400
 _WEEKS = timedelta(weeks=10)
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -132,14 +133,7 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     if partitions_def.is_basic_daily and partitions_def.timezone == "UTC":
         return math.ceil(reach / _DAY)
     start, newest = naive_utc(partitions_def.start), naive_utc(datetime.now(UTC))
-    # Without an end, and with keys that are instants: Dagster lists keys far faster than time windows.
-    calendar = dg.TimeWindowPartitionsDefinition(
-        start=start.replace(tzinfo=UTC),
-        fmt="%Y-%m-%dT%H:%M:%S%z",
-        cron_schedule=partitions_def.cron_schedule,
-        timezone=partitions_def.timezone,
-        exclusions=partitions_def.exclusions,
-    )
+    calendar = _endless(partitions_def)
     first = calendar.get_prev_partition_window((start - reach).replace(tzinfo=UTC), respect_bounds=False)
     assert first is not None
     last = max(start, newest if partitions_def.end is None else min(naive_utc(partitions_def.end), newest))
@@ -148,6 +142,38 @@ def partitions_back(partitions_def: dg.TimeWindowPartitionsDefinition, reach: ti
     stop = min(last + _YEARS, start + max(3 * reach, _MOST_PARTITIONS * mean_length))
     starts = _starts_between(calendar, first.start, stop.replace(tzinfo=UTC))
     return max(n - (bisect_right(starts, at - reach) - 1) for n, at in enumerate(starts) if at >= start)
+
+
+@lru_cache(maxsize=1000)
+def longest_run(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> timedelta:
+    """How long so many adjoining partitions are at most, of some 400 from the first one on or those of some 400 days.
+
+    >>> working_days = dg.TimeWindowPartitionsDefinition(start="2024-01-01", fmt="%Y-%m-%d", cron_schedule="0 0 * * 1-5")
+    >>> longest_run(working_days, 2).days
+    4
+    """
+    if partitions_def.is_basic_hourly:
+        return number * _HOUR
+    if partitions_def.is_basic_daily and partitions_def.timezone == "UTC":
+        return number * _DAY
+    calendar, start = _endless(partitions_def), naive_utc(partitions_def.start).replace(tzinfo=UTC)
+    # A year has its holidays and both changes of the clock; one of leap days has hardly any partition.
+    for days in (1, 10, 30, 100, 400, 4_000, 40_000):
+        starts = _starts_between(calendar, start, start + days * _DAY)
+        if len(starts) > (_SAMPLE if days < _SAMPLE else number):
+            break
+    return max(end - begin for begin, end in zip(starts, starts[number:], strict=False))
+
+
+def _endless(partitions_def: dg.TimeWindowPartitionsDefinition) -> dg.TimeWindowPartitionsDefinition:
+    """The calendar without an end, with keys that are instants: Dagster lists keys far faster than time windows."""
+    return dg.TimeWindowPartitionsDefinition(
+        start=naive_utc(partitions_def.start).replace(tzinfo=UTC),
+        fmt="%Y-%m-%dT%H:%M:%S%z",
+        cron_schedule=partitions_def.cron_schedule,
+        timezone=partitions_def.timezone,
+        exclusions=partitions_def.exclusions,
+    )
 
 
 def _starts_between(calendar: dg.TimeWindowPartitionsDefinition, start: datetime, end: datetime) -> list[datetime]:

@@ -202,6 +202,15 @@ def test_database_that_is_down_is_not_tried_again(tracked: Tracked, monkeypatch:
     assert not slept
 
 
+def test_database_that_stays_silent_is_given_up(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "_CONNECT_SECONDS", 2)  # the least that libpq takes
+    manifest = tracked.builds()[0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        tracker = Tracker(f"postgresql+psycopg://ann:secret@127.0.0.1:{server.getsockname()[1]}/m")
+        with pytest.raises(StoreError, match="did not take .*timeout"):
+            mirror_build(tracker, tracked.store, manifest)
+
+
 def hang_up(server: socket.socket, is_over: threading.Event) -> None:
     server.settimeout(0.1)
     while not is_over.is_set():

@@ -201,9 +201,9 @@ def _refuse_unreachable(uri: str) -> None:
     """
     if not uri.startswith(tuple(_PORTS)):
         return
-    utils = require("mlflow.store.db.utils")
+    sqlalchemy = require("sqlalchemy")
     try:
-        url = require("sqlalchemy").make_url(uri)
+        url = sqlalchemy.make_url(uri)
     except ValueError:  # several hosts
         return
     if url.host and not _OTHER_PLACES & set(
@@ -212,7 +212,8 @@ def _refuse_unreachable(uri: str) -> None:
         address = url.host, url.port or _PORTS[url.get_backend_name()]
         with socket.create_connection(address, timeout=_CONNECT_SECONDS):
             pass
-    engine = utils.create_sqlalchemy_engine(uri)
+    # A server that takes the connection and stays silent would hold up a driver for ever; MLflow's own engine has no time either.
+    engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": _CONNECT_SECONDS})
     try:
         with engine.connect():
             pass

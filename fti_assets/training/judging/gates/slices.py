@@ -19,7 +19,8 @@ class SliceGap:
     """Pass a challenger whose worst slice is at most ``at_most`` worse than it is on all test rows.
 
     Slices of fewer than ``min_rows`` test rows are left out, and so are those on which the metric is undefined. With
-    none left there is nothing to fail on, and the verdict says so.
+    none left there is nothing to fail on, and the verdict says so. What the evaluation leaves out by its own ``min_rows``
+    is not there to be judged.
 
     Source: sliced thresholds as in TensorFlow Model Analysis.
 

@@ -233,6 +233,22 @@ def store_answers(bench: Bench, rows: pd.DataFrame, predictions: Any = SCORES) -
         lake.replace(predictions.table, "changed_answers", ["2013-01-06"], asset="test", run_id="test")
 
 
+def test_the_latest_label_that_is_known_counts(bench: Bench) -> None:
+    bench.predict(day="06")
+    p, y, _ = answered(bench)
+    rows = in_day(6)
+    corrections = rows.assign(bought=1 - rows["bought"], t=pd.Timestamp("2013-01-15"))
+    store_outcomes(bench, pd.concat([rows, corrections]))
+    for now, labels in (("2013-01-10", y), (LATER, 1 - y)):
+        measure(bench, day="06", now=now)
+        assert (
+            one(bench, statistic="brier")["value"] == evaluate("binary", ["brier"], {"probability": p}, labels)["brier"]
+        )
+    # What did not change keeps the time at which it was first measured.
+    brier = figures(bench, statistic="brier", build="").set_index("estimated")["measured_at"]
+    assert brier.to_dict() == {False: pd.Timestamp(LATER), True: pd.Timestamp("2013-01-10")}
+
+
 def test_one_class_alone_has_no_area_and_a_strange_label_is_left_out(bench: Bench) -> None:
     bench.predict(day="06")
     rows = in_day(6).assign(bought=1)

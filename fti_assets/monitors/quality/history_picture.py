@@ -56,7 +56,7 @@ def _drawn(history: QualityHistory, points: int) -> str:
     if history.bound is not None:
         shapes += f"<path d='M0 {scale.height(history.bound)}H{_WIDTH}' stroke='#c33' stroke-dasharray='4'/>"
     newest, kind = (history.truth, "") if history.truth else (history.estimate, " estimated")
-    title = f"{xml_text(history.name, 24)} {newest[max(newest)][0]:.3g}{kind}, {bottom:.3g} to {top:.3g}"
+    title = f"{xml_text(history.name, 24)} {newest[max(newest)][0]:.3g}{kind}, axis {bottom:.3g} to {top:.3g}"
     text = (
         f"<text y='-5'>{title}</text><text y='73'>{first:%Y-%m-%d}</text>"
         f"<text x='{_WIDTH}' y='73' text-anchor='end'>{last:%m-%d}</text>"

@@ -7,7 +7,9 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.multioutput import MultiOutputClassifier
 
 import fti_assets as fti
 from fti_assets.core import clock
@@ -303,6 +305,36 @@ def test_several_classes_are_measured_and_estimated(bench: Bench) -> None:
     assert 0 < one(bench, of_kinds, statistic="accuracy", estimated=True)["value"] < 1
 
 
+def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
+    view = fti.FeatureView(
+        name="pair_view",
+        spine=visits,
+        label={"bought": fti.Label(outcomes["bought"]), "joined": fti.Label(visits["member"], maturity="1d")},
+        features=[visits["x"]],
+    )
+    dataset = fti.training_dataset(
+        name="pair_dataset", view=view, split=fti.TimeSplit(validation="12h", test="1d"), partitions_def=CUTOFFS
+    )
+
+    @fti.model(dataset=dataset, task="multilabel")
+    def pair(data: fti.TrainingData) -> Any:
+        return MultiOutputClassifier(LogisticRegression()).fit(data.train.X, data.train.y)
+
+    pairs = fti.batch_predictions(name="pairs", model=pair, partitions_def=DAYS)
+    names = ["roc_auc", "log_loss:joined", "exact_match"]
+    of_pairs = fti.monitor(name="of_pairs", predictions=pairs, drift=[], weeks=0, quality=list(map(fti.Quality, names)))
+    run(dataset, pair, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
+    bench.predict(pairs, "06")
+    measure(bench, of_pairs, day="06", now="2013-01-07T12:00:00")
+    rows = bench.answers(pairs, "06").merge(SOURCE, on="visit_id").sort_values("t_x")
+    rows = rows[rows["t_x"] <= "2013-01-06T12:00:00"]  # by the longest maturity
+    p = np.array([[dict(each)[name] for name in ("bought", "joined")] for each in rows["probabilities"]])
+    y = rows[["bought", "member"]].to_numpy().astype(int)
+    offline = evaluate("multilabel", names, {"probabilities": p}, y, ("bought", "joined"))
+    assert {name: one(bench, of_pairs, statistic=name)["value"] for name in names} == offline
+    assert not figures(bench, of_pairs)["estimated"].any()
+
+
 def test_arms_of_a_log_are_told_apart_and_shadows_left_out(bench: Bench) -> None:
     log = fti.prediction_log(name="buyer_log", model=fti_model(), partitions_def=DAYS)
     of_log = fti.monitor(name="of_log", log=log, drift=[], weeks=0, quality=[fti.Quality("brier", slices=["member"])])
@@ -349,6 +381,7 @@ def fti_model() -> Any:
         ([fti.Quality("brier"), fti.Quality("brier", at_most=1)], "two rules"),
         ([fti.Quality("brier", drop=0.1, slices=["shop"])], "slices"),
         ([fti.Quality("ece", drop=0.1)], "add it to fti.Evaluation"),
+        ([fti.Quality("brier:bought")], "write 'brier'"),
     ],
 )
 def test_rules_that_cannot_be_measured_are_refused(rules: Any, message: str) -> None:

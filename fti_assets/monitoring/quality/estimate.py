@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import CLASSIFIES, Task
+from fti_assets.core.manifest import Task
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
@@ -40,12 +40,14 @@ class Estimate:
 
 
 def can_estimate(metric: str, task: Task) -> bool:
-    """Whether a metric of a task's answers can be expected: of probabilities alone.
+    """Whether a metric of a task's answers can be expected: of probabilities of one label alone.
+
+    How several labels come together, nobody knows from the probability of each.
 
     >>> can_estimate("roc_auc", "binary"), can_estimate("rmse", "regression")
     (True, False)
     """
-    return task in CLASSIFIES and metric in ESTIMATED
+    return task in ("binary", "multiclass") and metric in ESTIMATED
 
 
 def estimates(

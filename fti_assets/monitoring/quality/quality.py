@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import Task
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
-from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.metrics.metric import plain_name
+from fti_assets.training.judging.metrics.registry import check_metrics, metric_named
 from fti_assets.training.judging.slices import By, slices_key
 
 MIN_ROWS = 500
@@ -28,7 +30,8 @@ class Quality:
     measured and not judged.
 
     Args:
-        metric: as in ``fti.Evaluation``: ``"roc_auc"``, ``"log_loss"``, ``"rmse"``, or the name of an ``fti.Metric``.
+        metric: as in ``fti.Evaluation``: ``"roc_auc"``, ``"log_loss"``, ``"rmse"``, of one of several labels ``"log_loss:late"``, or the
+            name of an ``fti.Metric``.
         at_least: the smallest figure that is no breach, of a metric that is better the higher.
         at_most: the largest, of one that is better the lower.
         drop: by how much it may be worse than the build's own figure on its test rows, instead of a fixed bound.
@@ -83,6 +86,14 @@ class Quality:
         """Which way the metric is better."""
         return metric_named(self.metric).higher_is_better
 
+    def is_for(self, task: Task, labels: Sequence[str]) -> bool:
+        """Whether the metric is one for a task and its labels."""
+        try:
+            check_metrics(task, [self.metric], labels)
+        except DeclarationError:
+            return False
+        return True
+
     @property
     def is_judged(self) -> bool:
         """Whether there is a bound."""
@@ -96,7 +107,7 @@ class Quality:
     @property
     def name(self) -> str:
         """What its check is called: ``quality_roc_auc``."""
-        return checked_name(f"quality_{self.metric}".lower(), what="check")
+        return checked_name(f"quality_{plain_name(self.metric)}".lower(), what="check")
 
     def bound(self, own: float | None) -> float | None:
         """The last figure that is no breach; None where there is no bound, or nothing that a drop is counted from.

@@ -17,7 +17,8 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.labels import LABEL
+from fti_assets.training.datasets.checks import VISIBLE_LABEL
+from fti_assets.training.datasets.labels import LABEL, label_columns
 from fti_assets.training.models.model import Model, Servable
 from fti_assets.training.views.terms import Label
 
@@ -93,18 +94,38 @@ class Answered(ABC):
         return self.model.evaluate.cluster if isinstance(self.model, Model) else None
 
     @property
+    def all_labels(self) -> dict[str, Label]:
+        """The labels by name; none of a composite."""
+        return self.model.view.labels if isinstance(self.model, Model) else {}
+
+    def rows_of(self, label: Label) -> duckdb.DuckDBPyRelation | None:
+        """The rows of a label's group, None while there are none."""
+        there = self.lake.has(label.group.table)
+        return self.lake.rows(label.group.table, snapshot=self.snapshot) if there else None
+
+    @abstractmethod
+    def with_one_label(
+        self, rows: duckdb.DuckDBPyRelation, labels: duckdb.DuckDBPyRelation, label: Label
+    ) -> duckdb.DuckDBPyRelation:
+        """Rows with ``LABEL``, by the rule of the rows that a model learns from, as of now."""
+
+    def with_every_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """Rows with each label under its name in ``label_columns``, and with ``LABEL``, which is null where there are several."""
+        columns = label_columns(self.all_labels)
+        for name, label in self.all_labels.items():
+            labels = self.rows_of(label)
+            rows = self.without_label(rows) if labels is None else self.with_one_label(rows, labels, label)
+            if columns[name] != LABEL:
+                own = [one for one in rows.columns if one not in (LABEL, VISIBLE_LABEL)]
+                listed = ", ".join([*map(quote, own), f"{LABEL} AS {columns[name]}"])
+                rows = self.lake.connection.sql(f"SELECT {listed} FROM {relation_name(rows)}")
+        return rows if LABEL in rows.columns else self.without_label(rows)
+
+    @property
     def label(self) -> Label | None:
         """The label; None of a composite, and of a model of several labels, which are not watched."""
         is_watched = isinstance(self.model, Model) and not self.model.view.has_several_labels
         return self.model.view.only_label if is_watched else None
-
-    @property
-    def labels(self) -> duckdb.DuckDBPyRelation | None:
-        """The rows of the label's group, None while there are none."""
-        label = self.label
-        if label is None or not self.lake.has(label.group.table):
-            return None
-        return self.lake.rows(label.group.table, snapshot=self.snapshot)
 
     def counts(self, partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
         """How many rows each build answered, by the partition's key."""
@@ -125,8 +146,9 @@ class Answered(ABC):
 
     def mature_sql(self, time: str) -> str:
         """The SQL of whether a row is as old as the label's maturity."""
-        age = self.label
-        return "false" if age is None else f"{time} <= {timestamp(self.now - age.age)}"
+        if not isinstance(self.model, Model):
+            return "false"
+        return f"{time} <= {timestamp(self.now - self.model.view.maturity)}"
 
     def without_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         """Rows whose label has no table yet, or no meaning."""

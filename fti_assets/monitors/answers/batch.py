@@ -30,6 +30,7 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.labels import with_label
 from fti_assets.training.datasets.rows import has_versions
+from fti_assets.training.views.terms import Label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,12 @@ class BatchAnswers(Answered):
         """
         view = with_spine_times(manifest.view, self.predictions.spine)
         return self.kept(
-            assemble(self.lake, view, self._with_label(self._spine_rows(view, partitions)), snapshot=self.snapshot)
+            assemble(self.lake, view, self.with_every_label(self._spine_rows(view, partitions)), snapshot=self.snapshot)
         )
 
     def labelled(self, partitions: Sequence[Partition]) -> str:
         """As ``Answered`` has it."""
-        return self.kept(self._with_label(self._spine_rows(_without_features(self.predictions.spine), partitions)))
+        return self.kept(self.with_every_label(self._spine_rows(_without_features(self.predictions.spine), partitions)))
 
     def _spine_rows(self, view: ViewRecord, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
         """The spine rows that were answered, with their answers."""
@@ -94,11 +95,11 @@ class BatchAnswers(Answered):
             f"FROM {relation_name(spine_as_of(connection, versions, view))} spine JOIN {answers} answers ON {same}"
         )
 
-    def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        """By the rule of the rows that a model learns from, as of now."""
-        label, labels, spine = self.label, self.labels, self.predictions.spine
-        if label is None or labels is None:
-            return self.without_label(rows)
+    def with_one_label(
+        self, rows: duckdb.DuckDBPyRelation, labels: duckdb.DuckDBPyRelation, label: Label
+    ) -> duckdb.DuckDBPyRelation:
+        """As ``Answered`` has it."""
+        spine = self.predictions.spine
         is_own = label.group is spine and label.horizon is None and not has_versions(spine)
         return with_label(self.lake.connection, rows, None if is_own else labels, label, spine, self.now)
 

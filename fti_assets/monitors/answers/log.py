@@ -26,6 +26,7 @@ from fti_assets.monitors.answers.answered import (
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.labels import LABEL, answers_with_label
+from fti_assets.training.views.terms import Label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,18 +74,21 @@ class LogAnswers(Answered):
 
     def _labelled(self, answers: duckdb.DuckDBPyRelation) -> str:
         """The name of the answers with their label."""
-        fields = "" if self.labels is None or self.label is None else fields_of_label(self.log, self.label, self.lake)
         mature = self.mature_sql(quote(self.log.event_time))
-        rows = f"SELECT *{fields}, {mature} AS {MATURE} FROM {relation_name(answers)}"
-        return relation_name(self._with_label(self.lake.connection.sql(rows)))
+        rows = self.lake.connection.sql(f"SELECT *, {mature} AS {MATURE} FROM {relation_name(answers)}")
+        return relation_name(self.with_every_label(rows))
 
-    def _with_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        """By the rule of the rows that a model learns from, as of now."""
-        label, labels = self.label, self.labels
-        if label is None or labels is None:
-            return self.without_label(rows)
-        spine, time = self.log.model.view.spine, self.log.event_time
-        return answers_with_label(self.lake.connection, rows, labels, label, spine, time=time, cutoff=self.now)
+    def with_one_label(
+        self, rows: duckdb.DuckDBPyRelation, labels: duckdb.DuckDBPyRelation, label: Label
+    ) -> duckdb.DuckDBPyRelation:
+        """As ``Answered`` has it."""
+        log, connection = self.log, self.lake.connection
+        fields = fields_of_label(log, label, self.lake)
+        with_fields = connection.sql(f"SELECT *{fields} FROM {relation_name(rows)}")
+        spine, time = log.model.view.spine, log.event_time
+        outcomes = answers_with_label(connection, with_fields, labels, label, spine, time=time, cutoff=self.now)
+        listed = ", ".join([*map(quote, rows.columns), LABEL])
+        return connection.sql(f"SELECT {listed} FROM {relation_name(outcomes)}")
 
 
 def log_answers(lake: Lake, log: PredictionLog, snapshot: int, now: datetime) -> LogAnswers:

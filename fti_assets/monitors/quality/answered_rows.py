@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import BY_NAME, Column, ModelManifest
+from fti_assets.core.manifest import BY_NAME, Column, ModelManifest, Task, each_task
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.times import Partition
 from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.monitors.answers.answered import ANSWER, ARM, BUILD, MATURE, PARTITION, Answered
-from fti_assets.monitors.drift.columns import type_of_label
-from fti_assets.training.datasets.labels import LABEL
+from fti_assets.training.datasets.labels import LABEL, label_columns
 from fti_assets.training.datasets.queries import QUERY, numbered
 from fti_assets.training.trainer.labels import label_codes
 
@@ -30,7 +29,7 @@ class AnsweredRows:
         partition: the key of each row's partition of the monitor ``[n]``.
         build, arm: who answered each ``[n]``.
         mature: whether each is as old as the label's maturity ``[n]``.
-        labels: the canonical labels ``[n]``.
+        labels: the canonical labels ``[n]``, or of several ``[n, k]`` by ``label_names``.
         answers: float64 ``[n]``, or ``[n, k]`` of several numbers by ``names``; NaN where there is none.
         names: what the numbers of an answer are called.
         columns: canonical arrays ``[n]`` by name.
@@ -50,6 +49,7 @@ class AnsweredRows:
     clusters: np.ndarray | None
     queries: np.ndarray | None
     number: np.ndarray
+    label_names: tuple[str, ...] = ()
 
     def part(self, rows: np.ndarray) -> AnsweredRows:
         """Those of some rows, by position or by a mask."""
@@ -69,12 +69,14 @@ class AnsweredRows:
         )
 
     def by_name(self, names: Sequence[str]) -> AnsweredRows:
-        """With the numbers of the answers in that order; NaN for one that none has."""
-        if self.answers.ndim == 1 or tuple(names) == self.names:
+        """With the numbers of the answers, and of several labels these, in that order; NaN for one that none has."""
+        if self.answers.ndim == 1:
             return self
-        nothing = np.full(len(self.answers), np.nan)
-        columns = [self.answers[:, self.names.index(name)] if name in self.names else nothing for name in names]
-        return replace(self, answers=np.stack(columns, axis=1), names=tuple(names))
+        labels = self.labels if self.labels.ndim == 1 else _in_order(self.labels, self.label_names, names)
+        names = tuple(names)
+        of_labels = names if self.label_names else ()
+        answers = _in_order(self.answers, self.names, names)
+        return replace(self, answers=answers, names=names, labels=labels, label_names=of_labels)
 
 
 def answered_rows(answers: Answered, partitions: Sequence[Partition], columns: Iterable[str]) -> AnsweredRows:
@@ -94,13 +96,15 @@ def answered_rows(answers: Answered, partitions: Sequence[Partition], columns: I
         items.append(f"dense_rank() OVER (ORDER BY {quote(cluster or '')}) AS {_CLUSTER}")
     rows = numbered(table, query, answers.time) if query else f"FROM {table}"
     order = ", ".join([*([QUERY] if query else []), *map(quote, answers.order)])
-    fixed = [PARTITION, BUILD, ARM, MATURE, LABEL, *([QUERY] if query else [])]
+    labels = {column: name for name, column in label_columns(answers.all_labels).items()}
+    fixed = [PARTITION, BUILD, ARM, MATURE, *labels, *([QUERY] if query else [])]
     listed = ", ".join([*fixed, *items, *map(quote, beside)])
     in_order = connection.sql(
         f"SELECT {listed}, row_number() OVER (ORDER BY {order}) AS {_NUMBER} FROM ({rows}) ORDER BY {_NUMBER}"
     )
     kinds = [Column(name, "text") for name in (PARTITION, BUILD, ARM)]
-    kinds += [Column(MATURE, "boolean"), Column(LABEL, type_of_label(answers, table)), Column(_NUMBER, "integer")]
+    kinds += [Column(MATURE, "boolean"), Column(_NUMBER, "integer")]
+    kinds += [Column(column, type_of_sql(stored[column]) or "text") for column in labels]
     kinds += [Column(name, "integer") for name, there in ((QUERY, query), (_CLUSTER, has_clusters)) if there]
     places = [f"{ANSWER}{place}" for place in range(len(names))] if answers.model.task in BY_NAME else [ANSWER]
     kinds += [Column(name, "number") for name in places]
@@ -112,13 +116,14 @@ def answered_rows(answers: Answered, partitions: Sequence[Partition], columns: I
         build=arrays[BUILD],
         arm=arrays[ARM],
         mature=arrays[MATURE] == 1,
-        labels=arrays[LABEL],
+        labels=arrays[LABEL] if LABEL in labels else _together([arrays[one] for one in labels], len(arrays[BUILD])),
         answers=_together(numbers, len(arrays[BUILD])) if answers.model.task in BY_NAME else numbers[0],
         names=names,
         columns={name: arrays[name] for name in beside},
         clusters=arrays[_CLUSTER].astype(np.int64) if has_clusters else None,
         queries=arrays[QUERY].astype(np.int64) if query else None,
         number=arrays[_NUMBER].astype(np.int64),
+        label_names=() if LABEL in labels else tuple(labels.values()),
     )
 
 
@@ -151,18 +156,29 @@ def _together(numbers: Sequence[np.ndarray], rows: int) -> np.ndarray:
 
 
 def has_label(labels: np.ndarray) -> np.ndarray:
-    """Which canonical labels ``[n]`` there are."""
-    return np.asarray(labels != "" if labels.dtype.kind in "OU" else ~np.isnan(labels))
+    """Which canonical labels ``[n]`` there are; of several, ``[n, k]``, which rows have all."""
+    there = np.asarray(labels != "" if labels.dtype.kind in "OU" else ~np.isnan(labels))
+    return there if there.ndim == 1 else np.asarray(there.all(axis=1))
 
 
-def label_fits(labels: np.ndarray, task: str, classes: Sequence[str]) -> np.ndarray:
-    """Which labels ``[n]`` are such as a model of a task learns: 0 or 1, one of its classes, a finite number."""
+def _in_order(values: np.ndarray, before: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Columns ``[n, k]`` in another order; NaN for one that there is not."""
+    nothing = np.full(len(values), np.nan)
+    columns = [values[:, before.index(name)] if name in before else nothing for name in names]
+    return _together(columns, len(values))
+
+
+def label_fits(labels: np.ndarray, task: Task, classes: Sequence[str]) -> np.ndarray:
+    """Which labels ``[n]``, or all of a row's ``[n, k]``, are such as a model learns: 0 or 1, one of its classes, a finite number."""
+    if labels.ndim == 2:
+        each = [label_fits(labels[:, at], each_task(task), ()) for at in range(labels.shape[1])]
+        return np.asarray(np.all(each, axis=0))
     there = has_label(labels)
     distinct, positions = np.unique(labels[there], return_inverse=True)
     fits = np.zeros(len(distinct), dtype=bool)
     for place, one in enumerate(distinct) if task in ("binary", "multiclass") or labels.dtype.kind in "OU" else ():
         try:
-            label_codes(np.array([one], dtype=labels.dtype), task, classes, what="a label")  # type: ignore[arg-type]
+            label_codes(np.array([one], dtype=labels.dtype), task, classes, what="a label")
         except DataError:
             continue
         fits[place] = True

@@ -8,7 +8,7 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.quality.quality import Quality, check_quality
-from fti_assets.training.judging.metrics.registry import check_metrics, metric_named
+from fti_assets.training.judging.metrics.registry import check_metrics
 from fti_assets.training.judging.slices import columns_of, slices_key
 from fti_assets.training.models.model import Model, Servable
 
@@ -33,10 +33,10 @@ def check_rules_of_quality(rules: Sequence[Quality], answers: BatchPredictions |
         models = (answers.model,)
     judged_models = [_checked_model(model, what) for model in models]
     for rule in rules:
-        fitting = [one for one in judged_models if one.task in metric_named(rule.metric).tasks]
+        fitting = [one for one in judged_models if rule.is_for(one.task, list(one.view.labels))]
         if not fitting:
             try:
-                check_metrics(judged_models[0].task, [rule.metric])
+                check_metrics(judged_models[0].task, [rule.metric], list(judged_models[0].view.labels))
             except DeclarationError as error:
                 raise DeclarationError(f"{what}: {error}") from error
         for model in fitting:
@@ -50,11 +50,6 @@ def _checked_model(model: Servable, what: str) -> Model:
     if not isinstance(model, Model):
         raise DeclarationError(
             f"{what} has quality=, but {model.name!r} is a composite, which has no label: watch the models that it is made of"
-        )
-    if model.view.has_several_labels:
-        raise DeclarationError(
-            f"{what} has quality=, but {model.name!r} learns several labels, {one_of(model.view.labels)}, of which no quality is measured: "
-            "leave it out, and watch models of one label each"
         )
     return model
 
@@ -93,8 +88,8 @@ def _check_log(rules: Sequence[Quality], log: PredictionLog, model: Model, what:
             f"{what} has quality=, but {log.table_name} logs a ranking row by row, so its lists are not known: watch batch predictions of "
             f"{model.name!r}"
         )
-    label = model.view.only_label
-    by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
+    labels = model.view.labels.values()
+    by = list(dict.fromkeys(label.column.spine_keys.get(key, key) for label in labels for key in label.group.keys))
     sliced = [name for rule in rules for slicing in rule.sliced_by for name in columns_of(slicing)]
     for names, why in ((by, "needs the labels of logged answers, which come by"), (sliced, "slices by")):
         if secrets := [name for name in names if name in log.redact]:

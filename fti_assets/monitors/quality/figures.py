@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.estimate import Estimate, can_estimate, errors_of, estimates
@@ -14,10 +15,18 @@ from fti_assets.monitoring.quality.quality import Quality, slicings
 from fti_assets.monitors.quality.sample import Sample
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.measurement import FEWEST_ROWS, measure
+from fti_assets.training.judging.metrics.metric import base_of
+from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.slices import By, columns_of, slice_rows, slices_key
 
-OF_THRESHOLDS = ("accuracy", "precision", "recall", "f1")
-"""The metrics of a binary model that need its threshold."""
+OF_THRESHOLDS = ("accuracy", "precision", "recall", "f1", "exact_match")
+"""The metrics of a binary model, or of several such labels, that need its threshold."""
+
+
+def needs_threshold(metric: str, task: Task) -> bool:
+    """Whether a metric of a task's answers needs a threshold."""
+    return each_task(task) == "binary" and base_of(metric_named(metric)).name in OF_THRESHOLDS
+
 
 _SLICE_DRAWS = 400
 
@@ -58,9 +67,10 @@ class SampleFigures:
 
     @property
     def _names(self) -> list[str]:
-        without_threshold = self.sample.task == "binary" and self.sample.threshold is None
         names = [rule.metric for rule in self.rules]
-        return [name for name in names if not (without_threshold and name in OF_THRESHOLDS)]
+        if self.sample.threshold is not None:
+            return names
+        return [name for name in names if not needs_threshold(name, self.sample.task)]
 
     @property
     def _slicings(self) -> list[By]:

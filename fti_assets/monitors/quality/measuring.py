@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import BY_NAME, ModelManifest, ModelTask
+from fti_assets.core.manifest import BY_NAME, ModelManifest, Task, each_task
 from fti_assets.core.times import Partition
 from fti_assets.errors import FtiError
 from fti_assets.monitoring.measurement import Measurement
@@ -16,12 +16,12 @@ from fti_assets.monitoring.quality.quality import Quality, slicings
 from fti_assets.monitors.answers.answered import Answered
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, answered_rows, features_beside
 from fti_assets.monitors.quality.calibration import calibration_of
-from fti_assets.monitors.quality.figures import OF_THRESHOLDS, SampleFigures
+from fti_assets.monitors.quality.figures import SampleFigures, needs_threshold
 from fti_assets.monitors.quality.sample import Sample, over_all
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.judging.metrics.answers import THRESHOLD
-from fti_assets.training.judging.metrics.registry import metric_named
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Thresholds
 from fti_assets.training.judging.slices import columns_of
+from fti_assets.training.judging.thresholds import cuts_of
 from fti_assets.training.models.model import Model
 
 
@@ -46,8 +46,10 @@ def quality_of(
         estimate: whether there are estimates of what has no mature label yet.
     """
     model, results = answers.model, Qualities()
-    fitting = [rule for rule in rules if model.task in metric_named(rule.metric).tasks]
-    if not fitting or not isinstance(model, Model) or answers.is_list:
+    if not isinstance(model, Model) or answers.is_list:
+        return results
+    fitting = [rule for rule in rules if rule.is_for(model.task, list(model.view.labels))]
+    if not fitting:
         return results
     columns = list(dict.fromkeys(name for by in slicings(fitting) for name in columns_of(by)))
     rows = answered_rows(answers, partitions, columns)
@@ -91,13 +93,8 @@ def _left_out(sample: Sample, partition: Partition) -> Iterator[str]:
     if wrong := int((~sample.is_answered).sum()):
         yield f"{wrong} answers {where} are no finite numbers and left out"
     if wrong := sample.strange_labels:
-        what = (
-            "is 0 or 1"
-            if sample.task == "binary"
-            else "is one of its classes"
-            if sample.classes
-            else "is a finite number"
-        )
+        kinds: dict[str, str] = {"binary": "is 0 or 1", "multiclass": "is one of its classes"}
+        what = kinds.get(each_task(sample.task), "is a finite number")
         yield f"{wrong} labels {where} are left out, since none of them {what}"
 
 
@@ -116,16 +113,12 @@ class _Builds:
     def samples(self, build: str, rows: AnsweredRows) -> Iterator[Sample]:
         """The rows of a build, by arm."""
         own, model = rows.part(rows.build == build), self.answers.model
-        task: ModelTask = model.task  # type: ignore[assignment]
-        manifest = self._manifest(build)
+        task, manifest = model.task, self._manifest(build)
         if task in BY_NAME:
             own = own.by_name(_names(own, task) if manifest is None else manifest.classes)
         if manifest is not None:
             own = self._with_features(own, manifest)
-        threshold = None
-        if manifest is not None:
-            threshold = THRESHOLD if manifest.threshold is None else manifest.threshold.value
-        sample = Sample(own, task, own.names, threshold, build, manifest=manifest)
+        sample = Sample(own, task, own.names, _threshold(manifest), build, manifest=manifest)
         sample = replace(sample, probabilities=self._probabilities(sample))
         for arm in np.unique(own.arm):
             yield replace(sample.part(own.arm == arm), arm=str(arm))
@@ -134,9 +127,9 @@ class _Builds:
         try:
             return self.store.manifest(self.answers.model.name, build)
         except FtiError as error:
-            metrics = [rule.metric for rule in self.rules if rule.metric in OF_THRESHOLDS]
-            is_short = self.answers.model.task == "binary" and metrics
-            without = f", but for {', '.join(metrics)}, since its threshold is not known" if is_short else ""
+            task = self.answers.model.task
+            metrics = [rule.metric for rule in self.rules if needs_threshold(rule.metric, task)]
+            without = f", but for {', '.join(metrics)}, since its threshold is not known" if metrics else ""
             self.results.problems.append(f"{build} is lost, its quality is measured all the same{without}: {error}")
             return None
 
@@ -174,7 +167,18 @@ class _Builds:
         return result
 
 
-def _names(rows: AnsweredRows, task: ModelTask) -> list[str]:
-    """What the numbers of a lost build's answers are called: those that it gave some of."""
+def _threshold(manifest: ModelManifest | None) -> Thresholds | None:
+    """From which probability on a build says yes, of several labels each; None if it is lost."""
+    if manifest is None:
+        return None
+    if manifest.thresholds:
+        return cuts_of({label: manifest.thresholds[label] for label in manifest.classes})
+    return THRESHOLD if manifest.threshold is None else manifest.threshold.value
+
+
+def _names(rows: AnsweredRows, task: Task) -> Sequence[str]:
+    """What the numbers of a lost build's answers are called: those that it gave some of, of several labels these."""
+    if rows.label_names:
+        return rows.label_names
     present = [name for place, name in enumerate(rows.names) if not np.isnan(rows.answers[:, place]).all()]
     return sorted(present, key=float) if task == "quantile" else sorted(present)

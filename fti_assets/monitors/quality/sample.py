@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest, ModelTask
+from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest, Task
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, has_label, label_fits
-from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
+from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds, answers_of
 from fti_assets.training.trainer.labels import label_codes
 
 
@@ -29,9 +29,9 @@ class Sample:
     """
 
     rows: AnsweredRows
-    task: ModelTask
+    task: Task
     classes: tuple[str, ...]
-    threshold: float | None
+    threshold: Thresholds | None
     build: str = ""
     arm: str = ""
     manifest: ModelManifest | None = field(default=None, repr=False)
@@ -80,7 +80,7 @@ class Sample:
 
     def answers_alone(self) -> Answers:
         """The same without labels."""
-        return self._answers(np.zeros(len(self.rows.labels), dtype=np.int64))
+        return self._answers(np.zeros(self.rows.labels.shape, dtype=np.int64))
 
     def _answers(self, y: np.ndarray) -> Answers:
         threshold = THRESHOLD if self.threshold is None else self.threshold
@@ -118,6 +118,7 @@ def over_all(samples: Sequence[Sample]) -> Sample | None:
         labels=joined([one.labels for one in rows]),
         answers=joined([one.answers for one in rows]),
         names=first.rows.names,
+        label_names=first.rows.label_names,
         columns={name: joined([one.columns[name] for one in rows]) for name in first.rows.columns if name in shared},
         clusters=joined_if_there([one.clusters for one in rows]),
         queries=joined_if_there([one.queries for one in rows]),

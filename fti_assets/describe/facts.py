@@ -269,7 +269,10 @@ def monitor_facts(monitor: Monitor, spec: Any, starts: list[str]) -> dict[str, A
         "asset": spec.key.to_user_string(),
         "watches": monitor.answers.table_name,
         "models": [model.asset_name for model in monitor.models],
-        "rules": [f"{rule.name} at most {rule.at_most:g}" for rule in monitor.drift],
+        "rules": [
+            *(f"{rule.name} at most {rule.at_most:g}" for rule in monitor.drift),
+            *(f"quality: {rule.text}" for rule in monitor.quality),
+        ],
         "runs": runs(monitor.partitions_def),
         "sink": f"the table {monitor.table.full_name} of the offline store",
         "schedule": starts,

@@ -104,15 +104,9 @@ def rule_of(drift: Drift) -> Rule:
 
 def quality_rule_of(quality: Quality) -> Rule:
     """The check of a rule of quality, which only warns."""
-    side = "at least" if quality.higher_is_better else "at most"
-    bound = (
-        f"worse by at most {quality.drop:g} than on the build's test rows"
-        if quality.drop is not None
-        else f"{side} {quality.bound(None):g}"
-    )
     row = "" if quality.in_a_row == 1 else f" in {quality.in_a_row} partitions in a row"
-    by = f", and of each slice by {' and by '.join(map(slices_key, quality.sliced_by))}," if quality.slices else ""
-    text = f"{quality.metric} of the answers{by} is {bound}{row}, of {quality.min_rows} rows or more"
+    by = f", and of each slice by {' and by '.join(map(slices_key, quality.sliced_by))}" if quality.slices else ""
+    text = f"Of the answers{by}: {quality.text}{row}, of {quality.min_rows} rows or more"
     return Rule(quality.name, text, blocking=False)
 
 

@@ -54,3 +54,9 @@ def test_a_drop_is_counted_from_the_builds_own_figure() -> None:
 
 def test_a_metric_without_a_bound_is_not_judged() -> None:
     assert judged(FIGURE, fti.Quality("roc_auc"), 0.9).verdict == ""
+
+
+def test_rules_are_told_in_words() -> None:
+    assert fti.Quality("log_loss", drop=0.1).text == "log_loss worse by at most 0.1 than on the build's test rows"
+    assert (RULE.text, RULE.name) == ("roc_auc at least 0.7", "quality_roc_auc")
+    assert fti.Quality("log_loss:late").name == "quality_log_loss_of_late"

@@ -109,6 +109,15 @@ class Quality:
         """What its check is called: ``quality_roc_auc``."""
         return checked_name(f"quality_{plain_name(self.metric)}".lower(), what="check")
 
+    @property
+    def text(self) -> str:
+        """The rule in words, ``roc_auc at least 0.7``; the metric alone without a bound."""
+        if not self.is_judged:
+            return self.metric
+        if self.drop is not None:
+            return f"{self.metric} worse by at most {self.drop:g} than on the build's test rows"
+        return f"{self.metric} {'at least' if self.higher_is_better else 'at most'} {self.bound(None):g}"
+
     def bound(self, own: float | None) -> float | None:
         """The last figure that is no breach; None where there is no bound, or nothing that a drop is counted from.
 

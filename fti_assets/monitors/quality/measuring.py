@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
@@ -52,7 +53,11 @@ def quality_of(
     if not fitting:
         return results
     columns = list(dict.fromkeys(name for by in slicings(fitting) for name in columns_of(by)))
-    rows = answered_rows(answers, partitions, columns)
+    try:
+        rows = answered_rows(answers, partitions, columns)
+    except FtiError as error:
+        results.problems.append(f"the quality of the answers of {model.name!r} is not measured: {error}")
+        return results
     of_builds = _Builds(answers, store, partitions, fitting, columns, estimate, results)
     samples = [one for build in np.unique(rows.build) for one in of_builds.samples(str(build), rows)]
     column = model.name if answers.prefix else ""
@@ -63,8 +68,12 @@ def quality_of(
             results.problems.append(
                 f"the builds that answered on {partition.key} have other classes or thresholds: they are measured one by one, not over all"
             )
-        for sample in [*([] if every is None else [every]), *own]:
-            results.measurements += _figures(sample, partition, column, fitting, estimate, results)
+        of_each = [_figures(sample, partition, column, fitting, estimate, results) for sample in own]
+        if len(own) == 1:
+            results.measurements += [replace(one, build="", arm="") for one in of_each[0]]
+        elif every is not None:
+            results.measurements += _figures(every, partition, column, fitting, estimate, results)
+        results.measurements += chain.from_iterable(of_each)
     return results
 
 

@@ -15,6 +15,7 @@ from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.monitoring.delay_audit import delay_audit
 from fti_assets.cli.monitoring.leak_report import leak_report
+from fti_assets.cli.monitoring.report import report
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
 from fti_assets.cli.training.backtest import backtest
@@ -117,6 +118,7 @@ for command in (
     freshness,
     delay_audit,
     leak_report,
+    report,
     rows.forget,
     rows.reset,
     lake,

@@ -1,0 +1,1 @@
+"""The pictures of the report, as SVG that takes its colours from the page."""

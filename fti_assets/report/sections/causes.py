@@ -1,0 +1,35 @@
+"""What is wrong now, and who is told."""
+
+from __future__ import annotations
+
+from fti_assets.report.reading.causes import OpenCauses
+from fti_assets.report.sections.elements import Html, badge, cleaned, nothing, part, text
+
+
+def causes_part(causes: OpenCauses) -> Html:
+    """Each cause with what a person needs to begin with."""
+    contents: list[Html] = []
+    if causes.causes:
+        items = "".join(
+            f"<li><strong>{text(one.title)}</strong><div class='lines'>{text_lines(one.text)}</div></li>"
+            for one in causes.causes
+        )
+        contents.append(Html(f"<ul class='causes'>{items}</ul>"))
+    else:
+        contents.append(Html(f"<p>{badge('nothing is known to be wrong', 'good')}</p>"))
+    if causes.unseen:
+        contents.append(nothing(causes.unseen))
+    if causes.targets:
+        contents.append(Html(f"<p>Told: {cleaned(', '.join(causes.targets))}</p>"))
+    else:
+        contents.append(
+            nothing(
+                'Nobody is told. fti.build_definitions(..., resources={"alerts": fti.Alerts(to=["log"])}) tells what is wrong.'
+            )
+        )
+    return part("causes", "Open causes", *contents)
+
+
+def text_lines(value: str) -> Html:
+    """Text of several lines."""
+    return Html("<br>".join(text(line) for line in value.splitlines()[:12]))

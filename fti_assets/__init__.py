@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fti_assets.features.windows import window_aggregate as window_aggregate
     from fti_assets.inference.batch.top import TopK as TopK
     from fti_assets.inference.batch_predictions import batch_predictions as batch_predictions
+    from fti_assets.inference.log.service_limits import ServiceLimits as ServiceLimits
     from fti_assets.inference.prediction_log import prediction_log as prediction_log
     from fti_assets.inference.server import Limits as Limits
     from fti_assets.inference.server import serving_app as serving_app
@@ -132,6 +133,7 @@ _NAMES = {
     "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
     "inference.batch.top": "TopK",
     "inference.batch_predictions": "batch_predictions",
+    "inference.log.service_limits": "ServiceLimits",
     "inference.prediction_log": "prediction_log",
     "inference.server": "Limits serving_app",
     "inference.serving.lookup": "OnlineReader read_online",

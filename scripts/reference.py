@@ -62,8 +62,8 @@ PAGES = {
         "Answers for every row of a partition, for an app, and over HTTP.",
         "fti_assets",
         _names(
-            "batch_predictions TopK ParquetSink PostgresSink FunctionSink prediction_log experiment read_online OnlineReader Predictor "
-            "serving_app Limits"
+            "batch_predictions TopK ParquetSink PostgresSink FunctionSink prediction_log ServiceLimits experiment read_online "
+            "OnlineReader Predictor serving_app Limits"
         ),
     ),
     "monitoring.md": Page(

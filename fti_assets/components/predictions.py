@@ -101,6 +101,20 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
         return sink
 
 
+class ServiceLimitsAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
+    """What a service may come to; the attributes are those of ``fti.ServiceLimits``."""
+
+    error_rate: float | None = None
+    missing_rate: float | None = None
+    unknown_rate: float | None = None
+    out_of_schema_rate: float | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    cpu_share: float | None = None
+    peak_memory_mb: float | None = None
+    min_requests: int = 100
+
+
 @dg.scaffold_with(PredictionLogScaffolder)
 class PredictionLogComponent(AssetAttributes, DeclaringComponent):
     """The log of what servers and apps answered, with the sensor that takes it in. The attributes are those of ``fti.prediction_log``.
@@ -109,12 +123,14 @@ class PredictionLogComponent(AssetAttributes, DeclaringComponent):
         name: the name of the log.
         model: whose answers are logged, a model or a composite by its name.
         redact: request fields and features that no table may hold in clear.
+        limits: what the service may come to in a partition, such as ``{error_rate: 0.01, p99_ms: 50}``.
     """
 
     name: str
     answering: str = Field(alias="model")
     version: int = 1
     redact: Sequence[str] = ()
+    limits: ServiceLimitsAttributes | None = None
 
     summary = "A prediction log: what servers answered, with request, features, build and arm."
 
@@ -134,6 +150,7 @@ class PredictionLogComponent(AssetAttributes, DeclaringComponent):
             version=self.version,
             model=self.look_up(tree, SERVABLE, self.answering, what=f"model of prediction log {self.name!r}"),
             redact=self.redact,
+            limits=self.limits and fti.ServiceLimits(**dict(self.limits)),
             **self.options(),
         )
 

@@ -253,6 +253,7 @@ def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores |
         "asset": spec.key.to_user_string(),
         "model": log.model.asset_name,
         "redacted": sorted(log.redact),
+        "limits": [] if log.limits is None else [f"{name} {limit:g}" for name, limit in log.limits.limits.items()],
         "runs": runs(log.partitions_def),
         "files": str(stores.log_folder() / log.model.name)
         if has_folder and stores is not None

@@ -13,6 +13,7 @@ from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.log.asset import log_asset, log_sensor
 from fti_assets.inference.log.log import PredictionLog, own_columns
+from fti_assets.inference.log.service_limits import ServiceLimits
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.composites.composite import Composite
@@ -28,6 +29,7 @@ def prediction_log(
     model: Model | Composite,
     version: int = 1,
     redact: Sequence[str] = (),
+    limits: ServiceLimits | None = None,
     **options: Unpack[AssetOptions],
 ) -> PredictionLog:
     """Declare a prediction log: a row for each answer that a server or an app logged, with its request, features, ages, build and arm.
@@ -36,12 +38,16 @@ def prediction_log(
     into the table ``predictions.<name>_v<version>``, each line exactly once. The answer of a shadow has the request id
     ``<request id>~<arm>``. One model has one log.
 
+    Each partition says how the model was served: requests, latencies, what was missing or unknown, and what its processes said of
+    themselves: requests by status of servers, processor time and memory.
+
     Args:
         name: the name of the log.
         model: whose answers are logged.
         version: names the asset and its table.
         redact: request fields and features that no table may hold in clear. Those who answer leave them out, or hash them
             (``--redact``, ``redact=``); what one of them wrote in clear is left out here, and a check says so.
+        limits: what the service may come to in a partition, ``fti.ServiceLimits(error_rate=0.01, p99_ms=50)``: a check that warns for each.
         options: every parameter of ``@dg.asset``, with its own meaning. ``partitions_def`` are time windows over the prediction time, by
             default UTC days from the first day of the spine's partitions on, or else from 2020 on, the day of today included.
 
@@ -73,6 +79,7 @@ def prediction_log(
         version=version,
         model=model,
         redact=frozenset(redact),
+        limits=limits,
         options={**options, "partitions_def": partitions_def or _days(model)},
         to_asset=log_asset,
         to_sensor=log_sensor,

@@ -190,7 +190,7 @@ attributes:
   partitions_def: {{type: daily, start_date: "2013-01-05", end_date: "2013-01-10"}}
 ---
 type: fti_assets.components.PredictionLogComponent
-attributes: {{name: buyer_log, model: buyer, redact: [spend]}}
+attributes: {{name: buyer_log, model: buyer, redact: [spend], limits: {{p99_ms: 50}}}}
 ---
 type: fti_assets.components.ExperimentComponent
 attributes: {{name: arms, model: buyer, log: buyer_log, metric: log_loss, least_keys: 500, looks: 2}}
@@ -373,6 +373,7 @@ def test_sinks_lists_logs_experiments_and_composites_run_from_yaml(
         assert experiment.declaration_in(tree).terms.looks == 2
         [[log]] = [tree.get_all_components(PredictionLogComponent)]
         assert log.declaration_in(tree).redact == {"spend"}
+        assert log.declaration_in(tree).limits == fti.ServiceLimits(p99_ms=50)
         [[composite]] = [tree.get_all_components(CompositeComponent)]
         assert [model.name for model in composite.declaration_in(tree).models] == ["buyer", "returner"]
     assert len(answers) == 48

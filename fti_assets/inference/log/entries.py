@@ -1,4 +1,4 @@
-"""Lines of a prediction log as they are taken in: answers and counts of dropped ones, without what should be redacted."""
+"""Lines of a prediction log as they are taken in: answers without what should be redacted, counts of dropped ones, and usage."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fti_assets.inference.serving.log.lines import HASH_PREFIX, encode_line
+from fti_assets.inference.serving.log.service import Usage
 
 
 def _is_instant(value: Any) -> bool:
@@ -47,6 +48,24 @@ _DROPS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
+def _is_usage(value: Any) -> bool:
+    if not isinstance(value, dict) or not _has(value, dict.fromkeys(_USAGE, _is_amount)):
+        return False
+    requests = value.get("requests")
+    return isinstance(requests, dict) and all(
+        len(status) == 3 and status.isdigit() and type(number) is int and number >= 0
+        for status, number in requests.items()
+    )
+
+
+_USAGE = ("seconds", "cpu_seconds", "peak_memory_bytes")
+_SERVICE: Mapping[str, Callable[[Any], bool]] = {"at": _is_instant, "service": _is_usage}
+
+
 @dataclass(slots=True)
 class Entry:
     """A line that was understood.
@@ -61,8 +80,17 @@ class Entry:
 
     @property
     def is_answer(self) -> bool:
-        """Whether it is an answer; else it counts answers that were dropped."""
-        return "dropped" not in self.content
+        """Whether it is an answer; else it counts answers that were dropped, or says what a process used."""
+        return "request_id" in self.content
+
+    @property
+    def usage(self) -> Usage | None:
+        """What a process used, if that is what it says."""
+        service = self.content.get("service")
+        if self.is_answer or service is None:
+            return None
+        amounts = (service["seconds"], service["cpu_seconds"], int(service["peak_memory_bytes"]))
+        return Usage(*amounts, service["requests"])
 
 
 def is_frame(line: bytes) -> bool:
@@ -79,7 +107,9 @@ def entry_of(line: bytes, redact: frozenset[str]) -> Entry | None:
     if not isinstance(content, dict):
         return None
     if _has(content, _DROPS):
-        return Entry(content)
+        return Entry({name: content[name] for name in _DROPS})
+    if _has(content, _SERVICE):
+        return Entry({name: content[name] for name in _SERVICE})
     if not _has(content, _ANSWER) or not _is_latency(content.setdefault(_LATENCY, None)):
         return None
     in_clear = {

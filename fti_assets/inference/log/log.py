@@ -15,6 +15,7 @@ from fti_assets.core.rules import Rule
 from fti_assets.core.types import SIDES
 from fti_assets.features.groups.columns import Columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.inference.log.service_limits import ServiceLimits
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.models.model import Servable
 
@@ -40,6 +41,7 @@ class PredictionLog(TableDeclaration):
 
     model: Servable
     redact: frozenset[str]
+    limits: ServiceLimits | None = None
     to_sensor: Callable[[PredictionLog], dg.SensorDefinition] = field(repr=False)
     source: ClassVar[None] = None
     """What another system keeps; a log is the lake's."""
@@ -72,7 +74,9 @@ class PredictionLog(TableDeclaration):
 
 def rules_of(log: PredictionLog) -> tuple[Rule, ...]:
     """What a log's run says of who wrote it."""
-    return (NOT_IN_CLEAR, NOT_DROPPED, NOT_OUTSIDE, *([] if log.model.latency_goal is None else [WITHIN_GOAL]))
+    of_goal = [] if log.model.latency_goal is None else [WITHIN_GOAL]
+    of_limits = [] if log.limits is None else log.limits.rules.values()
+    return (NOT_IN_CLEAR, NOT_DROPPED, NOT_OUTSIDE, *of_goal, *of_limits)
 
 
 def columns_of(log: PredictionLog) -> Columns:

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
 from fti_assets.errors import list_some
@@ -22,6 +23,7 @@ from fti_assets.inference.log.log import (
     PredictionLog,
     columns_of,
 )
+from fti_assets.inference.log.service import limit_verdicts, services_of
 from fti_assets.inference.log.take_in import Intake, take_in
 from fti_assets.inference.log.waiting import OUTSIDE, outside_lines
 from fti_assets.orchestration.checks import check_result, preview
@@ -43,7 +45,12 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
     with stores.offline_store().connect() as lake:
         asset = context.assets_def.key.to_user_string()
         intake = take_in(log, lake, folder, keys, asset=asset, run_id=context.run.run_id)
-        verdicts = [*_verdicts(log, intake, folder), *_latency_verdict(log, lake, intake.table)]
+        services = services_of(lake.connection, f"SELECT * FROM {quote(intake.table)}", quote(PARTITION), intake.usage)
+        verdicts = [
+            *_verdicts(log, intake, folder),
+            *_latency_verdict(log, lake, intake.table),
+            *limit_verdicts(log.limits, services, log.model.name),
+        ]
         yield from (check_result(log.key, verdict) for verdict in verdicts)
         metadata = {
             "preview": preview(lake.connection.table(quote(intake.table))),
@@ -51,7 +58,8 @@ def run_prediction_log(log: PredictionLog, context: dg.AssetExecutionContext, st
             "files": len(intake.files),
             **stored_schema(columns_of(log), intake.commit.types),
         }
-        yield from report_commit(context, intake.commit, metadata)
+        by_partition = {key: service.metadata for key, service in services.items()}
+        yield from report_commit(context, intake.commit, metadata, by_partition=by_partition)
 
 
 def _latency_verdict(log: PredictionLog, lake: Lake, table: str) -> list[Verdict]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fti_assets.core.names import PARTITION, Commit
 from fti_assets.core.sql import quote, temporary_name
@@ -22,15 +23,18 @@ from fti_assets.inference.log.rows import Rows
 from fti_assets.inference.log.waiting import (
     DROPS,
     FILES,
+    SERVICE,
     dropped_answers,
     left_names,
     settle,
     state_of,
     taken_files,
+    usage_in,
     waiting_files,
 )
 from fti_assets.inference.serving.log.files import LogFile
 from fti_assets.inference.serving.log.lines import instant_of
+from fti_assets.inference.serving.log.service import Usage
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
@@ -53,6 +57,7 @@ class Intake:
         in_clear: how many of the new rows held a value in clear that their writer should have redacted, by its name.
         clear_files: the files of those rows.
         drops: how many answers of the partitions their writers left out, by reason.
+        usage: by partition what those who answered used, and how their servers answered, all that was said so far.
         outside: how many lines were put outside the table.
     """
 
@@ -63,6 +68,7 @@ class Intake:
     in_clear: Counter[str] = field(default_factory=Counter)
     clear_files: list[str] = field(default_factory=list)
     drops: Counter[str] = field(default_factory=Counter)
+    usage: dict[str, Usage] = field(default_factory=dict)
     outside: int = 0
 
 
@@ -115,7 +121,11 @@ def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[s
         names = left_names(folder, taken_files(before.get(key))) | {file.name for file in waiting.get(key, ())}
         counts = Counter(dropped_answers(before.get(key))) + drops.get(key, Counter())
         intake.drops += counts
-        records[key] = json.dumps({FILES: sorted(names), DROPS: dict(sorted(counts.items()))})
+        record: dict[str, Any] = {FILES: sorted(names), DROPS: dict(sorted(counts.items()))}
+        intake.usage[key] = usage_in(before.get(key)) + intake.usage.get(key, Usage())
+        if intake.usage[key] != Usage():  # which records of an earlier release lack
+            record[SERVICE] = asdict(intake.usage[key])
+        records[key] = json.dumps(record)
 
     def check() -> None:
         if lake.ledger(log.table, partitions=partitions) != before or any(
@@ -139,7 +149,10 @@ def _commit(log: PredictionLog, lake: Lake, folder: Path, partitions: Sequence[s
 def _read(
     log: PredictionLog, lake: Lake, keys_by_file: dict[LogFile, set[str]], staging: str, intake: Intake
 ) -> dict[str, Counter[str]]:
-    """Put the answers of files into a temporary table, of the partitions that want them; the drops that they count."""
+    """Put the answers of files into a temporary table, of the partitions that want them; the drops that they count.
+
+    What processes used is added up in ``intake``.
+    """
     rows, places = Rows(lake.connection, staging, log, _types(log, lake)), Places(log.partitions_def)
     drops: dict[str, Counter[str]] = {}
     for file, keys in keys_by_file.items():
@@ -150,6 +163,9 @@ def _read(
                 continue
             entry = entry_of(line, log.redact)
             if entry is None:
+                continue
+            if (usage := entry.usage) is not None:
+                intake.usage[place] = intake.usage.get(place, Usage()) + usage
                 continue
             if not entry.is_answer:
                 drops.setdefault(place, Counter())[entry.content["reason"]] += entry.content["dropped"]

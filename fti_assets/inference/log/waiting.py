@@ -13,11 +13,12 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.inference.log.places import Places
 from fti_assets.inference.serving.log.files import CLOSED, LogFile, closed_files
 from fti_assets.inference.serving.log.lines import instant_of
+from fti_assets.inference.serving.log.service import Usage
 from fti_assets.stores.files import guard_writes, is_folder, paths_in, readable, sync_folder, write_atomically
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
-FILES, DROPS = "files", "dropped"
+FILES, DROPS, SERVICE = "files", "dropped", "service"
 OUTSIDE = "outside"
 """The folder of lines that belong to no partition, beside the files that they were in."""
 
@@ -32,6 +33,12 @@ def taken_files(record: PartitionRecord | None) -> frozenset[str]:
 def dropped_answers(record: PartitionRecord | None) -> dict[str, int]:
     """How many answers of a partition were left out of the log by who answered, by reason."""
     return {} if record is None else dict(json.loads(record.record).get(DROPS, {}))
+
+
+def usage_in(record: PartitionRecord | None) -> Usage:
+    """What those who answered in a partition used, and how their servers answered, as they said it."""
+    said = {} if record is None else json.loads(record.record).get(SERVICE, {})
+    return Usage(**{name: said[name] for name in Usage.__dataclass_fields__ if name in said})
 
 
 def waiting_files(log: PredictionLog, folder: Path, ledger: Ledger) -> dict[str, list[LogFile]]:
@@ -116,7 +123,8 @@ def _keep_outside(log: PredictionLog, file: LogFile, places: Places) -> int:
     for line in file.lines():
         if is_frame(line):
             continue
-        if places.of(instant_of(line), file) is None or entry_of(line, log.redact) is None:
+        entry = entry_of(line, log.redact)
+        if entry is None or (entry.usage is None and places.of(instant_of(line), file) is None):
             lines.append(outside_line(line, log.redact, redactions))
     if lines:
         first = next(file.lines())

@@ -58,6 +58,8 @@ class Exchange:
     rows: int = 0
     read: float = 0.0
     stages: Stages | None = None
+    has_log: bool = False
+    """Whether its model's answers are of the kind that is logged; a graph's own are not."""
 
 
 class Refusal(NamedTuple):
@@ -135,12 +137,12 @@ class Answering:
         Raises:
             RefusedError: there is none, or no such model; nothing is to be released then.
         """
+        endpoint = self.repository.get(name, version)
+        exchange.model, exchange.has_log = name, isinstance(endpoint, ServedPredictor)
         if self.active >= self.limits.requests:
             raise RefusedError(
                 503, f"the server answers {self.limits.requests} requests at once and takes no more now", retry_after=1
             )
-        endpoint = self.repository.get(name, version)
-        exchange.model = name
         level = self._levels.get(name)
         if level is None:
             level = self._levels[name] = ServiceLevel(_THREADS)
@@ -253,6 +255,8 @@ class Answering:
         """Count a request and log it."""
         total = time.perf_counter() - exchange.start
         if exchange.model:
+            if self.log is not None and exchange.has_log:
+                self.log.count_request(exchange.model, status)
             self.metrics.count(exchange.model, status, read=exchange.read, stages=exchange.stages, total=total)
             if exchange.stages is not None:
                 self._levels[exchange.model].observe(exchange.stages.lookup + exchange.stages.graph)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ __all__ = ["world"]
 def logged(folder: Path, model: str = "delay_net") -> list[dict[str, Any]]:
     said = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
     return [one for one in said if "request_id" in one]
+
+
+def services(folder: Path, model: str = "delay_net") -> list[dict[str, Any]]:
+    said = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
+    return [one["service"] for one in said if "service" in one]
 
 
 def shut_down(app: Any) -> None:
@@ -64,4 +70,22 @@ def test_what_is_refused_is_no_answer_and_is_not_logged(world: World, tmp_path: 
     app = made(world, "delay_net", log=tmp_path)
     assert ask(app, "POST", "/predict/delay_net", {"origin": "JFK"}).status == 400
     shut_down(app)
-    assert not (tmp_path / "delay_net").exists()
+    assert logged(tmp_path) == []
+    [service] = services(tmp_path)
+    assert service["requests"] == {"400": 1}
+
+
+def test_log_says_how_requests_ended_and_what_the_process_used(world: World, tmp_path: Path) -> None:
+    app = made(world, "delay_net", log=tmp_path / "log")
+    for request in (PLAIN, PLAIN, {"origin": "JFK"}):
+        ask(app, "POST", f"/predict/delay_net?at={AT}", request)
+    app.answering.active = app.answering.limits.requests  # so many are being answered
+    assert ask(app, "POST", "/predict/delay_net", PLAIN).status == 503
+    assert ask(app, "POST", "/predict/nobody", PLAIN).status == 404
+    assert infer(app, tensors(PLAIN), "delay_net.graph").status == 503
+    shut_down(app)
+    said = services(tmp_path / "log")
+    assert sum((Counter(one["requests"]) for one in said), Counter()) == {"200": 2, "400": 1, "503": 1}
+    assert 0 < said[-1]["peak_memory_bytes"] < 2**40
+    assert all(one["seconds"] > 0 and one["cpu_seconds"] >= 0 for one in said)
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["delay_net"], "nobody else has a log"

@@ -6,12 +6,13 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from fti_assets.core.times import naive_utc
 from fti_assets.inference.serving.answers.prediction import Prediction
+from fti_assets.inference.serving.log.service import Usage
 
 KEY = "FTI_LOG_KEY"
 """The variable that holds the secret with which redacted values are hashed; without it they are left out."""
@@ -91,6 +92,11 @@ def answer_line(
 def drops_line(at: datetime, reason: str, count: int) -> bytes:
     """A line that says how many answers were not logged, the last of them at an instant."""
     return encode_line({"at": at.isoformat(timespec="microseconds"), "dropped": count, "reason": reason})
+
+
+def usage_line(at: datetime, usage: Usage) -> bytes:
+    """A line that says what the process used up to an instant, and how its server answered."""
+    return encode_line({"at": at.isoformat(timespec="microseconds"), "service": asdict(usage)})
 
 
 def footer(rows: int, hours: Collection[str] | None) -> bytes:

@@ -18,8 +18,17 @@ from typing import Any, Literal, NamedTuple
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.files import finish
 from fti_assets.inference.serving.log.limits import LogLimits
-from fti_assets.inference.serving.log.lines import Redaction, answer_line, drops_line, footer, header, instant_of
+from fti_assets.inference.serving.log.lines import (
+    Redaction,
+    answer_line,
+    drops_line,
+    footer,
+    header,
+    instant_of,
+    usage_line,
+)
 from fti_assets.inference.serving.log.open_file import OpenFile
+from fti_assets.inference.serving.log.service import UsageTally
 from fti_assets.stores.files import reason
 
 Reason = Literal["queue", "disk", "size", "form"]
@@ -74,6 +83,7 @@ class Work:
         self._waiting = 0
         self._drops: dict[tuple[str, Reason], _Drops] = {}
         self._measured: dict[str, tuple[float, int]] = {}
+        self.usage = UsageTally()
         self._wake, self._over = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._complained = 0.0
@@ -93,10 +103,22 @@ class Work:
             if room > 0:
                 self._queue.append(batch._replace(predictions=predictions[:room]))
                 self._waiting += min(room, len(predictions))
-            if self._thread is None and not self._over.is_set():
-                self._thread = threading.Thread(target=self._run, daemon=True, name="fti-prediction-log")
-                self._thread.start()
+        self._start()
         if not self._wake.is_set():
+            self._wake.set()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            with self._queueing:
+                if self._thread is None and not self._over.is_set():
+                    self._thread = threading.Thread(target=self._run, daemon=True, name="fti-prediction-log")
+                    self._thread.start()
+
+    def count_request(self, model: str, status: int) -> None:
+        """A request was answered or refused; the thread says so later."""
+        self.usage.count(model, status)
+        if status >= 400:  # of which no answer wakes the thread
+            self._start()
             self._wake.set()
 
     def flush(self, seconds: float) -> None:
@@ -107,7 +129,7 @@ class Work:
             self._over.set()
         self._write_out()
         with self.writing:
-            for model in {model for model, _ in self._drops}:
+            for model in {model for model, _ in self._drops} | self.usage.models():
                 self._write(model, [], last=True)
             for model in list(self._files):
                 self._close(model)
@@ -127,16 +149,19 @@ class Work:
     def _run(self) -> None:
         wake, over = self._wake, self._over
         while not over.is_set():
-            wake.wait(self._seconds_to_rotation())
+            wake.wait(self._seconds_to_next())
             over.wait(_GATHER_SECONDS)
             try:
                 self._write_out()
             except Exception:  # a thread that ends would drop all that comes, and count it only at the end
                 _log.exception("the prediction log could not be written")
 
-    def _seconds_to_rotation(self) -> float | None:
-        ends = [file.began + self._limits.file_seconds for file in list(self._files.values())]
-        return max(0.0, min(ends) - time.monotonic()) if ends else None
+    def _seconds_to_next(self) -> float | None:
+        """Until a file is to be closed, or a line of usage is due; None while there is neither."""
+        now = time.monotonic()
+        waits = [max(0.0, file.began + self._limits.file_seconds - now) for file in list(self._files.values())]
+        waits += [self.usage.seconds_to_line(model) for model in self.usage.models()]
+        return min(waits, default=None)
 
     def _write_out(self, seconds: float = -1) -> None:
         """Write what waits, and close the files that are long or old enough."""
@@ -158,7 +183,7 @@ class Work:
                         lines.setdefault(prediction.model, []).append(line)
             for model, of_model in lines.items():
                 self._write(model, of_model)
-            for model in {model for model, _ in self._drops}:
+            for model in {model for model, _ in self._drops} | self.usage.models():
                 self._write(model, [])
             now_s = time.monotonic()
             for model, file in list(self._files.items()):
@@ -168,44 +193,57 @@ class Work:
             self.writing.release()
 
     def _write(self, model: str, lines: list[bytes], *, last: bool = False) -> None:
-        """Write answers of a model, and how many were dropped; what cannot be written is dropped.
+        """Write answers of a model, how many were dropped and what the process used; answers that cannot be written are dropped.
 
         Args:
-            last: whether there is no later time to say what was dropped, so that it is said beyond the limit, too.
+            last: whether the file ends, so that there is no later time to say what is to be said beside the answers, beyond the limit, too.
         """
         content = b"".join(lines)
         if not last and self._total(model) + len(content) >= self._limits.total_bytes:
             self._drop_lines(model, lines, "size")
+            self.usage.postpone(model)
             return
         with self._queueing:
             drops = {key: one for key, one in self._drops.items() if key[0] == model}
             for key in drops:
                 del self._drops[key]
-        drop_lines = b"".join(drops_line(one.at, why, one.number) for (_, why), one in drops.items())
-        if not (content or drop_lines):
+        other_lines = b"".join(drops_line(one.at, why, one.number) for (_, why), one in drops.items())
+        if lines:
+            self.usage.note_answer(model, datetime.fromisoformat(instant_of(lines[-1]) or ""))
+        usage = self.usage.take(model) if last or not self.usage.seconds_to_line(model) else None
+        at_usage = self.usage.instant(model)
+        if usage is not None:
+            other_lines += usage_line(at_usage, usage)
+        if not (content or other_lines):
             return
         try:
             file = self._files.get(model)
             if file is None:
                 file = self._files[model] = OpenFile.begin(self._folder / model, header(model, self._redaction))
-            file.write(content + drop_lines)
+            file.write(content + other_lines)
         except OSError as error:
             self._complain(error)
             self._give_up_torn(model)
             self._drop_lines(model, lines, "disk")
             for (_, why), one in drops.items():
                 self._again(model, why, one)
+            if usage is not None:
+                self.usage.give_back(model, usage)
             return
         file.rows += len(lines)
         if len(file.hours) <= _MOST_HOURS:
             file.hours.update(line[7:20].decode() for line in lines)
             file.hours.update(f"{one.at:%Y-%m-%dT%H}" for one in drops.values())
+            file.hours.update([] if usage is None else [f"{at_usage:%Y-%m-%dT%H}"])
         at, total = self._measured.get(model, (0.0, 0))
-        self._measured[model] = (at, total + len(content) + len(drop_lines))
+        self._measured[model] = (at, total + len(content) + len(other_lines))
         self._count(model, "logged", len(lines))
 
     def _close(self, model: str) -> None:
-        file = self._files.pop(model)
+        self._write(model, [], last=True)
+        file = self._files.pop(model, None)
+        if file is None:  # given up
+            return
         try:
             file.write(footer(file.rows, file.hours if len(file.hours) <= _MOST_HOURS else None))
         except OSError as error:  # the hours are then read from its lines

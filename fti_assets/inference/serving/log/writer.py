@@ -74,6 +74,10 @@ class LogWriter:
                 return
         self._work.add(Batch(request_id, [dict(one) for one in requests], predictions, clock.now(), latency))
 
+    def count_request(self, model: str, status: int) -> None:
+        """A server answered or refused a request to a model, with an HTTP status; the log will say how many there were of each."""
+        self._work.count_request(model, status)
+
     def counts(self, model: str) -> dict[str, int]:
         """How many answers of a model were "logged", and how many dropped for each reason, in this process."""
         return dict(self._work.counts.get(model, {}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -122,7 +122,7 @@ def build_definitions(
     assets = [*(declaration.assets_def for declaration in everything), *plain]
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
     own_sensors += retraining_sensors(everything, everything)
-    automation = [*_automation(name or declarations[0].name, everything)]
+    automation = [*automation_sensors(name or declarations[0].name, everything)]
     watch = _watch(name or declarations[0].name, everything, plain, all_resources.get(ALERTS))
     try:
         sensors = [*automation, *own_sensors, *watch, *lists.pop("sensors")]
@@ -141,8 +141,19 @@ def _list_of(values: Any, name: str) -> list[Any]:
     return [one for one in values]  # noqa: C416 - list() asks for a length, which may be any
 
 
-def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.AutomationConditionSensorDefinition]:
-    """One running sensor over features and training, one over predictions, which thus never share a run with a model."""
+def automation_sensors(
+    name: str,
+    declarations: Sequence[Declaration],
+    *,
+    select: Callable[..., dg.AssetSelection] = dg.AssetSelection.assets,
+) -> Iterator[dg.AutomationConditionSensorDefinition]:
+    """One running sensor over features and training, one over predictions, which thus never share a run with a model.
+
+    Args:
+        name: that of the system, with which the sensors' names begin.
+        declarations: those whose conditions are evaluated.
+        select: makes the selection of some keys; ``dg.AssetSelection.assets`` refuses one that is not there.
+    """
     with_condition = [one for one in declarations if one.assets_def.automation_conditions_by_key]
     parts = (
         ("features_and_training", "Runs what changed data, ended partitions and new cutoffs ask for.", False),
@@ -160,7 +171,7 @@ def _automation(name: str, declarations: Sequence[Declaration]) -> Iterator[dg.A
                 warnings.filterwarnings("ignore", message="Parameter `use_user_code_server`")
                 yield dg.AutomationConditionSensorDefinition(
                     f"{name}_{part}",
-                    target=dg.AssetSelection.assets(*keys),
+                    target=select(*keys),
                     default_status=dg.DefaultSensorStatus.RUNNING,
                     use_user_code_server=True,  # conditions of this library are classes that only the code server knows
                     description=description,
@@ -206,7 +217,8 @@ def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str,
         there = one_of(tables) if tables else "none"
         raise DeclarationError(
             f"model {model.name!r} is trained again by the monitor {absent[0]!r}, which is not declared here: give it to "
-            f"build_definitions([..., {absent[0]}]) beside the predictions, or name another one; there is {there}"
+            f"build_definitions([..., {absent[0]}]) beside the predictions, in YAML as a MonitorComponent, or name "
+            f"another one; there is {there}"
         )
     return {name: tables[name] for name in names}
 

@@ -98,7 +98,7 @@ PAGES = {
         "fti_assets.components",
         _names(
             "FeatureGroupComponent FeatureViewComponent ModelComponent CompositeComponent PredictionsComponent "
-            "PredictionLogComponent ExperimentComponent StoresComponent"
+            "PredictionLogComponent ExperimentComponent MonitorComponent ParityComponent AlertsComponent StoresComponent"
         ),
     ),
     "errors.md": Page(

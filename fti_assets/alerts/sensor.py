@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -17,21 +17,39 @@ from fti_assets.alerts.staleness import findings_of_groups
 from fti_assets.core import clock
 from fti_assets.errors import list_some
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.orchestration.declaration import Declaration
+from fti_assets.orchestration.declaration import Declaration, declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import CONTEXT, take
 from fti_assets.training.models.model import Servable
+
+_Watched = tuple[Sequence[dg.AssetsDefinition], Sequence[Declaration]]
+"""The assets that are watched, and what is declared of them."""
 
 
 def alerts_sensor(name: str, declarations: Sequence[Declaration], plain: Iterable[Any]) -> dg.SensorDefinition:
     """The sensor over some declarations, and over other assets beside them, which tells the targets of the resource ``alerts``."""
     others = [one for one in plain if isinstance(one, dg.AssetsDefinition)]
     assets = [*(one.assets_def for one in declarations), *others]
-    models = [one for one in declarations if isinstance(one, Servable)]
-    groups = [one for one in declarations if isinstance(one, FeatureGroup)]
+    return _sensor(name, lambda context: (assets, declarations))
 
+
+def location_alerts_sensor(name: str) -> dg.SensorDefinition:
+    """As ``alerts_sensor``, over whatever is in its code location: of an asset that comes from elsewhere it cannot know before."""
+
+    def everything(context: dg.SensorEvaluationContext) -> _Watched:
+        assert context.repository_def is not None
+        assets = list({id(one): one for one in context.repository_def.assets_defs_by_key.values()}.values())
+        return assets, [one for one in map(declaration_of, assets) if one is not None]
+
+    return _sensor(name, everything)
+
+
+def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]) -> dg.SensorDefinition:
     def look(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
         alerts, stores = resources[ALERTS], resources[STORES]
+        assets, declarations = watched(context)
+        models = [one for one in declarations if isinstance(one, Servable)]
+        groups = [one for one in declarations if isinstance(one, FeatureGroup)]
         now = clock.now()
         findings = (
             findings_of_runs(context.instance, assets, models, warnings=alerts.at_least == "warning")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -13,7 +14,7 @@ import fti_assets as fti
 from fti_assets.components.reference import PlacedComponent, is_path, last_name, python_object
 from fti_assets.components.stores import stores_of
 from fti_assets.core.names import versioned_name
-from fti_assets.definitions import retraining_sensors, reviews_of
+from fti_assets.definitions import automation_sensors, retraining_sensors, reviews_of
 from fti_assets.errors import DeclarationError, FtiError, list_some
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.orchestration.declaration import Declaration
@@ -60,10 +61,16 @@ class DeclaringComponent(PlacedComponent):
         declarations = list(dict.fromkeys([declaration, *(component.declaration_in(tree) for component in components)]))
         if not self._fits:
             # Once for the whole project: what cannot stand side by side is told before Dagster merges the parts.
+            for component in components:
+                with component.naming_place():
+                    retraining_sensors([component.declaration_in(tree)], declarations)
             fti.build_definitions(declarations, resources={STORES: stores})
             for component in [self, *components]:
                 component._fits = True
         sensors = [*self.sensors_of(declaration), *retraining_sensors([declaration], declarations)]
+        if components and components[0] is self:  # two for the whole project; what Python declares brings its own
+            with_reviews = [*declarations, *reviews_of(declarations)]
+            sensors += automation_sensors(project_name(tree), with_reviews, select=_those_there)
         assets = [one.assets_def for one in [declaration, *reviews_of([declaration])]]
         return dg.Definitions(assets=assets, sensors=sensors, resources={STORES: stores})
 
@@ -86,16 +93,23 @@ class DeclaringComponent(PlacedComponent):
         if self._declaration is None:
             self._is_declaring = True
             try:
-                self._declaration = self.declare(tree)
-            except FtiError as error:
-                if _PLACE in vars(error):
-                    raise
-                problem = DeclarationError(f"{self.place}: {error}")
-                vars(problem)[_PLACE] = self.place
-                raise problem from error
+                with self.naming_place():
+                    self._declaration = self.declare(tree)
             finally:
                 self._is_declaring = False
         return self._declaration
+
+    @contextmanager
+    def naming_place(self) -> Iterator[None]:
+        """Whatever is refused here is refused with the component's file and line."""
+        try:
+            yield
+        except FtiError as error:
+            if _PLACE in vars(error):
+                raise
+            problem = DeclarationError(f"{self.place}: {error}")
+            vars(problem)[_PLACE] = self.place
+            raise problem from error
 
     @property
     def place(self) -> str:
@@ -178,3 +192,13 @@ def names_of(name: str | None, function: Any, version: int) -> tuple[str, str]:
 def components_of(tree: ComponentTree, kind: type[Any] = DeclaringComponent) -> list[Any]:
     """The components of a kind in a project. The tree that stands for none, in tests, has none."""
     return tree.get_all_components(kind) if isinstance(tree.defs_module, ModuleType) else []
+
+
+def project_name(tree: ComponentTree) -> str:
+    """The name of a project's package, ``shops`` of ``shops.defs``."""
+    return str(tree.defs_module.__name__).partition(".")[0]
+
+
+def _those_there(*keys: dg.AssetKey) -> dg.AssetSelection:
+    """The assets of some keys as far as they are there: ``dg list defs --path`` loads a part of a project."""
+    return dg.AssetSelection.from_string(" or ".join(f'key:"{key.to_user_string()}"' for key in keys))

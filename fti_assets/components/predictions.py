@@ -12,7 +12,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
 from fti_assets.components.model import SERVABLE, ModelComponent
-from fti_assets.components.reference import construct
+from fti_assets.components.reference import construct, or_variable
 from fti_assets.components.scaffold import ExperimentScaffolder, PredictionLogScaffolder, PredictionsScaffolder
 from fti_assets.core.names import versioned_name
 from fti_assets.errors import DeclarationError
@@ -89,12 +89,8 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
         arguments = dict(terms)
         if isinstance(function := arguments.get("function"), str):
             arguments["function"] = self.python(function, what=f"function of {what}")
-        if isinstance(dsn := arguments.get("dsn"), Mapping):
-            if list(dsn) != ["env"] or not isinstance(dsn["env"], str):
-                raise DeclarationError(
-                    f"{what} has a dsn of {list(dsn)!r}: write the variable's name, dsn: {{env: SHOP_DSN}}"
-                )
-            arguments["dsn"] = dg.EnvVar(dsn["env"])
+        if "dsn" in arguments:
+            arguments["dsn"] = or_variable(arguments["dsn"], what=f"dsn of {what}", example="dsn: {env: SHOP_DSN}")
         sink = construct(arguments, self._context, module=_SINKS, what=what)
         if not isinstance(sink, Sink):
             raise DeclarationError(f"{what} is {sink!r}, which is not a Sink")

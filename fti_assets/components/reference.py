@@ -109,6 +109,24 @@ def construct(
     return target(*bound.args, **bound.kwargs)
 
 
+def or_variable(value: Any, *, what: str, example: str) -> Any:
+    """A text of YAML, or of ``{env: SHOP_DSN}`` the variable that holds it, which is read when a run needs it.
+
+    Args:
+        value: the text or the mapping.
+        what: names the place in errors.
+        example: how it is written, ``dsn: {env: SHOP_DSN}``.
+
+    Raises:
+        DeclarationError: it is another mapping.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    if list(value) != ["env"] or not isinstance(value["env"], str):
+        raise DeclarationError(f"{what} is of {list(value)!r}: write the variable's name, {example}")
+    return dg.EnvVar(value["env"])
+
+
 def gate_of(terms: str | Mapping[str, Any], context: dg.ComponentLoadContext | None, *, what: str) -> Any:
     """The gate that a model names, or what ``fti.gate`` made of a function."""
     if isinstance(terms, str) and is_path(terms):

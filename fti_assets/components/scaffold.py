@@ -136,3 +136,37 @@ class ExperimentScaffolder(_Scaffolder):
 
     template = "experiment"
     parameters = ExperimentParameters
+
+
+class MonitorParameters(BaseModel):
+    """What a new monitor watches."""
+
+    predictions: str = Field(
+        description="the batch predictions that are watched; in the file, log: in their place watches a log"
+    )
+
+
+class MonitorScaffolder(_Scaffolder):
+    """The rules that a monitor has by default, written out."""
+
+    template = "monitor"
+    parameters = MonitorParameters
+
+
+class ParityParameters(BaseModel):
+    """What a new parity compares."""
+
+    log: str = Field(description="the prediction log whose answers are compared")
+
+
+class ParityScaffolder(_Scaffolder):
+    """Up to a thousand requests a day."""
+
+    template = "parity"
+    parameters = ParityParameters
+
+
+class AlertsScaffolder(_Scaffolder):
+    """Warnings and failures, told to the log."""
+
+    template = "alerts"

@@ -3,6 +3,8 @@
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +16,34 @@ from dagster.components.testing.utils import DefsFolderSandbox, component_defs
 
 import fti_assets as fti
 from fti_assets.components import (
+    AlertsComponent,
     CompositeComponent,
     ExperimentComponent,
     FeatureGroupComponent,
     FeatureViewComponent,
     ModelComponent,
+    MonitorComponent,
+    ParityComponent,
     PredictionLogComponent,
     PredictionsComponent,
     StoresComponent,
 )
 from fti_assets.components.attributes import AssetAttributes
 from fti_assets.components.declaring import DeclaringComponent
+from fti_assets.components.feature_view import DatasetAttributes, LabelAttributes
+from fti_assets.components.monitoring import DriftAttributes, QualityAttributes
 from fti_assets.components.reference import space_of
 from fti_assets.errors import DeclarationError
+from fti_assets.monitoring.drift.drift import DEFAULT_RULES
 from fti_assets.orchestration.options import AssetOptions
+from fti_assets.testing import stores_in
 from tests.support.partitions import range_tags
 
 # Dagster itself reads each YAML document so, and points from each asset to its YAML.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
     pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+    pytest.mark.filterwarnings("ignore:Parameter `use_user_code_server`"),
     pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer `SensorDefinition"),
 ]
 
@@ -211,6 +221,35 @@ def likely(buyer: np.ndarray, returner: np.ndarray) -> dict[str, np.ndarray]:
 def push(rows, partition):
     PUSHED.append((partition, rows.read_all().num_rows))
 """
+WATCHING = """
+type: fti_assets.components.MonitorComponent
+attributes:
+  name: buys_watch
+  predictions: daily_buys
+  drift:
+    - {statistic: psi, at_most: 0.25, columns: [spend], in_a_row: 2}
+    - {statistic: null_rate, min_rows: 50}
+  quality:
+    - {metric: roc_auc, at_least: 0.7, slices: [spend]}
+    - {metric: log_loss}
+  weeks: 1
+  group_name: on_call
+---
+type: fti_assets.components.PredictionLogComponent
+attributes: {name: buyer_log, model: buyer}
+---
+type: fti_assets.components.MonitorComponent
+attributes: {name: served_watch, log: buyer_log_v1, estimate: false}
+---
+type: fti_assets.components.ParityComponent
+attributes: {name: buyer_parity, log: buyer_log, sample: 50, lag: 5min}
+"""
+ALERTS = """
+type: fti_assets.components.AlertsComponent
+attributes:
+  to: [log, {env: ON_CALL}, "jsons://hooks.example.com/s3cret"]
+  at_least: error
+"""
 STORES = """
 type: fti_assets.components.StoresComponent
 attributes:
@@ -355,7 +394,8 @@ def test_sinks_lists_logs_experiments_and_composites_run_from_yaml(
     project.write("serving", SERVING.format(package=package, root=tmp_path), **{"combining.py": COMBINING})
     with project.sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
         defs = tree.build_defs()
-        assert [sensor.name for sensor in defs.sensors or ()] == ["buyer_log_v1_files"]
+        system = {f"{package}_features_and_training", f"{package}_inference"}
+        assert {sensor.name for sensor in defs.sensors or ()} == {"buyer_log_v1_files", *system}
         assert materialize(defs, "visits_v1", "outcomes_v1", instance=instance, days=("2013-01-01", "2013-01-07"))
         cutoff = ("2013-01-06", "2013-01-06")
         for names in (["buying_dataset_v1"], ["buyer_v1", "returner_v1"], ["either_v1"]):
@@ -434,6 +474,101 @@ def test_a_model_from_yaml_brings_its_triggers_and_its_review(project: Project) 
     assert retraining.triggers == (fti.OnSchedule("0 6 * * 1"), fti.OnNewData(partitions=7))
     assert "buyer_v1_retraining" in {sensor.name for sensor in defs.sensors}
     assert dg.AssetKey("buyer_review_v1") in defs.resolve_asset_graph().get_all_asset_keys()
+
+
+def test_monitors_and_parities_from_yaml_are_those_of_python(project: Project) -> None:
+    project.write_system()
+    project.write("watching", WATCHING)
+    path = project.sandbox.defs_folder_path / "models/buyer/defs.yaml"
+    triggers = "[{type: OnDrift, monitor: buys_watch}, {type: OnDegradation, metric: roc_auc, monitor: buys_watch_v1}]"
+    path.write_text(path.read_text().replace("  evaluate:", f"  retrain: {triggers}\n  evaluate:"))
+    with project.sandbox.build_component_tree() as tree:
+        defs = tree.build_defs()
+        named = {one.names()[0]: one.declaration_in(tree) for one in tree.get_all_components(DeclaringComponent)}
+    watch, served, parity = named["buys_watch"], named["served_watch"], named["buyer_parity"]
+    assert watch.answers is named["daily_buys"]
+    assert served.answers is parity.of is named["buyer_log"]
+    assert watch.drift == (
+        fti.Drift("psi", at_most=0.25, columns=["spend"], in_a_row=2),
+        fti.Drift("null_rate", min_rows=50),
+    )
+    assert watch.quality == (fti.Quality("roc_auc", at_least=0.7, slices=["spend"]), fti.Quality("log_loss"))
+    assert (watch.weeks, watch.estimate, served.drift, served.estimate) == (1, True, DEFAULT_RULES, False)
+    assert (parity.sample, parity.lag) == (50, timedelta(minutes=5))
+    assert "buyer_v1_retraining" in {sensor.name for sensor in defs.sensors}
+    assert defs.resolve_assets_def("buys_watch_v1").get_asset_spec().group_name == "on_call"
+
+
+def test_each_condition_of_a_project_is_evaluated_in_its_code(project: Project) -> None:
+    project.write_system()
+    project.write("watching", WATCHING)
+    with project.sandbox.build_component_tree() as tree:
+        repository = tree.build_defs().get_repository_def()
+        first = tree.build_defs(project.sandbox.defs_folder_path / "a_prediction")
+    targets = {
+        sensor.name.removeprefix(project.sandbox.project_name): sensor.asset_selection.resolve(repository.asset_graph)
+        for sensor in repository.sensor_defs
+        if isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    }
+    by_themselves = {
+        key for asset in repository.assets_defs_by_key.values() for key in asset.automation_conditions_by_key
+    }
+    assert targets.keys() == {"_features_and_training", "_inference"}
+    assert set().union(*targets.values()) == by_themselves
+    assert {"daily_buys_v1", "buys_watch_v1", "served_watch_v1", "buyer_parity_v1"} == {
+        key.to_user_string() for key in targets["_inference"]
+    }
+    assert first.get_repository_def().sensor_defs  # a part of a project loads, as dg lists it by path
+
+
+def test_alerts_from_yaml_tell_of_every_asset_of_the_project(project: Project, tmp_path: Path) -> None:
+    project.write("alerts", ALERTS)
+    (project.sandbox.defs_folder_path / "plain.py").write_text(
+        "import dagster as dg\n\n\n@dg.asset\ndef counts() -> None:\n    raise RuntimeError('the counter is gone')\n\n\n"
+        "defs = dg.Definitions(assets=[counts])\n"
+    )
+    with project.load() as defs, dg.DagsterInstance.ephemeral() as instance:
+        assert defs.resources is not None
+        alerts = defs.resources["alerts"]
+        assert (alerts.at_least, alerts.seconds) == ("error", 10.0)
+        assert alerts.to == ["log", dg.EnvVar("ON_CALL"), "jsons://*** and its password"]
+        name = f"{project.sandbox.project_name}_alerts"
+        assert name in {sensor.name for sensor in defs.sensors or ()}
+        job = defs.resolve_implicit_global_asset_job_def()
+        job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("counts")], raise_on_error=False)
+        resources = {"alerts": fti.Alerts(), "fti": stores_in(tmp_path)}
+        with dg.build_sensor_context(instance, definitions=defs, resources=resources) as context:
+            said = str(defs.resolve_sensor_def(name).evaluate_tick(context).skip_message)
+    assert "counts failed" in said
+    assert "visits_v1 is stale" in said
+
+
+def test_two_components_of_alerts_are_refused(project: Project) -> None:
+    for folder in ("alerts", "more_alerts"):
+        project.write(folder, "type: fti_assets.components.AlertsComponent\nattributes: {}\n")
+    assert "this project has 2 AlertsComponents" in project.refused()
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("[{variable: ON_CALL}]", "write the variable's name, {env: ON_CALL}"),
+        ("[ex ample://s3cret]", "which is no address"),
+        ("[]", "give a list of addresses"),
+    ],
+)
+def test_alerts_that_reach_nobody_are_refused_with_the_file(project: Project, to: str, said: str) -> None:
+    path = project.write("alerts", f"type: fti_assets.components.AlertsComponent\nattributes: {{to: {to}}}\n")
+    message = project.refused()
+    assert message.startswith(f"{path}:1: ")
+    assert said in message
+    assert "s3cret" not in message
+
+
+def test_addresses_of_alerts_are_not_shown_by_their_component() -> None:
+    component = AlertsComponent(to=["log", {"env": "ON_CALL"}, "jsons://hooks.example.com/s3cret"])
+    assert "s3cret" not in repr(component)
+    assert repr(component).startswith("AlertsComponent(to=['log', {'env': 'ON_CALL'}, 'jsons://***']")
 
 
 def test_a_model_from_yaml_has_encoders_and_weights_of_its_own(project: Project) -> None:
@@ -630,12 +765,29 @@ def test_a_component_can_be_made_in_python() -> None:
             "  sinks: [{type: PostgresSink, dsn: {variable: DSN}}]\n  model:",
             "dsn: {env: SHOP_DSN}",
         ),
+        (
+            "models/buyer",
+            "  task:",
+            "  retrain: [{type: OnDrift, monitor: sells_watch}]\n  task:",
+            "'sells_watch', which is not declared here",
+        ),
+        (
+            "watching",
+            "predictions: daily_buys",
+            "predictions: daily_sells",
+            "predictions of monitor 'buys_watch' is 'daily_sells', but no PredictionsComponent has that name; there is 'daily_buys_v1'",
+        ),
+        ("watching", "statistic: psi", "statistic: pse", "Drift has the statistic 'pse': it can be 'psi'"),
+        ("watching", "columns: [spend]", "columns: [spent]", "'spent', which is not measured"),
+        ("watching", "metric: log_loss", "metric: log_loss, at_least: 1", "log_loss is better the lower"),
     ],
 )
 def test_bad_yaml_is_refused_with_file_and_what_to_do(
     project: Project, folder: str, before: str, after: str, said: str
 ) -> None:
     project.write_system()
+    if folder == "watching":
+        project.write("watching", WATCHING)
     path = project.sandbox.defs_folder_path / folder / "defs.yaml"
     assert before in path.read_text()
     path.write_text(path.read_text().replace(before, after))
@@ -716,14 +868,43 @@ def test_the_attributes_are_those_of_an_asset() -> None:
     assert set(AssetAttributes.model_fields) | python_only == set(AssetOptions.__annotations__)
 
 
-def test_the_stores_have_the_parameters_of_the_resource() -> None:
+def test_stores_and_alerts_have_the_parameters_of_their_resources() -> None:
     assert set(StoresComponent.model_fields) - {"resource"} == set(fti.Stores.model_fields)
+    assert set(AlertsComponent.model_fields) == set(fti.Alerts.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("component", "declares", "only_yaml", "only_python"),
+    [
+        (FeatureGroupComponent, fti.feature_group, {"function", "inputs", "keep_last"}, {"ins", "duplicates"}),
+        (FeatureViewComponent, fti.FeatureView, {"dataset"}, set()),
+        (LabelAttributes, fti.Label, {"group"}, set()),
+        (DatasetAttributes, fti.training_dataset, set(), {"view"}),
+        (ModelComponent, fti.model, {"function"}, {"ins"}),
+        (CompositeComponent, fti.composite, set(), set()),
+        (PredictionsComponent, fti.batch_predictions, set(), set()),
+        (PredictionLogComponent, fti.prediction_log, set(), set()),
+        (ExperimentComponent, fti.experiment, set(), set()),
+        (MonitorComponent, fti.monitor, set(), set()),
+        (DriftAttributes, fti.Drift, set(), set()),
+        (QualityAttributes, fti.Quality, set(), set()),
+        (ParityComponent, fti.parity, set(), set()),
+    ],
+)
+def test_yaml_takes_what_python_takes(
+    component: Any, declares: Any, only_yaml: set[str], only_python: set[str]
+) -> None:
+    written = {field.alias or name for name, field in component.model_fields.items()} - set(
+        AssetAttributes.model_fields
+    )
+    python = set(signature(declares).parameters) - {"options"}
+    assert (written - python, python - written) == (only_yaml, only_python)
 
 
 def test_every_component_says_what_it_makes() -> None:
     for kind in (
-        CompositeComponent, ExperimentComponent, FeatureGroupComponent, FeatureViewComponent, ModelComponent, PredictionLogComponent,
-        PredictionsComponent,
+        CompositeComponent, ExperimentComponent, FeatureGroupComponent, FeatureViewComponent, ModelComponent, MonitorComponent,
+        ParityComponent, PredictionLogComponent, PredictionsComponent,
     ):  # fmt: skip
         assert issubclass(kind, DeclaringComponent)
         made = ["asset", "asset_check", *(["sensor"] if kind is PredictionLogComponent else [])]

@@ -15,17 +15,21 @@ from dagster.components.testing.utils import DefsFolderSandbox
 
 import fti_assets as fti
 from fti_assets.components import (
+    AlertsComponent,
     CompositeComponent,
     ExperimentComponent,
     FeatureGroupComponent,
     FeatureViewComponent,
     ModelComponent,
+    MonitorComponent,
+    ParityComponent,
     PredictionLogComponent,
     PredictionsComponent,
     StoresComponent,
 )
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
+from fti_assets.monitoring.drift.drift import DEFAULT_RULES
 from tests.support.partitions import range_tags
 from tests.support.programs import called
 
@@ -33,6 +37,7 @@ from tests.support.programs import called
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
     pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+    pytest.mark.filterwarnings("ignore:Parameter `use_user_code_server`"),
     pytest.mark.filterwarnings("ignore:Parameter `owners` of initializer `SensorDefinition"),
 ]
 
@@ -74,11 +79,19 @@ def test_a_scaffolded_system_loads_trains_and_predicts(
     scaffold(sandbox, PredictionsComponent, "Daily-Buys", model="buyer")
     scaffold(sandbox, PredictionLogComponent, "buyer_log", model="buyer")
     scaffold(sandbox, ExperimentComponent, "arms", model="buyer", log="buyer_log", metric="mae")
+    scaffold(sandbox, MonitorComponent, "buys_watch", predictions="daily_buys")
+    scaffold(sandbox, ParityComponent, "buyer_parity", log="buyer_log")
+    scaffold(sandbox, AlertsComponent, "alerts")
     with sandbox.build_component_tree() as tree, dg.DagsterInstance.ephemeral() as instance:
         defs = tree.build_defs()
         keys = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
         models = {"buyer_v1", "returner_v1", "either_v1", "daily_buys_v1", "buyer_log_v1", "arms_v1"}
-        assert keys == {"visits_v1", "n2_outcomes_v1", "buying_dataset_v1", *models}
+        watching = {"buys_watch_v1", "buyer_parity_v1"}
+        assert keys == {"visits_v1", "n2_outcomes_v1", "buying_dataset_v1", *models, *watching}
+        assert defs.resources is not None
+        assert defs.resources["alerts"].to == ["log"]
+        (monitor,) = tree.get_all_components(MonitorComponent)
+        assert monitor.declaration_in(tree).drift == DEFAULT_RULES
         for group in ("visits_v1", "n2_outcomes_v1"):
             assert run(defs, group, "2025-01-01", "2025-03-02", instance)
         for made in ("buying_dataset_v1", "buyer_v1"):

@@ -32,6 +32,7 @@ HOW_TO = [page for page in PAGES if page.parent.name == "how-to"]
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.parse_obj_as. is deprecated"),
     pytest.mark.filterwarnings("ignore:Class `.*Code.*` is currently in beta"),
+    pytest.mark.filterwarnings("ignore:Parameter `use_user_code_server`"),
 ]
 
 

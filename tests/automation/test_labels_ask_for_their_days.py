@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,6 +12,9 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.core import clock
+from fti_assets.orchestration.conditions.reach import Reach, naive
+from fti_assets.orchestration.partitions import partitions_of
+from tests.automation.test_changes_within_reach import CALENDARS
 from tests.automation.test_conditions import report
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-20")
@@ -83,3 +86,24 @@ def test_a_day_is_measured_once_more_when_its_labels_are_mature(ticks: Ticks) ->
 def test_answers_are_not_kept_waiting_for_labels(ticks: Ticks) -> None:
     report(ticks.instance, answers.key, "2025-01-11", early=True)
     assert ticks("2025-01-16T00:01") == {"2025-01-11"}
+
+
+@pytest.mark.parametrize("name", CALENDARS)
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=1), timedelta(hours=36), timedelta(days=30)])
+def test_a_change_reaches_exactly_the_windows_before_it(name: str, ahead: timedelta) -> None:
+    calendar, reach = CALENDARS[name], Reach(ahead=ahead)
+    windows = [
+        (one.start, one.end) for one in partitions_of(calendar, calendar.get_partition_keys()) if one.start and one.end
+    ]
+    whole = [_window(windows[0][0], windows[-1][1])]
+    for hours in (0, 13, 500):  # labels of another calendar begin and end within windows
+        first = windows[len(windows) // 2][0] + timedelta(hours=hours)
+        last = first + timedelta(hours=5)
+        near = reach.near(whole, [_window(first, last)])
+        reached = [naive(span) for one in near if (span := reach.span_of(calendar, *one)) is not None]
+        ours = {(start, end) for start, end in windows if any(a <= start and end <= b for a, b in reached)}
+        assert ours == {(start, end) for start, end in windows if start < last and end + ahead > first}
+
+
+def _window(start: datetime, end: datetime) -> dg.TimeWindow:
+    return dg.TimeWindow(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))

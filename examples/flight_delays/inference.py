@@ -12,7 +12,7 @@ delay_quality = fti.monitor(
     name="delay_quality",
     predictions=delay_predictions,
     quality=[
-        fti.Quality("roc_auc", at_least=0.65, in_a_row=3, min_rows=250, slices=["origin"]),
+        fti.Quality("roc_auc", at_least=0.6, in_a_row=3, min_rows=250, slices=["origin"]),
         fti.Quality("log_loss"),
         fti.Quality("brier"),
     ],

@@ -46,10 +46,10 @@ def test_the_interval_holds_what_labels_of_those_chances_give() -> None:
     rng = np.random.default_rng(1)
     p = rng.beta(1, 2, 400)
     figure = estimates(["roc_auc"], Answers(np.zeros(400), p), p)["roc_auc"]
-    values = [roc_auc_score(rng.random(400) < p, p) for _ in range(800)]
+    values = [roc_auc_score(rng.random(400) < p, p) for _ in range(200)]
     assert figure.interval is not None
-    assert (figure.interval.low, figure.interval.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.01)
-    assert figure.value == pytest.approx(np.mean(values), abs=0.003)
+    assert (figure.interval.low, figure.interval.high) == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.015)
+    assert figure.value == pytest.approx(np.mean(values), abs=0.006)
     again = estimates(["roc_auc"], Answers(np.zeros(400), p), p)["roc_auc"]
     assert again == figure
 
@@ -61,9 +61,9 @@ def test_several_classes_are_expected_each_by_its_probability() -> None:
     figures = estimates(["accuracy", "log_loss", "roc_auc"], answers, p, draws=200)
     assert figures["accuracy"].value == pytest.approx(p.max(axis=1).mean())
     assert figures["log_loss"].value == pytest.approx(-(p * np.log(p)).sum(axis=1).mean(), rel=1e-5)
-    labels = [(rng.random(300)[:, None] >= p.cumsum(axis=1)[:, :-1]).sum(axis=1) for _ in range(300)]
+    labels = [(rng.random(300)[:, None] >= p.cumsum(axis=1)[:, :-1]).sum(axis=1) for _ in range(60)]
     areas = [roc_auc_score(y, p, multi_class="ovr") for y in labels]
-    assert figures["roc_auc"].value == pytest.approx(np.mean(areas), abs=0.005)
+    assert figures["roc_auc"].value == pytest.approx(np.mean(areas), abs=0.01)
     interval = figures["accuracy"].interval
     assert interval is not None
     assert interval.low < figures["accuracy"].value < interval.high

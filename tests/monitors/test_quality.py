@@ -37,7 +37,7 @@ from tests.support.visits import (
 
 METRICS = ["roc_auc", "log_loss", "brier", "accuracy", "f1"]
 RULES = [
-    fti.Quality("roc_auc", at_least=0.999, min_rows=20, slices=["member", "shop"]),
+    fti.Quality("roc_auc", at_least=0.999, min_rows=20, slices=["member", "shop", "size", "nowhere"]),
     *(fti.Quality(name) for name in METRICS[1:]),
 ]
 watch = fti.monitor(name="watch", predictions=SCORES, drift=[], weeks=0, quality=RULES)
@@ -77,7 +77,8 @@ def answered(bench: Bench, day: int = 6) -> tuple[np.ndarray, np.ndarray, pd.Dat
 
 def test_served_quality_is_the_offline_evaluation_of_the_same_rows(bench: Bench) -> None:
     bench.predict(day="06")
-    measure(bench, day="06")
+    result = measure(bench, day="06")
+    assert "no slices by 'nowhere'" in problem_of(result, "everything_measured")
     p, y, rows = answered(bench)
     offline = evaluate("binary", METRICS, {"probability": p}, y)
     assert {name: one(bench, statistic=name)["value"] for name in METRICS} == offline  # to the last digit
@@ -94,7 +95,10 @@ def test_served_quality_is_the_offline_evaluation_of_the_same_rows(bench: Bench)
         row = one(bench, statistic="roc_auc", slice=f"shop={shop}")
         assert row["rows"] == of_shop.sum()
         assert row["value"] == own or (np.isnan(own) and np.isnan(row["value"]))
-    assert {"member=1", "member=0"} < set(figures(bench, statistic="roc_auc")["slice"])
+    # Those of a column of the spine, of a feature of it, and of one that is joined.
+    assert {"member=1", "member=0", "shop=a", "size=3", "size=7", "size="} < set(
+        figures(bench, statistic="roc_auc")["slice"]
+    )
     cause = cause_of(bench, fti.OnDegradation("roc_auc", monitor="watch"), watch, SCORES.models[0])
     assert cause is not None
     assert (cause.at, "roc_auc" in cause.reason) == (datetime(2013, 1, 6), True)
@@ -110,6 +114,7 @@ def cause_of(bench: Bench, trigger: Any, monitor: Any, model: Any) -> Any:
         return trigger.cause(situation)
 
 
+@pytest.mark.soak
 def test_a_rerun_changes_nothing_and_a_range_gives_the_same(bench: Bench) -> None:
     for day in ("06", "07"):
         bench.predict(day=day)
@@ -193,6 +198,7 @@ def test_estimates_come_first_then_mature_rows_then_the_error_of_the_estimate(sl
     assert error["value"] == pytest.approx(estimate["value"] - truth["value"], abs=1e-12)
 
 
+@pytest.mark.soak
 def test_a_drop_is_counted_from_the_test_rows_and_warns_after_days_in_a_row(slow_bench: Bench) -> None:
     bench = slow_bench
     measure(bench, slow_watch, day="05")

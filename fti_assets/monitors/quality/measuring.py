@@ -10,7 +10,7 @@ import numpy as np
 
 from fti_assets.core.manifest import BY_NAME, ModelManifest, Task, each_task
 from fti_assets.core.times import Partition
-from fti_assets.errors import FtiError
+from fti_assets.errors import FtiError, list_some
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.estimate import can_estimate
 from fti_assets.monitoring.quality.quality import Quality, slicings
@@ -149,12 +149,17 @@ class _Builds:
         if not names:
             return rows
         try:
-            return features_beside(self.answers, rows, manifest, self.partitions, names)
+            rows = features_beside(self.answers, rows, manifest, self.partitions, names)
         except FtiError as error:
             self.results.problems.append(
                 f"what {manifest.reference} saw cannot be told, so it has no slices by {', '.join(names)}: {error}"
             )
-            return rows
+            return replace(rows, columns={name: one for name, one in rows.columns.items() if name not in names})
+        if absent := [name for name in names if name not in rows.columns]:
+            self.results.problems.append(
+                f"{manifest.reference} has no slices by {list_some(absent)}, neither a feature that it saw nor a column of its spine"
+            )
+        return rows
 
     def _probabilities(self, sample: Sample) -> np.ndarray | None:
         manifest = sample.manifest

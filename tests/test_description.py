@@ -252,3 +252,74 @@ def test_file_with_postponed_annotations_is_loaded_as_dagster_loads_it(tmp_path:
     )
     [group] = describe(load_definitions(file=file))["features"]
     assert group["asset"] == "visits_v1"
+
+
+@pytest.fixture(scope="module")
+def watched() -> dg.Definitions:
+    log = fti.prediction_log(name="log", model=returns_model)
+    rules = [fti.Drift("psi", columns=["amount", "rate"]), fti.Drift("null_rate", reference="weeks_before", in_a_row=2)]
+    quality = [
+        fti.Quality("roc_auc", at_least=0.7, slices=["amount"]),
+        fti.Quality("log_loss", drop=0.1, in_a_row=3),
+        fti.Quality("brier"),
+    ]
+    retried = fti.model(dataset=dataset, task="binary", rollback="propose", name="retried")(lambda data: None)
+    return fti.build_definitions(
+        [
+            fti.monitor(name="watch", predictions=scores, drift=rules, quality=quality, partitions_def=DAYS),
+            fti.parity(name="same", log=log, sample=2_000, lag="5min"),
+            fti.experiment(name="arms", model=returns_model, log=log, metric="log_loss", looks=3),
+            retried,
+        ],
+        resources={"alerts": fti.Alerts(to=["log", dg.EnvVar("ON_CALL"), "jsons://h/s3cret"], at_least="error")},
+    )
+
+
+def test_what_watches_a_system_is_told_in_words(watched: dg.Definitions) -> None:
+    system = describe(watched)
+    monitor, parity = fact(system, "monitors", "watch_v1"), fact(system, "monitors", "same_v1")
+    assert (monitor["watches"], monitor["models"], monitor["labels"]) == (
+        "scores_v1",
+        ["returns_model_v1"],
+        "mature after 2d",
+    )
+    assert monitor["drift"] == [
+        "psi of amount and rate against training at most 0.2",
+        "null_rate against weeks before at most 0.05 above it (2 in a row)",
+    ]
+    assert monitor["quality"] == [
+        "roc_auc by amount at least 0.7",
+        "log_loss worse by at most 0.1 than on test rows (3 in a row)",
+        "brier measured",
+    ]
+    assert (parity["compares"], parity["requests"], parity["lag"]) == ("log_v1", "at most 2,000 of a partition", "5min")
+    arms, review = fact(system, "monitors", "arms_v1"), fact(system, "monitors", "retried_review_v1")
+    assert (arms["compares"], arms["decides"]) == (
+        "the arms of returns_model_v1 by log_loss",
+        "at 1,000 keys an arm, in 3 looks",
+    )
+    assert (review["rollback"], review["compares"].split(" by ")[0]) == (
+        "propose",
+        "the champion of retried_v1 with the one before it",
+    )
+    assert system["others"] == []
+    assert system["alerts"] == [
+        {"asset": "alerts", "tells": ["log", "$ON_CALL", "jsons://*** and its password"], "of": "errors"}
+    ]
+    lines = as_text(system).splitlines()
+    assert {"MONITORING", "ALERTS"} <= set(lines)
+    assert json.loads(json.dumps(system)) == system
+
+
+@pytest.mark.parametrize(
+    ("word", "kind", "name"),
+    [
+        ("watch", "monitor", "watch_v1"),
+        ("same", "parity", "same_v1"),
+        ("arms", "experiment", "arms_v1"),
+        ("review", "review", "retried_review_v1"),
+        ("ON_CALL", "resource", "alerts"),
+    ],
+)
+def test_what_watches_a_system_is_found(watched: dg.Definitions, word: str, kind: str, name: str) -> None:
+    assert (kind, name) in [(one.kind, one.name) for one in fti.search(word, watched)]

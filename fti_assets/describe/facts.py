@@ -12,8 +12,6 @@ from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
-from fti_assets.monitors.monitor import Monitor
-from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.dagster_internals import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
@@ -261,37 +259,6 @@ def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores |
         "sink": f"the table {log.table.full_name} of the offline store",
         "schedule": starts,
         "upstream": upstream(log.assets_def),
-    }
-
-
-def monitor_facts(monitor: Monitor, spec: Any, starts: list[str]) -> dict[str, Any]:
-    """What a monitor watches, and by which rules."""
-    return {
-        "asset": spec.key.to_user_string(),
-        "watches": monitor.answers.table_name,
-        "models": [model.asset_name for model in monitor.models],
-        "rules": [
-            *(f"{rule.name} at most {rule.at_most:g}" for rule in monitor.drift),
-            *(f"quality: {rule.text}" for rule in monitor.quality),
-        ],
-        "runs": runs(monitor.partitions_def),
-        "sink": f"the table {monitor.table.full_name} of the offline store",
-        "schedule": starts,
-        "upstream": upstream(monitor.assets_def),
-    }
-
-
-def parity_facts(parity: Parity, spec: Any, starts: list[str]) -> dict[str, Any]:
-    """What a parity compares, and how much of it."""
-    return {
-        "asset": spec.key.to_user_string(),
-        "compares": parity.of.table_name,
-        "models": [model.asset_name for model in parity.models],
-        "requests": f"at most {parity.sample:,} of a partition",
-        "runs": runs(parity.partitions_def),
-        "sink": f"the table {parity.table.full_name} of the offline store",
-        "schedule": starts,
-        "upstream": upstream(parity.assets_def),
     }
 
 

@@ -10,10 +10,13 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.alerts.alerts import ALERTS, Alerts
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import versioned_name
 from fti_assets.describe.loading import load_definitions
+from fti_assets.describe.watching import alerts_facts
 from fti_assets.errors import DeclarationError
+from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.columns import COLUMN_SCHEMA
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.on_demand import OnDemand
@@ -22,6 +25,7 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import Declaration, declaration_of, walk
+from fti_assets.reviews.review import Review
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
@@ -36,6 +40,8 @@ _KINDS = {
     PredictionLog: "prediction log",
     Monitor: "monitor",
     Parity: "parity",
+    Experiment: "experiment",
+    Review: "review",
 }
 _PLACES = ("name", "column", "tag", "owner", "description")
 _LONGEST = 80
@@ -93,7 +99,7 @@ class _Entry:
 
 @checked_arguments()
 def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path | None = None) -> Results:
-    """Find feature groups, views, datasets, models, predictions, on-demand functions and other assets.
+    """Find feature groups, views, datasets, models, predictions, on-demand functions, monitors, alerts and other assets.
 
     All words of the text must be there, in any place and any case: in names, columns and what their schema says of them, tags,
     owners, descriptions.
@@ -148,7 +154,9 @@ def _entries(definitions: dg.Definitions | Sequence[Any]) -> Iterable[_Entry]:
     entries: Iterable[_Entry]
     if isinstance(definitions, dg.Definitions):
         assets = definitions.get_repository_def().assets_defs_by_key.items()
-        entries = (one for key, asset in assets for one in _of_asset(asset.get_asset_spec(key), declaration_of(asset)))
+        entries = [one for key, asset in assets for one in _of_asset(asset.get_asset_spec(key), declaration_of(asset))]
+        alerts = (definitions.resources or {}).get(ALERTS)
+        entries += [_of_alerts(alerts)] if isinstance(alerts, Alerts) else []
     else:
         entries = _of_list(definitions)
     by_name: dict[tuple[str, str], _Entry] = {}
@@ -207,6 +215,12 @@ def _of_view(view: FeatureView) -> Iterator[_Entry]:
     ]
     yield _Entry("feature view", versioned_name(view.name, view.version), tuple(texts), message)
     yield from map(_of_on_demand, view.on_demand)
+
+
+def _of_alerts(alerts: Alerts) -> _Entry:
+    facts = alerts_facts(alerts)
+    message = f"Tells {', '.join(facts['tells'])} of {facts['of']}"
+    return _Entry("resource", ALERTS, (("name", "", ALERTS), ("description", "", message)), message)
 
 
 def _of_on_demand(function: OnDemand) -> _Entry:

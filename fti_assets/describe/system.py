@@ -15,10 +15,10 @@ from fti_assets.describe.facts import (
     feature_pipeline,
     log_facts,
     model_facts,
-    monitor_facts,
     online_inference,
-    parity_facts,
 )
+from fti_assets.describe.watching import alerts_facts, experiment_facts, monitor_facts, parity_facts, review_facts
+from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
@@ -26,6 +26,7 @@ from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
 from fti_assets.orchestration.declaration import declaration_of
 from fti_assets.orchestration.resources import STORES, Stores
+from fti_assets.reviews.review import Review
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
 from fti_assets.training.models.model import Model
@@ -44,8 +45,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     ``accelerator``, ``consumer``, ``server``, ``latency_goal``), else it is "not stated".
 
     Returns:
-        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors``, ``alerts`` if
-        somebody is told, and ``others``, each a list of facts.
+        ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors`` with parities,
+        experiments and reviews, ``alerts`` if somebody is told, and ``others``, each a list of facts.
 
     >>> describe(defs)["features"][0]["schedule"]  # doctest: +SKIP
     ['automation condition eager']
@@ -78,12 +79,15 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
                 system["monitors"].append(monitor_facts(monitor, spec, starts))
             case Parity() as parity:
                 system["monitors"].append(parity_facts(parity, spec, starts))
+            case Experiment() as experiment:
+                system["monitors"].append(experiment_facts(experiment, spec, starts))
+            case Review() as review:
+                system["monitors"].append(review_facts(review, spec, starts))
             case _:
                 system["others"].append({"asset": key.to_user_string(), "schedule": starts})
     alerts = (definitions.resources or {}).get(ALERTS)
     if isinstance(alerts, Alerts):
-        levels = "errors and warnings" if alerts.at_least == "warning" else "errors"
-        system["alerts"] = [{"asset": ALERTS, "tells": list(alerts.to), "of": levels}]
+        system["alerts"] = [alerts_facts(alerts)]
     return {part: sorted(facts, key=lambda one: str(one["asset"])) for part, facts in system.items()}
 
 

@@ -87,7 +87,7 @@ PAGES = {
         "fti_assets.testing",
         _names(
             "rows stores_in materialize Materialized tiny_dataset train_tiny TinyBuild assert_no_leak assert_parity ParityReport "
-            "assert_logged_parity LoggedParityReport "
+            "assert_logged_parity LoggedParityReport Rehearsal RehearsedRun "
             "LeakFound ParityBroken RowsRefused"
         ),
     ),

@@ -9,6 +9,7 @@
 ``assert_no_leak``        no feature changes when the future is taken away
 ``assert_parity``         the predictor sees and answers what the offline join and the graph give
 ``assert_logged_parity``  so were the answers of a prediction log
+``Rehearsal``             a system that runs by itself, its sensors and conditions asked on a set clock
 ========================= ==========================================================================================
 """
 
@@ -22,6 +23,7 @@ with named_extras("fti_assets.testing"):
     from fti_assets.testing.leaks import assert_no_leak
     from fti_assets.testing.logged_parity import LoggedParityReport, assert_logged_parity
     from fti_assets.testing.parity import assert_parity
+    from fti_assets.testing.rehearsal import Rehearsal, RehearsedRun
     from fti_assets.testing.tiny import TinyBuild, tiny_dataset, train_tiny
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "Materialized",
     "ParityBroken",
     "ParityReport",
+    "Rehearsal",
+    "RehearsedRun",
     "RowsRefused",
     "TinyBuild",
     "assert_logged_parity",

@@ -51,6 +51,8 @@ def monitor(
     from calibrated probabilities, of binary and multiclass models alone, marked as ``estimated``; ``<metric>_estimate_error`` says later
     by how much they were too high. The labels' partitions that change ask for exactly the days whose labels they may hold.
 
+    Of a log it also has how the model was served (``service``): requests, latencies, errors, what was missing, processor time and memory.
+
     A figure that has not changed keeps its ``measured_at``, so a rerun changes nothing.
 
     Args:

@@ -16,6 +16,7 @@ from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.judging import in_a_row
 from fti_assets.monitoring.quality.judging import quality_in_a_row
 from fti_assets.monitors.answers.answered import Answered, answer_partitions, missing_answers
@@ -30,6 +31,7 @@ from fti_assets.monitors.quality.history import quality_history
 from fti_assets.monitors.quality.measuring import quality_of
 from fti_assets.monitors.quality.page import quality_page, with_quality
 from fti_assets.monitors.rows import measured_rows
+from fti_assets.monitors.service import service_of
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
@@ -62,6 +64,8 @@ def run_monitor(monitor: Monitor, context: dg.AssetExecutionContext, stores: Sto
                 quality = quality_of(answers, store, partitions, monitor.quality, estimate=monitor.estimate)
                 qualities += quality.measurements
                 problems += quality.problems
+        if isinstance(monitor.answers, PredictionLog):
+            measurements += service_of(lake, monitor.answers, partitions, snapshot)
         history = earlier_breaches(lake, monitor, partitions, snapshot)
         measurements = in_a_row(measurements, monitor.drift, history)
         earlier_quality = quality_history(lake, monitor, partitions, snapshot)

@@ -13,7 +13,8 @@ from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.records import from_json
 from fti_assets.inference.log.take_in import take_in
 from fti_assets.inference.serving.answers.prediction import Prediction
-from fti_assets.inference.serving.log.lines import Redaction, answer_line
+from fti_assets.inference.serving.log.lines import Redaction, answer_line, usage_line
+from fti_assets.inference.serving.log.service import Usage
 from tests.support.logged import file_in
 from tests.support.visits import BUYER, DAYS, LATER, SCORES, SORTER, SOURCE, Bench, in_day, run
 
@@ -199,6 +200,8 @@ def test_what_servers_logged_is_compared_without_redacted_features_and_shadows(b
                     answer, {"visit_id": row["visit_id"]}, name, 0, row["t"], latency, Redaction(frozenset(["mood"]))
                 )
             )
+    used = Usage(5.0, 1.0, 80_000_000, {"200": 9, "503": 1})
+    lines.append(usage_line(rows["t"].iloc[0].to_pydatetime(), used))
     file_in(bench.root / "log" / "buyer", lines, redacted=["mood"])
     with bench.stores.offline_store().connect() as lake:
         take_in(log, lake, bench.root / "log" / "buyer", ["2013-01-06"], asset="buyer_log_v1")
@@ -212,3 +215,10 @@ def test_what_servers_logged_is_compared_without_redacted_features_and_shadows(b
     assert "mood" not in set(figures(bench, of_log)["column_name"])
     label = one(bench, of_log, subject="label", statistic="psi", reference="training")
     assert label["rows"] == len(rows)
+    served = figures(bench, of_log, subject="service").set_index("statistic")
+    assert served.loc["requests", "value"] == len(rows)
+    assert (served.loc["p99_ms", "value"], served.loc["error_rate", "value"]) == (10.0, 0.1)
+    missing = served.loc["missing_rate"].set_index("column_name")["value"].to_dict()
+    assert missing == dict.fromkeys(missing, 0.0)
+    assert set(missing) == {"crowds_v1", "shops_v1"}
+    assert set(served["verdict"]) == {""}

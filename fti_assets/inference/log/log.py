@@ -12,16 +12,20 @@ import dagster as dg
 from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.rules import Rule
+from fti_assets.core.sql import literal
 from fti_assets.core.types import SIDES
 from fti_assets.features.groups.columns import Columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.log.service_limits import ServiceLimits
+from fti_assets.inference.serving.rollout.shadow import MARK
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.models.model import Servable
 
 REQUEST_ID, ROW, REQUEST, FEATURES, LATENCY = "request_id", "row", "request", "features", "latency"
 PREDICTION_TIME = "prediction_time"
 """The prediction time of a log whose model's spine has no name for it."""
+ANSWERED = f"NOT ({LATENCY} IS NULL AND contains({REQUEST_ID}, {literal(MARK)}))"
+"""The SQL of the rows that somebody got: all but those of a shadow."""
 
 NOT_IN_CLEAR = Rule(
     "redacted_by_servers", "What is redacted was never written in clear by who answered", blocking=False

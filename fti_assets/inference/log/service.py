@@ -11,7 +11,7 @@ import duckdb
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
 from fti_assets.errors import list_some
-from fti_assets.inference.log.log import LATENCY, REQUEST_ID
+from fti_assets.inference.log.log import ANSWERED, LATENCY, REQUEST_ID
 from fti_assets.inference.log.service_limits import ServiceLimits
 from fti_assets.inference.serving.log.service import Usage
 
@@ -84,8 +84,7 @@ def services_of(
 ) -> dict[str, Service]:
     """How a model was served, part by part.
 
-    The rows of a request were answered together, so they are one latency. A shadow's answers, whose request ids end with its arm, nobody
-    waited for.
+    The rows of a request were answered together, so they are one latency. A shadow's answers are left out.
 
     Args:
         connection: where the rows are.
@@ -93,7 +92,7 @@ def services_of(
         part: the SQL of the name of the part that a row is in; null of rows that are in none.
         usage: what was said by those who answered, by part; parts without rows count too.
     """
-    answers = f"SELECT *, {part} AS _fti_part FROM ({rows}) WHERE {part} IS NOT NULL AND NOT ends_with({REQUEST_ID}, '~' || arm)"
+    answers = f"SELECT *, {part} AS _fti_part FROM ({rows}) WHERE {part} IS NOT NULL AND {ANSWERED}"
     of_requests = (
         f"SELECT _fti_part, count(*) AS answers, max({LATENCY}) AS latency FROM ({answers}) "
         f"GROUP BY _fti_part, {REQUEST_ID}, answered_at"

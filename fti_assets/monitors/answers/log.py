@@ -9,11 +9,10 @@ from datetime import datetime
 import duckdb
 
 from fti_assets.core.manifest import Column, ModelManifest
-from fti_assets.core.sql import literal, quote
+from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.inference.log.fields import fields_of_label, json_field
-from fti_assets.inference.log.log import FEATURES, LATENCY, REQUEST_ID, PredictionLog
-from fti_assets.inference.serving.rollout.shadow import MARK
+from fti_assets.inference.log.log import ANSWERED, FEATURES, PredictionLog
 from fti_assets.monitors.answers.answered import (
     ANSWER,
     ARM,
@@ -50,7 +49,7 @@ class LogAnswers(Answered):
         log = self.log
         keys = stored_partitions(self.lake, log, partitions, self.snapshot)
         rows = self.lake.rows(log.table, snapshot=self.snapshot, partitions=keys)
-        rows = rows.filter(f"NOT ({LATENCY} IS NULL AND contains({REQUEST_ID}, {literal(MARK)}))")
+        rows = rows.filter(ANSWERED)
         items = [
             "answers.*",
             f"answers.build AS {BUILD}",

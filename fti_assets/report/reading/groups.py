@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.alerts.staleness import due_partition
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.monitoring.delays.audit import DelayAudit
 from fti_assets.monitors.delays.delay_audit import delay_audit
+from fti_assets.orchestration.due import due_partition
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 

@@ -419,8 +419,15 @@ DECLARING: dict[str, Declares] = {
     "OnSchedule": Declares(fti.OnSchedule, {"cron": "0 6 * * 1"}, ("timezone",)),
     "OnNewData": Declares(fti.OnNewData, {}, ("partitions", "group")),
     "Drift": Declares(fti.Drift, {"statistic": "psi"}, ("at_most", "columns", "in_a_row", "min_rows", "reference")),
+    "Quality": Declares(
+        fti.Quality,
+        {"metric": "roc_auc"},
+        ("at_least", "at_most", "drop", "in_a_row", "min_rows", "slices"),
+    ),
     "monitor": Declares(
-        _checks("monitor"), {"name": "m", "log": LOG}, ("predictions", "version", "drift", "weeks", *OPTIONS)
+        _checks("monitor"),
+        {"name": "m", "log": LOG},
+        ("predictions", "version", "drift", "weeks", "quality", "estimate", *OPTIONS),
     ),
     "OnDrift": Declares(fti.OnDrift, {"monitor": "m"}, ("statistics", "columns", "slices")),
     "OnDegradation": Declares(fti.OnDegradation, {"metric": "roc_auc", "monitor": "m"}, ("estimated", "slices")),

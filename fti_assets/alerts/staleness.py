@@ -1,19 +1,24 @@
-"""Which feature groups are stale: a partition that has ended and is due was not materialized."""
+"""Which feature groups are stale: a partition that has ended and is due is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 import dagster as dg
 
 from fti_assets.alerts.causes import Cause, Findings
+from fti_assets.core.times import Partition
+from fti_assets.errors import list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.due import due_partition
+from fti_assets.orchestration.partitions import is_timed, partitions_between, partitions_of
+
+_MOST = 100
 
 
 def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGroup], now: datetime) -> Findings:
-    """The groups whose newest due partition is not materialized.
+    """The groups of which a due partition is missing, among the newest 100 since the first that is materialized.
 
     A partition is due once it has ended for as long as it is itself, and for the group's serving delay. What has no partitions of time
     has no due date, and neither has what lies outside.
@@ -26,19 +31,44 @@ def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGro
     causes = []
     for group in groups:
         due = due_partition(group.partitions_def, group.serving_delay, now) if group.source is None else None
-        if due is None or _is_materialized(instance, group.key, due.key):
-            continue
-        causes.append(
-            Cause(
-                subject=f"stale {group.table_name}",
-                title=f"{group.table_name} is stale: partition {due.key} is missing",
-                text=f"It ended at {due.end}. Materialize it, or see why its run did not begin.",
-                end=f"{group.table_name} is fresh again",
-            )
-        )
+        if due is not None:
+            made = instance.get_materialized_partitions(group.key)
+            causes += stale_causes(group.table_name, missing_partitions(group.partitions_def, due, made))
     return Findings(tuple(causes))
 
 
-def _is_materialized(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> bool:
-    of_partition = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
-    return bool(instance.fetch_materializations(of_partition, limit=1).records)
+def stale_causes(table: str, missing: Sequence[Partition]) -> list[Cause]:
+    """What is wrong with a group of which partitions are missing, the newest first; nothing if none is."""
+    if not missing:
+        return []
+    count = "a partition is" if len(missing) == 1 else f"{len(missing)} partitions are"
+    cause = Cause(
+        subject=f"stale {table}",
+        occurrence=missing[0].key,  # another one is news, and an older one that comes is none
+        title=f"{table} is stale: {count} missing, {list_some([one.key for one in missing], 3)}",
+        text=f"The newest ended at {missing[0].end}. Materialize them, or see why their runs did not begin.",
+        end=f"{table} is fresh again",
+    )
+    return [cause]
+
+
+def missing_partitions(
+    partitions_def: dg.PartitionsDefinition[str] | None, due: Partition, made: Collection[str]
+) -> list[Partition]:
+    """The partitions until the due one that are not materialized, the newest first, of the newest 100 since the first that is.
+
+    >>> days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+    >>> due = partitions_of(days, ["2024-01-06"])[0]
+    >>> [one.key for one in missing_partitions(days, due, {"2024-01-02", "2024-01-04", "2024-01-05"})]
+    ['2024-01-06', '2024-01-03']
+    """
+    assert is_timed(partitions_def)
+    assert due.start is not None
+    assert due.end is not None
+    if not made:
+        return [due]
+    # Partitions of one calendar differ in length by an hour or by days, so a few more than 100 lengths hold 100 of them.
+    newest = partitions_between(partitions_def, due.start - (due.end - due.start) * (_MOST + 10), due.end)[-_MOST:]
+    begin = partitions_of(partitions_def, [min(made)])[0].start
+    assert begin is not None
+    return [one for one in reversed(newest) if one.key not in made and one.start is not None and one.start >= begin]

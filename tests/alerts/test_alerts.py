@@ -159,9 +159,24 @@ def test_a_missing_partition_is_stale_once_it_is_due(ticks: Ticks, told: Any) ->
     ticks("2024-01-05T23:59:00")  # the fourth has ended for less than a day
     assert told() == []
     ticks("2024-01-06T00:00:00")
-    assert told() == ["readings_v1 is stale: partition 2024-01-04 is missing"]
+    assert told() == ["readings_v1 is stale: a partition is missing, '2024-01-04'"]
     assert ticks.run(readings, "2024-01-04", now="2024-01-06T00:10:00")
     ticks("2024-01-06T01:00:00")
+    assert told() == ["Over: readings_v1 is fresh again"]
+
+
+def test_a_gap_stays_open_until_it_is_filled(ticks: Ticks, told: Any) -> None:
+    assert ticks.run(readings, "2024-01-02")  # what lies before the first one is no gap
+    assert ticks.run(readings, "2024-01-04", now="2024-01-06T00:00:00")
+    ticks("2024-01-06T00:00:00")
+    assert told() == ["readings_v1 is stale: a partition is missing, '2024-01-03'"]
+    ticks("2024-01-07T00:00:00")
+    assert told() == ["readings_v1 is stale: 2 partitions are missing, '2024-01-05' and '2024-01-03'"]
+    assert ticks.run(readings, "2024-01-03", now="2024-01-07T00:00:00")
+    ticks("2024-01-07T01:00:00")
+    assert told() == []  # the newer one is known, and it is not over
+    assert ticks.run(readings, "2024-01-05", now="2024-01-07T00:00:00")
+    ticks("2024-01-07T01:00:00")
     assert told() == ["Over: readings_v1 is fresh again"]
 
 

@@ -12,6 +12,7 @@ from fti_assets.alerts.alerts import ALERTS, Alerts
 from fti_assets.alerts.builds import findings_of_builds
 from fti_assets.alerts.causes import Cause, Findings
 from fti_assets.alerts.runs import findings_of_runs
+from fti_assets.alerts.staleness import stale_causes
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.report.reading.groups import Freshness
 from fti_assets.stores.models.store import ModelStore
@@ -38,7 +39,7 @@ def causes_of(
     Without that instance nobody knows of checks and runs, which is said.
     """
     models = [one for one in declarations if isinstance(one, Servable)]
-    stale = [Cause(f"stale {one.table}", *_words(one)) for one in groups if one.state == "stale"]
+    stale = [cause for one in groups for cause in stale_causes(one.table, one.missing)]
     findings = findings_of_builds(store, sorted({one.name for one in models})) + Findings(tuple(stale))
     unseen = ""
     if os.environ.get("DAGSTER_HOME"):
@@ -55,8 +56,3 @@ def causes_of(
     alerts = (definitions.resources or {}).get(ALERTS)
     targets = tuple(alerts.to) if isinstance(alerts, Alerts) else ()
     return OpenCauses(findings.causes, targets, unseen)
-
-
-def _words(group: Freshness) -> tuple[str, str]:
-    title = f"{group.table} is stale: partition {group.due} is missing"
-    return title, "Materialize it, or see why its run did not begin."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from fti_assets.alerts.staleness import missing_partitions
+from fti_assets.core.times import Partition
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.monitoring.delays.audit import DelayAudit
@@ -27,6 +29,7 @@ class Freshness:
     rows: int = 0
     committed_at: datetime | None = None
     due: str = ""
+    missing: tuple[Partition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,10 @@ def freshness_of(lake: Lake, group: FeatureGroup, now: datetime) -> Freshness:
     due_key = "" if due is None else due.key
     if not ledger:
         return Freshness(group.table_name, "empty", due=due_key)
-    state = "not due" if due is None else "fresh" if due.key in ledger else "stale"
+    missing = () if due is None else tuple(missing_partitions(group.partitions_def, due, ledger))
+    state = "not due" if due is None else "stale" if missing else "fresh"
     newest = max(ledger.values(), key=lambda one: (one.run_at, one.partition))
-    return Freshness(group.table_name, state, newest.partition, newest.rows, newest.committed_at, due_key)
+    return Freshness(group.table_name, state, newest.partition, newest.rows, newest.committed_at, due_key, missing)
 
 
 def delay_of(group: FeatureGroup, stores: Stores, since: datetime | None) -> Delay:

@@ -13,6 +13,7 @@ from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.bundle import bundle
 from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
+from fti_assets.cli.mcp import mcp
 from fti_assets.cli.monitoring.delay_audit import delay_audit
 from fti_assets.cli.monitoring.leak_report import leak_report
 from fti_assets.cli.monitoring.report import report
@@ -119,6 +120,7 @@ for command in (
     delay_audit,
     leak_report,
     report,
+    mcp,
     rows.forget,
     rows.reset,
     lake,

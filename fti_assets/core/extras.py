@@ -29,6 +29,7 @@ EXTRAS = {
     "optuna": "tuning",
     "mlflow": "mlflow",
     "apprise": "alerts",
+    "mcp": "mcp",
     "psycopg": "postgres",
     "redis": "redis",
     "msgspec": "server",

@@ -9,7 +9,7 @@ from fti_assets.core import clock
 from tests.support.visits import BUYER, DAYS, LATER, SCORES, make_answered_week, run, stores_in
 
 watch = fti.monitor(name="watch", predictions=SCORES, drift=[fti.Drift("psi", at_most=0.2, min_rows=5)])
-log = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS, redact=["shop"])
+log = fti.prediction_log(name="buyer_log", model=BUYER, partitions_def=DAYS, redact=["people"])
 same = fti.parity(name="same", log=log)
 DEFS = fti.build_definitions([watch, same])
 

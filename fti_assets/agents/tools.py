@@ -1,0 +1,260 @@
+"""The tools: what an agent may ask about a system. Each gives plain values and raises the library's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Literal
+
+import dagster as dg
+
+from fti_assets.agents.plain import plain
+from fti_assets.agents.redaction import MASK, Redaction
+from fti_assets.agents.rows import some_rows
+from fti_assets.core import clock
+from fti_assets.describe import describe, existing_store, search
+from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.monitors.monitor import Monitor
+from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
+from fti_assets.orchestration.resources import Stores
+from fti_assets.report.reading.causes import causes_of
+from fti_assets.report.reading.figures import MonitorFigures, Series, figures_of
+from fti_assets.report.reading.groups import freshness_of
+from fti_assets.stores.lake.snapshots import moment_of
+from fti_assets.stores.models.builds.differences import differences
+from fti_assets.stores.models.builds.facts import facts_of
+from fti_assets.stores.models.reader import verdict_of
+from fti_assets.why import Why, as_text, why
+
+_MOST_MATCHES, _MOST_BUILDS, _MOST_POINTS = 50, 30, 30
+
+Part = Literal["features", "datasets", "models", "batch", "online", "logs", "monitors", "alerts", "others"]
+
+
+class Tools:
+    """A system that is asked; its definitions are loaded once.
+
+    Args:
+        definitions: the system's.
+        stores: where everything is; it is only read.
+    """
+
+    def __init__(self, definitions: dg.Definitions, stores: Stores) -> None:
+        self._definitions, self._stores = definitions, stores
+
+    @cached_property
+    def _declarations(self) -> list[Declaration]:
+        return list(declarations_of(self._definitions))
+
+    @cached_property
+    def _redaction(self) -> Redaction:
+        return Redaction.of(self._declarations)
+
+    def search(self, words: str) -> dict[str, Any]:
+        """Find feature groups, views, datasets, models, predictions, monitors and on-demand functions by words.
+
+        All words must be in the name, a column, a tag, an owner or the description.
+        """
+        matches = search(words, self._definitions)
+        return {"matches": plain(list(matches[:_MOST_MATCHES])), "total": len(matches)}
+
+    def describe(self, asset: str | None = None, part: Part | None = None) -> dict[str, Any]:
+        """Say what the system is: without arguments the assets of each part, of a part or an asset all facts.
+
+        Facts are how it runs, keys, times, features, encoders, gates, triggers, rules of monitors, where rows go, and who is told.
+        """
+        system = describe(self._definitions)
+        if asset is not None:
+            facts = {part: one for part, some in system.items() for one in some if one["asset"] == asset}
+            if not facts:
+                names = sorted({one["asset"] for some in system.values() for one in some})
+                raise DeclarationError(f"the definitions have no asset {asset!r}: they have {one_of(names)}")
+            return dict(plain(facts))
+        if part is not None:
+            return {part: plain(system.get(part, []))}
+        return {name: plain([one["asset"] for one in some]) for name, some in system.items() if some}
+
+    def builds(self, model: str | None = None) -> dict[str, Any]:
+        """List the models and their champions, or the newest builds of a model with metrics and gates, and the history of its champions."""
+        store = self._stores.model_store()
+        if model is None:
+            return {name: {"champion": store.aliases(name).champion} for name in store.models()}
+        builds, errors = store.all_builds(model)
+        if not builds and not errors:
+            raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
+        aliases = store.aliases(model)
+        return {
+            "champion": aliases.champion,
+            "builds": [
+                {
+                    "build": one.reference,
+                    "verdict": verdict_of(one),
+                    "cutoff": one.cutoff,
+                    "made": one.created_at,
+                    "trained_because": plain(one.trained_because),
+                    "metrics": plain(one.metrics),
+                    "test_rows": one.dataset.rows.get("test"),
+                    "gates": plain(
+                        [f"{'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}" for gate in one.gates]
+                    ),
+                }
+                for one in reversed(builds[-_MOST_BUILDS:])
+            ],
+            "older_builds": max(len(builds) - _MOST_BUILDS, 0),
+            "damaged": plain({reference: str(error) for reference, error in errors.items()}),
+            "champions": plain([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
+            "rolled_back": plain(aliases.rolled_back),
+            "rollout": None
+            if aliases.rollout is None
+            else plain({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),
+            "rollback_proposed": None if aliases.proposal is None else plain(asdict(aliases.proposal)),
+        }
+
+    def build(self, model: str, build: str | None = None) -> dict[str, Any]:
+        """Say what a build is, of the champion without one: its data, code, features, encoders, metrics, gates and packages."""
+        store = self._stores.model_store()
+        manifest = store.manifest(model, build or store.champion(model).reference)
+        return {"build": manifest.reference, "verdict": verdict_of(manifest), **plain(facts_of(manifest))}
+
+    def diff_builds(self, model: str, build: str, other: str | None = None) -> dict[str, Any]:
+        """Say in what a build differs from another one, or from the champion."""
+        store = self._stores.model_store()
+        before = store.manifest(model, other or store.champion(model).reference)
+        after = store.manifest(model, build)
+        return {"from": before.reference, "to": after.reference, "differences": plain(differences(before, after))}
+
+    def drift(self, monitor: str, since: str | None = None) -> dict[str, Any]:
+        """Say how features, labels and answers drift: a monitor's figures of the newest partition that are nearest to their limits, and
+        the PSI of each column over the newest partitions."""
+        figures = self._figures(monitor, since)
+        return {
+            "watches": figures.watches,
+            "newest_partition": plain(figures.newest),
+            "warnings": figures.warnings,
+            "nearest_to_limits": plain(figures.nearest),
+            "columns": {one.name: _points(one) for one in figures.drift},
+        }
+
+    def quality(self, monitor: str, since: str | None = None) -> dict[str, Any]:
+        """Say how good the answers are: the newest figure of each metric, slice, build and arm, and each metric over the newest
+        partitions, as mature labels say and as it was estimated before they came."""
+        figures = self._figures(monitor, since)
+        if not figures.quality_now:
+            raise NotMaterializedError(
+                f"{figures.table} has no figures of quality: give the monitor quality=[fti.Quality(...)], or wait for answers"
+            )
+        return {
+            "watches": figures.watches,
+            "newest": plain(figures.quality_now),
+            "metrics": {f"{one.name}, {one.reference}": _points(one) for one in figures.quality},
+        }
+
+    def why(self, request_id: str, at: str | None = None, build: str | None = None) -> dict[str, Any]:
+        """Say why a logged request was answered as it was: the rows, snapshot, build and graph behind it, and the answer computed again.
+
+        With a time or a build also what it would have been then, or under that build.
+        """
+        answers = why(self._definitions, request_id, stores=self._stores, at=at, build=build)
+        return {"text": plain(as_text([self._masked(one) for one in answers])), "answers": len(answers)}
+
+    def rows(
+        self, table: str, limit: int = 10, columns: list[str] | None = None, partition: str | None = None
+    ) -> dict[str, Any]:
+        """Read a few rows, at most 50 and in no order, of a feature group, dataset, predictions, log or monitor, such as weather_v1.
+
+        What a prediction log of the system redacts is masked in every table.
+        """
+        declaration = self._table(table)
+        rows = some_rows(declaration, self._stores, limit=limit, columns=columns, partition=partition)
+        return {"rows": [plain(self._redaction.masked(declaration.table_name, one)) for one in rows]}
+
+    def causes(self) -> dict[str, Any]:
+        """Say what is wrong now: rejected builds, rollbacks, stale groups, and with DAGSTER_HOME broken checks and failed steps."""
+        groups = [one for one in self._declarations if isinstance(one, FeatureGroup)]
+        with existing_store(self._stores).connect() as lake:
+            fresh = [freshness_of(lake, one, clock.now()) for one in groups]
+        causes = causes_of(self._definitions, self._declarations, self._stores.model_store(), fresh)
+        return {
+            "causes": [{"title": plain(one.title), "text": plain(one.text)} for one in causes.causes],
+            "not_looked_at": plain(causes.unseen),
+        }
+
+    def _figures(self, name: str, since: str | None) -> MonitorFigures:
+        monitors = [one for one in self._declarations if isinstance(one, Monitor)]
+        matches = [one for one in monitors if name in (one.name, one.asset_name)]
+        if len(matches) != 1:
+            names = one_of(sorted(one.asset_name for one in monitors))
+            raise DeclarationError(
+                f"the definitions have {'no' if not matches else 'several'} monitors {name!r}: name {names}"
+            )
+        start = None if since is None else moment_of(since, what="since")
+        with existing_store(self._stores).connect() as lake, lake.one_snapshot():
+            figures = figures_of(lake, matches[0], start)
+        if figures.problem:
+            raise NotMaterializedError(f"{figures.table} says nothing: {figures.problem}")
+        return figures
+
+    def _table(self, name: str) -> TableDeclaration:
+        tables = [one for one in self._declarations if isinstance(one, TableDeclaration)]
+        matches = [one for one in tables if name in (one.table_name, one.table.full_name, one.name)]
+        if len(matches) != 1:
+            names = one_of(sorted(one.table_name for one in tables))
+            raise DeclarationError(
+                f"the definitions have {'no' if not matches else 'several'} tables {name!r}: name one of {names}"
+            )
+        return matches[0]
+
+    def _masked(self, answer: Why) -> Why:
+        from dataclasses import replace
+
+        names = self._redaction.names
+        if not names:
+            return answer
+
+        def masked(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {name: MASK if name in names and value is not None else value for name, value in values.items()}
+
+        def of_replay(replay: Any) -> Any:
+            rows = [
+                replace(
+                    one,
+                    keys=self._redaction.masked(one.table, one.keys),
+                    row=None if one.row is None else self._redaction.masked(one.table, one.row),
+                )
+                for one in replay.rows
+            ]
+            differing = [
+                {**one, "online": MASK, "offline": MASK} if one["feature"] in names else one
+                for one in replay.differences
+            ]
+            return replace(replay, rows=rows, differences=differing)
+
+        logged = replace(answer.logged, request=masked(answer.logged.request), features=masked(answer.logged.features))
+        return replace(
+            answer, logged=logged, replay=of_replay(answer.replay), others=[of_replay(one) for one in answer.others]
+        )
+
+
+def _points(series: Series) -> dict[str, Any]:
+    def of(points: Any) -> list[Any]:
+        return [
+            {
+                "partition": plain(one.start),
+                "value": plain(one.value),
+                "low": plain(one.low),
+                "high": plain(one.high),
+                "rows": one.rows,
+            }
+            for one in points[-_MOST_POINTS:]
+        ]
+
+    estimates = {"estimates": of(series.estimates)} if series.estimates else {}
+    return {
+        "statistic": series.statistic,
+        "of": series.reference,
+        "limit": series.limit,
+        "points": of(series.points),
+        **estimates,
+    }

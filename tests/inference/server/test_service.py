@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,7 @@ def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Pa
     assert not [line for line in lines if "dropped" in line]
     assert {line["request"]["dest"] for line in answers} == {None}
     assert sum(line["end"]["rows"] for line in lines if "end" in line) == len(ids)
+    requests = Counter[str]()
+    for line in lines:
+        requests.update(line.get("service", {}).get("requests", {}))
+    assert requests == {"200": len(ids), "400": 1}

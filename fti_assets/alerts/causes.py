@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+_LINES = 5
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -90,3 +92,9 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: str) ->
             remaining[subject] = old
     over = tuple(old for subject, old in before.items() if subject not in remaining)
     return Changes(tuple(begun), over, remaining)
+
+
+def shortened(reason: str) -> str:
+    """The first lines of a reason."""
+    lines = reason.strip().splitlines()
+    return "\n".join([*lines[:_LINES], *(["..."] if lines[_LINES:] else [])])

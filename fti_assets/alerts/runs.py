@@ -2,49 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import dagster as dg
 
-from fti_assets.alerts.causes import Cause, Findings
-from fti_assets.orchestration.partitions import RANGE_TAGS
+from fti_assets.alerts.causes import Cause, Findings, shortened
+from fti_assets.alerts.checks import broken_checks
 from fti_assets.training.models.model import Model, Servable
-
-PARTITION_TAG = "dagster/partition"
-_LINES_OF_REASON = 5
-
-
-@dataclass(frozen=True)
-class _Check:
-    """The last evaluation of a check."""
-
-    key: dg.AssetCheckKey
-    is_over: bool
-    passed: bool
-    is_error: bool
-    run_id: str
-    partition: str | None
-    reason: str
-
-    @property
-    def is_broken(self) -> bool:
-        return self.is_over and not self.passed
-
-    @property
-    def name(self) -> str:
-        return f"{self.key.name} of {self.key.asset_key.to_user_string()}"
-
-    @property
-    def subject(self) -> str:
-        return f"check {self.name}"
 
 
 def findings_of_runs(
-    instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition], models: Iterable[Servable], *, warnings: bool
+    instance: dg.DagsterInstance,
+    assets: Sequence[dg.AssetsDefinition],
+    models: Iterable[Servable],
+    *,
+    warnings: bool,
+    open_subjects: Collection[str] = (),
 ) -> Findings:
-    """The checks whose last evaluation failed, and the assets that failed in a step of their own when they were last run.
+    """The checks whose last evaluation of a partition failed, and the assets that failed in a step of their own when they were last run.
 
     A step that a check has ended is told by the check, and one that the gates of a model have ended by its rejected build. Of what is
     under way, was cancelled, or waited for an upstream step that failed, nothing new is known.
@@ -54,48 +30,12 @@ def findings_of_runs(
         assets: those that are watched.
         models: the gates of these are left out.
         warnings: whether checks that only warn count.
+        open_subjects: what was wrong before.
     """
     gates = {dg.AssetCheckKey(one.key, gate.name) for one in models if isinstance(one, Model) for gate in one.gates}
-    checks = [check for asset in assets for key in asset.check_keys if (check := _last_check(instance, key))]
-    broken = [check for check in checks if check.is_broken]
-    told = [check for check in broken if check.key not in gates and (check.is_error or warnings)]
-    unseen = {check.subject for check in checks if not check.is_over}
-    ended = {(check.key.asset_key, check.run_id) for check in broken if check.is_error}
-    runs = _runs_by_id(instance, sorted({check.run_id for check in told}))
-    causes = tuple(_cause_of_check(check, runs.get(check.run_id)) for check in told)
-    return Findings(causes, frozenset(unseen)) + _findings_of_steps(instance, assets, ended)
-
-
-def _last_check(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> _Check | None:
-    record = instance.get_latest_asset_check_evaluation_record(key)
-    if record is None:
-        return None
-    event = None if record.event is None else record.event.dagster_event
-    evaluation = None if event is None else event.event_specific_data
-    is_over = record.status.value != "PLANNED"
-    severity = getattr(evaluation, "severity", None)
-    return _Check(
-        key=key,
-        is_over=is_over,
-        passed=record.status.value == "SUCCEEDED",
-        is_error=severity is not dg.AssetCheckSeverity.WARN,
-        run_id=record.run_id,
-        partition=record.partition,
-        reason=str(getattr(evaluation, "description", None) or ""),
-    )
-
-
-def _cause_of_check(check: _Check, run: dg.DagsterRun | None) -> Cause:
-    tags = {} if run is None else run.tags
-    first, last = (tags.get(tag) for tag in RANGE_TAGS)
-    partition = check.partition or tags.get(PARTITION_TAG) or (first and f"{first} to {last}")
-    place = f" in partition {partition}" if partition else ""
-    return Cause(
-        subject=check.subject,
-        title=f"Check {check.name} {'failed' if check.is_error else 'warns'}{place}",
-        text=f"{_shortened(check.reason) or 'It gave no reason.'}\nRun {check.run_id}",
-        end=f"Check {check.name} passes again",
-    )
+    checks = broken_checks(instance, assets, open_subjects)
+    ended = {(one.key.asset_key, one.run_id) for one in checks.broken if one.is_error}
+    return checks.findings(gates=gates, warnings=warnings) + _findings_of_steps(instance, assets, ended)
 
 
 def _findings_of_steps(
@@ -114,7 +54,7 @@ def _findings_of_steps(
             continue
         reason = failures.get(run.run_id, {}).get(step)
         if reason is not None and (key, run.run_id) not in ended_by_check:
-            text = f"{_shortened(reason)}\nRun {run.run_id}"
+            text = f"{shortened(reason)}\nRun {run.run_id}"
             causes.append(Cause(f"step {name}", f"{name} failed", text, end=f"{name} ran without failure"))
         elif run.status is not dg.DagsterRunStatus.SUCCESS and not _is_made_in(records[key], run):
             unseen.add(f"step {name}")
@@ -159,8 +99,3 @@ def _reason_of(failure: Any) -> str:
     while error is not None and error.cause is not None:
         error = error.cause
     return "It gave no reason." if error is None else str(error.message).strip()
-
-
-def _shortened(reason: str) -> str:
-    lines = reason.strip().splitlines()
-    return "\n".join([*lines[:_LINES_OF_REASON], *(["..."] if lines[_LINES_OF_REASON:] else [])])

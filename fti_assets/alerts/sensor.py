@@ -50,9 +50,11 @@ def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]
         assets, declarations = watched(context)
         models = [one for one in declarations if isinstance(one, Servable)]
         groups = [one for one in declarations if isinstance(one, FeatureGroup)]
-        now = clock.now()
+        now, before = clock.now(), AlertsCursor.of(context.cursor).causes
         findings = (
-            findings_of_runs(context.instance, assets, models, warnings=alerts.at_least == "warning")
+            findings_of_runs(
+                context.instance, assets, models, warnings=alerts.at_least == "warning", open_subjects=before
+            )
             + findings_of_groups(context.instance, groups, now)
             + findings_of_builds(stores.model_store(), sorted({one.name for one in models}))
         )

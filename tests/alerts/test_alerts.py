@@ -23,6 +23,7 @@ from fti_assets.alerts.delivery import deliver
 from fti_assets.alerts.sensor import alerts_sensor
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError
+from fti_assets.orchestration.partitions import RANGE_TAGS
 from fti_assets.testing import stores_in
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01")
@@ -41,9 +42,13 @@ class ReadingSchema(pa.DataFrameModel):
 def readings(context: dg.AssetExecutionContext) -> pd.DataFrame:
     if WORLD["crash"]:
         raise RuntimeError("the disk of the sensors is gone")
-    at = pd.date_range(context.partition_key, periods=24, freq="h")
-    temp = [WORLD["temp"] + hour / 10 for hour in range(24)]
-    return pd.DataFrame({"sensor": range(24), "at": at, "temp": temp, "late": [hour % 2 for hour in range(24)]})
+    hours = [pd.date_range(key, periods=24, freq="h") for key in context.partition_keys]
+    at = hours[0].append(hours[1:])
+    rows = range(len(at))
+    temp = [WORLD["temp"] + row % 24 / 10 for row in rows]
+    return pd.DataFrame(
+        {"sensor": [row % 24 for row in rows], "at": at, "temp": temp, "late": [row % 2 for row in rows]}
+    )
 
 
 @fti.gate()
@@ -134,9 +139,37 @@ def test_a_broken_check_is_told_once_and_its_end_once(ticks: Ticks, told: Any, c
     assert ticks.run(readings, "2024-01-04")
     assert ticks() == "all is well"
     (end,) = told()
-    assert end.startswith("Over: Check temp") and end.endswith("passes again")  # noqa: PT018 - one line
+    assert end.startswith("Over: Check temp") and end.endswith("again in partition 2024-01-04")  # noqa: PT018 - one line
     ticks()
     assert told() == []
+
+
+def test_a_check_that_passes_on_another_day_ends_nothing(ticks: Ticks, told: Any) -> None:
+    days(ticks)
+    WORLD["temp"] = 60.0
+    assert not ticks.run(readings, "2024-01-04")
+    ticks()
+    assert len(told()) == 1
+    WORLD["temp"] = 20.0
+    assert ticks.run(readings, "2024-01-01")
+    assert "1 cause is open" in ticks()
+    assert told() == []
+    WORLD["temp"] = 60.0
+    assert not ticks.run(readings, "2024-01-02")
+    assert "2 causes are open" in ticks()
+    assert len(told()) == 1
+    WORLD["temp"] = 20.0
+    assert ticks.run(readings, "2024-01-04")
+    ticks()
+    (end,) = told()
+    assert end.endswith("passes again in partition 2024-01-04")
+    with clock.at(NOW):  # a range that holds the other one
+        tags = dict(zip(RANGE_TAGS, ("2024-01-01", "2024-01-03"), strict=True))
+        assert dg.materialize(
+            [readings.assets_def], tags=tags, resources={"fti": ticks.stores}, instance=ticks.instance
+        ).success
+    assert ticks() == "all is well"
+    assert [line.rpartition(" ")[2] for line in told()] == ["2024-01-02"]
 
 
 def test_a_step_that_crashes_is_told_with_its_reason(ticks: Ticks, told: Any, caplog: Any) -> None:

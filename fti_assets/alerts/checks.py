@@ -1,0 +1,137 @@
+"""Which checks are broken, partition by partition: one that passes on another day says nothing of the day on which it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from fti_assets.alerts.causes import Cause, Findings, shortened
+from fti_assets.orchestration.partitions import RANGE_TAGS
+
+_PARTITION = "dagster/partition"
+_HISTORY = 200
+"""So many evaluations of a check are looked through; of what lies before, nothing new is known."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of a check that has come to an end.
+
+    Args:
+        key: the check's.
+        run_id: the run of it.
+        passed: whether it passed.
+        is_error: whether a failure blocks.
+        reason: what it said.
+        partitions: those of the run; None alone where there are none.
+        place: these in words.
+    """
+
+    key: dg.AssetCheckKey
+    run_id: str
+    passed: bool
+    is_error: bool
+    reason: str
+    partitions: frozenset[str | None]
+    place: str
+
+
+@dataclass(frozen=True)
+class BrokenChecks:
+    """The evaluations that failed and that no later one of their partitions has passed, and the subjects of which nothing is known."""
+
+    broken: tuple[Evaluation, ...]
+    unseen: frozenset[str]
+
+    def findings(self, *, gates: Collection[dg.AssetCheckKey], warnings: bool) -> Findings:
+        """The causes of them, without those of gates, and of those that only warn if these count."""
+        told = [one for one in self.broken if one.key not in gates and (one.is_error or warnings)]
+        return Findings(tuple(map(_cause_of, told)), self.unseen)
+
+
+def broken_checks(
+    instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition], open_subjects: Collection[str]
+) -> BrokenChecks:
+    """Look at the checks of some assets.
+
+    Args:
+        instance: Dagster's.
+        assets: those that are watched.
+        open_subjects: what was told and was not over: the history of a check that passes is looked through only if it is one of these.
+    """
+    broken, unseen = list[Evaluation](), set[str]()
+    for asset in assets:
+        for key in asset.check_keys:
+            start = f"{_subject_of(key)} "
+            own_subjects = [one for one in open_subjects if one == start.strip() or one.startswith(start)]
+            newest = instance.get_latest_asset_check_evaluation_record(key)
+            if newest is None or (newest.status.value == "SUCCEEDED" and not own_subjects):
+                continue
+            known = set[str | None]()
+            for evaluation in _history(instance, asset, key):
+                if not evaluation.passed and evaluation.partitions - known:
+                    broken.append(evaluation)
+                known |= evaluation.partitions
+            for subject in own_subjects:
+                place = subject.removeprefix(start.strip()).strip()
+                if not _partitions_in(asset, place) & known:
+                    unseen.add(subject)
+            if newest.status.value == "PLANNED":  # under way, or its run was ended before it
+                unseen |= {one for one in own_subjects if one not in {_subject(evaluation) for evaluation in broken}}
+    return BrokenChecks(tuple(broken), frozenset(unseen))
+
+
+def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.AssetCheckKey) -> Iterator[Evaluation]:
+    """The newest evaluations, the newest first."""
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=_HISTORY)
+    ended = [one for one in records if one.status.value != "PLANNED"]
+    run_ids = sorted({one.run_id for one in ended})
+    runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=run_ids))} if run_ids else {}
+    for record in ended:
+        event = None if record.event is None else record.event.dagster_event
+        said = None if event is None else event.event_specific_data
+        tags = runs[record.run_id].tags if record.run_id in runs else {}
+        first, last = (tags.get(tag) for tag in RANGE_TAGS)
+        place = record.partition or tags.get(_PARTITION) or (f"{first} to {last}" if first else "")
+        yield Evaluation(
+            key=key,
+            run_id=record.run_id,
+            passed=record.status.value == "SUCCEEDED",
+            is_error=getattr(said, "severity", None) is not dg.AssetCheckSeverity.WARN,
+            reason=str(getattr(said, "description", None) or ""),
+            partitions=_partitions_in(asset, place),
+            place=place,
+        )
+
+
+def _partitions_in(asset: dg.AssetsDefinition, place: str) -> frozenset[str | None]:
+    if not place:
+        return frozenset([None])
+    first, is_range, last = place.partition(" to ")
+    if not is_range or asset.partitions_def is None:
+        return frozenset([place])
+    try:
+        return frozenset(asset.partitions_def.get_partition_keys_in_range(dg.PartitionKeyRange(first, last)))
+    except Exception:  # of partitions that are no longer declared, whatever Dagster raises
+        return frozenset([first, last])
+
+
+def _subject_of(key: dg.AssetCheckKey) -> str:
+    return f"check {key.name} of {key.asset_key.to_user_string()}"
+
+
+def _subject(evaluation: Evaluation) -> str:
+    return f"{_subject_of(evaluation.key)} {evaluation.place}".strip()
+
+
+def _cause_of(evaluation: Evaluation) -> Cause:
+    name = _subject_of(evaluation.key).removeprefix("check ")
+    place = f" in partition {evaluation.place}" if evaluation.place else ""
+    return Cause(
+        subject=_subject(evaluation),
+        title=f"Check {name} {'failed' if evaluation.is_error else 'warns'}{place}",
+        text=f"{shortened(evaluation.reason) or 'It gave no reason.'}\nRun {evaluation.run_id}",
+        end=f"Check {name} passes again{place}",
+    )

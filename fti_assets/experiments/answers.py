@@ -17,7 +17,7 @@ from fti_assets.monitoring.experiments.figures import OUTCOME, figure_sql
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.labels import LABEL, answers_with_label
+from fti_assets.training.datasets.labels import LABEL, answers_with_label, complete_for
 
 _UNIT, _PAIR = "__fti_unit", "__fti_pair"
 
@@ -60,7 +60,10 @@ def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now:
         f"FROM {period} WHERE {of_arm}"
     )
     labels = lake.rows(label.group.table, snapshot=snapshot)
-    outcomes = answers_with_label(connection, answers, labels, label, view.spine, time=log.event_time, cutoff=now)
+    complete = complete_for(lake, label, now, snapshot=snapshot)
+    outcomes = answers_with_label(
+        connection, answers, labels, label, view.spine, time=log.event_time, cutoff=now, complete=complete
+    )
     kind = str(outcomes.types[outcomes.columns.index(LABEL)])
     figure = figure_sql(experiment.figure.name, experiment.model.task, log.output, LABEL, kind)
     rows = connection.sql(

@@ -65,6 +65,39 @@ def missing_partitions(lake: Lake, group: FeatureGroup, start: datetime, end: da
     return [f"{group.table_name} {partition.key}" for partition in partitions if partition.key not in ledger]
 
 
+Span = tuple[datetime | None, datetime | None]
+"""From an instant to another, naive UTC; None is without a bound."""
+
+
+def complete_spans(lake: Lake, group: FeatureGroup, until: datetime, *, snapshot: int) -> tuple[Span, ...]:
+    """The spans of time, before an instant, of which a group has every row that there is, in the order of time.
+
+    Of partitions in time these are those that were run once they were over and their delay had passed; what adjoins in the calendar is one
+    span. Another group is complete up to its last run, one with a list of partitions up to the earliest of theirs, and an external
+    table always.
+    """
+    if group.source is not None:
+        return ((None, None),)
+    ledger, delay = lake.ledger(group.table, snapshot=snapshot), group.serving_delay or timedelta(0)
+    if not is_timed(group.partitions_def):
+        keys: set[str] = set()
+        if isinstance(group.partitions_def, dg.StaticPartitionsDefinition):
+            keys = set(group.partitions_def.get_partition_keys())
+        is_whole = bool(ledger) and keys <= ledger.keys()
+        return ((None, min(one.run_at for one in ledger.values())),) if is_whole else ()
+    spans: list[Span] = []
+    is_next = False
+    for partition in partitions_between(group.partitions_def, datetime.min, until):
+        record = ledger.get(partition.key)
+        assert partition.end is not None
+        if record is None or record.run_at < partition.end + delay:
+            is_next = False
+            continue
+        spans.append((spans.pop()[0] if is_next else partition.start, partition.end))
+        is_next = True
+    return tuple(spans)
+
+
 def provisional_partitions(
     lake: Lake, group: FeatureGroup, start: datetime, end: datetime, *, snapshot: int
 ) -> list[str]:

@@ -19,7 +19,7 @@ from fti_assets.features.spine_rows import stored_spine, with_spine_times
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.datasets.labels import LABEL, with_label
+from fti_assets.training.datasets.labels import LABEL, complete_for, with_label
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
 from fti_assets.training.models.champions.champion import in_classes
@@ -101,7 +101,8 @@ def fresh_rows(lake: Lake, model: Model, *, since: datetime, now: datetime, most
     has_versions = spine.available_at is not None or spine.tie_break is not None
     is_own = label.group is spine and label.horizon is None and not has_versions
     labels = None if is_own else lake.rows(label.group.table, snapshot=snapshot)
-    labelled = relation_name(with_label(connection, rows, labels, label, spine, now))
+    complete = complete_for(lake, label, now, snapshot=snapshot)
+    labelled = relation_name(with_label(connection, rows, labels, label, spine, now, complete=complete))
     table, order = quote(temporary_name("fresh")), ", ".join(map(quote, record.order))
     connection.execute(
         f"CREATE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {_ROW}, * FROM {labelled} "

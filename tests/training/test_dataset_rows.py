@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.core.names import TableName
+from fti_assets.core.names import WHOLE, PartitionRecord, TableName
 from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
@@ -106,6 +106,10 @@ class Rows:
 
     def rows(self, table: TableName, *, snapshot: int | None = None) -> duckdb.DuckDBPyRelation:
         return oracles.relation(self.connection, *self._tables[table])
+
+    def ledger(self, table: TableName, *, snapshot: int | None = None) -> dict[str, PartitionRecord]:
+        at = datetime(2100, 1, 1)
+        return {WHOLE: PartitionRecord(WHOLE, "", len(self._tables[table][1]), at, at, "", "{}")}
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -19,14 +21,18 @@ from sklearn.multioutput import MultiOutputClassifier
 import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core.manifest import DatasetManifest
+from fti_assets.core.names import PartitionRecord
 from fti_assets.core.records import from_json, to_json
 from fti_assets.errors import DataError, DeclarationError
+from fti_assets.features.stored_partitions import complete_spans
 from fti_assets.inference.server import serving_app
 from fti_assets.inference.serving.rollout.disagreement import disagreement
 from fti_assets.stores.models.builds.differences import differences
 from fti_assets.testing import train_tiny
+from fti_assets.training.datasets.labels import with_label
 from tests.features import oracles
 from tests.support.serving import ask
+from tests.training import test_dataset_rows as stored_rows
 from tests.training.test_dataset_rows import declared, event, events, made, outcome, outcomes, row, spine
 
 BOTH = {"paid": fti.Label(outcomes["v"], maturity="2h"), "again": fti.Label(events["v"], within="3h", maturity="4h")}
@@ -89,6 +95,58 @@ def test_a_mature_row_without_a_label_may_be_a_no(connection: duckdb.DuckDBPyCon
     assert {id: one["v"] for id, one in by_id.items()} == {1: 1.0, 2: 0.0}
 
 
+def test_no_row_is_a_no_where_the_group_is_complete(connection: duckdb.DuckDBPyConnection) -> None:
+    spans = (oracles.START, oracles.START + timedelta(hours=6)), (oracles.START + timedelta(hours=9), None)
+    rows = [row(id, id) for id in range(13)]
+    known = oracles.relation(connection, stored_rows.OUTCOMES, [outcome(1, 2), outcome(2, 3, None), outcome(7, 8)])
+    happened = oracles.relation(connection, stored_rows.EVENTS, [event("x", 2), event("x", 11, None)])
+    for label, stored in (
+        (fti.Label(outcomes["v"], maturity="2h", missing=False), known),
+        (fti.Label(events["v"], within="1h", maturity="2h", missing=False), happened),
+    ):
+        asked = oracles.relation(connection, stored_rows.SPINE, rows)
+        cutoff = oracles.START + timedelta(hours=13)
+        labelled = with_label(connection, asked, stored, label, spine, cutoff, complete=spans)
+        labels = dict(labelled.project("id, _fti_label").fetchall())
+        is_told = {id for id in range(13) if id + 2 <= 6 or 9 <= id <= 11}
+        own = {1: 1.0, 2: None} if stored is known else {1: 1.0, 10: None}
+        # Row 7 has an outcome, and lies in hours of which not all outcomes are there.
+        assert labels == {id: own.get(id, 0.0) if id in is_told else None for id in range(13)}
+
+
+def test_days_that_were_not_over_or_not_run_say_nothing() -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+
+    @fti.feature_group(keys=["id"], event_time="t", partitions_def=days, serving_delay="1h")
+    def cancelled() -> pd.DataFrame: ...
+
+    day = [datetime(2024, 1, number) for number in range(1, 9)]
+    runs = {
+        1: 3,
+        2: 3,
+        4: 5,
+        5: 5,
+        6: 9,
+    }  # the 3rd was never run, the 4th before its delay had passed, the 5th before it was over
+    lake: Any = SimpleNamespace(
+        ledger=lambda table, snapshot: {
+            f"2024-01-0{key}": PartitionRecord("", "", 0, day[0], datetime(2024, 1, at), "", "{}")
+            for key, at in runs.items()
+        }
+    )
+    assert complete_spans(lake, cancelled, day[7], snapshot=1) == ((day[0], day[1]), (day[5], day[6]))
+    runs |= {2: 4, 3: 5, 4: 6, 5: 8}
+    assert complete_spans(lake, cancelled, day[7], snapshot=1) == ((day[0], day[6]),)
+
+
+def test_a_group_without_partitions_says_no_up_to_its_last_run(connection: duckdb.DuckDBPyConnection) -> None:
+    at = oracles.START + timedelta(hours=5)
+    lake: Any = SimpleNamespace(ledger=lambda table, snapshot: {"all": PartitionRecord("all", "", 0, at, at, "", "{}")})
+    assert complete_spans(lake, outcomes, datetime(2100, 1, 1), snapshot=1) == ((None, at),)
+    empty: Any = SimpleNamespace(ledger=lambda table, snapshot: {})
+    assert complete_spans(empty, outcomes, datetime(2100, 1, 1), snapshot=1) == ()
+
+
 def test_each_label_is_judged(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(id, id / 100, y=float(id % 2)) for id in range(300)]
     known = [outcome(id, 5, float(id % 3 == 0)) for id in range(300)]
@@ -116,6 +174,7 @@ def test_each_label_is_judged(connection: duckdb.DuckDBPyConnection) -> None:
         ({"paid": fti.Label(outcomes["v"]), "Paid!": fti.Label(events["v"], within="1h")}, "is not a name"),
         ({"one": fti.Label(outcomes["v"]), "two": fti.Label(outcomes["v"], maturity="1h")}, "'one' and 'two' of the same"),
         ({"one": fti.Label(outcomes["v"]), "two": 3}, "two"),
+        (fti.Label(spine["y"], missing=False), "a null there is not known"),
     ],
 )  # fmt: skip
 def test_impossible_labels_are_refused(label: Any, message: str) -> None:

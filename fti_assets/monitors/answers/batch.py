@@ -28,7 +28,7 @@ from fti_assets.monitors.answers.answered import (
 )
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.labels import with_label
+from fti_assets.training.datasets.labels import complete_for, with_label
 from fti_assets.training.datasets.rows import has_versions
 from fti_assets.training.views.terms import Label
 
@@ -101,7 +101,9 @@ class BatchAnswers(Answered):
         """As ``Answered`` has it."""
         spine = self.predictions.spine
         is_own = label.group is spine and label.horizon is None and not has_versions(spine)
-        return with_label(self.lake.connection, rows, None if is_own else labels, label, spine, self.now)
+        complete = complete_for(self.lake, label, self.now, snapshot=self.snapshot)
+        own = None if is_own else labels
+        return with_label(self.lake.connection, rows, own, label, spine, self.now, complete=complete)
 
 
 def batch_answers(lake: Lake, predictions: BatchPredictions, snapshot: int, now: datetime) -> Iterator[BatchAnswers]:

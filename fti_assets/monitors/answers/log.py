@@ -24,7 +24,7 @@ from fti_assets.monitors.answers.answered import (
 )
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.labels import LABEL, answers_with_label
+from fti_assets.training.datasets.labels import LABEL, answers_with_label, complete_for
 from fti_assets.training.views.terms import Label
 
 
@@ -85,7 +85,10 @@ class LogAnswers(Answered):
         fields = fields_of_label(log, label, self.lake)
         with_fields = connection.sql(f"SELECT *{fields} FROM {relation_name(rows)}")
         spine, time = log.model.view.spine, log.event_time
-        outcomes = answers_with_label(connection, with_fields, labels, label, spine, time=time, cutoff=self.now)
+        complete = complete_for(self.lake, label, self.now, snapshot=self.snapshot)
+        outcomes = answers_with_label(
+            connection, with_fields, labels, label, spine, time=time, cutoff=self.now, complete=complete
+        )
         listed = ", ".join([*map(quote, rows.columns), LABEL])
         return connection.sql(f"SELECT {listed} FROM {relation_name(outcomes)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import duckdb
 
@@ -26,7 +27,7 @@ from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_ma
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
 from fti_assets.training.datasets.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.judging import judge_dataset
-from fti_assets.training.datasets.labels import label_columns, with_labels
+from fti_assets.training.datasets.labels import complete_for, label_columns, with_labels
 from fti_assets.training.datasets.queries import (
     DIVIDED,
     OF_DIVIDED,
@@ -91,9 +92,10 @@ def dataset_rows(
     candidates, with_labels_view, table = (
         quote(temporary_name(kind)) for kind in ("candidates", "labelled", "dataset")
     )
-    rows_with_label = relation_name(with_labels(connection, by_then, rows_of, dataset.view.labels, spine, cutoff))
+    complete = partial(complete_for, lake, cutoff=cutoff, snapshot=snapshot)
+    labelled = with_labels(connection, by_then, rows_of, complete, dataset.view.labels, spine, cutoff)
     # Stored, since the split, the counts and the join each read it again.
-    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {rows_with_label}")
+    connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {relation_name(labelled)}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
         mature = _MatureRows(connection, candidates, dataset, cutoff)

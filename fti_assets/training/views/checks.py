@@ -192,6 +192,11 @@ def _check_label(view: ViewTerms, name: str, label: Label) -> None:
             f"the label of view {view.name!r} has a maturity, but its spine {view.spine.table_name} has no event time to tell a "
             "row's age by: leave out maturity, or give the spine an event_time"
         )
+    if label.missing is not None and label.group is view.spine and label.horizon is None:
+        raise DeclarationError(
+            f"the label {name!r} of view {view.name!r} has missing=False and is a column of its spine {view.spine.table_name}: no row is "
+            "without one, and a null there is not known, so leave missing= out, or store false"
+        )
     if label.group is not view.spine:
         by = [label.column.spine_keys.get(key, key) for key in label.group.keys]
         if label.horizon is None and set(by) != set(view.spine.keys):

@@ -29,8 +29,10 @@ class Label:
         maturity: how long after its prediction time a row's label can still arrive; younger rows are left out. At least
             ``within``, which is the default then.
         within: the horizon of the first outcome.
-        missing: ``False`` takes a mature row without one for a no, where a group has rows of what did happen alone, such as
-            cancellations. By default such a row is left out and counted.
+        missing: ``False`` takes a mature row of which the group has none for a no, where a group has rows of what did happen alone, such
+            as cancellations. The group must have been materialized from the row's prediction time until it was mature, in partitions that
+            were run once they were over; else the row's label is not known, and neither is one that is stored as null. By default each
+            row without a label is left out and counted.
 
     Raises:
         DeclarationError: not exactly one column, a maturity shorter than the horizon, or ``missing`` that is not False.

@@ -46,6 +46,17 @@ def test_system_has_file_a_pipeline_its_tests_and_workflow(here: Path, capsys: p
     assert files(here) == [f"my_system/{name}" for name in written]  # nothing else is left
 
 
+def test_new_system_is_described_with_what_watches_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write_system("shop_watched"))
+    monkeypatch.syspath_prepend(".")
+    assert main(["describe"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert {"returns_model_v1", "return_scores_v1", "return_watch_v1"} <= set(lines)
+    assert "quality      roc_auc at least 0.6, log_loss measured" in lines
+
+
 def test_code_of_new_system_is_formatted_and_linted(here: Path) -> None:
     write_system("my_system")
     ruff = [str(Path(sys.executable).parent / "ruff")]

@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp, wasserstein_distance
 
 import fti_assets as fti
 from fti_assets.core.manifest import Column
-from fti_assets.core.manifest.profiles import ColumnProfile
+from fti_assets.core.manifest.profiles import LARGEST, ColumnProfile
 from fti_assets.errors import DeclarationError
 from fti_assets.monitoring.drift.counts import MOST_CATEGORIES, CountedColumn, count_columns
 from fti_assets.monitoring.drift.statistics import EPSILON, compare, psi, statistics_of, together
@@ -84,6 +84,8 @@ def test_numbers_are_as_far_apart_as_scipy_says(connection: Any, then: list[Any]
     places = (half - half[0]) / ((half[-1] - half[0]) or 1)
     moved = np.append(places, places[-1])
     spread = np.std(moved[before])
+    if np.abs(edges).max() == LARGEST:
+        return  # what is infinite has no place
     if len(edges) < 2 or spread < 1e-150:
         assert figures["wasserstein"] is None or spread > 0
     else:
@@ -164,10 +166,41 @@ def test_unknown_categories_are_not_told_where_nobody_names_the_known_ones() -> 
     assert compare(reference, now, learned=["a", "b"])["unknown_rate"] == pytest.approx(0.2)
 
 
+def test_what_is_infinite_lies_where_the_last_finite_value_does(connection: Any) -> None:
+    reference = reference_of(connection, "number", [0.0] * 50 + [1.0] * 40 + [math.inf] * 10)
+    assert reference.edges[1::2] == (0.0, 1.0)
+    assert reference.edges[-1] == LARGEST
+    now = counted(connection, reference, [0.0] * 40 + [1.0] * 50 + [math.inf] * 10)
+    assert compare(reference, now)["wasserstein"] == pytest.approx(0.1 / 0.5)
+
+
 def test_values_far_outside_are_moved_to_the_last_edge() -> None:
     reference = ColumnProfile("x", "number", 4, 0, edges=(0.0, 1.0), counts=(2, 2, 0))
     far = ColumnProfile("x", "number", 4, 0, edges=(0.0, 1.0), counts=(0, 0, 4))
     assert compare(reference, far)["wasserstein"] == pytest.approx(0.5 / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ([5.0] * 100, [3.0] * 100),
+        ([5.0] * 100, [-math.inf] * 100),
+        ([0.0] * 95 + [1.0] * 5, [-999.0] * 95 + [1.0] * 5),
+        ([-1000.0] * 6 + [0.0] * 94, [-1000.0] * 6 + [-500.0] * 94),
+        ([-1.0, *[0.0] * 99], [-1.0, *[-999.0] * 99]),
+        ([math.inf] * 100, [1.0] * 100),
+        ([-math.inf] * 94 + [1.0] * 6, [-9.0] * 94 + [1.0] * 6),
+    ],
+)
+@pytest.mark.parametrize("way", ["down", "up"])
+def test_a_value_of_many_rows_that_moves_is_drift(connection: Any, then: Any, now: Any, way: str) -> None:
+    sign = 1.0 if way == "down" else -1.0
+    reference = reference_of(connection, "number", [sign * value for value in then])
+    moved = sum(a != b for a, b in zip(then, now, strict=True)) / len(then)
+    figures = compare(reference, counted(connection, reference, [sign * value for value in now]))
+    assert figures["ks"] == pytest.approx(moved)
+    assert figures["psi"] is not None
+    assert figures["psi"] > 5
 
 
 def test_psi_of_a_bin_that_empties_is_bounded_by_epsilon() -> None:

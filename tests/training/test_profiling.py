@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column, SampleRecord
-from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, Profile
+from fti_assets.core.manifest.profiles import BINS, CATEGORIES, LARGEST, ColumnProfile, Profile
 from fti_assets.core.records import from_json, to_json
 from fti_assets.training.datasets.profiling import profile_of
 from fti_assets.training.models.answers_profile import answers_profile
@@ -45,8 +45,17 @@ def by_numpy(values: list[float | None]) -> tuple[list[float], list[int], int]:
     if not len(numbers):
         return [], [], nulls
     ranks = [math.ceil(number * len(numbers) / BINS) for number in range(1, BINS)]
-    edges = np.unique(numbers[np.array(ranks) - 1])
-    edges = edges[np.isfinite(edges)]
+    at = np.clip(numbers[np.array(ranks) - 1], -LARGEST, LARGEST).tolist()
+    many = [one for one, count in Counter(at).items() if count > 1]
+    first = numbers[math.ceil(len(numbers) / (2 * BINS)) - 1]
+    many += at[:1] if first == at[0] else []
+    below = []
+    for one in many:
+        if abs(one) < LARGEST:
+            with np.errstate(over="ignore"):
+                next_single = float(np.nextafter(np.float32(one), np.float32(-np.inf)))
+            below.append(next_single if math.isfinite(next_single) else np.nextafter(one, -math.inf))
+    edges = np.unique([*at, *below])
     counts = np.bincount(np.searchsorted(edges, numbers, side="left"), minlength=len(edges) + 1)
     return edges.tolist(), counts.tolist(), nulls
 
@@ -102,7 +111,12 @@ def test_counts_are_of_the_rows_before_a_sample(connection: duckdb.DuckDBPyConne
         c=("text", ["a", "b", "b"]),
         y=("boolean", [False, False, True]),
     )
-    assert (found["x"].rows, found["x"].nulls, found["x"].edges, found["x"].counts) == (9, 4, (1, 2), (4, 1, 0))
+    assert (found["x"].rows, found["x"].nulls, found["x"].edges[1::2], found["x"].counts) == (
+        9,
+        4,
+        (1, 2),
+        (0, 4, 0, 1, 0),
+    )
     assert found["c"].categories == {"b": 5, "a": 4}
     assert found["y"].categories == {"false": 8, "true": 1}
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from fti_assets.core.manifest.profiles import RULE, ColumnProfile
+from fti_assets.core.manifest.profiles import LARGEST, RULE, ColumnProfile
 from fti_assets.monitoring.drift.counts import MADE_OF_CATEGORIES, NUMBERS
 
 EPSILON = 1e-4
@@ -17,7 +17,7 @@ EPSILON = 1e-4
 LEAST_SHARE = 0.01
 """A category with this share of the values on one side counts in the churn: rarer ones come and go by chance."""
 
-VERSION = f"drift-1 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
+VERSION = f"drift-2 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
 """What all figures rest on, with versions of its own: one that changes them gets another."""
 
 
@@ -99,17 +99,24 @@ def jensen_shannon(p: np.ndarray, q: np.ndarray) -> float:
 def wasserstein(p: np.ndarray, q: np.ndarray, edges: Sequence[float]) -> float | None:
     """How far values must be moved on average, in standard deviations of the reference; None if it has but one place.
 
-    A value lies at the upper edge of its bin, and above the last edge at that edge: what is far outside moves it no further.
+    A value lies at the upper edge of its bin, and above the last edge at that edge: what is far outside moves it no further, and what is
+    infinite lies where the last finite value does.
 
     Args:
         p: ``[edges + 1]``, the shares of the reference.
         q: ``[edges + 1]``, those of the rows that are judged.
         edges: the edges of the bins.
     """
-    if len(edges) < 2:
+    ends = np.asarray(edges, dtype=np.float64)
+    is_finite = np.abs(ends) < LARGEST
+    if is_finite.sum() < 2:
         return None
+    if not is_finite.all():
+        # A bin goes with the next one where the edge between them is left out.
+        starts = np.flatnonzero(np.concatenate(([True], is_finite)))
+        p, q, ends = np.add.reduceat(p, starts), np.add.reduceat(q, starts), ends[is_finite]
     # Halved before they are subtracted: the span of two doubles may be more than a double holds.
-    half = np.asarray(edges) / 2
+    half = ends / 2
     places = (half - half[0]) / (half[-1] - half[0])
     places = np.append(places, 1.0)
     mean = p @ places

@@ -234,7 +234,7 @@ def _with_own_bins(
         rows = _mature(f"(FROM {table} WHERE {_in(earlier)})", column.subject)
         value = f"nullif({column.counted.value}::DOUBLE, 'nan'::DOUBLE)"
         [edges] = edges_of(answers.lake.connection, rows, [value])
-        results.append(replace(column, counted=replace(column.counted, edges=tuple(map(float, edges)))))
+        results.append(replace(column, counted=replace(column.counted, edges=edges)))
     return results
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import duckdb
 
 from fti_assets.core.manifest import Column, SampleRecord
-from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, Profile
+from fti_assets.core.manifest.profiles import CATEGORIES, RANKS, ColumnProfile, Profile, edges_of_ranks
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import ColumnType
 from fti_assets.training.datasets.sampling.sample import class_sql
@@ -90,12 +89,10 @@ def _of_numbers(
                 for edge in own
             ]
             counts_of_bins = (*below, max(0.0, with_value - sum(below))) if with_value else ()
-            yield ColumnProfile(
-                name, types[name], all_rows, all_rows - with_value, tuple(map(float, own)), tuple(counts_of_bins)
-            )
+            yield ColumnProfile(name, types[name], all_rows, all_rows - with_value, own, tuple(counts_of_bins))
 
 
-def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[str]) -> list[list[float]]:
+def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[str]) -> list[tuple[float, ...]]:
     """The edges of the bins of some numbers, by ``RULE``.
 
     Args:
@@ -103,12 +100,11 @@ def edges_of(connection: duckdb.DuckDBPyConnection, rows: str, values: Sequence[
         values: the SQL of each number, null for NaN.
     """
     # As decimals: of 11/20 as a double, DuckDB takes the 56th of 100 values.
-    ranks = ", ".join(f"{number / BINS:.2f}::DECIMAL(3, 2)" for number in range(1, BINS))
+    ranks = ", ".join(f"{rank:.3f}::DECIMAL(4, 3)" for rank in RANKS)
     [edges] = connection.execute(
         f"SELECT {', '.join(f'quantile_disc({value}, [{ranks}])' for value in values)} FROM {rows}"
     ).fetchall()
-    # An infinite edge would part nothing from nothing: both ends are open.
-    return [sorted({edge for edge in one or () if math.isfinite(edge)}) for one in edges]
+    return [edges_of_ranks(one or ()) for one in edges]
 
 
 def binned_sql(value: str, kind: ColumnType) -> str:

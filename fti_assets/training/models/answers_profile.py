@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from fti_assets.core.manifest import OUTPUT_NAMES, Task
-from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile
+from fti_assets.core.manifest.profiles import BINS, CATEGORIES, ColumnProfile, edges_of_ranks
 
 
 def answers_profile(task: Task, outputs: np.ndarray, classes: Sequence[str]) -> tuple[ColumnProfile, ...]:
@@ -20,7 +19,7 @@ def answers_profile(task: Task, outputs: np.ndarray, classes: Sequence[str]) -> 
         classes: the ``k`` names of these.
 
     >>> [one.counts for one in answers_profile("regression", np.array([1.0, 1.0, 2.0]), ())]
-    [(2.0, 1.0, 0.0)]
+    [(0.0, 2.0, 0.0, 1.0, 0.0)]
     """
     name, values = OUTPUT_NAMES[task], np.asarray(outputs, dtype=np.float64)
     if task == "multiclass":
@@ -33,8 +32,8 @@ def answers_profile(task: Task, outputs: np.ndarray, classes: Sequence[str]) -> 
 def _of_numbers(name: str, values: np.ndarray) -> ColumnProfile:
     numbers = np.sort(values[~np.isnan(values)])
     count, nulls = len(numbers), float(len(values) - len(numbers))
-    ranks = [-(-number * count // BINS) - 1 for number in range(1, BINS)] if count else []
-    edges = tuple(sorted({edge for edge in numbers[ranks].tolist() if math.isfinite(edge)}))
+    ranks = [-(-number * count // (2 * BINS)) - 1 for number in (1, *range(2, 2 * BINS, 2))] if count else []
+    edges = edges_of_ranks(numbers[ranks].tolist())
     bins = np.bincount(np.searchsorted(edges, numbers), minlength=len(edges) + 1)
     return ColumnProfile(
         name, "number", float(len(values)), nulls, edges=edges, counts=tuple(map(float, bins)) if count else ()

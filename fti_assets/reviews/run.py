@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -108,12 +109,17 @@ def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -
         )
         if champion.version != model.version:
             raise _Unjudged(f"the champion {champion.reference} is of another version: its own review judges it")
-        since = max(instant(champion.cutoff), instant(previous.cutoff))
+        since, unseen = max(instant(champion.cutoff), instant(previous.cutoff)), ""
+        if (decided := _decided_at(aliases)) is not None and decided - model.view.maturity > since:
+            since, unseen = (
+                decided - model.view.maturity,
+                ", and whose labels were not there when somebody made it champion",
+            )
         rows = fresh_rows(lake, model, since=since, now=clock.now(), most=MOST_ROWS)
         if len(rows.times) < LEAST_ROWS:
             raise _Unjudged(
                 f"{len(rows.times)} rows with mature labels have come since {since}, of which neither {champion.reference} nor "
-                f"{previous.reference} has learned: the first look is at {LEAST_ROWS}"
+                f"{previous.reference} has learned{unseen}: the first look is at {LEAST_ROWS}"
             )
         own, features = answers_to(rows, champion, graph, model, champion.classes)
         other, _ = answers_to(rows, previous, graph_before, model, champion.classes)
@@ -124,6 +130,13 @@ def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -
     if comparison is None:
         raise _Unjudged(f"{review.metric} is undefined on the {len(rows.times)} rows that have come since {since}")
     return comparison
+
+
+def _decided_at(aliases: Aliases) -> datetime | None:
+    """When a person made the champion of now champion, who knew the labels of then; None if a run did."""
+    if not aliases.history or aliases.history[-1].run_id:
+        return None
+    return instant(aliases.history[-1].at)
 
 
 def _facts(comparison: FreshComparison) -> dict[str, Any]:

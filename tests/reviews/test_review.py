@@ -193,6 +193,26 @@ def test_a_person_who_follows_a_proposal_keeps_its_evidence(world: World) -> Non
     assert world.store.aliases("net").proposal is None, "a newer champion ends it"
 
 
+def test_what_a_person_could_see_undoes_no_decision(world: World) -> None:
+    """Rows that would roll a champion back say nothing against who saw them and made it champion; what comes later may."""
+    champion = str(world.store.aliases("net").champion)
+    second = next(one.reference for one in world.store.builds("net") if one.cutoff.startswith("2024-01-11"))
+    automatic = dataclasses.replace(world.net, rollback="automatic")
+    world.load("2024-01-20T01:00", "2024-01-16", "2024-01-19")
+    with clock.at("2024-01-20T02:00"):
+        world.store.promote("net", second, expected=champion, reason="those labels are wrong")
+    outcome, passed = world.review("2024-01-20T03:00", automatic)
+    assert passed
+    assert outcome.startswith("8 rows with mature labels have come since 2024-01-19 02:00:00, ")
+    assert "whose labels were not there when somebody made it champion" in outcome
+    world.load("2024-01-23T01:00", "2024-01-20", "2024-01-22")
+    outcome, passed = world.review("2024-01-23T02:00", automatic)
+    assert (outcome, passed) == (f"rolled back to {champion}", False)
+    fresh = world.store.aliases("net").history[-1].fresh
+    assert fresh is not None
+    assert fresh.since == "2024-01-19T02:06:00"
+
+
 @pytest.mark.parametrize(
     ("rollback", "event_time", "message"),
     [("later", "at", "it is 'propose' or 'automatic'"), ("propose", None, "has no event time, so no row comes after")],

@@ -6,7 +6,7 @@ STYLE = """
 --on-span:#fff}
 @media (prefers-color-scheme:dark){:root{--paper:#14161d;--card:#1d2029;--ink:#e9ebf2;--soft:#a9afc2;--rule:#363b4a;
 --line:#9aa2ff;--band:#9aa2ff;--bad:#ff8a80;--good:#7fd6a0;--late:#f0b95a;--bad-paper:#3a1f1f;--good-paper:#1a3325;
---even:#5a61e6;--odd:#1b8798;--on-span:#fff}}*{box-sizing:border-box}
+--even:#5a61e6;--odd:#15707e;--on-span:#fff}}*{box-sizing:border-box}
 body{margin:0 auto;padding:24px 16px 64px;max-width:1180px;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.7rem;line-height:1.2;margin:0}

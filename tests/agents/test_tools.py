@@ -17,9 +17,8 @@ import fti_assets as fti
 from fti_assets.agents import Tools, server_of
 from fti_assets.agents.redaction import MASK, Redaction
 from fti_assets.core import clock
-from tests.report.world import DEFS, make_watched_week, watch
+from tests.report.world import DEFS, watch, watched_week
 from tests.support.visits import BUYER, LATER, LEAN, SOURCE
-from tests.support.worlds import made_once
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = ["", "nothing", "../../etc/passwd", "a'; DROP TABLE x; --", "\x00", "v" * 100_000, "{}", "💥"]
@@ -27,7 +26,7 @@ HOSTILE = ["", "nothing", "../../etc/passwd", "a'; DROP TABLE x; --", "\x00", "v
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = made_once(tmp_path_factory, "watched_week", make_watched_week)
+    made = watched_week(tmp_path_factory)
     folder = tmp_path_factory.mktemp("asked")
     shutil.copytree(made, folder, dirs_exist_ok=True)
     return folder
@@ -73,7 +72,7 @@ def test_every_tool_answers_and_writes_nothing(world: Path) -> None:
         path: path.stat().st_mtime_ns for path in world.rglob("*") if path.is_file() and "sqlite" not in path.name
     }
     server = server_of(tools_of(world))
-    assets, buyer, matches, causes, models, builds, build, same, drift, why, rows = asked(
+    assets, buyer, matches, causes, models, builds, build, same, drift, quality, why, rows = asked(
         server,
         ("describe", {}),
         ("describe", {"asset": "buyer_v1"}),
@@ -84,6 +83,7 @@ def test_every_tool_answers_and_writes_nothing(world: Path) -> None:
         ("build", {"model": "buyer"}),
         ("diff_builds", {"model": "buyer", "build": champion}),
         ("drift", {"monitor": "watch"}),
+        ("quality", {"monitor": "watch_v1", "since": "2013-01-01"}),
         ("why", {"request_id": request_id}),
         ("rows", {"table": "crowds_v1", "limit": 3, "columns": ["t", "people"]}),
     )
@@ -99,6 +99,10 @@ def test_every_tool_answers_and_writes_nothing(world: Path) -> None:
     stored = fti.read(watch, stores=fti.Stores(lake=str(world / "lake")))
     psi = stored[(stored["statistic"] == "psi") & (stored["reference"] == "training")].set_index("column_name")["value"]
     assert drift["columns"]["x"]["points"][-1]["value"] == psi["x"]
+    losses = stored[(stored["statistic"] == "log_loss") & (stored["build"] == "")].set_index("estimated")
+    by_labels = quality["metrics"]["log_loss, all builds"]["points"][-1]
+    assert (by_labels["value"], by_labels["rows"]) == tuple(losses.loc[False, ["value", "rows"]])
+    assert by_labels["low"] < by_labels["value"] < by_labels["high"]
     assert "the same; 8 of 8 features are the same" in why["text"]
     assert [set(row) for row in rows["rows"]] == [{"t", "people"}] * 3
     after = {path: path.stat().st_mtime_ns for path in world.rglob("*") if path.is_file() and "sqlite" not in path.name}

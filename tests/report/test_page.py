@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,7 @@ from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Ser
 from fti_assets.report.reading.groups import Freshness
 from fti_assets.report.reading.models import ModelHistory
 from fti_assets.stores.models.aliases import AliasChange, Aliases, RolloutChange
+from tests.support.chromium import ABSENT, CHROMIUM, opened
 from tests.support.records import model_manifest
 
 NOW = datetime(2025, 12, 31, 9)
@@ -188,3 +190,18 @@ def test_a_large_system_has_a_page_of_bounded_size(monkeypatch: pytest.MonkeyPat
     page = page_of(large)
     assert 100_000 < len(page.encode()) <= 400_000
     assert all(one.table in page for one in monitors)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(CHROMIUM is None, reason=ABSENT)
+def test_a_browser_shows_it_light_and_dark_on_any_width(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page_of(whole("a_long_name_" * 8)))
+    with opened(f"file://{file}", tmp_path) as page:
+        page.wait_for("Builds and champions")
+        for width in (320, 1200):
+            for scheme, paper in (("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 22, 29)")):
+                page.shown_to(width, scheme)
+                assert page.value("getComputedStyle(document.body).backgroundColor") == paper
+                assert page.value("document.documentElement.scrollWidth") == width
+        assert page.value("performance.getEntriesByType('resource').length") == 0

@@ -14,14 +14,13 @@ from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.times import instant
 from fti_assets.report import Report, page_of, report
-from tests.report.world import DEFS, make_watched_week, watch
+from tests.report.world import DEFS, watch, watched_week
 from tests.support.visits import LATER, stores_in
-from tests.support.worlds import made_once
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_once(tmp_path_factory, "watched_week", make_watched_week)
+    return watched_week(tmp_path_factory)
 
 
 def look(root: Path, **options: Any) -> Report:
@@ -40,6 +39,18 @@ def test_drift_is_what_the_monitors_table_says(world: Path) -> None:
         assert columns[name].newest.rows == psi.loc[name, "rows"]
     assert figures.warnings == (rows["verdict"] == "warning").sum()
     assert figures.newest == instant("2013-01-07")
+
+
+def test_quality_is_what_the_monitors_table_says(world: Path) -> None:
+    made = look(world)
+    rows = fti.read(watch, stores=stores_in(world))
+    of_labels = rows[(rows["statistic"] == "log_loss") & (rows["build"] == "") & ~rows["estimated"]].iloc[0]
+    (series,) = (one for one in made.monitors[0].quality if one.name == "log_loss")
+    assert series.newest is not None
+    assert (series.newest.value, series.newest.low, series.newest.rows) == tuple(of_labels[["value", "low", "rows"]])
+    assert f"log_loss {of_labels['value']:.3g} (" in page_of(made)
+    estimates = rows[(rows["statistic"] == "log_loss") & (rows["build"] == "") & rows["estimated"]]
+    assert [one.value for one in series.estimates] == list(estimates["value"])
 
 
 def test_champions_stand_with_their_reasons(world: Path) -> None:

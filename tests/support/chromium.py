@@ -57,6 +57,15 @@ class Page:
             f"there is no button {text!r}"
         )
 
+    def shown_to(self, width: int, scheme: str) -> None:
+        """Show the page on a screen of that width to a reader who wants it ``"light"`` or ``"dark"``."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=True)
+        self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def value(self, expression: str) -> Any:
+        """What a script gives."""
+        return self._ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
     def picture(self, file: Path) -> None:
         """Write what is seen as a PNG."""
         file.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))

@@ -125,6 +125,7 @@ watch = fti.monitor(
     partitions_def=weeks,
     drift=[fti.Drift("psi", at_most=0.25, columns=WATCHED)],
     quality=[fti.Quality("roc_auc", drop=0.05), fti.Quality("log_loss")],
+    weeks=0,
 )
 
 

@@ -61,15 +61,18 @@ def monitor_asset(monitor: Monitor) -> dg.AssetsDefinition:
 
 
 def _condition(monitor: Monitor) -> dg.AutomationCondition[Any]:
-    """The answers of its time have changed, or the labels that its rows may have; or its rows' labels have become mature."""
+    """The answers of its time have changed, or the labels that its rows may have; or its rows' labels have become mature.
+
+    A week is measured though one of its days was never answered.
+    """
     answers, own = monitor.answers, monitor.calendar
     inputs = [Upstream(answers.key, answers.partitions_def)]
     if not monitor.quality:
         # Of half a day each hour of the day would be drift.
-        return (on_changed_inputs(inputs, whole=False) & PartitionOver()).with_label("answers_changed")
+        return (on_changed_inputs(inputs, whole=False, gaps=True) & PartitionOver()).with_label("answers_changed")
     labels = [one for one in monitor.labels if one.group.source is None]
     outcomes = [Upstream(one.group.key, one.group.partitions_def, Reach(ahead=one.age)) for one in labels]
-    condition = on_changed_inputs(inputs, whole=False, outcomes=outcomes) & PartitionOver()
+    condition = on_changed_inputs(inputs, whole=False, outcomes=outcomes, gaps=True) & PartitionOver()
     if is_timed(own) and monitor.maturity is not None:
         condition = condition | on_partition_end(own, monitor.maturity)
     return condition.with_label("answers_or_labels_changed")

@@ -163,8 +163,8 @@ def events_of(run: RehearsedRun) -> list[Event]:
 
 
 def first_line(text: str) -> str:
-    """The first line of a reason, shortened."""
-    line = text.strip().splitlines()[0] if text.strip() else "no reason"
+    """The first sentence of a reason, shortened; later ones say where things lie on this machine."""
+    line = text.strip().splitlines()[0].split(". ")[0] if text.strip() else "no reason"
     return line if len(line) <= 160 else f"{line[:157]}..."
 
 

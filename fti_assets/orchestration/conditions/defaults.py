@@ -19,6 +19,7 @@ from fti_assets.orchestration.conditions.partition_conditions import (
     AfterNewest,
     Answerable,
     InputsThere,
+    IsThere,
     NewestCutoffs,
     OfNewestCutoffs,
 )
@@ -34,15 +35,19 @@ def on_changed_inputs(
     whole: bool,
     triggers: Sequence[dg.AssetKey] | None = None,
     outcomes: Sequence[Upstream] = (),
+    gaps: bool = False,
 ) -> dg.AutomationCondition[Any]:
     """True once an input's data version has changed, none is missing and neither inputs nor asset are being made.
 
     An asset that is ``whole`` has no partitions and reads all that is there of each input, however much that is. Dependencies that are
     no inputs, such as tables that nobody here makes, only tell of changes; ``triggers`` names those that count, all by default.
-    ``outcomes`` come when they come: nothing waits for them, but while they are being made.
+    ``outcomes`` come when they come: nothing waits for them, but while they are being made. With ``gaps`` nothing waits for what is
+    missing of the inputs before their newest partition, if something is there.
     """
     changed = _once(_inputs_changed([*inputs, *outcomes], triggers)) | NeverBegan()
-    condition = changed & _inputs_are_settled(inputs, whole=whole)
+    condition = changed & _inputs_are_settled(inputs, whole=whole, may_have_gaps=inputs if gaps else ())
+    if gaps:
+        condition = condition & _any("there", inputs, IsThere())
     return condition & ~_any("in_progress", outcomes, dg.AutomationCondition.in_progress()) if outcomes else condition
 
 

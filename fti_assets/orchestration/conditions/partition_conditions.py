@@ -71,6 +71,18 @@ class AfterNewest(dg.AutomationCondition[dg.AssetKey]):
 
 
 @dataclass(frozen=True, eq=False)
+class IsThere(dg.AutomationCondition[dg.AssetKey]):
+    """Partitions that are materialized. Dagster's own is ``~missing()``, which keeps all partitions in the cursor."""
+
+    name = "is_there"
+    requires_cursor = False
+    description = "The partition was materialized"
+
+    async def evaluate(self, context: Context) -> Result:
+        return true_of(context, await _materialized_subset(context, context.key))
+
+
+@dataclass(frozen=True, eq=False)
 class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
     """Missing cutoffs that have come and are ready, of the newest so many that are; older ones are left, and the tick says so.
 

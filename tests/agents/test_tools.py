@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import duckdb
 import pytest
 from mcp import Client, StdioServerParameters
 
 import fti_assets as fti
 from fti_assets.agents import Tools, server_of
 from fti_assets.agents.redaction import MASK, Redaction
+from fti_assets.agents.rows import some_rows
 from fti_assets.core import clock
+from fti_assets.errors import StoreError
 from tests.report.world import DEFS, watch, watched_week
 from tests.support.visits import BUYER, LATER, LEAN, SOURCE
 
@@ -182,11 +185,28 @@ def test_a_redacted_field_is_masked_as_the_groups_key_too() -> None:
     assert Redaction.of([private]).masked("shops_v1", {"shop": "a", "size": 3}) == {"shop": MASK, "size": 3}
 
 
+def test_rows_of_an_external_group_are_read_where_they_lie(tmp_path: Path) -> None:
+    with duckdb.connect(tmp_path / "warehouse.duckdb") as warehouse:
+        warehouse.execute(
+            "CREATE TABLE ratings AS SELECT range AS merchant, TIMESTAMP '2025-01-01' AS at FROM range(100)"
+        )
+    source = fti.DuckDBTable(file=str(tmp_path / "warehouse.duckdb"), table="ratings")
+    ratings = fti.external_group(name="ratings", source=source, keys=["merchant"], event_time="at")
+    stores = fti.Stores(lake=str(tmp_path / "lake"))
+    rows = some_rows(ratings, stores, limit=5, columns=None, partition=None)
+    assert [set(row) for row in rows] == [{"merchant", "at"}] * 5
+    with pytest.raises(StoreError, match="has no column 'x'"):
+        some_rows(ratings, stores, limit=5, columns=["x"], partition=None)
+    with pytest.raises(StoreError, match="has no partitions"):
+        some_rows(ratings, stores, limit=5, columns=None, partition="2025-01-01")
+    assert not (tmp_path / "lake").exists()
+
+
 def test_errors_show_no_passwords(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tools = tools_of(world)
 
     def refuse() -> dict[str, Any]:
-        raise fti.errors.StoreError("cannot reach redis://ann:geheim@host/0")
+        raise StoreError("cannot reach redis://ann:geheim@host/0")
 
     monkeypatch.setattr(tools, "causes", refuse)
     monkeypatch.setattr(refuse, "__name__", "causes", raising=False)

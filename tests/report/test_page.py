@@ -170,6 +170,14 @@ def test_a_partition_without_a_figure_is_a_gap() -> None:
     assert line.count("L") == 27
 
 
+def test_a_monitor_of_one_partition_has_its_pictures() -> None:
+    monitor = MonitorFigures("m", "p", DAYS[0], (Point(DAYS[0], 3.0, 3),), (series("temp", days=1),), 1)
+    page = page_of(replace(EMPTY, monitors=(monitor,)))
+    assert "nan" not in page.lower()
+    assert page.count("<figure>") == 2
+    assert "1 partitions" not in page
+
+
 def test_a_system_without_anything_is_told_what_to_declare() -> None:
     text = Outline(page_of(EMPTY)).text
     for what in ("fti.monitor(", "quality=", "fti.parity(", "fti rollout start", "fti.Alerts(", "fti.model("):

@@ -62,19 +62,23 @@ def words_of(series: Series) -> str:
     parts = [f"{series.name}, {series.statistic}, {series.reference}"]
     if points:
         parts.append(
-            f"{len(points)} partitions from {_day(points[0].start)} to {_day(points[-1].start)}, lowest {min(values):.3g}, "
+            f"{_partitions(points)} from {_day(points[0].start)} to {_day(points[-1].start)}, lowest {min(values):.3g}, "
             f"highest {max(values):.3g}, newest {values[-1]:.3g} of {points[-1].rows:,} rows"
         )
     estimates = [one for one in series.estimates if one.value is not None]
     if estimates:
         newest = estimates[-1]
         parts.append(
-            f"estimated in {len(estimates)} partitions, the newest {_day(newest.start)} {newest.value:.3g} of {newest.rows:,} rows"
+            f"estimated in {_partitions(estimates)}, the newest {_day(newest.start)} {newest.value:.3g} of {newest.rows:,} rows"
         )
     if series.limit is not None:
         warnings = sum(one.is_warning for one in (*series.points, *series.estimates))
         parts.append(f"limit {series.limit:.3g}, {warnings} warnings")
     return "; ".join(parts)
+
+
+def _partitions(points: Sequence[Point]) -> str:
+    return f"{len(points)} partition{'s' if len(points) != 1 else ''}"
 
 
 def _labels(span: Span, up: Axis, low: float, high: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -155,7 +156,9 @@ def _drift(rows: Any) -> list[Series]:
     points: dict[tuple[str, str], list[Point]] = {}
     limits: dict[tuple[str, str], float] = {}
     for column, reference, start, value, number, limit, is_warning in figures.fetchall():
-        points.setdefault((column, reference), []).append(Point(start, value, number, is_warning=bool(is_warning)))
+        points.setdefault((column, reference), []).append(
+            Point(start, _finite(value), number, is_warning=bool(is_warning))
+        )
         if limit is not None:
             limits[column, reference] = limit
     results = []
@@ -169,6 +172,11 @@ def _drift(rows: Any) -> list[Series]:
             Series(column, "PSI", where, tuple(points[key]), limit=limits.get(key), null_rate=nulls.get(column))
         )
     return sorted(results, key=lambda one: (-_distance(one), one.name))
+
+
+def _finite(value: float | None) -> float | None:
+    """A number that can be drawn: a loss may be infinite."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _distance(series: Series) -> float:
@@ -197,7 +205,7 @@ def _quality(rows: Any) -> tuple[Series, ...]:
             continue
         key = (column, statistic, build, arm)
         series.setdefault(key, ([], []))[bool(estimated)].append(
-            Point(start, value, number, low, high, verdict == "warning")
+            Point(start, _finite(value), number, _finite(low), _finite(high), verdict == "warning")
         )
         if limit is not None:
             limits[key] = limit

@@ -195,7 +195,7 @@ def test_parity_profile_and_why_know_vectors(stores: fti.Stores, tmp_path: Path)
     assert list(reason.replay.differences) == []
 
 
-def test_drift_of_a_vector_is_that_of_its_norm(stores: fti.Stores) -> None:
+def test_drift_of_a_vector_is_measured(stores: fti.Stores) -> None:
     figures = fti.read(DRIFT, stores=stores)
     own = figures[(figures["column_name"] == "style") & (figures["reference"] == "training")].set_index("statistic")[
         "value"

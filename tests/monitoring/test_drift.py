@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -20,7 +21,7 @@ from fti_assets.core.manifest.profiles import LARGEST, ColumnProfile
 from fti_assets.errors import DeclarationError
 from fti_assets.monitoring.drift.counts import MOST_CATEGORIES, CountedColumn, count_columns
 from fti_assets.monitoring.drift.statistics import EPSILON, compare, psi, statistics_of, together
-from fti_assets.training.datasets.profiling import profile_of
+from fti_assets.training.datasets.profiling import DIRECTIONS, binned_sql, directions, profile_of, projections_sql
 from tests.support.examples import examples
 
 ARROW = {"number": pa.float64(), "integer": pa.int64(), "text": pa.string(), "boolean": pa.bool_()}
@@ -201,6 +202,60 @@ def test_a_value_of_many_rows_that_moves_is_drift(connection: Any, then: Any, no
     assert figures["ks"] == pytest.approx(moved)
     assert figures["psi"] is not None
     assert figures["psi"] > 5
+
+
+def units(seed: int, towards: list[float]) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(800, 8)) + np.resize(towards, 8)
+    return np.asarray((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
+
+
+def test_vectors_of_one_length_that_turn_are_drift(connection: Any) -> None:
+    then = units(1, [1.0])
+    profile = profile_of_vectors(connection, list(then))
+    assert all(sum(one.counts) == 800 for one in profile.directions)
+    same = compare(profile, counted_vectors(connection, profile, list(units(2, [1.0]))))
+    turned = compare(profile, counted_vectors(connection, profile, list(units(2, [-1.0, 1.0]))))
+    # What is stored wide is as what was logged; no number, one beyond float32 and one that lacks are 0.
+    wide = counted_vectors(connection, profile, [row.astype(float).tolist() for row in then])
+    without = counted_vectors(connection, profile, [[*row[:6].astype(float), None, 1e300] for row in then])
+    shorter = counted_vectors(connection, profile, [row[:6].astype(float).tolist() for row in then])
+    assert without == shorter
+    assert [one.counts for one in wide.directions] == [one.counts for one in profile.directions]
+    assert same["psi"] is not None
+    assert turned["psi"] is not None
+    assert same["psi"] < 0.5 < 2 < turned["psi"]
+    weights = directions(8)
+    expected = [then.astype(float) @ weights[place] for place in range(DIRECTIONS)]
+    for own, numbers in zip(profile.directions, expected, strict=True):
+        assert own.counts == tuple(np.bincount(np.searchsorted(own.edges, numbers - 1e-12), minlength=20))
+    shifted = [compare_numbers(expected[place], units(2, [-1.0, 1.0]) @ weights[place]) for place in range(DIRECTIONS)]
+    assert turned["ks"] == pytest.approx(max(shifted), abs=0.06)
+    both = together([wide, wide])
+    assert both is not None
+    assert sum(both.directions[-1].counts) == 1600
+    old = replace(profile, directions=())
+    assert compare(old, counted_vectors(connection, old, list(units(2, [-1.0, 1.0]))))["psi"] == pytest.approx(
+        0, abs=0.1
+    )
+
+
+def compare_numbers(then: np.ndarray, now: np.ndarray) -> float:
+    return float(ks_2samp(then, now, method="asymp").statistic)
+
+
+def profile_of_vectors(connection: Any, values: list[Any]) -> ColumnProfile:
+    rows = pa.table({"v": pa.array(values, pa.list_(pa.float32())), "y": pa.array([True] * len(values))})
+    connection.register("vectors", rows)
+    return profile_of(connection, "vectors", [Column("v", "vector")], Column("y", "boolean"), "y").features[0]
+
+
+def counted_vectors(connection: Any, profile: ColumnProfile, values: list[Any]) -> ColumnProfile:
+    rows = pa.table({"v": pa.array(values, pa.list_(pa.float64())), "part": ["p"] * len(values)})
+    connection.register("seen", rows)
+    along = zip(projections_sql("v", 8), profile.directions, strict=False)
+    sql = binned_sql("v", "vector")
+    column = CountedColumn("v", "vector", profile.edges, (), sql, tuple((sql, bins.edges) for sql, bins in along))
+    return count_columns(connection, "seen", [column], ["part"])[("p",)]["v"]
 
 
 def test_psi_of_a_bin_that_empties_is_bounded_by_epsilon() -> None:

@@ -54,13 +54,22 @@ def _next_below(value: float) -> float:
 
 
 @record(frozen=True)
+class Bins:
+    """The edges and counts of numbers, one count more than edges; neither without any number."""
+
+    edges: tuple[float, ...] = ()
+    counts: tuple[float, ...] = ()
+
+
+@record(frozen=True)
 class ColumnProfile:
     """The values of a column.
 
-    ``rows`` counts all, ``nulls`` those without a value. A number has ``edges`` and one count a bin, one more than edges; without any value
-    it has neither. A vector has the edges and counts of its Euclidean norm, missing numbers being 0, and the ``dim`` of most rows. Text and
-    booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a
-    dataset that keeps a sample of classes are of the rows before it, as far as the sample tells.
+    ``rows`` counts all, ``nulls`` those without a value. A number has ``edges`` and one count a bin, one more than edges; without any
+    value it has neither. A vector has the edges and counts of its Euclidean norm, missing numbers being 0, the ``dim`` of most rows,
+    and ``directions``: bins of its projection on each of some pinned directions, none in profiles of earlier releases. Text and
+    booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a dataset that keeps a
+    sample of classes are of the rows before it, as far as the sample tells.
     """
 
     name: str
@@ -73,6 +82,7 @@ class ColumnProfile:
     rest: float = 0
     further_categories: int = 0
     dim: int | None = None
+    directions: tuple[Bins, ...] = ()
 
 
 @record(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.manifest.profiles import ColumnProfile
+from fti_assets.core.manifest.profiles import Bins, ColumnProfile
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.types import ColumnType
 
@@ -16,7 +16,7 @@ MOST_CATEGORIES = 1_000
 """So many categories of a column are told apart in a count, the most frequent; the others are counted together."""
 
 NUMBERS = ("number", "integer", "vector")
-"""What has bins; a vector is counted by its norm, whose SQL whoever counts it gives."""
+"""What has bins; a vector is counted by its norm and along directions, whose SQL whoever counts it gives."""
 MADE_OF_CATEGORIES = ("text", "boolean")
 
 
@@ -30,6 +30,7 @@ class CountedColumn:
         edges: finite, in ascending order, each once; a bin holds what is above the edge before it and at most its own, the last all above.
         categories: of text and booleans, those that are told apart in any case.
         sql: the SQL of the value, the column of that name by default.
+        directions: of a vector the SQL of each projection, and its edges.
     """
 
     name: str
@@ -37,6 +38,7 @@ class CountedColumn:
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     sql: str = ""
+    directions: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     @property
     def value(self) -> str:
@@ -64,8 +66,12 @@ def count_columns(
     items = ["count(*)"]
     for column in columns:
         if column.type in NUMBERS:
-            number = _number(column)
-            items += [f"count({number})", f"histogram({number}, {_list(column.edges)})" if column.edges else "NULL"]
+            numbers = [
+                (_number(column), column.edges),
+                *((_without_nan(sql), edges) for sql, edges in column.directions),
+            ]
+            for number, edges in numbers:
+                items += [f"count({number})", f"histogram({number}, {_list(edges)})" if edges else "NULL"]
         elif column.type not in MADE_OF_CATEGORIES:
             items += [f"count({column.value})", "NULL"]
     counts = connection.execute(f"SELECT {groups}, {', '.join(items)} FROM {rows} GROUP BY {groups}").fetchall()
@@ -81,16 +87,23 @@ def count_columns(
                 own[column.name] = _of_categories(column, total, categories[key])
             else:
                 present, bins, *of_columns = of_columns
-                own[column.name] = _of_bins(column, total, present, bins)
+                one = ColumnProfile(column.name, column.type, float(total), float(total - present))
+                directions = []
+                for _, edges in column.directions:
+                    number, of_edges, *of_columns = of_columns
+                    directions.append(_bins(edges, number, of_edges))
+                own_bins = _bins(column.edges, present, bins)
+                own[column.name] = replace(
+                    one, edges=own_bins.edges, counts=own_bins.counts, directions=tuple(directions)
+                )
     return results
 
 
-def _of_bins(column: CountedColumn, total: int, present: int, bins: Mapping[float, int] | None) -> ColumnProfile:
-    own = ColumnProfile(column.name, column.type, float(total), float(total - present))
-    if not column.edges:
-        return own
-    below = [float((bins or {}).get(edge, 0)) for edge in column.edges]
-    return replace(own, edges=column.edges, counts=(*below, float(present) - sum(below)))
+def _bins(edges: tuple[float, ...], present: int, of_edges: Mapping[float, int] | None) -> Bins:
+    if not edges:
+        return Bins()
+    below = [float((of_edges or {}).get(edge, 0)) for edge in edges]
+    return Bins(edges, (*below, float(present) - sum(below)))
 
 
 def _of_categories(column: CountedColumn, total: int, categories: _Categories) -> ColumnProfile:
@@ -161,7 +174,11 @@ def _categories(
 def _number(column: CountedColumn) -> str:
     """The SQL of a number, null for NaN; a whole number is none, so that it costs no comparison."""
     value = f"{column.value}::DOUBLE"
-    return value if column.type == "integer" else f"nullif({value}, 'nan'::DOUBLE)"
+    return value if column.type == "integer" else _without_nan(value)
+
+
+def _without_nan(value: str) -> str:
+    return f"nullif({value}, 'nan'::DOUBLE)"
 
 
 def _category(column: CountedColumn) -> str:

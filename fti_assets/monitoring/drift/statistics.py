@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fti_assets.core.manifest.profiles import LARGEST, RULE, ColumnProfile
+from fti_assets.core.manifest.profiles import LARGEST, RULE, Bins, ColumnProfile
 from fti_assets.monitoring.drift.counts import MADE_OF_CATEGORIES, NUMBERS
 
 EPSILON = 1e-4
@@ -35,6 +35,8 @@ def compare(
 ) -> dict[str, float | None]:
     """Every statistic of a column; None for what cannot be told.
 
+    A distance of a vector is the largest of those of its norm and of its projections, where both sides have them.
+
     Args:
         reference: the counts that are compared with; their edges and categories are those of all figures.
         current: the counts of the rows that are judged, in the same bins.
@@ -47,12 +49,15 @@ def compare(
     """
     results: dict[str, float | None] = dict.fromkeys(statistics_of(reference))
     results["null_rate"] = null_rate(current)
-    before, after = _bins(reference, current)
-    if before.sum() > 0 and after.sum() > 0:
-        p, q = before / before.sum(), after / after.sum()
-        results["psi"], results["jensen_shannon"] = psi(p, q), jensen_shannon(p, q)
-        if reference.type in NUMBERS:
-            results["ks"], results["wasserstein"] = ks(p, q), wasserstein(p, q, reference.edges)
+    if reference.type in NUMBERS:
+        for one, other in _pairs(reference, current):
+            for name, figure in _of_bins(one, other).items():
+                results[name] = max((own for own in (results[name], figure) if own is not None), default=None)
+    else:
+        before, after = _categories(reference, current)
+        if before.sum() > 0 and after.sum() > 0:
+            p, q = before / before.sum(), after / after.sum()
+            results["psi"], results["jensen_shannon"] = psi(p, q), jensen_shannon(p, q)
     if reference.type in MADE_OF_CATEGORIES:
         results["unknown_rate"] = unknown_rate(reference, current, learned)
         results["category_churn"] = category_churn(reference, current)
@@ -171,7 +176,11 @@ def together(columns: Iterable[ColumnProfile]) -> ColumnProfile | None:
             result,
             rows=result.rows + one.rows,
             nulls=result.nulls + one.nulls,
-            counts=tuple(a + b for a, b in zip(result.counts, one.counts, strict=True)),
+            counts=_sums(result.counts, one.counts),
+            directions=tuple(
+                replace(bins, counts=_sums(bins.counts, more.counts))
+                for bins, more in zip(result.directions, one.directions, strict=True)
+            ),
             categories=categories,
             rest=result.rest + one.rest,
             further_categories=max(result.further_categories, one.further_categories),
@@ -179,12 +188,33 @@ def together(columns: Iterable[ColumnProfile]) -> ColumnProfile | None:
     return result
 
 
-def _bins(reference: ColumnProfile, current: ColumnProfile) -> tuple[np.ndarray, np.ndarray]:
-    """The counts of both in the reference's bins or categories; what it does not name is one category."""
-    if reference.type in NUMBERS:
-        if reference.edges != current.edges or not reference.counts or not current.counts:
-            return np.zeros(1), np.zeros(1)
-        return np.array(reference.counts), np.array(current.counts)
+def _sums(counts: tuple[float, ...], more: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(a + b for a, b in zip(counts, more, strict=True))
+
+
+def _pairs(reference: ColumnProfile, current: ColumnProfile) -> Iterator[tuple[Bins, Bins]]:
+    """The bins of numbers that both have: the column's own, and those of each direction."""
+    if reference.edges == current.edges:
+        yield Bins(reference.edges, reference.counts), Bins(current.edges, current.counts)
+    if [one.edges for one in reference.directions] == [one.edges for one in current.directions]:
+        yield from zip(reference.directions, current.directions, strict=True)
+
+
+def _of_bins(reference: Bins, current: Bins) -> dict[str, float | None]:
+    """The distances of numbers in the same bins; nothing if a side has none."""
+    if not sum(reference.counts) or not sum(current.counts):
+        return {}
+    p, q = (np.array(one.counts) / sum(one.counts) for one in (reference, current))
+    return {
+        "psi": psi(p, q),
+        "ks": ks(p, q),
+        "jensen_shannon": jensen_shannon(p, q),
+        "wasserstein": wasserstein(p, q, reference.edges),
+    }
+
+
+def _categories(reference: ColumnProfile, current: ColumnProfile) -> tuple[np.ndarray, np.ndarray]:
+    """The counts of both in the reference's categories; what it does not name is one category."""
     names = list(reference.categories)
     now = [current.categories.get(name, 0.0) for name in names]
     rest = current.rows - current.nulls - sum(now)

@@ -16,7 +16,7 @@ from fti_assets.monitoring.measurement import Subject
 from fti_assets.monitors.answers.answered import ANSWER, Answered
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.labels import LABEL
-from fti_assets.training.datasets.profiling import binned_sql
+from fti_assets.training.datasets.profiling import binned_sql, projections_sql
 from fti_assets.training.views.terms import Label
 
 
@@ -78,7 +78,7 @@ def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile
         yield WatchedColumn(
             "feature",
             f"{answers.prefix}{feature.name}",
-            CountedColumn(feature.name, feature.type, *_bins(own), sql=_sql_of(feature)),
+            CountedColumn(feature.name, feature.type, *_bins(own), sql=_sql_of(feature), directions=_directions(own)),
             own,
             learned,
         )
@@ -87,6 +87,14 @@ def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile
 def _sql_of(feature: Column) -> str:
     """The SQL of what is counted of a feature; empty for its own value."""
     return binned_sql(quote(feature.name), feature.type) if feature.type == "vector" else ""
+
+
+def _directions(profile: ColumnProfile | None) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The SQL of a vector's projections and their edges."""
+    if profile is None or not profile.directions:
+        return ()
+    projections = projections_sql(quote(profile.name), profile.dim or 0)
+    return tuple((sql, bins.edges) for sql, bins in zip(projections, profile.directions, strict=True))
 
 
 def label_columns(

@@ -11,7 +11,7 @@ import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.manifest.profiles import ColumnProfile, Profile
-from fti_assets.core.sql import literal
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.times import Partition
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import FtiError
@@ -31,7 +31,7 @@ from fti_assets.monitors.drift.columns import (
 )
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.profiling import edges_of
+from fti_assets.training.datasets.profiling import edges_of, projections_sql, usual_length
 
 Counts = Mapping[str, Mapping[str, Mapping[str, ColumnProfile]]]
 """The counts of each column, by partition and build."""
@@ -232,9 +232,13 @@ def _with_own_bins(
     results = []
     for column in columns:
         rows = _mature(f"(FROM {table} WHERE {_in(earlier)})", column.subject)
-        value = f"nullif({column.counted.value}::DOUBLE, 'nan'::DOUBLE)"
-        [edges] = edges_of(answers.lake.connection, rows, [value])
-        results.append(replace(column, counted=replace(column.counted, edges=edges)))
+        counted, connection = column.counted, answers.lake.connection
+        dim = usual_length(connection, rows, counted.name) if counted.type == "vector" else None
+        projections = projections_sql(quote(counted.name), dim or 0)
+        values = [f"nullif({value}::DOUBLE, 'nan'::DOUBLE)" for value in (counted.value, *projections)]
+        own, *others = edges_of(connection, rows, values)
+        directions = tuple(zip(projections, others, strict=True))
+        results.append(replace(column, counted=replace(counted, edges=own, directions=directions)))
     return results
 
 

@@ -51,7 +51,7 @@ def training_dataset(
         window: how far back from the cutoff it reaches; everything by default.
         query: the spine's column that names the list in which a row is ranked, such as a session, or several that name it together, such as
             ``["listener_id", "week"]``: for models with ``task="ranking"``. A query of which the split would put rows into several parts
-            is left out whole, and counted.
+            is left out whole, and counted; so is one of which stored rows lie before the window or after the cutoff.
         where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
             It is on what the row was at its prediction time, never on the label or on other groups.
         sample: of which train rows a share is kept, ``fti.Sample(negatives=0.1)``; all by default.

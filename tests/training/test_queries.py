@@ -29,6 +29,8 @@ LABEL = fti.Label(spine["y"], maturity="2h")
 def part_of(hours: float, cutoff: float) -> str:
     """As the splits page says: the parts count back from the cutoff less the maturity, with a maturity between them."""
     age = cutoff - hours
+    if age <= 0 or age > 17:
+        return "cut off"
     if age < 2:
         return "immature"
     if age <= 5:
@@ -37,18 +39,21 @@ def part_of(hours: float, cutoff: float) -> str:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 19), st.booleans()), min_size=1, max_size=30))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 23), st.booleans()), min_size=1, max_size=30))
 def test_a_query_is_in_one_part_whole_or_left_out(connection: duckdb.DuckDBPyConnection, given_rows: Any) -> None:
-    cutoff, always = 20.25, [row(100, 0, k="early"), row(101, 0, k="early")]
-    rows = [row(id, t, k=f"q{k}", y=1.0 if has_label else None) for id, (k, t, has_label) in enumerate(given_rows)]
-    dataset = declared(LABEL, query="k", split=fti.TimeSplit(validation="3h", test="3h"))
+    cutoff, always = 20.25, [row(100, 4, k="early"), row(101, 4, k="early")]
+    late = len(given_rows) % 3 == 0  # a row that was not known by the cutoff
+    rows = [row(102, 4, k="q0", known=30)] * late
+    rows += [row(id, t, k=f"q{k}", y=1.0 if has_label else None) for id, (k, t, has_label) in enumerate(given_rows)]
+    dataset = declared(LABEL, query="k", window="17h", split=fti.TimeSplit(validation="3h", test="3h"))
     result, by_id = made(connection, dataset, {spine: rows + always}, cutoff)
     parts = {(k, part_of(t, cutoff)) for k, t, _ in given_rows}
+    parts |= {(0, "cut off")} if late else set()
     divided = {k for k, times in Counter(k for k, _ in parts).items() if times > 1}
     wanted = {id: part_of(t, cutoff) for id, (k, t, y) in enumerate(given_rows) if y and k not in divided}
     wanted = {id: part for id, part in wanted.items() if part in SPLITS} | {100: "train", 101: "train"}
     assert {id: one["split"] for id, one in by_id.items()} == wanted
-    mature = [y and k in divided and part_of(t, cutoff) != "immature" for k, t, y in given_rows]
+    mature = [y and k in divided and part_of(t, cutoff) not in ("immature", "cut off") for k, t, y in given_rows]
     assert result.left_out[OF_DIVIDED] == sum(mature)
     of_parts = {(part, k) for id, (k, _, _) in enumerate(given_rows) if (part := wanted.get(id))} | {("train", "early")}
     assert result.queries == {part: sum(part == one for one, _ in of_parts) for part in SPLITS}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fti_assets.core.rules import Verdict
-from fti_assets.core.sql import quote
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.training.datasets.checks import ROW_SPLIT
 from fti_assets.training.datasets.dataset import UNDIVIDED
 from fti_assets.training.datasets.split import SPLITS
@@ -18,7 +18,7 @@ QUERY = "_fti_query"
 """The column that numbers the queries of a part from 1, in the order of their rows."""
 
 DIVIDED = "_fti_divided"
-"""The column that says whether the rows of a row's query are in several parts, or some of them in none."""
+"""The column that says whether the rows of a row's query are in several parts, or some of them in none, be it outside the window."""
 
 OF_DIVIDED = "of divided queries"
 """Why their rows are left out."""
@@ -26,18 +26,45 @@ OF_DIVIDED = "of divided queries"
 _BEGAN = "_fti_began"
 
 
-def divided_sql(query: Sequence[str], is_mature: str) -> str:
+def cut_queries(
+    connection: duckdb.DuckDBPyConnection,
+    query: Sequence[str],
+    rows: str,
+    candidates: str,
+    identity: Sequence[str],
+    is_known: str,
+) -> str:
+    """The quoted name of a temporary table of the queries that have rows which the dataset does not know: before its window, at or after
+    its cutoff, or available later. Without them a list looks whole and is short.
+
+    Args:
+        query: the columns that name a query.
+        rows: the stored rows of the spine, each in all its versions; what follows FROM.
+        candidates: the rows that the dataset knows.
+        identity: the columns that name a row.
+        is_known: the SQL of whether a version of a row is one that the dataset knows.
+    """
+    table, names = quote(temporary_name("cut")), ", ".join(map(quote, query))
+    by = ", ".join(dict.fromkeys([*map(quote, identity), *map(quote, query)]))
+    known = f"SELECT {by} FROM {rows} WHERE ({names}) IN (SELECT ({names}) FROM {candidates}) GROUP BY {by} HAVING NOT bool_or({is_known})"
+    connection.execute(f"CREATE TEMP TABLE {table} AS SELECT DISTINCT {names} FROM ({known})")
+    return table
+
+
+def divided_sql(query: Sequence[str], is_mature: str, cut: str) -> str:
     """The SQL of ``DIVIDED``; false for rows without queries.
 
     Args:
         query: the columns that name a query.
         is_mature: the SQL of whether a row is old enough for its label: a query is whole once all its rows are.
+        cut: a table of the queries that have other rows besides, as ``cut_queries`` makes it.
     """
     if not query:
         return "false"
     part = f"CASE WHEN {is_mature} THEN coalesce({ROW_SPLIT}, '') ELSE 'immature' END"
     over = f"OVER (PARTITION BY {', '.join(map(quote, query))})"
-    return f"min({part}) {over} <> max({part}) {over}"
+    names = ", ".join(map(quote, query))
+    return f"min({part}) {over} <> max({part}) {over} OR ({names}) IN (SELECT ({names}) FROM {cut})"
 
 
 def undivided(query: Sequence[str], left_out: Mapping[str, int]) -> Verdict:
@@ -52,7 +79,8 @@ def whole_queries(query: Sequence[str], left_out: Mapping[str, int]) -> str:
         return ""
     by = list(query) if len(query) > 1 else query[0]
     return (
-        ", since the split has rows of their queries in several parts, or some of them in none: give the rows of a query one prediction "
+        ", since the split has rows of their queries in several parts, or some of them in none, such as before the "
+        "window or after the cutoff: give the rows of a query one prediction "
         f"time, let query= name a shorter list, or write split=fti.GroupSplit(by={by!r})"
     )
 

@@ -31,6 +31,7 @@ from fti_assets.training.datasets.labels import complete_for, label_columns, wit
 from fti_assets.training.datasets.queries import (
     DIVIDED,
     OF_DIVIDED,
+    cut_queries,
     divided_sql,
     queries_by_part,
     undivided,
@@ -102,7 +103,11 @@ def dataset_rows(
         parts = dataset.split.boundaries(cutoff, dataset.view.maturity, window=dataset.window, rows=mature)
     _refuse_without_entity(connection, candidates, dataset, cutoff)
     in_parts = f"SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
-    divided = divided_sql(dataset.query, _mature(dataset, cutoff))
+    cut = ""
+    if dataset.query:
+        is_known = _is_visible(spine, cutoff, dataset)
+        cut = cut_queries(connection, dataset.query, relation_name(spine_rows), candidates, view.identity, is_known)
+    divided = divided_sql(dataset.query, _mature(dataset, cutoff), cut)
     connection.execute(f"CREATE TEMP VIEW {with_labels_view} AS SELECT *, {divided} AS {DIVIDED} FROM ({in_parts})")
     labels = {
         column: Column(name, type_of_sql(str(connection.table(candidates).select(column).types[0])) or "text")
@@ -240,13 +245,16 @@ def _visible_spine(
     dataset: TrainingDataset,
 ) -> duckdb.DuckDBPyRelation:
     """The versions of the spine's rows before the cutoff and within the window that were known by the cutoff."""
+    return connection.sql(f"FROM {relation_name(rows)} WHERE {_is_visible(spine, cutoff, dataset)}")
+
+
+def _is_visible(spine: FeatureGroup, cutoff: datetime, dataset: TrainingDataset) -> str:
+    """The SQL of whether a version of a spine row is before the cutoff, within the window, and was known by the cutoff."""
     if spine.event_time is None:
-        return rows
+        return "true"
     time, moment = quote(spine.event_time), timestamp(cutoff)
     since = "" if dataset.window is None else f" AND {time} >= {timestamp(cutoff - dataset.window)}"
-    return connection.sql(
-        f"FROM {relation_name(rows)} WHERE {time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
-    )
+    return f"{time} < {moment} AND {available_sql(spine.times)} <= {moment}{since}"
 
 
 def has_versions(group: FeatureGroup) -> bool:

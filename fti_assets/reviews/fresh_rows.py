@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -46,6 +46,14 @@ class FreshRows:
     labels: np.ndarray
     times: np.ndarray
 
+    def earliest(self, rows: int) -> FreshRows:
+        """The first so many: a look takes no more, and each row that is left out is joined for nobody."""
+        return replace(self, labels=self.labels[:rows], times=self.times[:rows])
+
+    @property
+    def _source(self) -> str:
+        return f"{self.table} WHERE {_ROW} <= {len(self.times):d}"
+
     def features(self, build: ModelManifest, model: Model) -> Mapping[str, np.ndarray]:
         """What a build takes of the rows, by feature.
 
@@ -60,7 +68,7 @@ class FreshRows:
             raise ModelError(
                 f"{build.reference} takes {one_of(missing)}, which the rows of {spine.table_name} do not have"
             )
-        rows = self.lake.connection.sql(f"FROM {self.table}")
+        rows = self.lake.connection.sql(f"FROM {self._source}")
         joined = assemble(self.lake, view, rows, snapshot=self.snapshot)
         columns = fetch_columns(joined, [*view.features, Column(_ROW, "integer")])
         order = np.argsort(columns.pop(_ROW).astype(np.int64), kind="stable")
@@ -73,7 +81,7 @@ class FreshRows:
         if name in features:
             return features[name]
         rows = self.lake.connection.execute(
-            f"SELECT dense_rank() OVER (ORDER BY {quote(name)}) AS cluster FROM {self.table} ORDER BY {_ROW}"
+            f"SELECT dense_rank() OVER (ORDER BY {quote(name)}) AS cluster FROM {self._source} ORDER BY {_ROW}"
         )
         return np.asarray(rows.fetchnumpy()["cluster"], dtype=np.int64)
 

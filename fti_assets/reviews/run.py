@@ -23,7 +23,7 @@ from fti_assets.errors import (
 from fti_assets.orchestration.checks import check_result
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reviews.fresh_rows import answers_to, fresh_rows
-from fti_assets.reviews.looks import LEAST_ROWS, MOST_ROWS, compared
+from fti_assets.reviews.looks import LEAST_ROWS, MOST_ROWS, compared, looks_at
 from fti_assets.reviews.review import HOLDS, Review
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.aliases import Aliases, FreshComparison
@@ -121,6 +121,8 @@ def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -
                 f"{len(rows.times)} rows with mature labels have come since {since}, of which neither {champion.reference} nor "
                 f"{previous.reference} has learned{unseen}: the first look is at {LEAST_ROWS}"
             )
+        *_, last = looks_at(len(rows.times))
+        rows = rows.earliest(last.rows)
         own, features = answers_to(rows, champion, graph, model, champion.classes)
         other, _ = answers_to(rows, previous, graph_before, model, champion.classes)
     except (DamagedError, DataError, ModelError, NotMaterializedError, PredictionError) as error:

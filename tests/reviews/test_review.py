@@ -20,7 +20,9 @@ from fti_assets.alerts.builds import findings_of_builds
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.errors import AliasConflictError, DeclarationError
+from fti_assets.reviews import run as review_run
 from fti_assets.reviews.asset import review_of
+from fti_assets.reviews.fresh_rows import answers_to
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.proposals import propose_rollback
 from tests.support.partitions import range_tags
@@ -113,7 +115,9 @@ def test_review_comes_with_its_model_and_runs_beside_predictions(world: World) -
     assert selected == {dg.AssetKey("net_review_v1")}
 
 
-def test_a_worse_champion_is_rolled_back_on_evidence(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worse_champion_is_rolled_back_on_evidence(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One after another, since each step rests on the ones before."""
     assert world.review("2024-01-01T00:00")[0] == "model 'net' has no champion yet"
     world.load("2024-01-09T01:00", "2024-01-01", "2024-01-08")
@@ -130,7 +134,17 @@ def test_a_worse_champion_is_rolled_back_on_evidence(world: World, capsys: pytes
     assert "the first look is at 500" in outcome
     world.load("2024-01-15T01:00", "2024-01-13", "2024-01-14")
 
-    outcome, passed = world.review("2024-01-15T02:00")
+    asked = list[int]()
+
+    def counting(rows: Any, *others: Any) -> Any:
+        answers, features = answers_to(rows, *others)
+        asked.append(len(answers.y))
+        return answers, features
+
+    with monkeypatch.context() as patch:
+        patch.setattr(review_run, "answers_to", counting)
+        outcome, passed = world.review("2024-01-15T02:00")
+    assert asked == [500, 500], "of the rows that have come, those of the look alone"
     assert outcome == f"a rollback to {first} is proposed: fti rollback net --to {first} --reason WHY"
     assert not passed
     proposal = world.store.aliases("net").proposal

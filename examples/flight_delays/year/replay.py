@@ -126,7 +126,7 @@ def replay(story: Story, instance: dg.DagsterInstance, *, say: Callable[[str], N
         timeline.events += [event for run in runs for event in events_of(run)]
         history = story.stores.model_store().aliases(story.model).history
         done = [one for one in history if one.fresh is not None]
-        undo, rollbacks = len(done) > rollbacks, len(done)
+        undo, rollbacks = len(done) > rollbacks and rehearsal.definitions is not story.start, len(done)
         for event in timeline.events[events:]:
             say(f"{event.at:%Y-%m-%d} {event.what}")
         timeline.days += 1

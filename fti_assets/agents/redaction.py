@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from fti_assets.inference.log.log import PredictionLog
@@ -33,11 +35,14 @@ class Redaction:
             if not isinstance(log, PredictionLog) or not log.redact:
                 continue
             names |= log.redact
-            for selection in log.model.view.selections:
-                table = selection.group.table_name
-                features = {f"{selection.feature_prefix}{column}": column for column in selection.columns}
+            view = log.model.view
+            for selection in (*view.selections, *(label.column for label in view.labels.values())):
+                prefix = selection.feature_prefix
+                # Of a selection of everything the columns are not declared: what a name may be counts.
+                features = {name: name.removeprefix(prefix) for name in log.redact if name.startswith(prefix)}
                 keys = {selection.spine_keys.get(key, key): key for key in selection.group.keys}
-                columns[table] |= {column for name, column in (features | keys).items() if name in log.redact}
+                hidden = {column for name, column in (features | keys).items() if name in log.redact}
+                columns[selection.group.table_name] |= hidden
         return Redaction(frozenset(names), {table: frozenset(some) for table, some in columns.items()})
 
     def masked(self, table: str, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,6 +56,21 @@ class Redaction:
             name: MASK if (name in hidden or name in about) and value is not None else self._inside(value, hidden)
             for name, value in row.items()
         }
+
+    def in_words(self, value: Any) -> Any:
+        """Plain values without what texts say of redacted fields as ``shop=a``: slices, and words about rows."""
+        if not self.names:
+            return value
+        if isinstance(value, Mapping):
+            return {self.in_words(name): self.in_words(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [self.in_words(one) for one in value]
+        return self._pairs.sub(rf"\1={MASK}", value) if isinstance(value, str) else value
+
+    @cached_property
+    def _pairs(self) -> re.Pattern[str]:
+        names = "|".join(map(re.escape, sorted(self.names, key=len, reverse=True)))
+        return re.compile(rf"""(?<!\w)({names})=('[^']*'|"[^"]*"|\(redacted\)|[^\s,;)]+)""")
 
     def _inside(self, value: Any, hidden: frozenset[str]) -> Any:
         if isinstance(value, Mapping):

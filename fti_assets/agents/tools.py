@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import dagster as dg
 
+from fti_assets.agents.answers import without_redacted
 from fti_assets.agents.plain import plain
 from fti_assets.agents.redaction import MASK, Redaction
 from fti_assets.agents.rows import some_rows
@@ -26,7 +26,7 @@ from fti_assets.stores.lake.snapshots import moment_of
 from fti_assets.stores.models.builds.differences import differences
 from fti_assets.stores.models.builds.facts import facts_of
 from fti_assets.stores.models.reader import verdict_of
-from fti_assets.why import Why, as_text, why
+from fti_assets.why import as_text, why
 
 _MOST_MATCHES, _MOST_BUILDS, _MOST_POINTS = 50, 30, 30
 
@@ -58,7 +58,7 @@ class Tools:
         All words must be in the name, a column, a tag, an owner or the description.
         """
         matches = search(words, self._definitions)
-        return {"matches": plain(list(matches[:_MOST_MATCHES])), "total": len(matches)}
+        return {"matches": self._shown(list(matches[:_MOST_MATCHES])), "total": len(matches)}
 
     def describe(self, asset: str | None = None, part: Part | None = None) -> dict[str, Any]:
         """Say what the system is: without arguments the assets of each part, of a part or an asset all facts.
@@ -71,10 +71,10 @@ class Tools:
             if not facts:
                 names = sorted({one["asset"] for some in system.values() for one in some})
                 raise DeclarationError(f"the definitions have no asset {asset!r}: they have {one_of(names)}")
-            return dict(plain(facts))
+            return dict(self._shown(facts))
         if part is not None:
-            return {part: plain(system.get(part, []))}
-        return {name: plain([one["asset"] for one in some]) for name, some in system.items() if some}
+            return {part: self._shown(system.get(part, []))}
+        return {name: self._shown([one["asset"] for one in some]) for name, some in system.items() if some}
 
     def builds(self, model: str | None = None) -> dict[str, Any]:
         """List the models and their champions, or the newest builds of a model with metrics and gates, and the history of its champions."""
@@ -93,37 +93,45 @@ class Tools:
                     "verdict": verdict_of(one),
                     "cutoff": one.cutoff,
                     "made": one.created_at,
-                    "trained_because": plain(one.trained_because),
-                    "metrics": plain(one.metrics),
+                    "trained_because": self._shown(one.trained_because),
+                    "metrics": self._shown(one.metrics),
                     "test_rows": one.dataset.rows.get("test"),
-                    "gates": plain(
+                    "gates": self._shown(
                         [f"{'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}" for gate in one.gates]
                     ),
                 }
                 for one in reversed(builds[-_MOST_BUILDS:])
             ],
             "older_builds": max(len(builds) - _MOST_BUILDS, 0),
-            "damaged": plain({reference: str(error) for reference, error in errors.items()}),
-            "champions": plain([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
-            "rolled_back": plain(aliases.rolled_back),
+            "damaged": self._shown({reference: str(error) for reference, error in errors.items()}),
+            "champions": self._shown([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
+            "rolled_back": self._shown(aliases.rolled_back),
             "rollout": None
             if aliases.rollout is None
-            else plain({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),
-            "rollback_proposed": None if aliases.proposal is None else plain(asdict(aliases.proposal)),
+            else self._shown({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),
+            "rollback_proposed": None if aliases.proposal is None else self._shown(asdict(aliases.proposal)),
         }
 
     def build(self, model: str, build: str | None = None) -> dict[str, Any]:
         """Say what a build is, of the champion without one: its data, code, features, encoders, metrics, gates and packages."""
         store = self._stores.model_store()
         manifest = store.manifest(model, build or store.champion(model).reference)
-        return {"build": manifest.reference, "verdict": verdict_of(manifest), **plain(facts_of(manifest))}
+        facts = {section: dict(some) for section, some in facts_of(manifest).items()}
+        facts["encoders"] = {name: self._learned(name, value) for name, value in facts["encoders"].items()}
+        return {"build": manifest.reference, "verdict": verdict_of(manifest), **self._shown(facts)}
 
     def diff_builds(self, model: str, build: str, other: str | None = None) -> dict[str, Any]:
         """Say in what a build differs from another one, or from the champion."""
         store = self._stores.model_store()
         before = store.manifest(model, other or store.champion(model).reference)
         after = store.manifest(model, build)
-        return {"from": before.reference, "to": after.reference, "differences": plain(differences(before, after))}
+        results = [
+            replace(one, first=self._learned(one.name, one.first), second=self._learned(one.name, one.second))
+            if one.section == "encoders"
+            else one
+            for one in differences(before, after)
+        ]
+        return {"from": before.reference, "to": after.reference, "differences": self._shown(results)}
 
     def drift(self, monitor: str, since: str | None = None) -> dict[str, Any]:
         """Say how features, labels and answers drift: a monitor's figures of the newest partition that are nearest to their limits, and
@@ -131,9 +139,9 @@ class Tools:
         figures = self._figures(monitor, since)
         return {
             "watches": figures.watches,
-            "newest_partition": plain(figures.newest),
+            "newest_partition": self._shown(figures.newest),
             "warnings": figures.warnings,
-            "nearest_to_limits": plain(figures.nearest),
+            "nearest_to_limits": self._shown(figures.nearest),
             "columns": {one.name: _points(one) for one in figures.drift},
         }
 
@@ -147,7 +155,7 @@ class Tools:
             )
         return {
             "watches": figures.watches,
-            "newest": plain(figures.quality_now),
+            "newest": self._shown(figures.quality_now),
             "metrics": {f"{one.name}, {one.reference}": _points(one) for one in figures.quality},
         }
 
@@ -157,7 +165,10 @@ class Tools:
         With a time or a build also what it would have been then, or under that build.
         """
         answers = why(self._definitions, request_id, stores=self._stores, at=at, build=build)
-        return {"text": plain(as_text([self._masked(one) for one in answers])), "answers": len(answers)}
+        return {
+            "text": self._shown(as_text([without_redacted(one, self._redaction) for one in answers])),
+            "answers": len(answers),
+        }
 
     def rows(
         self, table: str, limit: int = 10, columns: list[str] | None = None, partition: str | None = None
@@ -168,7 +179,7 @@ class Tools:
         """
         declaration = self._table(table)
         rows = some_rows(declaration, self._stores, limit=limit, columns=columns, partition=partition)
-        return {"rows": [plain(self._redaction.masked(declaration.table_name, one)) for one in rows]}
+        return {"rows": [self._shown(self._redaction.masked(declaration.table_name, one)) for one in rows]}
 
     def causes(self) -> dict[str, Any]:
         """Say what is wrong now: rejected builds, rollbacks, stale groups, and with DAGSTER_HOME broken checks and failed steps."""
@@ -177,9 +188,16 @@ class Tools:
             fresh = [freshness_of(lake, one, clock.now()) for one in groups]
         causes = causes_of(self._definitions, self._declarations, self._stores.model_store(), fresh)
         return {
-            "causes": [{"title": plain(one.title), "text": plain(one.text)} for one in causes.causes],
-            "not_looked_at": plain(causes.unseen),
+            "causes": [{"title": self._shown(one.title), "text": self._shown(one.text)} for one in causes.causes],
+            "not_looked_at": self._shown(causes.unseen),
         }
+
+    def _shown(self, value: Any) -> Any:
+        return self._redaction.in_words(plain(value))
+
+    def _learned(self, name: str, value: Any) -> Any:
+        """What an encoder has learned of a feature: its categories are values of rows."""
+        return MASK if name.partition(".")[0] in self._redaction.names and value is not None else value
 
     def _figures(self, name: str, since: str | None) -> MonitorFigures:
         monitors = [one for one in self._declarations if isinstance(one, Monitor)]
@@ -205,36 +223,6 @@ class Tools:
                 f"the definitions have {'no' if not matches else 'several'} tables {name!r}: name one of {names}"
             )
         return matches[0]
-
-    def _masked(self, answer: Why) -> Why:
-        from dataclasses import replace
-
-        names = self._redaction.names
-        if not names:
-            return answer
-
-        def masked(values: Mapping[str, Any]) -> dict[str, Any]:
-            return {name: MASK if name in names and value is not None else value for name, value in values.items()}
-
-        def of_replay(replay: Any) -> Any:
-            rows = [
-                replace(
-                    one,
-                    keys=self._redaction.masked(one.table, one.keys),
-                    row=None if one.row is None else self._redaction.masked(one.table, one.row),
-                )
-                for one in replay.rows
-            ]
-            differing = [
-                {**one, "online": MASK, "offline": MASK} if one["feature"] in names else one
-                for one in replay.differences
-            ]
-            return replace(replay, rows=rows, differences=differing)
-
-        logged = replace(answer.logged, request=masked(answer.logged.request), features=masked(answer.logged.features))
-        return replace(
-            answer, logged=logged, replay=of_replay(answer.replay), others=[of_replay(one) for one in answer.others]
-        )
 
 
 def _points(series: Series) -> dict[str, Any]:

@@ -39,6 +39,24 @@ def test_a_null_rate_is_judged_by_how_much_it_is_above_the_references() -> None:
     assert verdicts(replace(NOW, rows=601, nulls=91))["null_rate"].verdict == "warning"
 
 
+@pytest.mark.parametrize("most", [1, 20, 50, 60, 100, 120])
+def test_what_an_encoder_left_out_is_no_news(most: int) -> None:
+    counts = {f"c{number:03}": 12_000 // (number + 1) for number in range(120)}
+    rows, learned = sum(counts.values()), list(counts)[:most]
+    named, others = dict(list(counts.items())[:50]), list(counts.values())[50:]
+    then = ColumnProfile("x", "text", rows, 0, categories=named, rest=sum(others), further_categories=70)
+    same = ColumnProfile("x", "text", rows, 0, categories=counts)
+    new = rows // 5
+    more = ColumnProfile("x", "text", rows + new, 0, categories={**counts, "new": new})
+    rule = fti.Drift("unknown_rate")
+    judged = verdicts(same, then, rule, learned=learned)["unknown_rate"]
+    left_out = sum(count for name, count in counts.items() if name not in {*named, *learned}) / rows
+    assert (judged.value, judged.verdict) == (pytest.approx(left_out), "ok")
+    assert judged.threshold is not None
+    assert left_out <= judged.threshold - 0.05 + 1e-9 <= left_out + 0.05
+    assert verdicts(more, then, rule, learned=learned)["unknown_rate"].verdict == "warning"
+
+
 def test_a_feature_that_becomes_null_warns_by_its_null_rate() -> None:
     judged = verdicts(ColumnProfile("x", "number", 900, 900, edges=(0.0, 1.0), counts=(0, 0, 0)))
     assert (judged["psi"].value, judged["psi"].verdict) == (None, "too_few_rows")

@@ -29,7 +29,7 @@ AT_MOST = {
 MIN_ROWS = 500
 """Of fewer rows a statistic says more of chance than of drift: of 500 rows in 20 bins PSI is 0.04 by chance alone."""
 
-MARGINS = ("null_rate",)
+MARGINS = ("null_rate", "unknown_rate")
 """The statistics of which a rule limits by how much they are above that of the reference."""
 
 
@@ -42,12 +42,13 @@ class Drift:
     figures are effect sizes: they do not grow with the rows.
 
     Args:
-        statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-Smirnov),
-            ``jensen_shannon`` (the distance, of base 2), ``wasserstein`` (in standard deviations of the reference), ``null_rate``,
-            ``unknown_rate`` (values in categories that the reference does not have) or ``category_churn`` (of the categories with one
-            row of a hundred, the share that only one side has at all).
+        statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-
+            Smirnov), ``jensen_shannon`` (the distance, of base 2), ``wasserstein`` (in standard deviations of the reference),
+            ``null_rate``, ``unknown_rate`` (values in categories that neither the reference names nor the model knows) or
+            ``category_churn`` (of the categories with one row of a hundred, the share that only one side has at all).
         at_most: the largest figure that is no breach; by default that of ``AT_MOST``: 0.2 for psi, jensen_shannon and category_churn,
-            0.1 for ks, 0.3 for wasserstein, 0.05 for unknown_rate and null_rate, which may be that much above the reference's.
+            0.1 for ks, 0.3 for wasserstein, 0.05 for unknown_rate and null_rate, which may be that much above the reference's own: what
+            an encoder with ``max_categories`` left out of the train rows is no news.
         columns: the features, labels and outputs that are judged, all by default.
         in_a_row: in how many partitions one after another there must be a breach; partitions without predictions, or of fewer rows
             than ``min_rows``, do not count.

@@ -9,7 +9,7 @@ from datetime import datetime
 from fti_assets.core.manifest.profiles import ColumnProfile
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.monitoring.drift.drift import Drift, Reference
-from fti_assets.monitoring.drift.statistics import compare, null_rate, statistics_of
+from fti_assets.monitoring.drift.statistics import compare, null_rate, statistics_of, unknown_rate_of_reference
 from fti_assets.monitoring.measurement import Measurement, Subject
 
 Series = tuple[str, ...]
@@ -81,7 +81,7 @@ def measured(comparison: Comparison, rules: Sequence[Drift]) -> list[Measurement
             continue
         rows = int(current.rows if statistic == "null_rate" else current.rows - current.nulls)
         rule = rule_for(rules, statistic, comparison.reference, comparison.column)
-        judged = _judged(statistic, value, rows, rule, before if same_kind else None)
+        judged = _judged(statistic, value, rows, rule, before if same_kind else None, comparison.learned)
         if judged is None:
             continue
         results.append(
@@ -98,7 +98,12 @@ def measured(comparison: Comparison, rules: Sequence[Drift]) -> list[Measurement
 
 
 def _judged(
-    statistic: str, value: float | None, rows: int, rule: Drift | None, before: ColumnProfile | None
+    statistic: str,
+    value: float | None,
+    rows: int,
+    rule: Drift | None,
+    before: ColumnProfile | None,
+    learned: Collection[str] | None,
 ) -> Measurement | None:
     """A figure and its verdict; None for one that is not defined for such a column."""
     figure = Measurement(partition_start=datetime.min, subject="feature", statistic=statistic, value=value, rows=rows)
@@ -109,7 +114,7 @@ def _judged(
         return None
     if rule is None:
         return figure
-    limit = rule.limit(null_rate(before))
+    limit = rule.limit(null_rate(before) if statistic == "null_rate" else unknown_rate_of_reference(before, learned))
     figure = replace(figure, threshold=limit)
     if rows < rule.min_rows:
         return replace(figure, verdict="too_few_rows")

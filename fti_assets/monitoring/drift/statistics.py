@@ -135,14 +135,32 @@ def wasserstein(p: np.ndarray, q: np.ndarray, edges: Sequence[float]) -> float |
 def unknown_rate(
     reference: ColumnProfile, current: ColumnProfile, learned: Collection[str] | None = None
 ) -> float | None:
-    """The share of values in categories that the reference does not have; None if neither it nor the model tells all that it had."""
+    """The share of values in categories that neither the reference names nor the model knows; None if the reference does not name all of
+    its own and the model tells none."""
     present = current.rows - current.nulls
-    known: Collection[str] | None = reference.categories
-    if reference.further_categories:
-        known = learned
-    if not present or known is None or reference.rows == reference.nulls:
+    if not present or reference.rows == reference.nulls or (reference.further_categories and learned is None):
         return None
+    known: Collection[str] = reference.categories
+    if reference.further_categories:
+        known = {*known, *(learned or ())}
     return 1.0 - sum(count for name, count in current.categories.items() if name in known) / present
+
+
+def unknown_rate_of_reference(reference: ColumnProfile, learned: Collection[str] | None = None) -> float:
+    """The reference's own ``unknown_rate``: values in categories that it does not name and that ``max_categories`` of an encoder left out.
+
+    Of categories that are not named only their number and their rows are known: those that the model knows are the most frequent, so that
+    this is at least their share.
+
+    >>> seen = ColumnProfile("t", "text", 100, 0, categories={"a": 80}, rest=20, further_categories=10)
+    >>> unknown_rate_of_reference(seen, ["a"]), unknown_rate_of_reference(seen, ["a", "b", "c", "d", "e", "f"])
+    (0.2, 0.1)
+    """
+    present = reference.rows - reference.nulls
+    if not present or not reference.further_categories:
+        return 0.0
+    known = len({*(learned or ())} - reference.categories.keys())
+    return reference.rest / present * max(0.0, 1.0 - known / reference.further_categories)
 
 
 def category_churn(reference: ColumnProfile, current: ColumnProfile) -> float | None:

@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, PredictionError
+from fti_assets.stores.duckdb.json_text import json_text
 from tests.support.examples import examples
 from tests.support.visits import BUYER, SORTER, run, stores_in
 
@@ -30,20 +31,27 @@ ROWS = st.dictionaries(
 def test_lists_are_those_of_brute_force(rows: dict[tuple[str, str, int], float], k: int) -> None:
     top = fti.TopK(k, by="listener")
     with duckdb.connect() as connection:
-        connection.execute('CREATE TABLE scored (listener VARCHAR, shop VARCHAR, "it\'s" BIGINT, answer DOUBLE)')
+        connection.execute('CREATE TABLE scored (listener VARCHAR, item VARCHAR, "it\'s" BIGINT, answer DOUBLE)')
         if rows:
             connection.executemany("INSERT INTO scored VALUES (?, ?, ?, ?)", [[*key, rows[key]] for key in rows])
         found = connection.execute(
-            f"SELECT listener, {top.sql('answer', ['shop', 'it' + chr(39) + 's'])} FROM scored GROUP BY listener"
+            f"SELECT listener, {top.sql('answer', ['item', 'it' + chr(39) + 's'])} FROM scored GROUP BY listener"
         ).fetchall()
     expected: dict[str, list[dict[str, Any]]] = {}
-    for (listener, shop, item), score in sorted(
+    for (listener, item, other), score in sorted(
         rows.items(), key=lambda row: (math.isnan(row[1]), 0.0 if math.isnan(row[1]) else -row[1], row[0][1:])
     ):
-        expected.setdefault(listener, []).append({"shop": shop, "it's": item, "score": score})
+        expected.setdefault(listener, []).append({"item": item, "it's": other, "score": score})
     assert {listener: [shown(one) for one in items] for listener, items in found} == {
         listener: [shown(one) for one in items[:k]] for listener, items in expected.items()
     }
+
+
+def test_json_of_a_map_reads_no_column_called_as_its_pairs() -> None:
+    with duckdb.connect() as connection:
+        text = json_text("best", "MAP(VARCHAR, DOUBLE)")
+        rows = "SELECT MAP {'a': 1.5} AS best, {'key': 'b', 'value': 2.5} AS pair_0, 3 AS item_0"
+        assert connection.execute(f"SELECT {text} FROM ({rows})").fetchall() == [('{"a":1.5}',)]
 
 
 def shown(item: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ SCORE = "score"
 """The field of an item's answer in a list."""
 
 _MOST = 10_000
-_UNRANKED, _RANK = "__fti_unranked", "__fti_rank"
+_UNRANKED, _RANK, _ITEM = "__fti_unranked", "__fti_rank", "__fti_item"
 
 
 @checked_arguments(itself=["k"])
@@ -81,7 +81,7 @@ class TopK:
         # 0 less the answer, not its negative: of that 0.0 and -0.0 would differ, and equal answers go by their items.
         fields = [f"{_UNRANKED} := isnan({score})", f"{_RANK} := 0.0::DOUBLE - {score}"]
         fields += [f"__fti_{place} := {quote(name)}" for place, name in enumerate(items)]
-        items_sql = [f"{quote(name)} := item.__fti_{place}" for place, name in enumerate(items)]
-        items_sql.append(f"{SCORE} := 0.0::DOUBLE - item.{_RANK}")
+        items_sql = [f"{quote(name)} := {_ITEM}.__fti_{place}" for place, name in enumerate(items)]
+        items_sql.append(f"{SCORE} := 0.0::DOUBLE - {_ITEM}.{_RANK}")
         best = f"min(struct_pack({', '.join(fields)}), {self.k})"
-        return f"list_transform({best}, lambda item: struct_pack({', '.join(items_sql)}))"
+        return f"list_transform({best}, lambda {_ITEM}: struct_pack({', '.join(items_sql)}))"

@@ -29,7 +29,7 @@ def _plain(value: str, kind: Any, depth: int = 0) -> str:
     if kind.id in ("double", "float"):
         return f"CASE WHEN isfinite({value}) THEN {value} END"
     if kind.id in ("list", "array"):
-        item = f"item_{depth}"
+        item = f"__fti_item_{depth}"
         return f"list_transform({value}, lambda {item}: {_plain(item, kind.children[0][1], depth + 1)})"
     if kind.id == "struct":
         fields = ", ".join(
@@ -38,7 +38,7 @@ def _plain(value: str, kind: Any, depth: int = 0) -> str:
         )
         return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({fields}) END"
     if kind.id == "map":
-        pair = f"pair_{depth}"
+        pair = f"__fti_pair_{depth}"
         each = f"struct_pack(key := {pair}.key, value := {_plain(f'{pair}.value', kind.children[1][1], depth + 1)})"
         return f"map_from_entries(list_transform(map_entries({value}), lambda {pair}: {each}))"
     return value

@@ -11,7 +11,7 @@ from fti_assets.core.manifest import BY_NAME
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
-from fti_assets.errors import DeclarationError, excerpt, one_of
+from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.inference.batch.asset import predictions_asset
@@ -95,6 +95,7 @@ def batch_predictions(
             raise DeclarationError(
                 f"{what}: top ranks by the answer {excerpt(top.of)} of several, but {one_of(numbers)} answers one number: leave of out"
             )
+        _refuse_other_lists(models, top, what)
     if online_history is not None and not online:
         raise DeclarationError(f"{what}: online_history is of the online store; give online=True with it")
     predictions = BatchPredictions(
@@ -139,6 +140,19 @@ def _checked_models(model: Servable | Sequence[Model | Composite], what: str) ->
             f"{other.view.spine.table_name}: models that answer in one row share a spine; declare predictions for each spine"
         )
     return models
+
+
+def _refuse_other_lists(models: Sequence[Servable], top: TopK, what: str) -> None:
+    """Refuse lists over several queries of a ranking model, whose scores mean something within one query alone."""
+    for model in models:
+        if not isinstance(model, Model) or model.task != "ranking":
+            continue
+        lacking = [name for name in model.dataset.query if name not in (*top.by, model.view.time)]
+        if lacking:
+            raise DeclarationError(
+                f"{what}: top is by {list_some(top.by)}, but {model.name!r} ranks the rows of one {list_some(model.dataset.query)}, and "
+                f"the scores of others are not comparable: write by={list(model.dataset.query)}, with keys of the spine that name a list"
+            )
 
 
 def _refuse_columns(predictions: BatchPredictions, what: str) -> None:

@@ -1,9 +1,12 @@
 """Ranking models: from their declaration to the answers of an app and of a batch."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import duckdb
 import lightgbm
 import numpy as np
 import pandas as pd
@@ -20,7 +23,8 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest
 from fti_assets.core.records import from_json
-from fti_assets.errors import DeclarationError, ModelError
+from fti_assets.errors import DeclarationError, ModelError, PredictionError
+from fti_assets.inference.batch.answers import refuse_parts_of_lists
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
@@ -247,6 +251,27 @@ def test_a_score_reaches_the_app_and_the_lists_of_a_batch(built):
     order = np.argsort(-np.array(values), kind="stable")[:2]
     assert [one["item_id"] for one in top] == order.tolist()
     assert [one["score"] for one in top] == pytest.approx([values[at] for at in order], rel=1e-6)
+
+
+def test_no_list_is_a_part_or_a_mixture_of_queries() -> None:
+    model = declared()
+    with pytest.raises(
+        DeclarationError, match="ranks the rows of one 'session_id', and the scores of others are not comp"
+    ):
+        fti.batch_predictions(name="best", model=model, top=fti.TopK(2, by="item_id"))
+    best = fti.batch_predictions(name="best", model=model, top=fti.TopK(2, by="session_id"))
+    hours = np.where(SHOWN["session_id"] == 7, SHOWN["item_id"], 0)
+    late = SHOWN.assign(shown_at=SHOWN["shown_at"] + pd.to_timedelta(hours, unit="h"))
+    view: Any = SimpleNamespace(prediction_time="shown_at", spine_table=shown.table)
+    with duckdb.connect() as connection:
+        for rows, session, is_refused in ((SHOWN, 7, False), (late, 8, False), (late, 7, True)):
+            lake: Any = SimpleNamespace(
+                connection=connection, rows=lambda table, snapshot, rows=rows: connection.from_df(rows)
+            )
+            due = connection.from_df(rows[rows["session_id"] == session].head(1))  # the others are in another partition
+            refusal = pytest.raises(PredictionError, match="several times, such as of 7: each list would be a part")
+            with refusal if is_refused else nullcontext():
+                refuse_parts_of_lists(lake, best, view, due, 1)
 
 
 def test_a_challenger_is_compared_on_draws_of_whole_lists(built):

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.errors import PredictionError, excerpt, list_some
@@ -26,6 +26,7 @@ from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.coverage import with_match_columns
+from fti_assets.training.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def answers_of(
 
     Raises:
         NotMaterializedError: the builds learned from different versions of the spine.
-        PredictionError: a build has no answer of the name that lists are ranked by.
+        PredictionError: a build has no answer of the name that lists are ranked by, or a list of a ranking model's would be a part of one.
     """
     _check_ranked(predictions, builds)
     spine = predictions.spine
@@ -76,6 +77,34 @@ def _check_ranked(predictions: BatchPredictions, builds: Sequence[ModelManifest]
                 f"{predictions.table_name} ranks by {excerpt(of)}, but build {build.reference} of model {build.model!r} answers "
                 f"{list_some(build.classes, 20)}: name one of them in fti.TopK(of=...)"
             )
+
+
+def refuse_parts_of_lists(
+    lake: Lake, predictions: BatchPredictions, view: ViewRecord, due: duckdb.DuckDBPyRelation, snapshot: int
+) -> None:
+    """Refuse queries with several prediction times, each of which would get a list of its own.
+
+    All of the spine is looked at, since a query may go on in another partition.
+
+    Raises:
+        PredictionError: it names some of them.
+    """
+    top, time = predictions.top, view.prediction_time
+    queries = [one.dataset.query for one in predictions.models if isinstance(one, Model) and one.task == "ranking"]
+    if top is None or time is None or all(time in query for query in queries):
+        return
+    names, rows = ", ".join(map(quote, top.by)), relation_name(lake.rows(view.spine_table, snapshot=snapshot))
+    query = (
+        f"SELECT {names}, count(DISTINCT {quote(time)}) FROM {rows} WHERE ({names}) IN (SELECT ({names}) FROM {relation_name(due)}) "
+        f"GROUP BY {names} HAVING count(DISTINCT {quote(time)}) > 1 ORDER BY {names} LIMIT 3"
+    )
+    if several := lake.connection.execute(query).fetchall():
+        examples = list_some(row[0] if len(top.by) == 1 else row[:-1] for row in several)
+        raise PredictionError(
+            f"{predictions.table_name} keeps a list for each {list_some(top.by)} and {time}, but {view.spine_table.name} has rows of one "
+            f"{list_some(top.by)} at several times, such as of {examples}: each list would be a part of what the model ranks. Give the "
+            f"rows of a list one {time}, or name {time} in the dataset's query="
+        )
 
 
 def _select(predictions: BatchPredictions, builds: Sequence[ModelManifest], source: str) -> str:
@@ -117,6 +146,7 @@ def _of_pass(
         due = lake.connection.sql(
             f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
+    refuse_parts_of_lists(lake, predictions, view, due, snapshot)
     features = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
     table = numbered_table(lake.connection, features)
     columns = {answer.model.name: _scores_of(answer) for answer in predictions.answers}

@@ -25,6 +25,9 @@ class TopK:
     with a list of at most ``k`` items in the column ``top``: ``[{"track_id": 12, "score": 0.93}, ...]``, the highest answer first. Equal
     answers stand in the order of the items' keys. An answer that is no number stands behind all others.
 
+    A ranking model's list is of one query: ``by`` and the prediction time name it. Where the prediction time is no part of the query, all
+    its rows need one, else a list would be of an instant alone, and a run fails.
+
     Args:
         k: how many items a list has at most, 1 to 10,000.
         by: whose list it is: some of the spine's keys. The other keys name the item.

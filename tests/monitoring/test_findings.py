@@ -170,6 +170,8 @@ def test_what_the_model_saw_is_compared_unless_redacted(seen: float | None, reda
         ("timestamp", "2025-01-01T11:00:00", START + timedelta(hours=11)),
         ("number", None, float("inf")),
         ("number", None, float("nan")),
+        ("vector", [None, 1.0, None], [float("inf"), 1.0, float("nan")]),
+        ("vector", [None, 0.5], [1e300, 0.5]),
         ("text", "", None),
     ],
 )
@@ -180,3 +182,11 @@ def test_a_value_that_a_log_writes_otherwise_is_the_same(kind: Any, online: Any,
     object.__setattr__(manifest, "classes", ())
     then = Recomputation({"rate": offline}, 0.5, {})
     assert not logged_findings(manifest, past(features={"rate": online}), then, frozenset())
+    other = (
+        [3.0, *online[1:]]
+        if isinstance(online, list)
+        else {"text": "a", "timestamp": "2025-01-02T00:00:00"}.get(kind, 3.0)
+    )
+    assert [one.reason for one in logged_findings(manifest, past(features={"rate": other}), then, frozenset())] == [
+        SERVED
+    ]

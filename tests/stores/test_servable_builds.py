@@ -17,6 +17,7 @@ from onnx import helper
 from fti_assets.cli import main
 from fti_assets.core.manifest import Column, GraphInput, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.rollouts.rollout import Arm, Rollout
+from fti_assets.core.vectors import vectors
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, PredictionError, StoreError
 from fti_assets.stores.models import opened_graph
 from fti_assets.stores.models.loaded_build import load_build
@@ -249,3 +250,16 @@ def test_without_champion_damaged_builds_are_told_too(store):
     file_of(store, "manifest.json").write_text("{")
     with pytest.raises(NoChampionError, match=rf"{FIRST} \(accepted\), {SECOND} \(damaged\)"):
         store.champion("delay_net")
+
+
+def test_samples_keep_infinite_numbers() -> None:
+    inf = float("inf")
+    columns = {"x": np.array([inf, -inf, np.nan, 0.1]), "inf": np.array(["inf", "", "-inf", "a"], dtype=object)}
+    columns["v"] = vectors([[inf, None], [1.5, -inf], None, [1e300, 0.0]])
+    text = Samples(columns, np.arange(4.0)).to_json()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    read = Samples.from_json(text, texts=["inf"], of_vectors=["v"], what="samples")
+    np.testing.assert_array_equal(read.columns["x"], columns["x"])
+    assert read.columns["inf"].tolist() == columns["inf"].tolist()
+    for one, other in zip(read.columns["v"], columns["v"], strict=True):
+        np.testing.assert_array_equal(one, other)

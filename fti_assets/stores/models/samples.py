@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ class Samples:
         return {name: values[self.real] for name, values in self.columns.items()}
 
     def to_json(self) -> bytes:
-        """As JSON, null for what is missing; repr of Python's floats gives every bit back."""
+        """As JSON, null for what is missing, and an infinite number as the text ``inf`` or ``-inf``, since JSON has none; repr of Python's
+        floats gives every bit back."""
         columns = {name: [_plain(value) for value in values.tolist()] for name, values in self.columns.items()}
         result = {"columns": columns, "answers": self.answers.tolist()}
         if self.real is not None:
@@ -71,7 +73,13 @@ class Samples:
             types |= dict.fromkeys(texts, "text")
             types |= dict.fromkeys(times, "timestamp")
             types |= dict.fromkeys(of_vectors, "vector")
-            columns = {name: canonical(values, types.get(name, "number")) for name, values in read["columns"].items()}
+            columns = {
+                name: canonical(
+                    values if name in texts or name in times else [_number(value) for value in values],
+                    types.get(name, "number"),
+                )
+                for name, values in read["columns"].items()
+            }
             answers = np.array(read["answers"], dtype=np.float64)
             real = None if read.get("real") is None else np.array(read["real"], dtype=bool)
             if real is not None and real.shape != answers.shape[:1]:
@@ -133,5 +141,14 @@ def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, np.ndarray):
-        return plain_vector(value)
+        return [_plain(one) for one in plain_vector(value) or ()]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
     return None if value == "" or value != value else value
+
+
+def _number(value: Any) -> Any:
+    """A number as ``_plain`` wrote it, or a list of such."""
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    return float(value) if value in ("inf", "-inf") else value

@@ -33,6 +33,7 @@ from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
+from fti_assets.monitors.triggers import check_trigger
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, walk
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import parameters_of
@@ -204,23 +205,25 @@ def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str,
     """The tables of the monitors that a model's triggers name, by that name; of several versions of one the newest.
 
     Raises:
-        DeclarationError: one is not declared.
+        DeclarationError: one is not declared, or judges nothing that a trigger asks for.
     """
-    tables: dict[str, TableName] = {}
+    by_name: dict[str, Monitor] = {}
     monitors = [one for one in declarations if isinstance(one, Monitor)]
     for one in sorted(monitors, key=lambda monitor: monitor.version):
-        tables[one.name] = one.table
-    tables |= {one.asset_name: one.table for one in monitors}
-    triggers = () if model.retraining is None else model.retraining.triggers
-    names = [trigger.monitor_name for trigger in triggers if isinstance(trigger, MonitoredTrigger)]
-    if absent := [name for name in names if name not in tables]:
-        there = one_of(tables) if tables else "none"
+        by_name[one.name] = one
+    by_name |= {one.asset_name: one for one in monitors}
+    all_triggers = () if model.retraining is None else model.retraining.triggers
+    triggers = [trigger for trigger in all_triggers if isinstance(trigger, MonitoredTrigger)]
+    if absent := [trigger.monitor_name for trigger in triggers if trigger.monitor_name not in by_name]:
+        there = one_of(by_name) if by_name else "none"
         raise DeclarationError(
             f"model {model.name!r} is trained again by the monitor {absent[0]!r}, which is not declared here: give it to "
             f"build_definitions([..., {absent[0]}]) beside the predictions, in YAML as a MonitorComponent, or name "
             f"another one; there is {there}"
         )
-    return {name: tables[name] for name in names}
+    for trigger in triggers:
+        check_trigger(trigger, by_name[trigger.monitor_name], what=f"model {model.name!r}")
+    return {trigger.monitor_name: by_name[trigger.monitor_name].table for trigger in triggers}
 
 
 def _watch(

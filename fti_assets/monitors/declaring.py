@@ -18,6 +18,7 @@ from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.asset import monitor_asset
 from fti_assets.monitors.monitor import MEASURED_AT, START, Monitor
 from fti_assets.monitors.quality.declaring import check_rules_of_quality
+from fti_assets.monitors.triggers import unmeasured_columns
 from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
@@ -126,19 +127,7 @@ def monitor(
 
 def _refuse_unknown_columns(rules: Sequence[Drift], answers: BatchPredictions | PredictionLog, what: str) -> None:
     """Refuse a rule for a column that is not measured, as far as schemas tell the columns: it would never warn."""
-    several = isinstance(answers, BatchPredictions) and answers.by_model
-    models = answers.models if isinstance(answers, BatchPredictions) else (answers.model,)
-    outputs = [one.value for one in answers.answers] if isinstance(answers, BatchPredictions) else [answers.output]
-    names = list(outputs)
-    for model in models:
-        prefix = f"{model.name}." if several else ""
-        if any(not one.columns and one.group.columns is None for one in model.view.selections):
-            return
-        names += [f"{prefix}{name}" for name in (*model.view.feature_names, *model.view.labels)]
-    columns = dict.fromkeys(name for rule in rules for name in rule.columns or ())
-    unknown = [
-        name for name in columns if name not in names and not name.startswith(tuple(f"{one}." for one in outputs))
-    ]
+    unknown, names = unmeasured_columns([name for rule in rules for name in rule.columns or ()], answers)
     if unknown:
         raise DeclarationError(
             f"{what} has rules for {one_of(unknown)}, which is not measured: there is {list_some(names, limit=50)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -390,3 +391,30 @@ def test_an_unknown_monitor_is_refused_at_load() -> None:
         fti.build_definitions([watch])
     with pytest.raises(DeclarationError, match="there is none"):
         fti.build_definitions([net])
+
+
+BOUND = [fti.Quality("roc_auc", at_least=0.7), fti.Quality("brier")]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "rules", "message"),
+    [
+        (fti.OnDegradation("roc_auc", monitor="watch"), {}, "has no rule for it: it judges no metric"),
+        (fti.OnDegradation("roc_acu", monitor="watch"), {"quality": BOUND}, "has no rule for it: it judges 'roc_auc'"),
+        (fti.OnDegradation("brier", monitor="watch"), {"quality": BOUND}, "measures it without a bound"),
+        (fti.OnDegradation("roc_auc", monitor="watch"), {"quality": BOUND}, None),
+        (fti.OnDrift("watch", statistics=["psi", "psy"]), {}, "has no rule for 'psy': it judges 'psi'"),
+        (fti.OnDrift("watch", statistics=["ks"]), {}, "has no rule for 'ks'"),
+        (fti.OnDrift("watch", columns=["nope"]), {}, "does not measure 'nope': there is 'probability', 'x' and 'y'"),
+        (fti.OnDrift("watch", columns=["y"]), {"drift": [fti.Drift("psi", columns=["x"])]}, "has no rule for 'y'"),
+        (fti.OnDrift("watch"), {"drift": []}, "judges no drift"),
+        (fti.OnDrift("watch", statistics=["psi"], columns=["x", "probability"]), {}, None),
+        (fti.OnDrift("watch", columns=["x"]), {"drift": [fti.Drift("ks", columns=["x"])]}, None),
+    ],
+)  # fmt: skip
+def test_a_trigger_that_can_never_fire_is_refused(trigger: Any, rules: dict[str, Any], message: str | None) -> None:
+    net = declared(retrain=[trigger])
+    answers = fti.batch_predictions(name="answers", model=net, partitions_def=DAYS)
+    watch = fti.monitor(name="watch", predictions=answers, **rules)
+    with pytest.raises(DeclarationError, match=message) if message else nullcontext():
+        fti.build_definitions([watch])

@@ -88,12 +88,21 @@ class History:
             self.first.setdefault(key, at)
             self.rows.setdefault(key, row)
 
+    def is_at_pace(self, day: str) -> bool:
+        days = sorted(self.made)
+        near = [one for one in days if abs(days.index(one) - days.index(day)) == 1]
+        paces = [
+            (self.made[day] - self.made[one]) / (datetime.fromisoformat(day) - datetime.fromisoformat(one))
+            for one in near
+        ]
+        return any(0.5 <= pace <= 1.5 for pace in paces)
+
     def expected(self) -> tuple[list[tuple[Row, datetime]], int]:
         """The rows that are judged with their first commits, and how many are not."""
         judged = []
         for key, row in self.rows.items():
             end = datetime.combine(row.t.date(), datetime.min.time()) + timedelta(days=1)
-            if self.made[row.day] <= end + timedelta(days=1):
+            if self.made[row.day] <= end + timedelta(days=1) or self.is_at_pace(row.day):
                 judged.append((row, self.first[key]))
         return judged, len(self.rows) - len(judged)
 
@@ -173,6 +182,32 @@ def test_an_honest_delay_is_proposed_and_priced(
     assert price_of(curves, "elsewhere_v1", HOUR) is None
     with pytest.raises(DataError, match="elsewhere.json has no freshness curves"):
         from_json("{}", what="elsewhere.json")
+
+
+@pytest.mark.parametrize(
+    ("commits", "judged"),
+    [
+        ({1: 96, 2: 120, 3: 144, 4: 160}, [1, 2, 3, 4]),  # always as late, with a jitter
+        ({1: 900, 2: 901, 3: 902, 4: 903}, []),  # one run after another
+        ({1: 903, 2: 902, 3: 901, 4: 900}, []),
+        ({1: 900, 3: 948}, [1, 3]),  # two days apart, two days later
+        ({1: 30, 2: 900, 3: 901, 4: 902, 5: 126}, [1, 5]),  # a gap that was filled
+        ({1: 900}, []),
+        ({1: 900, 2: 876}, []),
+        ({1: 900, 2: 901, 3: 902, 4: 120, 5: 144}, [4, 5]),
+    ],
+)
+def test_a_steady_delay_is_no_backfill(commits: dict[int, int], judged: list[int], tmp_path: Path) -> None:
+    stores = stores_in(tmp_path)
+    rows = {day: Row(1, START + timedelta(days=day - 1), START) for day in commits}
+    with stores.offline_store().connect() as lake:
+        history = History(lake, RATES)
+        for day, hours in sorted(commits.items(), key=lambda item: item[1]):
+            history.commit(f"2025-01-0{day}", [rows[day]], START + hours * HOUR)
+    assert [int(row.day[-1]) for row, _ in sorted(history.expected()[0], key=lambda pair: pair[0].t)] == judged
+    delays = delay_audit(RATES, stores=stores).delays
+    assert (delays.judged, delays.backfilled) == (len(judged), len(commits) - len(judged))
+    assert delays.late == len(judged)
 
 
 def test_the_first_load_of_a_whole_table_is_no_delay(tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ def first_commits(
 ) -> str:
     """A temporary table of the rows of a table by their first commit.
 
-    A row is what its keys and times name: a correction with an available-at of its own is another row, and one that a rerun writes again
-    is the same. A backfill says nothing of how late its rows were: the rows of a partition whose first commit came later after its end
-    than the partition is long are not judged, in whichever run they came, nor the rows of the first commit of a partition that has no
-    span of time. Rows that were there at the oldest snapshot that can be read are unknown.
+    A row is what its keys and times name: a correction with an available-at of its own is another row, and one that a rerun writes
+    again is the same. A backfill says nothing of how late its rows were: the rows of a partition whose first commit came later after
+    its end than the partition is long are not judged, in whichever run they came, nor the rows of the first commit of a partition
+    that has no span of time. Such a partition is judged all the same where first commits come at the pace of partitions, always as
+    late: where that of the one before it or after it lies half to one and a half as far away as it does itself. Rows that were there
+    at the oldest snapshot that can be read are unknown.
 
     Args:
         lake: the open lake.
@@ -67,20 +69,27 @@ def first_commits(
         + f" GROUP BY {names}",
     )
     firsts = _table(connection, f"SELECT partition, min(snapshot_id) AS {_SNAPSHOT} FROM {ledger} GROUP BY partition")
-    spans = _table(connection, _spans(partitions))
     before = _partitions_at(lake, table, oldest)
-    # With a span: the partition was first made in time. Without: the row came in a later commit than the partition's first.
+    made = (
+        f"SELECT spans.*, made.at AS made_at FROM ({_spans(partitions)}) spans LEFT JOIN {firsts} firsts USING (partition) "
+        f"LEFT JOIN {moments} made ON made.number = firsts.{_SNAPSHOT}"
+    )
+    # When a partition that the oldest snapshot had was first made is not known.
+    known_made = f"FROM ({made}) WHERE (partition IN ({before})) IS NOT TRUE"
+    spans = _table(connection, f"SELECT *, {_is_at_pace()} AS is_at_pace {known_made} WINDOW w AS (ORDER BY start)")
+    # With a span: the partition was first made in time, or as late as its neighbours. Without: the row came in a later commit than the
+    # partition's first.
     judged = (
-        "CASE WHEN spans.until IS NOT NULL THEN coalesce(made.at <= spans.until, false) "
+        "CASE WHEN spans.until IS NOT NULL THEN coalesce(spans.made_at <= spans.until, false) OR spans.is_at_pace "
         f"ELSE coalesce(new.{_SNAPSHOT} > firsts.{_SNAPSHOT}, false) OR new.{_OF} IN ({before}) END"
     )
-    known = f"(spans.until IS NULL OR new.{_OF} NOT IN ({before}))"
+    known = f"new.{_OF} NOT IN ({before})" if partitions else "true"
     select = (
         "SELECT new.event, new.available, moments.at AS committed, "
         f"CASE WHEN NOT {known} THEN 'unknown' WHEN {judged} THEN 'judged' ELSE 'backfill' END AS standing "
         f"FROM {new_rows} new JOIN {moments} moments ON moments.number = new.{_SNAPSHOT} "
         f"LEFT JOIN {firsts} firsts ON firsts.partition = new.{_OF} "
-        f"LEFT JOIN {moments} made ON made.number = firsts.{_SNAPSHOT} LEFT JOIN {spans} spans ON spans.partition = new.{_OF}"
+        f"LEFT JOIN {spans} spans ON spans.partition = new.{_OF}"
     )
     if old_rows is not None:
         select += f" UNION ALL SELECT {event}, {available}, NULL::TIMESTAMP, 'unknown' FROM {old_rows} WHERE {kept}"
@@ -114,15 +123,24 @@ def _partitions_at(lake: Lake, table: TableName, snapshot: int) -> str:
 
 
 def _spans(partitions: Mapping[str, Partition]) -> str:
-    """The SQL of the instant until which a partition is made in its time: its end, and once more its length."""
+    """The SQL of each partition's start, and of the instant until which it is made in its time: its end, and once more its length."""
     spans = [
-        f"({literal(key)}, {timestamp(one.end + (one.end - one.start))})"
+        f"({literal(key)}, {timestamp(one.start)}, {timestamp(one.end + (one.end - one.start))})"
         for key, one in partitions.items()
         if one.start is not None and one.end is not None
     ]
     if not spans:
-        return "SELECT NULL::VARCHAR AS partition, NULL::TIMESTAMP AS until WHERE false"
-    return f"FROM (VALUES {', '.join(spans)}) spans(partition, until)"
+        return "SELECT NULL::VARCHAR AS partition, NULL::TIMESTAMP AS start, NULL::TIMESTAMP AS until WHERE false"
+    return f"FROM (VALUES {', '.join(spans)}) spans(partition, start, until)"
+
+
+def _is_at_pace() -> str:
+    """The SQL of whether the neighbour before or after was first made about as much earlier or later as it lies earlier or later."""
+    paces = [
+        f"(epoch_us(made_at) - {near}(epoch_us(made_at)) OVER w) / (epoch_us(start) - {near}(epoch_us(start)) OVER w) BETWEEN 0.5 AND 1.5"
+        for near in ("lag", "lead")
+    ]
+    return f"({' OR '.join(f'coalesce({pace}, false)' for pace in paces)})"
 
 
 def _same(identity: Sequence[str]) -> str:

@@ -30,9 +30,10 @@ def delay_audit(
 ) -> DelayAudit:
     """How late a group's rows were committed, against what its ``serving_delay`` or ``available_at`` says, and an honest delay.
 
-    The lake knows in which commit each row came first. A backfill is not judged: a partition whose first commit came later after its end
-    than it is long, nor the first commit of a table without partitions of time; rows that came to a partition later, once it was made in
-    its time, are. Rows from before the oldest snapshot that upkeep has left are unknown.
+    The lake knows in which commit each row came first. A backfill is not judged: a partition whose first commit came later after its
+    end than it is long, unless partitions come at their own pace, always as late; nor the first commit of a table without partitions
+    of time; rows that came to a partition later, once it was made in its time, are. Rows from before the oldest snapshot that upkeep
+    has left are unknown.
 
     Args:
         group: an own group with an event time.

@@ -64,7 +64,7 @@ def check_model(model: Model) -> None:
             gate.check(model.task, model.evaluate, what=f"model {model.name!r}")
     for trigger in () if model.retraining is None else model.retraining.triggers:
         if isinstance(trigger, OnNewData):
-            trigger.check(model.view, what=f"model {model.name!r}")
+            trigger.check(model.view, model.dataset.window, what=f"model {model.name!r}")
     names = [gate.name for gate in model.gates]
     if len(set(names)) < len(names):
         raise DeclarationError(f"model {model.name!r} has the same gate twice: {list_some(names)}")

@@ -382,6 +382,34 @@ def test_impossible_trigger_says_what_to_write(make: Any, message: str) -> None:
         make()
 
 
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2024-01-01")
+SHOPS = dg.StaticPartitionsDefinition(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("partitions_def", "window", "most"),
+    [(None, None, 1), (SHOPS, None, 2), (DAYS, "5d", 5), (DAYS, "132h", 6), (MONTHS, "29d", 2), (MONTHS, "28d", 1), (DAYS, None, 9_999)],
+)  # fmt: skip
+def test_no_more_new_partitions_are_asked_for_than_there_are(partitions_def: Any, window: Any, most: int) -> None:
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def seen() -> pd.DataFrame: ...
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=partitions_def)
+    def shops() -> pd.DataFrame: ...
+
+    view = fti.FeatureView(name="view", spine=seen, label=fti.Label(seen["y"]), features=[shops["x"]])
+    rows = fti.training_dataset(name="rows", view=view, window=window)
+
+    def asked(partitions: int) -> None:
+        triggers = [fti.OnNewData(partitions, group="shops")]
+        fti.model(name="net", dataset=rows, task="binary", retrain=triggers)(lambda data: None)
+
+    asked(most)
+    if most < 9_999:
+        with pytest.raises(DeclarationError, match="which can never fire, since shops_v1 has"):
+            asked(most + 1)
+
+
 def test_an_unknown_monitor_is_refused_at_load() -> None:
     net = declared(retrain=[fti.OnDrift("watches")])
     watch = fti.monitor(name="watch", predictions=fti.batch_predictions(name="answers", model=net, partitions_def=DAYS))

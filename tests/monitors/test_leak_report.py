@@ -64,7 +64,8 @@ def visits(context: dg.AssetExecutionContext) -> pd.DataFrame:
 
 @fti.feature_group(keys=["visit_id"], event_time="seen", available_at="known", partitions_def=DAYS)
 def outcomes(context: dg.AssetExecutionContext) -> pd.DataFrame:
-    return of_run(context, "visit_id", "customer", "t", "known", "bought").rename(columns={"t": "seen"})
+    rows = of_run(context, "visit_id", "customer", "t", "known", "bought").rename(columns={"t": "seen"})
+    return rows.assign(paid=rows["bought"] * 9.5, basket=[[float(one), 1.0] for one in rows["bought"]])
 
 
 @fti.feature_group(keys=["customer"], event_time="hour", serving_delay="30min", lookback="3d", partitions_def=DAYS)
@@ -155,6 +156,37 @@ def test_leaks_promise_what_they_do_not_deliver(stores: fti.Stores) -> None:
     text = picture(report)
     assert text.count("class='promised'") == text.count("class='delivered'") == 3
     assert leak_report(DATASET, stores=stores, rows=200).train_rows < report.train_rows
+
+
+def test_an_outcome_that_nobody_knows_in_time_is_a_leak(stores: fti.Stores) -> None:
+    of = fti.FeatureView(
+        name="paying",
+        spine=visits,
+        label=fti.Label(outcomes["bought"], maturity="1d"),
+        features=[visits["x"], outcomes["paid", "basket"]],
+        encoders={"basket": fti.Vector(dim=2)},
+    )
+    dataset = fti.training_dataset(
+        name="paying_dataset",
+        view=of,
+        split=fti.TimeSplit(validation="2d", test="4d"),
+        partitions_def=DATASET.partitions_def,
+    )
+    testing.materialize(dataset, stores=stores, partition=CUTOFF)
+    report = leak_report(dataset, stores=stores, rows=300)
+    honest, _, same_day = report.promises
+    assert same_day.promised["roc_auc"] > 0.99
+    assert max(honest.promised["roc_auc"], same_day.delivered["roc_auc"]) < 0.7
+    assert [note.split()[0] for note in report.notes if "at no prediction time" in note] == ["paid", "basket"]
+
+
+@pytest.mark.parametrize("low", [-np.inf, np.nan, 0.0])
+def test_a_quick_model_learns_from_what_is_infinite(low: float) -> None:
+    y = np.arange(300) % 2
+    rows = ({"x": np.where(y == 1, np.inf, low), "empty": np.full(300, np.nan)}, y)
+    model = fit("binary", [Column("x", "number"), Column("empty", "number")], rows, rows)
+    assert ((model.answers(rows[0]) > 0.5) == y).all()
+    assert np.isfinite(model.answers({"x": np.full(2, np.nan), "empty": np.ones(2)})).all()
 
 
 def test_the_command_finds_the_dataset_of_a_view(

@@ -16,6 +16,7 @@ Arrays = Mapping[str, np.ndarray]
 _MOST_CATEGORIES = 250
 _TREES, _LEARNING_RATE = 200, 0.08
 _MISSING = -1.0
+_LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ def fit(
         validation: the same of other rows, at which it stops; without rows it grows all its trees.
         seed: of the estimator.
 
-    Texts become categories by how often train has them, the rarest of more than 250 as missing. Missing numbers stay missing.
+    Texts become categories by how often train has them, the rarest of more than 250 as missing. Missing numbers stay missing; of a feature
+    that train has nowhere nothing is learned.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     codes = {column.name: _codes(train[0][column.name]) for column in columns if column.type == "text"}
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     x, y = _matrix(columns, codes, train[0]), train[1]
+    x[:, np.isnan(x).all(axis=0)] = 0.0  # scikit-learn finds no bins of no values
     stops = len(validation[1]) > 0 and (task == "regression" or set(np.unique(validation[1])) >= set(np.unique(y)))
     estimator = kind(
         categorical_features=[column.type == "text" for column in columns],
@@ -99,5 +102,6 @@ def _matrix(columns: Sequence[Column], codes: Mapping[str, Mapping[str, int]], f
         elif column.type == "timestamp":
             result[:, place] = np.where(np.isnat(values), np.nan, values.astype("datetime64[us]").astype(np.float64))
         else:
-            result[:, place] = values.astype(np.float64)
+            # Between two infinite numbers no tree finds a threshold.
+            result[:, place] = np.clip(values.astype(np.float64), -_LARGEST, _LARGEST)
     return result

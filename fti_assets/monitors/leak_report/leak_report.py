@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def leak_report(
             tables[join] = joins.features(join)
             say(f"{join}: {JOINS[join]}")
         task, classes = _task(lake, tables["honest"], manifest.label)
-        lengths = _lengths(lake, tables["honest"], features)
+        lengths = _lengths(lake, tables.values(), features)
         columns = _columns(features, lengths)
         honest = _parts(lake, tables["honest"], features, manifest.label, classes, lengths)
         if not all(len(honest[part][1]) for part in ("train", "test")):
@@ -104,7 +104,7 @@ def leak_report(
         train_rows=len(honest["train"][1]),
         test_rows=len(honest["test"][1]),
         promises=promises_of(task, honest["test"][1], offline, served, changed),
-        notes=tuple(_notes(happened)),
+        notes=(*_nowhere_known(honest["train"][0], features, lengths), *_notes(happened)),
     )
 
 
@@ -145,13 +145,14 @@ def _parts(
     return parts
 
 
-def _lengths(lake: Lake, table: str, features: Sequence[Column]) -> dict[str, int]:
-    """How many numbers the vectors among the features have."""
+def _lengths(lake: Lake, tables: Iterable[str], features: Sequence[Column]) -> dict[str, int]:
+    """How many numbers the vectors among the features have in any join: the honest one may have none."""
     names = [feature.name for feature in features if feature.type == "vector"]
     if not names:
         return {}
     lengths = ", ".join(f"coalesce(max(len({quote(name)})), 0)" for name in names)
-    return dict(zip(names, lake.connection.execute(f"SELECT {lengths} FROM {table}").fetchall()[0], strict=True))
+    of_tables = [lake.connection.execute(f"SELECT {lengths} FROM {table}").fetchall()[0] for table in tables]
+    return {name: max(each) for name, each in zip(names, zip(*of_tables, strict=True), strict=True)}
 
 
 def _columns(features: Sequence[Column], lengths: Mapping[str, int]) -> list[Column]:
@@ -191,6 +192,14 @@ def _changed(leaky: Arrays, honest: Arrays, columns: Sequence[Column]) -> float:
             same |= np.isnan(one) & np.isnan(other)
         differs |= ~same
     return float(differs.mean()) if len(differs) else 0.0
+
+
+def _nowhere_known(train: Arrays, features: Sequence[Column], lengths: Mapping[str, int]) -> Iterator[str]:
+    """What the honest join has in no train row: an outcome, say, the clearest leak."""
+    for feature in features:
+        columns = [train[column.name] for column in _columns([feature], lengths)]
+        if all((values == "").all() if feature.type == "text" else np.all(values != values) for values in columns):
+            yield f"{feature.name} is known at no prediction time of train, so that a served model has nothing of it"
 
 
 def _notes(happened: EventTimeRows) -> Iterator[str]:

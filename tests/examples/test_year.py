@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import fti_assets as fti
 from examples.flight_delays.features import daily
 from examples.flight_delays.on_demand import calendar
 from examples.flight_delays.sources import LandingZone
-from examples.flight_delays.year.evaluation import Week, differences, landed_labels, offline
+from examples.flight_delays.year.evaluation import Week, differences, landed_labels, offline, served
 from examples.flight_delays.year.landing import Fault, Landings
 from examples.flight_delays.year.page import account, write_page
 from examples.flight_delays.year.picture import picture
@@ -187,6 +187,12 @@ def test_served_quality_is_that_of_an_offline_evaluation(replayed: Replayed) -> 
     assert week.rows == len(judged)
     assert week.values["roc_auc"] == pytest.approx(roc_auc_score(judged["label"], judged["probability"]), abs=1e-12)
     assert week.values["log_loss"] == pytest.approx(log_loss(judged["label"], judged["probability"]), abs=1e-12)
+
+
+def test_a_week_whose_labels_are_not_all_mature_is_left_out(replayed: Replayed) -> None:
+    stores, end = replayed.story.stores, datetime(2013, 1, 21)
+    assert served(watch, stores, end) == replayed.timeline.weeks
+    assert served(watch, stores, end - timedelta(minutes=1)) == []
 
 
 def test_a_difference_of_the_last_digit_is_told(replayed: Replayed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ class Week:
     builds: Mapping[str, int]
 
 
-def served(monitor: Any, stores: fti.Stores) -> list[Week]:
-    """The quality by week, from the monitor's table: on mature labels, over all rows and not the estimates."""
+def served(monitor: Any, stores: fti.Stores, until: datetime) -> list[Week]:
+    """The quality by week, from the monitor's table: over all rows and not the estimates.
+
+    Args:
+        monitor: by weeks.
+        stores: where its table is.
+        until: weeks that end later are left out, since not all of their labels were mature yet.
+    """
     table = fti.read(monitor, stores=stores)
+    table = table[table["partition_start"] + pd.Timedelta("7D") <= pd.Timestamp(until)]
     table = table[(table["subject"] == "quality") & ~table["estimated"] & (table["slice"] == "")]
     weeks = []
     for start, rows in table[table["statistic"].isin(METRICS)].groupby("partition_start"):

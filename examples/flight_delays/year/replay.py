@@ -134,7 +134,11 @@ def replay(story: Story, instance: dg.DagsterInstance, *, say: Callable[[str], N
     store = story.stores.model_store()
     timeline.builds = sorted(store.builds(story.model), key=lambda one: one.created_at)
     timeline.champions = list(store.aliases(story.model).history)
-    timeline.weeks = served(story.monitor, story.stores)
+    timeline.weeks = served(
+        story.monitor,
+        story.stores,
+        datetime.combine(story.last, datetime.min.time()) + MORNING - story.monitor.maturity,
+    )
     timeline.events += [
         Event(datetime.fromisoformat(one.at), "champion", f"champion is {one.champion}: {one.reason}")
         for one in timeline.champions

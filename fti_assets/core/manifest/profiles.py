@@ -66,10 +66,10 @@ class ColumnProfile:
     """The values of a column.
 
     ``rows`` counts all, ``nulls`` those without a value. A number has ``edges`` and one count a bin, one more than edges; without any
-    value it has neither. A vector has the edges and counts of its Euclidean norm, missing numbers being 0, the ``dim`` of most rows,
-    and ``directions``: bins of its projection on each of some pinned directions, none in profiles of earlier releases. Text and
-    booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a dataset that keeps a
-    sample of classes are of the rows before it, as far as the sample tells.
+    value it has neither. A vector has the edges and counts of its Euclidean norm to five digits, missing numbers being 0, the ``dim``
+    of most rows, and ``directions``: bins of its projection on each of some pinned directions, none in profiles of earlier releases.
+    Text and booleans have the rows of each category, ``rest`` of all others, and how many of those there are. Counts of a dataset
+    that keeps a sample of classes are of the rows before it, as far as the sample tells.
     """
 
     name: str

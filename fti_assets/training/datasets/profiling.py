@@ -133,10 +133,13 @@ def directions(dim: int) -> np.ndarray:
 
 
 def binned_sql(value: str, kind: ColumnType) -> str:
-    """The SQL of what of a value is put into bins: a number itself, of a vector its Euclidean norm, missing numbers being 0."""
+    """The SQL of what of a value is put into bins: a number itself, of a vector its Euclidean norm to five digits, missing numbers being 0.
+
+    The further digits of vectors that were made to be of length 1 are the noise of whoever did so.
+    """
     if kind != "vector":
         return f"{value}::DOUBLE"
-    return f"sqrt(list_sum(list_transform({_numbers(value)}, lambda x: x * x)))"
+    return f"format('{{:.4e}}', sqrt(list_sum(list_transform({_numbers(value)}, lambda x: x * x))))::DOUBLE"
 
 
 def projections_sql(value: str, dim: int) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,10 +22,11 @@ import fti_assets as fti
 from fti_assets.alerts.builds import findings_of_builds
 from fti_assets.cli import main
 from fti_assets.core import clock
+from fti_assets.core.names import PartitionRecord
 from fti_assets.errors import AliasConflictError, DeclarationError
 from fti_assets.reviews import run as review_run
 from fti_assets.reviews.asset import review_of
-from fti_assets.reviews.fresh_rows import answers_to
+from fti_assets.reviews.fresh_rows import answers_to, fresh_rows
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.proposals import propose_rollback
 from tests.support.partitions import range_tags
@@ -225,6 +229,40 @@ def test_what_a_person_could_see_undoes_no_decision(world: World) -> None:
     fresh = world.store.aliases("net").history[-1].fresh
     assert fresh is not None
     assert fresh.since == "2024-01-19T02:06:00"
+
+
+def test_an_outage_of_labels_is_no_evidence() -> None:
+    """Days on which nobody loaded what happened are no days on which nothing did."""
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def seen() -> pd.DataFrame: ...
+
+    @fti.feature_group(keys=["id"], event_time="at", partitions_def=DAYS)
+    def happened() -> pd.DataFrame: ...
+
+    label = fti.Label(happened["y"], maturity="1d", missing=False)
+    view = fti.FeatureView(name="view", spine=seen, label=label, features=[seen["x"]])
+
+    @fti.model(dataset=view, task="binary")
+    def net(data: fti.TrainingData) -> Any: ...
+
+    everything = pd.concat([rows_of(f"2024-01-0{day}") for day in range(1, 7)], ignore_index=True)
+    stored = {seen.table: everything, happened.table: everything[everything["y"] == 1][:150]}
+    run_at = datetime(2024, 1, 7)
+    records = {f"2024-01-0{day}": PartitionRecord("", "", 0, run_at, run_at, "", "{}") for day in (1, 2, 3, 6)}
+    with duckdb.connect() as connection:
+        lake: Any = SimpleNamespace(
+            connection=connection,
+            snapshot=lambda: 1,
+            column_types=lambda table: {"id": "text", "at": "timestamp", "x": "number", "y": "integer"},
+            rows=lambda table, **_: connection.from_df(stored[table]),
+            ledger=lambda table, **_: records,
+        )
+        rows = fresh_rows(lake, net, since=datetime(2024, 1, 1), now=datetime(2024, 1, 7), most=10_000)
+        days = pd.Series(rows.times).dt.strftime("%d").value_counts().to_dict()
+    # All but the first of the 3rd are mature within the 4th only, which is not there.
+    assert days == {"01": A_DAY, "02": A_DAY, "03": 1, "06": 1}
+    assert rows.labels.sum() == 150
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from examples.flight_delays.year.replay import Story, Timeline
+from examples.flight_delays.year.story import FIRST, LAST
 from examples.flight_delays.year.system import LEFT_OUT
 
 
@@ -35,12 +36,15 @@ def write_page(timeline: Timeline, story: Story) -> str:
 
 def _about(timeline: Timeline, story: Story) -> Iterator[str]:
     rows = sum(week.rows for week in timeline.weeks)
+    whole = (
+        "" if (story.first, story.last) == (FIRST, LAST) else f" This is a part: the whole is from {FIRST} to {LAST}."
+    )
     yield f"""# A year unattended
 
 `make year` replays the flights of 2013 day by day on a set clock, from {story.first} to {story.last}, and wrote this page. What has
 landed from {story.history} on is there when the system is switched on. Each morning at 06:00 UTC the files of the day before land, and
 then the system's own sensors and automation conditions are asked minute by minute, and what they request is run, until nothing is
-requested any more. Nobody calls an asset by hand: people only deploy.
+requested any more. Nobody calls an asset by hand: people only deploy.{whole}
 
 The sources, their sensor, the groups and the on-demand features are the flagship's own. Left out, so that a year takes minutes, are
 {", ".join(f"`{name}`" for name in LEFT_OUT)}. The model is gradient boosting of at most 150 trees on 90 days, with
@@ -67,8 +71,8 @@ def _builds(timeline: Timeline, _: Story) -> Iterator[str]:
     yield "\n## Builds\n"
     rejected, back = len(timeline.rejected), len(timeline.rollbacks)
     yield (
-        f"{len(timeline.builds)} were trained. The gates turned down {rejected} of them, and {back} champions were rolled back on evidence "
-        "of fresh labels.\n"
+        f"{len(timeline.builds)} were trained. The gates turned down {rejected} of them. Rolled back on evidence "
+        f"of fresh labels: {back}.\n"
     )
     yield "| trained | build | ROC-AUC on its test rows | verdict | because of |\n|---|---|---|---|---|"
     for build in timeline.builds:

@@ -119,7 +119,7 @@ def test_dataset_says_what_its_parts_share(connection: duckdb.DuckDBPyConnection
     assert "keys_in_one_part" in {rule.name for rule in row_rules(by_hash)}
     found, _ = made(connection, by_time, {spine: rows}, cutoff=40)
     assert found.keys_in_several_parts == 1.0
-    assert found.classes["train"] == {"0": 6, "1": 6}
+    assert found.classes["y"]["train"] == {"0": 6, "1": 6}
     many = [row(number % 40, number, y=float(number % 3 > 1)) for number in range(200)]
     found, _ = made(connection, by_hash, {spine: many}, cutoff=400)
     assert found.keys_in_several_parts == 0

@@ -1,5 +1,6 @@
 """What each train row counts: a sample undone, weights of classes, and how both reach what is trained."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,10 +82,12 @@ LOW, HIGH = np.float32([1 / 1.8, 3 / 1.8]).tolist()
 """What two of five rows that count three and the others that count one come to, if the mean is to be 1."""
 
 
-def weighted(task: Any = "binary", rows: int = 70) -> TrainingData:
+def weighted(
+    task: Any = "binary", rows: int = 70, classes: Sequence[float] = (0.0, 1.0, 1.0, 0.0, 0.0)
+) -> TrainingData:
     """Rows whose feature is their number; a row of class 1 counts three."""
     columns = {"x": np.arange(rows, dtype=float)}
-    labels = np.resize([0.0, 1.0, 1.0, 0.0, 0.0], rows)
+    labels = np.resize(classes, rows)
     return TrainingData(
         [Column("x", "number")],
         {"x": FittedPassthrough()},
@@ -116,7 +119,8 @@ def test_loss_is_the_mean_by_weight_as_torch_has_it() -> None:
     of_class = torch.tensor([1.0, 5.0, 0.5])
     expected = torch.nn.functional.cross_entropy(logits, y, weight=of_class)
     weight = of_class[y] / of_class[y].mean()
-    assert weighted("multiclass").loss(logits, y, weight).item() == pytest.approx(expected.item())
+    three = weighted("multiclass", classes=[0.0, 1.0, 2.0])
+    assert three.loss(logits, y, weight).item() == pytest.approx(expected.item())
     binary = (y > 0).float()
     each = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], binary, reduction="none")
     mean = float(np.average(each, weights=weight))

@@ -136,6 +136,9 @@ def test_breaches_are_read_from_the_columns_of_monitors() -> None:
     assert {QUALITY, SERVICE} <= set(get_args(Subject))
 
 
+FAULTS: set[str] = set()
+
+
 @dataclass
 class World:
     """A small system on files, the ticks of its triggers and the runs that they request."""
@@ -171,6 +174,8 @@ class World:
             evaluate=fti.Evaluation(metrics=["log_loss"], confidence=None),
         )
         def net(data: fti.TrainingData) -> Any:
+            if "fail" in FAULTS:
+                raise RuntimeError("too few rows")
             return LogisticRegression().fit(data.train.X, data.train.y)
 
         answers = fti.batch_predictions(name="answers", model=net, partitions_def=DAYS)
@@ -234,11 +239,17 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A system with a first build at the cutoff of 9 January."""
+    """A system with a first build at the cutoff of 9 January, after one that failed: the cool-down does not hold up the next."""
     with dg.DagsterInstance.ephemeral() as instance:
         world = World(tmp_path_factory.mktemp("world"), instance)
         assert world.tick("2024-01-09T01:00") == "nothing is stored yet"
-        world.visit("2024-01-09T01:00", "2024-01-01", "2024-01-08")
+        world.visit("2024-01-08T01:00", "2024-01-01", "2024-01-07")
+        failing = world.tick("2024-01-08T01:01")
+        FAULTS.add("fail")
+        assert not world.run("2024-01-08T01:01", failing)
+        FAULTS.clear()
+        assert isinstance(world.tick("2024-01-08T03:00"), str), "nothing has changed since"
+        world.visit("2024-01-09T01:00", "2024-01-08", "2024-01-08")
         request = world.tick("2024-01-09T01:01")
         assert request.partition_key == "2024-01-09"
         assert {key.to_user_string() for key in request.asset_selection} == {"rows_v1", "net_v1"}

@@ -118,8 +118,11 @@ def _scheduled_causes(retraining: Retraining, situation: ModelSituation, memory:
 def _due(
     retraining: Retraining, causes: Mapping[str, Cause], memory: Memory, situation: ModelSituation
 ) -> Mapping[str, Cause]:
-    """The causes that may be requested: a schedule's at once, others after the cool-down."""
-    if memory.cools_until(retraining.cooldown, situation.now) is None:
+    """The causes that may be requested: a schedule's at once, others after the cool-down.
+
+    A first build that failed, as of too few rows, is tried at each change of the data: nothing serves that could wait.
+    """
+    if FIRST in causes or memory.cools_until(retraining.cooldown, situation.now) is None:
         return causes
     return {name: cause for name, cause in causes.items() if name in _scheduled(retraining)}
 

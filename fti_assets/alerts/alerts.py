@@ -37,8 +37,8 @@ class Alerts(dg.ConfigurableResource):  # type: ignore[misc]
     Raises:
         DeclarationError: there is no address, or one is not of a form that Apprise may read.
 
-    >>> Alerts(to=["log", "jsons://example.com/hook"]).to
-    ['log', 'jsons://*** and its password']
+    >>> Alerts(to=["log", "jsons://example.com/hook"]).to  # doctest: +ELLIPSIS
+    ['log', 'jsons://*** and its password...']
     """
 
     to: list[str] = [LOG]

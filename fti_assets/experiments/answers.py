@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from fti_assets.core.rollouts.rollout import MARK
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.errors import DataError
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.experiments.judged import OngoingRollout
 from fti_assets.inference.log.fields import fields_of_label, json_field
 from fti_assets.inference.log.log import REQUEST, REQUEST_ID, PredictionLog
-from fti_assets.inference.serving.rollout.shadow import MARK
 from fti_assets.monitoring.experiments.figures import OUTCOME, figure_sql
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.duckdb.relations import relation_name

@@ -382,8 +382,10 @@ import os, sys, threading
 from fti_assets.stores.online.store import online_store
 reader = online_store(sys.argv[1]).reader("weather_v1")
 reader.get(("a",), 0)
-thread = threading.Thread(target=lambda: (reader.get(("a",), 0), threading.Event().wait()), daemon=True)
+has_read = threading.Event()
+thread = threading.Thread(target=lambda: (reader.get(("a",), 0), has_read.set(), threading.Event().wait()), daemon=True)
 thread.start()
+has_read.wait()  # predictions wait for a fork, and a bare store does not
 child = os.fork()
 assert reader.get(("a",), 0).values == (1.0,)
 if child:

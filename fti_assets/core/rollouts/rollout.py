@@ -18,6 +18,9 @@ from fti_assets.errors import StoreError, excerpt, one_of
 CHAMPION = "champion"
 """The arm that answers whatever no other arm does."""
 
+MARK = "~"
+"""What stands between the id of a request and the arm, in the id under which a shadow's answer is logged."""
+
 RolloutKind = Literal["canary", "ab", "bandit", "shadow"]
 KINDS: tuple[RolloutKind, ...] = ("canary", "ab", "bandit", "shadow")
 

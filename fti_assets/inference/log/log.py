@@ -11,13 +11,13 @@ import dagster as dg
 
 from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task
 from fti_assets.core.names import PREDICTIONS
+from fti_assets.core.rollouts.rollout import MARK
 from fti_assets.core.rules import Rule
 from fti_assets.core.sql import literal
 from fti_assets.core.types import SIDES
 from fti_assets.features.groups.columns import Columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.log.service_limits import ServiceLimits
-from fti_assets.inference.serving.rollout.shadow import MARK
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.training.models.model import Servable
 

@@ -101,9 +101,10 @@ class ServedModel:
         Raises:
             PredictionError: the model is closed.
         """
-        if self._at_request and (time.monotonic() >= self._look_at or Promotions.count != self._promotions):
-            self._promotions = Promotions.count
-            self.follow()
+        # Read before the look: a promotion during it is seen by the next request, and so is one while another thread loads.
+        promotions = Promotions.count
+        if self._at_request and (time.monotonic() >= self._look_at or promotions != self._promotions) and self.follow():
+            self._promotions = promotions
             self._look_at = time.monotonic() + _LOOK_SECONDS
         return self._serving or self.build
 
@@ -111,12 +112,16 @@ class ServedModel:
         """Whether a request finds nothing to load."""
         return not self._at_request or self._signature() == self._loaded_signature
 
-    def follow(self) -> None:
-        """Switch to the champion of now, if it is another one. One that cannot be loaded is logged, and the one before it serves on."""
-        if self._follows:
-            signature = self._signature()
-            if signature != self._loaded_signature:
-                self._switch(signature)
+    def follow(self) -> bool:
+        """Switch to the champion of now, if it is another one. One that cannot be loaded is logged, and the one before it serves on.
+
+        Returns:
+            False if another thread is switching just now.
+        """
+        if not self._follows:
+            return True
+        signature = self._signature()
+        return signature == self._loaded_signature or self._switch(signature)
 
     def close(self) -> None:
         """Let go of the build and the online store."""
@@ -131,16 +136,16 @@ class ServedModel:
         # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
         return result.st_mtime_ns, result.st_ino, result.st_size
 
-    def _switch(self, signature: tuple[int, ...]) -> None:
+    def _switch(self, signature: tuple[int, ...]) -> bool:
         """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
         # Whoever comes while another thread loads the new champion is answered by the old one and does not wait.
         if not self._switching.acquire(blocking=False):
-            return
+            return False
         try:
             if self._serving is None or self._online is None:
-                return
+                return True
             if signature == self._loaded_signature or (signature == self._failed and time.monotonic() < self._retry_at):
-                return
+                return True
             reference = self._models.champion(self.name).reference
             # Before a build with arms stands the champion itself, which need not be loaded again.
             champion = self._serving.alone
@@ -160,6 +165,7 @@ class ServedModel:
             )
         finally:
             self._switching.release()
+        return True
 
     def _with_arms(self, champion: ServedBuild, online: OnlineStore) -> ServedBuild:
         """The champion with the arms of its rollout, if there is one; for an arm that cannot be loaded the champion answers."""

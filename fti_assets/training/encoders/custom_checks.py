@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import EXACT
 from fti_assets.errors import FtiError, ModelError
-from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.encoders.custom import FittedCustom
 from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
 from fti_assets.training.encoders.graph import build_encoder
+
+if TYPE_CHECKING:
+    from fti_assets.stores.models.graphs.graph import Graph
 
 _VALUES = 64
 _ALONE = 8
@@ -47,6 +50,9 @@ def _check_exact(column: Column, encoder: FittedCustom, values: np.ndarray) -> N
 
 
 def _check_alone(column: Column, encoder: FittedCustom, values: np.ndarray) -> None:
+    # Not at the top: definitions load without onnxruntime.
+    from fti_assets.stores.models.graphs.graph import Graph
+
     what, width = f"the graph of the CustomEncoder of {column.name!r}", len(encoder.names(column.name))
     model = build_encoder([column], {column.name: encoder})
     with _named(what):

@@ -8,14 +8,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fti_assets.core.logs import late_logger
+from fti_assets.core.rollouts.rollout import MARK
 from fti_assets.inference.serving.rollout.arms import ServedArms
 from fti_assets.inference.serving.rollout.disagreement import Disagreement, disagreement
 
 if TYPE_CHECKING:
     from fti_assets.inference.serving.log.writer import LogWriter
-
-MARK = "~"
-"""What stands between the id of a request and the arm, in the id under which a shadow's answer is logged."""
 
 _MOST_ROWS = 5_000
 _log = late_logger(__name__)

@@ -18,6 +18,7 @@ _left_to_the_parent: list[object] = []
 # Held while the connections of a thread that ends are closed, and over each fork: what SQLite has locked meanwhile would stay locked in the
 # child. It can be taken again, since a collection of garbage may end a thread's connections while the process forks.
 _ends = threading.RLock()
+_MOST_SECONDS = 1.0
 
 Execute = Callable[..., sqlite3.Cursor]
 Signatures = tuple[tuple[str, int, int, int], ...]
@@ -97,10 +98,15 @@ class _EndOfThread:
 
     def __del__(self) -> None:
         if self._process == self._process_now():
-            with self._ends:
+            # Not for ever: where the interpreter ends, the thread that held it may be gone.
+            is_held = self._ends.acquire(timeout=_MOST_SECONDS)
+            try:
                 for connections, *_ in self._open.values():
                     for connection in connections:
                         connection.close()
+            finally:
+                if is_held:
+                    self._ends.release()
         else:  # a forked child has none of its parent's other threads
             self._left_to_the_parent.append(self._open)
 

@@ -11,6 +11,12 @@ delay_predictions = fti.batch_predictions(
 delay_quality = fti.monitor(
     name="delay_quality",
     predictions=delay_predictions,
+    # The mix of flights is judged each day; the weather and the late rates of one day are never spread as those of a year.
+    drift=[
+        fti.Drift("psi", columns=["carrier", "origin", "dest", "distance"]),
+        fti.Drift("null_rate", at_most=0.3, in_a_row=2),
+        fti.Drift("unknown_rate"),
+    ],
     quality=[
         fti.Quality("roc_auc", at_least=0.6, in_a_row=3, min_rows=250, slices=["origin"]),
         fti.Quality("log_loss"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fti_assets.core.functions import held_text, source_text, type_name, value_text
+from fti_assets.core.functions import capture_text, source_text, type_name, value_text
 
 
 def scaled(factor: Any) -> Any:
@@ -103,7 +103,7 @@ def test_arrays_are_told_apart_by_values_shape_and_type() -> None:
 
 
 def test_a_plain_function_is_its_source_alone() -> None:
-    assert held_text(multiply, type_name) == ""
+    assert capture_text(multiply, type_name) == ""
     assert source_text(multiply) == "def multiply(factor: Any, value: float) -> Any:\n    return factor * value\n"
 
 

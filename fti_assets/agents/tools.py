@@ -58,7 +58,7 @@ class Tools:
         All words must be in the name, a column, a tag, an owner or the description.
         """
         matches = search(words, self._definitions)
-        return {"matches": self._shown(list(matches[:_MOST_MATCHES])), "total": len(matches)}
+        return {"matches": self._plain(list(matches[:_MOST_MATCHES])), "total": len(matches)}
 
     def describe(self, asset: str | None = None, part: Part | None = None) -> dict[str, Any]:
         """Say what the system is: without arguments the assets of each part, of a part or an asset all facts.
@@ -71,10 +71,10 @@ class Tools:
             if not facts:
                 names = sorted({one["asset"] for some in system.values() for one in some})
                 raise DeclarationError(f"the definitions have no asset {asset!r}: they have {one_of(names)}")
-            return dict(self._shown(facts))
+            return dict(self._plain(facts))
         if part is not None:
-            return {part: self._shown(system.get(part, []))}
-        return {name: self._shown([one["asset"] for one in some]) for name, some in system.items() if some}
+            return {part: self._plain(system.get(part, []))}
+        return {name: self._plain([one["asset"] for one in some]) for name, some in system.items() if some}
 
     def builds(self, model: str | None = None) -> dict[str, Any]:
         """List the models and their champions, or the newest builds of a model with metrics and gates, and the history of its champions."""
@@ -93,23 +93,23 @@ class Tools:
                     "verdict": verdict_of(one),
                     "cutoff": one.cutoff,
                     "made": one.created_at,
-                    "trained_because": self._shown(one.trained_because),
-                    "metrics": self._shown(one.metrics),
+                    "trained_because": self._plain(one.trained_because),
+                    "metrics": self._plain(one.metrics),
                     "test_rows": one.dataset.rows.get("test"),
-                    "gates": self._shown(
+                    "gates": self._plain(
                         [f"{'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}" for gate in one.gates]
                     ),
                 }
                 for one in reversed(builds[-_MOST_BUILDS:])
             ],
             "older_builds": max(len(builds) - _MOST_BUILDS, 0),
-            "damaged": self._shown({reference: str(error) for reference, error in errors.items()}),
-            "champions": self._shown([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
-            "rolled_back": self._shown(aliases.rolled_back),
+            "damaged": self._plain({reference: str(error) for reference, error in errors.items()}),
+            "champions": self._plain([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
+            "rolled_back": self._plain(aliases.rolled_back),
             "rollout": None
             if aliases.rollout is None
-            else self._shown({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),
-            "rollback_proposed": None if aliases.proposal is None else self._shown(asdict(aliases.proposal)),
+            else self._plain({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),
+            "rollback_proposed": None if aliases.proposal is None else self._plain(asdict(aliases.proposal)),
         }
 
     def build(self, model: str, build: str | None = None) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Tools:
         manifest = store.manifest(model, build or store.champion(model).reference)
         facts = {section: dict(some) for section, some in facts_of(manifest).items()}
         facts["encoders"] = {name: self._learned(name, value) for name, value in facts["encoders"].items()}
-        return {"build": manifest.reference, "verdict": verdict_of(manifest), **self._shown(facts)}
+        return {"build": manifest.reference, "verdict": verdict_of(manifest), **self._plain(facts)}
 
     def diff_builds(self, model: str, build: str, other: str | None = None) -> dict[str, Any]:
         """Say in what a build differs from another one, or from the champion."""
@@ -131,7 +131,7 @@ class Tools:
             else one
             for one in differences(before, after)
         ]
-        return {"from": before.reference, "to": after.reference, "differences": self._shown(results)}
+        return {"from": before.reference, "to": after.reference, "differences": self._plain(results)}
 
     def drift(self, monitor: str, since: str | None = None) -> dict[str, Any]:
         """Say how features, labels and answers drift: a monitor's figures of the newest partition that are nearest to their limits, and
@@ -139,9 +139,9 @@ class Tools:
         figures = self._figures(monitor, since)
         return {
             "watches": figures.watches,
-            "newest_partition": self._shown(figures.newest),
+            "newest_partition": self._plain(figures.newest),
             "warnings": figures.warnings,
-            "nearest_to_limits": self._shown(figures.nearest),
+            "nearest_to_limits": self._plain(figures.nearest),
             "columns": {one.name: _points(one) for one in figures.drift},
         }
 
@@ -155,7 +155,7 @@ class Tools:
             )
         return {
             "watches": figures.watches,
-            "newest": self._shown(figures.quality_now),
+            "newest": self._plain(figures.quality_now),
             "metrics": {f"{one.name}, {one.reference}": _points(one) for one in figures.quality},
         }
 
@@ -166,7 +166,7 @@ class Tools:
         """
         answers = why(self._definitions, request_id, stores=self._stores, at=at, build=build)
         return {
-            "text": self._shown(as_text([without_redacted(one, self._redaction) for one in answers])),
+            "text": self._plain(as_text([without_redacted(one, self._redaction) for one in answers])),
             "answers": len(answers),
         }
 
@@ -179,7 +179,7 @@ class Tools:
         """
         declaration = self._table(table)
         rows = some_rows(declaration, self._stores, limit=limit, columns=columns, partition=partition)
-        return {"rows": [self._shown(self._redaction.masked(declaration.table_name, one)) for one in rows]}
+        return {"rows": [self._plain(self._redaction.masked(declaration.table_name, one)) for one in rows]}
 
     def causes(self) -> dict[str, Any]:
         """Say what is wrong now: rejected builds, rollbacks, stale groups, and with DAGSTER_HOME broken checks and failed steps."""
@@ -188,11 +188,11 @@ class Tools:
             fresh = [freshness_of(lake, one, clock.now()) for one in groups]
         causes = causes_of(self._definitions, self._declarations, self._stores.model_store(), fresh)
         return {
-            "causes": [{"title": self._shown(one.title), "text": self._shown(one.text)} for one in causes.causes],
-            "not_looked_at": self._shown(causes.unseen),
+            "causes": [{"title": self._plain(one.title), "text": self._plain(one.text)} for one in causes.causes],
+            "not_looked_at": self._plain(causes.unseen),
         }
 
-    def _shown(self, value: Any) -> Any:
+    def _plain(self, value: Any) -> Any:
         return self._redaction.in_words(plain(value))
 
     def _learned(self, name: str, value: Any) -> Any:

@@ -52,11 +52,11 @@ def source_text(function: Any) -> str:
     >>> source_text(scaled(2)) == source_text(scaled(3))
     False
     """
-    held = held_text(function, type_name)
+    held = capture_text(function, type_name)
     return f"{_source_of(function)}\n{held}" if held else _source_of(function)
 
 
-def held_text(function: Any, unknown: Callable[[Any], str]) -> str:
+def capture_text(function: Any, unknown: Callable[[Any], str]) -> str:
     """What a function holds besides its source: values that it closes over, defaults, arguments of a partial, the object that it is
     bound to. Empty if it holds nothing.
 
@@ -68,7 +68,7 @@ def held_text(function: Any, unknown: Callable[[Any], str]) -> str:
 
 
 def value_text(value: Any, unknown: Callable[[Any], str]) -> str:
-    """A value in words that are the same in each process, with what is in it; ``unknown`` as in ``held_text``."""
+    """A value in words that are the same in each process, with what is in it; ``unknown`` as in ``capture_text``."""
     return _Held(unknown).of_value(value)
 
 

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fti_assets.core.functions import held_text
+from fti_assets.core.functions import capture_text
 
 _STARTED = time.time()
 _LIBRARIES = tuple(
@@ -59,7 +59,7 @@ def function_hash(function: Any) -> str:
     """The hash of what a declaration's function is written in, and of what it holds besides: what it closes over, its defaults, the object
     that it is bound to. Its package is the user's own, also if it is installed. What cannot be put into words is never the same."""
     source = source_hash(function, within=_top(_name_of(function)))
-    held = held_text(function, lambda _: _unreadable())
+    held = capture_text(function, lambda _: _unreadable())
     return hashlib.sha256(f"{source}\n{held}".encode()).hexdigest()[:16] if held else source
 
 

@@ -138,7 +138,7 @@ class Answered(ABC):
             counts.setdefault(partition, {})[build] = count
         return counts
 
-    def kept(self, rows: duckdb.DuckDBPyRelation) -> str:
+    def to_table(self, rows: duckdb.DuckDBPyRelation) -> str:
         """A temporary table of some rows, by its quoted name."""
         table = quote("temp", temporary_name("answered"))
         self.lake.connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(rows)}")

@@ -72,13 +72,15 @@ class BatchAnswers(Answered):
         Answers whose spine row is no longer there are left out.
         """
         view = with_spine_times(manifest.view, self.predictions.spine)
-        return self.kept(
+        return self.to_table(
             assemble(self.lake, view, self.with_every_label(self._spine_rows(view, partitions)), snapshot=self.snapshot)
         )
 
     def labelled(self, partitions: Sequence[Partition]) -> str:
         """As ``Answered`` has it."""
-        return self.kept(self.with_every_label(self._spine_rows(_without_features(self.predictions.spine), partitions)))
+        return self.to_table(
+            self.with_every_label(self._spine_rows(_without_features(self.predictions.spine), partitions))
+        )
 
     def _spine_rows(self, view: ViewRecord, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
         """The spine rows that were answered, with their answers."""

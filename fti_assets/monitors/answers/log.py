@@ -64,12 +64,12 @@ class LogAnswers(Answered):
         answers = self.stored(partitions)
         # The log's own columns, such as a key, may be called as a feature.
         own = [name for name in answers.columns if name not in {one.name for one in features}]
-        items = [*map(quote, own), MATURE, LABEL, *map(_seen_sql, features)]
-        return self.kept(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {self._labelled(answers)}"))
+        items = [*map(quote, own), MATURE, LABEL, *map(_feature_sql, features)]
+        return self.to_table(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {self._labelled(answers)}"))
 
     def labelled(self, partitions: Sequence[Partition]) -> str:
         """As ``Answered`` has it."""
-        return self.kept(self.lake.connection.sql(f"FROM {self._labelled(self.stored(partitions))}"))
+        return self.to_table(self.lake.connection.sql(f"FROM {self._labelled(self.stored(partitions))}"))
 
     def _labelled(self, answers: duckdb.DuckDBPyRelation) -> str:
         """The name of the answers with their label."""
@@ -108,6 +108,6 @@ _CASTS = {
 }
 
 
-def _seen_sql(column: Column) -> str:
+def _feature_sql(column: Column) -> str:
     """A feature as the log's JSON has it; what cannot be read as its type is no value."""
     return f"TRY_CAST({json_field(FEATURES, column.name)} AS {_CASTS[column.type]}) AS {quote(column.name)}"

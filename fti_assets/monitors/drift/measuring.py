@@ -211,7 +211,7 @@ def _rows_of(
         label_type = type_of_label(answers, table)
     except FtiError as error:
         results.problems.append(f"what {build} of {answers.model.name!r} saw cannot be told: {error}")
-        table = answers.kept(answers.without_label(answers.stored(partitions).project(f"*, false AS {MATURE}")))
+        table = answers.to_table(answers.without_label(answers.stored(partitions).project(f"*, false AS {MATURE}")))
         manifest = None
     columns = list(answer_columns(answers, manifest, profile))
     if manifest is not None:

@@ -14,9 +14,29 @@ QUALITY, SERVICE = "quality", "service"
 """The subjects of a monitor's figures that are no drift."""
 
 
+class _OnBreaches(Concise):
+    """What the triggers of a monitor's breaches share; each says which of them count."""
+
+    monitor: Any
+
+    @property
+    def monitor_name(self) -> str:
+        """The monitor's name."""
+        return str(self.monitor)
+
+    def cause(self, situation: Situation) -> Cause | None:
+        """As late as the last partition that breaches."""
+        return breach_cause(
+            [one for one in situation.breaches(self.monitor_name) if self._counts(one)], self.monitor_name
+        )
+
+    def _counts(self, breach: Breach) -> bool:
+        raise NotImplementedError
+
+
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
-class OnDrift(Concise):
+class OnDrift(_OnBreaches):
     """Train again once a monitor warns that values have drifted.
 
     A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
@@ -45,17 +65,6 @@ class OnDrift(Concise):
         """``on_drift_in_<monitor>``."""
         return f"on_drift_in_{self.monitor}"
 
-    @property
-    def monitor_name(self) -> str:
-        """The monitor's name."""
-        return str(self.monitor)
-
-    def cause(self, situation: Situation) -> Cause | None:
-        """As late as the last partition that breaches."""
-        return breach_cause(
-            [one for one in situation.breaches(self.monitor_name) if self._counts(one)], self.monitor_name
-        )
-
     def _counts(self, breach: Breach) -> bool:
         return (
             breach.subject not in (QUALITY, SERVICE)
@@ -67,7 +76,7 @@ class OnDrift(Concise):
 
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
-class OnDegradation(Concise):
+class OnDegradation(_OnBreaches):
     """Train again once a monitor warns that a metric of the answers is worse than it may be.
 
     Args:
@@ -92,17 +101,6 @@ class OnDegradation(Concise):
     def name(self) -> str:
         """``on_degradation_of_<metric>_in_<monitor>``."""
         return f"on_degradation_of_{self.metric}_in_{self.monitor}"
-
-    @property
-    def monitor_name(self) -> str:
-        """The monitor's name."""
-        return str(self.monitor)
-
-    def cause(self, situation: Situation) -> Cause | None:
-        """As late as the last partition that breaches."""
-        return breach_cause(
-            [one for one in situation.breaches(self.monitor_name) if self._counts(one)], self.monitor_name
-        )
 
     def _counts(self, breach: Breach) -> bool:
         return (

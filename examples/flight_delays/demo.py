@@ -34,7 +34,7 @@ from examples.flight_delays.features import (
     schedule,
     weather,
 )
-from examples.flight_delays.inference import delay_predictions
+from examples.flight_delays.inference import delay_predictions, delay_quality
 from examples.flight_delays.training import delay_boosting, delay_net, delays_dataset
 from fti_assets.core import clock
 
@@ -58,6 +58,7 @@ GROUPS = (
     plane_legs,
 )
 PREDICTED = ("2013-10-01", "2014-01-01")
+WATCHED = ("2013-12-01", "2013-12-14")
 FLIGHT_AT = "2013-12-30T17:00:00Z"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # what fails is told here
 
@@ -81,9 +82,12 @@ def main() -> int:
     print("A retrain with a learning rate of a ten-millionth, which learns nothing and which the gates turn down:")
     _materialize(delay_net, RETRAINED, instance, resources, UNLEARNED)
     _materialize(delay_predictions, PREDICTED, instance, resources)
+    print("How good the answers of two weeks were, once the flights had landed, and what was to be expected before:")
+    _materialize(delay_quality, WATCHED, instance, resources)
     stores: fti.Stores = resources["fti"]
     _account_of_assets(instance, stores)
     _account_of_builds(stores)
+    _account_of_quality(stores)
     _one_prediction(stores)
     print(f"\nAll of it took {time.perf_counter() - started:.0f} s. How to go on:")
     folder = os.path.relpath(Path(sys.executable).parent)
@@ -140,7 +144,7 @@ def _materialize(
 
 def _account_of_assets(instance: dg.DagsterInstance, stores: fti.Stores) -> None:
     print(f"\n{'asset':24}{'partitions':>12}{'rows':>12}")
-    declarations: list[Any] = [*GROUPS, planes, delays_dataset, delay_predictions]
+    declarations: list[Any] = [*GROUPS, planes, delays_dataset, delay_predictions, delay_quality]
     with stores.offline_store().connect() as lake:
         for declaration in declarations:
             ledger = lake.ledger(declaration.table)
@@ -176,6 +180,15 @@ def _account_of_builds(stores: fti.Stores) -> None:
                     f"  {build.cutoff[:10]}: {winner} is better than {loser} by {lead:.4f} "
                     f"({verdict.interval.confidence:.0%} interval {low:.4f} to {high:.4f})"
                 )
+
+
+def _account_of_quality(stores: fti.Stores) -> None:
+    rows = fti.read(delay_quality, stores=stores)
+    whole = rows[(rows["subject"] == "quality") & (rows["build"] == "") & (rows["slice"] == "")]
+    scores = whole[whole["statistic"] == "log_loss"].pivot(index="partition_start", columns="estimated", values="value")
+    print(f"\n{'day':12}{'log loss served':>18}{'as estimated':>18}")
+    for day, served, estimate in zip(scores.index, scores[False], scores[True], strict=True):
+        print(f"{day:%Y-%m-%d}  {served:>18.3f}{estimate:>18.3f}")
 
 
 def _one_prediction(stores: fti.Stores) -> None:

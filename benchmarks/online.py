@@ -34,7 +34,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quote
 from fti_assets.features.online.load import load_online
-from fti_assets.inference.serving.online_features import OnlineFeatures
+from fti_assets.inference.serving.rows.online_features import OnlineFeatures
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore, online_store

@@ -110,14 +110,14 @@ BENDS = (
     ),
     Bend(
         "a row lives a microsecond too short online",
-        "inference/serving/online_features.py",
+        "inference/serving/rows/online_features.py",
         "if age_us <= ttl_us:",
         "if age_us < ttl_us:",
         ("inference/test_predictor.py::test_the_online_winner_is_the_brute_force_one",),
     ),
     Bend(
         "a row lives a microsecond too short online, beside others",
-        "inference/serving/online_features.py",
+        "inference/serving/rows/online_features.py",
         "return ages, ages_us > ttl_us if oldest > ttl_us else None",
         "return ages, ages_us >= ttl_us if oldest >= ttl_us else None",
         ("inference/test_predictor.py::test_the_online_winner_is_the_brute_force_one",),

@@ -151,7 +151,7 @@ def _described(one: Any, prefix: str) -> Iterator[str]:
         yield from ("```py", _signature(one, f"{prefix}{one.name}"), "```", "")
     yield from _docstring(one)
     if one.is_class:
-        for member in (one.all_members if "dataclass" in one.labels else one.members).values():
+        for member in _members(one).values():
             member = _target(member)
             if (
                 member.name.startswith("_")
@@ -166,6 +166,13 @@ def _described(one: Any, prefix: str) -> Iterator[str]:
             elif member.annotation is not None:
                 yield from (f"`{member.annotation}`", "")
             yield from _docstring(member)
+
+
+def _members(one: Any) -> dict[str, Any]:
+    """The members of a class; without those of a component's bases, which Dagster alone calls."""
+    if "dataclass" in one.labels:
+        return dict(one.all_members)
+    return dict(one.members) if one.name.endswith("Component") else {**one.members, **one.inherited_members}
 
 
 def _is_error(one: Any) -> bool:

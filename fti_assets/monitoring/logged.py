@@ -18,8 +18,8 @@ from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.lines import HASH_PREFIX
-from fti_assets.inference.serving.online_features import join_label
 from fti_assets.inference.serving.requests.form import RequestForm
+from fti_assets.inference.serving.rows.online_features import join_label
 from fti_assets.monitoring.parity import feature_differences, numbers_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.errors import DeclarationError
-from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.slots import Feeds, Slots
+from fti_assets.inference.serving.rows.columns import Columns
+from fti_assets.inference.serving.rows.slots import Feeds, Slots
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import check_encoders, fit_encoders

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from fti_assets.core.records import record
 from fti_assets.errors import PredictionError, RequestError, excerpt
-from fti_assets.inference.serving.answers.late_fields import Layout
-from fti_assets.inference.serving.online_features import OnlineFeatures
+from fti_assets.inference.serving.answers.layout import AnswerLayout
 from fti_assets.inference.serving.requests.form import RequestForm
 from fti_assets.inference.serving.requests.overrides import Override
-from fti_assets.inference.serving.slots import Row
+from fti_assets.inference.serving.rows.online_features import OnlineFeatures
+from fti_assets.inference.serving.rows.slots import Row
 
 UnknownKeys = Literal["missing", "error"]
 OnMissing = Literal["impute", "error"]
@@ -53,7 +53,7 @@ class Refusals:
         self,
         strictness: Strictness,
         form: RequestForm,
-        layout: Layout,
+        layout: AnswerLayout,
         online: OnlineFeatures,
         group_slots: Sequence[AbstractSet[int]],
         computed_from: Mapping[str, int],

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import CLASSIFIES, OUTPUT_NAMES, Column, ViewRecord
 from fti_assets.core.times import microseconds
-from fti_assets.core.types import ColumnType
-from fti_assets.errors import DataError, PredictionError
-from fti_assets.inference.serving.answers.late_fields import Category, Layout, ManyAnswers, OneAnswer
+from fti_assets.errors import PredictionError
+from fti_assets.inference.serving.answers.late_fields import ManyAnswers, OneAnswer
+from fti_assets.inference.serving.answers.layout import AnswerLayout
 from fti_assets.inference.serving.answers.prediction import (
     Explain,
     Prediction,
@@ -21,14 +20,13 @@ from fti_assets.inference.serving.answers.prediction import (
     prediction_of,
     predictions_of,
 )
-from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.online_features import LookupReport, OnlineFeatures
 from fti_assets.inference.serving.refusals import Refusals, Strictness
 from fti_assets.inference.serving.requests.form import RequestForm
-from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides
-from fti_assets.inference.serving.requests.rules import RequestRules
-from fti_assets.inference.serving.slots import Feeds, Row, Slots, picker
-from fti_assets.stores.models.answering import combining_function
+from fti_assets.inference.serving.requests.overrides import OtherValues, Override, Overrides, put_overrides
+from fti_assets.inference.serving.rows.columns import Columns
+from fti_assets.inference.serving.rows.functions import BuildFunctions
+from fti_assets.inference.serving.rows.online_features import LookupReport, OnlineFeatures
+from fti_assets.inference.serving.rows.slots import Feeds, Row, Slots
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import LoadedBuild
 from fti_assets.stores.online.store import OnlineStore
@@ -36,12 +34,6 @@ from fti_assets.stores.online.store import OnlineStore
 if TYPE_CHECKING:
     from fti_assets.core.rollouts.rollout import Rollout
     from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
-
-_INFINITE_FROM = {"float32": 2.0**128 - 2.0**103, "float64": float("inf")}
-"""From where on a number is infinite as an input of a graph: halfway from the greatest float32 to the next there would be."""
-
-OnDemand = Callable[[Mapping[str, np.ndarray], int], list[list[Any]]]
-"""An on-demand function: canonical arrays ``[n]`` by name and n to ``n`` plain values of each output."""
 
 
 class ServedBuild:
@@ -88,58 +80,16 @@ class ServedBuild:
             for joined_column in group.columns:
                 slots.add(joined_column.feature, joined_column.type)
         joined_slots = [[slots.of(one.feature) for one in group.columns] for group in view.joins]
-        self._calls: list[tuple[OnDemand, list[tuple[str, int, ColumnType]]]] = []
-        for call in view.on_demand:
-            # What compares a function with what the model learned from is half a dozen modules, which an app without one need not load.
-            from fti_assets.core.on_demand.call import LoadedCall
-
-            inputs = [(name, slots.of(name), slots.types[name]) for name in call.inputs]
-            self._calls.append((LoadedCall(call, import_module, types=slots.types), inputs))
-            for output in call.outputs:
-                slots.add(output.name, output.type)
-        self._function = combining_function(manifest, slots.types, import_module)
-        computed_from = {name: slot for _, inputs in self._calls for name, slot, _ in inputs}
-        self._combined = (
-            []
-            if self._function is None
-            else [(name, slots.of(name), slots.types[name]) for name in self._function.features]
-        )
-        computed_from |= {name: slot for name, slot, _ in self._combined}
+        self._functions = BuildFunctions(manifest, slots, import_module)
         self._width = slots.width
         self._overrides = Overrides(view.joins, self._online.labels, view.on_demand, slots, self._form, self.dims)
-        self._names = tuple(feature.name for feature in view.features)
-        self._types = {name: slots.types[name] for name in self._names if slots.of(name) >= 0}
-        feature_slots = tuple(slots.of(name) for name in self._names)
-        self._layout = Layout(
-            self._names,
-            feature_slots,
-            picker(feature_slots),
-            self._online.labels,
-            tuple(group.table_name for group in view.joins),
-            [
-                Category(name, slots.of(name), frozenset([None, "", *encoder["categories"]]))
-                for name, encoder in manifest.encoders.items()
-                if _has_categories(encoder)
-            ],
-            RequestRules(view.rules, self._form.columns),
-            [
-                (name, slots.of(name))
-                for name in self._names
-                if self._types.get(name) == "integer" and not _has_categories(manifest.encoders.get(name))
-            ],
-            [
-                (name, slots.of(name), _INFINITE_FROM[one.type])
-                for one in manifest.inputs
-                if one.type in _INFINITE_FROM
-                for name in one.features
-                if self._types.get(name) == "number"
-            ],
-            len(self._form.columns),
-            self._overrides.features,
-            tuple(name for name in self._names if self._types.get(name) == "vector"),
+        self._layout = AnswerLayout.of(
+            manifest, slots, self._form.columns, self._online.labels, self._overrides.features
         )
         group_slots = [{*of_group} for of_group in joined_slots]
-        self._refusals = Refusals(strictness, self._form, self._layout, self._online, group_slots, computed_from)
+        self._refusals = Refusals(
+            strictness, self._form, self._layout, self._online, group_slots, self._functions.inputs
+        )
         groups = [(of_group[0], len(of_group)) for of_group in joined_slots if of_group]
         self._feeds = Feeds(manifest.inputs, slots, groups)
         self._graph = build.graph
@@ -197,7 +147,7 @@ class ServedBuild:
             overrides: values for looked-up and computed features, one mapping for all requests or one a request.
             explain: whether to tell what each feature contributes to the answer, or to its score.
         """
-        if overrides is None and not explain and len(requests) == 1 and self._function is None:
+        if overrides is None and not explain and len(requests) == 1 and self._functions.combining is None:
             return [self._predict_one(requests[0], at, marks)]
         explanations = self._own_explanations() if explain else None
         if explain == "score" and self.manifest.task == "composite":
@@ -230,14 +180,7 @@ class ServedBuild:
         if absent and self._refusals.of_absence:
             pairs = [(0, position) for position in absent]
             self._refusals.refuse_absence(1, lambda _: row, pairs, lambda _, group: ages[group])
-        for call, inputs in self._calls:
-            arrays = {name: canonical([row[slot]], kind) for name, slot, kind in inputs}
-            try:
-                outputs = call(arrays, 1)
-            except DataError as error:
-                raise self._refusals.of_inexact(error, lambda slot, _: row[slot], 1) from None
-            for [value] in outputs:
-                row.append(value)
+        self._functions.extend(row, self._refusals)
         if marks is not None:
             marks.append(perf_counter())
         if self._refusals.of_strangers:
@@ -282,22 +225,11 @@ class ServedBuild:
             marks.append(perf_counter())
         if self._refusals.of_strangers:
             self._refusals.refuse_strangers([columns.row(index, columns.width) for index in range(columns.rows)])
-        values = self._combine(self._graph.answer(self._feeds.of(columns), self._output), columns)
+        answers = self._graph.answer(self._feeds.of(columns), self._output)
+        values = self._functions.combine(answers, columns, self._refusals)
         if marks is not None:
             marks.append(perf_counter())
         return values, ManyAnswers(self._layout, columns, lookups, row_overrides), row_overrides
-
-    def _combine(self, answers: np.ndarray, columns: Columns) -> np.ndarray:
-        """What a composite's function makes of the graph's answers ``[n, k]``; without one these."""
-        if self._function is None:
-            return answers
-        features = {name: columns.canonical(slot, kind) for name, slot, kind in self._combined}
-        try:
-            return self._function(answers, features)
-        except DataError as error:
-            raise self._refusals.of_inexact(
-                error, lambda slot, index: columns.plain(slot)[index], columns.rows
-            ) from None
 
     def _nothing(self, columns: Columns) -> tuple[Columns, LookupReport]:
         """The columns of no rows, and what the groups bring to them."""
@@ -318,19 +250,8 @@ class ServedBuild:
                 lambda index, group: None if (age := lookups.ages[group][index].item()) != age else age,
             )
         if row_overrides is not None:
-            _override(columns, row_overrides)
-        for call, inputs in self._calls:
-            arrays = {name: columns.canonical(slot, kind) for name, slot, kind in inputs}
-            try:
-                outputs = call(arrays, columns.rows)
-            except DataError as error:
-                raise self._refusals.of_inexact(
-                    error, lambda slot, index: columns.plain(slot)[index], columns.rows
-                ) from None
-            for values in outputs:
-                columns.add(values)
-            if row_overrides is not None:
-                _override(columns, row_overrides)
+            put_overrides(columns, row_overrides)
+        self._functions.extend_all(columns, row_overrides, self._refusals)
         return lookups
 
     def _own_explanations(self) -> "BuildExplanations":
@@ -350,9 +271,9 @@ class ServedBuild:
             self._explanations = BuildExplanations(
                 self._graph,
                 self._output,
-                self._function,
+                self._functions.combining,
                 self._background,
-                types=self._types,
+                types=self._layout.types,
                 classes=self._classes,
                 has_scores=self.manifest.task in CLASSIFIES,
                 are_labels=self.manifest.task == "multilabel",
@@ -362,19 +283,6 @@ class ServedBuild:
 
 Serve = Callable[[LoadedBuild, OnlineStore, Strictness], ServedBuild]
 """How a build that is loaded becomes one that answers: ``ServedBuild`` itself, or what puts something of its own in it."""
-
-
-def _has_categories(encoder: Any) -> bool:
-    """Whether an encoder of the manifest tells categories apart."""
-    return isinstance(encoder, dict) and "categories" in encoder
-
-
-def _override(columns: Columns, row_overrides: Sequence[Override]) -> None:
-    """Put given values in place of those that are there by now."""
-    for index, override in enumerate(row_overrides):
-        for slot, value in override.values.items():
-            if slot < columns.width:
-                columns.put(index, slot, value)
 
 
 def _refuse_external(view: ViewRecord, what: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from fti_assets.core.manifest import JoinedGroup, ModelManifest, ViewRecord
-from fti_assets.inference.serving.online_features import join_label
+from fti_assets.inference.serving.rows.online_features import join_label
 from fti_assets.monitoring.logged import Recomputation, RowTimes, is_hashed, same_answer
 from fti_assets.monitoring.parity import feature_differences
 from fti_assets.monitoring.replays.online_path import OnlineAnswer

@@ -1,94 +1,17 @@
 """What there is to say of answers besides their values, put together when it is asked for."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from fti_assets.core.columns import is_rounded
 from fti_assets.core.types import EXACT
-from fti_assets.core.vectors import plain_vector
+from fti_assets.inference.serving.answers.layout import AnswerLayout, Names
 from fti_assets.inference.serving.answers.prediction import Prediction, put_unset
-from fti_assets.inference.serving.columns import Columns
-from fti_assets.inference.serving.online_features import LookupReport
 from fti_assets.inference.serving.requests.overrides import Override
-from fti_assets.inference.serving.requests.rules import RequestRules
-
-Names = tuple[str, ...]
-
-
-class Category(NamedTuple):
-    """A feature of categories: its slot, and those that the model has learned, nothing and the empty text among them."""
-
-    name: str
-    slot: int
-    vocabulary: frozenset[Any]
-
-
-class Layout(NamedTuple):
-    """Where a row of values of one build has what its answers tell.
-
-    Attributes:
-        names: of the features.
-        slots: of the features.
-        pick: takes the features out of a row.
-        labels: of the joins.
-        tables: of the joins.
-        categories: the features that may be unknown.
-        rules: what a request is held against.
-        whole: the features of whole numbers that the graph gets as numbers, each with its slot.
-        limits: the features that the graph gets as numbers, each with its slot and from where on it is infinite there.
-        fields: how many values a request brings.
-        overridable: the features that may be overridden.
-        vectors: the features that are vectors, which answers tell as lists.
-    """
-
-    names: Names
-    slots: tuple[int, ...]
-    pick: Callable[[list[Any]], Sequence[Any]]
-    labels: Names
-    tables: Names
-    categories: Sequence[Category]
-    rules: RequestRules
-    whole: Sequence[tuple[str, int]]
-    limits: Sequence[tuple[str, int, float]]
-    fields: int
-    overridable: Names
-    vectors: Names = ()
-
-    def features(self, row: list[Any]) -> dict[str, Any]:
-        """The features of a row."""
-        values = dict(zip(self.names, self.pick(row), strict=True))
-        for name in self.vectors:
-            values[name] = plain_vector(values[name])
-        return values
-
-    def feature_columns(self, columns: Columns) -> list[list[Any]]:
-        """The features of rows in columns, to be read only."""
-        return [
-            [plain_vector(value) for value in columns.plain(slot)] if name in self.vectors else columns.plain(slot)
-            for name, slot in zip(self.names, self.slots, strict=True)
-        ]
-
-    def unlearned_features(self, row: Sequence[Any]) -> Names:
-        """The features of a row with a category that the model has not learned; an empty text is no category."""
-        return tuple([name for name, slot, vocabulary in self.categories if row[slot] not in vocabulary])
-
-    def rounded_features(self, row: Sequence[Any]) -> Names:
-        """The features of a row with a whole number that the graph gets rounded, so that another one is answered alike."""
-        return tuple([name for name, slot in self.whole if (value := row[slot]) is not None and is_rounded(value)])
-
-    def infinite_features(self, row: Sequence[Any]) -> Names:
-        """The features of a row that are infinite, or are to the graph."""
-        return tuple(
-            [name for name, slot, limit in self.limits if (value := row[slot]) is not None and abs(value) >= limit]
-        )
-
-    def out_of_schema(self, row: Sequence[Any]) -> Names:
-        """What of a row its schema refuses, or the graph gets rounded or as infinite."""
-        violations = self.rules.broken_by(row) if self.rules.columns else ()
-        merged_numbers = (*(self.rounded_features(row) if self.whole else ()), *self.infinite_features(row))
-        return tuple(dict.fromkeys([*violations, *merged_numbers])) if merged_numbers else violations
+from fti_assets.inference.serving.rows.columns import Columns
+from fti_assets.inference.serving.rows.online_features import LookupReport
 
 
 class OneAnswer:
@@ -96,7 +19,7 @@ class OneAnswer:
 
     __slots__ = ("_absent", "_ages", "_layout", "_row")
 
-    def __init__(self, layout: Layout, row: list[Any], ages: list[float | None], absent: tuple[int, ...]) -> None:
+    def __init__(self, layout: AnswerLayout, row: list[Any], ages: list[float | None], absent: tuple[int, ...]) -> None:
         self._layout = layout
         self._row = row
         self._ages = ages
@@ -137,7 +60,7 @@ class ManyAnswers:
     """What there is to say of the answers to ``n`` rows, by row and, as ``all_``, in columns."""
 
     def __init__(
-        self, layout: Layout, columns: Columns, lookups: LookupReport, overrides: Sequence[Override] | None
+        self, layout: AnswerLayout, columns: Columns, lookups: LookupReport, overrides: Sequence[Override] | None
     ) -> None:
         self._layout = layout
         self._columns = columns

@@ -8,7 +8,8 @@ from fti_assets.core.types import SIDES, ColumnType
 from fti_assets.errors import FtiError, excerpt, list_some
 from fti_assets.inference.serving.requests.form import RequestForm, all_problems, is_mapping, kind, unreadable
 from fti_assets.inference.serving.requests.values import Reason, converter
-from fti_assets.inference.serving.slots import Slots
+from fti_assets.inference.serving.rows.columns import Columns
+from fti_assets.inference.serving.rows.slots import Slots
 
 OtherValues = Mapping[str, Any] | Sequence[Mapping[str, Any] | None]
 
@@ -149,3 +150,11 @@ class Overrides:
         close = difflib.get_close_matches(excerpt(name).strip("'"), list(self._names), n=1, cutoff=0.6)
         advice = f"did you mean {close[0]!r}? " if close else ""
         return f"the override {excerpt(name)} is no looked-up or computed feature: {advice}There are {list_some(list(self._slots), 20)}"
+
+
+def put_overrides(columns: Columns, row_overrides: Sequence[Override]) -> None:
+    """Put given values in place of those that the columns have by now."""
+    for index, override in enumerate(row_overrides):
+        for slot, value in override.values.items():
+            if slot < columns.width:
+                columns.put(index, slot, value)

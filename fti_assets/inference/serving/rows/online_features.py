@@ -9,7 +9,7 @@ from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import EXACT
 from fti_assets.errors import PredictionError, excerpt
-from fti_assets.inference.serving.columns import Columns, GroupColumns
+from fti_assets.inference.serving.rows.columns import Columns, GroupColumns
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.stores.online.winners import Winners
 

@@ -14,7 +14,7 @@ from fti_assets.core.times import microseconds
 from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
 from fti_assets.core.vectors import matrix
 from fti_assets.errors import DataError, PredictionError, one_of
-from fti_assets.inference.serving.columns import Columns
+from fti_assets.inference.serving.rows.columns import Columns
 from fti_assets.stores.models.graphs.graph import Graph
 
 Row = list[Any]

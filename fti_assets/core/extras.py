@@ -37,6 +37,8 @@ EXTRAS = {
     "uvicorn": "server",
     "httptools": "server",
     "grpc": "server",
+    "nats": "streaming",
+    "confluent_kafka": "streaming",
 }
 
 

@@ -1,0 +1,1 @@
+"""Streams of events that a broker keeps: NATS JetStream, Kafka, Redis Streams."""

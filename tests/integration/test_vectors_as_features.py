@@ -16,7 +16,8 @@ from fti_assets.core import clock
 from fti_assets.core.manifest.profiles import PROFILE
 from fti_assets.core.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, RequestError
-from fti_assets.inference.server.served import ServedGraph, ServedPredictor
+from fti_assets.inference.server.endpoints.served_graph import ServedGraph
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.monitors.leak_report.leak_report import leak_report
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.testing import assert_parity

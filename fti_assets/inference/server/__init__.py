@@ -8,10 +8,10 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.app import ServingApp
+from fti_assets.inference.server.endpoints.repository import Repository
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.remote.connection import GraphServer
 from fti_assets.inference.server.remote.graph import serving_on
-from fti_assets.inference.server.repository import Repository
 from fti_assets.inference.serving.log.writer import LogWriter
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.inference.serving.refusals import OnMissing, Report, Strictness, UnknownKeys

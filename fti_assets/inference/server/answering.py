@@ -15,12 +15,13 @@ import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.errors import FtiError, PredictionError, RequestError, StoreError
+from fti_assets.inference.server.endpoints.endpoint import Answer, Endpoint, Stages, TooManyRowsError, check_rows
+from fti_assets.inference.server.endpoints.repository import Repository
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.metrics import Metrics
 from fti_assets.inference.server.reading import check_token
 from fti_assets.inference.server.refusals import RefusedError
-from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Endpoint, ServedPredictor, Stages, TooManyRowsError, check_rows
 from fti_assets.inference.server.service_level import ServiceLevel
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.log.writer import LogWriter

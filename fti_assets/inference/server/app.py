@@ -10,6 +10,9 @@ import numpy as np
 
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
+from fti_assets.inference.server.endpoints.endpoint import Answer, Endpoint, Stages, check_rows
+from fti_assets.inference.server.endpoints.repository import Repository
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.messages.plain import plain_requests
 from fti_assets.inference.server.messages.rest import (
@@ -25,8 +28,6 @@ from fti_assets.inference.server.openapi import openapi
 from fti_assets.inference.server.pages import config_of, metadata_of, page
 from fti_assets.inference.server.reading import START_TIME, ClientGoneError, Receive, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
-from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Answer, Endpoint, ServedPredictor, Stages, check_rows
 from fti_assets.inference.serving.answers.prediction import Prediction, tell_all
 from fti_assets.inference.serving.log.work import Tally
 from fti_assets.inference.serving.log.writer import LogWriter

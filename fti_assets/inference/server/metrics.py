@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from fti_assets.core.rollouts.rollout import CHAMPION
-from fti_assets.inference.server.served import Stages
+from fti_assets.inference.server.endpoints.endpoint import Stages
 from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.rollout.shadow import ShadowReport
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import ColumnType
+from fti_assets.inference.server.endpoints.endpoint import Endpoint
+from fti_assets.inference.server.endpoints.repository import Repository
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.inference.server.limits import Limits
 from fti_assets.inference.server.messages.plain import MOST_EXPLAINED
 from fti_assets.inference.server.messages.tensors import DATATYPES
 from fti_assets.inference.server.pages import example_of
-from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import Endpoint, ServedPredictor
 
 Schema = dict[str, Any]
 

@@ -6,8 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from fti_assets.core.manifest import Column, ModelManifest
-from fti_assets.inference.server.repository import Repository
-from fti_assets.inference.server.served import PLATFORM, Endpoint, ServedPredictor, TensorSpec
+from fti_assets.inference.server.endpoints.endpoint import PLATFORM, Endpoint, TensorSpec
+from fti_assets.inference.server.endpoints.repository import Repository
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 
 _EXAMPLES = {"text": "text", "integer": 1, "number": 1.5, "boolean": True, "timestamp": "2026-01-31T12:00:00"}
 

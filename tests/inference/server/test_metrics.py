@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from fti_assets.inference.server.endpoints.endpoint import Stages
 from fti_assets.inference.server.metrics import _SECONDS, Metrics
-from fti_assets.inference.server.served import Stages
 
 TIMES = st.lists(st.one_of(st.sampled_from(_SECONDS), st.floats(0, 20)), max_size=30)
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fti_assets.inference.server.endpoints.endpoint import Stages
 from fti_assets.inference.server.reading import START_TIME
-from fti_assets.inference.server.served import Stages
 from fti_assets.inference.server.service_level import ServiceLevel
 from tests.inference.server.test_app import AT, PLAIN, VALUE, made
 from tests.inference.test_predictor import world

@@ -13,6 +13,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 
 from fti_assets.errors import RequestError
+from fti_assets.inference.server.endpoints.endpoint import Answer, Endpoint
 from fti_assets.inference.server.messages.rest import InferRequest, RequestedOutput, wanted_outputs
 from fti_assets.inference.server.messages.tensors import (
     DATATYPES,
@@ -22,7 +23,6 @@ from fti_assets.inference.server.messages.tensors import (
     from_json,
     to_bytes,
 )
-from fti_assets.inference.server.served import Answer, Endpoint
 
 
 def _pool() -> descriptor_pool.DescriptorPool:

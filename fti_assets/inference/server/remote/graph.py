@@ -7,8 +7,8 @@ import numpy as np
 
 from fti_assets.core.types import INPUTS
 from fti_assets.errors import PredictionError
+from fti_assets.inference.server.endpoints.endpoint import GRAPH
 from fti_assets.inference.server.remote.connection import GraphServer
-from fti_assets.inference.server.served import GRAPH
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_build import Serve, ServedBuild
 from fti_assets.stores.models.graphs.graph import Graph, Tensor

@@ -9,8 +9,10 @@ from typing import Any
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, NotMaterializedError, list_some, one_of
+from fti_assets.inference.server.endpoints.endpoint import GRAPH, Endpoint
+from fti_assets.inference.server.endpoints.served_graph import GraphBuild, ServedGraph
+from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.inference.server.refusals import RefusedError
-from fti_assets.inference.server.served import GRAPH, Endpoint, GraphBuild, ServedGraph, ServedPredictor
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.graphs.execution import CPU
 from fti_assets.stores.models.graphs.graph import Graph

@@ -26,9 +26,9 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.names import DATASETS, WHOLE, TableName
 from fti_assets.core.sql import quote
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.training.encoders.categories import Embedding, FittedEmbedding
 from fti_assets.training.encoders.encoders import fit_encoders
-from fti_assets.training.encoders.scales import FittedStandardize
+from fti_assets.training.encoders.kinds.categories import Embedding, FittedEmbedding
+from fti_assets.training.encoders.kinds.scales import FittedStandardize
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.split_rows import train_rows
 

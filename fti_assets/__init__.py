@@ -66,25 +66,25 @@ if TYPE_CHECKING:
     from fti_assets.training.datasets.sampling.sample import Sample as Sample
     from fti_assets.training.datasets.sampling.weights import ClassWeights as ClassWeights
     from fti_assets.training.datasets.split import TimeSplit as TimeSplit
-    from fti_assets.training.encoders.buckets import Bucketize as Bucketize
-    from fti_assets.training.encoders.categories import Embedding as Embedding
-    from fti_assets.training.encoders.categories import Hashing as Hashing
-    from fti_assets.training.encoders.categories import OneHot as OneHot
-    from fti_assets.training.encoders.categories import Ordinal as Ordinal
-    from fti_assets.training.encoders.curves import Clip as Clip
-    from fti_assets.training.encoders.curves import Cyclical as Cyclical
-    from fti_assets.training.encoders.curves import Log1p as Log1p
-    from fti_assets.training.encoders.curves import Quantile as Quantile
-    from fti_assets.training.encoders.custom import CustomEncoder as CustomEncoder
-    from fti_assets.training.encoders.scales import Impute as Impute
-    from fti_assets.training.encoders.scales import MinMax as MinMax
-    from fti_assets.training.encoders.scales import Passthrough as Passthrough
-    from fti_assets.training.encoders.scales import Robust as Robust
-    from fti_assets.training.encoders.scales import Standardize as Standardize
-    from fti_assets.training.encoders.targets import Target as Target
-    from fti_assets.training.encoders.times import Age as Age
-    from fti_assets.training.encoders.times import CalendarParts as CalendarParts
-    from fti_assets.training.encoders.vectors import Vector as Vector
+    from fti_assets.training.encoders.kinds.buckets import Bucketize as Bucketize
+    from fti_assets.training.encoders.kinds.categories import Embedding as Embedding
+    from fti_assets.training.encoders.kinds.categories import Hashing as Hashing
+    from fti_assets.training.encoders.kinds.categories import OneHot as OneHot
+    from fti_assets.training.encoders.kinds.categories import Ordinal as Ordinal
+    from fti_assets.training.encoders.kinds.curves import Clip as Clip
+    from fti_assets.training.encoders.kinds.curves import Cyclical as Cyclical
+    from fti_assets.training.encoders.kinds.curves import Log1p as Log1p
+    from fti_assets.training.encoders.kinds.curves import Quantile as Quantile
+    from fti_assets.training.encoders.kinds.custom import CustomEncoder as CustomEncoder
+    from fti_assets.training.encoders.kinds.scales import Impute as Impute
+    from fti_assets.training.encoders.kinds.scales import MinMax as MinMax
+    from fti_assets.training.encoders.kinds.scales import Passthrough as Passthrough
+    from fti_assets.training.encoders.kinds.scales import Robust as Robust
+    from fti_assets.training.encoders.kinds.scales import Standardize as Standardize
+    from fti_assets.training.encoders.kinds.targets import Target as Target
+    from fti_assets.training.encoders.kinds.times import Age as Age
+    from fti_assets.training.encoders.kinds.times import CalendarParts as CalendarParts
+    from fti_assets.training.encoders.kinds.vectors import Vector as Vector
     from fti_assets.training.judging.baselines.last_value import LastValue as LastValue
     from fti_assets.training.judging.evaluation import Evaluation as Evaluation
     from fti_assets.training.judging.gates.bounds import CalibrationSlope as CalibrationSlope
@@ -157,14 +157,14 @@ _NAMES = {
     "training.datasets.sampling.sample": "Sample",
     "training.datasets.split": "TimeSplit",
     "training.datasets.sampling.weights": "ClassWeights",
-    "training.encoders.buckets": "Bucketize",
-    "training.encoders.categories": "Embedding Hashing OneHot Ordinal",
-    "training.encoders.curves": "Clip Cyclical Log1p Quantile",
-    "training.encoders.custom": "CustomEncoder",
-    "training.encoders.scales": "Impute MinMax Passthrough Robust Standardize",
-    "training.encoders.targets": "Target",
-    "training.encoders.times": "Age CalendarParts",
-    "training.encoders.vectors": "Vector",
+    "training.encoders.kinds.buckets": "Bucketize",
+    "training.encoders.kinds.categories": "Embedding Hashing OneHot Ordinal",
+    "training.encoders.kinds.curves": "Clip Cyclical Log1p Quantile",
+    "training.encoders.kinds.custom": "CustomEncoder",
+    "training.encoders.kinds.scales": "Impute MinMax Passthrough Robust Standardize",
+    "training.encoders.kinds.targets": "Target",
+    "training.encoders.kinds.times": "Age CalendarParts",
+    "training.encoders.kinds.vectors": "Vector",
     "training.judging.baselines.last_value": "LastValue",
     "training.judging.evaluation": "Evaluation",
     "training.judging.importance": "Importance",

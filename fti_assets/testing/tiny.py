@@ -23,7 +23,8 @@ from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.sampling.weights import ClassWeights
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders.encoders import check_encoders, fit_encoders, needs_target
+from fti_assets.training.encoders.declarations import check_encoders, needs_target
+from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.thresholds import cuts_of, thresholds_of

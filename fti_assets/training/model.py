@@ -19,7 +19,7 @@ from fti_assets.orchestration.signature import annotations_of, parameters_of
 from fti_assets.training.calibration.calibrators import Method
 from fti_assets.training.datasets.dataset import TrainingDataset, checked_catch_up
 from fti_assets.training.datasets.sampling.weights import ClassWeights
-from fti_assets.training.encoders.encoders import Encoder
+from fti_assets.training.encoders.declarations import Encoder
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.gates.gate import Gate
 from fti_assets.training.judging.importance import Importance

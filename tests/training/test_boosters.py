@@ -16,7 +16,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
-from fti_assets.training.encoders.scales import Passthrough
+from fti_assets.training.encoders.kinds.scales import Passthrough
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import LARGEST_OUTLIER, check_parity

@@ -8,10 +8,10 @@ from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.encoders import graph as encoder_graph
-from fti_assets.training.encoders.categories import Embedding, FittedEmbedding, FittedOneHot, OneHot
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.encoders.scales import FittedPassthrough, FittedStandardize, Passthrough, Standardize
+from fti_assets.training.encoders.kinds.categories import Embedding, FittedEmbedding, FittedOneHot, OneHot
+from fti_assets.training.encoders.kinds.scales import FittedPassthrough, FittedStandardize, Passthrough, Standardize
 from tests.support.examples import examples
 
 TEXT = st.one_of(st.just(""), st.sampled_from(["a", "b", "A", "a ", "é", "a\0b", "日本"]), st.text(max_size=5))

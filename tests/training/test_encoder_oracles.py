@@ -27,13 +27,14 @@ from fti_assets.core.records import from_json
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.encoders.buckets import Bucketize, FittedBucketize
-from fti_assets.training.encoders.categories import Hashing, OneHot, Ordinal
-from fti_assets.training.encoders.curves import Clip, Cyclical, Log1p, Quantile
-from fti_assets.training.encoders.encoders import check_encoder, check_encoders, fit, fit_encoders
+from fti_assets.training.encoders.declarations import check_encoder, check_encoders
+from fti_assets.training.encoders.encoders import fit, fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.encoders.scales import Impute, MinMax, Robust, Standardize, quantiles_of
-from fti_assets.training.encoders.targets import Target, cross_fitted, folds_of
+from fti_assets.training.encoders.kinds.buckets import Bucketize, FittedBucketize
+from fti_assets.training.encoders.kinds.categories import Hashing, OneHot, Ordinal
+from fti_assets.training.encoders.kinds.curves import Clip, Cyclical, Log1p, Quantile
+from fti_assets.training.encoders.kinds.scales import Impute, MinMax, Robust, Standardize, quantiles_of
+from fti_assets.training.encoders.kinds.targets import Target, cross_fitted, folds_of
 from fti_assets.training.encoders.words import encoder_in_words
 from fti_assets.training.models.data import TrainingData, train_target
 from fti_assets.training.models.graphs.export import export

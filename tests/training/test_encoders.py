@@ -10,9 +10,10 @@ from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.encoders.categories import Embedding, FittedEmbedding, FittedOneHot, OneHot
-from fti_assets.training.encoders.encoders import check_encoders, default_encoder, fit, fit_encoders
-from fti_assets.training.encoders.scales import FittedPassthrough, FittedStandardize, Passthrough, Standardize
+from fti_assets.training.encoders.declarations import check_encoders, default_encoder
+from fti_assets.training.encoders.encoders import fit, fit_encoders
+from fti_assets.training.encoders.kinds.categories import Embedding, FittedEmbedding, FittedOneHot, OneHot
+from fti_assets.training.encoders.kinds.scales import FittedPassthrough, FittedStandardize, Passthrough, Standardize
 
 
 def text(*values):

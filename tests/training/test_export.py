@@ -12,9 +12,9 @@ from fti_assets.errors import DamagedError, ExportError, ModelError, PredictionE
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders.categories import Embedding, OneHot
 from fti_assets.training.encoders.encoders import fit_encoders
-from fti_assets.training.encoders.scales import Passthrough
+from fti_assets.training.encoders.kinds.categories import Embedding, OneHot
+from fti_assets.training.encoders.kinds.scales import Passthrough
 from fti_assets.training.models.data import TrainingData, matrix
 from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.graphs.export import export

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DeclarationError
-from fti_assets.training.encoders.categories import OneHot
-from fti_assets.training.encoders.encoders import Encoder, fit_encoders
+from fti_assets.training.encoders.declarations import Encoder
+from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.encoders.scales import Passthrough, Standardize
+from fti_assets.training.encoders.kinds.categories import OneHot
+from fti_assets.training.encoders.kinds.scales import Passthrough, Standardize
 
 SECONDS = 1.7e9 + np.arange(0.0, 1000.0)
 IDS = 2.0**24 + np.arange(0.0, 100.0)

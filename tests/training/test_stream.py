@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, StoreError
-from fti_assets.training.encoders.categories import Embedding, Hashing, OneHot, Ordinal
 from fti_assets.training.encoders.encoders import fit_encoders
-from fti_assets.training.encoders.targets import Target
+from fti_assets.training.encoders.kinds.categories import Embedding, Hashing, OneHot, Ordinal
+from fti_assets.training.encoders.kinds.targets import Target
 from fti_assets.training.models.data import TrainingData, train_target
 from fti_assets.training.trainer import rows as stored_rows
 from fti_assets.training.trainer.batches import Share, bounds

@@ -13,7 +13,8 @@ from fti_assets.inference.serving.rows.columns import Columns
 from fti_assets.inference.serving.rows.slots import Feeds, Slots
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
-from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
+from fti_assets.training.encoders.declarations import check_encoders
+from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
 from fti_assets.training.models.frames import Frames
 from fti_assets.training.models.graphs.export import export

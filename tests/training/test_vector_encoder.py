@@ -16,10 +16,11 @@ from fti_assets.core.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, ModelError
 from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.encoders.encoders import check_encoders, fit_encoders
+from fti_assets.training.encoders.declarations import check_encoders
+from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.encoders.scales import Standardize
-from fti_assets.training.encoders.vectors import FittedVector, Vector
+from fti_assets.training.encoders.kinds.scales import Standardize
+from fti_assets.training.encoders.kinds.vectors import FittedVector, Vector
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
 from tests.support.examples import examples

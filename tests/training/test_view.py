@@ -11,7 +11,7 @@ import fti_assets as fti
 from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.times import duration, microseconds
 from fti_assets.errors import DeclarationError
-from fti_assets.training.encoders.encoders import check_encoders
+from fti_assets.training.encoders.declarations import check_encoders
 from tests.on_demand import (
     boarding,
     boards_late,

@@ -19,8 +19,8 @@ from fti_assets.training.datasets.labels import LABEL, visible_column
 from fti_assets.training.datasets.parts import Parts, judge_parts
 from fti_assets.training.datasets.profiling import profile_of
 from fti_assets.training.datasets.split import SPLITS
-from fti_assets.training.encoders.encoders import has_categories, loses_nulls
-from fti_assets.training.encoders.scales import Standardize
+from fti_assets.training.encoders.declarations import has_categories, loses_nulls
+from fti_assets.training.encoders.kinds.scales import Standardize
 
 
 @dataclass(frozen=True)

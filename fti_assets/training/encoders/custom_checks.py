@@ -11,9 +11,10 @@ import numpy as np
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import EXACT
 from fti_assets.errors import FtiError, ModelError
-from fti_assets.training.encoders.custom import FittedCustom
-from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
+from fti_assets.training.encoders.declarations import DENSE
+from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import build_encoder
+from fti_assets.training.encoders.kinds.custom import FittedCustom
 
 if TYPE_CHECKING:
     from fti_assets.stores.models.graphs.graph import Graph

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.training.encoders.encoders import FittedEncoder, fit
-from fti_assets.training.encoders.scales import FittedScale, FittedStandardize, Standardize
+from fti_assets.training.encoders.kinds.scales import FittedScale, FittedStandardize, Standardize
 
 _COARSE = 1e-3
 """A step of float32 that is this large a part of the standard deviation is too large for numbers that are not whole."""

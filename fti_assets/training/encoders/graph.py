@@ -18,10 +18,11 @@ import numpy as np
 
 from fti_assets.core.manifest import NUMBERS, Column, GraphInput
 from fti_assets.core.types import INPUTS
-from fti_assets.training.encoders.encoders import DENSE, FittedEncoder
+from fti_assets.training.encoders.declarations import DENSE
+from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.fitted import FittedNumber, FittedSingle
+from fti_assets.training.encoders.kinds.scales import of_scale
 from fti_assets.training.encoders.nodes import IR_VERSION, ML_OPSET, OPSET, Nodes
-from fti_assets.training.encoders.scales import of_scale
 
 CHUNK_ROWS = 65_536
 
@@ -85,7 +86,7 @@ def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncod
     Raises:
         MissingExtraError: onnx is not installed.
 
-    >>> from fti_assets.training.encoders.scales import FittedStandardize
+    >>> from fti_assets.training.encoders.kinds.scales import FittedStandardize
     >>> model = build_encoder([Column("temp", "number")], {"temp": FittedStandardize(10.0, 5.0)})
     >>> model.encode({"temp": np.array([20.0, np.nan])})["dense"].tolist()
     [[2.0], [0.0]]

@@ -14,7 +14,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.custom_checks import check_custom
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
-from fti_assets.training.encoders.targets import FittedTarget, cross_fit
+from fti_assets.training.encoders.kinds.targets import FittedTarget, cross_fit
 from fti_assets.training.models.frames import Frames
 from fti_assets.training.trainer import loop
 from fti_assets.training.trainer.batches import ALONE
@@ -67,7 +67,7 @@ class TrainingData:
         DataError: a label is missing, not finite, not 0 or 1 for binary, below 0 for ranking, or a class that train does not have; or
             columns and labels differ in length.
 
-    >>> from fti_assets.training.encoders.scales import FittedStandardize
+    >>> from fti_assets.training.encoders.kinds.scales import FittedStandardize
     >>> columns, labels = {"temp": np.array([20.0, np.nan])}, np.array([0.0, 1.0])
     >>> data = TrainingData([Column("temp", "number")], {"temp": FittedStandardize(10.0, 5.0)},
     ...     {part: columns for part in SPLITS}, {part: labels for part in SPLITS}, task="binary")

@@ -14,7 +14,10 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Column
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.encoders.categories import (
+from fti_assets.training.encoders.declarations import DENSE, Encoder
+from fti_assets.training.encoders.encoders import FittedEncoder, fit_encoders
+from fti_assets.training.encoders.graph import EncoderModel, build_encoder
+from fti_assets.training.encoders.kinds.categories import (
     Embedding,
     FittedEmbedding,
     FittedHashing,
@@ -22,11 +25,9 @@ from fti_assets.training.encoders.categories import (
     FittedOrdinal,
     by_name,
 )
-from fti_assets.training.encoders.encoders import DENSE, Encoder, FittedEncoder, fit_encoders
-from fti_assets.training.encoders.graph import EncoderModel, build_encoder
-from fti_assets.training.encoders.scales import FittedStandardize, Passthrough, of_scale
-from fti_assets.training.encoders.targets import FittedTarget
-from fti_assets.training.encoders.vectors import FittedVector
+from fti_assets.training.encoders.kinds.scales import FittedStandardize, Passthrough, of_scale
+from fti_assets.training.encoders.kinds.targets import FittedTarget
+from fti_assets.training.encoders.kinds.vectors import FittedVector
 
 ENCODED = "encoded."
 """What the columns of an encoded frame begin with, so that a model's feature names say which frame it was fitted on."""

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fti_assets.errors import DataError, ModelError
-from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.trainer.batches import ALONE, Share
 from fti_assets.training.trainer.block_encoder import BlockEncoder

@@ -14,8 +14,8 @@ from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.on_demand_source import check_source
 from fti_assets.features.validation.schema import vector_dims
-from fti_assets.training.encoders.encoders import Encoder, check_ages, check_encoder, check_encoders
-from fti_assets.training.encoders.vectors import Vector
+from fti_assets.training.encoders.declarations import Encoder, check_ages, check_encoder, check_encoders
+from fti_assets.training.encoders.kinds.vectors import Vector
 from fti_assets.training.views.terms import Label, ViewTerms
 
 

@@ -13,7 +13,7 @@ from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand, in_order
 from fti_assets.features.groups.timed_table import TimedTable
-from fti_assets.training.encoders.encoders import Encoder
+from fti_assets.training.encoders.declarations import Encoder
 
 
 @checked_arguments(itself=["column"])

@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.nodes import OPSET
 from fti_assets.training.models.cores.core import (
     Core,

@@ -9,9 +9,9 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, GraphOutput, Task
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.encoders.custom import check_oracles
-from fti_assets.training.encoders.encoders import DENSE
+from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
+from fti_assets.training.encoders.kinds.custom import check_oracles
 from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.cores.core import MATRIX, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of

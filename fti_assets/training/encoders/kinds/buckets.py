@@ -12,8 +12,8 @@ import numpy as np
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.training.encoders.fitted import FittedNumber
+from fti_assets.training.encoders.kinds.scales import finite_singles, is_single, quantiles_of
 from fti_assets.training.encoders.nodes import Nodes, Places
-from fti_assets.training.encoders.scales import finite_singles, is_single, quantiles_of
 
 
 @checked_arguments()

@@ -14,8 +14,8 @@ from fti_assets.core.manifest import GraphInput
 from fti_assets.core.mixing import mixed
 from fti_assets.core.types import MISSING_INTEGER, ColumnType
 from fti_assets.errors import DeclarationError, excerpt
-from fti_assets.training.encoders.categories import Categories, by_name, categories_of
 from fti_assets.training.encoders.fitted import FittedSingle
+from fti_assets.training.encoders.kinds.categories import Categories, by_name, categories_of
 from fti_assets.training.encoders.nodes import Nodes, codes
 
 

@@ -14,8 +14,8 @@ from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import MISSING_INTEGER
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.encoders.fitted import FittedSingle
+from fti_assets.training.encoders.kinds.scales import is_single
 from fti_assets.training.encoders.nodes import Nodes
-from fti_assets.training.encoders.scales import is_single
 
 CalendarPart = Literal["minute", "hour", "weekday", "day", "month", "day_of_year", "year"]
 

@@ -21,7 +21,7 @@ from fti_assets.training.composites.composite import Composite, whole_view
 from fti_assets.training.datasets.dataset import checked_catch_up
 from fti_assets.training.model import checked_latency_goal
 from fti_assets.training.models.model import Model, Promotion
-from fti_assets.training.views.checks import check_features
+from fti_assets.training.views.checks.features import check_features
 from fti_assets.training.views.terms import ViewTerms
 
 _NUMBERS: tuple[ColumnType, ...] = ("number", "integer", "boolean")

@@ -23,7 +23,7 @@ from fti_assets.training.models.model import KEPT_APART, Model, Rollback
 from fti_assets.training.triggers.new_data import OnNewData
 from fti_assets.training.tuning.spaces import names_in
 from fti_assets.training.tuning.tuning import Tuning
-from fti_assets.training.views.checks import check_view_encoders
+from fti_assets.training.views.checks.encoders import check_view_encoders
 from fti_assets.training.views.view import FeatureView
 
 _OF_SEVERAL: dict[ModelTask, Task] = {"multilabel": "multilabel", "regression": "multioutput"}

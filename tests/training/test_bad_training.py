@@ -16,9 +16,10 @@ from fti_assets.stores.models import store as model_store
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.models import split_rows
 from fti_assets.training.models.champions.promotion import successor_of_lost
-from fti_assets.training.trainer import epoch_end, rows
-from fti_assets.training.trainer.checkpoints import FOLDER
-from fti_assets.training.trainer.loop import loss
+from fti_assets.training.trainer.fits import epoch_end
+from fti_assets.training.trainer.fits.checkpoints import FOLDER
+from fti_assets.training.trainer.fits.losses import loss
+from fti_assets.training.trainer.parts import rows
 from tests.training.test_model_run import Bench, bench, buyer, good, made, materialized
 
 __all__ = ["bench", "made"]

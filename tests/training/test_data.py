@@ -11,8 +11,8 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.categories import Embedding
 from fti_assets.training.models.data import TrainingData, class_names, matrix
-from fti_assets.training.trainer import feeds
-from fti_assets.training.trainer.feeds import SharedArrays
+from fti_assets.training.trainer.parts import feeds
+from fti_assets.training.trainer.parts.feeds import SharedArrays
 
 torch = pytest.importorskip("torch")
 

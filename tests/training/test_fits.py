@@ -15,9 +15,9 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
 from fti_assets.training.judging.pictures.learning import learning_in_words, learning_picture, learning_section
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.trainer import epoch_end
-from fti_assets.training.trainer.checkpoints import FOLDER, checkpoint_folder
-from fti_assets.training.trainer.progress import Progress, seeded
+from fti_assets.training.trainer.fits import epoch_end
+from fti_assets.training.trainer.fits.checkpoints import FOLDER, checkpoint_folder
+from fti_assets.training.trainer.fits.progress import Progress, seeded
 
 torch = pytest.importorskip("torch")
 
@@ -140,8 +140,8 @@ def test_no_room_for_a_checkpoint_ends_no_training(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from fti_assets.training.trainer import epoch_end
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.fits import epoch_end
+from fti_assets.training.trainer.fits.progress import Progress
 from tests.training.test_fits import Net, training_data
 
 epoch_end.SECONDS = -1.0

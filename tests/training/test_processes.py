@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from fti_assets.errors import ModelError
-from fti_assets.training.trainer import epoch_end, processes, worker
-from fti_assets.training.trainer.batches import ALONE, Share
-from fti_assets.training.trainer.loop import Settings
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.fits import epoch_end, processes, worker
+from fti_assets.training.trainer.fits.progress import Progress
+from fti_assets.training.trainer.fits.settings import Settings
+from fti_assets.training.trainer.parts.batches import ALONE, Share
 from tests.support.nets import Dying, Linear, Noisy, Raising
 from tests.training.test_fits import training_data
 

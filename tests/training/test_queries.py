@@ -18,7 +18,7 @@ from fti_assets.training.datasets.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.importance import sampled_queries
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.trainer.batches import QueryBatches
+from fti_assets.training.trainer.parts.batches import QueryBatches
 from tests.training.test_dataset_rows import connection, declared, made, row, spine
 
 __all__ = ["connection"]

@@ -13,11 +13,11 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.categories import Embedding, Hashing, OneHot, Ordinal
 from fti_assets.training.encoders.kinds.targets import Target
 from fti_assets.training.models.data import TrainingData, train_target
-from fti_assets.training.trainer import rows as stored_rows
-from fti_assets.training.trainer.batches import Share, bounds
-from fti_assets.training.trainer.progress import Progress
-from fti_assets.training.trainer.rows import RowsInMemory, write_rows
-from fti_assets.training.trainer.stream import Source, Stream
+from fti_assets.training.trainer.fits.progress import Progress
+from fti_assets.training.trainer.parts import rows as stored_rows
+from fti_assets.training.trainer.parts.batches import Share, bounds
+from fti_assets.training.trainer.parts.rows import RowsInMemory, write_rows
+from fti_assets.training.trainer.parts.stream import Source, Stream
 
 FEATURES = [Column("temp", "number"), Column("carrier", "text"), Column("shop", "text")]
 

@@ -16,7 +16,7 @@ from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.monitors.answers.answered import ANSWER, ARM, BUILD, MATURE, PARTITION, Answered
 from fti_assets.training.datasets.labels import LABEL, label_columns
 from fti_assets.training.datasets.queries import QUERY, numbered
-from fti_assets.training.trainer.labels import label_codes
+from fti_assets.training.trainer.parts.labels import label_codes
 
 _CLUSTER, _NUMBER = "_fti_cluster", "_fti_number"
 

@@ -17,7 +17,7 @@ from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.calibration.calibrators import Method, calibrated_answers, fit_calibrator
 from fti_assets.training.datasets.dataset import SPLIT
-from fti_assets.training.trainer.labels import label_codes
+from fti_assets.training.trainer.parts.labels import label_codes
 
 ISOTONIC_FROM = 1_000
 """From so many test rows on a line that never falls is fitted; of fewer, the two numbers of Platt's method."""

@@ -11,7 +11,7 @@ import numpy as np
 from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest, Task
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, has_label, label_fits
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds, answers_of
-from fti_assets.training.trainer.labels import label_codes
+from fti_assets.training.trainer.parts.labels import label_codes
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from fti_assets.training.models.judgement import Judgement, judge
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.packages import packages
 from fti_assets.training.models.tuned import Train, journal_of, train_model
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.fits.progress import Progress
 from fti_assets.training.tuning.journal import forget_journal
 from fti_assets.training.tuning.pictures import tuning_section
 from fti_assets.training.tuning.study import STUDY, Study

@@ -16,14 +16,14 @@ from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.kinds.targets import FittedTarget, cross_fit
 from fti_assets.training.models.frames import Frames
-from fti_assets.training.trainer import loop
-from fti_assets.training.trainer.batches import ALONE
-from fti_assets.training.trainer.fits import check_settings, run_fit
-from fti_assets.training.trainer.labels import class_names, label_codes, target_of, train_target
-from fti_assets.training.trainer.loop import Settings
-from fti_assets.training.trainer.part import Part, matrix
-from fti_assets.training.trainer.progress import Progress
-from fti_assets.training.trainer.rows import Rows, RowsInMemory, RowsOnDisk
+from fti_assets.training.trainer.fits import losses
+from fti_assets.training.trainer.fits.fit import check_settings, run_fit
+from fti_assets.training.trainer.fits.progress import Progress
+from fti_assets.training.trainer.fits.settings import Settings
+from fti_assets.training.trainer.parts.batches import ALONE
+from fti_assets.training.trainer.parts.labels import class_names, label_codes, target_of, train_target
+from fti_assets.training.trainer.parts.part import Part, matrix
+from fti_assets.training.trainer.parts.rows import Rows, RowsInMemory, RowsOnDisk
 
 __all__ = [
     "Part",
@@ -205,7 +205,7 @@ class TrainingData:
         Raises:
             ModelError: a ranking model's batch has no queries, or the output has another shape than the task asks for.
         """
-        return loop.loss(self.task, output, y, weight, self.levels, classes=len(self.classes))
+        return losses.loss(self.task, output, y, weight, self.levels, classes=len(self.classes))
 
     def log(self, epoch: int, **metrics: Any) -> None:
         """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.

@@ -29,7 +29,7 @@ from fti_assets.training.models.split_rows import (
     split_rows,
     train_rows,
 )
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.fits.progress import Progress
 
 
 @dataclass(frozen=True)

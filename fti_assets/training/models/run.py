@@ -38,8 +38,8 @@ from fti_assets.training.models.events import (
 from fti_assets.training.models.model import Model
 from fti_assets.training.sources import function_hash
 from fti_assets.training.tracking.mlflow_runs import Tracker, mirrored_or_why_not
-from fti_assets.training.trainer.checkpoints import checkpoint_folder
-from fti_assets.training.trainer.progress import Progress
+from fti_assets.training.trainer.fits.checkpoints import checkpoint_folder
+from fti_assets.training.trainer.fits.progress import Progress
 from fti_assets.training.triggers.retraining import asked_by
 from fti_assets.training.tuning.trial import Trial
 

@@ -18,7 +18,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.queries import QUERY, numbered
 from fti_assets.training.models.model import Model
-from fti_assets.training.trainer.rows import RowsOnDisk, write_rows
+from fti_assets.training.trainer.parts.rows import RowsOnDisk, write_rows
 
 if TYPE_CHECKING:
     import duckdb

@@ -21,7 +21,7 @@ from fti_assets.training.models.data import TrainingData, target_of
 from fti_assets.training.models.graphs.export import answers_on
 from fti_assets.training.models.model import Model
 from fti_assets.training.sources import function_hash, installed
-from fti_assets.training.trainer.progress import seeded
+from fti_assets.training.trainer.fits.progress import seeded
 from fti_assets.training.tuning.journal import Journal, open_journal
 from fti_assets.training.tuning.search import Search
 from fti_assets.training.tuning.spaces import at_places, names_in

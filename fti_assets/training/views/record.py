@@ -11,7 +11,8 @@ from fti_assets.features.groups.group import FeatureGroup, Selection, selection_
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
-from fti_assets.training.views.checks import check_key_types, refuse_vectors, required_type
+from fti_assets.training.views.checks.features import refuse_vectors
+from fti_assets.training.views.checks.types import check_key_types, required_type
 from fti_assets.training.views.terms import ViewTerms
 
 Types = Callable[[FeatureGroup], Mapping[str, ColumnType | None]]

@@ -11,7 +11,8 @@ from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError
-from fti_assets.training.views.checks import check_label_types, check_view
+from fti_assets.training.views.checks.declaration import check_view
+from fti_assets.training.views.checks.types import check_label_types
 from fti_assets.training.views.record import Types, view_record
 from fti_assets.training.views.terms import ViewTerms
 

@@ -19,7 +19,7 @@ from fti_assets.training.models.cores.core import (
     check_shape,
     network_gives,
 )
-from fti_assets.training.trainer.loop import TABLES
+from fti_assets.training.trainer.fits.loop import TABLES
 
 _HALF = ("torch.float16", "torch.bfloat16")
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from fti_assets.core.extras import require
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.trainer import loop
-from fti_assets.training.trainer.batches import ALONE
-from fti_assets.training.trainer.feeds import Feed
-from fti_assets.training.trainer.loop import OWN, Settings
-from fti_assets.training.trainer.processes import fit_in_processes
-from fti_assets.training.trainer.progress import Progress, go_on_from, random_state
+from fti_assets.training.trainer.fits import loop
+from fti_assets.training.trainer.fits.processes import fit_in_processes
+from fti_assets.training.trainer.fits.progress import Progress, go_on_from, random_state
+from fti_assets.training.trainer.fits.settings import OWN, Settings, fingerprint
+from fti_assets.training.trainer.parts.batches import ALONE
+from fti_assets.training.trainer.parts.feeds import Feed
 
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
@@ -72,7 +72,7 @@ def run_fit(
 
     checkpoint = None
     if progress.folder is not None:
-        checkpoint = progress.folder / f"{progress.prefix}{number}-{loop.fingerprint(module, settings)}.ckpt"
+        checkpoint = progress.folder / f"{progress.prefix}{number}-{fingerprint(module, settings)}.ckpt"
         if (whole := _whole(torch, checkpoint)) is not None:
             for epoch, metrics in whole["history"]:
                 note(epoch, metrics)

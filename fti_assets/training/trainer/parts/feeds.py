@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from fti_assets.stores.files import guard_writes
-from fti_assets.training.trainer import loop
-from fti_assets.training.trainer.batches import Share
-from fti_assets.training.trainer.stream import Source, Stream
+from fti_assets.training.trainer.parts.batches import Share
+from fti_assets.training.trainer.parts.loaders import tensor_loader
+from fti_assets.training.trainer.parts.stream import Source, Stream
 
 _ALIGNED = 64
 SHARED_BYTES = 2**24
@@ -90,7 +90,7 @@ class ArrayFeed:
         return len(self.labels["y"])
 
     def loader(self, batch_size: int, seed: int | None, share: Share) -> Any:
-        return loop.loader(self.inputs, **self.labels, batch_size=batch_size, seed=seed, share=share)
+        return tensor_loader(self.inputs, **self.labels, batch_size=batch_size, seed=seed, share=share)
 
     def spilled(self, folder: Path, name: str) -> Feed:
         def spill(arrays: Mapping[str, np.ndarray], kind: str) -> dict[str, Path]:
@@ -116,7 +116,7 @@ class MappedFeed:
         inputs, labels = (
             {name: np.load(path, mmap_mode="c") for name, path in paths.items()} for paths in (self.inputs, self.labels)
         )
-        return loop.loader(inputs, **labels, batch_size=batch_size, seed=seed, share=share)
+        return tensor_loader(inputs, **labels, batch_size=batch_size, seed=seed, share=share)
 
     def spilled(self, folder: Path, name: str) -> Feed:
         return self

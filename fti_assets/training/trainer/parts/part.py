@@ -12,11 +12,11 @@ import numpy as np
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
-from fti_assets.training.trainer.batches import ALONE, Share
-from fti_assets.training.trainer.block_encoder import BlockEncoder
-from fti_assets.training.trainer.feeds import ArrayFeed, Feed, SharedArrays, StreamFeed
-from fti_assets.training.trainer.rows import CopiedRows, Rows
-from fti_assets.training.trainer.stream import Source, Stream
+from fti_assets.training.trainer.parts.batches import ALONE, Share
+from fti_assets.training.trainer.parts.block_encoder import BlockEncoder
+from fti_assets.training.trainer.parts.feeds import ArrayFeed, Feed, SharedArrays, StreamFeed
+from fti_assets.training.trainer.parts.rows import CopiedRows, Rows
+from fti_assets.training.trainer.parts.stream import Source, Stream
 
 
 class FrameMaker(Protocol):

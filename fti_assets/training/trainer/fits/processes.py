@@ -20,9 +20,9 @@ from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
 from fti_assets.stores.files import guard_writes
 from fti_assets.stores.temporary_folders import temporary_folder
-from fti_assets.training.trainer.epoch_end import Note
-from fti_assets.training.trainer.feeds import Feed
-from fti_assets.training.trainer.loop import Settings
+from fti_assets.training.trainer.fits.epoch_end import Note
+from fti_assets.training.trainer.fits.settings import Settings
+from fti_assets.training.trainer.parts.feeds import Feed
 
 JOB, RESULT, PROGRESS, OUTPUT, ERROR = "job.pickle", "weights.pt", "progress.jsonl", "output.txt", "error-{}.json"
 _POLL_SECONDS, _GRACE_SECONDS = 0.1, 10.0
@@ -101,7 +101,7 @@ def _hand_over(job: Job, path: Path) -> None:
 def _launch(folder: Path, count: int) -> subprocess.Popen[bytes]:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={count}",
-        "--max-restarts=0", "-m", "fti_assets.training.trainer.worker", str(folder),
+        "--max-restarts=0", "-m", "fti_assets.training.trainer.fits.worker", str(folder),
     ]  # fmt: skip
     own = {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path), "MASTER_ADDR": "127.0.0.1"}
     threads = (

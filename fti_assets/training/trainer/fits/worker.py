@@ -1,4 +1,4 @@
-"""One of the processes that train together: ``python -m torch.distributed.run ... -m fti_assets.training.trainer.worker FOLDER``."""
+"""One of the processes that train together: ``python -m torch.distributed.run ... -m fti_assets.training.trainer.fits.worker FOLDER``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.mixing import mixed
 from fti_assets.errors import ModelError
-from fti_assets.training.trainer import loop
-from fti_assets.training.trainer.batches import ALONE, Share
-from fti_assets.training.trainer.loop import Settings
-from fti_assets.training.trainer.processes import ERROR, JOB, PROGRESS, RESULT, Job
-from fti_assets.training.trainer.progress import seeded
+from fti_assets.training.trainer.fits import loop
+from fti_assets.training.trainer.fits.processes import ERROR, JOB, PROGRESS, RESULT, Job
+from fti_assets.training.trainer.fits.progress import seeded
+from fti_assets.training.trainer.fits.settings import Settings
+from fti_assets.training.trainer.parts.batches import ALONE, Share
 
 _WATCH_SECONDS = 1.0
 

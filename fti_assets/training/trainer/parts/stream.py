@@ -13,9 +13,9 @@ from fti_assets.core.extras import require
 from fti_assets.core.mixing import shuffled
 from fti_assets.errors import ModelError
 from fti_assets.training.encoders.declarations import DENSE
-from fti_assets.training.trainer.batches import ALONE, Share, bounds
-from fti_assets.training.trainer.block_encoder import Block, BlockEncoder
-from fti_assets.training.trainer.rows import Rows
+from fti_assets.training.trainer.parts.batches import ALONE, Share, bounds
+from fti_assets.training.trainer.parts.block_encoder import Block, BlockEncoder
+from fti_assets.training.trainer.parts.rows import Rows
 
 Arrays = dict[str, np.ndarray]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
-from fti_assets.training.trainer.progress import go_on_from, random_state
+from fti_assets.training.trainer.fits.progress import go_on_from, random_state
 
 SECONDS = 5.0
 """A checkpoint is written at the end of an epoch if the one before is this old."""

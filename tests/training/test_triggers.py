@@ -101,6 +101,19 @@ def test_breaches_count_as_a_trigger_says(trigger: Any, day: int | None) -> None
     assert (None if cause is None else cause.at.day) == day
 
 
+def test_reason_of_a_drift_names_the_partition_of_each_figure() -> None:
+    warnings = [breach("feature", "psi", day=8), *(breach("feature", "ks", f"x{n}", day=9) for n in range(5))]
+    cause = fti.OnDrift("watch").cause(Told(warnings=warnings[:2]))
+    assert cause is not None
+    assert cause.days == (datetime(2024, 1, 9), datetime(2024, 1, 8))
+    assert cause.reason == (
+        "ks of x0 0.31 (threshold 0.2) in watch at 2024-01-09 00:00, psi of x 0.31 (threshold 0.2) in watch at 2024-01-08 00:00"
+    )
+    cause = fti.OnDrift("watch").cause(Told(warnings=warnings))
+    assert cause is not None
+    assert cause.reason.endswith("ks of x4 0.31 (threshold 0.2) in watch at 2024-01-09 00:00 and 1 more")
+
+
 def test_reason_of_a_drift_names_figure_and_threshold() -> None:
     cause = fti.OnDrift("watch").cause(Told(warnings=[breach("feature", "psi")]))
     assert cause is not None
@@ -123,7 +136,22 @@ def test_cool_down_goes_by_the_one_clock() -> None:
     assert memory.cools_until(timedelta(days=2), datetime(2024, 1, 1)) is None, "the clock was set back"
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "nonsense", '{"causes": {"a": 1}}', '{"requested_at": "then"}'])
+def test_a_partition_that_was_measured_late_is_news_once() -> None:
+    memory, ninth, eighth = Memory(), datetime(2024, 1, 9), datetime(2024, 1, 8)
+    memory.remember({"drift": Cause(ninth, "", (ninth,))})
+    assert not memory.is_over("drift", Cause(ninth, "", (ninth, eighth)), NOW)
+    memory.remember({"drift": Cause(eighth, "", (eighth,))})
+    memory = Memory.of(memory.text)
+    assert memory.is_over("drift", Cause(ninth, "", (ninth, eighth)), NOW)
+    assert memory.days_of("drift", ninth - timedelta(hours=1)) == {eighth}, "the clock was set back"
+    by_an_earlier_release = Memory.of('{"causes": {"drift": "2024-01-09T00:00:00"}, "requested_at": ""}')
+    assert by_an_earlier_release.is_over("drift", Cause(ninth, "", (ninth,)), NOW)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", "[]", "nonsense", '{"causes": {"a": 1}}', '{"requested_at": "then"}', '{"days": {"a": ["then"]}}', '{"days": []}'],
+)  # fmt: skip
 def test_an_unreadable_cursor_is_a_new_one(text: str | None) -> None:
     assert Memory.of(text) == Memory()
 
@@ -223,16 +251,21 @@ class World:
             )
 
     def warn(self, *days: str, verdict: str = "warning") -> None:
-        """What the monitor says of these days."""
+        """What the monitor says of these days, each measured as it began."""
+        self.measure(*((day, verdict, "") for day in days))
+
+    def measure(self, *figures_of: tuple[str, str, str]) -> None:
+        """What the monitor says of days, and when it measured each."""
         figures = ", ".join(
-            f"(TIMESTAMP '{day}', 'feature', 'x', 'psi', 'training', '', '', '', 0.31, 0.2, false, '{verdict}', '')"
-            for day in days
+            f"(TIMESTAMP '{day}', TIMESTAMP '{measured or day}', 'feature', 'x', 'psi', 'training', '', '', '', 0.31, 0.2, "
+            f"false, '{verdict}', '')"
+            for day, verdict, measured in figures_of
         )
         with self.stores.offline_store().connect() as lake:
             lake.connection.execute(
                 "CREATE OR REPLACE TEMP TABLE figures AS SELECT * FROM (VALUES "
-                f"{figures}) t(partition_start, subject, column_name, statistic, reference, slice, build, arm, value, threshold, "
-                "estimated, verdict, _partition)"
+                f"{figures}) t(partition_start, measured_at, subject, column_name, statistic, reference, slice, build, arm, value, "
+                "threshold, estimated, verdict, _partition)"
             )
             lake.replace(TableName(MONITORING, "watch_v1"), "figures", [""], asset="watch_v1", run_id="")
 
@@ -327,6 +360,57 @@ def test_what_a_build_has_seen_is_told_without_its_snapshot(world: World) -> Non
             for build in (learned, replace(learned, snapshot=10**6))
         ]
     assert told[0] == told[1] == [datetime(2024, 2, 5)], "the corrected day"
+
+
+LATE = "2024-02-09T12:00"
+
+
+@pytest.mark.parametrize(
+    ("figures_of", "days"),
+    [
+        ([("2024-02-05", "warning", ""), ("2024-02-06", "ok", "")], []),
+        ([("2024-02-05", "warning", LATE), ("2024-02-06", "ok", "")], ["2024-02-05"]),
+        ([("2024-02-05", "warning", LATE), ("2024-02-06", "ok", LATE)], []),
+        ([("2024-02-05", "warning", LATE), ("2024-02-06", "ok", ""), ("2024-02-07", "ok", LATE)], []),
+        ([("2024-02-05", "ok", LATE), ("2024-02-06", "ok", "")], []),
+        ([("2024-02-05", "warning", LATE), ("2024-02-06", "warning", "")], ["2024-02-05", "2024-02-06"]),
+        ([("2024-01-15", "warning", LATE), ("2024-01-16", "ok", "")], []),
+        ([("2024-01-15", "warning", "")], ["2024-01-15"]),
+    ],
+    ids=["over", "late", "in one run", "too far back", "well", "both", "learned from", "newest"],
+)  # fmt: skip
+def test_a_warning_that_came_late_counts_within_the_cool_down(
+    world: World, figures_of: list[tuple[str, str, str]], days: list[str]
+) -> None:
+    """The cool-down is two days, and the newest build is of the cutoff of 16 January."""
+    newest = world.stores.model_store().newest_of_version("net", 1)
+    assert newest is not None
+    learned = replace(newest, cutoff="2024-01-16T00:00:00Z")
+    world.measure(*figures_of)
+    table = {"watch": TableName(MONITORING, "watch_v1")}
+    with world.stores.offline_store().connect() as lake:
+        told = ModelSituation(world.net, lake, Partition("", None), learned, "", table, NOW).breaches("watch")
+    assert [f"{one.partition_start:%Y-%m-%d}" for one in told] == days
+
+
+def test_a_late_warning_trains_again_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "cursor", Memory(causes={"on_schedule": "2024-02-01T00:00:00"}).text)
+    world.measure(("2024-02-06", "warning", ""))
+    world.visit("2024-02-08T00:00", "2024-01-09", "2024-02-07")
+    with monkeypatch.context() as patch:
+        patch.setattr(fti.OnNewData, "cause", lambda *_: None)
+        assert world.tick("2024-02-08T01:00").tags[RETRAIN].endswith("at 2024-02-06 00:00")
+        memory = Memory.of(world.cursor)
+        memory.open_requests.clear()
+        monkeypatch.setattr(world, "cursor", memory.text)
+        world.measure(("2024-02-05", "warning", LATE), ("2024-02-06", "warning", ""))
+        assert "waits for the cool-down until 2024-02-10" in world.tick("2024-02-09T13:00")
+        request = world.tick("2024-02-10T01:01")
+        assert request.tags[RETRAIN].endswith("at 2024-02-05 00:00"), "the sixth was asked for"
+        memory = Memory.of(world.cursor)
+        memory.open_requests.clear()
+        monkeypatch.setattr(world, "cursor", memory.text)
+        assert world.tick("2024-02-15T01:01") == "no trigger asks for training"
 
 
 def test_a_build_of_a_later_cutoff_has_nothing_to_learn_from_an_earlier(world: World) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from fti_assets.core.manifest import ModelManifest
@@ -62,21 +62,39 @@ class ModelSituation:
         return max((one.committed_at for records in self._changes_of.values() for one in records), default=self.now)
 
     def breaches(self, monitor: str) -> list[Breach]:
-        """The figures of a monitor that are warnings in the newest partition in which they were judged.
+        """The figures of a monitor that are warnings in the newest partition in which they were judged, or were measured late.
 
-        Figures of a build count if they are the champion's.
+        Measured late is a warning that came after a later partition had been judged, as of labels or rows that came late. It counts as far
+        back from the newest partition as the cool-down is long, if the newest build has not learned from its partition. Figures of a build
+        count if they are the champion's.
         """
         table = self.monitors[monitor]
         if not self.lake.has(table):
             return []
         rows = relation_name(self.lake.rows(table))
-        breaches = self.lake.connection.execute(
-            "SELECT partition_start, subject, column_name, statistic, reference, slice, value, threshold, estimated "
-            f"FROM (FROM {rows} WHERE verdict IN ('ok', 'warning') AND build IN ('', {literal(self.champion)}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {_FIGURE} ORDER BY partition_start DESC) = 1) "
-            "WHERE verdict = 'warning' ORDER BY ALL"
-        ).fetchall()
-        return [Breach(*row) for row in breaches]
+        figure = f"PARTITION BY {_FIGURE} ORDER BY partition_start DESC"
+        query = (
+            "SELECT partition_start, subject, column_name, statistic, reference, slice, value, threshold, estimated, _fti_newest "
+            f"FROM (SELECT *, first_value(partition_start) OVER ({figure}) AS _fti_newest, min(measured_at) OVER ({figure} "
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS _fti_judged_later "
+            f"FROM {rows} WHERE verdict IN ('ok', 'warning') AND build IN ('', {literal(self.champion)})) "
+            "WHERE verdict = 'warning' AND (partition_start = _fti_newest OR measured_at > _fti_judged_later) ORDER BY ALL"
+        )
+        results = []
+        for *row, newest in self.lake.connection.execute(query).fetchall():
+            one = Breach(*row)
+            is_near = one.partition_start > newest - self._cooldown
+            if one.partition_start == newest or (is_near and not self.is_learned(one.partition_start)):
+                results.append(one)
+        return results
+
+    def is_learned(self, start: datetime) -> bool:
+        """Whether the newest build has learned from what came at an instant: its cutoff is later."""
+        return self.learned is not None and start < instant(self.learned.cutoff)
+
+    @property
+    def _cooldown(self) -> timedelta:
+        return timedelta(0) if self.model.retraining is None else self.model.retraining.cooldown
 
     @property
     def has_news(self) -> bool:

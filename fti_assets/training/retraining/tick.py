@@ -13,6 +13,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.sensors.cursor import WHOLE, Request, requests_again
 from fti_assets.training.models.model import Model
 from fti_assets.training.retraining.memory import Memory
+from fti_assets.training.retraining.news import NewsOfModel
 from fti_assets.training.retraining.situation import ModelSituation
 from fti_assets.training.retraining.target import Target, target_of
 from fti_assets.training.triggers.retraining import RETRAIN, Retraining
@@ -97,7 +98,7 @@ def _causes(retraining: Retraining, situation: ModelSituation, memory: Memory) -
         return {} if memory.is_over(FIRST, first, situation.now) else {FIRST: first}
     causes = {}
     for trigger in retraining.triggers:
-        cause = trigger.cause(situation)
+        cause = trigger.cause(NewsOfModel(situation, memory.days_of(trigger.name, situation.now)))
         if cause is None:
             continue
         is_new = trigger.name in _scheduled(retraining) and trigger.name not in memory.causes

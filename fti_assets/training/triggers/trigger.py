@@ -17,15 +17,18 @@ class Cause:
     Args:
         at: naive UTC; a trigger fires once for it, and again for a later one.
         reason: in words, for the run's tags and the build's record.
+        days: the partitions of a monitor that it rests on, by their start; then a trigger fires once for each of these, in whichever
+            order they were measured. None of another cause.
     """
 
     at: datetime
     reason: str
+    days: tuple[datetime, ...] = ()
 
 
 @dataclass(frozen=True)
 class Breach:
-    """A figure of a monitor whose newest judged partition is a warning."""
+    """A figure of a monitor that is a warning, in its newest judged partition or in one that was measured late."""
 
     partition_start: datetime
     subject: str
@@ -58,7 +61,7 @@ class Situation(Protocol):
         """When each partition of a group came that the newest build has not seen and the next would; the spine's by default."""
 
     def breaches(self, monitor: str) -> Sequence[Breach]:
-        """The figures of a monitor that are warnings in the newest partition in which they were judged."""
+        """The figures of a monitor that are warnings: in the newest partition in which they were judged, or measured late in an earlier."""
 
 
 class Trigger(Protocol):
@@ -103,13 +106,20 @@ def joined_reasons(causes: dict[str, Cause]) -> str:
 
 
 def breach_cause(breaches: Sequence[Breach], monitor: str) -> Cause | None:
-    """The cause of some breaches: as late as the latest of them, and with the latest in its reason."""
+    """The cause of some breaches: as late as the latest of them, with those of the latest partitions in its reason."""
     if not breaches:
         return None
-    latest = max(one.partition_start for one in breaches)
-    texts = list(dict.fromkeys(one.text for one in sorted(breaches, key=lambda one: one.partition_start, reverse=True)))
-    more = f" and {len(texts) - _MOST_TOLD} more" if len(texts) > _MOST_TOLD else ""
-    return Cause(latest, f"{', '.join(texts[:_MOST_TOLD])}{more} in {monitor} at {latest:%Y-%m-%d %H:%M}")
+    by_day: dict[datetime, dict[str, None]] = {}
+    for one in breaches:
+        by_day.setdefault(one.partition_start, {})[one.text] = None
+    days, parts, left = sorted(by_day, reverse=True), [], _MOST_TOLD
+    for day in days:
+        texts = list(by_day[day])[:left]
+        left -= len(texts)
+        if texts:
+            parts.append(f"{', '.join(texts)} in {monitor} at {day:%Y-%m-%d %H:%M}")
+    more = sum(map(len, by_day.values())) - _MOST_TOLD
+    return Cause(days[0], f"{', '.join(parts)}{f' and {more} more' if more > 0 else ''}", tuple(days))
 
 
 def checked_monitor(monitor: object, *, what: str) -> str:

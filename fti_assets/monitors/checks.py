@@ -7,7 +7,7 @@ from typing import Any
 
 from fti_assets.core.rules import Verdict
 from fti_assets.errors import list_some
-from fti_assets.monitoring.drift.drift import Drift
+from fti_assets.monitoring.drift.drift import MISSING_ANSWERS, Drift
 from fti_assets.monitoring.drift.judging import rule_for
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitors.monitor import ANSWERS_THERE, MEASURED, Monitor, rule_of
@@ -62,6 +62,12 @@ def _of_rule(monitor: Monitor, rule: Drift, measurements: Sequence[Measurement])
 def _problem(rule: Drift, warnings: Sequence[Measurement]) -> str:
     if not warnings:
         return ""
+    if rule.statistic == MISSING_ANSWERS:
+        figures = list_some(
+            f"{one.value:.0%} of the {one.rows} usual answers of {one.column_name} in {one.partition_start:%Y-%m-%d %H:%M}"
+            for one in warnings
+        )
+        return f"answers are missing (at most {rule.at_most:.0%}): {figures}. Look at what asks for them"
     against = "what the build learned from" if rule.reference == "training" else "the weeks before"
     figures = list_some(
         f"{one.column_name!r} {one.value:.3g} (at most {one.threshold:.3g}) in {one.partition_start:%Y-%m-%d %H:%M}"

@@ -44,8 +44,8 @@ def monitor(
     Its table ``monitoring.<name>_v<version>`` has a row for each figure. Of each feature, on-demand features included, of labels and
     answers these are null rate, unknown categories, PSI, Kolmogorov-Smirnov, Jensen-Shannon and Wasserstein distance, and churn of
     categories: against the train rows of the build that answered, and against the weeks before. The features of a batch are joined again,
-    point in time, as it joined them; a log has what the model saw. Bins are those that were fixed with the dataset. Rules only warn: a
-    check each, with its own history.
+    point in time, as it joined them; a log has what the model saw. Bins are those that were fixed with the dataset. ``missing_answers``
+    says how many of the usual answers of the weeks before there are not. Rules only warn: a check each, with its own history.
 
     Of quality it has the metrics of the model's evaluation, with intervals: over all, of each build and arm, and by slice, on rows that are
     as old as the label's maturity and have a label. ``label_rate`` says how many of these have one. Before labels come there are estimates
@@ -62,7 +62,8 @@ def monitor(
         log: the prediction log that is watched, in place of predictions.
         version: names the asset and its table.
         drift: the rules; by default PSI at most 0.2, nulls at most 0.05 above and unknown categories at most 0.05, against training,
-            and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more.
+            and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more; and no more than 0.9 of the
+            usual answers missing, where 20 or more are usual.
         weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, of a day 28 days by
             default: fewer, or none, where a day has millions of rows.
         quality: the metrics that are measured, each with a bound or without one: ``[fti.Quality("roc_auc", at_least=0.7)]``.

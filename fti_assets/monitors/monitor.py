@@ -16,7 +16,7 @@ from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.layout import Layout
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
-from fti_assets.monitoring.drift.drift import Drift
+from fti_assets.monitoring.drift.drift import MISSING_ANSWERS, Drift
 from fti_assets.monitoring.measurement import IDENTITY
 from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.orchestration.declaration import Declaration
@@ -92,21 +92,25 @@ def layout_of(monitor: Monitor) -> Layout:
     )
 
 
+def _row(in_a_row: int) -> str:
+    return "" if in_a_row == 1 else f" in {in_a_row} partitions in a row"
+
+
 def rule_of(drift: Drift) -> Rule:
     """The check of a rule, which only warns."""
+    if drift.statistic == MISSING_ANSWERS:
+        text = f"At most {drift.at_most:.0%} of the usual number of answers is missing{_row(drift.in_a_row)}"
+        return Rule(drift.name, f"{text}, where {drift.min_rows} or more are usual", blocking=False)
     columns = "every column" if drift.columns is None else ", ".join(drift.columns)
-    row = "" if drift.in_a_row == 1 else f" in {drift.in_a_row} partitions in a row"
-    text = (
-        f"{drift.statistic} of {columns} against {drift.reference.replace('_', ' ')} is at most {drift.at_most:g}{row}"
-    )
+    reference = (drift.reference or "").replace("_", " ")
+    text = f"{drift.statistic} of {columns} against {reference} is at most {drift.at_most:g}{_row(drift.in_a_row)}"
     return Rule(drift.name, f"{text}, of {drift.min_rows} rows or more", blocking=False)
 
 
 def quality_rule_of(quality: Quality) -> Rule:
     """The check of a rule of quality, which only warns."""
-    row = "" if quality.in_a_row == 1 else f" in {quality.in_a_row} partitions in a row"
     by = f", and of each slice by {' and by '.join(map(slices_key, quality.sliced_by))}" if quality.slices else ""
-    text = f"Of the answers{by}: {quality.text}{row}, of {quality.min_rows} rows or more"
+    text = f"Of the answers{by}: {quality.text}{_row(quality.in_a_row)}, of {quality.min_rows} rows or more"
     return Rule(quality.name, text, blocking=False)
 
 

@@ -72,6 +72,13 @@ def test_numbers_are_as_far_apart_as_scipy_says(connection: Any, then: list[Any]
     figures = compare(reference, counted(connection, reference, now))
     old, new = ([value for value in values if is_value(value)] for values in (then, now))
     assert figures["null_rate"] == (pytest.approx(1 - len(new) / len(now)) if now else None)
+    if then and not old and now:  # a value is all that can be new
+        assert figures["psi"] == pytest.approx(textbook_psi([len(then), 0], [len(now) - len(new), len(new)]))
+        assert figures["jensen_shannon"] == pytest.approx(
+            jensenshannon([1, 0], [len(now) - len(new), len(new)], base=2), abs=1e-7
+        )
+        assert figures["ks"] is figures["wasserstein"] is None
+        return
     if not new or not reference.edges:
         assert figures["psi"] is figures["ks"] is None
         return
@@ -105,6 +112,11 @@ def test_categories_are_compared_as_they_are_counted(connection: Any, then: list
     p, q = ([Counter(values)[name] for name in names] for values in (old, new))
     p, q = [*p, 0], [*q, sum(value not in names for value in new)]
     assert figures["null_rate"] == (pytest.approx(1 - len(new) / len(now)) if now else None)
+    if then and not old:  # each value is new
+        assert figures["psi"] == (textbook_psi([len(then), 0], [len(now) - len(new), len(new)]) if now else None)
+        assert figures["unknown_rate"] == (1.0 if new else None)
+        assert figures["category_churn"] == (1.0 if any(new.count(one) * 100 >= len(new) for one in new) else None)
+        return
     if not old or not new:
         assert figures["psi"] is figures["unknown_rate"] is figures["category_churn"] is None
         return

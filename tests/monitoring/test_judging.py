@@ -1,5 +1,6 @@
 """What rules say of figures: limits, least rows, references that are not there, breaches in a row."""
 
+import math
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,10 +75,24 @@ def test_a_feature_that_was_constant_has_no_distance_in_deviations() -> None:
     assert judged["psi"].verdict == "warning"
 
 
-def test_what_was_all_null_in_training_has_no_reference() -> None:
-    judged = verdicts(ColumnProfile("x", "number", 900, 0), ColumnProfile("x", "number", 900, 900))
-    assert judged["psi"].verdict == "no_reference"
-    assert judged["null_rate"].verdict == "ok"
+@pytest.mark.parametrize("kind", ["number", "integer", "vector", "text", "boolean", "timestamp"])
+def test_values_in_a_column_that_had_none_are_seen(kind: Any) -> None:
+    never = ColumnProfile("x", kind, 900, 900)
+    categories = {"a": 300.0} if kind in ("text", "boolean") else {}
+    some = ColumnProfile("x", kind, 900, 600, categories=categories)
+    rules = (PSI, fti.Drift("null_rate"), fti.Drift("unknown_rate", min_rows=200), fti.Drift("ks"))
+    judged = verdicts(some, never, *rules)
+    shares = (2 / 3 - 1) * math.log(2 / 3) + (1 / 3 - 1e-4) * math.log(1 / 3 / 1e-4)
+    assert judged["psi"].value == pytest.approx(shares)
+    assert (judged["psi"].rows, judged["psi"].verdict, judged["null_rate"].verdict) == (900, "warning", "ok")
+    if categories:
+        assert (judged["unknown_rate"].value, judged["unknown_rate"].verdict) == (1.0, "warning")
+    if kind in ("number", "integer", "vector"):
+        assert judged["ks"].verdict in ("no_reference", "too_few_rows")
+    same = verdicts(replace(never, rows=700, nulls=700), never, *rules)
+    assert (same["psi"].value, same["psi"].verdict) == (0.0, "ok")
+    assert verdicts(replace(some, rows=400, nulls=100), never, *rules)["psi"].verdict == "too_few_rows"
+    assert verdicts(some, replace(never, rows=400, nulls=400), *rules)["psi"].verdict == "no_reference"
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,27 @@ def test_each_build_of_a_day_is_compared_with_what_it_learned_from(bench: Bench)
     assert f"{second} of 'buyer' has no profile" in problem_of(result, "everything_measured")
 
 
+def test_a_day_without_answers_warns_where_the_days_before_had_some(bench: Bench) -> None:
+    bench.predict(span=("05", "07"))
+    store_answers(bench, fti.read(SCORES, stores=bench.stores).head(0), "2013-01-08")
+    by_default = fti.monitor(name="by_default", predictions=SCORES)
+    result = measure(bench, by_default, day="08")
+    figure = one(bench, by_default, statistic="missing_answers")
+    assert (figure["value"], figure["rows"], figure["threshold"]) == (1.0, 24, 0.9)
+    assert (figure["verdict"], figure["reference"], figure["build"]) == ("warning", "weeks_before", "")
+    assert problem_of(result, "missing_answers_weeks_before").startswith(
+        "answers are missing (at most 90%): '100% of the 24 usual answers of probability in 2013-01-08 00:00"
+    )
+    assert one(bench, by_default, statistic="answers")["value"] == 0
+    calm = measure(bench, by_default, day="07")
+    assert problem_of(calm, "missing_answers_weeks_before") == ""
+    first = measure(bench, by_default, day="05")
+    assert problem_of(first, "missing_answers_weeks_before") == ""
+    start = pd.Timestamp("2013-01-05")
+    figure = one(bench, by_default, statistic="missing_answers", partition_start=start)
+    assert figure["verdict"] == "no_reference"
+
+
 def test_a_build_that_is_lost_leaves_its_answers_to_be_counted(bench: Bench) -> None:
     bench.predict(day="06")
     rows = fti.read(SCORES, stores=bench.stores)
@@ -132,11 +153,11 @@ def test_a_build_that_is_lost_leaves_its_answers_to_be_counted(bench: Bench) -> 
     assert "cannot be told" in problem_of(result, "everything_measured")
 
 
-def store_answers(bench: Bench, rows: pd.DataFrame) -> None:
+def store_answers(bench: Bench, rows: pd.DataFrame, partition: str = "2013-01-06") -> None:
     with bench.stores.offline_store().connect() as lake:
-        lake.connection.register("answers_now", rows.assign(_partition="2013-01-06"))
+        lake.connection.register("answers_now", rows.assign(_partition=partition))
         lake.connection.execute("CREATE TEMP TABLE changed_answers AS FROM answers_now")
-        lake.replace(SCORES.table, "changed_answers", ["2013-01-06"], asset="test", run_id="test")
+        lake.replace(SCORES.table, "changed_answers", [partition], asset="test", run_id="test")
 
 
 def test_a_day_without_any_answer_there_is_refused(bench: Bench) -> None:

@@ -23,11 +23,18 @@ AT_MOST = {
     "null_rate": 0.05,
     "unknown_rate": 0.05,
     "category_churn": 0.2,
+    "missing_answers": 0.9,
 }
 """Each statistic of drift, and how large it may be unless a rule says otherwise."""
 
 MIN_ROWS = 500
 """Of fewer rows a statistic says more of chance than of drift: of 500 rows in 20 bins PSI is 0.04 by chance alone."""
+
+MISSING_ANSWERS = "missing_answers"
+"""The statistic of answers that did not come, beside the number that is usual."""
+
+MIN_ANSWERS = 20
+"""Where fewer are usual, few come by chance: of 20 there is at most one in one partition of fifty million."""
 
 MARGINS = ("null_rate", "unknown_rate")
 """The statistics of which a rule limits by how much they are above that of the reference."""
@@ -44,16 +51,19 @@ class Drift:
     Args:
         statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-
             Smirnov), ``jensen_shannon`` (the distance, of base 2), ``wasserstein`` (in standard deviations of the reference),
-            ``null_rate``, ``unknown_rate`` (values in categories that neither the reference names nor the model knows) or
-            ``category_churn`` (of the categories with one row of a hundred, the share that only one side has at all).
+            ``null_rate``, ``unknown_rate`` (values in categories that neither the reference names nor the model knows),
+            ``category_churn`` (of the categories with one row of a hundred, the share that only one side has at all) or
+            ``missing_answers`` (the share of the usual number of answers that is not there: 1 of none. Usual is the median of the weeks
+            before, at the same time of the week where there are two such partitions).
         at_most: the largest figure that is no breach; by default that of ``AT_MOST``: 0.2 for psi, jensen_shannon and category_churn,
-            0.1 for ks, 0.3 for wasserstein, 0.05 for unknown_rate and null_rate, which may be that much above the reference's own: what
-            an encoder with ``max_categories`` left out of the train rows is no news.
-        columns: the features, labels and outputs that are judged, all by default.
+            0.1 for ks, 0.3 for wasserstein, 0.9 for missing_answers, 0.05 for unknown_rate and null_rate, which may be that much above the
+            reference's own: what an encoder with ``max_categories`` left out of the train rows is no news.
+        columns: the features, labels and outputs that are judged, all by default; none of missing_answers.
         in_a_row: in how many partitions one after another there must be a breach; partitions without predictions, or of fewer rows
             than ``min_rows``, do not count.
-        min_rows: of fewer rows nothing is said.
-        reference: ``"training"``, the train rows of the build that answered, or ``"weeks_before"``, the weeks before the partition.
+        min_rows: of fewer rows nothing is said, 500 by default; of missing_answers where fewer answers are usual, 20 by default.
+        reference: ``"training"``, the train rows of the build that answered, which is the default, or ``"weeks_before"``, the weeks before
+            the partition, which is all that missing_answers has.
 
     Raises:
         DeclarationError: there is no such statistic, or a number is out of range.
@@ -66,19 +76,29 @@ class Drift:
     at_most: float | None = None
     columns: Sequence[str] | None = None
     in_a_row: int = 1
-    min_rows: int = MIN_ROWS
-    reference: Reference = TRAINING
+    min_rows: int | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         if self.statistic not in AT_MOST:
             raise DeclarationError(f"Drift has the statistic {excerpt(self.statistic)}: it can be {one_of(AT_MOST)}")
+        of_answers = self.statistic == MISSING_ANSWERS
+        if self.min_rows is None:
+            object.__setattr__(self, "min_rows", MIN_ANSWERS if of_answers else MIN_ROWS)
+        if self.reference is None:
+            object.__setattr__(self, "reference", WEEKS_BEFORE if of_answers else TRAINING)
+        if of_answers and (self.reference != WEEKS_BEFORE or self.columns is not None):
+            raise DeclarationError(
+                "Drift('missing_answers') counts the answers of a partition beside those of the weeks before: leave out columns=, and "
+                "reference= or write 'weeks_before'"
+            )
         if self.reference not in (TRAINING, WEEKS_BEFORE):
             raise DeclarationError(
                 f"Drift has the reference {excerpt(self.reference)}: it can be {one_of((TRAINING, WEEKS_BEFORE))}"
             )
         if self.at_most is not None and not (math.isfinite(self.at_most) and self.at_most >= 0):
             raise DeclarationError(f"Drift has at_most={excerpt(self.at_most)}: a number from 0 on is expected")
-        if self.in_a_row < 1 or self.min_rows < 1:
+        if self.in_a_row < 1 or (self.min_rows is not None and self.min_rows < 1):
             raise DeclarationError(
                 f"Drift has in_a_row={self.in_a_row} and min_rows={self.min_rows}: both are at least 1"
             )
@@ -92,7 +112,7 @@ class Drift:
     @property
     def name(self) -> str:
         """What its check is called: ``psi_training``, or with the columns that it judges, ``psi_training_temp``."""
-        parts = [self.statistic, self.reference, *(() if self.columns is None else self.columns)]
+        parts = [self.statistic, self.reference or "", *(() if self.columns is None else self.columns)]
         return checked_name(
             "_".join("".join(c if c.isalnum() else "_" for c in part) for part in parts).lower(), what="check"
         )
@@ -108,5 +128,6 @@ DEFAULT_RULES = (
     Drift("null_rate"),
     Drift("unknown_rate"),
     Drift("psi", reference=WEEKS_BEFORE, in_a_row=2),
+    Drift(MISSING_ANSWERS),
 )
 """What a monitor judges unless it says otherwise."""

@@ -9,7 +9,14 @@ from datetime import datetime
 from fti_assets.core.manifest.profiles import ColumnProfile
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.monitoring.drift.drift import Drift, Reference
-from fti_assets.monitoring.drift.statistics import compare, null_rate, statistics_of, unknown_rate_of_reference
+from fti_assets.monitoring.drift.statistics import (
+    OF_PRESENCE,
+    compare,
+    never_had_a_value,
+    null_rate,
+    statistics_of,
+    unknown_rate_of_reference,
+)
 from fti_assets.monitoring.measurement import Measurement, Subject
 
 Series = tuple[str, ...]
@@ -59,7 +66,7 @@ def check_rules(rules: Sequence[Drift], *, what: str) -> None:
         )
     columns: dict[tuple[str, str], list[str]] = {}
     for rule in rules:
-        before = columns.setdefault((rule.statistic, rule.reference), [])
+        before = columns.setdefault((rule.statistic, rule.reference or ""), [])
         if both := [name for name in rule.columns or () if name in before]:
             raise DeclarationError(
                 f"{what} judges {rule.statistic} of {one_of(both)} against {rule.reference} by two rules: name it in one"
@@ -79,7 +86,10 @@ def measured(comparison: Comparison, rules: Sequence[Drift]) -> list[Measurement
     for statistic, value in figures.items():
         if statistic in comparison.left_out:
             continue
-        rows = int(current.rows if statistic == "null_rate" else current.rows - current.nulls)
+        of_nulls = statistic == "null_rate" or (
+            statistic in OF_PRESENCE and before is not None and never_had_a_value(before)
+        )
+        rows = int(current.rows if of_nulls else current.rows - current.nulls)
         rule = rule_for(rules, statistic, comparison.reference, comparison.column)
         judged = _judged(statistic, value, rows, rule, before if same_kind else None, comparison.learned)
         if judged is None:
@@ -116,9 +126,11 @@ def _judged(
         return figure
     limit = rule.limit(null_rate(before) if statistic == "null_rate" else unknown_rate_of_reference(before, learned))
     figure = replace(figure, threshold=limit)
+    assert rule.min_rows is not None
     if rows < rule.min_rows:
         return replace(figure, verdict="too_few_rows")
-    if value is None or before.rows - (0 if statistic == "null_rate" else before.nulls) < rule.min_rows:
+    of_all = statistic == "null_rate" or never_had_a_value(before)
+    if value is None or before.rows - (0 if of_all else before.nulls) < rule.min_rows:
         return replace(figure, verdict="no_reference")
     return replace(figure, verdict="warning" if value > limit else "ok")
 

@@ -17,7 +17,10 @@ EPSILON = 1e-4
 LEAST_SHARE = 0.01
 """A category with this share of the values on one side counts in the churn: rarer ones come and go by chance."""
 
-VERSION = f"drift-2 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
+OF_PRESENCE = ("psi", "jensen_shannon")
+"""The distances that there are of a column of which the reference has no value: those of a value that is there or not."""
+
+VERSION = f"drift-3 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
 """What all figures rest on, with versions of its own: one that changes them gets another."""
 
 
@@ -35,7 +38,8 @@ def compare(
 ) -> dict[str, float | None]:
     """Every statistic of a column; None for what cannot be told.
 
-    A distance of a vector is the largest of those of its norm and of its projections, where both sides have them.
+    A distance of a vector is the largest of those of its norm and of its projections, where both sides have them. Where no row of the
+    reference has a value, PSI and Jensen-Shannon distance are those of two shares, of rows without a value and with one.
 
     Args:
         reference: the counts that are compared with; their edges and categories are those of all figures.
@@ -47,9 +51,16 @@ def compare(
     >>> round(compare(then, now)["ks"], 3), compare(then, now)["null_rate"]
     (0.333, 0.25)
     """
-    results: dict[str, float | None] = dict.fromkeys(statistics_of(reference))
+    names = statistics_of(reference)
+    results: dict[str, float | None] = dict.fromkeys(names)
     results["null_rate"] = null_rate(current)
-    if reference.type in NUMBERS:
+    if never_had_a_value(reference):
+        names, without = tuple(dict.fromkeys([*names, *OF_PRESENCE])), null_rate(current)
+        results |= dict.fromkeys(OF_PRESENCE)
+        if without is not None:
+            p, q = np.array([1.0, 0.0]), np.array([without, 1.0 - without])
+            results["psi"], results["jensen_shannon"] = psi(p, q), jensen_shannon(p, q)
+    elif reference.type in NUMBERS:
         for one, other in _pairs(reference, current):
             for name, figure in _of_bins(one, other).items():
                 results[name] = max((own for own in (results[name], figure) if own is not None), default=None)
@@ -61,12 +72,17 @@ def compare(
     if reference.type in MADE_OF_CATEGORIES:
         results["unknown_rate"] = unknown_rate(reference, current, learned)
         results["category_churn"] = category_churn(reference, current)
-    return {name: results[name] for name in statistics_of(reference)}
+    return {name: results[name] for name in names}
 
 
 def null_rate(column: ColumnProfile) -> float | None:
     """The share of rows without a value; None of no rows."""
     return column.nulls / column.rows if column.rows else None
+
+
+def never_had_a_value(column: ColumnProfile) -> bool:
+    """Whether there are rows, and none of them has a value."""
+    return column.rows > 0 and column.nulls == column.rows
 
 
 def psi(p: np.ndarray, q: np.ndarray) -> float:
@@ -135,10 +151,10 @@ def wasserstein(p: np.ndarray, q: np.ndarray, edges: Sequence[float]) -> float |
 def unknown_rate(
     reference: ColumnProfile, current: ColumnProfile, learned: Collection[str] | None = None
 ) -> float | None:
-    """The share of values in categories that neither the reference names nor the model knows; None if the reference does not name all of
-    its own and the model tells none."""
+    """The share of values in categories that neither the reference names nor the model knows; None if the reference has no rows, or does
+    not name all of its own categories and the model tells none."""
     present = current.rows - current.nulls
-    if not present or reference.rows == reference.nulls or (reference.further_categories and learned is None):
+    if not present or not reference.rows or (reference.further_categories and learned is None):
         return None
     known: Collection[str] = reference.categories
     if reference.further_categories:
@@ -169,7 +185,7 @@ def category_churn(reference: ColumnProfile, current: ColumnProfile) -> float | 
     Categories that the reference may have among those it does not name are left out. None if there is none.
     """
     before, after = reference.rows - reference.nulls, current.rows - current.nulls
-    if not before or not after:
+    if not reference.rows or not after:
         return None
     old = {name for name, count in reference.categories.items() if count >= LEAST_SHARE * before}
     new = {name for name, count in current.categories.items() if count >= LEAST_SHARE * after}

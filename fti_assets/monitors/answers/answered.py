@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,6 +62,11 @@ class Answered(ABC):
     @abstractmethod
     def labelled(self, partitions: Sequence[Partition]) -> str:
         """The same without what builds see: the answers with what stands beside them, the spine's columns or the log's."""
+
+    @property
+    @abstractmethod
+    def source(self) -> BatchPredictions | PredictionLog:
+        """What holds the answers."""
 
     @property
     def redacted(self) -> frozenset[str]:
@@ -137,6 +142,23 @@ class Answered(ABC):
         for partition, build, count in self.lake.connection.execute(query).fetchall():
             counts.setdefault(partition, {})[build] = count
         return counts
+
+    def totals(self, partitions: Sequence[Partition], counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        """How many answers there are by the partition's key, of those that were answered: none as well, if they are stored.
+
+        Args:
+            partitions: of the monitor.
+            counts: what ``counts`` gave of them.
+        """
+        totals = {key: sum(of_builds.values()) for key, of_builds in counts.items()}
+        source = self.source
+        if is_timed(source.partitions_def):
+            ledger = self.lake.ledger(source.table, snapshot=self.snapshot)
+            stored = [one.key for one in partitions if any(key in ledger for key in answer_partitions(source, [one]))]
+        else:  # those since the first answer
+            starts = [one.start for one in partitions if one.key in totals and one.start is not None]
+            stored = [one.key for one in partitions if one.start is not None and starts and one.start >= min(starts)]
+        return dict.fromkeys(stored, 0) | totals
 
     def to_table(self, rows: duckdb.DuckDBPyRelation) -> str:
         """A temporary table of some rows, by its quoted name."""

@@ -41,6 +41,11 @@ class BatchAnswers(Answered):
     answer: Answer
 
     @property
+    def source(self) -> BatchPredictions:
+        """What holds the answers."""
+        return self.predictions
+
+    @property
     def is_list(self) -> bool:
         """Whether the best items of each key are stored."""
         return self.predictions.top is not None

@@ -35,6 +35,11 @@ class LogAnswers(Answered):
     log: PredictionLog
 
     @property
+    def source(self) -> PredictionLog:
+        """What holds the answers."""
+        return self.log
+
+    @property
     def redacted(self) -> frozenset[str]:
         """The features that are kept out of the log."""
         return self.log.redact

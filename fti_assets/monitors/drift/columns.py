@@ -32,8 +32,8 @@ class WatchedColumn:
 
     @property
     def has_bins(self) -> bool:
-        """Whether its counts of any rows can be compared: the profile's edges are known, or it has none."""
-        return self.counted.type not in NUMBERS or self.profile is not None
+        """Whether its counts of any rows can be compared: the profile's edges are known, or it needs none."""
+        return self.counted.type not in NUMBERS or bool(self.counted.edges)
 
 
 def profile_of_build(store: ModelStore, manifest: ModelManifest) -> Profile | None:

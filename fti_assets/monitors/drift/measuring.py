@@ -29,6 +29,7 @@ from fti_assets.monitors.drift.columns import (
     profile_of_build,
     type_of_label,
 )
+from fti_assets.monitors.drift.volume import volume_of
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.profiling import edges_of, projections_sql, usual_length
@@ -71,7 +72,10 @@ def drift_of(
     for partition in partitions:
         for build in counts.get(partition.key, {}):
             by_build.setdefault(build, []).append(partition)
-    results = Drifts([_answers_given(answers, one, counts.get(one.key, {})) for one in partitions])
+    totals = answers.totals(list(every.values()), counts)
+    results = Drifts()
+    for one in partitions:
+        results.measurements += volume_of(answers.column, one, before.get(one.key), totals, rules)
     for build, own in by_build.items():
         # The build that gave most of a partition's answers says what is compared with the weeks before, of all its answers.
         main = [
@@ -85,20 +89,6 @@ def drift_of(
         ]
         _of_build(answers, store, build, own, {one.key: before[one.key] for one in main}, needed, rules, results)
     return results
-
-
-def _answers_given(answers: Answered, partition: Partition, builds: Mapping[str, int]) -> Measurement:
-    """How many answers there are: the first thing to know of a day."""
-    assert partition.start is not None
-    total = sum(builds.values())
-    return Measurement(
-        partition_start=partition.start,
-        subject="prediction",
-        column_name=answers.column,
-        statistic="answers",
-        value=float(total),
-        rows=total,
-    )
 
 
 def _before(calendar: dg.PartitionsDefinition[str], partition: Partition, weeks: int) -> list[Partition]:

@@ -13,6 +13,9 @@ from fti_assets.training.triggers.trigger import Breach, Cause, Situation, breac
 QUALITY, SERVICE = "quality", "service"
 """The subjects of a monitor's figures that are no drift."""
 
+MISSING_ANSWERS = "missing_answers"
+"""The statistic that is no drift of values: a model that is trained again answers no more."""
+
 
 class _OnBreaches(Concise):
     """What the triggers of a monitor's breaches share; each says which of them count."""
@@ -46,7 +49,7 @@ class OnDrift(_OnBreaches):
 
     Args:
         monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.
-        statistics: such as ``["psi", "ks"]``; by default every one that the monitor judges.
+        statistics: such as ``["psi", "ks"]``; by default every one that the monitor judges but ``missing_answers``.
         columns: features, labels or outputs; all by default.
         slices: whether a breach of a slice counts, too, and not that of all rows alone.
 
@@ -70,6 +73,7 @@ class OnDrift(_OnBreaches):
     def _counts(self, breach: Breach) -> bool:
         return (
             breach.subject not in (QUALITY, SERVICE)
+            and (self.statistics is not None or breach.statistic != MISSING_ANSWERS)
             and (self.slices or not breach.slice)
             and (self.statistics is None or breach.statistic in self.statistics)
             and (self.columns is None or breach.column_name in self.columns)

@@ -49,7 +49,7 @@ def monitor(
 
     Of quality it has the metrics of the model's evaluation, with intervals: over all, of each build and arm, and by slice, on rows that are
     as old as the label's maturity and have a label. ``label_rate`` says how many of these have one. Before labels come there are estimates
-    from calibrated probabilities, of binary and multiclass models alone, marked as ``estimated``; ``<metric>_estimate_error`` says later
+    from calibrated probabilities, of classes and of several labels alone, marked as ``estimated``; ``<metric>_estimate_error`` says later
     by how much they were too high. The labels' partitions that change ask for exactly the days whose labels they may hold.
 
     Of a log it also has how the model was served (``service``): requests, latencies, errors, what was missing, processor time and memory.

@@ -73,3 +73,37 @@ def test_only_probabilities_can_be_expected() -> None:
     assert all(can_estimate(name, "binary") and can_estimate(name, "multiclass") for name in ESTIMATED)
     assert not can_estimate("rmse", "regression")
     assert not can_estimate("ece", "binary")
+    assert can_estimate("roc_auc", "multilabel") and can_estimate("roc_auc:late", "multilabel")  # noqa: PT018
+    assert not can_estimate("exact_match", "multilabel")
+    assert not can_estimate("rmse:late", "multioutput")
+
+
+def test_a_mean_over_labels_is_expected_however_they_come_together() -> None:
+    """The second label is the first, or its opposite: an expectation of each, whose mean does not depend on the other's."""
+    p = P[:4]
+    own = np.stack([ANSWERS.predictions[:4], ANSWERS.predictions[1:5]], axis=1)
+    every = [np.array(y) for y in product([0, 1], repeat=len(p))]
+    chances = [np.where(y == 1, p, 1 - p).prod() for y in every]
+    for opposite in (False, True):
+        chance = np.stack([p, 1 - p if opposite else p], axis=1)
+        answers = Answers(np.zeros(own.shape), own, (0.4, 0.5), labels=("a", "b"), task="multilabel")
+        figures = estimates(["brier", "accuracy", "brier:b"], answers, chance, draws=50)
+        scores: dict[str, list[float]] = {"brier": [], "accuracy": [], "brier:b": []}
+        for y in every:
+            of = (y, 1 - y if opposite else y)
+            briers = [brier_score_loss(each, own[:, at], labels=[0, 1]) for at, each in enumerate(of)]
+            right = [accuracy_score(each, own[:, at] >= (0.4, 0.5)[at]) for at, each in enumerate(of)]
+            for name, score in {"brier": np.mean(briers), "accuracy": np.mean(right), "brier:b": briers[1]}.items():
+                scores[name].append(float(score))
+        assert {name: one.value for name, one in figures.items()} == {
+            name: pytest.approx(np.dot(chances, values)) for name, values in scores.items()
+        }
+        assert figures["brier"].interval is None
+        alone = estimates(["brier"], answers.of_label("b"), chance[:, 1], draws=50)["brier"]
+        assert figures["brier:b"] == alone
+
+
+def test_a_mean_over_labels_is_undefined_where_one_is() -> None:
+    answers = Answers(np.zeros((2, 2)), np.array([[0.2, 0.4], [0.6, 0.4]]), labels=("a", "b"), task="multilabel")
+    figures = estimates(["roc_auc", "roc_auc:a", "roc_auc:b"], answers, np.array([[0.2, 0.0], [0.6, 0.0]]), draws=0)
+    assert list(figures) == ["roc_auc:a"]

@@ -13,6 +13,8 @@ from sklearn.multioutput import MultiOutputClassifier
 
 import fti_assets as fti
 from fti_assets.core import clock
+from fti_assets.core.manifest.profiles import ColumnProfile, Profile
+from fti_assets.core.records import from_json
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.serving.answers.prediction import Prediction
@@ -328,7 +330,8 @@ def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
 
     pairs = fti.batch_predictions(name="pairs", model=pair, partitions_def=DAYS)
     names = ["roc_auc", "log_loss:joined", "exact_match"]
-    of_pairs = fti.monitor(name="of_pairs", predictions=pairs, drift=[], weeks=0, quality=list(map(fti.Quality, names)))
+    drift = [fti.Drift("psi", min_rows=5), fti.Drift("psi", reference="weeks_before", min_rows=5)]
+    of_pairs = fti.monitor(name="of_pairs", predictions=pairs, drift=drift, quality=list(map(fti.Quality, names)))
     run(dataset, pair, stores=bench.stores, instance=bench.instance, partition_key="2013-01-06")
     bench.predict(pairs, "06")
     measure(bench, of_pairs, day="06", now="2013-01-07T12:00:00")
@@ -338,7 +341,40 @@ def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
     y = rows[["bought", "member"]].to_numpy().astype(int)
     offline = evaluate("multilabel", names, {"probabilities": p}, y, ("bought", "joined"))
     assert {name: one(bench, of_pairs, statistic=name)["value"] for name in names} == offline
-    assert not figures(bench, of_pairs)["estimated"].any()
+    # Estimates are of all answers; how labels come together is not known, so there are none of exact matches, and no interval of a mean.
+    estimated = figures(bench, of_pairs, estimated=True, build="").set_index("statistic")
+    assert set(estimated.index) == {"roc_auc", "log_loss:joined"}
+    assert (estimated["rows"] == 24).all()
+    assert np.isnan(estimated.loc["roc_auc", "low"])
+    of_one = estimated.loc["log_loss:joined"]
+    assert of_one["low"] < of_one["value"] < of_one["high"]
+    errors = {f"{name}_estimate_error" for name in estimated.index}
+    assert errors < set(figures(bench, of_pairs)["statistic"])
+    # Each label is watched as one of a model of one label would be, on rows as old as the longest maturity.
+    drifts = fti.read(of_pairs, stores=bench.stores)
+    labels = drifts[(drifts["subject"] == "label") & (drifts["reference"] == "training")]
+    assert set(labels["column_name"]) == {"bought", "joined"}
+    profile = from_json(
+        Profile, bench.store.file(bench.store.champion("pair"), "profile.json").decode(), what="profile"
+    )
+    for at, (name, column) in enumerate({"bought": "bought", "joined": "member"}.items()):
+        own = labels[(labels["column_name"] == name) & (labels["statistic"] == "psi")]
+        assert own["rows"].tolist() == [len(rows)]
+        then, now = profile.labels[at], rows[column].astype(int)
+        before = label_counts(then)
+        shares = np.maximum([[before[0] / sum(before), before[1] / sum(before)], [1 - now.mean(), now.mean()]], 1e-4)
+        psi = ((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum()
+        assert own["value"].tolist() == [pytest.approx(psi)], name
+
+
+def label_counts(profile: ColumnProfile) -> tuple[float, float]:
+    """How many rows are 0 and 1, as numbers or as booleans."""
+    if profile.categories:
+        return profile.categories.get("false", 0.0), profile.categories.get("true", 0.0)
+    counts = [0.0, 0.0]
+    for edge, count in zip((*profile.edges, np.inf), profile.counts, strict=True):
+        counts[int(edge >= 1)] += count
+    return counts[0], counts[1]
 
 
 def test_arms_of_a_log_are_told_apart_and_shadows_left_out(bench: Bench) -> None:

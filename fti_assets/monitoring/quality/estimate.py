@@ -17,9 +17,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.training.judging.metrics.answers import Answers
+from fti_assets.training.judging.metrics.metric import OfLabel, base_of
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.bootstrap import draws_for, percentile_interval
 
@@ -40,14 +41,14 @@ class Estimate:
 
 
 def can_estimate(metric: str, task: Task) -> bool:
-    """Whether a metric of a task's answers can be expected: of probabilities of one label alone.
+    """Whether a metric of a task's answers can be expected: of probabilities, of several labels that of one or the mean over them.
 
-    How several labels come together, nobody knows from the probability of each.
+    How several labels come together, as ``exact_match`` asks, nobody knows from the probability of each.
 
-    >>> can_estimate("roc_auc", "binary"), can_estimate("rmse", "regression")
-    (True, False)
+    >>> can_estimate("roc_auc", "binary"), can_estimate("log_loss:late", "multilabel"), can_estimate("rmse", "regression")
+    (True, True, False)
     """
-    return task in ("binary", "multiclass") and metric in ESTIMATED
+    return each_task(task) in ("binary", "multiclass") and base_of(metric_named(metric)).name in ESTIMATED
 
 
 def estimates(
@@ -60,10 +61,13 @@ def estimates(
 ) -> dict[str, Estimate]:
     """What metrics are expected to be; those that are undefined are left out.
 
+    Of several labels the expectation of a mean is the mean of theirs, and where it would lie is not told: that depends on how the labels
+    come together.
+
     Args:
-        metrics: names, of ``ESTIMATED``.
+        metrics: names, of ``ESTIMATED``; of one of several labels, ``log_loss:late``.
         answers: what was answered of ``n`` rows, at least one; their labels are not looked at.
-        probabilities: calibrated, of a yes ``[n]``, or of each class ``[n, k]`` with rows that sum to one.
+        probabilities: calibrated, of a yes ``[n]``, of each class ``[n, k]`` with rows that sum to one, or of each of several labels.
         draws: of labels, for the intervals; none for 0, by default as many as a bootstrap of so many rows takes.
         confidence: of the intervals.
 
@@ -71,6 +75,8 @@ def estimates(
     >>> round(estimates(["accuracy"], answers, answers.predictions)["accuracy"].value, 3)
     0.85
     """
+    if answers.labels:
+        return _of_labels(metrics, answers, probabilities, draws, confidence)
     shares = probabilities if probabilities.ndim == 2 else np.stack([1 - probabilities, probabilities], axis=1)
     rows, classes = shares.shape
     every = _with_each_label(answers, rows, classes)
@@ -84,6 +90,33 @@ def estimates(
             of_draws.append(statistics[name](labels))
     intervals = {name: percentile_interval(np.concatenate(one), confidence) for name, one in blocks.items() if one}
     return {name: Estimate(value, intervals.get(name)) for name, value in defined.items()}
+
+
+def _of_labels(
+    metrics: Sequence[str], answers: Answers, probabilities: np.ndarray, draws: int | None, confidence: float
+) -> dict[str, Estimate]:
+    """The estimates of several labels: of one, or of the mean over all."""
+    results: dict[str, Estimate] = {}
+    for at, label in enumerate(answers.labels):
+        own = {metric.metric.name: name for name, metric in _of_one(metrics).items() if metric.label == label}
+        if own:
+            found = estimates(
+                list(own), answers.of_label(label), probabilities[:, at], draws=draws, confidence=confidence
+            )
+            results |= {own[name]: one for name, one in found.items()}
+    if means := [name for name in metrics if name not in _of_one(metrics)]:
+        each = [
+            estimates(means, answers.of_label(label), probabilities[:, at], draws=0)
+            for at, label in enumerate(answers.labels)
+        ]
+        defined = [name for name in means if all(name in one for one in each)]
+        results |= {name: Estimate(float(np.mean([one[name].value for one in each])), None) for name in defined}
+    return {name: results[name] for name in metrics if name in results}
+
+
+def _of_one(metrics: Sequence[str]) -> dict[str, OfLabel]:
+    """Those of the metrics that are of one of several labels."""
+    return {name: metric for name in metrics if isinstance(metric := metric_named(name), OfLabel)}
 
 
 def errors_of(estimate: Mapping[str, Estimate], truth: Mapping[str, float]) -> dict[str, float]:

@@ -116,7 +116,7 @@ class Answered(ABC):
 
     def with_every_label(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
         """Rows with each label under its name in ``label_columns``, and with ``LABEL``, which is null where there are several."""
-        columns = label_columns(self.all_labels)
+        columns = self.label_columns
         for name, label in self.all_labels.items():
             labels = self.rows_of(label)
             rows = self.without_label(rows) if labels is None else self.with_one_label(rows, labels, label)
@@ -127,10 +127,9 @@ class Answered(ABC):
         return rows if LABEL in rows.columns else self.without_label(rows)
 
     @property
-    def label(self) -> Label | None:
-        """The label; None of a composite, and of a model of several labels, which are not watched."""
-        is_watched = isinstance(self.model, Model) and not self.model.view.has_several_labels
-        return self.model.view.only_label if is_watched else None
+    def label_columns(self) -> dict[str, str]:
+        """The column of each label, by the label's name; none of a composite."""
+        return label_columns(self.all_labels)
 
     def counts(self, partitions: Sequence[Partition]) -> dict[str, dict[str, int]]:
         """How many rows each build answered, by the partition's key."""

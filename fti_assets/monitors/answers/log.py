@@ -69,7 +69,8 @@ class LogAnswers(Answered):
         answers = self.stored(partitions)
         # The log's own columns, such as a key, may be called as a feature.
         own = [name for name in answers.columns if name not in {one.name for one in features}]
-        items = [*map(quote, own), MATURE, LABEL, *map(_feature_sql, features)]
+        labels = dict.fromkeys([*self.label_columns.values(), LABEL])
+        items = [*map(quote, own), MATURE, *labels, *map(_feature_sql, features)]
         return self.to_table(self.lake.connection.sql(f"SELECT {', '.join(items)} FROM {self._labelled(answers)}"))
 
     def labelled(self, partitions: Sequence[Partition]) -> str:

@@ -15,9 +15,7 @@ from fti_assets.monitoring.drift.counts import NUMBERS, CountedColumn
 from fti_assets.monitoring.measurement import Subject
 from fti_assets.monitors.answers.answered import ANSWER, Answered
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.labels import LABEL
 from fti_assets.training.datasets.profiling import binned_sql, projections_sql
-from fti_assets.training.views.terms import Label
 
 
 @dataclass(frozen=True)
@@ -97,14 +95,15 @@ def _directions(profile: ColumnProfile | None) -> tuple[tuple[str, tuple[float, 
     return tuple((sql, bins.edges) for sql, bins in zip(projections, profile.directions, strict=True))
 
 
-def label_columns(
-    label: Label | None, prefix: str, profile: Profile | None, kind: ColumnType
-) -> Iterator[WatchedColumn]:
-    if label is None:
-        return
-    own = None if profile is None or profile.label.type != kind else profile.label
-    counted = CountedColumn("__fti_label", kind, *_bins(own), sql=LABEL)
-    yield WatchedColumn("label", f"{prefix}{label.name}", counted, own)
+def label_columns(answers: Answered, profile: Profile | None, table: str) -> Iterator[WatchedColumn]:
+    """Each label of the model, of as many as there are."""
+    profiles = {} if profile is None else {one.name: one for one in profile.labels or (profile.label,)}
+    for name, column in answers.label_columns.items():
+        kind = type_of_label(answers, table, column)
+        own = profiles.get(name)
+        own = own if own is not None and own.type == kind else None
+        counted = CountedColumn(f"__fti_label.{name}", kind, *_bins(own), sql=column)
+        yield WatchedColumn("label", f"{answers.prefix}{name}", counted, own)
 
 
 def answer_columns(
@@ -139,6 +138,7 @@ def _bins(profile: ColumnProfile | None) -> tuple[tuple[float, ...], tuple[str, 
     return ((), ()) if profile is None else (profile.edges, tuple(profile.categories))
 
 
-def type_of_label(answers: Answered, table: str) -> ColumnType:
-    [kind] = answers.lake.connection.sql(f"SELECT {LABEL} FROM {table} LIMIT 0").types
+def type_of_label(answers: Answered, table: str, column: str) -> ColumnType:
+    """The type of a label's column among the answered rows."""
+    [kind] = answers.lake.connection.sql(f"SELECT {column} FROM {table} LIMIT 0").types
     return type_of_sql(str(kind)) or "text"

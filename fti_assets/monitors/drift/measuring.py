@@ -13,7 +13,6 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.manifest.profiles import ColumnProfile, Profile
 from fti_assets.core.sql import literal, quote
 from fti_assets.core.times import Partition
-from fti_assets.core.types import ColumnType
 from fti_assets.errors import FtiError
 from fti_assets.monitoring.drift.counts import CountedColumn, count_columns
 from fti_assets.monitoring.drift.drift import TRAINING, WEEKS_BEFORE, Drift
@@ -27,7 +26,6 @@ from fti_assets.monitors.drift.columns import (
     feature_columns,
     label_columns,
     profile_of_build,
-    type_of_label,
 )
 from fti_assets.monitors.drift.volume import volume_of
 from fti_assets.orchestration.partitions import partitions_between
@@ -193,12 +191,10 @@ def _rows_of(
     """The columns of what a build answered, and its rows; of a build that is lost, or cannot be joined, the answers alone."""
     manifest: ModelManifest | None = None
     profile: Profile | None = None
-    label_type: ColumnType = "number"
     try:
         manifest = store.manifest(answers.model.name, build)
         profile = profile_of_build(store, manifest)
         table = answers.joined(manifest, partitions)
-        label_type = type_of_label(answers, table)
     except FtiError as error:
         results.problems.append(f"what {build} of {answers.model.name!r} saw cannot be told: {error}")
         table = answers.to_table(answers.without_label(answers.stored(partitions).project(f"*, false AS {MATURE}")))
@@ -211,7 +207,7 @@ def _rows_of(
                 "train it again, then it is compared"
             )
         columns += feature_columns(answers, manifest, profile)
-        columns += label_columns(answers.label, answers.prefix, profile, label_type)
+        columns += label_columns(answers, profile, table)
     return columns, table
 
 

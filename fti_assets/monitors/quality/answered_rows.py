@@ -14,7 +14,7 @@ from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.monitors.answers.answered import ANSWER, ARM, BUILD, MATURE, PARTITION, Answered
-from fti_assets.training.datasets.labels import LABEL, label_columns
+from fti_assets.training.datasets.labels import LABEL
 from fti_assets.training.datasets.queries import QUERY, numbered
 from fti_assets.training.trainer.parts.labels import label_codes
 
@@ -96,7 +96,7 @@ def answered_rows(answers: Answered, partitions: Sequence[Partition], columns: I
         items.append(f"dense_rank() OVER (ORDER BY {quote(cluster or '')}) AS {_CLUSTER}")
     rows = numbered(table, query, answers.time) if query else f"FROM {table}"
     order = ", ".join([*([QUERY] if query else []), *map(quote, answers.order)])
-    labels = {column: name for name, column in label_columns(answers.all_labels).items()}
+    labels = {column: name for name, column in answers.label_columns.items()}
     fixed = [PARTITION, BUILD, ARM, MATURE, *labels, *([QUERY] if query else [])]
     listed = ", ".join([*fixed, *items, *map(quote, beside)])
     in_order = connection.sql(

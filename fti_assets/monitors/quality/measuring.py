@@ -175,7 +175,7 @@ class _Builds:
         finite = sample.is_answered
         result = np.full(sample.rows.answers.shape, np.nan)
         probabilities = calibrated(sample.rows.answers[finite])
-        if probabilities.ndim == 2:
+        if sample.task == "multiclass":
             probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
         result[finite] = probabilities
         return result

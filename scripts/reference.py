@@ -39,8 +39,9 @@ PAGES = {
         "Feature groups, their rows, windows over them, and features of a request alone.",
         "fti_assets",
         _names(
-            "feature_group sql_feature_group external_group ParquetFiles PostgresTable DuckDBTable FeatureGroup read_files KeepLast "
-            "Changes ChangeFeed FeedPosition Table Grid window_aggregate Count Sum Mean Rate Std Min Max Last DistinctCount on_demand"
+            "feature_group sql_feature_group external_group prediction_times ParquetFiles PostgresTable DuckDBTable FeatureGroup "
+            "read_files KeepLast Changes ChangeFeed FeedPosition Table Grid window_aggregate Count Sum Mean Rate Std Min Max Last "
+            "DistinctCount on_demand"
         ),
     ),
     "training.md": Page(

@@ -166,7 +166,9 @@ SIDES: dict[ColumnType, Sides] = {
 
 NUMERIC: tuple[ColumnType, ...] = ("number", "integer", "boolean")
 """The types whose canonical array is of numbers."""
-KEY_TYPES: tuple[ColumnType, ...] = ("text", "integer", "boolean")
+CATEGORY_TYPES: tuple[ColumnType, ...] = ("text", "integer", "boolean")
+"""The types whose values can be categories."""
+KEY_TYPES: tuple[ColumnType, ...] = (*CATEGORY_TYPES, "timestamp")
 """The types that rows can be joined on: no two values of them are nearly equal."""
 
 _SAME: dict[str, ColumnType] = {sql_type: kind for kind, sides in SIDES.items() for sql_type in sides.same}

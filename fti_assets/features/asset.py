@@ -16,7 +16,7 @@ from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, 
 from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
-from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_end
+from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_begin, on_partition_end
 from fti_assets.orchestration.conditions.reach import Reach, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.due import longest_silence
@@ -62,6 +62,8 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     if not is_timed(group.partitions_def):
         return on_change
     on_end = on_partition_end(group.partitions_def, group.serving_delay or timedelta(0)).with_label("window_ended")
+    if group.schedule is not None:
+        on_end = on_partition_begin().with_label("window_begun") | on_end
     return on_end if on_change is None else on_change | on_end
 
 

@@ -814,7 +814,9 @@ def test_online_group_with_key_that_cannot_be_joined_on_stores_nothing(world: Wo
 
     result = world.run(measured)
     assert not result.success
-    assert any("key 'k' of measured_v1 is number: make it text or a whole number" in e for e in world.raised_by(result))
+    assert any(
+        "key 'k' of measured_v1 is number: make it text, a whole number or a time" in e for e in world.raised_by(result)
+    )
     with world.lake.connect() as lake:
         assert lake.tables() == []
 

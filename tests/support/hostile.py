@@ -257,6 +257,11 @@ DECLARING: dict[str, Declares] = {
         {"name": "s", "keys": ["customer"], "sql": "SELECT customer FROM customers"},
         ("file", *TERMS, *OPTIONS),
     ),
+    "prediction_times": Declares(
+        _checks("prediction_times"),
+        {"name": "p", "every": "1d", "horizon": "24h", "partitions_def": DAYS},
+        ("step", "ahead", "cross", "lags", "event_time", "target", "version", "schema", *OPTIONS),
+    ),
     "external_group": Declares(
         _checks("external_group"),
         {"name": "e", "source": SOURCE, "keys": ["a"]},

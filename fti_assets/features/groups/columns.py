@@ -132,6 +132,8 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["ttl"] = str(group.ttl)
     if group.rename:
         metadata["renamed"] = ", ".join(f"{source!r} to {name!r}" for source, name in group.rename.items())
+    if group.schedule is not None:
+        metadata["schedule"] = str(group.schedule)
     if group.body:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
@@ -144,5 +146,6 @@ def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     schema = schema_demands(group.schema)
     in_sql = (group.body,) if group.body else ()
     names = (tuple(sorted(group.rename.items())),) if group.rename else ()
+    of_schedule = () if group.schedule is None else group.schedule.terms
     of_rows = (group.lookback, inputs, schema, group.duplicates)
-    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names)
+    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names, *of_schedule)

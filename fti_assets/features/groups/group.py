@@ -15,6 +15,7 @@ from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, excerpt, one_of
+from fti_assets.features.groups.schedule import Schedule
 from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates, KeepLast
@@ -56,6 +57,7 @@ class FeatureGroup(TimedTable):
         tuple[str, ...]
     ] = ()  # of its columns the online store holds none as JSON: a feature is a plain value
     validate: bool = False
+    schedule: Schedule | None = field(default=None, repr=False)
     body: str = field(default="", repr=False)
 
     def __repr__(self) -> str:
@@ -79,8 +81,10 @@ class FeatureGroup(TimedTable):
 
     @cached_property
     def columns(self) -> dict[str, ColumnType | None] | None:
-        """The columns that the schema declares and their types; None without a schema."""
-        return None if self.schema is None else column_types(self.schema)
+        """The columns that the schema or the schedule declares and their types; None without either."""
+        if self.schema is None:
+            return None if self.schedule is None else self.schedule.columns
+        return column_types(self.schema)
 
     @property
     def times(self) -> Times:
@@ -106,7 +110,8 @@ class FeatureGroup(TimedTable):
     @property
     def identity(self) -> tuple[str, ...]:
         """The columns that no two rows share."""
-        return (*self.keys, *self.time_columns, *((self.tie_break,) if self.tie_break else ()))
+        own = (*self.keys, *self.time_columns, *((self.tie_break,) if self.tie_break else ()))
+        return tuple(dict.fromkeys(own))  # a time may be a key as well
 
     def source_name(self, column: str) -> str:
         """What the source calls a column."""
@@ -211,7 +216,7 @@ def layout_of(group: FeatureGroup) -> Layout:
     """What the group's table demands of its rows."""
     return Layout(
         what=group.table_name,
-        not_null=(*group.keys, *group.time_columns),
+        not_null=tuple(dict.fromkeys((*group.keys, *group.time_columns))),
         unique=group.identity,
         partition_by=group.partition_by if is_timed(group.partitions_def) else None,
         schema=group.schema,

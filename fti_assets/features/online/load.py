@@ -249,7 +249,7 @@ def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGrou
     """The join that brings every column of a group that a feature can be made of, by the types it is stored with, and lists as text.
 
     Raises:
-        DeclarationError: a key is neither text, nor a whole number, nor a boolean.
+        DeclarationError: a key is neither text, nor a whole number, nor a boolean, nor a time.
     """
     types = {name: "text" if name in group.as_json else type_of_sql(kind) for name, kind in sql_types.items()}
     keys = []
@@ -257,7 +257,8 @@ def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGrou
         kind = types.get(key)
         if kind is None or kind not in KEY_TYPES:
             raise DeclarationError(
-                f"key {key!r} of {group.table_name} is {kind or 'of a type that cannot be joined on'}: make it text or a whole number"
+                f"key {key!r} of {group.table_name} is {kind or 'of a type that cannot be joined on'}: make it text, a whole number or a "
+                "time"
             )
         keys.append(JoinedKey(key, key, kind))
     columns = [

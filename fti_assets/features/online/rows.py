@@ -68,7 +68,8 @@ def encoded_key(keys: Sequence[JoinedKey]) -> str:
 def _part(key: str, kind: ColumnType) -> str:
     if kind == "text":
         return f"strlen({key})::VARCHAR || ':' || {key}"
-    return f"{key}{'::TINYINT' if kind == 'boolean' else ''}::VARCHAR || ';'"
+    number = f"epoch_us({key}::TIMESTAMP)" if kind == "timestamp" else f"{key}::TINYINT" if kind == "boolean" else key
+    return f"{number}::VARCHAR || ';'"
 
 
 def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRelation, whole: JoinedGroup) -> Blobs:

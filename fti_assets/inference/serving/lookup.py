@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
-from fti_assets.core.times import from_microseconds, instant, microseconds
+from fti_assets.core.times import from_microseconds, instant, microseconds, naive_utc
 from fti_assets.core.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
@@ -28,7 +28,7 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
     Args:
         name: of the table, ``"weekly_scores_v1"``.
         key: the value of the key, a tuple of the values of a key of several columns, or a list of such for as many rows, all of one
-            state of the store.
+            state of the store. A time is a datetime, naive for UTC.
         at: the instant (naive for UTC) to answer as of; now by default. The newest row by then counts.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
 
@@ -84,7 +84,8 @@ class OnlineReader:
 
 
 def _parts(key: Any) -> Key:
-    return key if isinstance(key, tuple) else (key,)
+    parts = key if isinstance(key, tuple) else (key,)
+    return tuple([naive_utc(one.to_pydatetime()) if hasattr(one, "to_pydatetime") else one for one in parts])
 
 
 def _instant(at: datetime | str) -> datetime:

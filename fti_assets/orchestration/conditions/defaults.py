@@ -23,7 +23,7 @@ from fti_assets.orchestration.conditions.partition_conditions import (
     NewestCutoffs,
     OfNewestCutoffs,
 )
-from fti_assets.orchestration.conditions.partition_end import LastRunFailed, PartitionEnded
+from fti_assets.orchestration.conditions.partition_end import LastRunFailed, PartitionBegun, PartitionEnded
 from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
 
 _DATA_CHANGES = dg.AutomationCondition.data_version_changed()
@@ -60,6 +60,12 @@ def on_partition_end(
     """
     ended = PartitionEnded(partitions_def, delay)
     return (_once(ended.newly_true()) | NeverBegan() | LastRunFailed(ended)) & ~dg.AutomationCondition.in_progress()
+
+
+def on_partition_begin() -> dg.AutomationCondition[Any]:
+    """True once for the newest partition that has begun, if it is missing."""
+    due = dg.AutomationCondition.missing() & PartitionBegun()
+    return (_once(due.newly_true()) | NeverBegan()) & ~dg.AutomationCondition.in_progress()
 
 
 def on_cutoff(

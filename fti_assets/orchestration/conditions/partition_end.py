@@ -144,6 +144,28 @@ class PartitionOver(dg.AutomationCondition[dg.AssetKey]):
         return true_of(context, subset_of(context, [dg.TimeWindow(own.start, last.end)]))
 
 
+@dataclass(frozen=True, eq=False)
+class PartitionBegun(dg.AutomationCondition[dg.AssetKey]):
+    """The newest partition that has begun: what rests on a schedule alone is there from then on."""
+
+    name = "partition_begun"
+    description = "The newest partition that has begun"
+    requires_cursor = False
+
+    def evaluate(self, context: Context) -> Result:
+        own = context.partitions_def
+        assert is_timed(own)
+        over = own.get_prev_partition_window(clock.now().replace(tzinfo=UTC), respect_bounds=False)
+        begun = None if over is None else own.get_next_partition_window(over.end, respect_bounds=False)
+        # Without an end_offset a partition is one of the definition's only once it is over.
+        for window in (begun, over):
+            if window is not None and own.has_partition_key(
+                own.get_partition_key_for_timestamp(window.start.timestamp())
+            ):
+                return true_of(context, subset_of(context, [window]))
+        return true_of(context, context.get_empty_subset())
+
+
 def _marks_since(context: Context, event: int | None) -> dict[str, bool]:
     """What was made since an event, looked up once a tick: the condition stands in two places of its asset's."""
     in_tick = _MARKS.setdefault(context.asset_graph_view, {})

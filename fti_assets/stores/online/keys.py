@@ -1,11 +1,15 @@
 """How the keys of a namespace become bytes: each key its own, the same ones in every process."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
+from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.core.types import KEY_TYPES, SIDES, ColumnType
 from fti_assets.errors import DataError, one_of
 from fti_assets.stores.online.blobs import Key
+
+_OF_NUMBER: dict[ColumnType, Callable[[int], Any]] = {"boolean": bool, "timestamp": from_microseconds}
 
 
 def row_encoder(
@@ -57,15 +61,15 @@ def column_encoder(
 
 
 def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Key], bytes]:
-    """The function from the keys of a namespace to bytes: one text is its UTF-8, else texts carry their length.
+    """The function from the keys of a namespace to bytes: one text is its UTF-8, else texts carry their length. A time is
+    its microseconds since 1970 in UTC.
 
     Raises:
         DataError: a type cannot be a key's; the encoder itself raises it for a key of other types.
     """
     if not key_types or not set(key_types) <= set(KEY_TYPES):
         raise DataError(
-            f"online namespace {namespace!r} has keys of types {one_of(key_types)}: "
-            "one or more of 'text', 'integer' and 'boolean' are expected"
+            f"online namespace {namespace!r} has keys of types {one_of(key_types)}: each is {one_of(KEY_TYPES)}"
         )
     kinds: list[type] = [SIDES[kind].plain for kind in key_types]
 
@@ -84,6 +88,8 @@ def key_encoder(key_types: Sequence[ColumnType], namespace: str) -> Callable[[Ke
                 text = part.encode()
                 # The length in front keeps ("a", "b:c") and ("a:b", "c") apart.
                 parts.append(b"%d:%b" % (len(text), text))
+            elif part.__class__ is datetime:
+                parts.append(b"%d;" % microseconds(naive_utc(part)))
             else:
                 parts.append(b"%d;" % part)
         return b"".join(parts)
@@ -116,8 +122,7 @@ def key_decoder(key_types: Sequence[ColumnType]) -> Callable[[bytes], Key]:
                 start = end
             else:
                 end = blob_key.index(b";", start)
-                number = int(blob_key[start:end])
-                parts.append(bool(number) if kind == "boolean" else number)
+                parts.append(_OF_NUMBER.get(kind, int)(int(blob_key[start:end])))
                 start = end + 1
         return tuple(parts)
 

@@ -141,7 +141,7 @@ class OnlineStore(Protocol):
         """Replace the whole content of a namespace; readers see the old content or the new.
 
         Args:
-            key_types: text, integer or boolean for each part of a key.
+            key_types: text, integer, boolean or timestamp for each part of a key.
             columns: the columns of a version's values, in order; timestamps are int64 microseconds since 1970.
             rows: each key once, with its versions by rising visible time, no event time before the last one's; a lookup
                 has one version a key.

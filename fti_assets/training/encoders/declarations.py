@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields
 from typing import Any, get_args
 
 from fti_assets.core.manifest import NUMBERS, Column
-from fti_assets.core.types import KEY_TYPES, NUMERIC, ColumnType
+from fti_assets.core.types import CATEGORY_TYPES, NUMERIC, ColumnType
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.training.encoders.kinds.buckets import Bucketize
 from fti_assets.training.encoders.kinds.categories import Embedding, Hashing, OneHot, Ordinal
@@ -45,8 +45,8 @@ Encoder = (
 TYPES: dict[type, tuple[ColumnType, ...]] = {
     Standardize: NUMERIC,
     Passthrough: NUMERIC,
-    OneHot: KEY_TYPES,
-    Embedding: KEY_TYPES,
+    OneHot: CATEGORY_TYPES,
+    Embedding: CATEGORY_TYPES,
     Impute: NUMERIC,
     MinMax: NUMERIC,
     Robust: NUMERIC,
@@ -57,9 +57,9 @@ TYPES: dict[type, tuple[ColumnType, ...]] = {
     Cyclical: ("number", "integer"),
     Age: ("timestamp",),
     CalendarParts: ("timestamp",),
-    Ordinal: KEY_TYPES,
-    Hashing: KEY_TYPES,
-    Target: KEY_TYPES,
+    Ordinal: CATEGORY_TYPES,
+    Hashing: CATEGORY_TYPES,
+    Target: CATEGORY_TYPES,
     Vector: ("vector",),
     CustomEncoder: tuple(kind for kind in get_args(ColumnType) if kind != "vector"),
 }

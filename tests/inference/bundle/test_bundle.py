@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from fti_assets.cli import main
 from fti_assets.core import clock
+from fti_assets.core.manifest import JoinedKey
 from fti_assets.errors import (
     DamagedError,
     DataError,
@@ -287,6 +288,13 @@ def test_a_wrong_file_of_keys_is_an_error_that_says_where(tmp_path, name, text, 
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=problem):
         read_keys(tmp_path / name, (WEATHER, DELAYS, PLANES))
+
+
+def test_keys_are_not_chosen_by_a_time(tmp_path):
+    (tmp_path / "k.csv").write_text("origin,hour\nJFK,2013-06-01T08:00\n")
+    hourly = replace(WEATHER, keys=(*WEATHER.keys, JoinedKey("hour", "hour", "timestamp")))
+    with pytest.raises(DataError, match="names 'hour', which is a time"):
+        read_keys(tmp_path / "k.csv", (hourly,))
 
 
 def test_a_file_that_is_there_is_kept_unless_it_is_replaced(shared, tmp_path):

@@ -58,7 +58,7 @@ def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:
     """The rows of a file: CSV with a header if its name ends with ``.csv``, else one JSON object a line.
 
     Raises:
-        DataError: it is not there or has no row; a field is no part of a key; a value is missing or of another type.
+        DataError: it is not there or has no row; a field is no part of a key, or is a time; a value is missing or of another type.
         StoreError: it cannot be read.
     """
     types = {key.spine: key.type for group in joins for key in group.keys}
@@ -75,6 +75,11 @@ def read_keys(path: Path, joins: Sequence[JoinedGroup]) -> ChosenKeys:
             if unknown := [name for name in columns if name not in types]:
                 raise DataError(
                     f"{path} names {list_some(unknown)}, by which no group of the model is looked up: {one_of(types)} are"
+                )
+            if times := [name for name in columns if types[name] == "timestamp"]:
+                raise DataError(
+                    f"{path} names {list_some(times)}, which is a time, and keys are chosen by texts and whole numbers: leave it out, "
+                    "and every time of the others is taken"
                 )
         if tuple(sorted(row)) != columns:
             raise DataError(

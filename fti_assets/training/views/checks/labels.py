@@ -8,6 +8,7 @@ from fti_assets.core.names import is_kept
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.training.views.checks.features import check_keys
+from fti_assets.training.views.checks.targets import check_targets
 from fti_assets.training.views.terms import Label, ViewTerms
 
 
@@ -61,6 +62,7 @@ def _check_label(view: ViewTerms, name: str, label: Label) -> None:
                 "spine's keys, or within='30d' for the first outcome of an entity"
             )
         check_keys(view, label.column)
+        check_targets(view, name, label)
     takers = [feature.name for feature in view.on_demand if label.name in feature.inputs]
     if label.group is view.spine and takers:
         raise DeclarationError(

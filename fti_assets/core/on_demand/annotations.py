@@ -9,8 +9,9 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+from fti_assets.core.on_demand.syntax.imports import is_own
 from fti_assets.core.on_demand.syntax.lazy import lazy
-from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.module import Module
 from fti_assets.core.on_demand.syntax.names import Names
 from fti_assets.core.on_demand.syntax.state import sets_state
 from fti_assets.core.on_demand.syntax.trees import walk

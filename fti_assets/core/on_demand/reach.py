@@ -12,7 +12,8 @@ from fti_assets.core.on_demand.code import code_of
 from fti_assets.core.on_demand.surroundings import Surroundings
 from fti_assets.core.on_demand.syntax.changes import DEFINITIONS, attributes_of, may_change, mentioned_by, root
 from fti_assets.core.on_demand.syntax.effects import Effects
-from fti_assets.core.on_demand.syntax.module import MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.syntax.imports import is_own
+from fti_assets.core.on_demand.syntax.module import MOST_MODULES, Module
 from fti_assets.core.on_demand.syntax.objects import uses
 from fti_assets.core.on_demand.syntax.part import Part
 from fti_assets.core.on_demand.syntax.reads import is_built_in, is_of_a_library, only_read

@@ -21,9 +21,10 @@ from fti_assets.core.on_demand.syntax.changes import (
     own_names,
     root,
 )
+from fti_assets.core.on_demand.syntax.imports import APP_PACKAGES, is_own
 from fti_assets.core.on_demand.syntax.lazy import once
 from fti_assets.core.on_demand.syntax.memos import is_memo_of_all
-from fti_assets.core.on_demand.syntax.module import APP_PACKAGES, MOST_MODULES, Module, is_own
+from fti_assets.core.on_demand.syntax.module import MOST_MODULES, Module
 from fti_assets.core.on_demand.syntax.objects import Objects, takes_further_cases
 from fti_assets.core.on_demand.syntax.source import absolute_module, packages_around, source_file
 from fti_assets.core.on_demand.syntax.trees import parts_asked_for, walk

@@ -18,8 +18,9 @@ from fti_assets.core.on_demand.syntax.changes import (
     root,
     run_at_once,
 )
+from fti_assets.core.on_demand.syntax.imports import is_own
 from fti_assets.core.on_demand.syntax.lazy import lazy
-from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.module import Module
 from fti_assets.core.on_demand.syntax.objects import Objects
 from fti_assets.core.on_demand.syntax.reads import is_built_in, is_flat, is_of_a_library
 from fti_assets.core.on_demand.syntax.trees import is_text, walk

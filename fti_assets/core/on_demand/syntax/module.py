@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -25,13 +24,13 @@ from fti_assets.core.on_demand.syntax.changes import (
     root,
     run_at_once,
 )
+from fti_assets.core.on_demand.syntax.imports import imports_by_name, is_own, originals, origins
 from fti_assets.core.on_demand.syntax.lazy import lazy, once
-from fti_assets.core.on_demand.syntax.source import absolute_module, source_file, source_of
+from fti_assets.core.on_demand.syntax.source import source_file, source_of
 from fti_assets.core.on_demand.syntax.trees import walk, with_whole_names
 from fti_assets.errors import DeclarationError
 
 MOST_MODULES = 250
-APP_PACKAGES = frozenset({"numpy", "fti_assets"})
 
 
 @dataclass
@@ -124,29 +123,12 @@ class Module:
     @lazy
     def origins(self) -> dict[str, set[str]]:
         """Which modules the imports of a name ask for, those inside functions too."""
-        results: dict[str, set[str]] = {}
-        for node in walk(self.tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    results.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
-            elif isinstance(node, ast.ImportFrom):
-                origin = absolute_module(node, self.package)
-                for alias in node.names:
-                    results.setdefault(alias.asname or alias.name, set()).add(origin)
-        return results
+        return origins(self.tree, self.package)
 
     @lazy
     def imports_by_name(self) -> dict[str, set[tuple[str, str]]]:
         """Of each name that an import brings the module that it comes from, and what it is called there, "" for the module itself."""
-        results: dict[str, set[tuple[str, str]]] = {}
-        for node in walk(self.tree):
-            for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
-                if isinstance(node, ast.ImportFrom):
-                    origin, original = absolute_module(node, self.package), alias.name
-                else:
-                    origin, original = alias.name, ""
-                results.setdefault(alias.asname or alias.name.partition(".")[0], set()).add((origin, original))
-        return results
+        return imports_by_name(self.tree, self.package)
 
     @lazy
     def names_at_once(self) -> list[set[str]]:
@@ -243,14 +225,7 @@ class Module:
     @lazy
     def originals(self) -> dict[str, set[str]]:
         """What the imports of a name say: ``{"load": {"importlib", "import_module"}}``."""
-        results: dict[str, set[str]] = {}
-        for node in walk(self.tree):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                origin = (node.module or "").split(".") if isinstance(node, ast.ImportFrom) else []
-                for alias in node.names:
-                    names = results.setdefault(alias.asname or alias.name.partition(".")[0], set())
-                    names |= {*origin, *alias.name.split(".")}
-        return results
+        return originals(self.tree)
 
     def second_names(self, name: str) -> set[str]:
         """The other names by which the value of a name, or a part of it, is changed in place."""
@@ -347,9 +322,3 @@ def _hidden_in(value: ast.AST | None) -> set[str]:
         elif isinstance(node, ast.Call) and (root(node.func) in FRESH or getattr(node.func, "attr", "") in FRESH):
             names |= {root(node.func)} - {""}
     return names
-
-
-def is_own(module: str) -> bool:
-    """Whether it may be a module of the user's own."""
-    top = module.partition(".")[0]
-    return bool(top) and top not in APP_PACKAGES and top not in sys.stdlib_module_names

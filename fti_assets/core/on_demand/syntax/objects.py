@@ -18,9 +18,10 @@ from fti_assets.core.on_demand.syntax.changes import (
     root,
     run_at_once,
 )
+from fti_assets.core.on_demand.syntax.imports import is_own
 from fti_assets.core.on_demand.syntax.lazy import lazy
 from fti_assets.core.on_demand.syntax.memos import is_memo, is_memo_of_all
-from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.module import Module
 from fti_assets.core.on_demand.syntax.trees import walk
 
 _MAKING = frozenset({"__init__", "__post_init__", "__new__", "__set_name__", "__init_subclass__", "__prepare__"})

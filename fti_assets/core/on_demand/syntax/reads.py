@@ -10,8 +10,9 @@ import ast
 import builtins
 
 from fti_assets.core.on_demand.syntax.changes import is_constant
+from fti_assets.core.on_demand.syntax.imports import is_own
 from fti_assets.core.on_demand.syntax.lazy import once
-from fti_assets.core.on_demand.syntax.module import Module, is_own
+from fti_assets.core.on_demand.syntax.module import Module
 from fti_assets.core.on_demand.syntax.trees import walk
 
 _READ_BY = frozenset({

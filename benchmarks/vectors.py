@@ -18,7 +18,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import EPOCH
-from fti_assets.core.vectors import matrix
+from fti_assets.core.types.vectors import matrix
 from fti_assets.stores.online.store import SqliteOnlineStore
 
 KEYS, DIM, CALLS, TURNS = 50_000, 384, 200, 31

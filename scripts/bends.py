@@ -204,7 +204,7 @@ BENDS = (
     ),
     Bend(
         "large categories are one",
-        "core/types.py",
+        "core/types/column_types.py",
         "EXACT = 2**53",
         "EXACT = 2**63",
         ("training/test_encoders.py::test_whole_numbers_are_told_apart_or_refused",),

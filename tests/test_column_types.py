@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import Column, GraphInput, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import INPUTS, KEY_TYPES, SIDES, ColumnType, type_of_dtype_kind, type_of_sql
+from fti_assets.core.types.columns import canonical, whole_numbers
 from fti_assets.features.online.rows import blobs_of, online_schema
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.rows.layout import Layout

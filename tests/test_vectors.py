@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.times import EPOCH
 from fti_assets.core.types import SIDES
-from fti_assets.core.vectors import are_vectors, matrix, plain_vector, vectors
+from fti_assets.core.types.columns import canonical
+from fti_assets.core.types.vectors import are_vectors, matrix, plain_vector, vectors
 from fti_assets.errors import DataError
 from fti_assets.features.online.rows import blobs_of, online_schema, winners_since
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns

@@ -13,7 +13,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.times import instant
 from fti_assets.core.types import ColumnType
-from fti_assets.core.vectors import plain_vector, vector
+from fti_assets.core.types.vectors import plain_vector, vector
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.answering import Answering

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import literal, quote, temporary_name
 from fti_assets.core.times import Partition
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, column_types

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import OUTPUT_NAMES, Column, each_task
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType, type_of_dtype_kind
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import DataError, DeclarationError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from fti_assets.core import clock
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import (
     NUMBERS,
     OUTPUT_NAMES,
@@ -40,6 +39,7 @@ from fti_assets.core.manifest import (
 from fti_assets.core.on_demand.meaning import meaning
 from fti_assets.core.records import to_json
 from fti_assets.core.times import microseconds
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import (
     DamagedError,
     NoChampionError,

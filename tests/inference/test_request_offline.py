@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.columns import ColumnType
 from fti_assets.core.manifest import Column
+from fti_assets.core.types.columns import ColumnType
 from fti_assets.errors import DataError, RequestError
 from fti_assets.features.rows.frames.object_columns import arrow_array
 from fti_assets.inference.serving.requests.form import RequestForm

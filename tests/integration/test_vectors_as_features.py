@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.manifest.profiles import PROFILE
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, RequestError
 from fti_assets.inference.server.endpoints.served_graph import ServedGraph
 from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor

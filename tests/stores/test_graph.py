@@ -8,9 +8,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import MISSING_INTEGER
+from fti_assets.core.types.columns import whole_numbers
 from fti_assets.errors import DamagedError, DataError
 from fti_assets.stores.models.graphs.graph import Graph
 from tests.graphs import constant_graph, nested_graph

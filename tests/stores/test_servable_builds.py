@@ -17,7 +17,7 @@ from onnx import helper
 from fti_assets.cli import main
 from fti_assets.core.manifest import Column, GraphInput, JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.rollouts.rollout import Arm, Rollout
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, PredictionError, StoreError
 from fti_assets.stores.models import opened_graph
 from fti_assets.stores.models.loaded_build import load_build

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column, GraphInput
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.encoders import graph as encoder_graph
 from fti_assets.training.encoders.encoders import fit_encoders

@@ -21,10 +21,10 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import murmurhash3_32
 
-from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
 from fti_assets.core.types import MISSING_INTEGER
+from fti_assets.core.types.columns import canonical, whole_numbers
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.encoders.declarations import check_encoder, check_encoders

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.encoders.declarations import check_encoders, default_encoder
 from fti_assets.training.encoders.encoders import fit, fit_encoders

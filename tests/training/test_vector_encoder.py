@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, ModelError
 from fti_assets.inference.serving.explanations.build_explanations import BuildExplanations
 from fti_assets.stores.models.graphs.graph import Graph

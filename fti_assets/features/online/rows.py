@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from fti_assets.core.manifest import Column, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DataError, NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier

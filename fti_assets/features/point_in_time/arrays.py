@@ -12,7 +12,7 @@ import pyarrow as pa
 from fti_assets.core.manifest import Column
 from fti_assets.core.sql import quote
 from fti_assets.core.types import SIDES, ColumnType
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 
 CHUNK_ROWS = 122_880
 """How many rows are held in Python at once: as many as DuckDB keeps together in a table, so that a chunk is read without its neighbours."""

@@ -11,7 +11,7 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds, instant, microseconds, naive_utc
-from fti_assets.core.vectors import plain_vector
+from fti_assets.core.types.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
 from fti_assets.stores.online.blobs import Key, Winner

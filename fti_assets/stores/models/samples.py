@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
 from fti_assets.core.types import ColumnType
-from fti_assets.core.vectors import plain_vector
+from fti_assets.core.types.columns import canonical
+from fti_assets.core.types.vectors import plain_vector
 from fti_assets.errors import DamagedError, PredictionError
 
 if TYPE_CHECKING:  # who names the file of samples needs no runtime

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core import clock
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import (
     OUTPUT_NAMES,
     CompositeRecord,
@@ -23,6 +22,7 @@ from fti_assets.core.manifest import (
 )
 from fti_assets.core.times import instant
 from fti_assets.core.types import ColumnType
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import ExportError, ModelError, NotMaterializedError, list_some
 from fti_assets.stores.models.answering import combining_function
 from fti_assets.stores.models.graphs.graph import Graph

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.vectors import are_vectors
+from fti_assets.core.types.vectors import are_vectors
 from fti_assets.errors import DeclarationError, one_of
 
 LARGEST_SLICES = 200

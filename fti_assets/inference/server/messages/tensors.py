@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import float64_rounds
 from fti_assets.core.types import EXACT
+from fti_assets.core.types.columns import float64_rounds
 from fti_assets.errors import RequestError, excerpt, one_of
 
 DATATYPES: dict[str, np.dtype[Any]] = {

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import is_rounded
 from fti_assets.core.types import EXACT
+from fti_assets.core.types.columns import is_rounded
 from fti_assets.inference.serving.answers.layout import AnswerLayout, Names
 from fti_assets.inference.serving.answers.prediction import Prediction, put_unset
 from fti_assets.inference.serving.requests.overrides import Override

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fti_assets.core.columns import is_rounded
 from fti_assets.core.manifest import Column, ModelManifest
 from fti_assets.core.types import ColumnType
-from fti_assets.core.vectors import plain_vector
+from fti_assets.core.types.columns import is_rounded
+from fti_assets.core.types.vectors import plain_vector
 from fti_assets.inference.serving.requests.rules import RequestRules
 from fti_assets.inference.serving.rows.columns import Columns
 from fti_assets.inference.serving.rows.slots import Slots, picker

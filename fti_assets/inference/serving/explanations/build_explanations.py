@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.types import ColumnType
+from fti_assets.core.types.columns import canonical
 from fti_assets.inference.serving.answers.prediction import Explain, Explanation
 from fti_assets.inference.serving.explanations.additive import AdditiveGraph
 from fti_assets.inference.serving.explanations.sampling import Explainer

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import float64_rounds
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import instant, naive_utc
 from fti_assets.core.types import EXACT, ColumnType
-from fti_assets.core.vectors import vector
+from fti_assets.core.types.columns import float64_rounds
+from fti_assets.core.types.vectors import vector
 
 _INFINITE = float("inf")
 

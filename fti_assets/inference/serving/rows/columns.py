@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
+from fti_assets.core.types.columns import canonical
 from fti_assets.stores.online.winners import Winners
 
 

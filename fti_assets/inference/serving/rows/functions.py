@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.columns import canonical
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.types import ColumnType
+from fti_assets.core.types.columns import canonical
 from fti_assets.errors import DataError
 from fti_assets.inference.serving.refusals import Refusals
 from fti_assets.inference.serving.requests.overrides import Override, put_overrides

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.columns import canonical, whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
-from fti_assets.core.vectors import matrix
+from fti_assets.core.types.columns import canonical, whole_numbers
+from fti_assets.core.types.vectors import matrix
 from fti_assets.errors import DataError, PredictionError, one_of
 from fti_assets.inference.serving.rows.columns import Columns
 from fti_assets.stores.models.graphs.graph import Graph

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 import onnxruntime
 
-from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.types import INPUTS
-from fti_assets.core.vectors import matrix
+from fti_assets.core.types.columns import whole_numbers
+from fti_assets.core.types.vectors import matrix
 from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
 from fti_assets.stores.models.graphs.bounds import UnboundedError
 from fti_assets.stores.models.graphs.execution import CPU, new_session

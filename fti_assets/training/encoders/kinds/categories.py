@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.core.types import EXACT, MISSING_INTEGER, ColumnType
+from fti_assets.core.types.columns import whole_numbers
 from fti_assets.errors import DeclarationError, ModelError, excerpt
 from fti_assets.training.encoders.fitted import FittedSingle
 from fti_assets.training.encoders.nodes import Nodes, category_keys, codes

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.columns import whole_numbers
 from fti_assets.core.manifest import GraphInput
 from fti_assets.core.mixing import mixed
 from fti_assets.core.types import MISSING_INTEGER, ColumnType
+from fti_assets.core.types.columns import whole_numbers
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.training.encoders.fitted import FittedSingle
 from fti_assets.training.encoders.kinds.categories import Categories, by_name, categories_of

@@ -35,7 +35,7 @@ class Vector:
     Raises:
         DeclarationError: ``dim`` is no whole number from 1 to 65,536, or ``missing`` is neither.
 
-    >>> from fti_assets.core.vectors import vectors
+    >>> from fti_assets.core.types.vectors import vectors
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Vector(dim=2, flag=True), vectors([[0.5, 1.0], None]), "vector")
     FittedVector(dim=2, missing='zero', flag=True, kind='vector')

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fti_assets.core.vectors import are_vectors
+from fti_assets.core.types.vectors import are_vectors
 from fti_assets.errors import ModelError
 from fti_assets.training.models.data import Part, TrainingData
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import SIDES
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.vectors import vectors
 from fti_assets.stores.files import guard_writes, readable
 from fti_assets.training.trainer.parts.block_encoder import Block, Words
 

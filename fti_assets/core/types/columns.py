@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.types import MISSING_INTEGER, SIDES, ColumnType
-from fti_assets.core.vectors import vectors
+from fti_assets.core.types.column_types import MISSING_INTEGER, SIDES, ColumnType
+from fti_assets.core.types.vectors import vectors
 
 
 def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import field, replace
 from types import FrameType
 from typing import Any, ForwardRef, TypeVar, Union
 
-from fti_assets.core.kinds import as_own, brief, culprit, emptiness, fits, misfit, plain, words_of
+from fti_assets.core.arguments.kinds import as_own, brief, culprit, emptiness, fits, misfit, plain, words_of
 from fti_assets.core.records import record
 from fti_assets.errors import DeclarationError, FtiError, class_name, excerpt, list_some
 

@@ -1,6 +1,7 @@
 """The types of columns: what each is on every side, the arrays in which columns reach functions and graphs, and vectors."""
 
 from fti_assets.core.types.column_types import (
+    CATEGORY_TYPES,
     EXACT,
     INPUTS,
     KEY_TYPES,
@@ -18,6 +19,7 @@ from fti_assets.core.types.column_types import (
 )
 
 __all__ = [
+    "CATEGORY_TYPES",
     "EXACT",
     "INPUTS",
     "KEY_TYPES",

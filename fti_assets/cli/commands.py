@@ -19,6 +19,7 @@ from fti_assets.cli.monitoring.leak_report import leak_report
 from fti_assets.cli.monitoring.report import report
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
+from fti_assets.cli.stream import stream
 from fti_assets.cli.training.backtest import backtest
 from fti_assets.cli.training.dataset import dataset
 from fti_assets.cli.training.freshness import freshness
@@ -112,6 +113,7 @@ for command in (
     models.rollback,
     serving.serve,
     serving.publish,
+    stream,
     bundle,
     why,
     dataset,

@@ -12,6 +12,9 @@ from fti_assets.errors import DeclarationError, excerpt
 FEATURES, DATASETS, PREDICTIONS, MONITORING = "features", "datasets", "predictions", "monitoring"
 """The schemas of the tables that declarations have."""
 
+DEAD_LETTERS = "dead_letters"
+"""The schema of the events that a stream gave and a table could not take."""
+
 PARTITION = "_partition"
 WHOLE = "all"
 """The one partition of a table that is not partitioned."""
@@ -87,6 +90,11 @@ class TableName:
     @property
     def ledger_sql(self) -> str:
         return quote("lake", LEDGER, f"{self.schema}_{self.name}")
+
+    @property
+    def positions_sql(self) -> str:
+        """The table of how far it has come in its stream, which a table without a stream does not have."""
+        return quote("lake", LEDGER, f"{self.schema}_{self.name}_positions")
 
 
 @record(frozen=True)

@@ -13,14 +13,16 @@ from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
+from fti_assets.features.groups.streams import check_stream
 from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.signature import annotations_of, parameters_of
+from fti_assets.stores.streams.stream import EventStream
 
 
-@checked_arguments(options=AssetOptions, itself=["version", "duplicates", "rename"])
+@checked_arguments(options=AssetOptions, itself=["version", "duplicates", "rename", "stream"])
 def feature_group(
     *,
     keys: str | Sequence[str],
@@ -39,6 +41,7 @@ def feature_group(
     online_history: str | timedelta | None = None,
     rename: Mapping[str, str] | None = None,
     ins: Mapping[str, Any] | None = None,
+    stream: EventStream | None = None,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
     """Declare a feature group: a function that gives rows, and what they mean.
@@ -70,6 +73,9 @@ def feature_group(
         rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
             Everything else in the declaration, the schema too, speaks of the group's names.
         ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
+        stream: where the same rows come from as they happen, ``fti.NatsStream(...)``, ``fti.KafkaStream(...)`` or
+            ``fti.RedisStream(...)``: ``fti stream`` takes them, and the function gives the rows of whole partitions again, from an
+            archive. Needs ``available_at``, which is when the broker stored an event, a schema, and partitions of time.
         options: every parameter of ``@dg.asset``, with its own meaning. By default a group with partitions of time that go on has a
             ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run,
             and says that the group fails ``ttl`` after it, or else after twice as long; None is without one.
@@ -109,9 +115,12 @@ def feature_group(
             asset_ins=other_ins,
             options=options,
             to_asset=feature_group_asset,
+            stream=stream,
             **terms,
         )
         check_group(group)
+        if stream is not None:
+            check_stream(group)
         return group
 
     return declare

@@ -25,6 +25,7 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.signature import CONTEXT, take
 from fti_assets.stores.sources.source import source_connection
+from fti_assets.stores.streams.stream import EventStream
 
 
 class GroupTerms(AssetOptions, total=False):
@@ -43,6 +44,7 @@ class GroupTerms(AssetOptions, total=False):
     online: bool
     online_history: str | timedelta | None
     rename: Mapping[str, str] | None
+    stream: EventStream | None
 
 
 @checked_arguments(options=GroupTerms)

@@ -134,6 +134,8 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["renamed"] = ", ".join(f"{source!r} to {name!r}" for source, name in group.rename.items())
     if group.schedule is not None:
         metadata["schedule"] = str(group.schedule)
+    if group.stream is not None:
+        metadata["stream"] = group.stream.place
     if group.body:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
     return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
@@ -148,4 +150,5 @@ def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     names = (tuple(sorted(group.rename.items())),) if group.rename else ()
     of_schedule = () if group.schedule is None else group.schedule.terms
     of_rows = (group.lookback, inputs, schema, group.duplicates)
-    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names, *of_schedule)
+    of_stream = (group.stream.words,) if group.stream is not None else ()
+    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names, *of_schedule, *of_stream)

@@ -23,6 +23,7 @@ from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import checked_column
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.partitions import is_timed
+from fti_assets.stores.streams.stream import EventStream
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -59,6 +60,7 @@ class FeatureGroup(TimedTable):
     validate: bool = False
     schedule: Schedule | None = field(default=None, repr=False)
     body: str = field(default="", repr=False)
+    stream: EventStream | None = None
 
     def __repr__(self) -> str:
         return f"feature group {self.table_name}"

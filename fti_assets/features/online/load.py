@@ -6,23 +6,22 @@ in the partitions that have changed; all rows of these keys count, so that the r
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Protocol
 
 import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.core.names import TableName
 from fti_assets.core.sql import quote
-from fti_assets.core.times import Times, microseconds
+from fti_assets.core.times import microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.features.online.origin import Origin, Positions, origin_of, winner_terms
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
+from fti_assets.features.online.table import OnlineTable
 from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
@@ -30,36 +29,29 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import DamagedNamespaceError
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.store import About, NamespaceWriter, OnlineStore, Schema
-from fti_assets.stores.sources.source import ExternalSource
 
 _KEYS_TABLE = quote("temp", "__fti_changed_keys")
 _LEAST_HISTORY = timedelta(days=1)
 _log = logging.getLogger(__name__)
 
 
-class OnlineTable(Protocol):
-    """What is loaded to the online store: a feature group, or the answers of a model."""
+@dataclass(frozen=True)
+class Unflushed:
+    """What a service has taken from a stream and the lake has not yet.
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def table(self) -> TableName: ...
-    @property
-    def table_name(self) -> str: ...
-    @property
-    def keys(self) -> tuple[str, ...]: ...
-    @property
-    def event_time(self) -> str | None: ...
-    @property
-    def times(self) -> Times: ...
-    @property
-    def online_history(self) -> timedelta: ...
-    @property
-    def source(self) -> ExternalSource | None: ...
-    @property
-    def as_json(self) -> tuple[str, ...]: ...
+    Args:
+        rows: gives the rows behind a position as a relation of a connection, with the group's columns and those that name the event.
+        positions: of the service's shards, how far they reach.
+        types: the DuckDB type of each column, where the lake has no table yet.
+        shard: the column that names an event's shard.
+        sequence: the column that names its place there.
+    """
+
+    rows: Callable[[duckdb.DuckDBPyConnection, Positions], duckdb.DuckDBPyRelation]
+    positions: Positions
+    types: Mapping[str, str]
+    shard: str
+    sequence: str
 
 
 def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
@@ -68,46 +60,71 @@ def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
     It holds every version that an instant from ``online_history`` ago on can need, those not yet visible included. Only
     the keys of changed rows are written, unless the namespace must be loaded whole: it is new, or was loaded from
     another declaration or lake, its snapshot has expired, the clock went back, half of its keys have changed, or its
-    last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes.
+    last whole load is longer ago than ``online_history`` (at least a day), so that what has expired goes. A namespace that
+    holds events of a stream which the lake has not yet is left to the service that wrote them.
     """
     with store.writing(
         group.table_name
     ) as writer:  # read and write under one lock: of two loads, the newer snapshot stays
-        try:
-            with lake.one_snapshot():
-                return _Load(lake, group, writer).run()
-        # The writer holds the namespace's lock all along, so nobody loads between the drop and the load.
-        except DamagedNamespaceError as error:  # the lake has it all
-            _log.warning("%s", error)
-            writer.drop()
-            with lake.one_snapshot():
-                return _Load(lake, group, writer).run()
+        return load_namespace(lake, group, writer)
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """What a namespace notes of where it comes from: a lake's snapshot, a declaration, and the last whole load."""
-
-    snapshot_at: str | None
-    declared: str
-    whole_from_us: int | None
+def load_namespace(lake: Lake, group: OnlineTable, writer: NamespaceWriter, unflushed: Unflushed | None = None) -> int:
+    """Bring a namespace whose lock is held to the lake's newest snapshot, and to what is not flushed to it yet; how many keys it holds."""
+    try:
+        with lake.one_snapshot():
+            return _Load(lake, group, writer, unflushed).run()
+    # The writer holds the namespace's lock all along, so nobody loads between the drop and the load.
+    except DamagedNamespaceError as error:  # the lake has it all
+        _log.warning("%s", error)
+        writer.drop()
+        with lake.one_snapshot():
+            return _Load(lake, group, writer, unflushed).run()
 
 
 class _Load:
     """One load of one group, from the newest snapshot of the lake into a namespace whose lock is held."""
 
-    def __init__(self, lake: Lake, group: OnlineTable, writer: NamespaceWriter) -> None:
-        self._lake, self._group, self._writer = lake, group, writer
+    def __init__(
+        self, lake: Lake, group: OnlineTable, writer: NamespaceWriter, unflushed: Unflushed | None = None
+    ) -> None:
+        self._lake, self._group, self._writer, self._unflushed = lake, group, writer, unflushed
         # Asked after the namespace's lock is held, so that a later load never has an earlier snapshot.
         self._snapshot = lake.snapshot()
         types = lake.types(group.table)
+        if not types and unflushed is not None:
+            types = dict(unflushed.types)
         self._whole = joined_whole(group, types)
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history
         self._json = {name: types[name] for name in group.as_json}
-        self._rows = self._in_json(lake.rows(group.table, snapshot=self._snapshot))
+        self._flushed = lake.stream_positions(group.table)
+        self._rows = self._in_json(self._all_rows(types))
+
+    def _all_rows(self, types: Mapping[str, str]) -> duckdb.DuckDBPyRelation:
+        stored = None
+        if self._unflushed is None or self._lake.has(self._group.table):
+            stored = self._lake.rows(self._group.table, snapshot=self._snapshot)
+        if self._unflushed is None:
+            assert stored is not None
+            return stored
+        # Read in the snapshot's own transaction, so that each event is on one side of the position.
+        beside = self._unflushed.rows(self._lake.connection, self._flushed)
+        of_events = ", ".join(
+            quote(name) if name in beside.columns else f"NULL::{kind} AS {quote(name)}" for name, kind in types.items()
+        )
+        rows = beside.project(of_events)
+        return rows if stored is None else stored.union(rows)
 
     def run(self) -> int:
         about = self._writer.about
+        if about is not None and self._unflushed is None and self._is_ahead(about):
+            _log.warning(
+                "%s holds events of its stream that the lake has not yet: it is left to its service, fti stream %s, which brings it "
+                "to what was materialized. Start it if it does not run",
+                self._group.table_name,
+                self._group.name,
+            )
+            return about.keys
         reason = "it was never loaded" if about is None else self._why_whole(about)
         if about is not None and reason is None:
             try:
@@ -124,6 +141,10 @@ class _Load:
         _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
         return self._load_all()
 
+    def _is_ahead(self, about: About) -> bool:
+        positions = origin_of(about).positions
+        return any(sequence > self._flushed.get(shard, -1) for shard, sequence in positions.items())
+
     def _why_whole(self, about: About) -> str | None:
         """Why the namespace cannot be loaded in part, None if it can."""
         count = self._writer.count_keys()
@@ -131,8 +152,8 @@ class _Load:
             return f"it says that it has {about.keys} keys, and has {count}"
         if about.schema != self._schema:
             return "its columns have changed"
-        origin = _origin_of(about)
-        if origin.declared != self._winner_terms():
+        origin = origin_of(about)
+        if origin.declared != winner_terms(self._group, self._whole):
             return "its declaration has changed"
         if origin.snapshot_at is None or origin.snapshot_at != self._lake.snapshot_at(about.snapshot):
             return f"snapshot {about.snapshot}, which it was loaded from, is not in the lake"
@@ -165,8 +186,13 @@ class _Load:
             _late(changes),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
-            origin=self._origin(_origin_of(about).whole_from_us),
+            origin=self._origin(origin_of(about).whole_from_us),
         )
+
+    def _positions(self) -> dict[int, int]:
+        """Of which events it holds the rows when this load is done."""
+        own = {} if self._unflushed is None else self._unflushed.positions
+        return {shard: max(self._flushed.get(shard, -1), own.get(shard, -1)) for shard in [*self._flushed, *own]}
 
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
@@ -185,10 +211,21 @@ class _Load:
         # ALL, so that of two equal rows the loss of one counts too.
         removals, additions = f"(FROM {before} EXCEPT ALL FROM {after})", f"(FROM {after} EXCEPT ALL FROM {before})"
         both = f"SELECT {self._keys} FROM {removals} UNION SELECT {self._keys} FROM {additions}"
+        if self._unflushed is not None:
+            events = self._unflushed.rows(self._lake.connection, self._flushed)
+            both += f" UNION SELECT {self._keys} FROM {relation_name(events)} WHERE {self._is_new(origin_of(about).positions)}"
         # A table, not a view: it is asked twice, and its sources are two snapshots to be read whole.
         self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_KEYS_TABLE} AS {both}")
         rows = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_KEYS_TABLE}").fetchall()
         return {bytes(key) for (key,) in rows if key is not None}
+
+    def _is_new(self, positions: Positions) -> str:
+        """The SQL of whether an event is behind some positions."""
+        assert self._unflushed is not None
+        shard, sequence = quote(self._unflushed.shard), quote(self._unflushed.sequence)
+        return (
+            " AND ".join(f"NOT ({shard} = {int(s)} AND {sequence} <= {int(n)})" for s, n in positions.items()) or "true"
+        )
 
     @property
     def _schema(self) -> Schema:
@@ -213,23 +250,8 @@ class _Load:
         return None if self._answers_from is None else microseconds(self._answers_from)
 
     def _origin(self, whole_from_us: int | None) -> str:
-        return json.dumps(asdict(_Origin(self._lake.snapshot_at(self._snapshot), self._winner_terms(), whole_from_us)))
-
-    def _winner_terms(self) -> str:
-        """What of the declaration says which row wins."""
-        whole = self._whole
-        names = [key.group for key in whole.keys]
-        times = (whole.event_time, whole.available_at, whole.serving_delay_us, whole.tie_break)
-        return json.dumps([names, *times, microseconds(self._group.online_history)])
-
-
-def _origin_of(about: About) -> _Origin:
-    try:
-        return _Origin(**json.loads(about.origin)) if about.origin else _Origin(None, "", None)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DamagedNamespaceError(
-            f"a namespace says of where it comes from {about.origin!r:.200}: it is written anew"
-        ) from error
+        at = self._lake.snapshot_at(self._snapshot)
+        return Origin(at, winner_terms(self._group, self._whole), whole_from_us, self._positions()).to_json()
 
 
 def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:

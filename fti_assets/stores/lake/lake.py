@@ -256,13 +256,7 @@ class Lake(LakeReader):
             self._begin()
             before = self.snapshot()
             yield
-            if replacements := [record.partition for record in records if record.partition in old]:
-                execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replacements])
-            execute(
-                f"INSERT INTO {table.ledger_sql} SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
-                "unnest($7)",
-                [list(field) for field in zip(*(astuple(record) for record in records), strict=True)],
-            )
+            self.put_records(table, records, old)
             # DuckLake stamps a snapshot with the system's clock, which is not the one of a replay.
             text = json.dumps({**extra, CLOCK: clock.now().isoformat()} if clock.is_set() else extra)
             execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", ["fti_assets", message, text])
@@ -286,6 +280,18 @@ class Lake(LakeReader):
             number = self._newest_committed()
             if number > before:
                 self._last = OneSnapshot(self.connection, number, {} if put else {table: types})
+
+    def put_records(self, table: TableName, records: Sequence[PartitionRecord], old: Collection[str]) -> None:
+        """Within a transaction: write records of a table's ledger, which has some of their partitions already."""
+        execute = self.connection.execute
+        if replacements := [record.partition for record in records if record.partition in old]:
+            execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replacements])
+        if records:
+            execute(
+                f"INSERT INTO {table.ledger_sql} SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
+                "unnest($7)",
+                [list(field) for field in zip(*(astuple(record) for record in records), strict=True)],
+            )
 
     def _newest_committed(self) -> int:
         """The number of the snapshot that this connection has made last, 0 before the first."""

@@ -62,6 +62,21 @@ class OneSnapshot:
             self._ledgers[table] = {} if inline_table is None else self._read(inline_table)
         return dict(self._ledgers[table])
 
+    def positions(self, table: TableName) -> dict[int, tuple[int, str]] | None:
+        """How far a table has come in its stream, by shard, and what tells the shard's stream from another of its name.
+
+        Empty if it has no stream, None where DuckLake itself must be asked.
+        """
+        tables, positions = self._tables(), TableName(LEDGER, f"{table.schema}_{table.name}_positions")
+        if positions not in tables and tables:
+            return {}
+        inline_table = tables.get(positions)
+        if inline_table is None:
+            return None
+        query = f'SELECT shard, "sequence", "identity" FROM {quote(inline_table)} WHERE {_LIVE}'
+        rows = ask_catalog(self._connection, query, [self.number])
+        return {int(str(shard)): (int(str(sequence)), str(identity)) for shard, sequence, identity in rows}
+
     def _read(self, inline_table: str) -> dict[str, PartitionRecord]:
         records = ask_catalog(
             self._connection,

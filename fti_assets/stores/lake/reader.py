@@ -257,6 +257,23 @@ class LakeReader:
             raise self._unreadable(table, snapshot, error) from error
         return {record[0]: PartitionRecord(*record) for record in records}
 
+    def stream_positions(self, table: TableName) -> dict[int, int]:
+        """How far a table has come in its stream: of each shard the last event whose row it has; empty before the first."""
+        return {shard: sequence for shard, (sequence, _) in self.stream_places(table).items()}
+
+    def stream_places(self, table: TableName) -> dict[int, tuple[int, str]]:
+        """The same, with what tells a shard's stream from another of its name."""
+        positions = self._one_snapshot(self.snapshot()).positions(table)
+        if positions is not None:
+            return positions
+        try:
+            rows = self.connection.execute(
+                f'SELECT shard, "sequence", "identity" FROM {table.positions_sql}'
+            ).fetchall()
+        except duckdb.CatalogException:
+            return {}
+        return {int(shard): (int(sequence), str(identity)) for shard, sequence, identity in rows}
+
     def ledger_snapshots(self, table: TableName) -> dict[str, int]:
         """The snapshot in which each partition of a table was last written."""
         try:

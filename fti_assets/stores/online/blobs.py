@@ -168,6 +168,18 @@ class BlobFormat:
         winner = self.find(key, blob, at_us)
         return None if winner is None else _new(Winner, winner)
 
+    def versions(self, key: bytes, blob: bytes) -> list[tuple[int, int, tuple[Any, ...]]]:
+        """All versions of a key with times, as ``pack`` takes them.
+
+        Raises:
+            ValueError: the blob is not what was written under this key.
+        """
+        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
+            raise ValueError("the checksum does not fit")
+        width = self._row.size
+        rows = (self._row.unpack_from(blob, start) for start in range(0, self.last(blob) + 1, width))
+        return [(fields[0], fields[1], self._values(blob, fields)) for fields in rows]
+
     def _quick(self) -> Find:
         """``_find`` for the most frequent case, that the newest version wins and lacks nothing."""
         unpack, tail, head, no_nulls = (

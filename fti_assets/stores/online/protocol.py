@@ -50,6 +50,9 @@ class NamespaceWriter(Protocol):
         last blob.
         """
 
+    def blobs(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The blobs of those of some encoded keys that are there."""
+
     def count_keys(self) -> int:
         """How many keys are there, which is what the namespace says of itself unless someone removed some."""
 

@@ -83,6 +83,15 @@ class RedisWriter:
             self._commit(after, write)
         return keys
 
+    def blobs(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        result: dict[bytes, bytes] = {}
+        with self._server.store_errors():
+            for start in range(0, len(keys), _CHUNK):
+                chunk = list(keys[start : start + _CHUNK])
+                found: Any = self._client.hmget(self._load().place, chunk)
+                result |= {key: blob for key, blob in zip(chunk, found, strict=True) if blob is not None}
+        return result
+
     def count_keys(self) -> int:
         with self._server.store_errors():
             return max(0, int(self._client.hlen(self._load().place)) - 1)  # one is the generation

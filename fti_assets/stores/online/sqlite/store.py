@@ -189,6 +189,18 @@ class SqliteWriter:
             self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
         return keys
 
+    def blobs(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        result: dict[bytes, bytes] = {}
+        try:
+            with closing(connect_to_read(self._path)) as connection:
+                for start in range(0, len(keys), _CHUNK):
+                    chunk = keys[start : start + _CHUNK]
+                    places = ", ".join("?" * len(chunk))
+                    result |= dict(connection.execute(f"SELECT key, blob FROM rows WHERE key IN ({places})", chunk))
+        except sqlite3.Error as error:
+            raise file_error(self._path, error) from error
+        return result
+
     def count_keys(self) -> int:
         try:
             with closing(connect_to_read(self._path)) as connection:

@@ -1,0 +1,66 @@
+"""What a namespace notes of where its rows come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from fti_assets.core.manifest import JoinedGroup
+from fti_assets.core.times import microseconds
+from fti_assets.features.online.table import OnlineTable
+from fti_assets.stores.online.about import DamagedNamespaceError
+from fti_assets.stores.online.store import About
+
+Positions = Mapping[int, int]
+"""How far a stream has come, by shard: the sequence of the last event."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a namespace notes of where it comes from: a lake's snapshot, a declaration, and the last whole load.
+
+    ``positions`` are those of a stream: of each shard, the last event whose row it holds.
+    """
+
+    snapshot_at: str | None
+    declared: str
+    whole_from_us: int | None
+    positions: Positions = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """As it is stored; without a stream, as it always was."""
+        plain = asdict(self)
+        return json.dumps(plain if self.positions else {name: plain[name] for name in plain if name != "positions"})
+
+
+def origin_of(about: About) -> Origin:
+    """What a namespace notes.
+
+    Raises:
+        DamagedNamespaceError: it is something else.
+    """
+    try:
+        if not about.origin:
+            return Origin(None, "", None)
+        plain = json.loads(about.origin)
+        positions = {int(shard): int(sequence) for shard, sequence in plain.pop("positions", {}).items()}
+        return Origin(**plain, positions=positions)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedNamespaceError(
+            f"a namespace says of where it comes from {about.origin!r:.200}: it is written anew"
+        ) from error
+
+
+def winner_terms(group: OnlineTable, whole: JoinedGroup) -> str:
+    """What of the declaration says which row wins."""
+    names = [key.group for key in whole.keys]
+    times = (whole.event_time, whole.available_at, whole.serving_delay_us, whole.tie_break)
+    return json.dumps([names, *times, microseconds(group.online_history)])
+
+
+def moved_on(about: About, positions: Positions, *, snapshot_at: str | None = None) -> str:
+    """The origin of a namespace that holds the rows of events up to these positions too, or that is of another snapshot."""
+    origin = origin_of(about)
+    at = origin.snapshot_at if snapshot_at is None else snapshot_at
+    return replace(origin, snapshot_at=at, positions={**origin.positions, **positions}).to_json()

@@ -1,0 +1,166 @@
+"""What a service does off the path of freshness: commits to the lake, and online values made anew when others changed the lake."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from fti_assets.errors import SchemaChangedError, list_some
+from fti_assets.features.events.typed_rows import lake_types
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.stored_partitions import refuse_other_partitions
+from fti_assets.stores.lake.appends import appended_to
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import OnlineStore
+from fti_assets.streaming.flush import FLUSH_ROWS, Flush, flush
+from fti_assets.streaming.online import OnlineRows
+from fti_assets.streaming.outbox import Outbox, Position
+
+_FLUSHES_A_CONNECTION = 1_000
+"""An open lake remembers what it has looked at."""
+
+
+class Flusher:
+    """Brings one group's outbox to the lake, and its namespace to the lake. It may be called from any thread.
+
+    Args:
+        group: a group with a stream.
+        store: the offline store.
+        online: the online store.
+        run_id: what the ledger names as the run.
+    """
+
+    def __init__(self, group: FeatureGroup, store: OfflineStore, online: OnlineStore, *, run_id: str = "") -> None:
+        self._group, self._store, self._run_id = group, store, run_id
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+        self._lake: Lake | None = None
+        self._uses = 0
+        self._bases: Mapping[str, str] | None = None
+        self.online = None
+        if group.online:
+            with self._connected() as lake:
+                self.online = OnlineRows(group, online, lake.types(group.table) or lake_types(group))
+
+    def close(self) -> None:
+        with self._lock:
+            self._close()
+
+    def start(self, outbox: Outbox, shards: Sequence[int]) -> None:
+        """Bring outbox, lake and namespace together after whatever ended the service before.
+
+        Args:
+            outbox: the service's.
+            shards: those that it takes.
+
+        Raises:
+            SchemaChangedError: the stored table has other columns, types or partitions.
+            StoreError: a store cannot be read or written.
+        """
+        with self._lock, self._connected() as lake:
+            refuse_other_partitions(lake, self._group)
+            _refuse_other_types(lake, self._group)
+            places, held = _places(lake, self._group, shards), outbox.positions()
+            is_lost = any(
+                at.flushed is not None and (s not in places or places[s].sequence < at.flushed)
+                for s, at in held.items()
+            )
+            is_behind = any(s not in held or held[s].sequence < at.sequence for s, at in places.items())
+            if is_behind and not is_lost:
+                self._flush_all(lake, outbox)
+                places = _places(lake, self._group, shards)
+            if is_behind or is_lost:
+                # Others have gone on, or the lake was put back to an earlier state: where it stands is where the stream goes on.
+                outbox.begin_at(places)
+            self._load(lake, outbox)
+
+    def flush(self, outbox: Outbox, said: Callable[[Flush], None]) -> None:
+        """Commit what the outbox holds, some rows at a time, and tell of each commit.
+
+        Raises:
+            StoreError: a commit failed; the outbox still has what is not committed.
+        """
+        with self._lock, self._connected() as lake, outbox.beside() as beside:
+            self._flush_all(lake, beside, said)
+            if self.online is not None and self._bases != _bases(lake, self._group):
+                self._load(lake, beside)
+
+    def load(self, outbox: Outbox) -> None:
+        """Bring the namespace to the lake and the outbox.
+
+        Raises:
+            StoreError: a store cannot be read or written.
+        """
+        with self._lock, self._connected() as lake, outbox.beside() as beside:
+            self._load(lake, beside)
+
+    def _flush_all(self, lake: Lake, outbox: Outbox, said: Callable[[Flush], None] = lambda one: None) -> None:
+        while (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
+            streams = {shard: at.identity or "" for shard, at in outbox.positions().items()}
+            before = _bases(lake, self._group)
+            result = flush(lake, self._group, batches, streams=streams, run_id=self._run_id)
+            outbox.discard(batches.last, result.positions)
+            if self.online is not None and self._bases == before and result.commit.changed:
+                with lake.one_snapshot():
+                    # Nobody has replaced a partition since the namespace was loaded: it holds what this snapshot has.
+                    is_own = _with_new(before, _bases(lake, self._group))
+                    if lake.snapshot() == result.commit.snapshot and is_own:
+                        self.online.advance(lake, result.commit.snapshot, result.positions)
+                    self._bases = _bases(lake, self._group) if is_own else self._bases
+            said(result)
+
+    def _load(self, lake: Lake, outbox: Outbox) -> None:
+        if self.online is not None:
+            # Asked before: what changes meanwhile is loaded once more.
+            self._bases = _bases(lake, self._group)
+            self.online.load(lake, outbox)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Lake]:
+        """The lake, open for many uses; after an error it is opened anew."""
+        if self._lake is None or self._uses >= _FLUSHES_A_CONNECTION:
+            self._close()
+            self._lake, self._uses = self._open.enter_context(self._store.connect()), 0
+        self._uses += 1
+        try:
+            yield self._lake
+        except BaseException:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        self._lake = None
+        self._open.close()
+        self._open = ExitStack()
+
+
+def _places(lake: Lake, group: FeatureGroup, shards: Sequence[int]) -> dict[int, Position]:
+    """Where the lake stands, of some shards."""
+    places = lake.stream_places(group.table)
+    return {s: Position(places[s][0], places[s][0], places[s][1] or None) for s in shards if s in places}
+
+
+def _bases(lake: Lake, group: FeatureGroup) -> dict[str, str]:
+    """Of each partition the data version that it had when it was replaced last."""
+    return {key: appended_to(record) for key, record in lake.ledger(group.table).items()}
+
+
+def _with_new(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Whether no partition was replaced between two looks: there may be new ones, which began with an append."""
+    return all(before.get(key, "") == base for key, base in after.items()) and before.keys() <= after.keys()
+
+
+def _refuse_other_types(lake: Lake, group: FeatureGroup) -> None:
+    stored, types = lake.types(group.table), lake_types(group)
+    other = [
+        f"{name} is stored as {stored[name]} and declared as {kind}"
+        for name, kind in types.items()
+        if stored.get(name, kind) != kind
+    ]
+    if other:
+        raise SchemaChangedError(
+            f"{group.table.full_name} has columns of other types than events are stored in: {list_some(other)}. Raise the version, so "
+            f"that the stream gets a table of its own, or start over while nobody needs what is stored: fti reset {group.table_name}"
+        )

@@ -1,0 +1,134 @@
+"""The online values of what a micro-batch touches, written with the stream's position in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import duckdb
+import pyarrow as pa
+
+from fti_assets.core import clock
+from fti_assets.core.names import PARTITION
+from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
+from fti_assets.features.events.typed_rows import lake_types
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.online.load import Unflushed, joined_whole, load_namespace
+from fti_assets.features.online.merging import Merge
+from fti_assets.features.online.origin import Positions, moved_on, origin_of, winner_terms
+from fti_assets.features.online.rows import online_schema
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.online.about import About, DamagedNamespaceError
+from fti_assets.stores.online.store import OnlineStore
+from fti_assets.streaming.outbox import Outbox
+from fti_assets.streaming.taken import behind
+
+_EVENTS = "__fti_unflushed"
+
+
+class OnlineRows:
+    """The namespace of one group as its service keeps it.
+
+    Args:
+        group: a group with a stream.
+        store: the online store.
+        types: the DuckDB type of each stored column, in the order of the table.
+    """
+
+    def __init__(self, group: FeatureGroup, store: OnlineStore, types: Mapping[str, str]) -> None:
+        self._group, self._store = group, store
+        self._whole = joined_whole(group, types)
+        self._merge = Merge(self._whole)
+        self._written: Positions | None = None
+
+    def write(self, rows: pa.Table, positions: Positions) -> bool:
+        """Put the rows of a micro-batch in; False if the namespace is not as this service left it, and ``load`` is to bring it up.
+
+        Args:
+            rows: those of events behind the namespace's position.
+            positions: how far the service's shards reach with them.
+
+        Raises:
+            StoreError: the store cannot be written; nothing was changed.
+        """
+        with self._store.writing(self._group.table_name) as writer:
+            about = writer.about
+            if about is None or self._written is None or not self._is_mine(about):
+                return False
+            answers_from = clock.now() - self._group.online_history
+            since = microseconds(answers_from)
+            if about.answers_from_us is not None and since < about.answers_from_us:  # the clock went back
+                since = about.answers_from_us
+                answers_from = from_microseconds(since)
+            by_key = self._merge.rows_by_key(rows)
+            try:
+                blobs = list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since))
+            except ValueError:  # a damaged blob: the lake and the outbox have it all
+                return False
+            writer.apply(
+                iter(blobs),
+                (),
+                answers_from=answers_from,
+                snapshot=about.snapshot,
+                origin=moved_on(about, positions),
+            )
+            self._written = dict(positions)  # under the lock, as the flush asks for it under the lock too
+        return True
+
+    def load(self, lake: Lake, outbox: Outbox) -> int:
+        """Bring the namespace to the lake's newest snapshot and all that the outbox holds besides; how many keys it has.
+
+        Raises:
+            StoreError: the lake or the store cannot be read or written; the namespace is as it was.
+        """
+        with self._store.writing(self._group.table_name) as writer:
+            # Under the namespace's lock: nobody writes what these do not hold.
+            batches, positions = outbox.batches(), {s: at.sequence for s, at in outbox.positions().items()}
+            rows = None if batches is None else batches.rows
+            unflushed = Unflushed(
+                lambda connection, before: _relation(connection, self._group, behind(rows, before)),
+                positions,
+                lake_types(self._group),
+                SHARD,
+                SEQUENCE,
+            )
+            keys = load_namespace(lake, self._group, writer, unflushed)
+            self._written = positions
+        return keys
+
+    def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> bool:
+        """Say that the namespace holds all of a snapshot, whose rows this service and its like have flushed; False if it does not yet.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with self._store.writing(self._group.table_name) as writer:
+            about = writer.about
+            if about is None or not self._is_mine(about):
+                return False
+            held = origin_of(about).positions
+            if any(held.get(shard, -1) < sequence for shard, sequence in flushed.items()) or about.snapshot > snapshot:
+                return False
+            at = lake.snapshot_at(snapshot)
+            answers_from = None if about.answers_from_us is None else from_microseconds(about.answers_from_us)
+            writer.apply(
+                iter(()), (), answers_from=answers_from, snapshot=snapshot, origin=moved_on(about, {}, snapshot_at=at)
+            )
+        return True
+
+    def _is_mine(self, about: About) -> bool:
+        """Whether a namespace holds what this service wrote last, under the same declaration."""
+        try:
+            origin = origin_of(about)
+        except DamagedNamespaceError:
+            return False
+        is_declared = origin.declared == winner_terms(self._group, self._whole)
+        held = {shard: origin.positions.get(shard, -1) for shard in self._written or {}}
+        return is_declared and about.schema == online_schema(self._whole) and held == dict(self._written or {})
+
+
+def _relation(
+    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, rows: pa.Table | None
+) -> duckdb.DuckDBPyRelation:
+    table = event_schema(group).empty_table() if rows is None else rows
+    return connection.from_arrow(table.drop_columns([PARTITION]))

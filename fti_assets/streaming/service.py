@@ -1,0 +1,257 @@
+"""``fti stream``: takes the events of feature groups until it is stopped, each group in a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fti_assets.errors import DeclarationError, FtiError, StoreError
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.streams.stream import Subscription
+from fti_assets.streaming.flush import Flush
+from fti_assets.streaming.flusher import Flusher
+from fti_assets.streaming.micro_batch import MicroBatches
+from fti_assets.streaming.outbox import Outbox, open_outbox
+
+_BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_LAG_SECONDS = 5.0
+
+Say = Callable[..., None]
+"""Takes what happened, by name, with facts beside it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How events are taken.
+
+    Args:
+        instance: which of several services this is, from 1.
+        instances: how many share the shards.
+        batch_seconds: how long a micro-batch waits for its first event.
+        batch_events: how many events it has at most.
+        flush_seconds: between two commits to the lake.
+        until_caught_up: stop when the broker has no event behind what was taken, after a last flush.
+    """
+
+    instance: int = 1
+    instances: int = 1
+    batch_seconds: float = 0.05
+    batch_events: int = 5_000
+    flush_seconds: float = 10.0
+    until_caught_up: bool = False
+
+
+def outbox_path(folder: Path, group: FeatureGroup, settings: Settings) -> Path:
+    """Where a service keeps what it has not flushed yet."""
+    return folder / group.table_name / f"{settings.instance}_of_{settings.instances}.sqlite"
+
+
+class GroupService:
+    """Takes the events of one group.
+
+    Args:
+        group: a group with a stream.
+        offline: the offline store.
+        online: the online store.
+        folder: where outboxes are kept.
+        settings: how events are taken.
+        say: is told what happens.
+        flushed: is told of each commit to the lake.
+    """
+
+    def __init__(
+        self,
+        group: FeatureGroup,
+        offline: OfflineStore,
+        online: OnlineStore,
+        folder: Path,
+        settings: Settings,
+        say: Say,
+        flushed: Callable[[Flush], None] = lambda one: None,
+    ) -> None:
+        if group.stream is None:
+            raise DeclarationError(
+                f"{group.table_name} has no stream: declare it, @fti.feature_group(stream=fti.NatsStream(...), ...)"
+            )
+        self._group, self._settings, self._say, self._flushed = group, settings, say, flushed
+        self._stream = group.stream
+        self._folder = folder
+        self._flusher = Flusher(
+            group, offline, online, run_id=f"stream {os.getpid()} {settings.instance}/{settings.instances}"
+        )
+        self._lag: Mapping[int, int] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take events until ``stop`` is set, or all are taken if that is asked for; then flush.
+
+        Raises:
+            StoreError: a store or the broker refuses for good: it is another stream, or events are gone.
+            SchemaChangedError: the lake has another schema.
+        """
+        path = outbox_path(self._folder, self._group, self._settings)
+        async with AsyncExitStack() as stack:
+            stack.callback(self._flusher.close)
+            outbox = stack.enter_context(open_outbox(path, of=self._group.table_name))
+            shards = await self._shards()
+            await asyncio.to_thread(self._flusher.start, outbox, shards)
+            held = outbox.positions()
+            subscription = await self._stream.subscribe(
+                shards,
+                {shard: at.sequence for shard, at in held.items()},
+                {shard: at.identity for shard, at in held.items() if at.identity},
+            )
+            stack.push_async_callback(subscription.close)
+            batches = MicroBatches(self._group, outbox, self._decode())
+            self._say(
+                "started", **{"group": self._group.table_name, "positions": _plain(outbox), "waiting": outbox.count()}
+            )
+            ended = asyncio.Event()
+            flushing = asyncio.create_task(self._flush_now_and_then(outbox, ended))
+            try:
+                await self._take(subscription, batches, outbox, stop)
+            finally:
+                ended.set()
+                await flushing
+            with suppress(StoreError):
+                self._lag = await subscription.lag()
+            await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
+            self._say("stopped", group=self._group.table_name, positions=_plain(outbox))
+
+    async def _shards(self) -> list[int]:
+        settings, names = self._settings, await self._stream.shard_names()
+        mine = [shard for shard in range(len(names)) if shard % settings.instances == settings.instance - 1]
+        if not mine:
+            raise DeclarationError(
+                f"{self._stream.place} has {len(names)} shards, of which instance {settings.instance} of {settings.instances} gets none: "
+                "start fewer instances"
+            )
+        return mine
+
+    async def _take(
+        self, subscription: Subscription, batches: MicroBatches, outbox: Outbox, stop: asyncio.Event
+    ) -> None:
+        settings, attempt = self._settings, 0
+        behind_online = False
+        while not stop.is_set():
+            events = await subscription.fetch(settings.batch_events, settings.batch_seconds)
+            if not events and not behind_online:
+                if settings.until_caught_up and not sum((await subscription.lag()).values()):
+                    return
+                continue
+            taken = None
+            while not stop.is_set():
+                try:
+                    if taken is None and events:
+                        taken = batches.take(events, subscription.identities)
+                    break
+                except StoreError as error:  # the disk is full: nothing was kept, and the broker has them all
+                    self._say("outbox_failed", group=self._group.table_name, error=str(error))
+                    attempt = await _back_off(attempt, stop)
+            try:
+                if taken is not None or behind_online:
+                    await self._bring_online(taken, behind_online, outbox)
+                behind_online, attempt = False, 0
+            except StoreError as error:  # what is durable is put online when the store is there again
+                behind_online = True
+                self._say("online_failed", group=self._group.table_name, error=str(error))
+                attempt = await _back_off(attempt, stop)
+            if taken is not None:
+                if taken.dead_letters:
+                    first = taken.dead_letters[0]
+                    self._say(
+                        "dead_letters", group=self._group.table_name, number=len(taken.dead_letters), shard=first.shard,
+                        sequence=first.sequence, reason=first.reason,
+                    )  # fmt: skip
+                await subscription.ack(taken.positions)
+
+    async def _bring_online(self, taken: Any, behind_online: bool, outbox: Outbox) -> None:
+        online = self._flusher.online
+        if online is None:
+            return
+        if behind_online or taken is None or not online.write(taken.rows, taken.positions):
+            await asyncio.to_thread(self._flusher.load, outbox)
+
+    async def _flush_now_and_then(self, outbox: Outbox, ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), self._settings.flush_seconds)
+            if ended.is_set():
+                return
+            try:
+                await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
+            except FtiError as error:  # the outbox has it all: the next flush takes it along
+                self._say("flush_failed", group=self._group.table_name, error=str(error))
+
+    def _tell(self, flush: Flush) -> None:
+        self._say(
+            "flushed",
+            group=self._group.table_name,
+            rows=dict(flush.additions),
+            present=flush.present,
+            dead_letters=sum(flush.dead_letters.values()),
+            snapshot=flush.commit.snapshot,
+            positions={str(shard): sequence for shard, sequence in flush.positions.items()},
+        )
+        self._flushed(flush)
+
+    def _decode(self) -> Any:
+        from fti_assets.streaming.decoding import decoder
+
+        return decoder(self._group)
+
+
+async def stream(
+    groups: Sequence[FeatureGroup],
+    offline: OfflineStore,
+    online: OnlineStore,
+    folder: Path,
+    *,
+    settings: Settings | None = None,
+    say: Say = lambda what, **facts: None,
+    flushed: Callable[[Flush], None] = lambda one: None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Take the events of some groups until it is stopped; if one of them fails for good, the others are flushed and stopped, too.
+
+    Args:
+        groups: groups with a stream.
+        offline: the offline store.
+        online: the online store.
+        folder: where outboxes are kept: a disk that outlives the process.
+        settings: how events are taken.
+        say: is told what happens.
+        flushed: is told of each commit to the lake, in a thread.
+        stop: ends it when it is set.
+    """
+    stop = asyncio.Event() if stop is None else stop
+    services = [GroupService(group, offline, online, folder, settings or Settings(), say, flushed) for group in groups]
+
+    async def run(service: GroupService) -> None:
+        try:
+            await service.run(stop)
+        except BaseException:
+            stop.set()
+            raise
+
+    results = await asyncio.gather(*(run(service) for service in services), return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _back_off(attempt: int, stop: asyncio.Event) -> int:
+    seconds = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return attempt + 1
+
+
+def _plain(outbox: Outbox) -> dict[str, int]:
+    return {str(shard): at.sequence for shard, at in outbox.positions().items()}

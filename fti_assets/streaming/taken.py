@@ -1,0 +1,20 @@
+"""Rows of events told apart by a position."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fti_assets.features.events.reading import SEQUENCE, SHARD
+from fti_assets.stores.lake.appends import Positions
+
+
+def behind(rows: pa.Table | None, positions: Positions) -> pa.Table | None:
+    """The rows of events that come after a position; all of a shard that has none."""
+    if rows is None or not positions:
+        return rows
+    keep = None
+    for shard, sequence in positions.items():
+        is_new = pc.or_(pc.not_equal(rows[SHARD], shard), pc.greater(rows[SEQUENCE], sequence))
+        keep = is_new if keep is None else pc.and_(keep, is_new)
+    return rows.filter(keep)

@@ -1,0 +1,168 @@
+"""A service that is killed at any boundary of its steps loses no event and takes none twice."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fti_assets.core import clock
+from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.sqlite.store import SqliteWriter
+from fti_assets.stores.online.store import online_store
+from fti_assets.streaming.online import OnlineRows
+from fti_assets.streaming.outbox import Outbox
+from fti_assets.streaming.service import Settings, stream
+from tests.support.payments import DAY, MINUTE, payment, payments
+from tests.support.streams import MemoryStream, MemorySubscription
+
+STEPS: dict[str, tuple[type, str]] = {
+    "fetch": (MemorySubscription, "fetch"),
+    "outbox": (Outbox, "append"),
+    "online write": (OnlineRows, "write"),
+    "namespace": (SqliteWriter, "apply"),
+    "whole namespace": (SqliteWriter, "load"),
+    "ack": (MemorySubscription, "ack"),
+    "records": (Lake, "put_records"),
+    "files": (Lake, "sync_new_files"),
+    "commit": (Lake, "last_commit"),
+    "discard": (Outbox, "discard"),
+    "advance": (OnlineRows, "advance"),
+    "begin": (Outbox, "begin_at"),
+}
+"""Each step that changes something outside the process, by what makes it."""
+
+
+class Killed(BaseException):
+    """As if the process had ended here."""
+
+
+@contextmanager
+def killed(step: str, *, after: bool, times: int) -> Iterator[None]:
+    """The process ends at the n-th call of a step, before or after it: nothing that changes anything outside is done from then on."""
+    calls, is_dead = 0, False
+
+    def ends_before(name: str) -> None:
+        nonlocal calls, is_dead
+        calls += name == step
+        is_dead = is_dead or (name == step and calls == times and not after)
+        if is_dead:
+            raise Killed
+
+    def ends_after(name: str) -> None:
+        nonlocal is_dead
+        is_dead = is_dead or (name == step and calls == times)
+        if is_dead:
+            raise Killed
+
+    def mortal(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def called(*arguments: Any, **keywords: Any) -> Any:
+            ends_before(name)
+            result = original(*arguments, **keywords)
+            ends_after(name)
+            return result
+
+        @wraps(original)
+        async def awaited(*arguments: Any, **keywords: Any) -> Any:
+            ends_before(name)
+            result = await original(*arguments, **keywords)
+            ends_after(name)
+            return result
+
+        return awaited if iscoroutinefunction(original) else called
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, (owner, attribute) in STEPS.items():
+            patch.setattr(owner, attribute, mortal(name, getattr(owner, attribute)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory) -> tuple[Any, Any]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    group = declared()
+    run(group, folder)
+    return state(group, folder)
+
+
+def declared():
+    events = MemoryStream("payments", shards=[[], []])
+    group = payments(events, online=True)
+    for number in range(12):
+        shard = number % 2
+        content: Any = payment(
+            "abcd"[number % 4], f"2024-05-01T{8 + (number * 5) % 4:02}:{number:02}:00Z", amount=float(number)
+        )
+        events.put(b"no JSON" if number in (3, 8) else content, at=DAY + (660 + number) * MINUTE, shard=shard)
+    return group
+
+
+def run(group, folder: Path) -> None:
+    with clock.at("2024-05-01T12:00:00Z"):
+        asyncio.run(
+            stream(
+                [group],
+                OfflineStore(folder / "lake"),
+                online_store(str(folder / "online")),
+                folder / "outbox",
+                settings=Settings(batch_seconds=0.0, batch_events=2, flush_seconds=0.02, until_caught_up=True),
+            )
+        )
+
+
+def state(group, folder: Path) -> tuple[Any, Any]:
+    """What the lake's ledger says, all rows and dead letters, and all online blobs."""
+    with OfflineStore(folder / "lake").connect() as lake:
+        ledger = {key: (one.data_version, one.rows) for key, one in lake.ledger(group.table).items()}
+        rows = lake.rows(group.table).order("ALL").fetchall()
+        letters = lake.connection.execute(
+            "SELECT shard, sequence, reason FROM lake.dead_letters.payments_v1 ORDER BY ALL"
+        ).fetchall()
+    blobs = dict(online_store(str(folder / "online")).everything(group.table_name)[1])
+    return (ledger, rows, letters), blobs
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+def test_nothing_is_lost_or_doubled_by_a_kill(step, after, expected, tmp_path):
+    group = declared()
+    for times in (1, 2, 4):
+        with killed(step, after=after, times=times), suppress(Killed):
+            run(group, tmp_path)
+    run(group, tmp_path)
+    assert state(group, tmp_path) == expected
+
+
+def test_an_outbox_that_is_lost_costs_nothing_that_the_broker_has(expected, tmp_path):
+    group = declared()
+    with killed("records", after=False, times=2), pytest.raises(Killed):
+        run(group, tmp_path)
+    for file in (tmp_path / "outbox").rglob("*.sqlite*"):
+        file.unlink()
+    run(group, tmp_path)
+    assert state(group, tmp_path) == expected
+
+
+def test_a_lake_that_was_put_back_to_an_earlier_state_gets_its_rows_from_the_broker_again(expected, tmp_path):
+    group = declared()
+    events = [list(shard) for shard in group.stream.shards]
+    for shard in group.stream.shards:
+        del shard[3:]
+    run(group, tmp_path)
+    shutil.copytree(tmp_path / "lake", tmp_path / "copy")
+    for shard, whole in zip(group.stream.shards, events, strict=True):
+        shard[:] = whole
+    run(group, tmp_path)
+    shutil.rmtree(tmp_path / "lake")
+    shutil.copytree(tmp_path / "copy", tmp_path / "lake")
+    run(group, tmp_path)
+    assert state(group, tmp_path) == expected

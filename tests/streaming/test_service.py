@@ -1,0 +1,138 @@
+"""A service takes a stream: rows online at once, in the lake with its flushes, each event once whatever ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from fti_assets.core import clock
+from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import online_store
+from fti_assets.streaming.service import Settings, stream
+from tests.support.payments import DAY, MINUTE, payment, payments
+from tests.support.streams import MemoryStream
+
+NOON = DAY + 720 * MINUTE
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    return World(tmp_path)
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.offline, self.online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
+        self.events: list[tuple[str, dict]] = []
+
+    def run(self, *groups, at: str = "2024-05-01T12:00:00Z", **settings) -> None:
+        settings = {"until_caught_up": True, "flush_seconds": 60.0, "batch_seconds": 0.0, **settings}
+        with clock.at(at):
+            asyncio.run(
+                stream(
+                    groups,
+                    self.offline,
+                    self.online,
+                    self.folder / "outbox",
+                    settings=Settings(**settings),
+                    say=lambda what, **facts: self.events.append((what, facts)),
+                )
+            )
+
+    def rows(self, group):
+        with self.offline.connect() as lake:
+            return lake.rows(group.table).order("ALL").fetchall()
+
+    def value(self, group, *key, at_us: int = NOON):
+        reader = self.online.reader(group.table_name, columns=["amount"])
+        winner = reader.get(key, at_us=at_us)
+        return None if winner is None else winner.values[0]
+
+
+def test_events_are_rows_of_the_lake_and_the_newest_of_each_key_is_online(world):
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    events.put(
+        payment("a", "2024-05-01T10:00:00Z", amount=1.0),
+        payment("b", "2024-05-01T10:00:00Z", amount=2.0),
+        payment("a", "2024-05-01T11:00:00Z", amount=3.0),
+        payment("a", "2024-05-01T09:00:00Z", amount=4.0),  # late: a newer event of its key was visible before
+        at=DAY + 660 * MINUTE,
+    )
+    world.run(group)
+    assert len(world.rows(group)) == 4
+    assert (world.value(group, "a"), world.value(group, "b"), world.value(group, "c")) == (3.0, 2.0, None)
+    # As of an instant before the broker had it, the value is that of then.
+    assert world.value(group, "a", at_us=DAY + 660 * MINUTE) == 1.0
+    assert [what for what, _ in world.events] == ["started", "flushed", "stopped"]
+
+
+def test_a_service_goes_on_where_it_was(world):
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE)
+    world.run(group)
+    events.put(payment("a", "2024-05-01T10:30:00Z", amount=2.0), payment("b"), at=DAY + 661 * MINUTE)
+    world.run(group)
+    assert [row[3] for row in world.rows(group)] == [1.0, 2.0, 1.5]
+    assert world.value(group, "a") == 2.0
+
+
+def test_an_event_from_tomorrow_answers_from_tomorrow_on(world):
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    events.put(payment("a", amount=1.0), payment("a", "2024-05-02T06:00:00Z", amount=9.0), at=DAY + 660 * MINUTE)
+    world.run(group)
+    assert world.value(group, "a") == 1.0
+    assert world.value(group, "a", at_us=microseconds(datetime(2024, 5, 2, 6))) == 9.0
+
+
+def test_two_instances_share_the_shards_and_one_table(world):
+    events = MemoryStream("payments", shards=[[], []])
+    group = payments(events, online=True)
+    events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE, shard=0)
+    events.put(payment("b", amount=2.0), at=DAY + 660 * MINUTE, shard=1)
+    world.run(group, instance=1, instances=2)
+    assert len(world.rows(group)) == 1
+    world.run(group, instance=2, instances=2)
+    events.put(payment("a", "2024-05-01T10:30:00Z", amount=3.0), at=DAY + 662 * MINUTE, shard=0)
+    world.run(group, instance=1, instances=2)
+    assert len(world.rows(group)) == 3
+    assert (world.value(group, "a"), world.value(group, "b")) == (3.0, 2.0)
+
+
+def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
+    """Whatever order events come in, and at which clock they were taken."""
+    from fti_assets.features.online.load import load_online
+
+    events = MemoryStream("payments")
+    group = payments(events, online=True, online_history="2h")
+    minute = timedelta(minutes=1)
+    begin = datetime(2024, 5, 1, 6)
+    for number in range(60):
+        event_at = begin + minute * ((number * 37) % 60)
+        events.put(
+            payment("abc"[number % 3], event_at.isoformat(), amount=float(number)),
+            at=microseconds(begin + minute * number * 5),
+        )
+    taken = list(events.shards[0])
+    for cut in (7, 20, 33, 60):
+        events.shards[0][:] = taken[:cut]
+        now = from_microseconds(taken[cut - 1].stored_at)
+        world.run(group, at=f"{now.isoformat()}Z", batch_events=3)
+        ours = dict(world.online.everything(group.table_name)[1])
+        other = online_store(str(world.folder / f"whole_{cut}"))
+        with clock.at(now), world.offline.connect() as lake:
+            load_online(lake, other, group)
+        theirs = dict(other.everything(group.table_name)[1])
+        assert ours.keys() == theirs.keys()
+        reader, whole = (one.reader(group.table_name, columns=["amount"]) for one in (world.online, other))
+        for key in "abc":
+            for ago in range(0, 121, 3):
+                at_us = microseconds(now - minute * ago)
+                assert reader.get((key,), at_us=at_us) == whole.get((key,), at_us=at_us)

@@ -1,0 +1,57 @@
+"""A streamed group of payments, and events of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import pandera.pandas as pa
+
+import fti_assets as fti
+from fti_assets.core.times import microseconds
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.stores.streams.event import Event
+from tests.support.streams import MemoryStream
+
+DAY = microseconds(datetime(2024, 5, 1))
+MINUTE = 60_000_000
+
+
+class Payments(pa.DataFrameModel):
+    card: str
+    at: datetime
+    stored_at: datetime
+    amount: float = pa.Field(ge=0, nullable=True)
+    terminal: int = pa.Field(nullable=False)
+    online: bool
+
+
+def payments(stream: MemoryStream, **terms: Any) -> FeatureGroup:
+    @fti.feature_group(
+        name="payments",
+        keys=["card"],
+        event_time="at",
+        available_at="stored_at",
+        schema=Payments,
+        partitions_def=dg.DailyPartitionsDefinition(start_date="2024-04-01"),
+        stream=stream,
+        **terms,
+    )
+    def declared() -> None: ...
+
+    return declared
+
+
+def decode(event: Event) -> Mapping[str, Any] | str:
+    try:
+        content = json.loads(event.payload)
+    except ValueError as error:
+        return f"it is no JSON: {error}"
+    return content if isinstance(content, dict) else "it is no JSON object"
+
+
+def payment(card: str = "a", at: str = "2024-05-01T10:00:00Z", **more: object) -> dict[str, object]:
+    return {"card": card, "at": at, "amount": 1.5, "terminal": 7, "online": True, **more}

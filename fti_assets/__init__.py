@@ -61,12 +61,12 @@ if TYPE_CHECKING:
     from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
     from fti_assets.training.composite import composite as composite
-    from fti_assets.training.datasets.hash_split import GroupSplit as GroupSplit
-    from fti_assets.training.datasets.hash_split import HashSplit as HashSplit
-    from fti_assets.training.datasets.hash_split import RandomSplit as RandomSplit
     from fti_assets.training.datasets.sampling.sample import Sample as Sample
     from fti_assets.training.datasets.sampling.weights import ClassWeights as ClassWeights
-    from fti_assets.training.datasets.split import TimeSplit as TimeSplit
+    from fti_assets.training.datasets.splits.hash_split import GroupSplit as GroupSplit
+    from fti_assets.training.datasets.splits.hash_split import HashSplit as HashSplit
+    from fti_assets.training.datasets.splits.hash_split import RandomSplit as RandomSplit
+    from fti_assets.training.datasets.splits.split import TimeSplit as TimeSplit
     from fti_assets.training.encoders.kinds.buckets import Bucketize as Bucketize
     from fti_assets.training.encoders.kinds.categories import Embedding as Embedding
     from fti_assets.training.encoders.kinds.categories import Hashing as Hashing
@@ -155,9 +155,9 @@ _NAMES = {
     "stores.sources.parquet_files": "ParquetFiles",
     "stores.sources.tables": "DuckDBTable PostgresTable",
     "training.composite": "composite",
-    "training.datasets.hash_split": "GroupSplit HashSplit RandomSplit",
+    "training.datasets.splits.hash_split": "GroupSplit HashSplit RandomSplit",
     "training.datasets.sampling.sample": "Sample",
-    "training.datasets.split": "TimeSplit",
+    "training.datasets.splits.split": "TimeSplit",
     "training.datasets.sampling.weights": "ClassWeights",
     "training.encoders.kinds.buckets": "Bucketize",
     "training.encoders.kinds.categories": "Embedding Hashing OneHot Ordinal",

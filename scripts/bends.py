@@ -242,7 +242,7 @@ BENDS = (
     ),
     Bend(
         "there is no gap between train and validation",
-        "training/datasets/split.py",
+        "training/datasets/splits/split.py",
         "train_end = validation_start - maturity",
         "train_end = validation_start",
         (
@@ -252,7 +252,7 @@ BENDS = (
     ),
     Bend(
         "keys that read alike together have one share",
-        "training/datasets/hash_split.py",
+        "training/datasets/splits/hash_split.py",
         "strlen({text}), ':', ",
         "",
         ("training/test_split_share.py::test_shares_are_those_of_pythons_md5",),

@@ -19,7 +19,7 @@ from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.training.datasets.dataset import TrainingDataset
 
-_SPLITS = ("training.datasets.split", "training.datasets.hash_split")
+_SPLITS = ("training.datasets.splits.split", "training.datasets.splits.hash_split")
 
 
 class LabelAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]

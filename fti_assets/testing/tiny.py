@@ -22,7 +22,7 @@ from fti_assets.testing.running import call
 from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.sampling.weights import ClassWeights
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate

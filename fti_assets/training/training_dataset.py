@@ -17,10 +17,10 @@ from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.datasets.asset import dataset_asset
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset, checked_catch_up
-from fti_assets.training.datasets.hash_split import GroupSplit, HashedParts, HashSplit, RandomSplit
 from fti_assets.training.datasets.sampling.sample import Sample
 from fti_assets.training.datasets.spine_filter import checked_filter
-from fti_assets.training.datasets.split import TimeSplit
+from fti_assets.training.datasets.splits.hash_split import GroupSplit, HashedParts, HashSplit, RandomSplit
+from fti_assets.training.datasets.splits.split import TimeSplit
 from fti_assets.training.views.view import FeatureView
 
 

@@ -17,7 +17,7 @@ from fti_assets.inference.serving.explanations.build_explanations import BuildEx
 from fti_assets.inference.serving.explanations.trees import Trees
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.whole_graph import WholeGraph
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export

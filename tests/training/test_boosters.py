@@ -14,7 +14,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.errors import DeclarationError, ExportError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.scales import Passthrough
 from fti_assets.training.models.data import TrainingData

@@ -6,7 +6,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.kinds.scales import FittedPassthrough
 from fti_assets.training.model_checks import checked_limits, checked_use
 from fti_assets.training.models.card import table

@@ -15,7 +15,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ExportError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
 from fti_assets.training.encoders.kinds.custom import FittedCustom

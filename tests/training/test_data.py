@@ -7,7 +7,7 @@ import pytest
 
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, ModelError, StoreError
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.categories import Embedding
 from fti_assets.training.models.data import TrainingData, class_names, matrix

@@ -15,7 +15,7 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.core.manifest import Column
 from fti_assets.errors import list_some
-from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.leaks.telling import LabelFacts, not_ruled_out, telling_features
 from tests.features import oracles
 from tests.features.oracles import START

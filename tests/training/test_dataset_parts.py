@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.checks import ROW_SPLIT
+from fti_assets.training.datasets.checks.parts import Parts, judge_parts
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT
 from fti_assets.training.datasets.dataset import row_rules
-from fti_assets.training.datasets.parts import Parts, judge_parts
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from tests.training.test_dataset_rows import connection, declared, made, row, spine
 
 __all__ = ["connection"]

@@ -11,7 +11,7 @@ from fti_assets.core.manifest import Column, GraphOutput
 from fti_assets.errors import DamagedError, ExportError, ModelError, PredictionError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.categories import Embedding, OneHot
 from fti_assets.training.encoders.kinds.scales import Passthrough

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core.manifest import RandomParts
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.training.datasets.hash_split import HASH
+from fti_assets.training.datasets.splits.hash_split import HASH
 from fti_assets.training.models.champions.champion import _Incomparable, _untrained_rows
 from fti_assets.training.models.split_rows import ROW, SplitRows
 from tests.training.test_dataset_rows import connection, declared, hours, made, row, spine

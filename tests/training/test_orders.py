@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from fti_assets.core.manifest import Column
-from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.leaks.orders import in_runs, maybe_in_runs
 from tests.features import oracles
 from tests.features.oracles import START

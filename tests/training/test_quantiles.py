@@ -19,7 +19,7 @@ import fti_assets as fti
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import TrainingData

@@ -14,7 +14,7 @@ import fti_assets as fti
 from fti_assets.core.manifest import Column
 from fti_assets.errors import DataError, DeclarationError, ModelError
 from fti_assets.training.datasets.queries import OF_DIVIDED, QUERY, numbered
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.importance import sampled_queries
 from fti_assets.training.models.data import TrainingData

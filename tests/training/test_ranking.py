@@ -26,7 +26,7 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError, PredictionError
 from fti_assets.inference.batch.answers import refuse_parts_of_lists
 from fti_assets.stores.models.graphs.graph import Graph
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.freshness.rows import dataset_rows
 from fti_assets.training.models.build import build_model_at

@@ -8,8 +8,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError
-from fti_assets.training.datasets.hash_split import share_sql
 from fti_assets.training.datasets.sampling.sample import class_sql
+from fti_assets.training.datasets.splits.hash_split import share_sql
 from tests.features.oracles import Row
 from tests.training.test_dataset_rows import connection, declared, made, people, row
 from tests.training.test_hash_split import share

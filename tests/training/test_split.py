@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError
-from fti_assets.training.datasets.hash_split import GroupSplit, HashSplit, RandomSplit
-from fti_assets.training.datasets.split import SPLITS, TimeSplit
+from fti_assets.training.datasets.splits.hash_split import GroupSplit, HashSplit, RandomSplit
+from fti_assets.training.datasets.splits.split import SPLITS, TimeSplit
 
 CUTOFF = datetime(2013, 7, 1)
 DAYS = st.integers(1, 60).map(lambda days: timedelta(days=days))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fti_assets.training.datasets.hash_split import share_sql
+from fti_assets.training.datasets.splits.hash_split import share_sql
 
 
 def shares(rows: list[tuple[Any, ...]], types: list[str], seed: int) -> list[float]:

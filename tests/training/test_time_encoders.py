@@ -155,7 +155,7 @@ class _Inputs:
 def test_model_of_times_is_exported_and_keeps_its_samples() -> None:
     from lightgbm import LGBMClassifier
 
-    from fti_assets.training.datasets.split import SPLITS
+    from fti_assets.training.datasets.splits.split import SPLITS
     from fti_assets.training.models.data import TrainingData
 
     random = np.random.default_rng(3)

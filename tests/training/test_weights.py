@@ -22,7 +22,7 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.datasets.sampling.weights import row_weights, undoing
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.kinds.scales import FittedPassthrough
 from fti_assets.training.judging.baselines.baseline import prior_of
 from fti_assets.training.models.data import TrainingData

@@ -25,7 +25,7 @@ from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.coverage import with_match_columns
+from fti_assets.training.datasets.checks.coverage import with_match_columns
 from fti_assets.training.models.model import Model
 
 

@@ -11,8 +11,8 @@ from fti_assets.core.manifest import ViewRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
-from fti_assets.training.datasets.checks import dull_features, lost_joins
-from fti_assets.training.datasets.coverage import Coverage, coverage_of
+from fti_assets.training.datasets.checks.coverage import Coverage, coverage_of
+from fti_assets.training.datasets.checks.rows import dull_features, lost_joins
 from fti_assets.training.datasets.dataset import HAVE_VALUES, HOLD_WHOLE_NUMBERS
 
 _FEWEST = 20

@@ -36,7 +36,7 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.sinks.sink import StoredPartition, write_partitions
-from fti_assets.training.datasets.coverage import coverage_metadata
+from fti_assets.training.datasets.checks.coverage import coverage_metadata
 
 Builds = tuple[ModelManifest, ...]
 """The build of each model that answers some partitions, in the order of the models."""

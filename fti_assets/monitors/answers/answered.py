@@ -17,7 +17,7 @@ from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.partitions import is_timed, partitions_between
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import VISIBLE_LABEL
+from fti_assets.training.datasets.checks.rows import VISIBLE_LABEL
 from fti_assets.training.datasets.labels import LABEL, label_columns
 from fti_assets.training.models.model import Model, Servable
 from fti_assets.training.views.terms import Label

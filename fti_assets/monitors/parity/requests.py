@@ -20,7 +20,7 @@ from fti_assets.monitoring.replays.replay import Replay
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.hash_split import share_sql
+from fti_assets.training.datasets.splits.hash_split import share_sql
 
 _SEED = 0
 

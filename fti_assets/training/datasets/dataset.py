@@ -16,9 +16,9 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.validation.schema import column_types
 from fti_assets.orchestration.declaration import TableDeclaration
-from fti_assets.training.datasets.hash_split import HashedParts
 from fti_assets.training.datasets.sampling.sample import Sample
-from fti_assets.training.datasets.split import TimeSplit
+from fti_assets.training.datasets.splits.hash_split import HashedParts
+from fti_assets.training.datasets.splits.split import TimeSplit
 from fti_assets.training.views.view import FeatureView
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from fti_assets.features.spine_rows import LATE
 from fti_assets.features.stored_partitions import Span, complete_spans
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import VISIBLE_LABEL
+from fti_assets.training.datasets.checks.rows import VISIBLE_LABEL
 from fti_assets.training.views.terms import Label
 
 LABEL = "_fti_label"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name
-from fti_assets.training.datasets.checks import ROW_SPLIT
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT
 from fti_assets.training.datasets.dataset import UNDIVIDED
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 
 if TYPE_CHECKING:
     import duckdb

@@ -22,11 +22,10 @@ from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import ROW_SPLIT
-from fti_assets.training.datasets.coverage import Coverage, coverage_of, with_match_columns
+from fti_assets.training.datasets.checks.coverage import Coverage, coverage_of, with_match_columns
+from fti_assets.training.datasets.checks.judging import judge_dataset
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT
 from fti_assets.training.datasets.dataset import SPLIT, TrainingDataset
-from fti_assets.training.datasets.hash_split import HashedParts, share_sql
-from fti_assets.training.datasets.judging import judge_dataset
 from fti_assets.training.datasets.labels import complete_for, label_columns, with_labels
 from fti_assets.training.datasets.queries import (
     DIVIDED,
@@ -39,7 +38,8 @@ from fti_assets.training.datasets.queries import (
 )
 from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
-from fti_assets.training.datasets.split import SPLITS, Interval, TimeSplit
+from fti_assets.training.datasets.splits.hash_split import HashedParts, share_sql
+from fti_assets.training.datasets.splits.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.views.terms import Label
 
 

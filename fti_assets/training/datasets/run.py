@@ -28,11 +28,11 @@ from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.checks import judge_times
-from fti_assets.training.datasets.coverage import coverage_metadata, coverage_plots
+from fti_assets.training.datasets.checks.coverage import coverage_metadata, coverage_plots
+from fti_assets.training.datasets.checks.rows import judge_times
 from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, layout_of
-from fti_assets.training.datasets.hash_split import HashedParts
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.training.datasets.splits.hash_split import HashedParts
 
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:

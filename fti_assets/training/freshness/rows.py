@@ -16,7 +16,7 @@ from fti_assets.features.spine_rows import stored_spine
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
-from fti_assets.training.datasets.hash_split import share_sql
+from fti_assets.training.datasets.splits.hash_split import share_sql
 from fti_assets.training.freshness.moved import moved_rows, moved_view
 
 NUMBER = "_fti_number"

@@ -18,7 +18,7 @@ from fti_assets.core.manifest import (
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.errors import list_some
-from fti_assets.training.datasets.coverage import ROW
+from fti_assets.training.datasets.checks.coverage import ROW
 from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.judging.pictures.learning import learning_in_words
 from fti_assets.training.judging.pictures.picture_page import PICTURES

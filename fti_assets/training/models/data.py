@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core.manifest import CLASSIFIES, Column, Task, each_task
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.custom_checks import check_custom
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder

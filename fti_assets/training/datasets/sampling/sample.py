@@ -12,7 +12,7 @@ from fti_assets.core.manifest import SampleRecord
 from fti_assets.core.sql import literal
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, DeclarationError, excerpt, one_of
-from fti_assets.training.datasets.hash_split import HASH, share_sql
+from fti_assets.training.datasets.splits.hash_split import HASH, share_sql
 
 _NEGATIVE, _BINARY = "0", ("0", "1")
 _MOST_CLASSES = 20

@@ -22,7 +22,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.training.datasets.hash_split import HASH, share_sql
+from fti_assets.training.datasets.splits.hash_split import HASH, share_sql
 from fti_assets.training.judging.evaluation import scores_of
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Thresholds, answers_of
 from fti_assets.training.judging.metrics.registry import metric_named

@@ -11,10 +11,10 @@ from fti_assets.core.manifest import Column
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
 from fti_assets.errors import list_some
-from fti_assets.training.datasets.checks import ROW_SPLIT
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT
 from fti_assets.training.datasets.dataset import IN_TRAIN, LABELS, ONE_PART
 from fti_assets.training.datasets.sampling.sample import class_sql
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.split import SPLITS
 
 _MOST_CLASSES = 100
 _MOST_NUMBERS = 20

@@ -11,14 +11,14 @@ from fti_assets.core.manifest import Column, SampleRecord, ViewRecord
 from fti_assets.core.manifest.profiles import Profile
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name
-from fti_assets.training.datasets.checks import ROW_SPLIT, VISIBLE_LABEL, judge_rows
-from fti_assets.training.datasets.coverage import Coverage, match_columns
+from fti_assets.training.datasets.checks.coverage import Coverage, match_columns
+from fti_assets.training.datasets.checks.parts import Parts, judge_parts
+from fti_assets.training.datasets.checks.rows import ROW_SPLIT, VISIBLE_LABEL, judge_rows
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.datasets.hash_split import HashedParts
 from fti_assets.training.datasets.labels import LABEL, visible_column
-from fti_assets.training.datasets.parts import Parts, judge_parts
 from fti_assets.training.datasets.profiling import profile_of
-from fti_assets.training.datasets.split import SPLITS
+from fti_assets.training.datasets.splits.hash_split import HashedParts
+from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.declarations import has_categories, loses_nulls
 from fti_assets.training.encoders.kinds.scales import Standardize
 

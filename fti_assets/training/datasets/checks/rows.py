@@ -17,7 +17,7 @@ from fti_assets.errors import list_some
 from fti_assets.features.groups.freshness import future_sql
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.coverage import ROW, Coverage
+from fti_assets.training.datasets.checks.coverage import ROW, Coverage
 from fti_assets.training.datasets.dataset import APART, JOINS, PAST, UNKNOWN, VARYING
 from fti_assets.training.datasets.leaks.near_tellers import near_tellers, sentences_of
 from fti_assets.training.datasets.leaks.tellers import tellers_of_train

@@ -51,6 +51,7 @@ _SEGMENT = r"@?[\w.*{}\[\]%+~, -]*(?:=(?:(?:[\d.*?:T_-]|%[0-9A-F]{2})+|[A-Za-z]{
 """A folder in a path, that of a partition too; what comes after ``=`` is shown where it is a number, a date or a word."""
 _PATHS = {
     **dict.fromkeys(("redis", "rediss"), re.compile(r"(?:/\d*/?)?")),
+    **dict.fromkeys(("nats", "tls", "kafka"), re.compile(r"/?")),
     **dict.fromkeys(("postgres", "postgresql", "mysql"), re.compile(r"(?:/[\w.-]*)?")),
     **dict.fromkeys(
         ("http", "https", "s3", "s3a", "s3n", "gs", "gcs", "r2", "az", "azure", "abfs", "abfss", "hdfs", "hf", "file", "ftp", "ssh", "sftp",
@@ -181,7 +182,7 @@ def _hide_in_match(match: re.Match[str]) -> str:
 
 def _show_url(url: str) -> str:
     match = _READABLE.fullmatch(url)
-    if match is None or not _is_readable(url):
+    if match is None or not _is_readable(match):
         return _hide_address(url)
     scheme, path, rest = match["scheme"].lower(), match["path"] or "", match["rest"] or ""
     if scheme == "unix" and match["host"]:  # a socket has none
@@ -204,10 +205,12 @@ def _show_url(url: str) -> str:
     return f"{plain}{query if is_pattern else ''}{'?' if harmless else ''}{harmless}"
 
 
-def _is_readable(url: str) -> bool:
-    """Whether a URL is one by the rules, so that what stands before the host is a user."""
+def _is_readable(match: re.Match[str]) -> bool:
+    """Whether a URL is one by the rules, so that what stands before the host is a user; each of several hosts makes it one."""
+    url, (start, end) = match[0], match.span("host")
     try:
-        urlsplit(url).port  # noqa: B018 - refuses what is none
+        for host in match["host"].split(","):
+            urlsplit(f"{url[:start]}{host}{url[end:]}").port  # noqa: B018 - refuses what is none
     except ValueError:
         return False
     return True

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
 from fti_assets.core.addresses import secrets_of, show_address
-from fti_assets.errors import DeclarationError, StoreError, class_name
+from fti_assets.errors import DeclarationError, StoreError, class_name, list_some
 from fti_assets.stores.streams.event import Event
 
 _Class = type[Any]
@@ -172,6 +172,13 @@ class EventStream(ABC):
         Raises:
             StoreError: as ``subscribe`` does; the broker no longer has all of these events.
         """
+
+    def _check_shards(self, shards: Sequence[int], names: Sequence[str]) -> None:
+        """Raise a StoreError if there is nothing to read, or a shard that is asked for is none of the stream's."""
+        absent = [shard for shard in shards if not 0 <= shard < len(names)]
+        if not shards or absent:
+            wrong = f"no shard {absent[0]}" if absent else "no shard to read"
+            raise StoreError(f"{self.place} has {wrong}: its shards are 0 to {len(names) - 1}, {list_some(names)}")
 
     def _check_address(self, address: str) -> None:
         scheme, mark, rest = str(address).partition("://")

@@ -1,0 +1,143 @@
+"""Real brokers: streams of their own for a test, and a way between that can be cut."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+NATS_PORT, REDIS_PORT = 4222, 6379
+
+
+def is_there(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+needs_nats = pytest.mark.skipif(not is_there(NATS_PORT), reason="no NATS server on port 4222")
+needs_redis = pytest.mark.skipif(not is_there(REDIS_PORT), reason="no Redis server on port 6379")
+
+
+def unique(prefix: str = "fti_test") -> str:
+    return f"{prefix}_{uuid4().hex[:10]}"
+
+
+class Nats:
+    """Streams of JetStream for one test."""
+
+    url = f"nats://127.0.0.1:{NATS_PORT}"
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.jetstream = client.jetstream()
+        self._names: list[str] = []
+
+    async def make(self, name: str | None = None, **config: Any) -> str:
+        name = name or unique()
+        await self.jetstream.add_stream(name=name, subjects=[name], **config)
+        self._names.append(name)
+        return name
+
+    async def send(self, name: str, payloads: Iterable[bytes]) -> None:
+        sent = [await self.jetstream.publish_async(name, one) for one in payloads]
+        await asyncio.gather(*sent)
+
+    async def close(self) -> None:
+        for name in self._names:
+            try:
+                await self.jetstream.delete_stream(name)
+            except Exception:  # a test may have deleted it
+                continue
+        await self.client.close()
+
+
+@asynccontextmanager
+async def nats_server() -> AsyncIterator[Nats]:
+    import nats
+
+    server = Nats(await nats.connect(Nats.url))
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+class Proxy:
+    """A way to a server on this machine that can be cut, and shut for a while."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def __aenter__(self) -> Proxy:
+        await self.open()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        await self.shut()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Cut what is connected now; new connections are taken."""
+        for writer in [*self._writers]:
+            writer.transport.abort()
+
+    async def shut(self) -> None:
+        """As if the server were down."""
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            self._writers.add(back)
+            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            self._writers.discard(back)
+        except OSError:
+            pass
+        finally:
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(65_536):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.transport.abort()
+
+
+async def all_of(subscription: Any, count: int, *, at_most: int = 100, within: float = 10.0) -> list[Any]:
+    """The next events, as many as there must be; fewer if they do not come in time."""
+    events: list[Any] = []
+    deadline = asyncio.get_running_loop().time() + within
+    while len(events) < count and asyncio.get_running_loop().time() < deadline:
+        events += await subscription.fetch(at_most, 0.5)
+    return events
+
+
+def sequences(events: Sequence[Any]) -> list[int]:
+    return [one.sequence for one in events]

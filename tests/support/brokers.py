@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -39,10 +42,11 @@ class Nats:
         self.jetstream = client.jetstream()
         self._names: list[str] = []
 
-    async def make(self, name: str | None = None, **config: Any) -> str:
+    async def make(self, name: str | None = None, *, kept: bool = False, **config: Any) -> str:
         name = name or unique()
         await self.jetstream.add_stream(name=name, subjects=[name], **config)
-        self._names.append(name)
+        if not kept:
+            self._names.append(name)
         return name
 
     async def send(self, name: str, payloads: Iterable[bytes]) -> None:
@@ -59,10 +63,10 @@ class Nats:
 
 
 @asynccontextmanager
-async def nats_server() -> AsyncIterator[Nats]:
+async def nats_server(url: str = Nats.url) -> AsyncIterator[Nats]:
     import nats
 
-    server = Nats(await nats.connect(Nats.url))
+    server = Nats(await nats.connect(url))
     try:
         yield server
     finally:
@@ -83,7 +87,9 @@ class Proxy:
         await self.open()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         await self.shut()
 
     async def open(self) -> None:
@@ -141,3 +147,96 @@ async def all_of(subscription: Any, count: int, *, at_most: int = 100, within: f
 
 def sequences(events: Sequence[Any]) -> list[int]:
     return [one.sequence for one in events]
+
+
+class Redis:
+    """Streams of Redis for one test."""
+
+    url = f"redis://127.0.0.1:{REDIS_PORT}/0"
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self._keys: list[str] = []
+
+    async def make(self, key: str | None = None, *, kept: bool = False) -> str:
+        key = key or unique()
+        await self.client.xgroup_create(key, "made", "$", mkstream=True)
+        await self.client.xgroup_destroy(key, "made")
+        if not kept:
+            self._keys.append(key)
+        return key
+
+    async def send(self, key: str, payloads: Iterable[bytes], *, field: str = "data") -> None:
+        commands = self.client.pipeline(transaction=False)
+        for payload in payloads:
+            commands.xadd(key, {field: payload})
+        await commands.execute()
+
+    async def close(self) -> None:
+        if self._keys:
+            await self.client.delete(*self._keys)
+        await self.client.aclose()
+
+
+@asynccontextmanager
+async def redis_server(url: str = Redis.url) -> AsyncIterator[Redis]:
+    import redis.asyncio
+
+    server = Redis(redis.asyncio.Redis.from_url(url))
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+class OwnServer:
+    """A server of a test's own, which can be stopped, killed and started again on its port and its folder."""
+
+    def __init__(self, command: Sequence[str], port: int) -> None:
+        self._command = command
+        self.port = port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def redis(cls, folder: Path) -> OwnServer:
+        port = free_port()
+        options = {
+            "port": port,
+            "bind": "127.0.0.1",
+            "dir": folder,
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+        }
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return cls(["redis-server", *arguments], port)
+
+    @classmethod
+    def nats(cls, folder: Path) -> OwnServer:
+        port = free_port()
+        return cls(["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)], port)
+
+    def __enter__(self) -> OwnServer:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not is_there(self.port):
+            assert time.monotonic() < deadline, f"{self._command[0]} does not start"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

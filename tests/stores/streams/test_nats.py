@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from fti_assets.core.times import from_microseconds
 from fti_assets.errors import StoreError
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.nats import NatsStream
-from tests.support.brokers import NATS_PORT, Nats, Proxy, all_of, nats_server, needs_nats, sequences, unique
+from tests.support.brokers import NATS_PORT, Nats, OwnServer, Proxy, all_of, nats_server, needs_nats, sequences, unique
 
 pytestmark = needs_nats
 
@@ -147,7 +149,9 @@ def test_while_the_broker_is_away_there_are_no_events_and_it_is_said() -> None:
             with pytest.raises(StoreError, match="cannot be reached"):
                 await subscription.lag()
             await subscription.ack({0: 1})
-            with pytest.raises(StoreError, match=rf"NATS stream {name} at nats://ann:\*\*\*@127.0.0.1:\d+ cannot be reached"):
+            with pytest.raises(
+                StoreError, match=rf"NATS stream {name} at nats://ann:\*\*\*@127.0.0.1:\d+ cannot be reached"
+            ):
                 await stream.subscribe([0], {})
             await subscription.close()
 
@@ -285,5 +289,29 @@ def test_streams_that_cannot_be_read_twice_and_absent_ones_are_refused() -> None
                 await NatsStream(absent, url=Nats.url).subscribe([0], {})
             with pytest.raises(StoreError, match="has no shard 1: its shards are 0 to 0"):
                 await NatsStream(queue, url=Nats.url).subscribe([1], {})
+
+    run(check())
+
+
+@pytest.mark.skipif(shutil.which("nats-server") is None, reason="no nats-server to start")
+def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path: Path) -> None:
+    async def check() -> None:
+        with OwnServer.nats(tmp_path) as own:
+            url = f"nats://127.0.0.1:{own.port}"
+            async with nats_server(url) as server:
+                await server.make("payments", kept=True)
+                await server.send("payments", numbered(30))
+            subscription = await NatsStream("payments", url=url).subscribe([0], {})
+            events = await subscription.fetch(10, 2)
+            own.kill()
+            assert len(events) == 10
+            for _ in range(3):
+                events += await subscription.fetch(10, 0.2)  # what had come before
+            own.start()
+            async with nats_server(url) as server:
+                await server.send("payments", numbered(5, 30))
+            events += await all_of(subscription, 35 - len(events), within=20)
+            assert [one.payload for one in events] == numbered(35)
+            await subscription.close()
 
     run(check())

@@ -1,0 +1,357 @@
+"""Redis Streams, the real ones: each entry once, from any position, over any cut; what is gone is said."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fti_assets.core.times import from_microseconds
+from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.streams.event import Event
+from fti_assets.stores.streams.redis import RedisStream
+from tests.support.brokers import (
+    REDIS_PORT,
+    OwnServer,
+    Proxy,
+    Redis,
+    all_of,
+    needs_redis,
+    redis_server,
+    sequences,
+    unique,
+)
+
+pytestmark = needs_redis
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(coroutine, 60))
+
+
+def numbered(count: int, start: int = 0) -> list[bytes]:
+    return [str(number).encode() for number in range(start, start + count)]
+
+
+def test_events_are_those_that_were_sent_with_their_stored_times() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            before = time.time_ns() // 1_000
+            await server.send(key, numbered(250))
+            after = time.time_ns() // 1_000
+            subscription = await RedisStream(key, url=Redis.url, consumer_group="kept").subscribe([0], {})
+            assert await subscription.lag() == {0: 250}
+            events = await all_of(subscription, 250)
+            assert [one.payload for one in events] == numbered(250)
+            assert sequences(events) == sorted(set(sequences(events)))
+            assert all(before - 2_000 <= one.stored_at <= after + 2_000 for one in events)
+            assert {one.stored_at for one in events} == {(one.sequence >> 20) * 1_000 for one in events}
+            assert await subscription.fetch(10, 0.05) == []
+            assert await subscription.lag() == {0: 0}
+            await server.send(key, numbered(2))
+            assert await subscription.lag() == {0: 2}
+            await subscription.ack({0: events[9].sequence})
+            await subscription.ack({0: events[99].sequence})
+            (group,) = await server.client.xinfo_groups(key)
+            assert group["last-delivered-id"] == b"%d-%d" % (events[99].sequence >> 20, events[99].sequence & 0xFFFFF)
+            await subscription.close()
+
+    run(check())
+
+
+def test_a_new_event_comes_at_once() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            keys = [await server.make(), await server.make()]
+            subscription = await RedisStream("payments", url=Redis.url, shards=keys).subscribe([0, 1], {})
+            waiting = asyncio.ensure_future(subscription.fetch(10, 20))
+            await asyncio.sleep(0.05)
+            started = time.monotonic()
+            await server.send(keys[1], [b"x"])
+            assert [(one.shard, one.payload) for one in await waiting] == [(1, b"x")]
+            assert time.monotonic() - started < 4
+            await subscription.close()
+
+    run(check())
+
+
+def test_reading_goes_on_after_any_position_of_several_shards() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            keys = [await server.make(), await server.make()]
+            stream = RedisStream("payments", url=Redis.url, shards=keys)
+            for shard, key in enumerate(keys):
+                await server.send(key, numbered(60, 100 * shard))
+            draw = random.Random(7)
+            held: dict[int, int] = {}
+            payloads: dict[int, list[bytes]] = {0: [], 1: []}
+            for _ in range(8):
+                subscription = await stream.subscribe([0, 1], held)
+                events = await subscription.fetch(draw.randint(1, 25), 2)
+                for event in events[: draw.randint(0, len(events))]:
+                    held[event.shard] = event.sequence
+                    payloads[event.shard].append(event.payload)
+                await subscription.close()
+            subscription = await stream.subscribe([0, 1], held)
+            rest = 120 - sum(map(len, payloads.values()))
+            assert (
+                sum((await subscription.lag()).values()) == rest
+            )  # counted, since nobody has kept how many there were
+            for event in await all_of(subscription, rest):
+                payloads[event.shard].append(event.payload)
+            assert payloads == {0: numbered(60), 1: numbered(60, 100)}
+            await subscription.close()
+
+    run(check())
+
+
+def test_no_event_is_lost_or_doubled_over_connections_that_are_cut() -> None:
+    async def check() -> None:
+        async with redis_server() as server, Proxy(REDIS_PORT) as proxy:
+            key = await server.make()
+            stream = RedisStream(key, url=f"redis://127.0.0.1:{proxy.port}/0")
+            subscription = await stream.subscribe([0], {})
+            draw = random.Random(3)
+            events: list[Event] = []
+            sent = 0
+            for _ in range(12):
+                count = draw.randint(0, 300)
+                await server.send(key, numbered(count, sent))
+                sent += count
+                events += await subscription.fetch(draw.randint(1, 200), 0.2)
+                match draw.randint(0, 3):
+                    case 0:
+                        proxy.cut()
+                    case 1:
+                        await proxy.shut()
+                        events += await subscription.fetch(50, 0.1)
+                        events += await subscription.fetch(50, 0.1)
+                        await proxy.open()
+                    case 2:
+                        with pytest.raises(TimeoutError):
+                            await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
+            events += await all_of(subscription, sent - len(events), within=30)
+            assert [one.payload for one in events] == numbered(sent)
+            await subscription.close()
+
+    run(check())
+
+
+def test_while_the_broker_is_away_there_are_no_events_and_it_is_said() -> None:
+    async def check() -> None:
+        async with redis_server() as server, Proxy(REDIS_PORT) as proxy:
+            key = await server.make()
+            subscription = await RedisStream(key, url=f"redis://127.0.0.1:{proxy.port}/0").subscribe([0], {})
+            await proxy.shut()
+            assert await subscription.fetch(10, 0.3) == []
+            assert "cannot be reached" in str(subscription.trouble)
+            with pytest.raises(StoreError, match="cannot be reached"):
+                await subscription.lag()
+            stream = RedisStream(key, url=f"redis://ann:s3cret@127.0.0.1:{proxy.port}/0")
+            with pytest.raises(
+                StoreError, match=rf"Redis stream {key} at redis://ann:\*\*\*@127.0.0.1:\d+/0 cannot be reached"
+            ):
+                await stream.subscribe([0], {})
+            stream = RedisStream(key, url="redis://ann:s3cret@127.0.0.1:6379/0")
+            with pytest.raises(StoreError) as raised:
+                await stream.subscribe([0], {})
+            assert "s3cret" not in str(raised.value)
+            await subscription.close()
+
+    run(check())
+
+
+def test_what_was_trimmed_before_it_was_read_is_an_error() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            stream = RedisStream(key, url=Redis.url)
+            await server.send(key, numbered(50))
+            subscription = await stream.subscribe([0], {})
+            events = await all_of(subscription, 50)
+            held, known = {0: events[9].sequence}, {0: f"{events[9].sequence}:10"}
+            await subscription.close()
+            await server.client.xtrim(key, maxlen=30, approximate=False)
+            with pytest.raises(StoreError, match="has dropped 10 events of .* that were not read: the first after"):
+                await stream.subscribe([0], held, known)
+            with pytest.raises(StoreError, match="has dropped events of"):  # how many, nobody has kept
+                await stream.subscribe([0], held)
+            subscription = await stream.subscribe([0], {0: events[19].sequence}, {0: f"{events[19].sequence}:20"})
+            assert await all_of(subscription, 30) == events[20:]  # just what was read is gone
+            await subscription.close()
+            subscription = await stream.subscribe([0], {0: events[24].sequence})
+            assert await all_of(subscription, 25) == events[25:]
+            await subscription.close()
+            subscription = await stream.subscribe([0], {})
+            assert await all_of(subscription, 30) == events[20:]
+            await subscription.close()
+
+    run(check())
+
+
+def test_a_quiet_stream_may_be_trimmed_to_nothing_once_it_is_read() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            stream = RedisStream(key, url=Redis.url)
+            await server.send(key, numbered(5))
+            subscription = await stream.subscribe([0], {})
+            (*_, last) = await all_of(subscription, 5)
+            known = subscription.identities
+            await server.client.xtrim(key, maxlen=0, approximate=False)
+            assert await subscription.fetch(5, 0.05) == []
+            await server.send(key, [b"x"])
+            assert [one.payload for one in await all_of(subscription, 1)] == [b"x"]
+            await subscription.close()
+            subscription = await stream.subscribe([0], {0: last.sequence}, known)
+            assert [one.payload for one in await all_of(subscription, 1)] == [b"x"]
+            await server.send(key, numbered(3))
+            await server.client.xtrim(key, maxlen=1, approximate=False)
+            with pytest.raises(StoreError, match="has dropped 2 events"):
+                await all_of(subscription, 3)
+            await subscription.close()
+
+    run(check())
+
+
+def test_entries_that_someone_took_out_are_passed_over() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            await server.send(key, numbered(20))
+            subscription = await RedisStream(key, url=Redis.url).subscribe([0], {})
+            events = await subscription.fetch(5, 1)
+            entries = await server.client.xrange(key)
+            await server.client.xdel(key, entries[4][0], entries[7][0])  # the last that is held, and one that is not
+            rest = await all_of(subscription, 14)
+            assert [one.payload for one in events + rest] == [one for one in numbered(20) if one != b"7"]
+            await subscription.close()
+
+    run(check())
+
+
+def test_a_stream_that_was_deleted_or_made_anew_is_refused() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            stream = RedisStream(key, url=Redis.url)
+            await server.send(key, numbered(5))
+            subscription = await stream.subscribe([0], {})
+            events = await all_of(subscription, 5)
+            known = subscription.identities
+            await server.client.delete(key)
+            with pytest.raises(StoreError, match="was deleted and made anew: '.*' is gone"):
+                await subscription.fetch(1, 0.2)
+            await subscription.close()
+            await server.make(key)
+            with pytest.raises(StoreError, match="ends at 0-0, and was read up to"):
+                await stream.subscribe([0], {0: events[-1].sequence}, known)
+            await server.send(key, numbered(2))
+            with pytest.raises(StoreError, match="made anew: .* has had fewer entries than were read"):
+                await stream.subscribe([0], {0: events[-1].sequence}, known)
+            with pytest.raises(StoreError, match="has dropped events of"):
+                await stream.subscribe([0], {0: events[-1].sequence})
+
+    run(check())
+
+
+def test_a_replay_has_the_events_of_its_time_alone() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            stream = RedisStream(key, url=Redis.url)
+            for part in range(5):
+                await server.send(key, numbered(600, 600 * part))
+                await asyncio.sleep(0.003)
+            subscription = await stream.subscribe([0], {})
+            events = await all_of(subscription, 3_000, at_most=1_000)
+            await subscription.close()
+
+            async def read(since: int, until: int) -> list[Event]:
+                batches = stream.read(from_microseconds(since), from_microseconds(until))
+                return [one async for batch in batches for one in batch]
+
+            first, middle, last = events[0].stored_at, events[1_500].stored_at, events[-1].stored_at
+            assert await read(first, last + 1) == events
+            for since, until in ((middle, last), (middle + 1, last + 1), (first + 1, middle), (middle, middle + 1)):
+                assert await read(since, until) == [one for one in events if since <= one.stored_at < until]
+            assert await read(0, first) == []
+            assert await read(last + 1, last + 10**12) == []
+            await server.client.xtrim(key, maxlen=10, approximate=False)
+            with pytest.raises(StoreError, match="those since .* are not all there"):
+                await read(first, last)
+            await server.client.xtrim(key, maxlen=0, approximate=False)
+            with pytest.raises(StoreError, match="none is left"):
+                await read(first, last)
+            assert await read(last + 1_000, last + 10**12) == []
+
+    run(check())
+
+
+def test_absent_keys_other_kinds_and_odd_entries_are_told() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            absent = unique()
+            with pytest.raises(StoreError, match=f"has no key '{absent}': make it by adding an entry"):
+                await RedisStream(absent, url=Redis.url).subscribe([0], {})
+            text = unique()
+            server._keys.append(text)
+            await server.client.set(text, "x")
+            with pytest.raises(StoreError, match="has no stream, but a string, "):
+                await RedisStream(text, url=Redis.url).subscribe([0], {})
+            await server.send(key, [b"1"], field="body")
+            subscription = await RedisStream(key, url=Redis.url).subscribe([0], {})
+            (event,) = await all_of(subscription, 1)
+            assert event.problem == "the entry has no field 'data': it has 'body'"
+            assert event.payload == b'{"body": "1"}'
+            await server.client.xadd(key, {"data": b"x"}, id="99999999999999-0")
+            with pytest.raises(StoreError, match="an id that Redis does not give"):
+                await subscription.fetch(1, 1)
+            await subscription.close()
+            with pytest.raises(DeclarationError, match="a key stands twice"):
+                RedisStream("a", url=Redis.url, shards=["a", "b", "a"])
+
+    run(check())
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="no redis-server to start")
+def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path: Path) -> None:
+    async def check() -> None:
+        with OwnServer.redis(tmp_path) as own:
+            url = f"redis://127.0.0.1:{own.port}/0"
+            async with redis_server(url) as server:
+                await server.make("payments", kept=True)
+                await server.send("payments", numbered(30))
+            stream = RedisStream("payments", url=url)
+            subscription = await stream.subscribe([0], {})
+            events = await subscription.fetch(10, 2)
+            own.kill()
+            assert await subscription.fetch(10, 0.2) == []
+            own.start()
+            async with redis_server(url) as server:
+                await server.send("payments", numbered(5, 30))
+                events += await all_of(subscription, 25, within=20)
+                assert [one.payload for one in events] == numbered(35)
+            await subscription.close()
+
+    run(check())
+
+
+def test_a_day_without_events_is_empty() -> None:
+    async def check() -> None:
+        async with redis_server() as server:
+            key = await server.make()
+            now = datetime.now(UTC).replace(tzinfo=None)
+            batches = RedisStream(key, url=Redis.url).read(now - timedelta(days=1), now)
+            assert [one async for batch in batches for one in batch] == []
+
+    run(check())

@@ -76,8 +76,9 @@ async def nats_server(url: str = Nats.url) -> AsyncIterator[Nats]:
 class Proxy:
     """A way to a server on this machine that can be cut, and shut for a while."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, says_where: bool = False) -> None:
         self._target = port
+        self._says_where = says_where  # a server that tells clients its own port, in four bytes behind the host
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +117,8 @@ class Proxy:
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(back)
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            old, new = (b"127.0.0.1" + port.to_bytes(4, "big") for port in (self._target, self.port))
+            await asyncio.gather(_copy(reader, back), _copy(there, writer, (old, new) if self._says_where else None))
             self._writers.discard(back)
         except OSError:
             pass
@@ -125,10 +127,12 @@ class Proxy:
             self._tasks.discard(task)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, instead: tuple[bytes, bytes] | None = None
+) -> None:
     try:
         while chunk := await reader.read(65_536):
-            writer.write(chunk)
+            writer.write(chunk if instead is None else chunk.replace(*instead))
             await writer.drain()
     except OSError:
         pass
@@ -187,6 +191,25 @@ async def redis_server(url: str = Redis.url) -> AsyncIterator[Redis]:
         yield server
     finally:
         await server.close()
+
+
+class Kafka:
+    """The mock cluster of librdkafka, which lives in this process."""
+
+    def __init__(self) -> None:
+        from confluent_kafka import Producer
+
+        self._producer = Producer({"test.mock.num.brokers": 1, "log_level": 3})
+        (broker,) = self._producer.list_topics(timeout=10).brokers.values()
+        self.port = broker.port
+        self.url = f"kafka://127.0.0.1:{broker.port}"
+
+    def send(self, topic: str, payloads: Iterable[bytes | None], *, partition: int = 0, at_ms: int = 0) -> None:
+        for number, payload in enumerate(payloads):
+            self._producer.produce(topic, payload, partition=partition, timestamp=at_ms)
+            if number % 1_000 == 0:
+                self._producer.poll(0)
+        assert self._producer.flush(20) == 0
 
 
 class OwnServer:

@@ -8,13 +8,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from fti_assets.core.times import microseconds
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.jetstream import JetStream
-from fti_assets.stores.streams.resuming import Away, Session, lost, lost_of_time, made_anew, unreachable
+from fti_assets.stores.streams.resuming import CLOCK_STEP, Away, Session, lost, lost_of_time, made_anew, unreachable
 from fti_assets.stores.streams.stream import EventStream
 
 _log = logging.getLogger(__name__)
@@ -24,8 +24,6 @@ _HEARTBEAT_SECONDS = 5
 _BATCH = 1_000
 _BATCH_BYTES = 64 * 1024 * 1024  # the greatest message that a NATS server takes
 _FORGOTTEN_SECONDS = 300
-CLOCK_STEP = timedelta(minutes=10)
-"""How far a broker's clock may have been set back: a replay looks so much earlier and later, and leaves out what is not of its time."""
 
 
 async def open_session(

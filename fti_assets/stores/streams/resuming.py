@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fti_assets.core.addresses import scrub
 from fti_assets.core.times import from_microseconds
@@ -17,6 +17,8 @@ from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.stream import EventStream
 
 _log = logging.getLogger(__name__)
+CLOCK_STEP = timedelta(minutes=10)
+"""How far a broker's clock may have been set back: a replay looks so much earlier and later, and leaves out what is not of its time."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 
 

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
     from fti_assets.stores.sources.parquet_files import ParquetFiles as ParquetFiles
     from fti_assets.stores.sources.tables import DuckDBTable as DuckDBTable
     from fti_assets.stores.sources.tables import PostgresTable as PostgresTable
+    from fti_assets.stores.streams.kafka import KafkaStream as KafkaStream
+    from fti_assets.stores.streams.nats import NatsStream as NatsStream
+    from fti_assets.stores.streams.redis import RedisStream as RedisStream
     from fti_assets.training.composite import composite as composite
     from fti_assets.training.datasets.sampling.sample import Sample as Sample
     from fti_assets.training.datasets.sampling.weights import ClassWeights as ClassWeights
@@ -154,6 +157,9 @@ _NAMES = {
     "stores.sinks.postgres": "PostgresSink",
     "stores.sources.parquet_files": "ParquetFiles",
     "stores.sources.tables": "DuckDBTable PostgresTable",
+    "stores.streams.kafka": "KafkaStream",
+    "stores.streams.nats": "NatsStream",
+    "stores.streams.redis": "RedisStream",
     "training.composite": "composite",
     "training.datasets.splits.hash_split": "GroupSplit HashSplit RandomSplit",
     "training.datasets.sampling.sample": "Sample",

@@ -44,6 +44,12 @@ PAGES = {
             "DistinctCount on_demand"
         ),
     ),
+    "streaming.md": Page(
+        "Streaming",
+        "Streams of events at a broker, from which the rows of a feature group come as they happen.",
+        "fti_assets",
+        _names("NatsStream KafkaStream RedisStream"),
+    ),
     "training.md": Page(
         "Training",
         "What a model needs, the rows that it learns from, the model, and what it must pass.",

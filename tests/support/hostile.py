@@ -495,6 +495,11 @@ DECLARING: dict[str, Declares] = {
     "PostgresTable": Declares(fti.PostgresTable, {"dsn": "postgresql://h/d", "table": "t"}, ("watermark",)),
     "ParquetFiles": Declares(fti.ParquetFiles, {"path": "a/*.parquet"}, ("hive_partitioning",)),
     "ParquetSink": Declares(fti.ParquetSink, {"folder": "a"}),
+    "NatsStream": Declares(fti.NatsStream, {"name": "payments", "url": "nats://h"}, ("type", "shards")),
+    "KafkaStream": Declares(fti.KafkaStream, {"name": "payments", "url": "kafka://h"}, ("type", "consumer_group")),
+    "RedisStream": Declares(
+        fti.RedisStream, {"name": "payments", "url": "redis://h"}, ("type", "shards", "field", "consumer_group")
+    ),
     "PostgresSink": Declares(fti.PostgresSink, {"dsn": "postgresql://h/d"}, ("table",)),
     "FunctionSink": Declares(fti.FunctionSink, {"function": print}),
     "Count": Declares(fti.Count),

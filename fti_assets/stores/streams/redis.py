@@ -34,8 +34,8 @@ class RedisStream(EventStream):
     Raises:
         DeclarationError: a key stands twice, or the address is none of Redis.
 
-    >>> RedisStream("payments", url="redis://:pw@broker/0").place
-    'Redis stream payments at redis://:***@broker/0'
+    >>> RedisStream("payments", url="redis://ann:pw@broker/0").place
+    'Redis stream payments at redis://ann:***@broker/0'
     """
 
     _: KW_ONLY

@@ -13,7 +13,8 @@ from fti_assets.core.addresses import secrets_of, show_address
 from fti_assets.errors import DeclarationError, StoreError, class_name, list_some
 from fti_assets.stores.streams.event import Event
 
-_Class = type[Any]
+EventType = type[Any]
+"""A msgspec.Struct or a Pydantic model: the class."""
 
 
 class Subscription(Protocol):
@@ -75,7 +76,7 @@ class EventStream(ABC):
     name: str
     _: KW_ONLY
     url: str = field(repr=False)
-    type: _Class | None = None
+    type: EventType | None = None
 
     broker: ClassVar[str]
     """What the broker is called in words."""

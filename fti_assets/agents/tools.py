@@ -188,7 +188,10 @@ class Tools:
             fresh = [freshness_of(lake, one, clock.now()) for one in groups]
         causes = causes_of(self._definitions, self._declarations, self._stores.model_store(), fresh)
         return {
-            "causes": [{"title": self._plain(one.title), "text": self._plain(one.text)} for one in causes.causes],
+            "causes": [
+                {"title": self._plain(one.title), "text": self._plain(one.text), "since": self._plain(one.since)}
+                for one in causes.causes
+            ],
             "not_looked_at": self._plain(causes.unseen),
         }
 

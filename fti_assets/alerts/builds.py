@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import takewhile
 
 from fti_assets.alerts.causes import Cause, Findings
 from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.times import instant
 from fti_assets.errors import FtiError
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.store import ModelStore
@@ -51,7 +54,14 @@ def _rejection(model: str, builds: list[ModelManifest], aliases: Aliases) -> Cau
         title=f"Model {model}: build {newest.reference} was rejected",
         text="\n".join([*reasons, serving, f"See fti models show {model}"]),
         end=f"Model {model}: a newer build was accepted",
+        since=_first_rejection(builds),
     )
+
+
+def _first_rejection(builds: Sequence[ModelManifest]) -> datetime:
+    """When the first of the newest builds was made of which each was rejected."""
+    newest = sorted(builds, key=lambda build: build.created_at, reverse=True)
+    return instant([*takewhile(lambda build: build.status == "rejected", newest)][-1].created_at)
 
 
 def _rollback(model: str, aliases: Aliases) -> Cause | None:
@@ -65,6 +75,7 @@ def _rollback(model: str, aliases: Aliases) -> Cause | None:
         title=f"Model {model} was rolled back from {last.previous} to {last.champion}",
         text=f"At {last.at}{by}: {last.reason}",
         end=f"Model {model} has a new champion since it was rolled back",
+        since=instant(last.at),
     )
 
 
@@ -78,4 +89,5 @@ def _proposal(model: str, aliases: Aliases) -> Cause | None:
         title=f"Model {model}: a rollback from {proposal.champion} to {proposal.to} is proposed",
         text=f"{proposal.evidence.text}\nfti rollback {model} --to {proposal.to} --reason WHY",
         end=f"Model {model}: no rollback is proposed any more",
+        since=instant(proposal.at),
     )

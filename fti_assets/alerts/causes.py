@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from fti_assets.core import clock
+from fti_assets.core.times import span
 
 _LINES = 5
+_LEAST_TOLD = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Cause:
         title: one line that says what is wrong.
         text: what a person needs to begin with: the reason, the run, what to do.
         end: what is said when it is over.
+        since: when it began, naive UTC; None if nobody knows: then when it was seen first.
     """
 
     subject: str
@@ -26,6 +32,7 @@ class Cause:
     text: str
     occurrence: str = ""
     end: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -63,20 +70,20 @@ class Changes:
     open: dict[str, OpenCause]
 
 
-def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: str) -> Changes:
+def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: datetime) -> Changes:
     """What has changed since the last look.
 
     Args:
         before: what was wrong then.
         findings: what is wrong now.
-        now: the instant of this look.
+        now: the instant of this look, naive UTC.
 
     >>> cause = Cause("check a", "check a failed", "", end="check a passes again")
-    >>> first = changes_of({}, Findings((cause,)), "2024-01-01")
-    >>> [one.title for one in first.begun], changes_of(first.open, Findings((cause,)), "2024-01-02").begun
+    >>> first = changes_of({}, Findings((cause,)), datetime(2024, 1, 1))
+    >>> [one.title for one in first.begun], changes_of(first.open, Findings((cause,)), datetime(2024, 1, 2)).begun
     (['check a failed'], ())
-    >>> [one.end for one in changes_of(first.open, Findings(), "2024-01-03").over]
-    ['check a passes again']
+    >>> [(one.end, one.since) for one in changes_of(first.open, Findings(), datetime(2024, 1, 3)).over]
+    [('check a passes again', '2024-01-01T00:00:00')]
     """
     present = {cause.subject: cause for cause in findings.causes}
     starts = tuple(subject.removesuffix("*") for subject in findings.unseen if subject.endswith("*"))
@@ -84,7 +91,8 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: str) ->
     for subject, cause in present.items():
         old = before.get(subject)
         is_same = old is not None and old.occurrence == cause.occurrence
-        remaining[subject] = old if is_same and old else OpenCause(cause.occurrence, cause.title, cause.end, now)
+        since = min(cause.since or now, now).isoformat()  # the clock of whoever noted it may run ahead
+        remaining[subject] = old if is_same and old else OpenCause(cause.occurrence, cause.title, cause.end, since)
         if not is_same:
             begun.append(cause)
     for subject, old in before.items():
@@ -92,6 +100,33 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: str) ->
             remaining[subject] = old
     over = tuple(old for subject, old in before.items() if subject not in remaining)
     return Changes(tuple(begun), over, remaining)
+
+
+def age_text(since: datetime, now: datetime) -> str:
+    """When something began and how long ago that is, as a sentence.
+
+    >>> age_text(datetime(2024, 1, 1, 6), datetime(2024, 1, 1, 8, 5))
+    'It began at 2024-01-01 06:00 UTC, 2h 5min ago.'
+    """
+    length = now - since
+    ago = f", {span(length)} ago" if length >= _LEAST_TOLD else ""
+    return f"It began at {since:%Y-%m-%d %H:%M} UTC{ago}."
+
+
+def length_text(since: datetime, until: datetime) -> str:
+    """For how long something was wrong, as a part of a sentence.
+
+    >>> length_text(datetime(2024, 1, 1, 6), datetime(2024, 1, 1, 8, 5))
+    'It lasted 2h 5min, from 2024-01-01 06:00 to 2024-01-01 08:05 UTC'
+    """
+    return (
+        f"It lasted {span(max(until - since, timedelta(0)))}, from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def event_time(timestamp: float) -> datetime | None:
+    """When Dagster noted something, naive UTC; None where the clock is set, which Dagster's does not follow."""
+    return None if clock.is_set() else datetime.fromtimestamp(timestamp, UTC).replace(tzinfo=None, microsecond=0)
 
 
 def shortened(reason: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import dagster as dg
 
-from fti_assets.alerts.causes import Cause, Findings, shortened
+from fti_assets.alerts.causes import Cause, Findings, event_time, shortened
 from fti_assets.orchestration.partitions import RANGE_TAGS
 
 _PARTITION = "dagster/partition"
@@ -27,6 +28,8 @@ class Evaluation:
         reason: what it said.
         partitions: those of the run; None alone where there are none.
         place: these in words.
+        at: when, naive UTC; None if nobody knows.
+        since: when the first of those in a row failed of which the last is this one.
     """
 
     key: dg.AssetCheckKey
@@ -36,6 +39,8 @@ class Evaluation:
     reason: str
     partitions: frozenset[str | None]
     place: str
+    at: datetime | None = None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,29 @@ def broken_checks(
             newest = instance.get_latest_asset_check_evaluation_record(key)
             if newest is None or (newest.status.value == "SUCCEEDED" and not own_subjects):
                 continue
-            known = set[str | None]()
-            for evaluation in _history(instance, asset, key):
-                if not evaluation.passed and evaluation.partitions - known:
-                    broken.append(evaluation)
+            known, history = set[str | None](), list(_history(instance, asset, key))
+            for place, evaluation in enumerate(history):
+                if not evaluation.passed and (still_broken := evaluation.partitions - known):
+                    first = _first_failure(still_broken, history[place:])
+                    broken.append(replace(evaluation, since=first.at))
                 known |= evaluation.partitions
             for subject in own_subjects:
-                place = subject.removeprefix(start.strip()).strip()
-                if not _partitions_in(asset, place) & known:
+                if not _partitions_in(asset, subject.removeprefix(start.strip()).strip()) & known:
                     unseen.add(subject)
             if newest.status.value == "PLANNED":  # under way, or its run was ended before it
                 unseen |= {one for one in own_subjects if one not in {_subject(evaluation) for evaluation in broken}}
     return BrokenChecks(tuple(broken), frozenset(unseen))
+
+
+def _first_failure(partitions: Collection[str | None], history: Sequence[Evaluation]) -> Evaluation:
+    """The oldest evaluation of partitions since the last that passed for one of them; the newest of ``history`` failed."""
+    first = history[0]
+    for earlier in history[1:]:
+        if earlier.partitions & {*partitions}:
+            if earlier.passed:
+                break
+            first = earlier
+    return first
 
 
 def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.AssetCheckKey) -> Iterator[Evaluation]:
@@ -103,6 +119,7 @@ def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.A
             reason=str(getattr(said, "description", None) or ""),
             partitions=_partitions_in(asset, place),
             place=place,
+            at=None if record.event is None else event_time(record.event.timestamp),
         )
 
 
@@ -134,4 +151,5 @@ def _cause_of(evaluation: Evaluation) -> Cause:
         title=f"Check {name} {'failed' if evaluation.is_error else 'warns'}{place}",
         text=f"{shortened(evaluation.reason) or 'It gave no reason.'}\nRun {evaluation.run_id}",
         end=f"Check {name} passes again{place}",
+        since=evaluation.since,
     )

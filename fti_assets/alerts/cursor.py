@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from fti_assets.alerts.causes import OpenCause
+from fti_assets.core.times import instant
 
 MOST_WAITING = 100
 """So many messages wait for a target; the oldest of more are left out and counted."""
@@ -39,6 +40,8 @@ class AlertsCursor:
         try:
             fields = json.loads(text or "{}")
             causes = {subject: OpenCause(**one) for subject, one in fields.get("causes", {}).items()}
+            for one in causes.values():
+                instant(one.since)
             waiting = {target: [Message(**one) for one in some] for target, some in fields.get("waiting", {}).items()}
             return AlertsCursor(causes, waiting, {name: int(n) for name, n in fields.get("left_out", {}).items()})
         except (ValueError, TypeError, AttributeError, RecursionError):

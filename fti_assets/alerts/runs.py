@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from fti_assets.alerts.causes import Cause, Findings, shortened
+from fti_assets.alerts.causes import Cause, Findings, event_time, shortened
 from fti_assets.alerts.checks import broken_checks
 from fti_assets.training.models.model import Model, Servable
 
@@ -52,10 +53,10 @@ def _findings_of_steps(
         name = key.to_user_string()
         if run is None:
             continue
-        reason = failures.get(run.run_id, {}).get(step)
+        reason, since = failures.get(run.run_id, {}).get(step, (None, None))
         if reason is not None and (key, run.run_id) not in ended_by_check:
             text = f"{shortened(reason)}\nRun {run.run_id}"
-            causes.append(Cause(f"step {name}", f"{name} failed", text, end=f"{name} ran without failure"))
+            causes.append(Cause(f"step {name}", f"{name} failed", text, end=f"{name} ran without failure", since=since))
         elif run.status is not dg.DagsterRunStatus.SUCCESS and not _is_made_in(records[key], run):
             unseen.add(f"step {name}")
     for run in runs.values():
@@ -82,13 +83,13 @@ def _is_made_in(entry: Any, run: dg.DagsterRun) -> bool:
     return made is not None and made.run_id == run.run_id
 
 
-def _failures_in(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
-    """The reasons of the steps of a run that failed, by step."""
+def _failures_in(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, tuple[str, datetime | None]]:
+    """Why and when the steps of a run failed, by step."""
     result = {}
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
         event = entry.dagster_event
         if event is not None and event.step_key is not None:
-            result[event.step_key] = _reason_of(event.step_failure_data)
+            result[event.step_key] = (_reason_of(event.step_failure_data), event_time(entry.timestamp))
     return result
 
 

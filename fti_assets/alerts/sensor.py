@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
 from fti_assets.alerts.alerts import ALERTS, Alerts
 from fti_assets.alerts.builds import findings_of_builds
-from fti_assets.alerts.causes import Changes, Findings, changes_of
+from fti_assets.alerts.causes import Changes, Findings, age_text, changes_of, length_text
 from fti_assets.alerts.cursor import AlertsCursor, Message
 from fti_assets.alerts.delivery import deliver
 from fti_assets.alerts.runs import findings_of_runs
 from fti_assets.alerts.staleness import findings_of_groups
 from fti_assets.core import clock
+from fti_assets.core.times import instant
 from fti_assets.errors import list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration, declaration_of
@@ -58,7 +60,7 @@ def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]
             + findings_of_groups(context.instance, groups, now)
             + findings_of_builds(stores.model_store(), sorted({one.name for one in models}))
         )
-        return tell(context, alerts, findings, now.isoformat())
+        return tell(context, alerts, findings, now)
 
     take(look, {CONTEXT: dg.SensorEvaluationContext, ALERTS: Alerts, STORES: Stores})
     return dg.sensor(
@@ -69,12 +71,12 @@ def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]
     )(look)
 
 
-def tell(context: dg.SensorEvaluationContext, alerts: Alerts, findings: Findings, now: str) -> dg.SensorResult:
+def tell(context: dg.SensorEvaluationContext, alerts: Alerts, findings: Findings, now: datetime) -> dg.SensorResult:
     """Tell the targets what has changed since the last tick, and remember what is wrong."""
     cursor = AlertsCursor.of(context.cursor)
     changes = changes_of(cursor.causes, findings, now)
     cursor.causes = changes.open
-    cursor.queue(alerts.to, messages_of(changes))
+    cursor.queue(alerts.to, messages_of(changes, now))
     problems = deliver(cursor, alerts, context.log)
     for problem in problems:
         context.log.error(problem)
@@ -83,10 +85,17 @@ def tell(context: dg.SensorEvaluationContext, alerts: Alerts, findings: Findings
     return dg.SensorResult(skip_reason="; ".join([*reasons, *problems]), cursor=cursor.text())
 
 
-def messages_of(changes: Changes) -> list[Message]:
-    """What is over, and then what has begun."""
+def messages_of(changes: Changes, now: datetime) -> list[Message]:
+    """What is over and how long it lasted, and then what has begun and when."""
     ends = [
-        Message(f"Over: {one.end or one.title}", f"It had begun at {one.since}: {one.title}", "over")
+        Message(f"Over: {one.end or one.title}", f"{length_text(instant(one.since), now)}: {one.title}", "over")
         for one in changes.over
     ]
-    return [*ends, *(Message(cause.title, cause.text, "begun") for cause in changes.begun)]
+    ages = [age_text(instant(changes.open[cause.subject].since), now) for cause in changes.begun]
+    return [
+        *ends,
+        *(
+            Message(cause.title, "\n".join(filter(None, (cause.text, age))), "begun")
+            for cause, age in zip(changes.begun, ages, strict=True)
+        ),
+    ]

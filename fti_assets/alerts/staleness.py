@@ -11,7 +11,7 @@ from fti_assets.alerts.causes import Cause, Findings
 from fti_assets.core.times import Partition
 from fti_assets.errors import list_some
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.orchestration.due import due_partition
+from fti_assets.orchestration.due import due_at, due_partition
 from fti_assets.orchestration.partitions import is_timed, partitions_between, partitions_of
 
 _MOST = 100
@@ -33,12 +33,18 @@ def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGro
         due = due_partition(group.partitions_def, group.serving_delay, now) if group.source is None else None
         if due is not None:
             made = instance.get_materialized_partitions(group.key)
-            causes += stale_causes(group.table_name, missing_partitions(group.partitions_def, due, made))
+            missing = missing_partitions(group.partitions_def, due, made)
+            causes += stale_causes(group.table_name, missing, overdue_since(group, missing))
     return Findings(tuple(causes))
 
 
-def stale_causes(table: str, missing: Sequence[Partition]) -> list[Cause]:
-    """What is wrong with a group of which partitions are missing, the newest first; nothing if none is."""
+def overdue_since(group: FeatureGroup, missing: Sequence[Partition]) -> datetime | None:
+    """When the oldest of some missing partitions was due; None if none is missing."""
+    return due_at(missing[-1], group.partitions_def, group.serving_delay) if missing else None
+
+
+def stale_causes(table: str, missing: Sequence[Partition], since: datetime | None) -> list[Cause]:
+    """What is wrong with a group of which partitions are missing, the newest first, since the oldest was due; nothing if none is."""
     if not missing:
         return []
     count = "a partition is" if len(missing) == 1 else f"{len(missing)} partitions are"
@@ -48,6 +54,7 @@ def stale_causes(table: str, missing: Sequence[Partition]) -> list[Cause]:
         title=f"{table} is stale: {count} missing, {list_some([one.key for one in missing], 3)}",
         text=f"The newest ended at {missing[0].end}. Materialize them, or see why their runs did not begin.",
         end=f"{table} is fresh again",
+        since=since,
     )
     return [cause]
 

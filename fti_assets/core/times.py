@@ -63,6 +63,26 @@ def instant(value: str | datetime) -> datetime:
         raise ValueError(f"{value} is outside the years 1 to 9999 in UTC") from error
 
 
+def span(length: timedelta) -> str:
+    """A length of time with its two largest units.
+
+    >>> span(timedelta(hours=26, minutes=5)), span(timedelta(seconds=-90)), span(timedelta(0))
+    ('1d 2h', '-1min 30s', '0s')
+    """
+    seconds = abs(length.total_seconds())
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number = seconds // size
+        if number:
+            parts.append(f"{number:.0f}{unit}")
+        elif parts:
+            break
+        seconds -= number * size
+    if not parts:
+        return f"{length.total_seconds():g}s" if length else "0s"
+    return ("-" if length < timedelta(0) else "") + " ".join(parts[:2])
+
+
 def microseconds(value: datetime | timedelta) -> int:
     """Whole microseconds of a duration, or since 1970 of a naive UTC instant."""
     length = value if isinstance(value, timedelta) else value - EPOCH

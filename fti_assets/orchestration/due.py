@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from fti_assets.core.times import Partition
+from fti_assets.core.times import Partition, naive_utc
 from fti_assets.orchestration.conditions.reach import longest_run
 from fti_assets.orchestration.partitions import is_timed, partitions_of
 
@@ -34,6 +34,22 @@ def due_partition(
         window = partitions_def.get_prev_partition_window(partitions_def.end)
     keys = [] if window is None else partitions_def.get_partition_keys_in_time_window(window)
     return partitions_of(partitions_def, keys[:1])[0] if keys else None
+
+
+def due_at(
+    partition: Partition, partitions_def: dg.PartitionsDefinition[str] | None, delay: timedelta | None
+) -> datetime:
+    """When a partition was due, naive UTC.
+
+    >>> days = dg.DailyPartitionsDefinition(start_date="2024-01-01")
+    >>> due_at(partitions_of(days, ["2024-01-02"])[0], days, timedelta(hours=1))
+    datetime.datetime(2024, 1, 4, 1, 0)
+    """
+    assert is_timed(partitions_def)
+    assert partition.end is not None
+    following = partitions_def.get_next_partition_window(partition.end.replace(tzinfo=UTC), respect_bounds=False)
+    assert following is not None
+    return naive_utc(following.end) + (delay or timedelta(0))
 
 
 def longest_silence(partitions_def: dg.TimeWindowPartitionsDefinition, delay: timedelta | None) -> timedelta:

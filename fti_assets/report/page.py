@@ -25,7 +25,7 @@ def page_of(report: Report) -> str:
 
 def _page(report: Report, most: int) -> str:
     parts = [
-        causes_part(report.causes),
+        causes_part(report.causes, report.made_at),
         quality_part(report.monitors, most),
         drift_part(report.monitors, most),
         parity_part(report.parities, most),

@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -18,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.alerts.causes import Cause, Findings, OpenCause, changes_of
+from fti_assets.alerts.checks import broken_checks
 from fti_assets.alerts.cursor import MOST_WAITING, AlertsCursor, Message
 from fti_assets.alerts.delivery import deliver
 from fti_assets.alerts.sensor import alerts_sensor
@@ -213,7 +215,38 @@ def test_a_gap_stays_open_until_it_is_filled(ticks: Ticks, told: Any) -> None:
     assert told() == ["Over: readings_v1 is fresh again"]
 
 
-def test_each_rejected_build_is_told_and_the_first_accepted_ends_it(ticks: Ticks, told: Any) -> None:
+def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, caplog: Any) -> None:
+    def said(start: str) -> str:
+        (message,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith(start)][-1:]
+        return str(message)
+
+    assert ticks.run(readings, "2024-01-03")
+    ticks("2024-01-06T05:00:00")  # the fourth was due at midnight, when the sensor was not running
+    assert said("readings_v1 is stale").endswith("It began at 2024-01-06 00:00 UTC, 5h ago.")
+    ticks("2024-01-07T00:00:00")
+    assert said("readings_v1 is stale: 2").endswith("It began at 2024-01-06 00:00 UTC, 1d ago.")
+    for day in ("2024-01-04", "2024-01-05"):
+        assert ticks.run(readings, day, now="2024-01-07T01:00:00")
+    ticks("2024-01-07T01:30:00")
+    lasted = "It lasted 1d 1h, from 2024-01-06 00:00 to 2024-01-07 01:30 UTC: readings_v1 is stale: 2 partitions"
+    assert lasted in said("Over: readings_v1")
+
+
+def test_a_check_has_been_broken_since_the_first_failure_in_a_row(ticks: Ticks) -> None:
+    ends = []
+    for temp in (60.0, 20.0, 60.0, 60.0):
+        WORLD["temp"] = temp
+        ticks.run(readings, "2024-01-02")
+        ends.append(datetime.now(UTC).replace(tzinfo=None))
+    [check] = broken_checks(ticks.instance, [readings.assets_def], ()).broken
+    assert check.since is not None
+    assert ends[1] - timedelta(seconds=1) <= check.since <= ends[2], "whole seconds"
+    with clock.at(NOW):
+        [check] = broken_checks(ticks.instance, [readings.assets_def], ()).broken
+    assert check.since is None, "Dagster's clock is another than the one that is set"
+
+
+def test_each_rejected_build_is_told_and_the_first_accepted_ends_it(ticks: Ticks, told: Any, caplog: Any) -> None:
     days(ticks)
     assert ticks.run(dataset)
     WORLD["hope"] = 0
@@ -229,7 +262,8 @@ def test_each_rejected_build_is_told_and_the_first_accepted_ends_it(ticks: Ticks
     assert second != first  # another build: its end is not told, since nothing is over
     WORLD["hope"] = 1
     assert ticks.run(lateness_model, now="2024-01-04T14:00:00")
-    ticks()
+    ticks("2024-01-04T14:01:00")
+    assert "It lasted 14h 1min, from 2024-01-04 00:00" in caplog.text, "since the first of both"
     assert told() == ["Over: Model lateness_model: a newer build was accepted"]
 
 
@@ -382,14 +416,19 @@ def test_messages_that_were_left_out_are_counted() -> None:
     assert (cursor.waiting, cursor.left_out) == ({}, {})
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{", '{"causes": {"a": 1}}', '{"waiting": {"log": [{"x": 1}]}}'])
+SPOILED = '{"causes": {"a": {"occurrence": "", "title": "a", "end": "", "since": "then"}}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", "{", '{"causes": {"a": 1}}', '{"waiting": {"log": [{"x": 1}]}}', SPOILED]
+)
 def test_a_cursor_that_somebody_spoiled_is_begun_anew(text: str) -> None:
     assert AlertsCursor.of(text) == AlertsCursor()
 
 
 def test_unseen_subjects_stay_as_they_were() -> None:
     before = {name: OpenCause("", name, "", "2024-01-01") for name in ("step a", "step b", "check a")}
-    changes = changes_of(before, Findings((Cause("check c", "c", ""),), frozenset({"step *"})), "2024-01-02")
+    changes = changes_of(before, Findings((Cause("check c", "c", ""),), frozenset({"step *"})), datetime(2024, 1, 2))
     assert set(changes.open) == {"step a", "step b", "check c"}
     assert [one.title for one in changes.over] == ["check a"]
     assert [one.title for one in changes.begun] == ["c"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from fti_assets.core.times import span
 from fti_assets.monitoring.delays.audit import DelayAudit
 from fti_assets.monitoring.delays.delays import Delays, Proposal
 
@@ -60,26 +61,6 @@ def _proposal(audit: DelayAudit, one: Proposal) -> str:
 
 def _name(quantile: float) -> str:
     return "most" if quantile == 1 else f"{quantile * 100:g}%"
-
-
-def span(length: timedelta) -> str:
-    """A length of time with its two largest units.
-
-    >>> span(timedelta(hours=26, minutes=5)), span(timedelta(seconds=-90)), span(timedelta(0))
-    ('1d 2h', '-1min 30s', '0s')
-    """
-    seconds = abs(length.total_seconds())
-    parts = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        number = seconds // size
-        if number:
-            parts.append(f"{number:.0f}{unit}")
-        elif parts:
-            break
-        seconds -= number * size
-    if not parts:
-        return f"{length.total_seconds():g}s" if length else "0s"
-    return ("-" if length < timedelta(0) else "") + " ".join(parts[:2])
 
 
 def written(delay: timedelta) -> str:

@@ -39,7 +39,7 @@ def causes_of(
     Without that instance nobody knows of checks and runs, which is said.
     """
     models = [one for one in declarations if isinstance(one, Servable)]
-    stale = [cause for one in groups for cause in stale_causes(one.table, one.missing)]
+    stale = [cause for one in groups for cause in stale_causes(one.table, one.missing, one.overdue_since)]
     findings = findings_of_builds(store, sorted({one.name for one in models})) + Findings(tuple(stale))
     unseen = ""
     if os.environ.get("DAGSTER_HOME"):

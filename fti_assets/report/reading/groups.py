@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fti_assets.alerts.staleness import missing_partitions
+from fti_assets.alerts.staleness import missing_partitions, overdue_since
 from fti_assets.core.times import Partition
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
@@ -30,6 +30,7 @@ class Freshness:
     committed_at: datetime | None = None
     due: str = ""
     missing: tuple[Partition, ...] = ()
+    overdue_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def freshness_of(lake: Lake, group: FeatureGroup, now: datetime) -> Freshness:
     missing = () if due is None else tuple(missing_partitions(group.partitions_def, due, ledger))
     state = "not due" if due is None else "stale" if missing else "fresh"
     newest = max(ledger.values(), key=lambda one: (one.run_at, one.partition))
-    return Freshness(group.table_name, state, newest.partition, newest.rows, newest.committed_at, due_key, missing)
+    since = overdue_since(group, missing)
+    return Freshness(
+        group.table_name, state, newest.partition, newest.rows, newest.committed_at, due_key, missing, since
+    )
 
 
 def delay_of(group: FeatureGroup, stores: Stores, since: datetime | None) -> Delay:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from fti_assets.alerts.causes import Cause, age_text
 from fti_assets.report.reading.causes import OpenCauses
 from fti_assets.report.sections.elements import Html, badge, cleaned, nothing, part, text
 
 
-def causes_part(causes: OpenCauses) -> Html:
-    """Each cause with what a person needs to begin with."""
+def causes_part(causes: OpenCauses, now: datetime) -> Html:
+    """Each cause with what a person needs to begin with, and for how long it is there, if that is known."""
     contents: list[Html] = []
     if causes.causes:
         items = "".join(
-            f"<li><strong>{text(one.title)}</strong><div class='lines'>{text_lines(one.text)}</div></li>"
+            f"<li><strong>{text(one.title)}</strong><div class='lines'>{text_lines(_with_age(one, now))}</div></li>"
             for one in causes.causes
         )
         contents.append(Html(f"<ul class='causes'>{items}</ul>"))
@@ -28,6 +31,10 @@ def causes_part(causes: OpenCauses) -> Html:
             )
         )
     return part("causes", "Open causes", *contents)
+
+
+def _with_age(cause: Cause, now: datetime) -> str:
+    return cause.text if cause.since is None else f"{cause.text}\n{age_text(min(cause.since, now), now)}"
 
 
 def text_lines(value: str) -> Html:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fti_assets.monitoring.delays.text import span, written
+from fti_assets.core.times import span
+from fti_assets.monitoring.delays.text import written
 from fti_assets.report.reading.groups import Delay, Freshness
 from fti_assets.report.sections.elements import Html, badge, details, note, nothing, part, problem, table
 

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from fti_assets.features.sql_group import sql_feature_group as sql_feature_group
     from fti_assets.features.windows import Count as Count
     from fti_assets.features.windows import DistinctCount as DistinctCount
+    from fti_assets.features.windows import First as First
     from fti_assets.features.windows import Last as Last
     from fti_assets.features.windows import Max as Max
     from fti_assets.features.windows import Mean as Mean
     from fti_assets.features.windows import Min as Min
+    from fti_assets.features.windows import Percentile as Percentile
     from fti_assets.features.windows import Rate as Rate
+    from fti_assets.features.windows import Sessions as Sessions
     from fti_assets.features.windows import Std as Std
     from fti_assets.features.windows import Sum as Sum
+    from fti_assets.features.windows import Window as Window
     from fti_assets.features.windows import window_aggregate as window_aggregate
     from fti_assets.inference.batch.top import TopK as TopK
     from fti_assets.inference.batch_predictions import batch_predictions as batch_predictions
@@ -135,7 +139,7 @@ _NAMES = {
     "features.rows.duplicates": "KeepLast",
     "features.rows.table": "Grid Table",
     "features.sql_group": "sql_feature_group",
-    "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
+    "features.windows": "Count DistinctCount First Last Max Mean Min Percentile Rate Sessions Std Sum Window window_aggregate",
     "inference.batch.top": "TopK",
     "inference.batch_predictions": "batch_predictions",
     "inference.log.service_limits": "ServiceLimits",

@@ -10,6 +10,8 @@ _UNITS = {"ms": "milliseconds", "s": "seconds", "min": "minutes", "h": "hours", 
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST = timedelta(days=1_000_000)
 EPOCH = datetime(1970, 1, 1)
+LIFETIME, LIFETIME_LENGTH = "lifetime", _LONGEST
+"""All that came before, as a declaration writes it, and as a length that no two times are apart."""
 
 
 def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:

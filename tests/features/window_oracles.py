@@ -11,11 +11,14 @@ from fti_assets.features.windows import (
     Aggregate,
     Count,
     DistinctCount,
+    First,
     Last,
     Max,
     Mean,
     Min,
+    Percentile,
     Rate,
+    Sessions,
     Std,
     Sum,
 )
@@ -30,12 +33,16 @@ def aggregate_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, a
         return len(rows)
     if isinstance(aggregate, Rate) and aggregate.column is None:
         return float(Fraction(len(rows)) * _ratio(aggregate, length))
+    if isinstance(aggregate, Sessions):
+        return _sessions(aggregate, rows)
     values = [row[aggregate.column] for row in rows if row[aggregate.column] is not None]
     match aggregate:
         case DistinctCount():
             return len(set(values))
-        case Last():
-            return _last(aggregate.column, rows, available_at)
+        case First() | Last():
+            return _nth(aggregate, rows, available_at)
+        case Percentile():
+            return _percentile(values, aggregate.share)
         case Std():
             return _deviation(values)
     if not values:
@@ -58,12 +65,47 @@ def _ratio(rate: Rate, length: timedelta) -> Fraction:
     return Fraction(duration(rate.per) // timedelta(microseconds=1), length // timedelta(microseconds=1))
 
 
-def _last(column: str, rows: Sequence[Row], available_at: str | None) -> Any:
+def _nth(aggregate: First | Last, rows: Sequence[Row], available_at: str | None) -> Any:
+    """The value, or of several as many as asked for, None for each that there is not."""
+
     def rank(row: Row) -> tuple[Any, ...]:
-        value = row[column]
+        value = row[aggregate.column]
         return row["e"], available(row, "e", available_at, timedelta(0)), value is not None, value
 
-    return max(rows, key=rank)[column] if rows else None
+    ordered = sorted(rows, key=rank, reverse=isinstance(aggregate, Last))
+    values = [row[aggregate.column] for row in ordered]
+    if aggregate.distinct:
+        values = list(dict.fromkeys(value for value in values if value is not None))
+    values = (values + [None] * aggregate.n)[: aggregate.n]
+    return values[0] if aggregate.n == 1 else values
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    if not values:
+        return None
+    ordered = sorted(map(float, values), key=lambda value: (math.isnan(value), value))
+    above = (len(ordered) - 1) * Fraction(str(share))
+    place, part = math.floor(above), float(above - math.floor(above))
+    low, high = ordered[place], ordered[min(place + 1, len(ordered) - 1)]
+    if not part or low == high:
+        return low
+    between = low * (1 - part) + high * part
+    return math.nan if math.isnan(between) else min(max(between, low), high)
+
+
+def _sessions(aggregate: Sessions, rows: Sequence[Row]) -> Any:
+    sessions: list[list[datetime]] = []
+    for event in sorted(row["e"] for row in rows):
+        if sessions and event - sessions[-1][-1] <= duration(aggregate.gap):
+            sessions[-1].append(event)
+        else:
+            sessions.append([event])
+    if aggregate.of == "number":
+        return len(sessions)
+    last = sessions[-1] if sessions else []
+    if aggregate.of == "rows":
+        return len(last)
+    return (last[-1] - last[0]) / timedelta(seconds=1) if last else None
 
 
 def _sum(values: Sequence[float]) -> float:
@@ -100,15 +142,15 @@ def same(found: Any, expected: Any) -> bool:
 
 def inside(
     rows: Sequence[Row], key: Mapping[str, Any], at: datetime, length: timedelta, rows_by: str, *,
-    own: bool = False, available_at: str | None = "a", delay: timedelta = timedelta(0),
+    own: bool = False, available_at: str | None = "a", delay: timedelta = timedelta(0), ends: timedelta = timedelta(0),
 ) -> list[Row]:  # fmt: skip
-    """The rows of a key in the window of a length that ends at an instant; ``own`` leaves out those of that event time."""
+    """The rows of a key in the window of a length that ends ``ends`` before an instant; ``own`` leaves out those of that event time."""
     found = []
     for row in rows:
         seen = visible(row, "e", available_at, delay)
         if seen is None or any(row[name] != value for name, value in key.items()) or (own and row["e"] == at):
             continue
-        if seen <= at and at - length < (seen if rows_by == "visible_at" else row["e"]) <= at:
+        if seen <= at and at - ends - length < (seen if rows_by == "visible_at" else row["e"]) <= at - ends:
             found.append(row)
     return found
 
@@ -122,14 +164,18 @@ def keys_of(rows: Sequence[Row], names: Sequence[str]) -> Iterator[dict[str, Any
 
 def grid_windows(
     rows: Sequence[Row], *, keys: Sequence[str], start: datetime, end: datetime, every: timedelta,
-    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str, **times: Any,
+    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str,
+    delays: Sequence[timedelta] = (), **times: Any,
 ) -> dict[tuple[Any, ...], list[Any]]:  # fmt: skip
     """Each aggregate over each window, by key and instant."""
     result = {}
     instant = EPOCH - ((EPOCH - start) // every) * every
     while instant < end:
         for key in keys_of(rows, keys):
-            held = [inside(rows, key, instant, length, rows_by, **times) for length in lengths]
+            held = [
+                inside(rows, key, instant, length, rows_by, ends=ends, **times)
+                for length, ends in zip(lengths, delays or [timedelta(0)] * len(lengths), strict=True)
+            ]
             if any(held):
                 result[(*key.values(), instant)] = [
                     aggregate_of(aggregate, found, length, times.get("available_at", "a"))
@@ -142,7 +188,8 @@ def grid_windows(
 
 def row_windows(
     rows: Sequence[Row], *, own_keys: Sequence[str], keys: Sequence[str], start: datetime, end: datetime,
-    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str, **times: Any,
+    lengths: Sequence[timedelta], aggregates: Sequence[Aggregate], rows_by: str,
+    delays: Sequence[timedelta] = (), **times: Any,
 ) -> dict[tuple[Any, ...], list[Any]]:  # fmt: skip
     """Each aggregate over each window of a row, by its own keys, the keys and its event time."""
     result = {}
@@ -156,11 +203,11 @@ def row_windows(
         result[(*(row[name] for name in names), row["e"])] = [
             aggregate_of(
                 aggregate,
-                inside(rows, key, row["e"], length, rows_by, own=True, **times),
+                inside(rows, key, row["e"], length, rows_by, own=True, ends=ends, **times),
                 length,
                 times.get("available_at", "a"),
             )
             for aggregate in aggregates
-            for length in lengths
+            for length, ends in zip(lengths, delays or [timedelta(0)] * len(lengths), strict=True)
         ]
     return result

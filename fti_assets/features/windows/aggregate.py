@@ -11,16 +11,16 @@ from datetime import timedelta
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name
-from fti_assets.core.times import duration, microseconds
+from fti_assets.core.times import LIFETIME, duration, microseconds
 from fti_assets.errors import DeclarationError
 from fti_assets.features.point_in_time.frontier import check_columns
 from fti_assets.features.rows.table import Grid, Table
-from fti_assets.features.windows.aggregates import Aggregate
+from fti_assets.features.windows.aggregates import Aggregate, Rate, names_of
 from fti_assets.features.windows.arrivals import windows_of_arrivals
 from fti_assets.features.windows.axis import Axis, RowsBy, Windows
-from fti_assets.features.windows.sweep import spans_table, sweep
-
-_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1), "s": timedelta(seconds=1)}
+from fti_assets.features.windows.combined import aggregated
+from fti_assets.features.windows.sweep import spans_table
+from fti_assets.features.windows.window import Window
 
 
 @checked_arguments()
@@ -29,7 +29,7 @@ def window_aggregate(
     *,
     keys: Sequence[str],
     every: str | timedelta | None = None,
-    windows: Sequence[str | timedelta],
+    windows: Sequence[str | timedelta | Window],
     aggregates: Mapping[str, Aggregate],
     rows_by: RowsBy = "visible_at",
 ) -> Table:
@@ -79,19 +79,21 @@ def window_aggregate(
     >>> late.relation.order("hour").project("hour::VARCHAR, late_rate_2h").fetchall()
     [('2013-01-01 05:00:00', 1.0), ('2013-01-01 06:00:00', 1.0)]
     """
-    grid, lengths = _check(rows, keys, windows, aggregates, every)
+    grid, declared = _check(rows, keys, windows, aggregates, every)
     if rows_by not in ("visible_at", "event_time"):
         raise DeclarationError(f"rows_by {rows_by!r} is not known: write 'visible_at' or 'event_time'")
     if every is not None and not duration(every, what="every"):
         raise DeclarationError(f"every {every!r} is no time: write the time between two instants, such as '1h'")
     axis = Axis.of(grid, None if every is None else microseconds(duration(every, what="every")))
-    plan = Windows(rows, keys, aggregates, lengths, rows_by, axis, grid.starts)
+    lengths = {window.text: window.us for window in declared}
+    delays = {window.text: window.delay_us for window in declared}
+    plan = Windows(rows, keys, aggregates, lengths, rows_by, axis, grid.starts, delays)
     own = () if every is not None else tuple(key for key in rows.keys if key not in keys)
     if every is None and rows.arrives is not None:
         relation = windows_of_arrivals(plan, own)
     else:
         targets = None if every is not None else plan.own_instants(own)
-        relation = sweep(plan, own, targets, spans_table())
+        relation = aggregated(plan, own, targets, spans_table())
     arrives = rows.arrives if every is None else None
     return Table(relation, rows.connection, rows.name, (*own, *keys), grid.instant, arrives=arrives, grid=grid)
 
@@ -99,11 +101,11 @@ def window_aggregate(
 def _check(
     rows: Table,
     keys: Sequence[str],
-    windows: Sequence[str | timedelta],
+    windows: Sequence[str | timedelta | Window],
     aggregates: Mapping[str, Aggregate],
     every: str | timedelta | None,
-) -> tuple[Grid, dict[str, int]]:
-    """The grid, and each window's length in microseconds by its text, once the declaration is found possible."""
+) -> tuple[Grid, list[Window]]:
+    """The grid and the windows, once the declaration is found possible."""
     if rows.grid is None:
         raise DeclarationError(
             f"{rows.name} has no grid of instants: a run gives it; in a test write "
@@ -118,30 +120,28 @@ def _check(
     check_columns(names, rows.relation.columns, of=rows.name)
     if not keys or not windows or not aggregates:
         raise DeclarationError(f"a window over {rows.name} takes at least one key, one window and one aggregate")
-    lengths = {_text(window): microseconds(duration(window, what="window")) for window in windows}
+    several = [window if isinstance(window, Window) else Window(window) for window in windows]
+    declared = list({window.text: window for window in several}.values())
     columns = [
         *(key for key in own if key not in keys),
         *keys,
         rows.grid.instant,
-        *(f"{checked_name(name, what='aggregate')}_{text}" for name in aggregates for text in lengths),
+        *(
+            f"{one}_{window.text}"
+            for name, aggregate in aggregates.items()
+            for one in names_of(checked_name(name, what="aggregate"), aggregate)
+            for window in declared
+        ),
     ]
     for column in columns:
         if columns.count(column) > 1:
             raise DeclarationError(
                 f"the windows over {rows.name} would have two columns {column!r}: name one otherwise"
             )
-    if min(lengths.values()) == 0:
-        raise DeclarationError(f"a window over {rows.name} has no length")
-    return rows.grid, lengths
-
-
-def _text(window: str | timedelta) -> str:
-    """A window as written; a timedelta in the largest unit that divides it: ``3h``, ``90min``, ``7d``."""
-    if isinstance(window, str):
-        return "".join(window.split())
-    for unit, length in _UNITS.items():
-        if not window % length:
-            return f"{window // length}{unit}"
-    raise DeclarationError(
-        f"window {window!r} is not a whole number of seconds: its columns could not be named after it"
-    )
+    rates = [name for name, aggregate in aggregates.items() if isinstance(aggregate, Rate)]
+    if rates and any(window.length == LIFETIME for window in declared):
+        raise DeclarationError(
+            f"aggregate {rates[0]!r} over {rows.name} is a rate, and a lifetime has no length to divide by: take fti.Count or "
+            "fti.Sum, or a window with a length"
+        )
+    return rows.grid, declared

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fractions import Fraction
+from typing import Literal
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import duration
@@ -119,11 +121,121 @@ class Last:
 
     Ties go to the latest available-at, then to the greatest value, a null being the least.
 
+    With ``n`` above 1 there are that many columns: ``statuses_1_7d`` has the last value, ``statuses_2_7d`` the one before; they
+    are null where the window has fewer. With ``distinct`` they are the different values that came last, nulls left out, each in
+    the place of the last row that has it.
+
     Args:
         column: numbers, times, text or booleans.
+        n: how many, at most 1,000.
+        distinct: whether a value counts once.
+
+    Raises:
+        DeclarationError: ``n`` is out of range.
     """
 
     column: str
+    n: int = 1
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        _check_number(self)
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class First:
+    """A column's value in the window's row with the earliest event time; a null there stays null.
+
+    Ties go to the earliest available-at, then to the least value, a null being the least.
+
+    With ``n`` above 1 there are that many columns, as of ``Last``: ``statuses_1_7d`` has the first value. With ``distinct`` they
+    are the different values that came first, nulls left out, each in the place of the first row of the window that has it.
+
+    Args:
+        column: numbers, times, text or booleans.
+        n: how many, at most 1,000.
+        distinct: whether a value counts once.
+
+    Raises:
+        DeclarationError: ``n`` is out of range.
+    """
+
+    column: str
+    n: int = 1
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        _check_number(self)
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class Percentile:
+    """The value below which a share of a column's values in the window lies, nulls skipped; null when there is none.
+
+    It is exact: of ``n`` sorted values it is the one in place ``(n - 1) * share``, counted from 0, and between two places the value
+    that lies so far between theirs, as numpy and pandas have it: ``low * (1 - part) + high * part`` in ``DOUBLE``, never beyond the
+    two. With a share of 0.5 it is the median. Whole numbers and decimals are taken as the nearest ``DOUBLE`` each.
+
+    Args:
+        column: numbers or booleans; NaN is greater than any number, and gives NaN where it takes part.
+        share: from 0 to 1, with at most 9 digits after the point.
+
+    Raises:
+        DeclarationError: ``share`` is out of range.
+
+    >>> Percentile("amount", 0.95)
+    Percentile(column='amount', share=0.95)
+    """
+
+    column: str
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            hint = f": write {self.share / 100}" if 1 < self.share <= 100 else ""
+            raise DeclarationError(f"share {self.share!r} of a percentile is not between 0 and 1{hint}")
+        if 10**9 % self.ratio.denominator:
+            raise DeclarationError(
+                f"share {self.share!r} of a percentile has more than 9 digits after the point: write {round(self.share, 9)}"
+            )
+
+    @property
+    def ratio(self) -> Fraction:
+        """The share as it is written."""
+        return Fraction(repr(float(self.share)))
+
+
+@checked_arguments()
+@dataclass(frozen=True)
+class Sessions:
+    """The sessions in the window: by event time, a row more than ``gap`` after the one before begins another.
+
+    A session that began before the window has only its rows that are in it.
+
+    Args:
+        gap: the longest time between two rows of a session.
+        of: ``number`` is how many sessions there are, 0 when there is no row; ``rows`` how many rows the last one has, 0 when there is
+            none; ``seconds`` how long the last one is from its first event time to its last, null when there is none.
+
+    Raises:
+        DeclarationError: ``gap`` is no time.
+
+    >>> Sessions(gap="30min")
+    Sessions(gap='30min', of='number')
+    """
+
+    gap: str | timedelta = field(kw_only=True)
+    of: Literal["number", "rows", "seconds"] = field(default="number", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not duration(self.gap, what="gap"):
+            raise DeclarationError(
+                f"gap {self.gap!r} is no time: write the longest time between two rows of a session, such as '30min'"
+            )
+        if self.of not in ("number", "rows", "seconds"):
+            raise DeclarationError(f"of {self.of!r} is not known: write 'number', 'rows' or 'seconds'")
 
 
 @checked_arguments()
@@ -138,4 +250,30 @@ class DistinctCount:
     column: str
 
 
-Aggregate = Count | Sum | Mean | Rate | Std | Min | Max | Last | DistinctCount
+Aggregate = Count | Sum | Mean | Rate | Std | Min | Max | First | Last | DistinctCount | Percentile | Sessions
+
+_MOST_VALUES = 1000
+
+
+def _check_number(aggregate: First | Last) -> None:
+    if not 1 <= aggregate.n <= _MOST_VALUES:
+        raise DeclarationError(
+            f"n {aggregate.n!r} of {type(aggregate).__name__}({aggregate.column!r}) is not from 1 to {_MOST_VALUES:,}"
+        )
+
+
+def is_ordered(aggregate: Aggregate) -> bool:
+    """Whether an aggregate needs a window's rows in an order, and comes from no totals or extremes."""
+    return isinstance(aggregate, Percentile | Sessions) or (
+        isinstance(aggregate, First | Last) and (aggregate.n > 1 or aggregate.distinct)
+    )
+
+
+def names_of(name: str, aggregate: Aggregate) -> list[str]:
+    """What the columns of an aggregate are called, less their window.
+
+    >>> names_of("status", Last("status")), names_of("status", Last("status", n=2))
+    (['status'], ['status_1', 'status_2'])
+    """
+    number = aggregate.n if isinstance(aggregate, First | Last) else 1
+    return [name] if number == 1 else [f"{name}_{place}" for place in range(1, number + 1)]

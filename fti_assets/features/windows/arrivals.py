@@ -12,7 +12,8 @@ from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.errors import DeclarationError
 from fti_assets.features.rows.table import Grid, Table, partitioned_by_arrival
 from fti_assets.features.windows.axis import AT, Axis, Windows
-from fti_assets.features.windows.sweep import spans_table, sweep
+from fti_assets.features.windows.combined import aggregated
+from fti_assets.features.windows.sweep import spans_table
 from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -52,7 +53,7 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
     whole = over_new(rows, "true")
     if whole is None:
         nothing = windows.over(replace(rows, relation=rows.relation.filter("false"), beyond=None), windows.axis)
-        return sweep(nothing, extras, nothing.own_instants(extras), spans_table())
+        return aggregated(nothing, extras, nothing.own_instants(extras), spans_table())
     recent = " OR ".join(f"({one})" for one in whole[0].recent())
     near = _copy(windows, rows.relation.filter(recent), own)
     beyond = None if rows.beyond is None else _copy(windows, rows.beyond.filter(recent), own)
@@ -67,7 +68,7 @@ def windows_of_arrivals(windows: Windows, own: Sequence[str]) -> duckdb.DuckDBPy
         of_part = replace(part[0], rows=replace(part[0].rows, relation=visible))
         targets = f"SELECT {columns}, epoch_us({event}) - {of_part.axis.first} AS {AT} FROM {new} WHERE {within}"
         # Stored at once: one plan of all partitions would hold what each of them needs until the end.
-        rows.connection.execute(f"{add} FROM {relation_name(sweep(of_part, extras, targets, spans))}")
+        rows.connection.execute(f"{add} FROM {relation_name(aggregated(of_part, extras, targets, spans))}")
         add = f"INSERT INTO {results}"
     return rows.connection.sql(f"FROM {results}")
 

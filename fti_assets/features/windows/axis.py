@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -30,12 +30,19 @@ class Axis:
         every: the time between two positions; one microsecond in the per-row form.
         number: how many there are.
         own_left_out: whether a row counts only after its own event time, as it does in the per-row form.
+        delay: how long after a position the instant is that it stands for, in microseconds: so long before it its windows end.
     """
 
     first: int
     every: int
     number: int
     own_left_out: bool = False
+    delay: int = 0
+
+    @property
+    def start(self) -> int:
+        """The instant that the first position stands for, in microseconds since 1970."""
+        return self.first + self.delay
 
     @classmethod
     def of(cls, grid: Grid, every: int | None) -> Axis:
@@ -46,6 +53,10 @@ class Axis:
         first = -(-start // every) * every
         return cls(first, every, max(0, -(-(end - first) // every)))
 
+    def delayed(self, by: int) -> Axis:
+        """The same instants with windows that end some microseconds before them, which a row of the instant is not in."""
+        return replace(self, first=self.first - by, delay=by, own_left_out=False) if by else self
+
     def position_of(self, us: str) -> str:
         """The SQL of the number of positions before ``us``, which is counted from ``first``."""
         up = f" + {self.every - 1}) // {self.every}" if self.every > 1 else ")"
@@ -53,7 +64,7 @@ class Axis:
 
     def instant(self, position: str) -> str:
         """The SQL of the time at a position."""
-        return f"make_timestamp({self.first} + {self.every} * {position})"
+        return f"make_timestamp({self.start} + {self.every} * {position})"
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,7 @@ class Windows:
         rows_by: what a window is measured by.
         axis: the run's instants.
         starts: when the later partitions of the run begin.
+        delays: how long before its instant a window ends, in microseconds by its text; at once if it is not there.
     """
 
     rows: Table
@@ -77,6 +89,7 @@ class Windows:
     rows_by: RowsBy
     axis: Axis
     starts: tuple[datetime, ...] = ()
+    delays: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -114,6 +127,18 @@ class Windows:
         """For how many positions a row counts that nothing cuts short."""
         return -(-list(self.lengths.values())[window] // self.axis.every)
 
+    def by_delay(self) -> list[Windows]:
+        """The windows that end the same time before their instants, each with an axis of its own."""
+        return [
+            replace(
+                self,
+                axis=self.axis.delayed(delay),
+                lengths={text: us for text, us in self.lengths.items() if self.delays.get(text, 0) == delay},
+                delays={},
+            )
+            for delay in dict.fromkeys(self.delays.get(text, 0) for text in self.lengths)
+        ]
+
     def over(self, rows: Table, axis: Axis) -> Windows:
         """The same over other rows, which are of one partition."""
         return replace(self, rows=replace(rows, arrives=None, partitions=None), axis=axis, starts=())
@@ -127,7 +152,8 @@ class Windows:
         """The SQL of the instant: a row that became visible then or before, or for ``event_time`` was true then, is in no
         window; for rows that became visible ``delay`` after their event time, that event time."""
         # A window can reach to before the first instant that a datetime has.
-        us = self.axis.first - max(self.lengths.values()) - microseconds(delay)
+        longest = max(length + self.delays.get(text, 0) for text, length in self.lengths.items())
+        us = self.axis.first - longest - microseconds(delay)
         return timestamp(from_microseconds(max(us, microseconds(datetime.min))))
 
     def recent(self) -> list[str]:
@@ -157,7 +183,7 @@ class Windows:
         if self.rows.arrives is not None and self.starts:
             # A run of one partition does not see what arrives in a later one, so neither may that partition in a range.
             entering = f"greatest({entering}, coalesce(__fti_begins, 0))"
-            begins = f", epoch_us(__fti_begin) - {self.axis.first} AS __fti_begins"
+            begins = f", epoch_us(__fti_begin) - {self.axis.start} AS __fti_begins"
             starts = f"SELECT unnest([{', '.join(map(timestamp, self.starts))}]) AS __fti_begin"
             begin = f" ASOF LEFT JOIN ({starts}) ON {quote(self.rows.arrives)} >= __fti_begin"
         time = VISIBLE if self.rows_by == "visible_at" else EVENT
@@ -165,18 +191,23 @@ class Windows:
             f"{self.axis.position_of(f'greatest({time} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
             for number, length in enumerate(self.lengths.values())
         ]
+        visible = f"epoch_us(greatest({self.event}, {self.available}))"
+        if (
+            self.axis.delay and self.rows_by == "event_time"
+        ):  # seen at the instant itself, though the window ends before
+            visible = f"greatest(epoch_us({self.event}), epoch_us({self.available}) - {self.axis.delay})"
         columns = "".join(f"{column}, " for column in [*map(quote, self.keys), *values])
         return f"""
             SELECT * EXCLUDE (__fti_entering), {self.axis.position_of("__fti_entering")} AS __fti_enters, {", ".join(leaves)}
             FROM (SELECT *, {entering} AS __fti_entering
                   FROM (SELECT {columns}epoch_us({self.event}) - {self.axis.first} AS {EVENT},
-                            epoch_us(greatest({self.event}, {self.available})) - {self.axis.first} AS {VISIBLE}{begins}
+                            {visible} - {self.axis.first} AS {VISIBLE}{begins}
                         FROM {source}{begin} WHERE {self.complete()}))
             WHERE __fti_enters < __fti_leaves_{self.longest}"""
 
     def own_instants(self, extras: Sequence[str]) -> str:
         """The SQL of the run's own rows: columns that are kept, keys and positions."""
-        names, first = [*extras, *self.keys], self.axis.first
+        names, first = [*extras, *self.keys], self.axis.start
         start, end = (timestamp(from_microseconds(us)) for us in (first, first + self.axis.number))
         return f"""
             SELECT DISTINCT {", ".join(map(quote, names))}, epoch_us({self.event}) - {first} AS {AT}

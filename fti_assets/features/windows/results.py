@@ -12,7 +12,19 @@ from fti_assets.core.sql import quote
 from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import SIDES, WHOLE, WIDE
 from fti_assets.errors import DeclarationError
-from fti_assets.features.windows.aggregates import Aggregate, Count, DistinctCount, Last, Max, Mean, Min, Rate, Std
+from fti_assets.features.windows.aggregates import (
+    Aggregate,
+    Count,
+    DistinctCount,
+    First,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Rate,
+    Std,
+    Sum,
+)
 from fti_assets.features.windows.axis import Windows
 from fti_assets.features.windows.exact import (
     WHOLE_DIGITS,
@@ -110,7 +122,7 @@ class Results:
     terms: RowTerms = field(default_factory=RowTerms)
 
     @cached_property
-    def _types(self) -> dict[str, str]:
+    def types(self) -> dict[str, str]:
         relation = self.windows.rows.relation
         return {name: str(kind.id) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
@@ -127,29 +139,31 @@ class Results:
                 return self._rate(self.terms.total("1", window), aggregate, window)
             case Min(column) | Max(column):
                 of = "min" if isinstance(aggregate, Min) else "max"
-                return self.terms.extreme(self._comparable(column), of, window)
-            case Last(column):
-                value = self._comparable(column)
-                # DuckDB compares structs field by field, so their greatest is the last row, ties included.
+                return self.terms.extreme(self.comparable(column), of, window)
+            case First(column) | Last(column):
+                value = self.comparable(column)
+                of = "min" if isinstance(aggregate, First) else "max"
+                # DuckDB compares structs field by field, so their greatest is the last row and their least the first, ties included.
                 state = (
                     f"{{'event': epoch_us({self.windows.event}), 'available': epoch_us({self.windows.available}), "
                     f"'known': {value} IS NOT NULL, 'value': {value}}}"
                 )
-                return f"{self.terms.extreme(state, 'max', window)}.value"
+                return f"{self.terms.extreme(state, of, window)}.value"
             case DistinctCount(column):
-                return f"{self.terms.distinct(self._comparable(column), window)}::BIGINT"
+                return f"{self.terms.distinct(self.comparable(column), window)}::BIGINT"
+        assert isinstance(aggregate, Sum | Mean | Rate | Std)
         column = str(aggregate.column)
-        self._check_type(
+        self.check_type(
             column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers can be summed; count its rows, or"
         )
         values = self.terms.total(f"CASE WHEN {quote(column)} IS NULL THEN 0 ELSE 1 END", window)
         if isinstance(aggregate, Std):
             return f"CASE WHEN {values} > 1 THEN {self._deviation(column, values, window)} END"
-        is_float = self._types[column] in _FLOATS
+        is_float = self.types[column] in _FLOATS
         if is_float and isinstance(aggregate, Mean | Rate):
             return f"CASE WHEN {values} > 0 THEN {self._ratio(column, aggregate, values, window)} END"
         total = f"({self._sum(column, window)})"
-        if isinstance(aggregate, Mean | Rate) and not is_float and self._types[column] != "boolean":
+        if isinstance(aggregate, Mean | Rate) and not is_float and self.types[column] != "boolean":
             total = nearest_double(total)
         if isinstance(aggregate, Mean):
             total = f"{total}::DOUBLE / {values}::DOUBLE"
@@ -160,7 +174,7 @@ class Results:
         return f"CASE WHEN {values} > 0 THEN {total} END"
 
     def _sum(self, column: str, window: int) -> str:
-        name, kind, total = quote(column), self._types[column], partial(self.terms.total, window=window)
+        name, kind, total = quote(column), self.types[column], partial(self.terms.total, window=window)
         if kind in _FLOATS:
             value = f"{name}::DOUBLE"
             return float_sum(value, self.spreads[value], total, self.terms.prepare)
@@ -173,7 +187,7 @@ class Results:
         return ratio(value, self.spreads[value], total, self.terms.prepare, times=times, over=over)
 
     def _deviation(self, column: str, values: str, window: int) -> str:
-        name, kind, total = quote(column), self._types[column], partial(self.terms.total, window=window)
+        name, kind, total = quote(column), self.types[column], partial(self.terms.total, window=window)
         if kind not in _FLOATS:
             return whole_deviation(name, WHOLE_DIGITS.get(kind, 2), values, total, self.terms.prepare)
         value = f"{name}::DOUBLE"
@@ -187,12 +201,22 @@ class Results:
         """A unit of time and the length of a window, in microseconds."""
         return microseconds(duration(rate.per)), str(list(self.windows.lengths.values())[window])
 
-    def _comparable(self, column: str) -> str:
-        self._check_type(column, _COMPARABLE, "only numbers, times, text and booleans can be compared;")
-        return f"({quote(column)} + 0)" if self._types[column] in ("float", "double") else quote(column)  # -0.0 is 0.0
+    def number(self, column: str) -> str:
+        """A column as ``DOUBLE``, each value the nearest."""
+        self.check_type(column, _SMALL | _LARGE | _FLOATS, "only booleans and numbers have percentiles;")
+        kind, name = self.types[column], quote(column)
+        if kind == "boolean" or kind in _SMALL:
+            return f"{name}::BIGINT::DOUBLE"
+        return f"({name}::DOUBLE + 0)" if kind in _FLOATS else nearest_double(f"{name}::HUGEINT")
 
-    def _check_type(self, column: str, possible: set[str], problem: str) -> None:
-        kind = self._types[column]
+    def comparable(self, column: str) -> str:
+        """A column whose values can be compared, of floats without a negative zero."""
+        self.check_type(column, _COMPARABLE, "only numbers, times, text and booleans can be compared;")
+        return f"({quote(column)} + 0)" if self.types[column] in ("float", "double") else quote(column)  # -0.0 is 0.0
+
+    def check_type(self, column: str, possible: set[str], problem: str) -> None:
+        """Refuse a column of another type."""
+        kind = self.types[column]
         if kind not in possible:
             raise DeclarationError(
                 f"{self.windows.rows.name} has {column!r} as {kind.upper()}: {problem} select one of these from it first"

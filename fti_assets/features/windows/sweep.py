@@ -15,7 +15,7 @@ from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import LookbackError
 from fti_assets.features.point_in_time.frontier import check_columns
-from fti_assets.features.windows.aggregates import Last, Max, Min
+from fti_assets.features.windows.aggregates import First, Last, Max, Min
 from fti_assets.features.windows.axis import AT, EVENT, Windows
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql
 from fti_assets.features.windows.results import Results, RowTerms, Spreads
@@ -52,7 +52,7 @@ def sweep(windows: Windows, extras: Sequence[str], targets: str | None, table: s
     early: dict[str, str] = {}
     late: dict[str, str] = {}  # of extremes, which are beside the totals only at the end
     for name, aggregate in windows.aggregates.items():
-        of_states = isinstance(aggregate, Min | Max | Last)
+        of_states = isinstance(aggregate, Min | Max | First | Last)
         for number, text in enumerate(windows.lengths):
             (late if of_states else early)[f"{name}_{text}"] = results.sql(aggregate, number)
     terms = results.terms
@@ -133,7 +133,7 @@ def _check_lookback(windows: Windows, beyond: duckdb.DuckDBPyRelation) -> None:
         f"SELECT count(*), min({EVENT}), min(__fti_enters) FROM ({spans_sql})"
     ).fetchall()[0]
     if number:
-        at = from_microseconds(axis.first + first * axis.every).isoformat()
+        at = from_microseconds(axis.start + first * axis.every).isoformat()
         since = from_microseconds(axis.first + oldest).isoformat()
         days = max(0, -oldest) // microseconds(timedelta(days=1)) + 1
         raise LookbackError(

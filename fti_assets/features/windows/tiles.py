@@ -36,11 +36,13 @@ class _Days:
     """Which days enter or leave a window during a run: numbers of days since 1970.
 
     Args:
-        first_entry: the first day of which a row may become visible after the first instant.
+        first_entry: the first day of which a row may enter a window after the first instant.
+        first_seen: the first day of which a row may become visible after the first instant.
         edges: for each window the first day that leaves it during the run, and the first that stays in it.
     """
 
     first_entry: int
+    first_seen: int
     edges: tuple[tuple[int, int], ...]
 
     @classmethod
@@ -48,7 +50,8 @@ class _Days:
         axis = windows.axis
         last = axis.first + axis.every * (axis.number - 1)
         edges = (((axis.first + 1 - w) // DAY, (last - w) // DAY + 1) for w in windows.lengths.values())
-        return cls(axis.first // DAY, tuple(edges))
+        by_event = windows.rows_by == "event_time"
+        return cls(axis.first // DAY, (axis.start if by_event else axis.first) // DAY, tuple(edges))
 
     def ranges(self, *more: tuple[int, int]) -> list[tuple[int, int]]:
         """The days that leave some window during the run, and ``more``, as ranges that do not overlap."""
@@ -88,7 +91,8 @@ class Tiles:
     def spans(self, windows: Windows, terms: RowTerms) -> list[str]:
         """The SQL of the tiles as spans, as ``Windows.spans`` gives those of rows."""
         conditions = [
-            f"__fti_seen_day < {self.days.first_entry}",
+            f"__fti_seen_day < {self.days.first_seen}",
+            f"__fti_day < {self.days.first_entry}",
             f"__fti_day >= {self.days.edges[windows.longest][1]}",
         ]
         conditions += [f"(__fti_day < {out} OR __fti_day >= {within})" for out, within in self.days.edges]
@@ -220,10 +224,11 @@ def _rows_sql(windows: Windows, partitions: SourcePartitions, tiles: Sequence[st
         return f"{column} >= {at(first, ahead)} AND {column} < {at(end, ahead)}"
 
     by_event, entering = windows.rows_by == "event_time", (days.first_entry, _FOREVER)
-    ranges = days.ranges() if by_event and available is None else days.ranges(entering)
+    at_once = by_event and available is None and days.first_seen == days.first_entry
+    ranges = days.ranges() if at_once else days.ranges(entering)
     if by_event:
         conditions = [within(event, *one) for one in ranges]
-        late = f"{available} >= {at(days.first_entry)}" if available else f"{event} >= {at(days.first_entry, delay)}"
+        late = f"{available} >= {at(days.first_seen)}" if available else f"{event} >= {at(days.first_seen, delay)}"
         conditions.append(" AND ".join([late, *(f"NOT ({one})" for one in conditions)]))
     elif available is None:
         conditions = [within(event, *one, delay) for one in ranges]

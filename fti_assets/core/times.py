@@ -45,6 +45,29 @@ def duration(value: str | timedelta, *, what: str = "duration") -> timedelta:
     return result
 
 
+def lookback_of(value: str | timedelta | None, *, what: str = "lookback") -> timedelta:
+    """Parse how far back something is read: a duration, none, or ``"lifetime"`` for ``LIFETIME_LENGTH``.
+
+    >>> lookback_of(None), lookback_of("lifetime") == LIFETIME_LENGTH
+    (datetime.timedelta(0), True)
+    """
+    if value is None or value == LIFETIME:
+        return timedelta(0) if value is None else LIFETIME_LENGTH
+    return duration(value, what=what)
+
+
+def back_from(at: datetime, length: timedelta) -> datetime:
+    """The instant some time before another, or the first that a datetime has.
+
+    >>> back_from(datetime(2025, 1, 8), timedelta(days=7)), back_from(datetime(2025, 1, 8), LIFETIME_LENGTH)
+    (datetime.datetime(2025, 1, 1, 0, 0), datetime.datetime(1, 1, 1, 0, 0))
+    """
+    try:
+        return at - length
+    except OverflowError:
+        return datetime.min
+
+
 def naive_utc(value: datetime) -> datetime:
     """Convert an aware datetime to naive UTC; a naive one is taken as UTC already."""
     return value if value.tzinfo is None else value.astimezone(UTC).replace(tzinfo=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.core.times import LIFETIME_LENGTH
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.inference.batch.predictions import BatchPredictions
@@ -78,6 +79,8 @@ def runs(partitions_def: dg.PartitionsDefinition[str] | None, lookback: Any = No
     name = type(partitions_def).__name__.removesuffix("PartitionsDefinition").lower()
     since = f" since {partitions_def.start:%Y-%m-%d}" if is_timed(partitions_def) else ""
     back = f", reading {length(lookback)} back" if lookback else ""
+    if lookback == LIFETIME_LENGTH:
+        back = ", reading all that came before"
     return f"incremental: {name} partitions{since}{back}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core import clock
-from fti_assets.core.times import naive_utc
+from fti_assets.core.times import LIFETIME_LENGTH, naive_utc
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
@@ -23,6 +23,9 @@ from fti_assets.orchestration.due import longest_silence
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
+
+_DRAWN_BACK = timedelta(days=366)
+"""How far back Dagster's own graph shows what is read from its beginning on, since it counts partition by partition."""
 
 
 def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
@@ -55,7 +58,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
 
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
-    inputs = upstream_of({source: Reach(group.lookback) for source in group.inputs.values()})
+    inputs = upstream_of({source: Reach(_back(group)) for source in group.inputs.values()})
     waits = group.inputs or group.asset_ins or group.options.get("deps")
     on_change = on_changed_inputs(inputs, whole=group.partitions_def is None) if waits else None
     on_change = None if on_change is None else on_change.with_label("inputs_changed")
@@ -91,16 +94,20 @@ def upstream_of(reaches: Mapping[TimedTable, Reach]) -> list[Upstream]:
 
 
 def dep_on(
-    source: TimedTable, partitions_def: dg.PartitionsDefinition[str] | None, reach: timedelta, *, end_offset: int = 0
+    source: TimedTable,
+    partitions_def: dg.PartitionsDefinition[str] | None,
+    reach: timedelta | None,
+    *,
+    end_offset: int = 0,
 ) -> dg.AssetDep:
-    """The dependency of something partitioned on a group that it reads ``reach`` back into.
+    """The dependency of something partitioned on a group that it reads ``reach`` back into, or from its beginning on.
 
     An ``end_offset`` of -1 leaves out its own window: a cutoff reads what lies before it.
     """
     if is_timed(partitions_def) and is_timed(source.partitions_def):
         with beta_accepted():
             mapping = dg.TimeWindowPartitionMapping(
-                start_offset=-partitions_back(partitions_def, reach),
+                start_offset=-partitions_back(partitions_def, _DRAWN_BACK if reach is None else reach),
                 end_offset=end_offset,
                 allow_nonexistent_upstream_partitions=True,
             )
@@ -108,5 +115,10 @@ def dep_on(
     return dg.AssetDep(source.key)
 
 
+def _back(group: FeatureGroup) -> timedelta | None:
+    """How far a group reads back; None is to the beginning."""
+    return None if group.lookback == LIFETIME_LENGTH else group.lookback
+
+
 def _dep(group: FeatureGroup, source: TimedTable) -> dg.AssetDep:
-    return dep_on(source, group.partitions_def, group.lookback)
+    return dep_on(source, group.partitions_def, _back(group))

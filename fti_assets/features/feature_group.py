@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.sql import checked_name
-from fti_assets.core.times import duration
+from fti_assets.core.times import duration, lookback_of
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
@@ -67,7 +67,7 @@ def feature_group(
             ``fti.KeepLast("loaded_at")`` keeps the last by a column. It is decided before the rows are validated.
         schema: a Pandera model or schema, checked before anything is stored.
         partition_by: the column whose time says which partition a row is in; event time by default.
-        lookback: how far before its own partitions the group reads its input groups.
+        lookback: how far before its own partitions the group reads its input groups; ``"lifetime"`` is all that came before.
         online: load the group to the online store too.
         online_history: how far back the online store answers; ttl plus delay by default, 7 days without a ttl.
         rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
@@ -107,7 +107,7 @@ def feature_group(
             tie_break=tie_break,
             duplicates=checked_duplicates(duplicates, what=repr(own_name)),
             partition_by=partition_by or event_time,
-            lookback=duration(timedelta(0) if lookback is None else lookback, what=f"lookback of {own_name!r}"),
+            lookback=lookback_of(lookback, what=f"lookback of {own_name!r}"),
             online=online,
             online_history=_online_history(online_history, ttl, serving_delay, own_name),
             inputs=groups,

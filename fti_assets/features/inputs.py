@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import duckdb
 
 from fti_assets.core.sql import quote, timestamp
-from fti_assets.core.times import Partition
+from fti_assets.core.times import LIFETIME_LENGTH, Partition, back_from
 from fti_assets.errors import LookbackError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.timed_table import TimedTable
@@ -36,7 +36,7 @@ def input_table(lake: Lake, source: TimedTable, group: FeatureGroup, partitions:
             )
         rows = lake.rows(source.table, snapshot=snapshot, partitions=keys)
         return within_reach(table_of(lake.connection, rows, source), source, group, partitions)
-    reach = start - group.lookback
+    reach = back_from(start, group.lookback)
     _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
     table = table_of(lake.connection, lake.rows(source.table, snapshot=snapshot), source)
     result = within_reach(table, source, group, partitions)
@@ -94,7 +94,7 @@ def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitio
     grid = None if group.event_time is None else Grid(group.event_time, start, end, later, arrives)
     if source.event_time is None:
         return replace(table, grid=grid)
-    reach, column = timestamp(start - group.lookback), quote(source.partition_by or source.event_time)
+    reach, column = timestamp(back_from(start, group.lookback)), quote(source.partition_by or source.event_time)
     by_arrival = (
         arrives is not None and arrives == source.partition_by
     )  # what has arrived is seen, whenever it comes true
@@ -104,7 +104,7 @@ def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitio
         table,
         relation=table.relation.filter(f"{column} >= {reach} AND {arrived_by_end}"),
         grid=grid,
-        beyond=table.relation.filter(f"{column} < {reach}"),
+        beyond=None if group.lookback == LIFETIME_LENGTH else table.relation.filter(f"{column} < {reach}"),
     )
 
 
@@ -120,8 +120,9 @@ def _refuse_missing_partitions(
         if partition.key not in ledger
     ]
     if missing:
+        since = "from its first partition" if group.lookback == LIFETIME_LENGTH else f"from {reach}"
         raise LookbackError(
-            f"{group.table_name} needs {source.table_name} from {reach} to {end}, but {len(missing)} of its partitions are not "
+            f"{group.table_name} needs {source.table_name} {since} to {end}, but {len(missing)} of its partitions are not "
             f"materialized: {list_some(missing)}. Materialize them first; a "
             "day without rows must be materialized too"
         )

@@ -1,7 +1,10 @@
 """The first and last values, percentiles and sessions of a window, windows that end before their instant, and lifetimes."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -9,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fti_assets.errors import DeclarationError, LookbackError
 from fti_assets.features.rows.table import Grid
 from fti_assets.features.windows import (
     Aggregate,
@@ -18,6 +22,7 @@ from fti_assets.features.windows import (
     Last,
     Mean,
     Percentile,
+    Rate,
     Sessions,
     Window,
     window_aggregate,
@@ -26,7 +31,7 @@ from fti_assets.features.windows.axis import RowsBy
 from fti_assets.features.windows.ordering import rows as ordering_rows
 from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
-from tests.features.test_windows import BY, LENGTHS, QUARTER, ROWS, row, same_cells, table
+from tests.features.test_windows import BY, COLUMNS, LENGTHS, QUARTER, ROWS, at, hourly, row, same_cells, table
 from tests.support.examples import examples
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -157,3 +162,143 @@ def test_range_gives_what_its_parts_give_bit_for_bit(
         patch.setattr(ordering_rows, "_MOST_ROWS", most)
         whole = computed(rows[::-1], START, START + 8 * HOUR, windows, chosen, every=every, rows_by=rows_by)
     assert repr(sorted(whole.items(), key=repr)) == repr(sorted(parts.items(), key=repr))
+
+
+def test_last_values_have_numbered_columns_of_their_type(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=3, x=-0.0), row(1.5, n=2**62 + 1, x=2.0), row(1.75, n=None, x=None)])
+    other = rows.with_relation(
+        rows.relation.project(
+            "*, 't' || n AS s, n > 3 AS b, n::DECIMAL(38, 2) AS d, n::UHUGEINT AS u, e::DATE AS y, e::TIME AS z"
+        )
+    )
+    kinds = {"n": "BIGINT", "x": "DOUBLE", "e": "TIMESTAMP", "s": "VARCHAR", "b": "BOOLEAN", "d": "DECIMAL(38,2)", "u": "UHUGEINT",
+             "y": "DATE", "z": "TIME"}  # fmt: skip
+    aggregates = {column: Last(column, n=3) for column in kinds}
+    found = window_aggregate(other, keys=["k"], every="1h", windows=["2h", "9h"], aggregates=aggregates).relation
+    names = [f"{column}_{place}_{window}" for column in kinds for place in (1, 2, 3) for window in ("2h", "9h")]
+    assert found.columns[2:] == names
+    assert [str(kind) for kind in found.types[2:]] == [kind for kind in kinds.values() for _ in range(6)]
+    values = dict(zip(found.columns, found.filter(f"hour = TIMESTAMP '{at(2)}'").fetchall()[0], strict=True))
+    assert [values[f"n_{place}_2h"] for place in (1, 2, 3)] == [None, 2**62 + 1, 3]
+    assert [values[f"d_{place}_2h"] for place in (1, 2, 3)] == [None, Decimal(2**62 + 1), Decimal(3)]
+    assert [values[f"u_{place}_9h"] for place in (1, 2, 3)] == [None, 2**62 + 1, 3]
+    assert [values[f"s_{place}_9h"] for place in (1, 2, 3)] == [None, f"t{2**62 + 1}", "t3"]
+    assert [values[f"z_{place}_2h"] for place in (1, 2, 3)] == [at(hour).time() for hour in (1.75, 1.5, 1)]
+
+
+def test_last_of_equal_times_goes_by_available_at_then_value(connection: duckdb.DuckDBPyConnection) -> None:
+    same = [row(2, 3, n=1), row(2, 2.5, n=9), row(2, 3, n=None), row(2, 3, n=4), row(1, 3, n=7)]
+    aggregates = {"last": Last("n", n=5), "first": First("n", n=5), "first_one": First("n")}
+    found = hourly(table(connection, same), "4h", aggregates=aggregates)[3]
+    assert found == (4, 1, None, 9, 7, 7, 9, None, 1, 4, 7)
+
+
+def test_distinct_values_stand_where_they_came_last_and_skip_nulls(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = [row(1, n=7), row(1.2, n=8), row(1.4, n=7), row(1.6, n=None), row(1.8, n=9)]
+    aggregates = {"last": Last("n", n=4, distinct=True), "first": First("n", n=2, distinct=True)}
+    found = hourly(table(connection, rows), "1h", "90min", aggregates={**aggregates, "rows": Count()})
+    assert found[2] == (9, 9, 7, 7, 8, 8, None, None, 8, 7, 7, 8, 4, 5)
+
+
+def test_percentile_lies_between_two_values(connection: duckdb.DuckDBPyConnection) -> None:
+    values = [1.0, 2.0, 4.0, math.inf]
+    rows = table(connection, [row(1, x=value) for value in values])
+    shares = {"low": 0, "quarter": 0.25, "median": 0.5, "most": 1}
+    found = hourly(rows, "1h", aggregates={name: Percentile("x", share) for name, share in shares.items()})
+    assert found == {1: (1.0, 1.75, 3.0, math.inf)}
+    with_nan = rows.with_relation(rows.relation.project("k, e, a, CASE WHEN x = 4 THEN 'nan'::DOUBLE ELSE x END AS x"))
+    median, most = hourly(with_nan, "1h", aggregates={"median": Percentile("x", 0.5), "most": Percentile("x", 1)})[1]
+    assert median == math.inf
+    assert math.isnan(most)
+
+
+def test_percentile_is_of_numbers_of_every_type(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, n=1), row(1, n=4), row(1, n=None)])
+    for kind in ("TINYINT", "UINTEGER", "BIGINT", "UBIGINT", "HUGEINT", "DECIMAL(9, 1)", "FLOAT"):
+        cast = rows.with_relation(rows.relation.project(f"k, e, a, n::{kind} AS n"))
+        assert hourly(cast, "1h", aggregates={"median": Percentile("n", 0.5)}) == {1: 2.5}, kind
+    late = rows.with_relation(rows.relation.project("k, e, a, n > 1 AS n"))
+    assert hourly(late, "1h", aggregates={"median": Percentile("n", 0.5)}) == {1: 0.5}
+    with pytest.raises(DeclarationError, match="'k' as VARCHAR: only booleans and numbers have percentiles"):
+        hourly(rows, "1h", aggregates={"median": Percentile("k", 0.5)})
+
+
+def test_sessions_are_apart_by_more_than_the_gap(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(0.5), row(1), row(1.75), row(2), row(2)])
+    of: dict[str, Aggregate] = {
+        "number": Sessions(gap="30min"), "rows": Sessions(gap="30min", of="rows"), "seconds": Sessions(gap="30min", of="seconds")
+    }  # fmt: skip
+    assert hourly(rows, "2h", aggregates=of) == {1: (1, 2, 1800.0), 2: (2, 3, 900.0), 3: (1, 3, 900.0)}
+
+
+def test_a_late_row_joins_two_sessions(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1), row(1.9, 3), row(2)], available_at="a")
+    found = hourly(rows, "9h", aggregates={"sessions": Sessions(gap="55min")}, rows_by="event_time")
+    assert (found[2], found[3]) == (2, 1)
+
+
+def test_delayed_window_is_that_of_the_instant_before(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1), row(2, 4)], end=8)
+    windows = ["2h", Window("2h", delay="1h"), Window(timedelta(hours=2), delay=timedelta(hours=3))]
+    found = window_aggregate(
+        rows, keys=["k"], every="1h", windows=windows, aggregates={"n": Count(), "mean": Mean("n")}
+    )
+    assert found.relation.columns[2:5] == ["n_2h", "n_2h_delay_1h", "n_2h_delay_3h"]
+    by_hour = {(hour - START) / HOUR: rest for _, hour, *rest in found.relation.fetchall()}
+    assert {hour: rest[:3] for hour, rest in by_hour.items()} == {
+        1: [1, 0, 0], 2: [1, 1, 0], 3: [0, 1, 0], 4: [1, 0, 1], 5: [1, 1, 1], 6: [0, 1, 0], 7: [0, 0, 1],
+    }  # fmt: skip
+    assert by_hour[3][3:] == [None, 1.0, None]
+
+
+def test_delayed_window_by_event_time_holds_what_is_known_by_now(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1, 3)], end=8)
+    assert hourly(rows, Window("1h", delay="1h"), rows_by="event_time") == {}
+    assert hourly(rows, Window("1h", delay="2h"), rows_by="event_time") == {3: 1}
+    assert hourly(rows, Window("1h", delay="2h")) == {5: 1}
+
+
+def test_lifetime_holds_all_that_was_ever_visible(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(-90_000), row(1), row(2, 4)])
+    aggregates = {"rows": Count(), "lasts": Last("n", n=2), "median": Percentile("x", 0.5)}
+    found = hourly(rows, "lifetime", Window("lifetime", delay="1h"), aggregates=aggregates)
+    assert {hour: rest[:2] for hour, rest in found.items()} == {
+        0: (1, 1),
+        1: (2, 1),
+        2: (2, 2),
+        3: (2, 2),
+        4: (3, 2),
+        5: (3, 3),
+    }
+
+
+def test_impossible_kinds_say_what_to_write(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1)])
+    with pytest.raises(DeclarationError, match="share 95 of a percentile is not between 0 and 1: write 0.95"):
+        Percentile("x", 95)
+    with pytest.raises(DeclarationError, match=r"more than 9 digits after the point: write 0\.333333333"):
+        Percentile("x", 1 / 3)
+    with pytest.raises(DeclarationError, match=r"n 0 of Last\('x'\) is not from 1 to 1,000"):
+        Last("x", n=0)
+    with pytest.raises(DeclarationError, match="gap '0s' is no time"):
+        Sessions(gap="0s")
+    with pytest.raises(DeclarationError, match="write 'number', 'rows' or 'seconds'"):
+        Sessions(gap="1h", of="length")  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="delay 'later' is not a duration"):
+        Window("1h", delay="later")
+    with pytest.raises(DeclarationError, match="a lifetime has no length to divide by"):
+        hourly(rows, "lifetime", aggregates={"rate": Rate(per="1h")})
+    with pytest.raises(DeclarationError, match="declare the group with lookback='lifetime'"):
+        hourly(replace(rows, beyond=rows.relation.filter("false")), "lifetime")
+    with pytest.raises(DeclarationError, match="two columns 'n_1_1h'"):
+        hourly(rows, "1h", aggregates={"n": Last("n", n=2), "n_1": Count()})
+
+
+def test_row_that_a_delayed_window_needs_from_before_the_lookback_is_an_error(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    beyond = oracles.relation(connection, COLUMNS, [row(-3)])
+    rows = table(connection, [row(1)], beyond=beyond)
+    assert hourly(rows, "3h") == {1: 1, 2: 1, 3: 1}
+    with pytest.raises(LookbackError, match="'3h_delay_2h' at 2013-01-01T00:00:00 has one"):
+        hourly(rows, Window("3h", delay="2h"))

@@ -257,3 +257,55 @@ def test_tiles_dropped_while_run_looks_at_them_are_done_without(lake: Lake, monk
 
     monkeypatch.setattr(Lake, "ledger", then_dropped)
     assert answers(rows, ["rows"], ["11d"], every=HOUR) == before
+
+
+LATER = st.lists(
+    st.builds(
+        fti.Window,
+        st.sampled_from(["90min", "1d", "36h", "3d", "8d", "lifetime"]),
+        delay=st.sampled_from(["0h", "5h", "1d", "30h", "4d"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=ROWS, windows=LATER, rows_by=st.sampled_from(["visible_at", "event_time"]), every=st.sampled_from([HOUR, 3 * HOUR, None]),
+    start=st.sampled_from([216, 240, 246, 264]), hours=st.sampled_from([6, 24, 48]),
+    times=st.sampled_from([{}, {}, {"available_at": None, "serving_delay": 2 * HOUR}]),
+)  # fmt: skip
+def test_tiles_of_windows_that_end_before_and_of_lifetimes_give_what_rows_give(
+    lake: Lake, rows: list[Row], windows: list[fti.Window], rows_by: RowsBy, every: timedelta | None, start: int, hours: int,
+    times: dict[str, Any],
+) -> None:  # fmt: skip
+    table = TableName("features", f"events_{next(numbers)}")
+    stored(lake, table, rows)
+    given_ = source(lake, table, START + start * HOUR, START + (start + hours) * HOUR, **times)
+    aggregates = {
+        "rows": fti.Count(), "total": fti.Sum("x"), "high": fti.Max("n"), "first": fti.First("t"), "differ": fti.DistinctCount("t"),
+        "lasts": fti.Last("n", n=2), "median": fti.Percentile("n", 0.5),
+    }  # fmt: skip
+    results = [
+        window_aggregate(
+            one, keys=["k"], windows=["11d", *windows], every=every, rows_by=rows_by, aggregates=aggregates
+        )
+        for one in (given_, given_.with_relation(given_.relation))
+    ]
+    found, expected = (sorted(map(repr, one.relation.fetchall())) for one in results)
+    assert found == expected
+    assert any(tile.name.startswith(f"{table.name}_") for tile in lake._stored_tables() if tile.schema == TILES)
+
+
+def test_lifetime_reads_its_tiles_and_few_rows(lake: Lake) -> None:
+    table = TableName("features", "long_lived")
+    stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
+    rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
+    aggregates = {"rows": fti.Count(), "first": fti.First("x"), "differ": fti.DistinctCount("n")}
+    found = window_aggregate(rows, keys=["k"], windows=["lifetime"], every=DAY, aggregates=aggregates).relation
+    assert found.fetchall() == [("x", START + 11 * DAY, 34, 0.5, 3)]
+    found.create_view("long_lived")
+    plan = str(lake.connection.sql("EXPLAIN ANALYZE FROM long_lived").fetchall()[0][1])
+    read = [int(line.split("Read:")[1].strip(" │")) for line in plan.splitlines() if "Total Files Read" in line]
+    assert sum(read) <= 11 + 2  # a tile a day, and the day of the run

@@ -505,8 +505,12 @@ DECLARING: dict[str, Declares] = {
     "Count": Declares(fti.Count),
     **{
         name: Declares(getattr(fti, name), {"column": "a"})
-        for name in ("DistinctCount", "Last", "Max", "Mean", "Min", "Std", "Sum")
+        for name in ("DistinctCount", "Max", "Mean", "Min", "Std", "Sum")
     },
+    **{name: Declares(getattr(fti, name), {"column": "a"}, ("n", "distinct")) for name in ("First", "Last")},
+    "Percentile": Declares(fti.Percentile, {"column": "a", "share": 0.5}),
+    "Sessions": Declares(fti.Sessions, {"gap": "1h"}, ("of",)),
+    "Window": Declares(fti.Window, {"length": "7d"}, ("delay",)),
     "Rate": Declares(fti.Rate, {"per": "1h"}, ("column",)),
     "window_aggregate": Declares(
         fti.window_aggregate,

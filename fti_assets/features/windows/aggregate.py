@@ -35,20 +35,22 @@ def window_aggregate(
 ) -> Table:
     """Aggregate rows over rolling windows, at each instant ``h`` of the running group's grid or at each row's own.
 
-    With ``every``, instants are its whole multiples since 1970, and a key has a row at ``h`` if it has one in the longest
-    window. Without it there is one instant for each row of the run: its event time ``t``. The window there leaves out the
+    With ``every``, instants are its whole multiples since 1970, and a key has a row at ``h`` if it has one in some window.
+    Without it there is one instant for each row of the run: its event time ``t``. The window there leaves out the
     row itself and all of its key and instant, those with event time ``t``: it holds what was true before ``t`` and visible
     at ``t``. A row that has no others gets a Count of 0.
 
     Rows with a null key or time count nowhere. A float column that is summed is read once before, for the span of its
-    exponents, and rows are read at once for ``Min``, ``Max`` and ``Last``.
+    exponents, and rows are read at once for ``Min``, ``Max``, ``First`` and ``Last``. Of several last or first values, percentiles
+    and sessions the result is computed at once, some keys after others.
 
     Args:
         rows: another group's rows.
         keys: the columns to aggregate by.
         every: the time between two instants; left out, each row of the run has its own.
-        windows: the lengths ``w``.
-        aggregates: what to compute, by name; the columns are ``<name>_<window as written>``, such as ``late_rate_3h``.
+        windows: the lengths ``w``; ``"lifetime"`` is all that ever was visible, and an ``fti.Window`` ends some time before ``h``.
+        aggregates: what to compute, by name; the columns are ``<name>_<window as written>``, such as ``late_rate_3h``. An aggregate of
+            several values has a column for each, ``<name>_<number>_<window as written>``.
         rows_by: ``visible_at`` counts rows that became visible in ``(h - w, h]``; ``event_time`` those whose event time
             is in it and that were visible at ``h``. At a row's own instant ``t`` as at ``h``, less the rows of event time
             ``t``: ``event_time`` is then in ``(t - w, t)``.
@@ -58,12 +60,13 @@ def window_aggregate(
         Without ``every`` the rows' own group keys stand before the others, one row for each of them, the keys and the
         event time. Of a source with ``partition_by`` that column comes along, as the first version of a row has it: the running
         group is partitioned by it too, so that a row that lands late gets its windows in the partition in which it lands.
-        Counts and sums of whole numbers are ``BIGINT``, means, rates, deviations and sums of floats ``DOUBLE``, the others
-        have their column's type.
+        Counts, sessions and sums of whole numbers are ``BIGINT``, means, rates, deviations, percentiles, seconds and sums of floats
+        ``DOUBLE``, the others have their column's type.
 
     Raises:
         DeclarationError: there is no such column, its type cannot be aggregated so, a window is no duration, the table has no
-            event time or grid, or the running group is not partitioned by the column that the source is partitioned by.
+            event time or grid, a lifetime meets a shorter lookback or a ``Rate``, or the running group is not partitioned by the
+            column that the source is partitioned by.
         LookbackError: a window needs a row from before the group's lookback.
 
     >>> import duckdb
@@ -138,6 +141,11 @@ def _check(
             raise DeclarationError(
                 f"the windows over {rows.name} would have two columns {column!r}: name one otherwise"
             )
+    if rows.beyond is not None and any(window.length == LIFETIME for window in declared):
+        raise DeclarationError(
+            f"a window over {rows.name} is a lifetime, and the group that asks for it reads {rows.name} only as far back as its "
+            f"lookback: declare the group with lookback={LIFETIME!r}"
+        )
     rates = [name for name, aggregate in aggregates.items() if isinstance(aggregate, Rate)]
     if rates and any(window.length == LIFETIME for window in declared):
         raise DeclarationError(

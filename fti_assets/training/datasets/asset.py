@@ -24,8 +24,6 @@ from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, la
 from fti_assets.training.views.terms import Label
 from fti_assets.training.views.view import FeatureView
 
-_WITHOUT_WINDOW = timedelta(days=366)
-
 
 def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
     """The dataset's asset."""
@@ -42,7 +40,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
         function=None,
         run=run,
         deps=[
-            dep_on(group, dataset.partitions_def, reach_into(dataset, group).back or _WITHOUT_WINDOW, end_offset=-1)
+            dep_on(group, dataset.partitions_def, reach_into(dataset, group).back, end_offset=-1)
             for group in view.groups
         ],
         check_specs=check_specs(dataset.key, rules),

@@ -76,13 +76,14 @@ class Standing:
             places = np.where(is_high, places - low, places)
             entered = np.where(is_high, entered - low_entered, low_entered)
             left = np.where(is_high, left - low_left, low_left)
-            node = (node << 1) + is_high
+            node = (node << 1) + is_high.astype(np.int64)
         return node
 
     def before(self, moments: Moments, rows: Whole) -> Whole:
         """How many of the rows that stand come before a row in the order."""
         if self.first_in_first_out:
-            return np.clip(rows - moments.left, 0, moments.number)
+            before: Whole = np.minimum(np.maximum(rows - moments.left, 0), moments.number)
+            return before
         entered, left, found = moments.entered, moments.left, np.zeros(len(rows), np.int64)
         for shift, entered_zeros, left_zeros in self._levels():
             start = rows >> (shift + 1) << (shift + 1)

@@ -204,9 +204,18 @@ class Kafka:
         self.port = broker.port
         self.url = f"kafka://127.0.0.1:{broker.port}"
 
-    def send(self, topic: str, payloads: Iterable[bytes | None], *, partition: int = 0, at_ms: int = 0) -> None:
+    def send(
+        self,
+        topic: str,
+        payloads: Iterable[bytes | None],
+        *,
+        partition: int = 0,
+        at_ms: int = 0,
+        key: str | None = None,
+    ) -> None:
+        where = {"partition": partition} if key is None else {"key": key}
         for number, payload in enumerate(payloads):
-            self._producer.produce(topic, payload, partition=partition, timestamp=at_ms)
+            self._producer.produce(topic, payload, timestamp=at_ms, **where)
             if number % 1_000 == 0:
                 self._producer.poll(0)
         assert self._producer.flush(20) == 0

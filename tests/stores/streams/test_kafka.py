@@ -14,6 +14,7 @@ pytest.importorskip("confluent_kafka")
 
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.stores.streams.assignment import partition_for
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.kafka import KafkaStream
 from tests.support.brokers import Kafka, Proxy, all_of, sequences, unique
@@ -223,5 +224,19 @@ def test_absent_topics_wrong_options_and_a_broker_that_is_away_are_told(kafka: K
             await KafkaStream("some_topic", url=kafka.url).subscribe([4], {})
         with pytest.raises(DeclarationError, match="is no name of a topic"):
             KafkaStream("a b", url=kafka.url)
+
+    run(check())
+
+
+def test_a_key_is_in_the_partition_where_librdkafka_puts_it(kafka: Kafka) -> None:
+    async def check() -> None:
+        topic = unique()
+        keys = [f"card {number}" for number in range(40)]
+        for key in keys:
+            kafka.send(topic, [key.encode()], key=key)
+        subscription = await KafkaStream(topic, url=kafka.url).subscribe(range(4), {})
+        events = await all_of(subscription, 40)
+        assert {one.payload.decode(): one.shard for one in events} == {key: partition_for(key, 4) for key in keys}
+        await subscription.close()
 
     run(check())

@@ -22,7 +22,6 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _ROUND = timedelta(minutes=1)
 _MOST_ROUNDS = 60
 _RUN_KEY, _SENSOR = "dagster/run_key", "dagster/sensor_name"
-_PARTITION = "dagster/partition"
 
 
 @dataclass(frozen=True)

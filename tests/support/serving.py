@@ -15,7 +15,7 @@ import uvicorn
 from onnx import TensorProto, helper
 
 from fti_assets.inference.server.limits import Limits
-from fti_assets.inference.server.protocol import guarded_protocol
+from fti_assets.inference.server.protocol import GuardedProtocol
 
 
 @dataclass
@@ -82,7 +82,7 @@ def ask(
 @contextmanager
 def listening(app: Any, limits: Limits | None = None) -> Iterator[str]:
     """The application on a free port of 127.0.0.1, as ``host:port``."""
-    http: Any = guarded_protocol(limits or app.limits)
+    http: Any = type("Protocol", (GuardedProtocol,), {"limits": limits or app.limits})
     config = uvicorn.Config(app, host="127.0.0.1", port=0, http=http, ws="none", log_config=None, proxy_headers=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fti_assets.errors import DeclarationError, ModelError
-from fti_assets.training.judging.evaluation import (
-    Evaluation,
-    evaluate,
-    evaluate_slices,
-)
+from fti_assets.training.judging.evaluation import Evaluation, evaluate
+from fti_assets.training.judging.measurement import measure
+from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
 from fti_assets.training.judging.slices import LARGEST_SLICES, slice_rows
 
 CLASSIFICATION = ["roc_auc", "log_loss", "brier", "accuracy"]
 REGRESSION = ["rmse", "mae", "r2"]
+
+
+def evaluate_slices(task, evaluation, columns, outputs, y, classes=()):
+    return measure(evaluation, answers_of(task, outputs, y, classes), columns).slices
 
 
 def test_binary_metrics_by_hand():

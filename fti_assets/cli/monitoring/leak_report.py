@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
+from fti_assets.core.names import versioned_name
 from fti_assets.errors import DeclarationError, one_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def _dataset_of(system: dg.Definitions, name: str) -> TrainingDataset:
 
     datasets = [one for one in declarations_of(system) if isinstance(one, TrainingDataset)]
     matches = [one for one in datasets if name in (one.name, one.asset_name)]
-    matches = matches or [one for one in datasets if name in (one.view.name, f"{one.view.name}_v{one.view.version}")]
+    matches = matches or [
+        one for one in datasets if name in (one.view.name, versioned_name(one.view.name, one.view.version))
+    ]
     if len(matches) == 1:
         return matches[0]
     if matches:

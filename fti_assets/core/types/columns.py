@@ -53,6 +53,11 @@ def float64_rounds(value: float | Decimal, number: float) -> bool:
     return Decimal(repr(number)) != value
 
 
+def is_missing_of_pandas(kind: type) -> bool:
+    """Whether a class is that of ``pd.NA`` or ``pd.NaT``, told without an import of pandas."""
+    return kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas")
+
+
 def whole_numbers(values: np.ndarray) -> np.ndarray:
     """Turn a canonical number array ``[n]`` into int64 ``[n]``, ``MISSING_INTEGER`` where there is no whole number.
 

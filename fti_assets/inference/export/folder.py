@@ -22,7 +22,6 @@ from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.store import ModelStore
 
 Target = Literal["triton", "kserve", "onnx"]
-TARGETS: tuple[Target, ...] = ("triton", "kserve", "onnx")
 RECORD = "export.json"
 """The file that tells an exported folder from any other, which is never replaced."""
 

@@ -152,8 +152,3 @@ class _JoinedWrites:
             data = b"".join(self._pending)
             self._pending = []
             self._transport.write(data)
-
-
-def guarded_protocol(limits: Limits) -> type[Any]:
-    """The protocol with the limits of a server."""
-    return type("GuardedProtocol", (GuardedProtocol,), {"limits": limits})

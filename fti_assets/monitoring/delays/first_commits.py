@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias
 
 import duckdb
 
@@ -14,9 +13,6 @@ from fti_assets.core.times import Partition, Times
 from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.snapshots import commit_times
-
-Standing: TypeAlias = Literal["judged", "backfill", "unknown"]
-"""Whether a row's commit says how late it was; the column ``standing``."""
 
 _SNAPSHOT, _OF = "__fti_snapshot", "__fti_of"
 
@@ -60,7 +56,7 @@ def first_commits(
         connection,
         f"SELECT unnest([{', '.join(map(str, commits))}]) AS number, unnest([{', '.join(map(timestamp, commits.values()))}]) AS at",
     )
-    rows, ledger = (_insertions(lake, schema, name, oldest, newest) for schema, name in _parts(table))
+    rows, ledger = (_insertions(schema, name, oldest, newest) for schema, name in _parts(table))
     new_rows = _table(
         connection,
         f"SELECT {names}, min({event}) AS event, min({available}) AS available, min(snapshot_id) AS {_SNAPSHOT}, "
@@ -101,7 +97,7 @@ def _parts(table: TableName) -> tuple[tuple[str, str], tuple[str, str]]:
     return (table.schema, table.name), ("ledger", f"{table.schema}_{table.name}")
 
 
-def _insertions(lake: Lake, schema: str, name: str, oldest: int, newest: int) -> str:
+def _insertions(schema: str, name: str, oldest: int, newest: int) -> str:
     """The SQL of what came to a table after the oldest snapshot, with the snapshot of each row; deleted rows are among them."""
     first = min(oldest + 1, newest)
     return f"ducklake_table_insertions('lake', {literal(schema)}, {literal(name)}, {first}, {newest})"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import lru_cache
-from itertools import islice
+from datetime import UTC
 
 import dagster as dg
 
@@ -40,16 +38,3 @@ def back_from(partitions_def: dg.TimeWindowPartitionsDefinition, window: dg.Time
         [key] = partitions_def.get_partition_keys_in_time_window(window)
         yield Partition(str(key), naive_utc(window.start), naive_utc(window.end))
         window = partitions_def.get_prev_partition_window(window.start)
-
-
-def newest_partitions(partitions_def: dg.TimeWindowPartitionsDefinition, number: int) -> tuple[Partition, ...]:
-    """At most so many of a definition's partitions, the newest first."""
-    last = partitions_def.get_last_partition_window()
-    return () if last is None else _newest_partitions(partitions_def, number, last.start)
-
-
-@lru_cache(maxsize=500)
-def _newest_partitions(
-    partitions_def: dg.TimeWindowPartitionsDefinition, number: int, last: datetime
-) -> tuple[Partition, ...]:
-    return tuple(islice(newest_first(partitions_def), number))

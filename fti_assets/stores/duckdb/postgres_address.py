@@ -106,6 +106,14 @@ def postgres_address(dsn: Any, *, what: str) -> PostgresAddress:
     return PostgresAddress(parameters, pairs.get("password"))
 
 
+def database_in_words(dsn: Any, *, what: str) -> str:
+    """Where a database is, without secrets: its connection string, or the variable that holds it. Raises as ``postgres_address``."""
+    variable = getattr(dsn, "env_var_name", None)
+    return (
+        f"the database of ${variable}" if variable is not None else repr(scrub(postgres_address(dsn, what=what).text))
+    )
+
+
 def _holds_misread_password(pairs: dict[str, str]) -> bool:
     """Whether a part of a password stands elsewhere, since its slash is not written %2F or its at sign not %40.
 

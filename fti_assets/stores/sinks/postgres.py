@@ -15,7 +15,7 @@ from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, SchemaChangedError, StoreError
 from fti_assets.stores.duckdb.json_text import json_text
-from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.duckdb.postgres_address import PostgresAddress, database_in_words, postgres_address
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.sinks.sink import Sink, StoredPartition
 from fti_assets.stores.temporary_folders import temporary_folder
@@ -23,6 +23,7 @@ from fti_assets.stores.temporary_folders import temporary_folder
 if TYPE_CHECKING:
     import psycopg
 
+_WHAT = "PostgresSink"
 _BATCH_ROWS = 50_000
 _TYPES = {
     "BOOLEAN": "boolean", "TINYINT": "smallint", "UTINYINT": "smallint", "SMALLINT": "smallint", "USMALLINT": "integer",
@@ -62,9 +63,7 @@ class PostgresSink(Sink):
 
     @property
     def place(self) -> str:
-        variable = getattr(self.dsn, "env_var_name", None)
-        at = f"the database of ${variable}" if variable is not None else repr(scrub(self._address.text))
-        return f"Postgres table{'' if self.table is None else f' {self.table}'} in {at}"
+        return f"Postgres table{'' if self.table is None else f' {self.table}'} in {database_in_words(self.dsn, what=_WHAT)}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -139,7 +138,7 @@ class PostgresSink(Sink):
 
     @property
     def _address(self) -> PostgresAddress:
-        return postgres_address(self.dsn, what="PostgresSink")
+        return postgres_address(self.dsn, what=_WHAT)
 
 
 def _struct(types: Mapping[str, str]) -> str:

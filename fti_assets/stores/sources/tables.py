@@ -10,11 +10,10 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.core.addresses import scrub
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DeclarationError, StoreError
-from fti_assets.stores.duckdb.postgres_address import PostgresAddress, postgres_address
+from fti_assets.stores.duckdb.postgres_address import PostgresAddress, database_in_words, postgres_address
 from fti_assets.stores.files import readable
 from fti_assets.stores.sources.source import content_version, digest, one_row, rows_of
 
@@ -40,9 +39,8 @@ class PostgresTable:
 
     @property
     def place(self) -> str:
-        variable = getattr(self.dsn, "env_var_name", None)
-        at = f"the database of ${variable}" if variable is not None else repr(scrub(self._address.text))
-        return f"Postgres table {self.table} in {at}"
+        table = f"Postgres table {self.table}"
+        return f"{table} in {database_in_words(self.dsn, what=table)}"
 
     @property
     def secrets(self) -> tuple[str, ...]:

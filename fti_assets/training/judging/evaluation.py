@@ -16,7 +16,7 @@ from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thre
 from fti_assets.training.judging.metrics.metric import OF, AnyMetric
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
-from fti_assets.training.judging.slices import By, slice_rows, slices_key
+from fti_assets.training.judging.slices import By, slices_key
 from fti_assets.training.judging.thresholds import Goal, checked_threshold
 
 
@@ -220,39 +220,3 @@ def scores_of(answers: Answers, metrics: Sequence[AnyMetric]) -> dict[str, float
     once = np.ones((1, len(answers.y)))
     scores = {metric.name: float(metric.statistic(answers)(once)[0]) for metric in metrics}
     return {name: score for name, score in scores.items() if np.isfinite(score)}
-
-
-def evaluate_slices(
-    task: Task,
-    evaluation: Evaluation,
-    columns: Mapping[str, np.ndarray],
-    outputs: Mapping[str, np.ndarray],
-    y: np.ndarray,
-    classes: Sequence[str] = (),
-    *,
-    threshold: Thresholds = THRESHOLD,
-    queries: np.ndarray | None = None,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Score each slice of each slicing: its column or columns to value to metrics and ``rows``, the most rows first.
-
-    Slices are called as ``slice_rows`` calls them.
-
-    Args:
-        task, outputs, y, classes, threshold, queries: as for ``evaluate``.
-        evaluation: its metrics and slices.
-        columns: each slice column's canonical array ``[n]``.
-
-    Raises:
-        DeclarationError: a slice column is not among the columns.
-        ModelError: as ``evaluate``.
-    """
-    check_metrics(task, evaluation.metric_names)
-    metrics = [metric_named(name) for name in evaluation.metric_names]
-    answers = answers_of(task, outputs, y, classes, threshold=threshold, queries=queries)
-    return {
-        slices_key(by): {
-            value: {**scores_of(answers.part(rows), metrics), "rows": float(len(rows))}
-            for value, rows in slice_rows(by, columns, evaluation.min_rows).items()
-        }
-        for by in evaluation.sliced_by
-    }

@@ -13,7 +13,7 @@ from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.resampling.paired import PairedAnswers
 
 Slices = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""Column to value to metrics and ``rows``, as ``evaluate_slices`` gives them."""
+"""Column to value to metrics and ``rows``, as ``measure`` gives them."""
 
 
 @dataclass(frozen=True)

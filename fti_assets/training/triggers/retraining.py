@@ -77,12 +77,6 @@ def checked_retraining(
     return Retraining(tuple(triggers), duration(cooldown, what=f"{what}: cooldown"))
 
 
-def names_monitor(trigger: Trigger) -> str | None:
-    """The name of the monitor that a trigger rests on, if it rests on one."""
-    name: str | None = getattr(trigger, "monitor_name", None)
-    return name
-
-
 def _length(value: timedelta) -> str:
     return f"{value.days} d" if not value.seconds and value.days else f"{value.total_seconds() / 3600:g} h"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fti_assets.core.times import naive_utc
+from fti_assets.core.types.columns import is_missing_of_pandas
 from fti_assets.errors import DataError, excerpt, one_of
 from fti_assets.features.rows.frames.unstorable import type_problem
 
@@ -198,7 +199,7 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
 
 
 def _family(kind: type) -> Family | None:
-    if kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas"):
+    if is_missing_of_pandas(kind):
         return "missing"
     if issubclass(kind, np.timedelta64):
         return "duration"

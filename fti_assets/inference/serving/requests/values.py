@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import instant, naive_utc
 from fti_assets.core.types import EXACT, ColumnType
-from fti_assets.core.types.columns import float64_rounds
+from fti_assets.core.types.columns import float64_rounds, is_missing_of_pandas
 from fti_assets.core.types.vectors import vector
 
 _INFINITE = float("inf")
@@ -209,8 +209,7 @@ def _check_missing(value: Any) -> None:
     """
     if value is None or _is_nan(value):
         return
-    kind = type(value)
-    if kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas"):  # without an import of pandas
+    if is_missing_of_pandas(type(value)):
         return
     raise TypeError
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fti_assets.features.rows.table import Grid as Grid
     from fti_assets.features.rows.table import Table as Table
     from fti_assets.features.sql_group import sql_feature_group as sql_feature_group
+    from fti_assets.features.stream_group import stream_feature_group as stream_feature_group
     from fti_assets.features.windows import Count as Count
     from fti_assets.features.windows import DistinctCount as DistinctCount
     from fti_assets.features.windows import First as First
@@ -140,6 +141,8 @@ _NAMES = {
     "features.rows.table": "Grid Table",
     "features.sql_group": "sql_feature_group",
     "features.windows": "Count DistinctCount First Last Max Mean Min Percentile Rate Sessions Std Sum Window window_aggregate",
+    "features.stream_group": "stream_feature_group",
+    "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
     "inference.batch.top": "TopK",
     "inference.batch_predictions": "batch_predictions",
     "inference.log.service_limits": "ServiceLimits",

@@ -32,6 +32,7 @@ from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
+from fti_assets.features.streamed_run import refuse_more_columns, replace_streamed
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.features.validation.schema import decimal_types, vector_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions
@@ -63,7 +64,7 @@ def run_feature_group(
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.
-            since = FeedPosition(feed_position(lake, group.table))
+            since, began = FeedPosition(feed_position(lake, group.table)), lake.snapshot()
             layout = _with_stored_types(lake, group)
             parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
         parameters |= dict.fromkeys(group.position_parameters, since)
@@ -74,6 +75,7 @@ def run_feature_group(
                 )
             batch = _stage(lake, group, layout, result, partitions)
         staged_rows = batch.staged_rows
+        refuse_more_columns(group, lake.staged_types(staged_rows.table))
         verdicts = [*staged_rows.verdicts, *_in_time(lake, group, staged_rows, partitions)]
         verdicts += _not_future(lake, group, staged_rows)
         _warn_naive_times_once(context, group, result)
@@ -84,7 +86,7 @@ def run_feature_group(
 
         def store_rows() -> Outcome:
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
-            commit, details = _store(lake, group, batch, since, partitions, writer)
+            commit, details = _store(lake, group, batch, since, partitions, writer, began)
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), commit.types),
                 **lineage_of_run(lake, group, result, relations),
@@ -150,6 +152,7 @@ def _store(
     since: FeedPosition,
     partitions: Sequence[Partition],
     writer: Mapping[str, str],
+    began: int,
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
     addable = _may_be_added(group, lake.staged_types(batch.staged_rows.table))
@@ -164,12 +167,21 @@ def _store(
             **({} if position is None else {"feed_position": position}),
         }
     keys = [partition.key for partition in partitions]
+
+    def check() -> None:
+        # Under the writers' lock, where no other run can store between the check and the commit.
+        _refuse_clashes(lake, group, batch.staged_rows, keys, batch.unreadable)
+
+    if group.stream is not None:
+        streamed = replace_streamed(
+            lake, group, batch.staged_rows.table, partitions, began=began, check=check, writer=writer, addable=addable
+        )
+        return streamed.commit, {"rows_kept_of_stream": streamed.kept}
     commit = lake.replace(
         group.table,
         batch.staged_rows.table,
         keys,
-        # Under the writers' lock, where no other run can store between the check and the commit.
-        check=lambda: _refuse_clashes(lake, group, batch.staged_rows, keys, batch.unreadable),
+        check=check,
         asset=writer["asset"],
         run_id=writer["run_id"],
         records=partition_records(group, keys),

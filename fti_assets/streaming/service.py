@@ -202,7 +202,7 @@ class GroupService:
         self._flushed(flush)
 
     def _decode(self) -> Any:
-        from fti_assets.streaming.decoding import decoder
+        from fti_assets.features.events.decoding import decoder
 
         return decoder(self._group)
 

@@ -48,7 +48,7 @@ PAGES = {
         "Streaming",
         "Streams of events at a broker, from which the rows of a feature group come as they happen.",
         "fti_assets",
-        _names("NatsStream KafkaStream RedisStream"),
+        _names("stream_feature_group NatsStream KafkaStream RedisStream"),
     ),
     "training.md": Page(
         "Training",

@@ -15,6 +15,7 @@ import dagster as dg
 import duckdb
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import polars as pl
 
 import fti_assets as fti
@@ -216,6 +217,16 @@ TABLE = fti.Table(
     event_time="at",
     grid=fti.Grid("day", datetime.datetime(2024, 1, 2), datetime.datetime(2024, 1, 4)),
 )
+STREAM = fti.NatsStream("payments", url="nats://h")
+STREAMED = {
+    "keys": ["card"],
+    "event_time": "at",
+    "available_at": "stored_at",
+    "partitions_def": DAYS,
+    "schema": pa.DataFrameSchema(
+        {"card": pa.Column(str), "at": pa.Column("datetime64[us]"), "stored_at": pa.Column("datetime64[us]")}
+    ),
+}
 SOURCE = fti.DuckDBTable(file="a.duckdb", table="t")
 
 
@@ -244,7 +255,7 @@ def _checks(name: str) -> Callable[..., Any]:
 
 TERMS = (
     "version", "event_time", "available_at", "serving_delay", "ttl", "tie_break", "duplicates", "schema", "partition_by", "lookback",
-    "online", "online_history", "rename", "ins", "name",
+    "online", "online_history", "rename", "ins", "name", "stream",
 )  # fmt: skip
 DECLARING: dict[str, Declares] = {
     "feature_group": Declares(
@@ -256,6 +267,11 @@ DECLARING: dict[str, Declares] = {
         _checks("sql_feature_group"),
         {"name": "s", "keys": ["customer"], "sql": "SELECT customer FROM customers"},
         ("file", *TERMS, *OPTIONS),
+    ),
+    "stream_feature_group": Declares(
+        _checks("stream_feature_group"),
+        {"name": "p", "stream": STREAM, **STREAMED},
+        (*(term for term in TERMS if term not in ("ins", "name", "stream") and term not in STREAMED), *OPTIONS),
     ),
     "prediction_times": Declares(
         _checks("prediction_times"),

@@ -142,7 +142,6 @@ _NAMES = {
     "features.sql_group": "sql_feature_group",
     "features.windows": "Count DistinctCount First Last Max Mean Min Percentile Rate Sessions Std Sum Window window_aggregate",
     "features.stream_group": "stream_feature_group",
-    "features.windows": "Count DistinctCount Last Max Mean Min Rate Std Sum window_aggregate",
     "inference.batch.top": "TopK",
     "inference.batch_predictions": "batch_predictions",
     "inference.log.service_limits": "ServiceLimits",

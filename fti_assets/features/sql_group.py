@@ -28,8 +28,8 @@ from fti_assets.stores.sources.source import source_connection
 from fti_assets.stores.streams.stream import EventStream
 
 
-class GroupTerms(AssetOptions, total=False):
-    """What ``fti.feature_group`` takes beside name, keys and ins; a test holds the two equal."""
+class RowTerms(AssetOptions, total=False):
+    """What ``fti.feature_group`` takes beside name, keys, ins and stream."""
 
     version: int
     event_time: str | None
@@ -44,6 +44,11 @@ class GroupTerms(AssetOptions, total=False):
     online: bool
     online_history: str | timedelta | None
     rename: Mapping[str, str] | None
+
+
+class GroupTerms(RowTerms, total=False):
+    """What ``fti.feature_group`` takes beside name, keys and ins; a test holds the two equal."""
+
     stream: EventStream | None
 
 

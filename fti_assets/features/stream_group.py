@@ -20,14 +20,14 @@ from fti_assets.features.events.decoding import decoder
 from fti_assets.features.events.reading import AHEAD, SEQUENCE, SHARD, EventReader, event_schema
 from fti_assets.features.feature_group import feature_group
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.sql_group import GroupTerms
+from fti_assets.features.sql_group import RowTerms
 from fti_assets.orchestration.signature import CONTEXT, take
 from fti_assets.stores.streams.stream import EventStream
 
 
-@checked_arguments(options=GroupTerms, itself=["stream"])
+@checked_arguments(options=RowTerms, itself=["stream"])
 def stream_feature_group(
-    *, name: str, keys: Sequence[str], stream: EventStream, **terms: Unpack[GroupTerms]
+    *, name: str, keys: Sequence[str], stream: EventStream, **terms: Unpack[RowTerms]
 ) -> FeatureGroup:
     """Declare a feature group whose rows are the events of a stream, and nothing else.
 

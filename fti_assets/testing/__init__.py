@@ -10,6 +10,7 @@
 ``assert_parity``         the predictor sees and answers what the offline join and the graph give
 ``assert_logged_parity``  so were the answers of a prediction log
 ``Rehearsal``             a system that runs by itself, its sensors and conditions asked on a set clock
+``publish``               events sent to a stream, as its producer would
 ========================= ==========================================================================================
 """
 
@@ -17,6 +18,7 @@ from fti_assets.core.extras import named_extras
 
 with named_extras("fti_assets.testing"):
     from fti_assets.monitoring.parity import ParityReport
+    from fti_assets.testing.events import publish
     from fti_assets.testing.failures import LeakFound, ParityBroken, RowsRefused
     from fti_assets.testing.few_rows import rows
     from fti_assets.testing.lake import Materialized, materialize, stores_in
@@ -40,6 +42,7 @@ __all__ = [
     "assert_no_leak",
     "assert_parity",
     "materialize",
+    "publish",
     "rows",
     "stores_in",
     "tiny_dataset",

@@ -133,7 +133,7 @@ class KafkaSession(Session):
         self._counted_at = 0.0
         self.has_producers_times = False
         try:
-            self._consumer = Consumer(_options(stream.address()) | self._own_options(group), logger=_log)
+            self._consumer = Consumer(options_of(stream.address()) | self._own_options(group), logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
             raise StoreError(
                 f"{stream.place} cannot be read with the options of its address: {scrub(_text(error), stream.secrets)}"
@@ -332,7 +332,7 @@ class KafkaSession(Session):
             raise Away(_text(error)) from None
 
 
-def _options(address: str) -> dict[str, Any]:
+def options_of(address: str) -> dict[str, Any]:
     """librdkafka's options of an address."""
     rest, _, query = address.partition("://")[2].partition("?")
     login, _, hosts = rest.rpartition("@")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fti_assets.features.groups.group import FeatureGroup as FeatureGroup
     from fti_assets.features.groups.on_demand import on_demand as on_demand
     from fti_assets.features.prediction_times import prediction_times as prediction_times
+    from fti_assets.features.request_windows import request_windows as request_windows
     from fti_assets.features.rows.changes import ChangeFeed as ChangeFeed
     from fti_assets.features.rows.changes import Changes as Changes
     from fti_assets.features.rows.changes import FeedPosition as FeedPosition
@@ -136,6 +137,7 @@ _NAMES = {
     "features.groups.group": "FeatureGroup",
     "features.groups.on_demand": "on_demand",
     "features.prediction_times": "prediction_times",
+    "features.request_windows": "request_windows",
     "features.rows.changes": "ChangeFeed Changes FeedPosition",
     "features.rows.duplicates": "KeepLast",
     "features.rows.table": "Grid Table",

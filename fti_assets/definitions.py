@@ -233,7 +233,7 @@ def _refuse_same_names(declarations: Sequence[Declaration]) -> None:
         key = declaration.assets_def.key
         place = f"models.{declaration.asset_name}"
         if isinstance(declaration, TableDeclaration):
-            place = declaration.table.full_name
+            place = f"{declaration.schema_name}.{declaration.asset_name}"
         if key in by_key:
             kinds = " and ".join(type(one).__name__ for one in (by_key[key], declaration))
             raise DeclarationError(

@@ -15,7 +15,9 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import NotMaterializedError, StoreError, excerpt, list_some, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.online.load import joined_whole
 from fti_assets.features.online.rows import visible_at
+from fti_assets.features.online.windows_at import windows_at
 from fti_assets.features.rows.frames.kinds import Kind, as_kind, checked_kind
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
@@ -82,6 +84,11 @@ def read(
         )
     with nullcontext(lasting_lake(store)) if kind == "relation" else store.connect() as lake:
         number = snapshot_of(lake, snapshot)
+        if at is None and isinstance(declaration, FeatureGroup) and declaration.windows is not None:
+            raise StoreError(
+                f"{declaration.table_name} has no rows of its own: its windows are computed at an instant. Give at=, or read "
+                f"{declaration.table}, whose rows they count"
+            )
         table = _table(lake, declaration)
         # Nobody names the file to whoever evaluates a relation, and a FIFO in its place would be waited for.
         if lake.has(table):
@@ -170,4 +177,6 @@ def _at(
             f"{declaration.table_name} cannot be read at={at} from some partitions alone, since the row that wins can lie in another: "
             "leave partitions= or at= out"
         )
+    if declaration.windows is not None:
+        return windows_at(lake.connection, joined_whole(declaration, lake.types(declaration.table)), rows, at)
     return visible_at(lake.connection, declaration, rows, at)

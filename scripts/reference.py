@@ -40,8 +40,8 @@ PAGES = {
         "fti_assets",
         _names(
             "feature_group sql_feature_group external_group prediction_times ParquetFiles PostgresTable DuckDBTable FeatureGroup "
-            "read_files KeepLast Changes ChangeFeed FeedPosition Table Grid window_aggregate Window Count Sum Mean Rate Std Min Max First "
-            "Last DistinctCount Percentile Sessions on_demand"
+            "read_files KeepLast Changes ChangeFeed FeedPosition Table Grid window_aggregate Window request_windows Count Sum Mean Rate "
+            "Std Min Max First Last DistinctCount Percentile Sessions on_demand"
         ),
     ),
     "streaming.md": Page(

@@ -56,6 +56,30 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     )
 
 
+def request_windows_asset(group: FeatureGroup) -> dg.AssetsDefinition:
+    """The asset of windows at the time of a request: its run says that the rows are there, and brings the online store up to them."""
+
+    def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
+        from fti_assets.features.window_run import run_request_windows
+
+        return run_request_windows(group, context, stores)
+
+    [source] = group.inputs.values()
+    return build_asset(
+        group,
+        function=None,
+        run=run,
+        deps=[_dep(group, source)],
+        metadata=declared_metadata(group),
+        kinds={"duckdb"},
+        group_name="features",
+        description=f"Windows over {source.table_name}, computed at the time of each prediction.",
+        automation_condition=_condition(group),
+        freshness_policy=_freshness_policy(group),
+        code_terms=code_terms_of(group),
+    )
+
+
 def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
     """Run on changed inputs, and a last time after the end of a window that was still open; None if neither can be."""
     inputs = upstream_of({source: Reach(_back(group)) for source in group.inputs.values()})

@@ -37,7 +37,7 @@ def input_table(lake: Lake, source: TimedTable, group: FeatureGroup, partitions:
         rows = lake.rows(source.table, snapshot=snapshot, partitions=keys)
         return within_reach(table_of(lake.connection, rows, source), source, group, partitions)
     reach = back_from(start, group.lookback)
-    _refuse_missing_partitions(lake, source, group, reach, end, snapshot)
+    refuse_missing_partitions(lake, source, group, reach, end, snapshot)
     table = table_of(lake.connection, lake.rows(source.table, snapshot=snapshot), source)
     result = within_reach(table, source, group, partitions)
     if not is_timed(source.partitions_def):
@@ -108,9 +108,10 @@ def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitio
     )
 
 
-def _refuse_missing_partitions(
+def refuse_missing_partitions(
     lake: Lake, source: TimedTable, group: FeatureGroup, reach: datetime, end: datetime, snapshot: int
 ) -> None:
+    """Raise a LookbackError if a partition of the source between two instants is not stored."""
     if not is_timed(source.partitions_def):
         return
     ledger = lake.ledger(source.table, snapshot=snapshot)

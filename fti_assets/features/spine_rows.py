@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fti_assets.core.manifest import SpineTimes, ViewRecord
 from fti_assets.core.names import PARTITION, in_partitions
 from fti_assets.core.sql import quote
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:

@@ -92,7 +92,7 @@ def carriers(
     results: dict[TableName, Carrier] = {}
     keys: tuple[str, ...] = ()
     for one in declarations:
-        if isinstance(one, FeatureGroup) and one.name == group:
+        if isinstance(one, FeatureGroup) and one.name == group and one.windows is None:
             keys = one.keys
             results[one.table] = Carrier(one.table, "group", (values,), keys=one.keys, asset=one.key)
         elif isinstance(one, BatchPredictions | TrainingDataset):

@@ -34,6 +34,7 @@ from fti_assets.forget.search import (
     tiles_holding,
 )
 from fti_assets.forget.sinks import forget_in_sinks
+from fti_assets.forget.windows import load_windows, refuse_windows
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.files import may_write
@@ -86,6 +87,7 @@ def forget(
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
+    refuse_windows(declarations, group)
     if not store.exists():
         check_key(declarations, group, key, [])
     with existing_store(stores).connect() as lake:
@@ -132,6 +134,7 @@ def forget(
             name: sum(map(store_online.reader(name).holds, keys)) if dry_run else store_online.delete(name, keys)
             for name, keys in online_keys.items()
         }
+        load_windows(lake, store_online, declarations, commits)
         rejects = {
             search.carrier.table.name: counts
             for search in searches

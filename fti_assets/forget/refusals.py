@@ -22,7 +22,7 @@ def refuse_old_catalog(lake: Lake, declarations: Sequence[Declaration]) -> None:
         comparable_tables = frozenset(unnamed_tables(lake))
     with home_instance() as instance:
         if instance is not None:
-            tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration)}
+            tables = {one.key: one.table for one in declarations if isinstance(one, TableDeclaration) and one.is_stored}
             refuse_lost(lake, instance, tables)
             with lake.store.lock_if_writable():
                 comparable_tables = compared_tables(lake, instance)

@@ -15,7 +15,7 @@ from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.errors import PredictionError, list_some
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.lines import HASH_PREFIX
 from fti_assets.inference.serving.requests.form import RequestForm

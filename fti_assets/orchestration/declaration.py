@@ -94,6 +94,11 @@ class TableDeclaration(Declaration):
         return TableName(self.schema_name, self.asset_name)
 
     @property
+    def is_stored(self) -> bool:
+        """Whether its rows are a table of its own in the lake."""
+        return True
+
+    @property
     def table_name(self) -> str:
         """The name of its table, asset and, for a feature group, online namespace: ``weather_v1``."""
         return self.asset_name

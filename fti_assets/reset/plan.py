@@ -83,7 +83,7 @@ def plan_of(lake: Lake, declarations: Sequence[Declaration], names: Sequence[str
     """The plan as the stores are now."""
     online = stores.online_store()
     tables = _tables(lake, declarations, names, online)
-    assets = {one.table: one.key for one in declarations if isinstance(one, TableDeclaration)}
+    assets = {one.table: one.key for one in declarations if isinstance(one, TableDeclaration) and one.is_stored}
     all_tables = [_stored_table(lake, table, assets.get(table, dg.AssetKey(table.name)), online) for table in tables]
     with_content = tuple(one for one in all_tables if not one.nothing)
     return Plan(
@@ -100,11 +100,7 @@ def _tables(
     lake: Lake, declarations: Sequence[Declaration], names: Sequence[str], online: OnlineStore
 ) -> list[TableName]:
     """The tables of the names: those that are there, that are declared, or of which something else is left."""
-    declared_tables = [
-        one.table
-        for one in declarations
-        if isinstance(one, TableDeclaration) and not (isinstance(one, FeatureGroup) and one.source is not None)
-    ]
+    declared_tables = [one.table for one in declarations if isinstance(one, TableDeclaration) and one.is_stored]
     tables = dict.fromkeys([*lake.tables(), *declared_tables])
     names_of_tables = {table.name for table in tables}
     tables |= {TableName(FEATURES, name): None for name in _left_over(lake, online) if name not in names_of_tables}
@@ -151,7 +147,7 @@ def _dependents(lake: Lake, declarations: Sequence[Declaration], tables: Sequenc
     """Groups and predictions that are stored, and were made from what is dropped."""
     stay = set(lake.tables()).difference(tables)
     for one in declarations:
-        if isinstance(one, FeatureGroup) and one.table in stay:
+        if isinstance(one, FeatureGroup) and one.is_stored and one.table in stay:
             of = [source.table_name for source in one.upstream if source.table in tables]
             if of:
                 yield f"{one.table_name} was computed from {one_of(of)}: its rows stay; run it again after that"

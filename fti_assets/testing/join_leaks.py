@@ -12,13 +12,15 @@ import pandas as pd
 
 from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
-from fti_assets.core.sql import literal, quote, temporary_name
+from fti_assets.core.sql import literal, quote, temporary_name, timestamp
 from fti_assets.core.times import Partition
+from fti_assets.core.types import SIDES
 from fti_assets.core.types.columns import canonical
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.arrays import fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble, column_types
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.features.spine_rows import stored_spine
 from fti_assets.stores.duckdb.nul_texts import equal_columns, equal_values
 from fti_assets.stores.duckdb.relations import relation_name
@@ -115,7 +117,7 @@ def _corrections(lake: Lake, view: ViewRecord, row: Mapping[str, Any]) -> Iterat
 
 def _search(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The differences between what the join brought to a row and the winner among all rows of its key."""
-    winner = _winner(lake, view, join, row)
+    winner = _winner(lake, view, join, row) if join.windows is None else _windows_alone(lake, view, join, row)
     for position, column in enumerate(join.columns):
         value = None if winner is None else winner[position]
         if _plain(row[column.feature]) != _plain(value):
@@ -146,6 +148,26 @@ def _winner(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, A
     winner = max(visible, key=lambda one: (one[0], one[1], one[2] is not None, 0 if one[2] is None else one[2]))
     is_expired = join.ttl_us is not None and winner[0] < at - timedelta(microseconds=join.ttl_us)
     return None if is_expired else winner[3:]
+
+
+def _windows_alone(lake: Lake, view: ViewRecord, join: JoinedGroup, row: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What windows come to for a row that is joined by itself, where no row is that was not visible at its time."""
+    time, connection = str(view.prediction_time), lake.connection
+    at = row[time]
+    if at is None:
+        return None
+    visible = lake.rows(join.table).filter(
+        f"greatest({quote(str(join.event_time))}, {available_sql(join.times)}) <= {timestamp(at)}"
+    )
+    keys = dict.fromkeys(key.spine for key in join.keys)
+    types = {key.spine: SIDES[key.type].sql for key in join.keys}
+    spine = connection.sql(
+        f"SELECT {', '.join(f'?::{types[name]} AS {quote(name)}' for name in keys)}, {timestamp(at)} AS {quote(time)}",
+        params=[row[name] for name in keys],
+    )
+    joined = point_in_time(connection, spine, [join], lambda _: visible, prediction_time=time)
+    [values] = joined.project(", ".join(quote(column.feature) for column in join.columns)).fetchall()
+    return tuple(values)
 
 
 def _alone(

@@ -253,6 +253,10 @@ def _checks(name: str) -> Callable[..., Any]:
     return lambda **given: _assets(getattr(fti, name)(**given))
 
 
+def _payments() -> Any:
+    return fti.feature_group(keys=["id"], event_time="t", serving_delay="0s", name="payments")(body)
+
+
 TERMS = (
     "version", "event_time", "available_at", "serving_delay", "ttl", "tie_break", "duplicates", "schema", "partition_by", "lookback",
     "online", "online_history", "rename", "ins", "name", "stream",
@@ -301,6 +305,18 @@ DECLARING: dict[str, Declares] = {
             "key",
             "key_prefix",
         ),
+    ),
+    "request_windows": Declares(
+        _checks("request_windows"),
+        {
+            "source": _payments(),
+            "name": "w",
+            "keys": ["a"],
+            "every": "1h",
+            "windows": ["1h"],
+            "aggregates": {"n": fti.Count()},
+        },
+        ("version", "online", "online_history", *(option for option in OPTIONS if option != "partitions_def")),
     ),
     "on_demand": Declares(
         lambda **given: fti.on_demand(**given)(on_demand.doubled.function),

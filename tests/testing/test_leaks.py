@@ -167,8 +167,8 @@ def test_a_group_without_inputs_has_nothing_to_take_away(stores: fti.Stores) -> 
 def test_a_join_that_brings_another_row_is_found(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search row by row does not rest on the join that it checks."""
     from fti_assets.features.point_in_time import frontier
+    from fti_assets.features.rows.visibility import available_sql as honest
 
-    honest = frontier.available_sql
     view = relation_name(habits["bought_6h"])
     testing.assert_no_leak(view, stores=stores, partition=LAST, sample=4)
     # The join takes rows of habits as soon as they are true, ten minutes before they are available.

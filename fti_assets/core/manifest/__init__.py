@@ -51,6 +51,7 @@ from fti_assets.core.manifest.views import (
     SpineTimes,
     ViewRecord,
 )
+from fti_assets.core.manifest.windows import RequestWindows, WindowAggregate, WindowKind, WindowLength, far_end
 
 __all__ = [
     "BY_NAME",
@@ -87,6 +88,7 @@ __all__ = [
     "OnDemandCall",
     "OnDemandModule",
     "RandomParts",
+    "RequestWindows",
     "SampleRecord",
     "SpineTimes",
     "Status",
@@ -95,5 +97,9 @@ __all__ = [
     "ThresholdRecord",
     "TuningRecord",
     "ViewRecord",
+    "WindowAggregate",
+    "WindowKind",
+    "WindowLength",
     "each_task",
+    "far_end",
 ]

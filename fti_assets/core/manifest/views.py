@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fti_assets.core.manifest.windows import RequestWindows
 from fti_assets.core.names import FEATURES, TableName, versioned_name
 from fti_assets.core.records import record
 from fti_assets.core.times import Times
@@ -46,6 +47,8 @@ class JoinedGroup:
 
     ``event_time`` is None for a lookup. ``available_at`` names a column, else it is event time plus ``serving_delay_us``.
     ``external`` says where the group's table lies if another system keeps it, without credentials.
+    ``windows`` is of a group that has no rows of its own: its columns are windows over the rows of another one, whose times these are,
+    and its keys are columns of those rows. A manifest of an earlier release has none.
     """
 
     group: str
@@ -58,14 +61,16 @@ class JoinedGroup:
     ttl_us: int | None = None
     tie_break: str | None = None
     external: str = ""
+    windows: RequestWindows | None = None
 
     @property
     def table(self) -> TableName:
-        return TableName(FEATURES, self.table_name)
+        """The table whose rows are joined."""
+        return TableName(FEATURES, self.table_name) if self.windows is None else self.windows.source_table
 
     @property
     def table_name(self) -> str:
-        """The name of the group's table and online namespace, such as ``weather_v1``."""
+        """The name of the group's own table, if it has one, and of its online namespace, such as ``weather_v1``."""
         return versioned_name(self.group, self.version)
 
     @property

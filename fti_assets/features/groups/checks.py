@@ -99,9 +99,14 @@ def check_group(group: FeatureGroup) -> None:
             )
     for name in group.columns or ():
         checked_column(name, group.rename, what=f"column of {what}")
-    group.refuse_unknown_columns(columns)
+    group.refuse_unknown_columns(columns if group.windows is None else group.keys)
     refuse_unsupported(group.partitions_def, what=what)
     for parameter, other in group.inputs.items():
+        if isinstance(other, FeatureGroup) and other.windows is not None:
+            raise DeclarationError(
+                f"{what} takes {other.table_name} as its input {parameter!r}, which has no rows: its windows are computed at each "
+                f"prediction. Take {one_of(other.inputs)}, or compute windows by fti.window_aggregate(every=...)"
+            )
         if other.partitions_def is None or group.partitions_def is None:
             continue
         if type(other.partitions_def) is not type(group.partitions_def):

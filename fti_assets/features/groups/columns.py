@@ -9,6 +9,7 @@ import dagster as dg
 
 from fti_assets.core.types import type_of_sql
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.window_columns import in_words, windows_in_words
 from fti_assets.features.validation.schema import column_types, constraints, schema_demands
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ def group_columns(group: FeatureGroup) -> Columns:
     """The columns of a feature group: keys and times, and those of its schema."""
     kinds: Mapping[str, Any] = group.columns or {}
     own = [table_column(key, kinds.get(key), "Key", nullable=False) for key in group.keys]
+    if group.windows is not None:
+        for name, (aggregate, length) in group.windows.columns.items():
+            own.append(table_column(name, kinds.get(name), f"{in_words(aggregate)} over {length.text}"))
+        return {column.name: column for column in own}
     if group.event_time is not None:
         own.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))
     if group.available_at is not None and group.available_at != group.event_time:
@@ -136,9 +141,12 @@ def declared_metadata(group: FeatureGroup) -> dict[str, Any]:
         metadata["schedule"] = str(group.schedule)
     if group.stream is not None:
         metadata["stream"] = group.stream.place
+    if group.windows is not None:
+        metadata["windows"] = windows_in_words(group.windows)
     if group.body:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{group.body.strip()}\n```")
-    return metadata | (column_schema(group_columns(group)) if group.schema is not None else {})
+    has_columns = group.schema is not None or group.windows is not None
+    return metadata | (column_schema(group_columns(group)) if has_columns else {})
 
 
 def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
@@ -151,4 +159,5 @@ def code_terms_of(group: FeatureGroup) -> tuple[object, ...]:
     of_schedule = () if group.schedule is None else group.schedule.terms
     of_rows = (group.lookback, inputs, schema, group.duplicates)
     of_stream = (group.stream.words,) if group.stream is not None else ()
-    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names, *of_schedule, *of_stream)
+    windows = () if group.windows is None else (group.windows,)
+    return (group.name, group.version, group.keys, times, *of_rows, *in_sql, *names, *of_schedule, *of_stream, *windows)

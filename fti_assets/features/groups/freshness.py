@@ -13,7 +13,7 @@ from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.stores.lake.files.current_files import refuse_damaged_files
 from fti_assets.stores.lake.lake import Lake
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.names import FEATURES
+from fti_assets.core.manifest import RequestWindows
+from fti_assets.core.names import FEATURES, TableName
 from fti_assets.core.rules import Rule
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import Times, microseconds
@@ -17,6 +18,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.features.groups.schedule import Schedule
 from fti_assets.features.groups.timed_table import TimedTable
+from fti_assets.features.groups.window_columns import window_types
 from fti_assets.features.rows.changes import FeedPosition
 from fti_assets.features.rows.duplicates import Duplicates, KeepLast
 from fti_assets.features.rows.layout import Layout
@@ -61,6 +63,7 @@ class FeatureGroup(TimedTable):
     schedule: Schedule | None = field(default=None, repr=False)
     body: str = field(default="", repr=False)
     stream: EventStream | None = None
+    windows: RequestWindows | None = None
 
     def __repr__(self) -> str:
         return f"feature group {self.table_name}"
@@ -83,10 +86,27 @@ class FeatureGroup(TimedTable):
 
     @cached_property
     def columns(self) -> dict[str, ColumnType | None] | None:
-        """The columns that the schema or the schedule declares and their types; None without either."""
+        """The columns that the schema or the schedule declares and their types; None without either. Those of windows are known by name."""
+        if self.windows is not None:
+            [source] = self.inputs.values()
+            return window_types(self.windows, self.keys, source.columns_of_schema, of=self.table_name)
         if self.schema is None:
             return None if self.schedule is None else self.schedule.columns
         return column_types(self.schema)
+
+    @property
+    def columns_of_schema(self) -> Mapping[str, ColumnType | None]:
+        """The columns whose types the schema declares; none without a schema."""
+        return self.columns or {}
+
+    @property
+    def is_stored(self) -> bool:
+        return self.source is None and self.windows is None
+
+    @property
+    def table(self) -> TableName:
+        """Where its rows are in the lake: of windows those of the group that they are over."""
+        return super().table if self.windows is None else self.windows.source_table
 
     @property
     def times(self) -> Times:

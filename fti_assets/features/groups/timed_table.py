@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from fti_assets.core.types import ColumnType
 from fti_assets.orchestration.declaration import TableDeclaration
 from fti_assets.stores.sources.source import ExternalSource
 
@@ -19,6 +21,11 @@ class TimedTable(TableDeclaration):
     serving_delay: timedelta | None
     partition_by: str | None
     source: ExternalSource | None = None
+
+    @property
+    def columns_of_schema(self) -> Mapping[str, ColumnType | None]:
+        """The columns whose types a schema declares."""
+        return {}
 
     @property
     def upstream(self) -> tuple[TimedTable, ...]:

@@ -19,6 +19,7 @@ from fti_assets.core.sql import quote
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.features.groups.window_columns import window_types
 from fti_assets.features.online.origin import Origin, Positions, origin_of, winner_terms
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
 from fti_assets.features.online.table import OnlineTable
@@ -274,6 +275,8 @@ def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGrou
         DeclarationError: a key is neither text, nor a whole number, nor a boolean, nor a time.
     """
     types = {name: "text" if name in group.as_json else type_of_sql(kind) for name, kind in sql_types.items()}
+    if group.windows is not None:
+        types = window_types(group.windows, group.keys, types, of=group.table_name)
     keys = []
     for key in group.keys:
         kind = types.get(key)
@@ -298,4 +301,5 @@ def joined_group(group: OnlineTable, keys: Sequence[JoinedKey], columns: Sequenc
         columns=tuple(columns),
         **asdict(group.times),
         external="" if group.source is None else group.source.place,
+        windows=group.windows,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
+from fti_assets.core.manifest import RequestWindows
 from fti_assets.core.names import TableName
 from fti_assets.core.times import Times
 from fti_assets.stores.sources.source import ExternalSource
@@ -33,3 +34,5 @@ class OnlineTable(Protocol):
     def source(self) -> ExternalSource | None: ...
     @property
     def as_json(self) -> tuple[str, ...]: ...
+    @property
+    def windows(self) -> RequestWindows | None: ...

@@ -14,7 +14,8 @@ import numpy as np
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import literal, quote
-from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, check_columns, frontier
+from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
+from fti_assets.features.rows.visibility import check_columns
 from fti_assets.stores.duckdb.nul_texts import comparison
 from fti_assets.stores.duckdb.relations import relation_name
 

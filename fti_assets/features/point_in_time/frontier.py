@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Times
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.errors import DeclarationError
+from fti_assets.features.rows.visibility import available_sql, check_columns
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ EVENT = "__fti_event"
 
 _AVAILABLE = "__fti_available"
 _TIE = "__fti_tie"
-
-
-def available_sql(times: Times) -> str:
-    """The SQL of available-at: its column, or event time plus the serving delay; the times have an event time."""
-    if times.available_at is not None:
-        return quote(times.available_at)
-    return f"{quote(str(times.event_time))} + to_microseconds({times.serving_delay_us})"
 
 
 def frontier(
@@ -90,10 +84,3 @@ def frontier(
               FROM {source} WHERE {where})
         QUALIFY lead({VISIBLE}) OVER ({window}) IS DISTINCT FROM {VISIBLE}
             AND {EVENT} >= max({EVENT}) OVER ({window} ROWS UNBOUNDED PRECEDING)""")
-
-
-def check_columns(names: Iterable[str], columns: Sequence[str], *, of: str) -> None:
-    """Raise a DeclarationError that lists the ``columns`` there are if one of ``names`` is not among them."""
-    for name in names:
-        if name not in columns:
-            raise DeclarationError(f"{of} has no column {name!r}: it has {one_of(columns)}")

@@ -23,7 +23,8 @@ from fti_assets.features.point_in_time.asof import (
     same_keys,
 )
 from fti_assets.features.point_in_time.equal_keys import check_equal_keys
-from fti_assets.features.point_in_time.frontier import check_columns
+from fti_assets.features.point_in_time.windowed import windows_at_points
+from fti_assets.features.rows.visibility import check_columns
 from fti_assets.stores.duckdb.nul_texts import columns_with_nul
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -105,6 +106,8 @@ class _Plan:
         keys = [key.spine for key in group.keys]
         codes = self._codes_of(keys)
         points = Points(self._spine, codes, self._prediction_time, columns_with_nul(self._connection, codes, keys))
+        if group.windows is not None:
+            return self._in_order(windows_at_points(self._connection, points, group, rows))
         frontier_rows = candidates(self._connection, points, group, rows)
         arrow = in_memory(self._connection, points, group, frontier_rows)
         if arrow is None:

@@ -13,8 +13,8 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import LIFETIME, duration, microseconds
 from fti_assets.errors import DeclarationError
-from fti_assets.features.point_in_time.frontier import check_columns
 from fti_assets.features.rows.table import Grid, Table
+from fti_assets.features.rows.visibility import check_columns
 from fti_assets.features.windows.aggregates import Aggregate, Rate, names_of
 from fti_assets.features.windows.arrivals import windows_of_arrivals
 from fti_assets.features.windows.axis import Axis, RowsBy, Windows

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from fti_assets.core.manifest.windows import far_end
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
-from fti_assets.features.point_in_time.frontier import available_sql
 from fti_assets.features.rows.table import Grid, Table
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -80,6 +81,7 @@ class Windows:
         axis: the run's instants.
         starts: when the later partitions of the run begin.
         delays: how long before its instant a window ends, in microseconds by its text; at once if it is not there.
+        cell: windows longer than it have their far end on a whole multiple of it since 1970, in microseconds; 0 for none such.
     """
 
     rows: Table
@@ -90,6 +92,7 @@ class Windows:
     axis: Axis
     starts: tuple[datetime, ...] = ()
     delays: Mapping[str, int] = field(default_factory=dict)
+    cell: int = 0
 
     @property
     def grid(self) -> Grid:
@@ -152,8 +155,8 @@ class Windows:
         """The SQL of the instant: a row that became visible then or before, or for ``event_time`` was true then, is in no
         window; for rows that became visible ``delay`` after their event time, that event time."""
         # A window can reach to before the first instant that a datetime has.
-        longest = max(length + self.delays.get(text, 0) for text, length in self.lengths.items())
-        us = self.axis.first - longest - microseconds(delay)
+        ends = ((self.axis.first - self.delays.get(text, 0), length) for text, length in self.lengths.items())
+        us = min(far_end(end, length, self.cell or length) for end, length in ends) - microseconds(delay)
         return timestamp(from_microseconds(max(us, microseconds(datetime.min))))
 
     def recent(self) -> list[str]:
@@ -188,7 +191,7 @@ class Windows:
             begin = f" ASOF LEFT JOIN ({starts}) ON {quote(self.rows.arrives)} >= __fti_begin"
         time = VISIBLE if self.rows_by == "visible_at" else EVENT
         leaves = [
-            f"{self.axis.position_of(f'greatest({time} + {length}, __fti_entering)')} AS __fti_leaves_{number}"
+            f"{self.axis.position_of(f'greatest({self._leaving(time, length)}, __fti_entering)')} AS __fti_leaves_{number}"
             for number, length in enumerate(self.lengths.values())
         ]
         visible = f"epoch_us(greatest({self.event}, {self.available}))"
@@ -204,6 +207,14 @@ class Windows:
                             {visible} - {self.axis.first} AS {VISIBLE}{begins}
                         FROM {source}{begin} WHERE {self.complete()}))
             WHERE __fti_enters < __fti_leaves_{self.longest}"""
+
+    def _leaving(self, time: str, length: int) -> str:
+        """The SQL of the instant at which a row leaves a window that it entered by a time."""
+        if not 0 < self.cell < length:
+            return f"{time} + {length}"
+        # Up to the end of its cell. A remainder of DuckDB has the sign of what is divided.
+        of_cell = f"(-({time} + {self.axis.first}) % {self.cell} + {self.cell}) % {self.cell}"
+        return f"{time} + {of_cell} + {length}"
 
     def own_instants(self, extras: Sequence[str]) -> str:
         """The SQL of the run's own rows: columns that are kept, keys and positions."""

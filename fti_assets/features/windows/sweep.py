@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import LookbackError
-from fti_assets.features.point_in_time.frontier import check_columns
+from fti_assets.features.rows.visibility import check_columns
 from fti_assets.features.windows.aggregates import First, Last, Max, Min
 from fti_assets.features.windows.axis import AT, EVENT, Windows
 from fti_assets.features.windows.extremes import extremes_sql, frame_lengths, lengths_sql

@@ -112,6 +112,10 @@ class BatchPredictions(TableDeclaration):
         return () if self.top is None else tuple(answer.value for answer in self.answers)
 
     @property
+    def windows(self) -> None:
+        """An answer is a row of its own, no window."""
+
+    @property
     def event_time(self) -> str | None:
         """The prediction time, the event time of an answer; None if the spine has none."""
         return self.spine.event_time

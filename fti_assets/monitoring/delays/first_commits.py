@@ -10,7 +10,7 @@ import duckdb
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal, quote, temporary_name, timestamp
 from fti_assets.core.times import Partition, Times
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.snapshots import commit_times
 

@@ -64,6 +64,7 @@ def _problems(manifest: ModelManifest) -> Iterator[str]:
     for name, encoder in manifest.encoders.items():
         if isinstance(encoder, dict) and not _are_values(encoder.get("categories", [])):
             yield f"has an encoder of {excerpt(name)} with the categories {excerpt(encoder['categories'])}: a list of values is expected"
+    yield from _problems_of_windows(manifest.view)
     yield from _problems_of_times(view)
     yield from _problems_of_names(view)
     yield from _problems_of_columns(manifest)
@@ -99,6 +100,35 @@ def _problems_of_times(view: ViewRecord) -> Iterator[str]:
     for what, value in durations:
         if not 0 <= value <= _LONGEST:
             yield f"has {excerpt(value)} microseconds as {what}: between 0 and {_LONGEST} is expected"
+
+
+def _problems_of_windows(view: ViewRecord) -> Iterator[str]:
+    """What no window that is computed at the time of a request can be."""
+    for group in view.joins:
+        if (windows := group.windows) is None:
+            continue
+        what = f"the windows of the group {excerpt(group.group)}"
+        if not is_name(windows.source) or windows.source_version < 1:
+            yield f"has {excerpt(windows.source)}, version {excerpt(windows.source_version)}, as the source of {what}"
+        if group.event_time is None:
+            yield f"has no event time for {what}"
+        if not windows.lengths or not windows.aggregates:
+            yield f"has no length or no aggregate of {what}"
+            continue
+        durations = [windows.every_us, *(one.us for one in windows.lengths)]
+        durations += [one.per_us or 0 for one in windows.aggregates if one.kind == "rate"]
+        for value in durations:
+            if not 0 < value <= _LONGEST:
+                yield f"has {excerpt(value)} microseconds in {what}: between 1 and {_LONGEST} is expected"
+        if len(windows.columns) < len(windows.lengths) * len(windows.aggregates):
+            yield f"names a column of {what} twice"
+        if lacking := [
+            one.name for one in windows.aggregates if one.column is None and one.kind not in ("count", "rate")
+        ]:
+            yield f"aggregates no column as {excerpt(lacking[0])} in {what}"
+        known = {*windows.columns, *(key.group for key in group.keys)}
+        if strangers := [one.column for one in group.columns if one.column not in known]:
+            yield f"takes {excerpt(strangers[0])} from {what}, which have {one_of(windows.columns)}"
 
 
 def _problems_of_names(view: ViewRecord) -> Iterator[str]:

@@ -12,7 +12,7 @@ from fti_assets.core.times import microseconds
 from fti_assets.errors import DataError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.equal_keys import check_equal_keys
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.features.spine_rows import LATE
 from fti_assets.features.stored_partitions import Span, complete_spans
 from fti_assets.stores.duckdb.relations import relation_name

@@ -18,7 +18,7 @@ from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
-from fti_assets.features.point_in_time.frontier import available_sql
+from fti_assets.features.rows.visibility import available_sql
 from fti_assets.features.spine_rows import LATE, spine_as_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake

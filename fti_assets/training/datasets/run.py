@@ -134,7 +134,8 @@ def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: 
     missing: list[str] = []
     provisional: list[str] = []
     for group in dataset.view.groups:
-        start = datetime.min if dataset.window is None else cutoff - dataset.window - (group.ttl or timedelta(0))
+        reach = group.lookback if group.windows is not None else group.ttl or timedelta(0)
+        start = datetime.min if dataset.window is None else cutoff - dataset.window - reach
         missing += missing_partitions(lake, group, start, cutoff, snapshot=snapshot)
         provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
     problems = [f"without {list_some(missing)}"] if missing else []

@@ -9,6 +9,7 @@ from fti_assets.core.manifest import Column, ColumnRule, JoinedColumn, JoinedGro
 from fti_assets.core.types import ColumnType
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.features.groups.window_columns import window_types
 from fti_assets.features.online.load import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.training.views.checks.features import refuse_vectors
@@ -33,7 +34,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
             features += feature.features
             continue
         selection = selection_of(feature)
-        group_types = types(selection.group)
+        group_types = types_of_joined(selection.group, types)
         columns = [
             Column(name, required_type(view, selection.group, group_types, name))
             for name in selection.columns_in(group_types)
@@ -64,6 +65,12 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
         rules_left_out=rules_left_out,
         spine_times=spine_times(view.spine),
     )
+
+
+def types_of_joined(group: FeatureGroup, types: Types) -> Mapping[str, ColumnType | None]:
+    """The types of a group's columns; of windows those that the types of their source make."""
+    own = types(group)
+    return own if group.windows is None else window_types(group.windows, group.keys, own, of=group.table_name)
 
 
 def _request_rules(view: ViewTerms, request: Sequence[Column]) -> tuple[tuple[ColumnRule, ...], tuple[str, ...]]:

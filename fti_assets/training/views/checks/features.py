@@ -32,6 +32,12 @@ def check_features(view: ViewTerms) -> None:
             f"view {view.name!r}: {list_some(wrong)} is not a feature; give columns of a group, as in weather['temp'], or an "
             "on-demand feature"
         )
+    windowed = [group for group in [view.spine, *view.label_groups] if group.windows is not None]
+    if windowed:
+        raise DeclarationError(
+            f"view {view.name!r} has {windowed[0].table_name} as its spine or label, which has no rows of its own: its windows are "
+            f"computed at each prediction. Take {one_of(windowed[0].inputs)}, whose rows they count, and the windows as features"
+        )
     for selection in view.selections:
         if selection.group is view.spine and (selection.spine_keys or selection.feature_prefix):
             raise DeclarationError(

@@ -208,11 +208,11 @@ def _monitors_of(model: Model, declarations: Sequence[Declaration]) -> dict[str,
     all_triggers = () if model.retraining is None else model.retraining.triggers
     triggers = [trigger for trigger in all_triggers if isinstance(trigger, MonitoredTrigger)]
     if absent := [trigger.monitor_name for trigger in triggers if trigger.monitor_name not in by_name]:
-        there = one_of(by_name) if by_name else "none"
+        names = one_of(by_name) if by_name else "none"
         raise DeclarationError(
             f"model {model.name!r} is trained again by the monitor {absent[0]!r}, which is not declared here: give it to "
             f"build_definitions([..., {absent[0]}]) beside the predictions, in YAML as a MonitorComponent, or name "
-            f"another one; there is {there}"
+            f"another one; there is {names}"
         )
     for trigger in triggers:
         check_trigger(trigger, by_name[trigger.monitor_name], what=f"model {model.name!r}")

@@ -49,5 +49,5 @@ def plain(value: Any, deep: int = 0) -> Any:
 
 
 def _text(text: str) -> str:
-    shown = scrub(text[: 2 * LONGEST_TEXT])
-    return shown if len(shown) <= LONGEST_TEXT else f"{shown[: LONGEST_TEXT - 3]}..."
+    safe_text = scrub(text[: 2 * LONGEST_TEXT])
+    return safe_text if len(safe_text) <= LONGEST_TEXT else f"{safe_text[: LONGEST_TEXT - 3]}..."

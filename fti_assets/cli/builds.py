@@ -150,8 +150,8 @@ def retire(
     if not yes and not _confirm(len(plan.sizes)):
         click.echo("nothing was deleted: answer y, or say --yes")
         return
-    gone = delete(store, model, policy, among=plan.sizes, by=by or person())
-    click.echo(f"deleted {len(gone.sizes)} builds of {model}, {sum(gone.sizes.values()):,} bytes")
+    retired = delete(store, model, policy, among=plan.sizes, by=by or person())
+    click.echo(f"deleted {len(retired.sizes)} builds of {model}, {sum(retired.sizes.values()):,} bytes")
 
 
 def _champion(store: ModelStore, model: str) -> str:

@@ -90,12 +90,12 @@ def _group(loaded: dg.Definitions, name: str) -> FeatureGroup:
     from fti_assets.orchestration.declaration import declarations_of
 
     groups = [one for one in declarations_of(loaded) if isinstance(one, FeatureGroup) and one.stream is not None]
-    found = [one for one in groups if name in (one.name, one.table_name)]
-    if not found:
+    matches = [one for one in groups if name in (one.name, one.table_name)]
+    if not matches:
         raise DeclarationError(
             f"no feature group {name!r} has a stream here: the groups with one are {one_of(sorted(one.table_name for one in groups))}"
         )
-    return max(found, key=lambda one: one.version)
+    return max(matches, key=lambda one: one.version)
 
 
 def _say(what: str, **facts: Any) -> None:

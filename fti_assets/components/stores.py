@@ -65,7 +65,7 @@ class StoresComponent(PlacedComponent):
 
     def _declared_stores(self) -> fti.Stores:
         names = ("lake", "models", "online", "log", "tracking")
-        folders: dict[str, Any] = {name: given for name in names if (given := getattr(self, name)) is not None}
+        folders: dict[str, Any] = {name: folder for name in names if (folder := getattr(self, name)) is not None}
         if self.resource is None:
             tracking = {} if self.tracking is None else {"tracking": fti.MlflowTracking(**self.tracking)}
             return fti.Stores(**{**folders, **tracking})

@@ -9,9 +9,9 @@ class Concise:
 
     def __repr__(self) -> str:
         own: Any = self
-        shown = [
+        terms = [
             f"{one.name}={getattr(self, one.name)!r}"
             for one in dataclasses.fields(own)
             if one.default is dataclasses.MISSING or getattr(self, one.name) != one.default
         ]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return f"{type(self).__name__}({', '.join(terms)})"

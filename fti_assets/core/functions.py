@@ -52,8 +52,8 @@ def source_text(function: Any) -> str:
     >>> source_text(scaled(2)) == source_text(scaled(3))
     False
     """
-    held = capture_text(function, type_name)
-    return f"{_source_of(function)}\n{held}" if held else _source_of(function)
+    capture = capture_text(function, type_name)
+    return f"{_source_of(function)}\n{capture}" if capture else _source_of(function)
 
 
 def capture_text(function: Any, unknown: Callable[[Any], str]) -> str:

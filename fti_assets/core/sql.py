@@ -60,9 +60,9 @@ def names_alike(names: Iterable[str]) -> list[str]:
     >>> names_alike(["k", "A", "a"]), names_alike(["k", "É", "é"])
     (['A', 'a'], [])
     """
-    seen: dict[str, str] = {}
+    first_of: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.translate(_SMALL), name)
+        other = first_of.setdefault(name.translate(_SMALL), name)
         if other != name:
             return [other, name]
     return []

@@ -40,7 +40,7 @@ def drift_in_words(rule: Drift) -> str:
     """
     of = "" if rule.columns is None else f" of {' and '.join(rule.columns)}"
     above = " above it" if rule.statistic in MARGINS else ""
-    reference = rule.reference.replace("_", " ")
+    reference = (rule.reference or "").replace("_", " ")
     return f"{rule.statistic}{of} against {reference} at most {rule.at_most:g}{above}{_in_a_row(rule.in_a_row)}"
 
 

@@ -59,8 +59,8 @@ def check_key(
     """Raise an error if there is no such group, or it is not by these columns that its rows belong to somebody."""
     groups = {one.name for one in declarations if isinstance(one, FeatureGroup)}
     if group not in groups:
-        left = {name_of(table) for table in tables if table.schema == FEATURES} - groups
-        also = f" (and tables of {one_of(sorted(left))}, which is not declared)" if left else ""
+        orphans = {name_of(table) for table in tables if table.schema == FEATURES} - groups
+        also = f" (and tables of {one_of(sorted(orphans))}, which is not declared)" if orphans else ""
         raise NotMaterializedError(
             f"there is no feature group {group!r}: the definitions have {one_of(sorted(groups))}{also}"
         )

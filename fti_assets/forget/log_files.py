@@ -169,11 +169,11 @@ def _counts(folders: Sequence[LogFolder], lines_of: Callable[[LogFolder], Sequen
 def _without(one: LogFolder, file: LogFile) -> int:
     """Write a file anew without the entity's lines; how many they were."""
     lines = list(file.lines())
-    left = [line for line in lines if not one.holds(line)]
-    if len(left) < len(lines):
+    other_lines = [line for line in lines if not one.holds(line)]
+    if len(other_lines) < len(lines):
         with guard_writes(file.path):
-            write_atomically(file.path, b"".join(left))
-    return len(lines) - len(left)
+            write_atomically(file.path, b"".join(other_lines))
+    return len(lines) - len(other_lines)
 
 
 def _age_seconds(path: Path) -> float:

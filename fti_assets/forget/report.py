@@ -162,10 +162,10 @@ def _sinks(result: Forgotten) -> Iterator[str]:
 
 
 def _datasets(result: Forgotten) -> Iterator[str]:
-    left = [report for report in result.tables if report.kind == "dataset" and not report.taken_out]
-    if left:
+    whole_datasets = [report for report in result.tables if report.kind == "dataset" and not report.taken_out]
+    if whole_datasets:
         yield "training datasets that hold it, and still do:"
-        for report in left:
+        for report in whole_datasets:
             origin = f", made from snapshots {ranges(report.made_from)}" if report.made_from else ""
             yield f"  {report.occurrences.table.full_name}: {_rows(report.occurrences)}{origin}"
         yield "  --expire takes it out of them too"

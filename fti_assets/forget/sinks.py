@@ -86,7 +86,7 @@ def _forget_in(
     *,
     write: bool,
 ) -> SinkReport:
-    rows, left, rewrites, problem = None, None, list[str](), ""
+    rows, rows_after, rewrites, problem = None, None, list[str](), ""
     try:
         rows = sink.holding(lake, table, predicate, columns)
     except Exception as error:  # of the sink's own libraries
@@ -97,7 +97,7 @@ def _forget_in(
             rewrites.append(partition)
         if write and rows is not None:
             after = sink.holding(lake, table, predicate, columns)
-            left = None if after is None else sum(after.values())
+            rows_after = None if after is None else sum(after.values())
     except Exception as error:  # and a user's function raises what it likes
         problem = problem or reason_of(error, sink)
-    return SinkReport(table.full_name, sink.place, rows, rewrites, left, problem)
+    return SinkReport(table.full_name, sink.place, rows, rewrites, rows_after, problem)

@@ -33,9 +33,9 @@ def without_path(at: Any) -> Any:
 
 def _shown(at: str, text: str) -> str:
     number = 1  # two addresses that differ in their passwords alone are told apart by it
-    while _whole.setdefault(shown := f"{text}{_MARK}{number if number > 1 else ''}", at) != at:
+    while _whole.setdefault(alias := f"{text}{_MARK}{number if number > 1 else ''}", at) != at:
         number += 1
-    return shown
+    return alias
 
 
 def whole_address(at: str | None) -> str | None:

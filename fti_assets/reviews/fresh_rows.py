@@ -63,8 +63,8 @@ class FreshRows:
         view, spine = with_spine_times(build.view, model.view.spine), model.view.spine
         if view.spine_table != spine.table:
             raise ModelError(f"{build.reference} answers rows of {view.spine_table.name}, not of {spine.table_name}")
-        there = self.lake.connection.table(self.table.strip('"')).columns
-        if missing := [field.name for field in view.request if field.name not in there]:
+        own_columns = self.lake.connection.table(self.table.strip('"')).columns
+        if missing := [field.name for field in view.request if field.name not in own_columns]:
             raise ModelError(
                 f"{build.reference} takes {one_of(missing)}, which the rows of {spine.table_name} do not have"
             )

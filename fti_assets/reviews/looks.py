@@ -87,12 +87,12 @@ def _at(
     rows = np.arange(look.rows)
     parts = own.part(rows), other.part(rows)
     every = np.ones((1, look.rows))
-    judged = metric_named(metric)
-    value, previous_value = (float(judged.statistic(part)(every)[0]) for part in parts)
+    definition = metric_named(metric)
+    value, previous_value = (float(definition.statistic(part)(every)[0]) for part in parts)
     if not (np.isfinite(value) and np.isfinite(previous_value)):
         return None  # of one class alone, say: a later look has more
     pair = PairedAnswers(*parts, None if clusters is None else clusters[rows])
-    sign = -1 if judged.higher_is_better else 1
+    sign = -1 if definition.higher_is_better else 1
     difference = pair.difference(metric, look.confidence)
     return FreshComparison(
         metric=metric,

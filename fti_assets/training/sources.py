@@ -39,19 +39,19 @@ def source_hash(*owners: Any, within: str = "") -> str:
         within: an installed package whose modules are the user's own too.
     """
     waiting = {_name_of(one): _own_file(one) for one in owners if _top(_name_of(one)) not in _FRAMEWORKS}
-    seen: dict[str, str | None] = {}
+    hashes: dict[str, str | None] = {}
     while waiting:
         name, file = waiting.popitem()
-        seen[name] = file
+        hashes[name] = file
         if file is None or (_is_installed(file) and _top(name) != within):
             continue
         for imported in _imported_by(name, file):
-            if imported in seen or _top(imported) in _FRAMEWORKS | sys.stdlib_module_names:
+            if imported in hashes or _top(imported) in _FRAMEWORKS | sys.stdlib_module_names:
                 continue
             place = _file_of(imported)
             if place is not None and (not _is_installed(place) or _top(imported) == within):
                 waiting[imported] = place
-    lines = sorted(f"{Path(file).name} {_content(file)}" if file else _unreadable() for file in seen.values())
+    lines = sorted(f"{Path(file).name} {_content(file)}" if file else _unreadable() for file in hashes.values())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -59,8 +59,8 @@ def function_hash(function: Any) -> str:
     """The hash of what a declaration's function is written in, and of what it holds besides: what it closes over, its defaults, the object
     that it is bound to. Its package is the user's own, also if it is installed. What cannot be put into words is never the same."""
     source = source_hash(function, within=_top(_name_of(function)))
-    held = capture_text(function, lambda _: _unreadable())
-    return hashlib.sha256(f"{source}\n{held}".encode()).hexdigest()[:16] if held else source
+    capture = capture_text(function, lambda _: _unreadable())
+    return hashlib.sha256(f"{source}\n{capture}".encode()).hexdigest()[:16] if capture else source
 
 
 def module_hash(module: Any, *others: Any) -> str:

@@ -55,7 +55,7 @@ def freshness(
     from fti_assets.training.models.model import Model
 
     drawing = file_to_write(svg or f"freshness_{model}.svg")
-    stored = None if json_file is None else file_to_write(json_file)
+    json_target = None if json_file is None else file_to_write(json_file)
     system = load_definitions(file, module)
     declaration = declaration_named(system, Model, model, what="model")
     system_stores = stores_of(system, **folders)
@@ -72,8 +72,8 @@ def freshness(
         say=lambda line: click.echo(line, err=True),
     )
     click.echo(f"{as_text(curves)}\n")
-    if stored is not None:
-        write_file(stored, to_json(curves))
-        click.echo(f"{stored} has the curves")
+    if json_target is not None:
+        write_file(json_target, to_json(curves))
+        click.echo(f"{json_target} has the curves")
     write_file(drawing, picture(curves))
     click.echo(f"{drawing} has the picture")

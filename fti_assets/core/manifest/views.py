@@ -160,8 +160,8 @@ class ViewRecord:
     @property
     def left_out_in_words(self) -> str:
         """The first few checks that no request is held against; empty if there are none."""
-        shown, more = self.rules_left_out[:5], len(self.rules_left_out) - 5
-        return "; ".join([*shown, *([f"{more} more"] if more > 0 else [])])
+        first, more = self.rules_left_out[:5], len(self.rules_left_out) - 5
+        return "; ".join([*first, *([f"{more} more"] if more > 0 else [])])
 
     @property
     def identity(self) -> tuple[str, ...]:

@@ -78,11 +78,11 @@ def stored_schema(declaration: Columns, types: Mapping[str, str]) -> dict[str, A
     """
     of_sql = {name: type_of_sql(kind) or kind for name, kind in types.items()}
     # A list shows the width of its numbers, unless it is declared a vector.
-    shown = {
+    examples = {
         name: types[name] if kind == "vector" and (name not in declaration or declaration[name].type != kind) else kind
         for name, kind in of_sql.items()
     }
-    columns = {name: _as_stored(name, kind, declaration.get(name)) for name, kind in shown.items()}
+    columns = {name: _as_stored(name, kind, declaration.get(name)) for name, kind in examples.items()}
     return {} if columns == declaration else column_schema(columns)
 
 

@@ -45,8 +45,8 @@ def check_stream(group: FeatureGroup) -> None:
             f"{what} takes a stream, whose columns are text, whole numbers, numbers, booleans, timestamps and vectors: its schema says "
             f"something else of {one_of(untyped)}, or nothing. Declare a type; of money whole cents"
         )
-    wanted = dict.fromkeys([*group.identity, *([group.partition_by] if group.partition_by is not None else [])])
-    lacking_columns = [name for name in wanted if name not in columns]
+    columns_in_use = dict.fromkeys([*group.identity, *([group.partition_by] if group.partition_by is not None else [])])
+    lacking_columns = [name for name in columns_in_use if name not in columns]
     if lacking_columns:
         raise DeclarationError(
             f"{what} takes a stream, but its schema lacks {one_of(lacking_columns)}: declare every column, keys and times too"

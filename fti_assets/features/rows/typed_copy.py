@@ -120,13 +120,13 @@ def _as_vector(column: str, stored_type: str) -> str:
 def _decimal_as_stored(column: str, sql_type: str, stored_type: str, layout: Layout) -> str:
     """The SQL of a decimal in its stored type, an error at the first value that this cannot hold."""
     value = quote(column)
-    held = f"TRY_CAST({value} AS {stored_type})"
-    told = literal(f"{layout.what} gave {column} = ")
+    cast = f"TRY_CAST({value} AS {stored_type})"
+    message = literal(f"{layout.what} gave {column} = ")
     remedy = literal(
         f", which its stored {stored_type} cannot hold: {other_digits(column, stored_type, sql_type)}. Nothing was stored. Raise the "
         "version, so that the new schema gets a table of its own"
     )
-    return f"CASE WHEN {value} IS NOT NULL AND {held} IS NULL THEN error({told} || {value}::VARCHAR || {remedy}) ELSE {held} END"
+    return f"CASE WHEN {value} IS NOT NULL AND {cast} IS NULL THEN error({message} || {value}::VARCHAR || {remedy}) ELSE {cast} END"
 
 
 def _without_rows(column: str, sql_type: str, layout: Layout) -> StoredColumn:

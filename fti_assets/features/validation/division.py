@@ -98,8 +98,8 @@ def _divide_type(division: Division, name: str, value: str, sql_type: str, dtype
     misfits = []
     if kind == "vector":  # of floats of either width, in the frame's own lists; the length is a rule of the layout
         if type_of_sql(sql_type) != kind:
-            wanted = "a list of floats, as numpy's float32 arrays are" if sql_type.endswith("]") else dtype
-            division.wrong[name] = f"column {name!r} should be {wanted}, there was {sql_type}"
+            expectation = "a list of floats, as numpy's float32 arrays are" if sql_type.endswith("]") else dtype
+            division.wrong[name] = f"column {name!r} should be {expectation}, there was {sql_type}"
         return SqlColumn(value, None)
     column = SqlColumn(value, kind, single=text == "float32", aware=getattr(pandas_type, "tz", None) is not None)
     if isinstance(pandas_type, pd.CategoricalDtype) and column_kind == "text":

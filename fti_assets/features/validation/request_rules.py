@@ -60,20 +60,20 @@ def request_rules(schema: pa.DataFrameSchema | None, columns: Iterable[Column]) 
     left_out: list[str] = []
     for field in columns:
         for column in _columns_of(schema, field.name):
-            judged = [check for check in column.checks if not check.raise_warning]
+            blocking = [check for check in column.checks if not check.raise_warning]
             if schema.parsers or column.parsers:
                 left_out += [
-                    f"{field.name!r}: {_called(check)}, of values that a parser has changed" for check in judged
+                    f"{field.name!r}: {_called(check)}, of values that a parser has changed" for check in blocking
                 ]
                 continue
             if field.type == "vector":  # whose length the model's own inputs say
                 if not column.nullable:
                     rules.append(ColumnRule(field.name, NOT_NULLABLE, {}))
-                left_out += [f"{field.name!r}: {_called(check)}, of a vector" for check in judged]
+                left_out += [f"{field.name!r}: {_called(check)}, of a vector" for check in blocking]
                 continue
             carried = _Field(field.name, field.type, column, schema)
             rules += carried.of_type()
-            for check in judged:
+            for check in blocking:
                 of_check = carried.of_check(check)
                 if of_check is None:
                     left_out.append(f"{field.name!r}: {_called(check)}, {_why(check)}")
@@ -143,8 +143,8 @@ class _Field:
             rules.append(self._rule(NOT_NULLABLE))
         if self._categories is not None:
             # What is no text is a category of the lake's column only where the schema makes one of it.
-            held = self._few if self._kind == "text" else self._categories if self._coerces else []
-            rules.append(self._rule("isin", allowed_values=[self._plain(one) for one in held or ()]))
+            categories = self._few if self._kind == "text" else self._categories if self._coerces else []
+            rules.append(self._rule("isin", allowed_values=[self._plain(one) for one in categories or ()]))
         elif self._kind == "integer" and self._text.strip("u").startswith("int") and self._text != "int64":
             limits = np.iinfo(self._text)
             rules.append(self._rule("in_range", min_value=int(limits.min), max_value=int(limits.max)))
@@ -183,20 +183,24 @@ class _Field:
         if self._few is not None:
             return self._rule("isin", allowed_values=[one for one in self._few if self._passes(check, one)])
         if name in _LISTS:
-            given = list(arguments[_LISTS[name]])
+            values = list(arguments[_LISTS[name]])
             if self._kind == "timestamp":  # pandas reads some of these, and rounds others, by the column's unit
-                same = {one for one in map(_microseconds, given) if one is not None}
+                same = {one for one in map(_microseconds, values) if one is not None}
                 listed = sorted(one for one in same if self._passes(check, one) == (name == "isin"))
                 return self._rule(name, **{_LISTS[name]: [one.isoformat() for one in listed]})
-            if any(isinstance(one, np.float16 | np.float32) for one in given) and not all(
-                isinstance(one, float | np.floating) for one in given
+            if any(isinstance(one, np.float16 | np.float32) for one in values) and not all(
+                isinstance(one, float | np.floating) for one in values
             ):
                 raise _NotCarried  # in a mixed list numpy compares such a number by its own width
-            numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in given)
-            if numbers and any(isinstance(one, float) for one in given) and not str(self._declared).startswith("Float"):
-                given = [float(one) for one in given]  # pandas makes one array of them
+            numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+            if (
+                numbers
+                and any(isinstance(one, float) for one in values)
+                and not str(self._declared).startswith("Float")
+            ):
+                values = [float(one) for one in values]  # pandas makes one array of them
             # Compared as they are: a list is no number to which a column's width would be applied.
-            listed = [self._plain(one, is_bound=False) for one in given if one is not None]
+            listed = [self._plain(one, is_bound=False) for one in values if one is not None]
             return self._rule(name, self._as_type, **{_LISTS[name]: sorted(listed, key=repr)})
         if name in _COMPARISONS or name in _EQUALITIES:
             flags = {key: arguments.pop(key) for key in ("include_min", "include_max") if key in arguments}

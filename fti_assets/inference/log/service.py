@@ -114,7 +114,7 @@ def services_of(
         one: Service(answers, requests, p50_ms, p99_ms, counts.get(one, {}), usage.get(one, Usage()))
         for one, answers, requests, p50_ms, p99_ms in totals
     }
-    return {one: Service(usage=said) for one, said in usage.items()} | services
+    return {one: Service(usage=figures) for one, figures in usage.items()} | services
 
 
 def limit_verdicts(limits: ServiceLimits | None, services: Mapping[str, Service], model: str) -> list[Verdict]:
@@ -132,24 +132,26 @@ def limit_verdicts(limits: ServiceLimits | None, services: Mapping[str, Service]
 
 def _verdict(limits: ServiceLimits, name: str, services: Mapping[str, Service], model: str) -> Verdict:
     limit, rule = limits.limits[name], limits.rules[name]
-    judged = {
+    by_partition = {
         partition: value
         for partition, service in services.items()
         if (value := service.figures[name]) is not None and service.number_behind(name) >= limits.min_requests
     }
-    above = {partition: value for partition, value in judged.items() if value > limit}
-    facts: dict[str, Any] = {"limit": limit, "partitions_judged": len(judged)}
-    if not judged:
+    above = {partition: value for partition, value in by_partition.items() if value > limit}
+    facts: dict[str, Any] = {"limit": limit, "partitions_judged": len(by_partition)}
+    if not by_partition:
         return Verdict(rule, facts=facts | {"judged": _why_not(name, services, limits)})
-    worst = max(judged, key=lambda partition: judged[partition])
-    facts |= {"worst_partition": worst, name: judged[worst]}
+    worst = max(by_partition, key=lambda partition: by_partition[partition])
+    facts |= {"worst_partition": worst, name: by_partition[worst]}
     if not above:
         return Verdict(rule, facts=facts)
     of_column = services[worst].counts.get(RATES.get(name, ""), {})
     names = [one for one, number in of_column.items() if number > limit * services[worst].answers]
     of_names = f" by {list_some(names)}" if names else ""
     others = f", and above it in {len(above) - 1} more partitions of this run" if len(above) > 1 else ""
-    problem = f"{name} of {model} is {judged[worst]:.4g} in {worst}, above its limit of {limit:g}{of_names}{others}"
+    problem = (
+        f"{name} of {model} is {by_partition[worst]:.4g} in {worst}, above its limit of {limit:g}{of_names}{others}"
+    )
     return Verdict(rule, len(above), problem=problem, facts=facts)
 
 

@@ -37,8 +37,8 @@ def dropped_answers(record: PartitionRecord | None) -> dict[str, int]:
 
 def usage_in(record: PartitionRecord | None) -> Usage:
     """What those who answered in a partition used, and how their servers answered, as they said it."""
-    said = {} if record is None else json.loads(record.record).get(SERVICE, {})
-    return Usage(**{name: said[name] for name in Usage.__dataclass_fields__ if name in said})
+    usage = {} if record is None else json.loads(record.record).get(SERVICE, {})
+    return Usage(**{name: usage[name] for name in Usage.__dataclass_fields__ if name in usage})
 
 
 def waiting_files(log: PredictionLog, folder: Path, ledger: Ledger) -> dict[str, list[LogFile]]:

@@ -134,8 +134,8 @@ def _inputs_are_settled(
         return idle
     # Dagster keeps in the cursor what a NOT was asked about: in this order all partitions, in the other a span for each missing one.
     absent = ~dg.AutomationCondition.will_be_requested() & dg.AutomationCondition.missing()
-    needed = [source for source in inputs if source not in may_have_gaps]
-    missing: dg.AutomationCondition[Any] = _any("missing", needed, absent)
+    gapless = [source for source in inputs if source not in may_have_gaps]
+    missing: dg.AutomationCondition[Any] = _any("missing", gapless, absent)
     if may_have_gaps:
         missing = missing | _any("to_come", may_have_gaps, AfterNewest() & absent)
     present = InputsThere(tuple(inputs)) if whole else ~missing

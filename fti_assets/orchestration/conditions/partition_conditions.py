@@ -125,8 +125,8 @@ class NewestCutoffs(dg.AutomationCondition[dg.AssetKey]):
         latest = min([now, *(_last_cutoff(source, subset) for source, subset in upstream)])
         sources = [(source, Spans(subset)) for source, subset in upstream if is_timed(source.partitions_def)]
         due, ready, oldest = list[Partition](), 0, None
-        come = (cutoff for cutoff in newest_first(own) if cutoff.start is not None and cutoff.start <= now)
-        for cutoff in islice(come, _MOST_CUTOFFS):
+        cutoffs = (cutoff for cutoff in newest_first(own) if cutoff.start is not None and cutoff.start <= now)
+        for cutoff in islice(cutoffs, _MOST_CUTOFFS):
             assert cutoff.start is not None
             missing = cutoff.start not in spans
             if missing and not (cutoff.start <= latest and all(_ready(context, *one, cutoff.start) for one in sources)):

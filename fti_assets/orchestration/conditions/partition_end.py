@@ -93,8 +93,8 @@ class LastRunFailed(dg.AutomationCondition[dg.AssetKey]):
 
     def _requests(self, context: Context, ended: Any) -> Iterator[tuple[str, _Request]]:
         """The requests for partitions that are still early, those of the tick before among them."""
-        stored = json.loads(context.cursor or "{}")
-        requests = {key: _Request(datetime.fromisoformat(at), again) for key, (at, again) in stored.items()}
+        state = json.loads(context.cursor or "{}")
+        requests = {key: _Request(datetime.fromisoformat(at), again) for key, (at, again) in state.items()}
         newest, now = context.get_previous_requested_subset(context.key), clock.now()
         is_new = newest is not None and not newest.is_empty
         of_tick = newest.expensively_compute_partition_keys() if newest is not None and is_new else set()

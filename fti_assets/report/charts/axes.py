@@ -42,8 +42,8 @@ def printable(text: str) -> str:
 
 def xml_text_of(text: str, most: int = 600) -> str:
     """Text that may stand in a picture's label: without secrets and control characters, not escaped yet."""
-    shown = printable(scrub(text))
-    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+    label = printable(scrub(text))
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def mark(text: str, most: int) -> str:

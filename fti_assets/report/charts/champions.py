@@ -17,8 +17,8 @@ _BUILDS, _SPANS, _LABELS = 26, 58, 108
 def champions_chart(history: ModelHistory, since: datetime | None, now: datetime) -> str:
     """The picture: a full dot is an accepted build, a ring a rejected one; a bar a champion, which ends where the next one begins."""
     changes = history.changes(since)
-    made = [instant(one.created_at) for one in history.builds]
-    moments = [*made, *(instant(one.at) for one in changes)]
+    instants = [instant(one.created_at) for one in history.builds]
+    moments = [*instants, *(instant(one.at) for one in changes)]
     first = since if since is not None else min(moments, default=now)
     last = max([now, *moments]) if moments and now - max(moments) <= (now - first) * 2 else max(moments, default=now)
     last = last if last > first else first + timedelta(days=1)
@@ -28,7 +28,7 @@ def champions_chart(history: ModelHistory, since: datetime | None, now: datetime
         f"<path class='axis' d='M{_LEFT} {_BUILDS}H{_RIGHT}'/>",
     ]
     shapes += _bars(history, [(instant(one.at), one.champion) for one in changes], across, first, last)
-    for one, moment in zip(history.builds, made, strict=True):
+    for one, moment in zip(history.builds, instants, strict=True):
         if moment < first:
             continue
         kind = "accepted" if one.status == "accepted" else "rejected"

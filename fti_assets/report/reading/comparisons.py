@@ -126,8 +126,10 @@ def _differences(rows: Any) -> tuple[Difference, ...]:
         "kind = 'break' DESC, prediction_time DESC, feature, path"
     )
     return tuple(
-        Difference(kind, path, feature or "", key or "", online or "", offline or "", first, other, asked, reason or "")
-        for kind, path, feature, key, online, offline, first, other, asked, reason in some.limit(_MOST_DIFFERENCES)
+        Difference(
+            kind, path, feature or "", key or "", online or "", offline or "", first, other, request, reason or ""
+        )
+        for kind, path, feature, key, online, offline, first, other, request, reason in some.limit(_MOST_DIFFERENCES)
         .project(names)
         .fetchall()
     )

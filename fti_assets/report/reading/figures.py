@@ -165,8 +165,8 @@ def _drift(rows: Any) -> list[Series]:
     for column in dict.fromkeys(column for column, _ in points):
         # What training says is more than what the weeks before say, wherever it says anything.
         own = [key for key in points if key[0] == column]
-        there = [key for key in own if any(point.value is not None for point in points[key])] or own
-        key = next((one for one in there if one[1] == TRAINING), there[0])
+        series = [key for key in own if any(point.value is not None for point in points[key])] or own
+        key = next((one for one in series if one[1] == TRAINING), series[0])
         where = "against what the build learned from" if key[1] == TRAINING else "against the weeks before"
         results.append(
             Series(column, "PSI", where, tuple(points[key]), limit=limits.get(key), null_rate=nulls.get(column))
@@ -188,9 +188,9 @@ _JUDGED = f"{START}, column_name, statistic, reference, slice, build, arm, value
 
 
 def _nearest(rows: Any) -> tuple[Judged, ...]:
-    judged = rows.filter("threshold IS NOT NULL AND value IS NOT NULL AND subject <> 'quality'")
+    limited = rows.filter("threshold IS NOT NULL AND value IS NOT NULL AND subject <> 'quality'")
     order = "verdict = 'warning' DESC, value / greatest(threshold, 1e-9) DESC, column_name, statistic, reference, build"
-    return tuple(Judged(*row) for row in judged.order(order).limit(_MOST_ROWS).project(_JUDGED).fetchall())
+    return tuple(Judged(*row) for row in limited.order(order).limit(_MOST_ROWS).project(_JUDGED).fetchall())
 
 
 def _quality(rows: Any) -> tuple[Series, ...]:
@@ -220,8 +220,8 @@ def _quality(rows: Any) -> tuple[Series, ...]:
         )
         for (column, statistic, build, arm), (truth, estimates) in series.items()
     ]
-    shown = [one for one in results if one.newest is not None]
-    return tuple(sorted(shown, key=lambda one: (one.limit is None, one.name, one.reference))[:_MOST_PICTURES])
+    current = [one for one in results if one.newest is not None]
+    return tuple(sorted(current, key=lambda one: (one.limit is None, one.name, one.reference))[:_MOST_PICTURES])
 
 
 def _quality_now(rows: Any) -> tuple[Judged, ...]:

@@ -55,6 +55,6 @@ def history_of(store: ModelStore, model: str, since: datetime | None) -> ModelHi
         aliases, problems = Aliases(model), [*problems, str(error)]
     builds.sort(key=lambda one: (instant(one.created_at), one.reference))
     recent = [one for one in builds if since is None or instant(one.created_at) >= since][-_MOST_BUILDS:]
-    chosen = {one.reference for one in recent} | {aliases.champion}
-    shown = [one for one in builds if one.reference in chosen]
-    return ModelHistory(model, tuple(shown), aliases, len(builds) - len(shown), tuple(problems))
+    references = {one.reference for one in recent} | {aliases.champion}
+    selection = [one for one in builds if one.reference in references]
+    return ModelHistory(model, tuple(selection), aliases, len(builds) - len(selection), tuple(problems))

@@ -44,8 +44,8 @@ def _drift_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
     if monitor.problem:
         yield under(monitor.table, problem("Nothing to show:", monitor.problem))
         return
-    shown = [one for one in monitor.drift if one.newest is not None][:most]
-    hidden = monitor.columns - len(shown)
+    current = [one for one in monitor.drift if one.newest is not None][:most]
+    hidden = monitor.columns - len(current)
     rest = f" {hidden} more columns have no figure, or are in the monitor's table alone." if hidden else ""
     yield under(
         monitor.table,
@@ -61,9 +61,9 @@ def _drift_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         newest = counts[-1]
         picture = line_chart(series, Span.of([one.start for one in monitor.answers]), from_zero=True)
         cards.append(card("answers", picture, f"{newest.rows:,} in {text(newest.start)}"))
-    if shown:
-        span = Span.of([point.start for one in shown for point in one.points])
-        cards += [card(one.name, line_chart(one, span, from_zero=True), _caption(one)) for one in shown]
+    if current:
+        span = Span.of([point.start for one in current for point in one.points])
+        cards += [card(one.name, line_chart(one, span, from_zero=True), _caption(one)) for one in current]
     yield grid(cards)
     yield table(
         "The figures of the newest partition that are nearest to their limits",
@@ -82,8 +82,8 @@ def _drift_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
             for one in monitor.nearest
         ],
     )
-    if shown:
-        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(shown))
+    if current:
+        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(current))
 
 
 def quality_part(monitors: Sequence[MonitorFigures], most: int) -> Html:
@@ -108,10 +108,10 @@ def _quality_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         "A full line is what mature labels say, with its interval behind it. A dotted line with rings is an estimate from calibrated "
         "probabilities, before labels come. The dashed line is the limit."
     )
-    shown = monitor.quality[:most]
-    if shown:
-        span = Span.of([point.start for one in shown for point in (*one.points, *one.estimates)])
-        yield grid(card(one.name, line_chart(one, span, from_zero=False), _caption(one)) for one in shown)
+    first = monitor.quality[:most]
+    if first:
+        span = Span.of([point.start for one in first for point in (*one.points, *one.estimates)])
+        yield grid(card(one.name, line_chart(one, span, from_zero=False), _caption(one)) for one in first)
     yield table(
         "The newest figure of each metric, slice, build and arm",
         ("metric", "rows of", "value", "interval", "limit", "rows", "partition", "how", "verdict", "build", "arm"),
@@ -132,8 +132,8 @@ def _quality_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
             for one in monitor.quality_now
         ],
     )
-    if shown:
-        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(shown))
+    if first:
+        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(first))
 
 
 def _beyond(number: int) -> str:

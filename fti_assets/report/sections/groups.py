@@ -60,11 +60,11 @@ def delays_part(delays: Sequence[Delay]) -> Html:
         "available; a negative time is before."
     )
     names = ("group", "verdict", "late", "99% there after", "rows judged", "declared")
-    judged = table("Delays", names, rows)
+    delay_table = table("Delays", names, rows)
     return part(
         "delays",
         "Delays",
         message,
-        judged,
+        delay_table,
         *([details(f"{len(problems)} groups cannot be judged", "".join(problems))] if problems else []),
     )

@@ -109,7 +109,7 @@ def _members(content: bytes) -> tuple[dict[str, bytes], str]:
 
     members: dict[str, bytes] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        left = len(content)
+        remaining_bytes = len(content)
         for one in archive.infolist():
             if len(one.filename) > _LONGEST or not _NAME.fullmatch(one.filename) or one.filename in members:
                 raise DamagedError(f"it has a member {excerpt(one.filename)}, whose name is none or comes twice")
@@ -117,8 +117,8 @@ def _members(content: bytes) -> tuple[dict[str, bytes], str]:
                 raise DamagedError(
                     f"its member {one.filename!r} is compressed or encrypted, which none is that was written"
                 )
-            left -= one.file_size  # members that overlap come to more than there is
-            if left < 0:
+            remaining_bytes -= one.file_size  # members that overlap come to more than there is
+            if remaining_bytes < 0:
                 raise DamagedError(f"its members are larger than the {len(content)} bytes of the file")
             members[one.filename] = archive.read(one)
         return members, archive.comment.decode("ascii", errors="replace")

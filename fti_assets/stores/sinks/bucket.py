@@ -56,7 +56,7 @@ def put(local: Path, path: str, store: Any = None) -> None:
         store = file_system() if store is None else store
         folder, _, name = path.rpartition("/")
         beside = pyarrow.fs.FileSelector(folder, allow_not_found=True)
-        left = [one.path for one in store.get_file_info(beside) if one.base_name.startswith(f".{name}.")]
+        uploads = [one.path for one in store.get_file_info(beside) if one.base_name.startswith(f".{name}.")]
         upload = f"{folder}/.{name}.{secrets.token_hex(8)}.tmp"
         try:
             with pa.memory_map(str(local)) as file, store.open_output_stream(upload) as stream:
@@ -65,10 +65,10 @@ def put(local: Path, path: str, store: Any = None) -> None:
                 raise ReplacedError(path)
             _move(store, upload, path)
         except BaseException:
-            left = [upload]
+            uploads = [upload]
             raise
         finally:
-            for one in left:
+            for one in uploads:
                 if store.get_file_info(one).is_file:
                     store.delete_file(one)
     except (OSError, pa.ArrowException) as error:

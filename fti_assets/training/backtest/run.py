@@ -64,9 +64,9 @@ def backtest(
         raise DeclarationError(f"last={last}: give a whole number above 0")
     names, store = tuple(metrics) or model.evaluate.metric_names, stores.model_store()
     with stores.offline_store().connect() as lake:
-        chosen = _chosen(lake, model, cutoffs, last)
+        partitions = _chosen(lake, model, cutoffs, last)
         points = []
-        for partition in chosen:
+        for partition in partitions:
             point = (
                 _existing(store, model, partition)
                 if existing
@@ -81,10 +81,12 @@ def backtest(
             say(f"{model.name} at {partition}: {how}")
     if not points:
         raise NotMaterializedError(
-            f"model {model.name!r} has no build of {list_some(chosen)} in {store.root}: leave --existing out"
+            f"model {model.name!r} has no build of {list_some(partitions)} in {store.root}: leave --existing out"
         )
     if all(point.problem for point in points):
-        raise ModelError(f"model {model.name!r} cannot be trained at any of {list_some(chosen)}: {points[0].problem}")
+        raise ModelError(
+            f"model {model.name!r} cannot be trained at any of {list_some(partitions)}: {points[0].problem}"
+        )
     return Backtest(model.name, names, tuple(points), existing)
 
 
@@ -99,10 +101,10 @@ def _chosen(lake: Lake, model: Model, cutoffs: Sequence[str], last: int | None) 
     }
     absent = [key for key in cutoffs if key not in instants]
     if absent or not instants:
-        there = f"it has {list_some(sorted(instants))}" if instants else "it has none"
+        alternatives = f"it has {list_some(sorted(instants))}" if instants else "it has none"
         which = f" {list_some(absent)}" if absent else ""
         raise NotMaterializedError(
-            f"{table} has no partition{which} in {lake.store.root}: {there}; materialize it first"
+            f"{table} has no partition{which} in {lake.store.root}: {alternatives}; materialize it first"
         )
     order = sorted(set(cutoffs) or instants, key=lambda key: instants[key])
     return order[-last:] if last else order

@@ -176,11 +176,11 @@ def _of_categories(
     connection: duckdb.DuckDBPyConnection, rows: str, name: str, kind: ColumnType, weight: str
 ) -> ColumnProfile:
     value = quote(name)
-    found = connection.execute(
+    groups = connection.execute(
         f"SELECT nullif({value}::VARCHAR, '') AS value, sum({weight})::DOUBLE AS rows FROM {rows} GROUP BY 1"
     )
     counts = sorted(
-        ((str(one), rows) for one, rows in found.fetchall() if one is not None), key=lambda x: (-x[1], x[0])
+        ((str(one), rows) for one, rows in groups.fetchall() if one is not None), key=lambda x: (-x[1], x[0])
     )
     [(total, missing)] = connection.execute(
         f"SELECT coalesce(sum({weight}), 0)::DOUBLE, coalesce(sum({weight}) FILTER (nullif({value}::VARCHAR, '') IS NULL), 0)::DOUBLE "

@@ -46,8 +46,11 @@ def cut_queries(
     """
     table, names = quote(temporary_name("cut")), ", ".join(map(quote, query))
     by = ", ".join(dict.fromkeys([*map(quote, identity), *map(quote, query)]))
-    known = f"SELECT {by} FROM {rows} WHERE ({names}) IN (SELECT ({names}) FROM {candidates}) GROUP BY {by} HAVING NOT bool_or({is_known})"
-    connection.execute(f"CREATE TEMP TABLE {table} AS SELECT DISTINCT {names} FROM ({known})")
+    beyond = (
+        f"SELECT {by} FROM {rows} WHERE ({names}) IN (SELECT ({names}) FROM {candidates}) GROUP BY {by} "
+        f"HAVING NOT bool_or({is_known})"
+    )
+    connection.execute(f"CREATE TEMP TABLE {table} AS SELECT DISTINCT {names} FROM ({beyond})")
     return table
 
 

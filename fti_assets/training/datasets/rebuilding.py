@@ -64,9 +64,9 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
     """
     ledger = lake.ledger(dataset.table)
     if partition not in ledger:
-        stored = f"it has {one_of(sorted(ledger))}" if ledger else "it has none"
+        alternatives = f"it has {one_of(sorted(ledger))}" if ledger else "it has none"
         raise NotMaterializedError(
-            f"{dataset.table_name} has no partition {partition!r} in {lake.store.root}: {stored}"
+            f"{dataset.table_name} has no partition {partition!r} in {lake.store.root}: {alternatives}"
         )
     record = ledger[partition]
     what = f"the manifest of {dataset.table_name} {partition}"
@@ -87,9 +87,9 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
             f"code of then. {error}"
         ) from error
     staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition)])
-    [(made, count)] = lake.contents(staged.table, [partition]).values()
+    [(content, count)] = lake.contents(staged.table, [partition]).values()
     differences = (
-        [] if made == record.data_version else _differences(lake, dataset, partition, staged.table, manifest, rows)
+        [] if content == record.data_version else _differences(lake, dataset, partition, staged.table, manifest, rows)
     )
     notes = []
     code_version = dataset.assets_def.code_versions_by_key[dataset.assets_def.key] or ""
@@ -104,7 +104,13 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
         if manifest.upstream.get(table) != version
     ]
     return Rebuilt(
-        dataset.table_name, partition, record.data_version, made, (record.rows, count), tuple(differences), tuple(notes)
+        dataset.table_name,
+        partition,
+        record.data_version,
+        content,
+        (record.rows, count),
+        tuple(differences),
+        tuple(notes),
     )
 
 
@@ -112,9 +118,9 @@ def _differences(
     lake: Lake, dataset: TrainingDataset, partition: str, staging: str, manifest: DatasetManifest, rows: DatasetRows
 ) -> list[str]:
     """What differs between stored and staged rows, as sentences."""
-    connection, made = lake.connection, quote(staging)
-    stored = f"(FROM {dataset.table.sql} WHERE {in_partitions([partition])})"
-    described = [connection.sql(f"FROM {table}") for table in (stored, made)]
+    connection, rebuilt = lake.connection, quote(staging)
+    original = f"(FROM {dataset.table.sql} WHERE {in_partitions([partition])})"
+    described = [connection.sql(f"FROM {table}") for table in (original, rebuilt)]
     types = [
         {name: str(kind) for name, kind in zip(one.columns, one.types, strict=True) if name != PARTITION}
         for one in described
@@ -149,8 +155,8 @@ def _differences(
     for name in both:
         column = quote(name)
         [(lost, more)] = connection.execute(
-            f"SELECT (SELECT count(*) FROM (SELECT {column} FROM {stored} EXCEPT ALL SELECT {column} FROM {made})), "
-            f"(SELECT count(*) FROM (SELECT {column} FROM {made} EXCEPT ALL SELECT {column} FROM {stored}))"
+            f"SELECT (SELECT count(*) FROM (SELECT {column} FROM {original} EXCEPT ALL SELECT {column} FROM {rebuilt})), "
+            f"(SELECT count(*) FROM (SELECT {column} FROM {rebuilt} EXCEPT ALL SELECT {column} FROM {original}))"
         ).fetchall()
         if lost or more:
             ways.append(

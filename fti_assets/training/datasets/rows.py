@@ -314,9 +314,9 @@ def _refuse_without_entity(
     """Refuse rows without an entity, which a split by hash goes by, or without a query, as that is null or no column of the spine."""
     of_split = dataset.split.columns if isinstance(dataset.split, HashedParts) else ()
     columns = tuple(dict.fromkeys((*of_split, *dataset.query)))
-    spine, there = dataset.view.spine, connection.table(candidates).columns
-    if missing := [name for name in columns if name not in there]:
-        own = [name for name in there if not is_kept(name)]
+    spine, own_columns = dataset.view.spine, connection.table(candidates).columns
+    if missing := [name for name in columns if name not in own_columns]:
+        own = [name for name in own_columns if not is_kept(name)]
         verb = "is split" if missing[0] in of_split else "has queries"
         raise DataError(
             f"{dataset.table_name} {verb} by {list_some(missing)}, which its spine {spine.table_name} does not have: there is "

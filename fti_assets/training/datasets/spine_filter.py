@@ -167,8 +167,8 @@ def _refuse_unknown(
     *,
     spine: str = "the spine",
 ) -> None:
-    there = {column.lower() for column in columns}
-    if unknown := [name for name in names if name.lower() not in there]:
+    lower_names = {column.lower() for column in columns}
+    if unknown := [name for name in names if name.lower() not in lower_names]:
         raise error(
             f"{place} names {list_some(unknown)}: it is on columns of {spine}, which are {one_of(columns)}, and not on features or "
             "labels of other groups"

@@ -18,8 +18,8 @@ def encoder_in_words(encoder: Mapping[str, Any]) -> str:
     """
     kind = str(encoder.get("kind", ""))
     facts = [_fact(name, value) for name, value in encoder.items() if name not in ("kind", "by_model", "code")]
-    told = ", ".join(fact for fact in facts if fact)
-    return f"{kind}: {told}" if told else kind
+    words = ", ".join(fact for fact in facts if fact)
+    return f"{kind}: {words}" if words else kind
 
 
 def encoder_of(manifest: ModelManifest, feature: str) -> str:
@@ -36,8 +36,8 @@ def _fact(name: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         if value and isinstance(value[0], Sequence) and not isinstance(value[0], str):
             return ""  # a table beside its categories
-        shown = ", ".join(map(_text, value[:_SHOWN])) + (" and more" if len(value) > _SHOWN else "")
-        return f"{len(value)} {name} ({shown})" if value else f"no {name}"
+        examples = ", ".join(map(_text, value[:_SHOWN])) + (" and more" if len(value) > _SHOWN else "")
+        return f"{len(value)} {name} ({examples})" if value else f"no {name}"
     return f"{name} {_text(value)}"
 
 

@@ -113,10 +113,10 @@ def stored_cutoff(lake: Lake, dataset: TrainingDataset, partition: str | None) -
         for key, record in lake.ledger(table).items()
     }
     if not manifests or partition not in (None, *manifests):
-        stored = f"it has {list_some(sorted(manifests))}" if manifests else "it has none"
+        alternatives = f"it has {list_some(sorted(manifests))}" if manifests else "it has none"
         which = "" if partition is None else f" {partition!r}"
         raise NotMaterializedError(
-            f"{table} has no partition{which} in {lake.store.root}: {stored}; materialize it first"
+            f"{table} has no partition{which} in {lake.store.root}: {alternatives}; materialize it first"
         )
     key = partition or max(manifests, key=lambda key: manifests[key].cutoff)
     return key, manifests[key]
@@ -133,8 +133,8 @@ def _chosen(tables: Sequence[str], groups: Sequence[str], model: str) -> list[st
         raise DeclarationError(
             f"model {model!r} joins no group {unknown[0]!r} that has an event time: it has {one_of(tables)}"
         )
-    chosen = {names.get(group, group) for group in groups}
-    return [table for table in tables if not chosen or table in chosen]
+    wanted_tables = {names.get(group, group) for group in groups}
+    return [table for table in tables if not wanted_tables or table in wanted_tables]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,13 +86,13 @@ class Evaluation:
 
     def __repr__(self) -> str:
         """What was declared, and the source of metrics of one's own: a model's code version is made of it."""
-        shown = [
+        terms = [
             f"{one.name}={getattr(self, one.name)!r}"
             for one in fields(self)
             if one.name in ("metrics", "slices") or getattr(self, one.name) != one.default
         ]
         own = [metric for name in self.metric_names if isinstance(metric := metric_named(name), Metric)]
-        return f"Evaluation({', '.join([*shown, *([f'own={own}'] if own else [])])})"
+        return f"Evaluation({', '.join([*terms, *([f'own={own}'] if own else [])])})"
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -142,9 +142,9 @@ class Evaluation:
                 f"Evaluation(threshold={self.threshold!r}): a {task} model has no threshold, only a binary one has"
             )
         if isinstance(self.threshold, Mapping) and (strange := [one for one in self.threshold if one not in labels]):
-            there = f"there is {one_of(labels)}" if labels else "the model has one: give a number or a goal"
+            alternatives = f"there is {one_of(labels)}" if labels else "the model has one: give a number or a goal"
             raise DeclarationError(
-                f"Evaluation(threshold={self.threshold!r}) has one of the label {strange[0]!r}: {there}"
+                f"Evaluation(threshold={self.threshold!r}) has one of the label {strange[0]!r}: {alternatives}"
             )
         if self.fairness and task == "multilabel":
             raise DeclarationError(

@@ -79,12 +79,12 @@ def _unknown_rates(record: FairnessRecord, rate: str, why: str) -> list[str]:
 
 def _record(answers: Answers, division: Division, min_rows: int) -> FairnessRecord:
     slices, total = division.evaluated, len(answers.y)
-    said, truth = answers.decided == 1, np.asarray(answers.y) == 1
+    positives, truth = answers.decided == 1, np.asarray(answers.y) == 1
     position = np.full(total, len(slices))
     for at, rows in enumerate(slices.values()):
         position[rows] = at
     # The rows of each slice by what they are and what was said of them; the last slice is of those left out.
-    counts = np.bincount(position * 4 + truth * 2 + said, minlength=4 * (len(slices) + 1)).reshape(-1, 2, 2)[:-1]
+    counts = np.bincount(position * 4 + truth * 2 + positives, minlength=4 * (len(slices) + 1)).reshape(-1, 2, 2)[:-1]
     groups = {
         name: GroupRates(
             rows=int(of_slice.sum()),

@@ -101,8 +101,8 @@ def sampled_queries(queries: np.ndarray, most: int) -> np.ndarray:
     """
     sizes = np.bincount(queries)
     order = shuffled(len(sizes), "importance queries")
-    taken = order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
-    return np.flatnonzero(np.isin(queries, taken))
+    sample = order[: max(1, int(np.searchsorted(np.cumsum(sizes[order]), most, side="right")))]
+    return np.flatnonzero(np.isin(queries, sample))
 
 
 def permutation_importance(

@@ -134,11 +134,11 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
     if dataset.where:
         lines.append(f"- only rows of the spine `{dataset.view.spine}` where `{dataset.where}`")
     if dataset.sample is not None:
-        kept = ", ".join(
+        counts = ", ".join(
             f"{dataset.sample.kept[name]:,} of {rows:,}{f' of class {name!r}' if name else ''}"
             for name, rows in dataset.sample.rows.items()
         )
-        lines.append(f"- a sample of the train rows, by hash: {kept}")
+        lines.append(f"- a sample of the train rows, by hash: {counts}")
     lines += _classes(dataset.classes, "label")
     if dataset.keys_in_several_parts:
         lines.append(f"- {dataset.keys_in_several_parts:.1%} of the keys have rows in more than one part")
@@ -254,14 +254,14 @@ def _slices(manifest: ModelManifest) -> list[str]:
 def _importance(importance: ImportanceRecord | None) -> list[str]:
     if importance is None:
         return []
-    shown = [*islice(importance.features.items(), _FEATURES), *importance.groups.items()]
+    importances = [*islice(importance.features.items(), _FEATURES), *importance.groups.items()]
     hidden = len(importance.features) - _FEATURES
     more = f" {hidden} less important features are in `{PICTURES}` beside this card." if hidden > 0 else ""
     return [
         "## What it rests on",
         f"By how much {importance.metric} gets worse with a feature shuffled among {importance.rows:,} rows of the test split, "
         f"{importance.repeats} times each.{more}",
-        table(("feature", "mean", "deviation"), [(name, one.mean, one.std) for name, one in shown]),
+        table(("feature", "mean", "deviation"), [(name, one.mean, one.std) for name, one in importances]),
     ]
 
 

@@ -57,26 +57,28 @@ class Frames:
         Raises:
             ModelError: a number is beyond float32, or a category beyond 2**53.
         """
-        kept: dict[str, FittedEncoder] = {}
+        encoders_by_name: dict[str, FittedEncoder] = {}
         declared: dict[str, Encoder] = {}
         for column in self.features:
             fitted = self.encoder.encoders[column.name]
             if isinstance(fitted, FittedOneHot | FittedEmbedding | FittedTarget):
-                kept[column.name] = FittedEmbedding(by_name(fitted.categories))
+                encoders_by_name[column.name] = FittedEmbedding(by_name(fitted.categories))
             elif isinstance(fitted, FittedOrdinal):
-                kept[column.name] = FittedEmbedding(fitted.categories)  # in the order that was declared
+                encoders_by_name[column.name] = FittedEmbedding(fitted.categories)  # in the order that was declared
             elif isinstance(fitted, FittedVector):
-                kept[column.name] = FittedVector(fitted.dim, "nan", flag=False)  # as it is, as numbers are
+                encoders_by_name[column.name] = FittedVector(fitted.dim, "nan", flag=False)  # as it is, as numbers are
             elif column.type == "timestamp":
-                kept[column.name] = fitted  # a time itself is nothing that a model takes
+                encoders_by_name[column.name] = fitted  # a time itself is nothing that a model takes
             elif isinstance(fitted, FittedStandardize) and fitted.dtype == "float64":
-                kept[column.name] = fitted  # as a float32 its numbers could not be told apart
+                encoders_by_name[column.name] = fitted  # as a float32 its numbers could not be told apart
             else:
                 is_category = column.type == "text" or isinstance(fitted, FittedHashing)
                 declared[column.name] = Embedding() if is_category else Passthrough()
         others = [column for column in self.features if column.name in declared]
         learned = fit_encoders(others, declared, self._train) if others else {}
-        return build_encoder(self.features, {column.name: (kept | learned)[column.name] for column in self.features})
+        return build_encoder(
+            self.features, {column.name: (encoders_by_name | learned)[column.name] for column in self.features}
+        )
 
     @cached_property
     def encoded_names(self) -> tuple[str, ...]:
@@ -93,7 +95,7 @@ class Frames:
 
         These give way to a feature of the same name, with a number after their own.
         """
-        taken = {column.name for column in self.features if column.type not in ("timestamp", "vector")}
+        inputs = {column.name for column in self.features if column.type not in ("timestamp", "vector")}
         names: dict[str, str] = {}
         for column in self.features:
             if column.type not in ("timestamp", "vector"):
@@ -102,7 +104,7 @@ class Frames:
             for name in of_scale(self.raw_encoder.encoders[column.name]).names(column.name):
                 plain = _REFUSED.sub("_", name)
                 numbered = (f"{plain}.{number}" if number else plain for number in count())
-                names[next(one for one in numbered if one not in taken and one not in names)] = name
+                names[next(one for one in numbered if one not in inputs and one not in names)] = name
         return names
 
     def raw(self, arrays: Arrays) -> Any:

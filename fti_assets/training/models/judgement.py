@@ -126,8 +126,8 @@ def _importance(
         except ModelError:  # rows that nobody has seen may have no finite answer
             return None
 
-    taken = [name for one in graph.inputs for name in one.features]
-    return permutation_importance(model.importance, columns, score, metric=metric, features=taken, together=queries)
+    features = [name for one in graph.inputs for name in one.features]
+    return permutation_importance(model.importance, columns, score, metric=metric, features=features, together=queries)
 
 
 def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:

@@ -154,9 +154,9 @@ def newest_parameters(model: Model, store: ModelStore) -> Trial:
 
 def without_test(data: TrainingData, model: str) -> TrainingData:
     """A copy of the data with a test part that cannot be looked at, since parameters that were chosen on it would pass any gate."""
-    seen = data.copy(keep=True)
-    seen.test = _Hidden(model)  # type: ignore[assignment]
-    return seen
+    copy = data.copy(keep=True)
+    copy.test = _Hidden(model)  # type: ignore[assignment]
+    return copy
 
 
 class _Hidden:

@@ -162,8 +162,8 @@ class ModelSituation:
         if not outside or self.learned is None:
             return False
         read_external(self.lake, outside)
-        seen = self.learned.dataset.upstream
-        return any(seen.get(table) != version for table, version in external_versions(self.lake, outside).items())
+        upstream = self.learned.dataset.upstream
+        return any(upstream.get(table) != version for table, version in external_versions(self.lake, outside).items())
 
     def _skews(self) -> Iterator[str]:
         if self.learned is None:

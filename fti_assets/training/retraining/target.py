@@ -37,8 +37,8 @@ class Target:
     def waiting_text(self) -> str:
         """What is missed, as the end of a sentence; empty if nothing is."""
         more = len(self.waits) - 3
-        shown = ", ".join([*self.waits[:3], *([f"{more} more"] if more > 0 else [])])
-        return f" waits for {shown}" if shown else ""
+        reasons = ", ".join([*self.waits[:3], *([f"{more} more"] if more > 0 else [])])
+        return f" waits for {reasons}" if reasons else ""
 
 
 def target_of(instance: dg.DagsterInstance, dataset: TrainingDataset, now: datetime) -> Target:

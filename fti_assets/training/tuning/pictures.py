@@ -42,14 +42,14 @@ def history(study: Study, *, most: int = _MOST_DOTS, scale: int = 1) -> str:
     best, middle = float(signed.min()), float(np.median(signed))
     # One trial that diverged would press all others into a line.
     edge = min(float(signed.max()), best + 3 * (middle - best)) if middle > best else float(signed.max())
-    shown = np.minimum(signed, edge)
+    heights = np.minimum(signed, edge)
     low, high = sorted((-best, -edge) if study.higher_is_better else (best, edge))
     span = (high - low) or 1.0
-    up = ((-shown if study.higher_is_better else shown) - low) / span
+    up = ((-heights if study.higher_is_better else heights) - low) / span
     across = (numbers - 1) / max(len(study.trials) - 1, 1)
-    best_so_far = np.minimum.accumulate(shown)
+    best_so_far = np.minimum.accumulate(heights)
     best_up = ((-best_so_far if study.higher_is_better else best_so_far) - low) / span
-    chosen = _some(len(complete), int(signed.argmin()), most)
+    points = _some(len(complete), int(signed.argmin()), most)
     steps = [0, *(np.flatnonzero(np.diff(best_so_far)) + 1).tolist()]
     steps = (
         steps
@@ -62,7 +62,7 @@ def history(study: Study, *, most: int = _MOST_DOTS, scale: int = 1) -> str:
         corners_up += [corners_up[-1], best_up[at]]
     corners_across.append(1.0)
     corners_up.append(corners_up[-1])
-    picture = dots(_places(across[chosen], up[chosen], scale), 5, " stroke-opacity='.5'")
+    picture = dots(_places(across[points], up[points], scale), 5, " stroke-opacity='.5'")
     picture += line(_places(np.array(corners_across), np.array(corners_up), scale))
     width, height = _WIDTH * scale, _HEIGHT * scale
     return (

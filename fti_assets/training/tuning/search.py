@@ -94,14 +94,14 @@ class Search:
 
     def _taken_over(self, optuna: Any, study: Any, journal: Journal) -> list[TrialRecord]:
         """The journal's trials as far as they are this study's, told to optuna."""
-        taken: list[TrialRecord] = []
+        trials: list[TrialRecord] = []
         for trial in journal.trials[: self.tuning.trials]:
             try:
                 values, domains = at_places(self.tuning.space, trial.parameters)
                 reported = {int(epoch): value for epoch, value in trial.reported.items()}
             except ValueError:
                 break
-            if trial.number != len(taken) + 1 or trial.seed != _seed(self.tuning.seed, trial.number):
+            if trial.number != len(trials) + 1 or trial.seed != _seed(self.tuning.seed, trial.number):
                 break
             states = optuna.trial.TrialState
             study.add_trial(
@@ -113,39 +113,39 @@ class Search:
                     intermediate_values=reported,
                 )
             )
-            taken.append(trial)
-        return taken
+            trials.append(trial)
+        return trials
 
     def _make(self, optuna: Any, study: Any, number: int, before: list[TrialRecord]) -> tuple[TrialRecord, Any]:
         """One trial, told to optuna, and its model."""
         seed = _seed(self.tuning.seed, number)
         # A sampler of its own for each trial, so that what it chooses does not depend on whether a run was resumed.
         study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
-        asked = study.ask()
-        parameters = parameters_of(self.tuning.space, lambda place, domain: domain.suggest(asked, place))
+        proposal = study.ask()
+        parameters = parameters_of(self.tuning.space, lambda place, domain: domain.suggest(proposal, place))
         same = next((one for one in before if _equal(one.parameters, parameters)), None)
         if same is None:
-            trial, model = self._train(asked, parameters, number, seed)
+            trial, model = self._train(proposal, parameters, number, seed)
         else:
             for epoch, value in same.reported.items():
-                asked.report(value, int(epoch))
+                proposal.report(value, int(epoch))
             first = same.number if same.same_as is None else same.same_as
             trial, model = replace(same, number=number, seconds=0.0, seed=seed, same_as=first), None
         states = optuna.trial.TrialState
         if trial.state == "complete":
-            study.tell(asked, trial.value)
+            study.tell(proposal, trial.value)
         else:
-            study.tell(asked, state=states.PRUNED if trial.state == "pruned" else states.FAIL)
+            study.tell(proposal, state=states.PRUNED if trial.state == "pruned" else states.FAIL)
         return trial, model
 
-    def _train(self, asked: Any, parameters: dict[str, Any], number: int, seed: int) -> tuple[TrialRecord, Any]:
+    def _train(self, proposal: Any, parameters: dict[str, Any], number: int, seed: int) -> tuple[TrialRecord, Any]:
         """A trial that trains, whatever the function does."""
         reported: dict[str, float] = {}
 
         def report(epoch: int, value: float) -> None:
             reported[str(epoch)] = value
-            asked.report(value, epoch)
-            if asked.should_prune():
+            proposal.report(value, epoch)
+            if proposal.should_prune():
                 raise TrialPruned(f"after epoch {epoch}")
 
         def ended(state: Literal["complete", "pruned", "failed"], value: float | None, error: str = "") -> TrialRecord:

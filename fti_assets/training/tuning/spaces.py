@@ -226,8 +226,10 @@ def check_space(space: Any, *, what: str, beside: Sequence[str] = ()) -> None:
         for value in choice.values:
             check_space(choice.space_of(value), what=what, beside=names)
     # Two choices are made at once, so what one brings must not meet what the other brings.
-    brought = [_names_below(choice) for choice in choices]
-    met = sorted(name for at, names in enumerate(brought) for later in brought[at + 1 :] for name in names & later)
+    of_choices = [_names_below(choice) for choice in choices]
+    met = sorted(
+        name for at, names in enumerate(of_choices) for later in of_choices[at + 1 :] for name in names & later
+    )
     if met:
         raise DeclarationError(f"{what} has the parameter {met[0]!r} in two choices that are made at once: rename one")
 

@@ -161,12 +161,12 @@ class Module:
     def callers_of(self, function: str) -> set[str]:
         """A function and the functions and classes that say it, near or far."""
         definitions = [
-            (one.name, said)
-            for one, said in zip(self.tree.body, self.mentions, strict=True)
+            (one.name, mentions)
+            for one, mentions in zip(self.tree.body, self.mentions, strict=True)
             if isinstance(one, DEFINITIONS)
         ]
         callers = {function}
-        while more := {name for name, said in definitions if said & callers} - callers:
+        while more := {name for name, mentions in definitions if mentions & callers} - callers:
             callers |= more
         return callers
 
@@ -212,15 +212,17 @@ class Module:
     @lazy
     def texts(self) -> set[str]:
         """The names that stand for a text that is written out wherever they are given a value, in functions too."""
-        given: Counter[str] = Counter()
+        text_bindings: Counter[str] = Counter()
         for node in walk(self.tree):
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                given.update(one.id for one in node.targets if isinstance(one, ast.Name))
-        stored = Counter(
+                text_bindings.update(one.id for one in node.targets if isinstance(one, ast.Name))
+        bindings = Counter(
             one.id for one in walk(self.tree) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)
         )
         parameters = {one.arg for one in walk(self.tree) if isinstance(one, ast.arg)}
-        return {name for name in given if given[name] == stored[name]} - parameters - self.origins.keys()
+        return (
+            {name for name in text_bindings if text_bindings[name] == bindings[name]} - parameters - self.origins.keys()
+        )
 
     @lazy
     def originals(self) -> dict[str, set[str]]:

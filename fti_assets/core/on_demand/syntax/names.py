@@ -128,8 +128,8 @@ class Names:
                 results += [(other, one) for one in values if not isinstance(one, str)]
         return results
 
-    def _parts(self, owners: set[str], part: str, seen: frozenset[tuple[int, str]]) -> set[str]:
-        return {path for owner in owners for path in self._resolve(f"{owner}.{part}", seen)}
+    def _parts(self, owners: set[str], part: str, path_so_far: frozenset[tuple[int, str]]) -> set[str]:
+        return {path for owner in owners for path in self._resolve(f"{owner}.{part}", path_so_far)}
 
     def _resolve(self, path: str, seen: frozenset[tuple[int, str]]) -> set[str]:
         """A path, and what the module of the user's own that it leads through has under that name."""

@@ -137,12 +137,12 @@ def share(make: Callable[..., T]) -> Callable[..., AbstractContextManager[T]]:
 
     One block at a time has it, so that threads do not meet in it. What a block fails with, and what is large, is not kept.
     """
-    kept: dict[tuple[str, ...], tuple[Mapping[str, ShippedFile] | None, _Readings, T]] = {}
+    results_by_key: dict[tuple[str, ...], tuple[Mapping[str, ShippedFile] | None, _Readings, T]] = {}
 
     @contextmanager
     def use(*arguments: str) -> Iterator[T]:
         files = _shipment.get()
-        before = kept.pop(arguments, None)
+        before = results_by_key.pop(arguments, None)
         if before is not None and before[0] is files and (files is not None or before[1].hold()):
             _, readings, one = before
             with readings.noting():
@@ -152,9 +152,9 @@ def share(make: Callable[..., T]) -> Callable[..., AbstractContextManager[T]]:
             with readings.noting():
                 one = make(*arguments)
                 yield one
-        kept[arguments] = files, readings, one
-        while sum(readings.size for _, readings, _ in [*kept.values()]) > _MOST_KEPT:
-            kept.pop(next(iter([*kept])), None)
+        results_by_key[arguments] = files, readings, one
+        while sum(readings.size for _, readings, _ in [*results_by_key.values()]) > _MOST_KEPT:
+            results_by_key.pop(next(iter([*results_by_key])), None)
 
     return use
 

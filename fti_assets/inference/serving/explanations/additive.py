@@ -257,15 +257,15 @@ def _link_of(scores: np.ndarray, answers: np.ndarray) -> tuple[tuple[float, ...]
         columns = _OF_ONE_ANSWER.get(scores.shape[1], ())
     for column in columns:
         for link in links:
-            told = scores if column is None else scores @ np.array(column)
-            made = _LINKS[link](told)
-            if made.shape == answers.shape and _is_close(made, answers):
+            totals = scores if column is None else scores @ np.array(column)
+            estimates = _LINKS[link](totals)
+            if estimates.shape == answers.shape and _is_close(estimates, answers):
                 return column, link
     raise ValueError("its answers are no function of the scores that is tried")
 
 
-def _is_close(made: np.ndarray, answers: np.ndarray) -> bool:
-    return bool((np.abs(made - answers) <= TOLERANCE * np.maximum(1.0, np.abs(answers))).all())
+def _is_close(estimates: np.ndarray, answers: np.ndarray) -> bool:
+    return bool((np.abs(estimates - answers) <= TOLERANCE * np.maximum(1.0, np.abs(answers))).all())
 
 
 def _is_same(one: np.ndarray, other: np.ndarray) -> np.ndarray:

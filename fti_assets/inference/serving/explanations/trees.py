@@ -196,9 +196,9 @@ class Trees:
         """Of each row and each leaf's feature whether it breaks a condition on the way, bool ``[pairs]``."""
         for tests in self._tests(rows):
             wrong = tests[self._condition_node] != self._condition_side
-            broken = np.zeros(len(pairs.leaf), dtype=bool)
-            broken[pairs.of_condition[wrong]] = True
-            yield broken
+            violations = np.zeros(len(pairs.leaf), dtype=bool)
+            violations[pairs.of_condition[wrong]] = True
+            yield violations
 
     def _tests(self, rows: np.ndarray) -> np.ndarray:
         """Whether each node's test holds in each of ``n`` rows, bool ``[n, nodes]``."""

@@ -45,10 +45,10 @@ class OpenFile:
 
     def write(self, content: bytes) -> None:
         """Append lines, all of them or none."""
-        left = content
+        remainder = content
         try:
-            while left:
-                left = left[os.write(self.descriptor, left) :]
+            while remainder:
+                remainder = remainder[os.write(self.descriptor, remainder) :]
         except OSError:
             os.ftruncate(self.descriptor, self.size)  # works on a full disk
             raise

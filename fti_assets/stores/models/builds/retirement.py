@@ -35,8 +35,8 @@ class Policy:
     @property
     def text(self) -> str:
         """As the alias file keeps it: what is left out was not asked."""
-        kept = [] if self.keep is None else [f"all but the {self.keep} newest accepted builds"]
-        return ", ".join([*kept, *([] if self.older_than is None else [f"older than {self.older_than}"])])
+        terms = [] if self.keep is None else [f"all but the {self.keep} newest accepted builds"]
+        return ", ".join([*terms, *([] if self.older_than is None else [f"older than {self.older_than}"])])
 
     @classmethod
     def of(cls, keep: int | None, older_than: str | None) -> "Policy":
@@ -102,9 +102,9 @@ def retire(
         sizes = {reference: size for reference, size in plan.sizes.items() if among is None or reference in among}
         if sizes:
             aliases = store.aliases(model)
-            gone = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
+            record = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
             with guard_writes(store.aliases_file(model)):
-                store.write_aliases(replace(aliases, retired=(*aliases.retired, gone)))
+                store.write_aliases(replace(aliases, retired=(*aliases.retired, record)))
         for reference in sizes:
             _remove(store.root / model / reference)
         with suppress(OSError):  # what is left is hidden, and the next change of a build removes it

@@ -26,16 +26,17 @@ def check_groups_served(
     if not absent:
         return ()
     others = {join.group: _versions(join, namespaces) for join in absent}
-    gone = [join for join in absent if others[join.group]] or (
+    gaps = [join for join in absent if others[join.group]] or (
         absent if _champion_is_served(models, model, namespaces) else []
     )
-    if not gone:
+    if not gaps:
         return tuple(join.table_name for join in absent)
-    first = gone[0]
-    there = list_some(others[first.group] or sorted(namespaces))
+    first = gaps[0]
+    names = list_some(others[first.group] or sorted(namespaces))
     raise StoreError(
-        f"{model}/{reference} cannot be {role}, nothing was changed: it reads {list_some(join.table_name for join in gone)}, which "
-        f"the online store {online} no longer serves: it has {there}. Declare that version beside the newer one and materialize it, or "
+        f"{model}/{reference} cannot be {role}, nothing was changed: it reads {list_some(join.table_name for join in gaps)}, "
+        f"which the online store {online} no longer serves: it has {names}. Declare that version beside the newer one and "
+        "materialize it, or "
         "take a build that reads what is served"
     )
 

@@ -102,15 +102,15 @@ class Scope:
     def is_sized_by_shapes(self, name: str) -> bool:
         """Whether no value of the data decides how large a tensor is, so that it grows with what is asked alone."""
         waiting: list[tuple[Scope, str]] = [(self, name)]
-        seen: set[tuple[int, str]] = set()
+        visits: set[tuple[int, str]] = set()
         while waiting:
             scope_of, one = waiting.pop()
             scope = scope_of._of(one)
             if scope is None:
                 return False
-            if (id(scope), one) in seen:
+            if (id(scope), one) in visits:
                 continue
-            seen.add((id(scope), one))
+            visits.add((id(scope), one))
             if one in scope.growing:
                 return False
             if one in scope.inputs:
@@ -133,10 +133,10 @@ class Scope:
             scope = scope.around
         return None
 
-    def _own_bound(self, name: str, left: int) -> Bound | None:
+    def _own_bound(self, name: str, steps: int) -> Bound | None:
         if name in self.inputs:
             origin = self.inputs[name]
-            return origin.scope.bound(origin.name, left) if isinstance(origin, Outside) else origin
+            return origin.scope.bound(origin.name, steps) if isinstance(origin, Outside) else origin
         values = self._constant(name)
         if values is not None:
             return Bound(max((abs(value) for value in values), default=0.0)) if _are_finite(values) else None
@@ -146,12 +146,12 @@ class Scope:
         if node.op in _MEASURE:
             return A_SIZE if self.is_sized_by_shapes(node.inputs[0]) else None
         if node.op == "Mod":
-            return self.bound(node.inputs[-1], left)
+            return self.bound(node.inputs[-1], steps)
         if node.op == "ConstantOfShape":
             values = node.numbers.get("value", [0.0])
             return Bound(max(map(abs, values))) if values and _are_finite(values) else None
         sources = node.inputs[1:] if node.op == "Where" else node.inputs
-        bounds = [self.bound(one, left) for one in (node.inputs[:1] if node.op in _KEEP else sources)]
+        bounds = [self.bound(one, steps) for one in (node.inputs[:1] if node.op in _KEEP else sources)]
         some = [bound for bound in bounds if bound is not None]
         if len(some) < len(bounds):
             return None

@@ -87,8 +87,8 @@ def judge_rows(
     )
     ways = telling_sentences(connection, table, tells, of_all, train=False)
     ways += telling_sentences(connection, of_train, train_tells, of_label, train=True)
-    left = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
-    near = near_tellers(connection, table, left, of_all)
+    candidates = [feature for feature in telling if feature.name not in {*tells, *train_tells}]
+    near = near_tellers(connection, table, candidates, of_all)
     ways += sentences_of(near, label, total)
     return [
         lost_joins(coverage, total, in_train),

@@ -49,13 +49,13 @@ def near_tellers(
     is_class = label.is_class and label.values <= _CLASSES
     if label.rows < _ROWS or not (is_class or label.is_amount):
         return {}
-    left = list(features)
+    candidates = list(features)
     if label.rows > 5 * _SAMPLE:
         # Three times as many wrong rows: of what is wrong of 1 in 200 a sample of 2,000 rows has 30 in one of 10**6 draws.
         sample = f"(FROM {table} USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1))"
-        rights = _rights(connection, sample, left, label, is_class)
-        left = [one for one in left if rights[one.name] >= _SAMPLE * (1 - 3 * _WRONG)]
-    rights = _rights(connection, table, left, label, is_class)
+        rights = _rights(connection, sample, candidates, label, is_class)
+        candidates = [one for one in candidates if rights[one.name] >= _SAMPLE * (1 - 3 * _WRONG)]
+    rights = _rights(connection, table, candidates, label, is_class)
     [(commonest,)] = connection.execute(
         f"SELECT count(*) FROM {table} WHERE {label.y} = $commonest", {"commonest": label.commonest}
     ).fetchall()

@@ -31,7 +31,7 @@ def maybe_in_order(
     connection: duckdb.DuckDBPyConnection, table: str, features: Sequence[Column], y: str
 ) -> list[Column]:
     """The features whose order a few rows do not contradict, asked column below column."""
-    left: set[str] = set()
+    names: set[str] = set()
     for kind in dict.fromkeys(feature.type for feature in features):
         values = below(f"(FROM {table} LIMIT {_IN_A_ROW})", y, [one.name for one in features if one.type == kind])
         each = (
@@ -42,8 +42,8 @@ def maybe_in_order(
         rows = connection.execute(
             f"SELECT __fti_name FROM ({each}) GROUP BY __fti_name HAVING {_is_ordered('lowest', 'greatest', 'below', 'above')}"
         ).fetchall()
-        left |= {name for (name,) in rows}
-    return [feature for feature in features if feature.name in left]
+        names |= {name for (name,) in rows}
+    return [feature for feature in features if feature.name in names]
 
 
 def in_order(

@@ -79,15 +79,15 @@ def not_ruled_out(
 ) -> list[Column]:
     """The features that a few rows do not rule out, asked column below column: a query of the table's width plans for seconds."""
     sides = [f"(FROM {table} WHERE {label.y} {side} $highest LIMIT {_FIRST})" for side in ("=", "<>")]
-    left: set[str] = set()
+    names: set[str] = set()
     for kind in dict.fromkeys(feature.type for feature in features):
         values = below(f"({' UNION ALL '.join(sides)})", label.y, [one.name for one in features if one.type == kind])
         tells = _tells(Column("__fti_value", kind), label, 0)
         rows = connection.execute(
             f"SELECT __fti_name FROM {label.of(f'({values})')} GROUP BY __fti_name HAVING {tells}", label.parameters
         ).fetchall()
-        left |= {name for (name,) in rows}
-    return [feature for feature in features if feature.name in left]
+        names |= {name for (name,) in rows}
+    return [feature for feature in features if feature.name in names]
 
 
 def _tells(feature: Column, label: LabelFacts, least: int) -> str:
@@ -152,8 +152,8 @@ def telling_sentences(
     """What to say of features that tell the label: of every row, or of those that have a value, if null says nothing."""
     if not names:
         return []
-    asked = ", ".join(f"count({quote(name)}), {null_has_one_label(name, label.y)}" for name in names)
-    answers = connection.execute(f"SELECT {asked} FROM {source}").fetchall()[0]
+    counts = ", ".join(f"count({quote(name)}), {null_has_one_label(name, label.y)}" for name in names)
+    answers = connection.execute(f"SELECT {counts} FROM {source}").fetchall()[0]
     by_rows: dict[int, list[str]] = {}
     for name, count, null_tells in zip(names, answers[::2], answers[1::2], strict=True):
         by_rows.setdefault(label.rows if null_tells else count, []).append(name)

@@ -211,7 +211,7 @@ class FittedHashing(FittedSingle):
         rest = nodes.add("Mod", [nodes.cast(hashed, np.int64), nodes.constant(self.buckets, np.int64)])
         code = nodes.add("Add", [rest, nodes.constant(1, np.int64)])
         # 0 for the text or number that stands for what is missing, 1 for any other.
-        there = nodes.add(
+        is_present = nodes.add(
             "LabelEncoder",
             [source.name],
             domain="ai.onnx.ml",
@@ -219,7 +219,7 @@ class FittedHashing(FittedSingle):
             **category_keys(source, ()),
             values_int64s=[0],
         )
-        return nodes.add("Mul", [code, there])
+        return nodes.add("Mul", [code, is_present])
 
     @property
     def cardinality(self) -> int:

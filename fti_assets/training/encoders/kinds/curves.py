@@ -237,8 +237,8 @@ def fit_clip(encoder: Clip, values: np.ndarray) -> FittedClip:
     if encoder.quantiles is not None:
         least, most = np.quantile(numbers, encoder.quantiles).tolist() if len(numbers) else (None, None)
     # What is beyond float32 in train is at its bound, as in the graph.
-    seen = values[~np.isnan(values)]
-    clipped = np.clip(seen, least, most) if least is not None or most is not None else seen
+    present = values[~np.isnan(values)]
+    clipped = np.clip(present, least, most) if least is not None or most is not None else present
     clipped = finite_singles(clipped)
     return FittedClip(
         None if least is None else float(least),

@@ -262,9 +262,9 @@ def check_oracles(
 
 def _strange_key(state: Any) -> Any:
     """A key within what was learned that is no text, None if there is none."""
-    waiting, seen = [state], 0
-    while waiting and seen < 1_000_000:
-        one, seen = waiting.pop(), seen + 1
+    waiting, visits = [state], 0
+    while waiting and visits < 1_000_000:
+        one, visits = waiting.pop(), visits + 1
         if isinstance(one, Mapping):
             if strange := [key for key in one if not isinstance(key, str)]:
                 return strange[0]

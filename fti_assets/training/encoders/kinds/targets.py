@@ -138,8 +138,8 @@ def _positions(values: np.ndarray, categories: Categories) -> np.ndarray:
     if values.dtype == object:
         of_category = {category: place for place, category in enumerate(categories, 1)}
         return np.array([of_category.get(value, 0) for value in values.tolist()], dtype=np.int64)
-    known = np.array([MISSING_INTEGER, *categories], dtype=np.int64)  # ascending
-    return np.asarray(np.searchsorted(known, whole_numbers(values)))
+    keys = np.array([MISSING_INTEGER, *categories], dtype=np.int64)  # ascending
+    return np.asarray(np.searchsorted(keys, whole_numbers(values)))
 
 
 def _means(

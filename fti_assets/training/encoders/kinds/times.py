@@ -84,12 +84,12 @@ class CalendarParts:
 
     def __post_init__(self) -> None:
         parts = tuple(self.parts)
-        known = _PERIODS if self.cyclical else get_args(CalendarPart)
-        strange = [part for part in parts if part not in known]
+        choices = _PERIODS if self.cyclical else get_args(CalendarPart)
+        strange = [part for part in parts if part not in choices]
         if strange or not parts or len(set(parts)) < len(parts):
             raise DeclarationError(
                 f"CalendarParts({excerpt(self.parts)}{', cyclical=True' if self.cyclical else ''}): give one or more of "
-                f"{one_of(known)}, each once"
+                f"{one_of(choices)}, each once"
             )
         object.__setattr__(self, "parts", parts)
 

@@ -43,21 +43,21 @@ class Linear:
     def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
         """As ``Baseline`` has it."""
         rows = np.unique(np.linspace(0, train.rows - 1, min(train.rows, _MOST_ROWS)).round().astype(np.int64))
-        known, asked = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
+        x, test_x = _design({name: values[rows] for name, values in train.inputs.items()}, test.inputs)
         y, weight = train.y[rows], None if train.undo is None else train.undo[rows]
         if (each := each_task(task)) != task:
-            return np.stack([_fitted(each, 0, known, one, weight, asked) for one in y.T], axis=1)
-        return _fitted(task, classes, known, y, weight, asked)
+            return np.stack([_fitted(each, 0, x, one, weight, test_x) for one in y.T], axis=1)
+        return _fitted(task, classes, x, y, weight, test_x)
 
 
-def _fitted(task: Task, classes: int, known: Any, y: np.ndarray, weight: np.ndarray | None, asked: Any) -> np.ndarray:
+def _fitted(task: Task, classes: int, x: Any, y: np.ndarray, weight: np.ndarray | None, test_x: Any) -> np.ndarray:
     """What the model of one label answers."""
     linear = require("sklearn.linear_model")
     if task in VALUES:
-        return np.asarray(linear.Ridge().fit(known, y.astype(np.float64), weight).predict(asked), dtype=np.float64)
-    model = linear.LogisticRegression(max_iter=_ROUNDS).fit(known, y, weight)
-    probabilities = np.zeros((asked.shape[0], max(classes, 2)))
-    probabilities[:, model.classes_] = model.predict_proba(asked)
+        return np.asarray(linear.Ridge().fit(x, y.astype(np.float64), weight).predict(test_x), dtype=np.float64)
+    model = linear.LogisticRegression(max_iter=_ROUNDS).fit(x, y, weight)
+    probabilities = np.zeros((test_x.shape[0], max(classes, 2)))
+    probabilities[:, model.classes_] = model.predict_proba(test_x)
     return probabilities[:, 1] if task == "binary" else probabilities
 
 
@@ -67,16 +67,16 @@ def _design(train: Mapping[str, np.ndarray], test: Mapping[str, np.ndarray]) -> 
     parts: list[tuple[Any, Any]] = []
     for name, values in train.items():
         if values.dtype.kind == "f":
-            numbers, asked = values.astype(np.float64), test[name].astype(np.float64)
+            numbers, test_numbers = values.astype(np.float64), test[name].astype(np.float64)
             means = np.array(
                 [column[np.isfinite(column)].mean() if np.isfinite(column).any() else 0.0 for column in numbers.T]
             )
-            numbers, asked = (np.where(np.isfinite(one), one, means) for one in (numbers, asked))
+            numbers, test_numbers = (np.where(np.isfinite(one), one, means) for one in (numbers, test_numbers))
             scaler = compose.StandardScaler().fit(numbers)
-            parts.append((scaler.transform(numbers), scaler.transform(asked)))
+            parts.append((scaler.transform(numbers), scaler.transform(test_numbers)))
         else:
             encoder = compose.OneHotEncoder(handle_unknown="ignore").fit(values)
             parts.append((encoder.transform(values), encoder.transform(test[name])))
-    if all(isinstance(known, np.ndarray) for known, _ in parts):
-        return np.hstack([known for known, _ in parts]), np.hstack([asked for _, asked in parts])
-    return sparse.hstack([known for known, _ in parts]).tocsr(), sparse.hstack([asked for _, asked in parts]).tocsr()
+    if all(isinstance(own, np.ndarray) for own, _ in parts):
+        return np.hstack([own for own, _ in parts]), np.hstack([other for _, other in parts])
+    return sparse.hstack([own for own, _ in parts]).tocsr(), sparse.hstack([other for _, other in parts]).tocsr()

@@ -211,10 +211,10 @@ def within(gate: str, figure: str, value: float, at_least: float | None, at_most
     room = {name: value - bound if name == "at least" else bound - value for name, bound in bounds.items()}
     nearest = min(room, key=lambda name: room[name])
     passes = room[nearest] >= -resolution(figure, value, bounds[nearest])
-    kept = f" is {'' if passes else 'not '}"
+    verdict = f" is {'' if passes else 'not '}"
     words = (
         " and ".join(f"{name} {bound:.6g}" for name, bound in bounds.items())
         if passes
         else f"{nearest} {bounds[nearest]:.6g}"
     )
-    return GateVerdict(gate, passes, f"{figure} {value:.6g}{kept}{words}", value=value, bound=bounds[nearest])
+    return GateVerdict(gate, passes, f"{figure} {value:.6g}{verdict}{words}", value=value, bound=bounds[nearest])

@@ -34,9 +34,9 @@ def calibration_slope(answers: Answers) -> float | None:
     weights = np.zeros(2)
     loss = _loss(design @ weights, y)
     for _ in range(_STEPS):
-        said = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
-        gradient = design.T @ (y - said)
-        curvature = (design * (said * (1 - said))[:, None]).T @ design
+        estimates = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
+        gradient = design.T @ (y - estimates)
+        curvature = (design * (estimates * (1 - estimates))[:, None]).T @ design
         try:
             step = np.linalg.solve(curvature, gradient)
         except np.linalg.LinAlgError:

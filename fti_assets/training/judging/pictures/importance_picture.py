@@ -42,30 +42,30 @@ def importance_metadata(record: ImportanceRecord | None) -> dict[str, float]:
     """The ten most important features, and all groups, each with its mean."""
     if record is None:
         return {}
-    shown = dict(islice(record.features.items(), _MOST)) | record.groups
-    return {f"{IMPORTANCE}/{name}": one.mean for name, one in shown.items()}
+    importances = dict(islice(record.features.items(), _MOST)) | record.groups
+    return {f"{IMPORTANCE}/{name}": one.mean for name, one in importances.items()}
 
 
 def _bars(record: ImportanceRecord, most: int) -> str:
-    shown = dict(islice(record.features.items(), most))
-    longest = max((abs(one.mean) + one.std for one in shown.values()), default=0.0) or 1.0
+    importances = dict(islice(record.features.items(), most))
+    longest = max((abs(one.mean) + one.std for one in importances.values()), default=0.0) or 1.0
     ends = [
         (
             24 * row,
             [round(max(0.0, value) / longest * 100) for value in (one.mean, one.mean - one.std, one.mean + one.std)],
         )
-        for row, one in enumerate(shown.values())
+        for row, one in enumerate(importances.values())
     ]
     bars = "".join(f"M140 {y}h{at}v16h-{at}z" for y, (at, _, _) in ends if at)
     spreads = "".join(f"M{140 + low} {y + 8}h{high - low}" for y, (_, low, high) in ends if high > low)
     names = "".join(
         f"<text y='{24 * row + 12}'>{xml_text(name, _NAME)} {one.mean:.2g}</text>"
-        for row, (name, one) in enumerate(shown.items())
+        for row, (name, one) in enumerate(importances.items())
     )
     title = f"<text y='-24'>{xml_text(f'Importance: loss of {record.metric}', 38)}</text>"
-    count = f"<text y='-9'>the first {len(shown)} of {len(record.features)} features</text>"
+    count = f"<text y='-9'>the first {len(importances)} of {len(record.features)} features</text>"
     paths = f"<path d='{bars}' fill='#43d'/><path d='{spreads}' stroke='#000'/>"
-    return drawing(-6, -40, 256, 24 * len(shown) + 38, f"{paths}{names}{title}{count}")
+    return drawing(-6, -40, 256, 24 * len(importances) + 38, f"{paths}{names}{title}{count}")
 
 
 def _table(what: str, of: Mapping[str, FeatureImportance], longest: float) -> str:

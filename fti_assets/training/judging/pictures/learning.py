@@ -69,9 +69,9 @@ def _curves(epochs: Sequence[EpochRecord]) -> Mapping[str, tuple[np.ndarray, np.
     """The epochs and values of what is drawn, by name."""
     own = [one for one in epochs if one.fit == epochs[-1].fit]
     names = list(dict.fromkeys(name for one in own for name in one.metrics))
-    shown = [name for name in names if "loss" in name][: len(_COLOURS)] or names[:1]
+    losses = [name for name in names if "loss" in name][: len(_COLOURS)] or names[:1]
     curves = {}
-    for name in shown:
+    for name in losses:
         pairs = [(one.epoch, one.metrics[name]) for one in own if name in one.metrics]
         if len(pairs) > 1:
             across, up = np.array(pairs, dtype=np.float64).T
@@ -84,8 +84,8 @@ def _drawn(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], points: int) -> 
     low, high = ends(*(up for _, up in curves.values()))
     body = f"<path d='M0 0V{_SIDE}H{_SIDE}' fill='none' stroke='#aaa'/>"
     for at, ((name, (across, up)), colour) in enumerate(zip(curves.items(), _COLOURS, strict=False)):
-        chosen = np.unique(np.linspace(0, len(across) - 1, points).round().astype(np.int64))
-        x, y = (across[chosen] - first) / (last - first), (up[chosen] - low) / (high - low)
+        points_at = np.unique(np.linspace(0, len(across) - 1, points).round().astype(np.int64))
+        x, y = (across[points_at] - first) / (last - first), (up[points_at] - low) / (high - low)
         body += line(places(x, y, 0.0, 1.0, side=_SIDE)).replace(_COLOURS[0], colour)
         body += f"<text x='{100 * at}' y='-8' fill='{colour}'>{xml_text(name, 15)}</text>"
     body += (

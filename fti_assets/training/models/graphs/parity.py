@@ -91,8 +91,8 @@ def check_parity(
         )
     difference = np.abs(answers - model_answers) / np.maximum(1.0, np.abs(model_answers))
     difference = np.nan_to_num(difference.reshape(total, -1).max(axis=1), nan=np.inf)
-    off, made = difference > PARITY_TOLERANCE, np.array(rows.kinds) != ""
-    too_many = any(off[part].sum() > int(outliers * part.sum()) for part in (made, ~made))
+    off, synthetic = difference > PARITY_TOLERANCE, np.array(rows.kinds) != ""
+    too_many = any(off[part].sum() > int(outliers * part.sum()) for part in (synthetic, ~synthetic))
     if too_many or (off.any() and difference.max() > LARGEST_OUTLIER):
         worst = int(difference.argmax())
         few = f", {LARGEST_OUTLIER} on {outliers:.1%} of rows" if outliers else ""

@@ -35,10 +35,10 @@ def check_settings(settings: Settings) -> None:
             f"data.fit(strategy={settings.strategy!r}): processes train together by one of {one_of(STRATEGIES)}; train by another "
             "strategy with a Trainer of your own over data.loaders"
         )
-    if taken := [name for name in settings.options if name in OWN]:
+    if clashes := [name for name in settings.options if name in OWN]:
         raise ModelError(
-            f"data.fit sets {one_of(taken)} of Lightning's trainer itself: leave it out"
-            + (", and say epochs= for max_epochs=" if "max_epochs" in taken else "")
+            f"data.fit sets {one_of(clashes)} of Lightning's trainer itself: leave it out"
+            + (", and say epochs= for max_epochs=" if "max_epochs" in clashes else "")
         )
 
 

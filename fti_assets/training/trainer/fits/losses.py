@@ -59,7 +59,7 @@ def _check_output(task: Task, output: Any, rows: int, columns: int, *, what: str
     is_one = columns == 1 and task not in BY_NAME
     if shape is not None and (output.numel() == rows if is_one else shape == [rows, columns or shape[-1]]):
         return
-    asked = f"[{rows}] or [{rows}, 1]" if is_one else f"[{rows}, {columns or 'k'}]"
+    expectation = f"[{rows}] or [{rows}, 1]" if is_one else f"[{rows}, {columns or 'k'}]"
     by_label = ", a column for each of data.labels"
     more = {
         "quantile": ", a column for each of data.levels",
@@ -68,7 +68,9 @@ def _check_output(task: Task, output: Any, rows: int, columns: int, *, what: str
         "multioutput": by_label,
     }
     result = type(output).__name__ if shape is None else str(shape)
-    raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {asked}{more.get(task, '')}")
+    raise ModelError(
+        f"{what} gives {result} for {rows} rows, but a {task} model gives {expectation}{more.get(task, '')}"
+    )
 
 
 def _listwise(scores: Any, y: Any, queries: Any) -> Any:

@@ -167,8 +167,8 @@ def _failure(folder: Path, name: str, count: int, code: int | None) -> ModelErro
             "fewer processes or smaller batches if it did"
         )
     ended = re.findall(r"rank\s*:\s*(\d+) .*?\n\s*exitcode\s*:\s*(\d+)", output)
-    told = {one["rank"] for one in errors}  # of itself, where it could
-    if silent := next(((int(rank), code) for rank, code in ended if code != "0" and int(rank) not in told), None):
+    ranks = {one["rank"] for one in errors}  # of itself, where it could
+    if silent := next(((int(rank), code) for rank, code in ended if code != "0" and int(rank) not in ranks), None):
         return ModelError(
             f"{whole}: process {silent[0] + 1} ended by itself with exit code {silent[1]} and without an error. Look for what "
             "calls os._exit in its code and in its libraries"

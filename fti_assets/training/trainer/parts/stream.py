@@ -169,14 +169,14 @@ class _Group:
     def __init__(self, source: Source, read: Callable[[int], Block], blocks: Sequence[int], order: np.ndarray) -> None:
         sizes = [source.rows.blocks[at] for at in blocks]
         is_whole = len(order) == sum(sizes)
-        chosen = np.arange(len(order)) if is_whole else np.sort(order)
+        rows = np.arange(len(order)) if is_whole else np.sort(order)
         self.size = len(order)
-        self._order = order if is_whole else np.searchsorted(chosen, order)
+        self._order = order if is_whole else np.searchsorted(rows, order)
         self._encoded, self._labels = source.encoder.empty(len(order)), {}
         starts, end, begin = [0, *accumulate(source.rows.blocks)], 0, 0
         numbers = np.empty(len(order), dtype=np.int64)
         for at, size in zip(blocks, sizes, strict=True):
-            own = None if is_whole else chosen[slice(*np.searchsorted(chosen, [begin, begin + size]))] - begin
+            own = None if is_whole else rows[slice(*np.searchsorted(rows, [begin, begin + size]))] - begin
             first, begin = end, begin + size
             if own is None or len(own):
                 end = source.encoder.fill(self._encoded, first, read(at), own)

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fti_assets.features.events.dead_letter import DeadLetter, dead_letter
-from fti_assets.features.events.reading import SEQUENCE, SHARD, Decode, EventReader
+from fti_assets.features.events.reading import SEQUENCE, SHARD, EventReader
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.stores.streams.decoding import Decode
 from fti_assets.stores.streams.event import Event
 from fti_assets.streaming.flush import clash_reason
 from fti_assets.streaming.outbox import Outbox, Position
@@ -67,10 +68,10 @@ class MicroBatches:
             before = positions.get(event.shard)
             if before is not None and event.sequence <= before.sequence:
                 continue
-            stream = (streams or {}).get(event.shard)
-            positions[event.shard] = (
-                Position(event.sequence, None, stream) if before is None else replace(before, sequence=event.sequence)
-            )
+            before = before or Position(event.sequence, None)
+            # What tells a stream from another may be its last event, so it goes along with the position.
+            identity = (streams or {}).get(event.shard, before.identity)
+            positions[event.shard] = replace(before, sequence=event.sequence, identity=identity)
             new.append(event)
         if not new:
             return None

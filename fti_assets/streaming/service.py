@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from fti_assets.errors import DeclarationError, FtiError, StoreError
+from fti_assets.features.events.decoding import decoder
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.streams.assignment import hold_shards, shards_of
 from fti_assets.stores.streams.stream import Subscription
 from fti_assets.streaming.flush import Flush
 from fti_assets.streaming.flusher import Flusher
@@ -99,7 +101,10 @@ class GroupService:
         async with AsyncExitStack() as stack:
             stack.callback(self._flusher.close)
             outbox = stack.enter_context(open_outbox(path, of=self._group.table_name))
-            shards = await self._shards()
+            names = await self._stream.shard_names()
+            settings, place = self._settings, self._stream.place
+            shards = shards_of(settings.instance, settings.instances, names, what=place)
+            stack.enter_context(hold_shards(path.parent, shards, names, what=place))
             await asyncio.to_thread(self._flusher.start, outbox, shards)
             held = outbox.positions()
             subscription = await self._stream.subscribe(
@@ -108,7 +113,7 @@ class GroupService:
                 {shard: at.identity for shard, at in held.items() if at.identity},
             )
             stack.push_async_callback(subscription.close)
-            batches = MicroBatches(self._group, outbox, self._decode())
+            batches = MicroBatches(self._group, outbox, decoder(self._group))
             self._say(
                 "started", **{"group": self._group.table_name, "positions": _plain(outbox), "waiting": outbox.count()}
             )
@@ -124,23 +129,17 @@ class GroupService:
             await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
             self._say("stopped", group=self._group.table_name, positions=_plain(outbox))
 
-    async def _shards(self) -> list[int]:
-        settings, names = self._settings, await self._stream.shard_names()
-        mine = [shard for shard in range(len(names)) if shard % settings.instances == settings.instance - 1]
-        if not mine:
-            raise DeclarationError(
-                f"{self._stream.place} has {len(names)} shards, of which instance {settings.instance} of {settings.instances} gets none: "
-                "start fewer instances"
-            )
-        return mine
-
     async def _take(
         self, subscription: Subscription, batches: MicroBatches, outbox: Outbox, stop: asyncio.Event
     ) -> None:
         settings, attempt = self._settings, 0
-        behind_online = False
+        behind_online = is_away = False
         while not stop.is_set():
             events = await subscription.fetch(settings.batch_events, settings.batch_seconds)
+            if is_away != (subscription.trouble is not None):
+                is_away = not is_away
+                facts = {"error": subscription.trouble} if is_away else {}
+                self._say("broker_away" if is_away else "broker_back", group=self._group.table_name, **facts)
             if not events and not behind_online:
                 if settings.until_caught_up and not sum((await subscription.lag()).values()):
                     return
@@ -200,11 +199,6 @@ class GroupService:
             positions={str(shard): sequence for shard, sequence in flush.positions.items()},
         )
         self._flushed(flush)
-
-    def _decode(self) -> Any:
-        from fti_assets.features.events.decoding import decoder
-
-        return decoder(self._group)
 
 
 async def stream(

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
-from fti_assets.features.events.reading import Decode
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.stores.streams.event import Event
+from fti_assets.stores.streams.decoding import Decode, event_decoder
 
 
 def decoder(group: FeatureGroup) -> Decode:
-    """The function from an event to its columns, or to why it has none."""
-
-    def decode(event: Event) -> Mapping[str, Any] | str:
-        if event.problem is not None:
-            return event.problem
-        try:
-            content = json.loads(event.payload)
-        except ValueError as error:
-            return f"it is no JSON: {error}"
-        return content if isinstance(content, dict) else "it is no JSON object"
-
-    return decode
+    """The function from an event of a group's stream to its columns, or to why it has none."""
+    assert group.stream is not None
+    columns = [name for name in group.columns or {} if name != group.available_at]
+    return event_decoder(columns, group.stream.type)

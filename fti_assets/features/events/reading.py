@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from fti_assets.features.events.spans import Spans
 from fti_assets.features.events.typed_rows import TypedRows, arrow_types, lake_types
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.partitions import is_timed
+from fti_assets.stores.streams.decoding import Decode
 from fti_assets.stores.streams.event import Event
 
 SHARD, SEQUENCE = "_fti_shard", "_fti_sequence"
@@ -25,9 +26,6 @@ SHARD, SEQUENCE = "_fti_shard", "_fti_sequence"
 
 AHEAD = timedelta(days=1)
 """How long before its partition an event may be stored: a clock that is a minute off is no reason to refuse one."""
-
-Decode = Callable[[Event], Mapping[str, Any] | str]
-"""From an event to its columns by name, or to why it has none."""
 
 
 @dataclass(frozen=True)

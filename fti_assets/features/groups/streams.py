@@ -6,6 +6,7 @@ from fti_assets.core.types import KEY_TYPES
 from fti_assets.errors import DeclarationError, class_name, excerpt, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.partitions import is_timed
+from fti_assets.stores.streams.decoding import check_event_type
 from fti_assets.stores.streams.stream import EventStream
 
 
@@ -51,6 +52,8 @@ def check_stream(group: FeatureGroup) -> None:
         raise DeclarationError(
             f"{what} takes a stream, but its schema lacks {one_of(lacking_columns)}: declare every column, keys and times too"
         )
+    if stream.type is not None:
+        check_event_type([name for name in columns if name != group.available_at], stream.type)
     if not isinstance(group.duplicates, str):
         raise DeclarationError(
             f"{what} takes a stream and drops duplicates by {class_name(group.duplicates)}, which is decided among all rows of a run: "

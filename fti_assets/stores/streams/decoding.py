@@ -78,6 +78,17 @@ def event_decoder(columns: Collection[str], kind: type[Any] | None = None) -> De
     return decode
 
 
+def check_event_type(columns: Collection[str], kind: type[Any]) -> None:
+    """Raise a DeclarationError if the type of events has no attribute for a column."""
+    fields = set(kind.__struct_fields__ if hasattr(kind, "__struct_fields__") else kind.model_fields)
+    absent = [name for name in columns if name not in fields and not _is_computed(kind, name)]
+    if absent:
+        raise DeclarationError(
+            f"events are of type {kind.__qualname__}, which has no attribute for the columns {list_some(absent)}: it has "
+            f"{one_of(sorted(fields))}. Add them, as fields or as properties"
+        )
+
+
 class _Twice(ValueError):
     """A name stands twice in one object."""
 
@@ -90,16 +101,9 @@ def _named_once(pairs: list[tuple[str, Any]]) -> None:
 
 def _typed(kind: type[Any], columns: tuple[str, ...]) -> Callable[[bytes], Mapping[str, Any]]:
     """From a payload to the attributes of what a type makes of it."""
-    is_struct = hasattr(kind, "__struct_fields__")
-    fields = set(kind.__struct_fields__ if is_struct else kind.model_fields)
-    absent = [name for name in columns if name not in fields and not _is_computed(kind, name)]
-    if absent:
-        raise DeclarationError(
-            f"events are of type {kind.__qualname__}, which has no attribute for the columns {list_some(absent)}: it has "
-            f"{one_of(sorted(fields))}. Add them, as fields or as properties"
-        )
+    check_event_type(columns, kind)
     parse: Callable[[bytes], Any]
-    if is_struct:
+    if hasattr(kind, "__struct_fields__"):
         from msgspec.json import Decoder
 
         parse = Decoder(kind).decode

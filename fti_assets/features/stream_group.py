@@ -16,7 +16,7 @@ from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION
 from fti_assets.core.times import naive_utc
-from fti_assets.features.events.decoding import decoder
+from fti_assets.features.events.decoding import group_decoder
 from fti_assets.features.events.reading import AHEAD, SEQUENCE, SHARD, EventReader, event_schema
 from fti_assets.features.feature_group import feature_group
 from fti_assets.features.groups.group import FeatureGroup
@@ -72,7 +72,7 @@ def replayed(group: FeatureGroup, start: datetime, end: datetime) -> tuple[pa.Ta
     """
     stream = group.stream
     assert stream is not None
-    reader = EventReader(group, decoder(group))
+    reader = EventReader(group, group_decoder(group))
     by_arrival = group.partition_by == group.available_at
     # An event may be of a partition that begins after it was stored, and of one that ended long before.
     since, until = (start, min(end, clock.now())) if by_arrival else (start - AHEAD, clock.now())

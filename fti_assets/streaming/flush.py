@@ -49,16 +49,13 @@ class Flush:
     refused_keys: tuple[str, ...] = ()
 
 
-def flush(
-    lake: Lake, group: FeatureGroup, batches: Batches, *, streams: Mapping[int, str] | None = None, run_id: str = ""
-) -> Flush:
+def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
     """Commit micro-batches, each event once whoever flushed it before.
 
     Args:
         lake: the open lake.
         group: a group with a stream.
         batches: what its outbox holds, from the first micro-batch that is not known to be flushed.
-        streams: of each shard what tells its stream from another of its name.
         run_id: what the ledger names as the run.
 
     Raises:
@@ -90,7 +87,7 @@ def flush(
             staged,
             {shard: end for shard, end in ends.items() if end > before.get(shard, -1)},
             group.identity,
-            streams=streams or {},
+            streams=batches.identities,
             bounds=_bounds(group, rows),
             records=lambda key: partition_records(group, [key])[key],
             refuse=refuse,

@@ -98,9 +98,8 @@ class Flusher:
 
     def _flush_all(self, lake: Lake, outbox: Outbox, said: Callable[[Flush], None] = lambda one: None) -> None:
         while (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
-            streams = {shard: at.identity or "" for shard, at in outbox.positions().items()}
             before = _bases(lake, self._group)
-            result = flush(lake, self._group, batches, streams=streams, run_id=self._run_id)
+            result = flush(lake, self._group, batches, run_id=self._run_id)
             outbox.discard(batches.last, result.positions)
             if self.online is not None and self._bases == before and result.commit.changed:
                 with lake.one_snapshot():

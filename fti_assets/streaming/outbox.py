@@ -6,10 +6,11 @@ the same transaction, so what is behind it is here or in the lake, and nothing i
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ _FORMAT = 1
 _WAIT_SECONDS = 30.0
 _TABLES = """
     CREATE TABLE IF NOT EXISTS about (format INTEGER NOT NULL, of TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER NOT NULL, content BLOB NOT NULL);
+    CREATE TABLE IF NOT EXISTS batches (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, rows INTEGER NOT NULL, content BLOB NOT NULL, identities TEXT NOT NULL
+    );
     CREATE TABLE IF NOT EXISTS dead_letters (
         number INTEGER NOT NULL, shard INTEGER NOT NULL, sequence INTEGER NOT NULL, stored_at INTEGER NOT NULL, reason TEXT NOT NULL,
         payload BLOB NOT NULL, payload_bytes INTEGER NOT NULL, PRIMARY KEY (shard, sequence)
@@ -60,11 +63,13 @@ class Batches:
         last: the number of the last of them.
         rows: their rows.
         dead_letters: the events of them that are no rows.
+        identities: of each shard what told its stream from another of its name when the last of them was taken.
     """
 
     last: int
     rows: pa.Table | None
     dead_letters: list[DeadLetter]
+    identities: Mapping[int, str] = field(default_factory=dict)
 
     def positions(self) -> dict[int, int]:
         """How far they reach, by shard."""
@@ -98,8 +103,10 @@ class Outbox:
             StoreError: the disk did not take it; nothing was kept.
         """
         with self._transaction() as execute:
+            identities = {shard: at.identity for shard, at in positions.items() if at.identity}
             number = execute(
-                "INSERT INTO batches (rows, content) VALUES (?, ?)", (rows.num_rows, _packed(rows))
+                "INSERT INTO batches (rows, content, identities) VALUES (?, ?, ?)",
+                (rows.num_rows, _packed(rows), json.dumps(identities)),
             ).lastrowid
             for letter in dead_letters:
                 execute(
@@ -124,14 +131,16 @@ class Outbox:
             DamagedError: one is not what was written.
         """
         tables: list[pa.Table] = []
+        identities: dict[int, str] = {}
         last, count = after, 0
         with self._errors():
-            for number, rows, content in self._connection.execute(
-                "SELECT number, rows, content FROM batches WHERE number > ? ORDER BY number", (after,)
+            for number, rows, content, of_shards in self._connection.execute(
+                "SELECT number, rows, content, identities FROM batches WHERE number > ? ORDER BY number", (after,)
             ):
                 if last > after and count + rows > at_most_rows:
                     break
                 last, count = number, count + rows
+                identities |= {int(shard): identity for shard, identity in json.loads(of_shards).items()}
                 if rows:
                     tables.append(_unpacked(content, self.path))
             letters = self._connection.execute(
@@ -142,7 +151,7 @@ class Outbox:
         if last == after:
             return None
         table = pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
-        return Batches(last, table, [DeadLetter(*letter) for letter in letters])
+        return Batches(last, table, [DeadLetter(*letter) for letter in letters], identities)
 
     def discard(self, up_to: int, flushed: Mapping[int, int]) -> None:
         """Let go of the micro-batches up to a number, which the lake has; it stands at these sequences."""

@@ -6,12 +6,14 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from fti_assets.errors import DeclarationError, FtiError, StoreError
-from fti_assets.features.events.decoding import decoder
+from fti_assets.features.events.decoding import group_decoder
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
@@ -97,14 +99,14 @@ class GroupService:
             StoreError: a store or the broker refuses for good: it is another stream, or events are gone.
             SchemaChangedError: the lake has another schema.
         """
-        path = outbox_path(self._folder, self._group, self._settings)
+        settings, what = self._settings, self._stream.place
+        path = outbox_path(self._folder, self._group, settings)
+        names = await self._stream.shard_names()
+        shards = shards_of(settings.instance, settings.instances, names, what=what)
         async with AsyncExitStack() as stack:
             stack.callback(self._flusher.close)
+            stack.enter_context(hold_shards(path.parent, shards, names, what=what))
             outbox = stack.enter_context(open_outbox(path, of=self._group.table_name))
-            names = await self._stream.shard_names()
-            settings, place = self._settings, self._stream.place
-            shards = shards_of(settings.instance, settings.instances, names, what=place)
-            stack.enter_context(hold_shards(path.parent, shards, names, what=place))
             await asyncio.to_thread(self._flusher.start, outbox, shards)
             held = outbox.positions()
             subscription = await self._stream.subscribe(
@@ -113,20 +115,18 @@ class GroupService:
                 {shard: at.identity for shard, at in held.items() if at.identity},
             )
             stack.push_async_callback(subscription.close)
-            batches = MicroBatches(self._group, outbox, decoder(self._group))
+            batches = MicroBatches(self._group, outbox, group_decoder(self._group))
             self._say(
                 "started", **{"group": self._group.table_name, "positions": _plain(outbox), "waiting": outbox.count()}
             )
             ended = asyncio.Event()
-            flushing = asyncio.create_task(self._flush_now_and_then(outbox, ended))
+            flushing = asyncio.create_task(self._flush_now_and_then(subscription, outbox, ended, stop))
             try:
                 await self._take(subscription, batches, outbox, stop)
             finally:
                 ended.set()
                 await flushing
-            with suppress(StoreError):
-                self._lag = await subscription.lag()
-            await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
+            await self._flush(subscription, outbox)
             self._say("stopped", group=self._group.table_name, positions=_plain(outbox))
 
     async def _take(
@@ -177,18 +177,29 @@ class GroupService:
         if behind_online or taken is None or not online.write(taken.rows, taken.positions):
             await asyncio.to_thread(self._flusher.load, outbox)
 
-    async def _flush_now_and_then(self, outbox: Outbox, ended: asyncio.Event) -> None:
+    async def _flush_now_and_then(
+        self, subscription: Subscription, outbox: Outbox, ended: asyncio.Event, stop: asyncio.Event
+    ) -> None:
         while not ended.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), self._settings.flush_seconds)
             if ended.is_set():
                 return
             try:
-                await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
-            except FtiError as error:  # the outbox has it all: the next flush takes it along
+                await self._flush(subscription, outbox)
+            except (FtiError, duckdb.Error) as error:  # the outbox has it all: the next flush takes it along
                 self._say("flush_failed", group=self._group.table_name, error=str(error))
+            except BaseException:
+                stop.set()
+                raise
+
+    async def _flush(self, subscription: Subscription, outbox: Outbox) -> None:
+        with suppress(StoreError):
+            self._lag = await subscription.lag()
+        await asyncio.to_thread(self._flusher.flush, outbox, self._tell)
 
     def _tell(self, flush: Flush) -> None:
+        flush = replace(flush, lag=self._lag)
         self._say(
             "flushed",
             group=self._group.table_name,
@@ -197,6 +208,7 @@ class GroupService:
             dead_letters=sum(flush.dead_letters.values()),
             snapshot=flush.commit.snapshot,
             positions={str(shard): sequence for shard, sequence in flush.positions.items()},
+            lag=sum(flush.lag.values()),
         )
         self._flushed(flush)
 

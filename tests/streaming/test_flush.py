@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.features.events.decoding import group_decoder
 from fti_assets.features.events.reading import EventReader
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
@@ -18,18 +19,18 @@ from fti_assets.streaming.dead_letters import dead_letters_table
 from fti_assets.streaming.flush import Flush, flush
 from fti_assets.streaming.outbox import Batches
 from tests.support.examples import examples
-from tests.support.payments import DAY, MINUTE, decode, payment, payments
+from tests.support.payments import DAY, MINUTE, payment, payments
 from tests.support.streams import MemoryStream
 
 
 def intake_of(group: FeatureGroup):
     events = [event for shard in group.stream.shards for event in shard]
-    return EventReader(group, decode).read(events)
+    return EventReader(group, group_decoder(group)).read(events)
 
 
 def flushed(lake: Lake, group: FeatureGroup, first: int = 0, last: int | None = None) -> Flush:
     events = [event for shard in group.stream.shards for event in shard][first:last]
-    intake = EventReader(group, decode).read(events)
+    intake = EventReader(group, group_decoder(group)).read(events)
     return flush(lake, group, Batches(1, intake.rows, intake.dead_letters))
 
 

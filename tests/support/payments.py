@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +11,6 @@ import pandera.pandas as pa
 import fti_assets as fti
 from fti_assets.core.times import microseconds
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.stores.streams.event import Event
 from tests.support.streams import MemoryStream
 
 DAY = microseconds(datetime(2024, 5, 1))
@@ -43,14 +40,6 @@ def payments(stream: MemoryStream, **terms: Any) -> FeatureGroup:
     def declared() -> None: ...
 
     return declared
-
-
-def decode(event: Event) -> Mapping[str, Any] | str:
-    try:
-        content = json.loads(event.payload)
-    except ValueError as error:
-        return f"it is no JSON: {error}"
-    return content if isinstance(content, dict) else "it is no JSON object"
 
 
 def payment(card: str = "a", at: str = "2024-05-01T10:00:00Z", **more: object) -> dict[str, object]:

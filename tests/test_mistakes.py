@@ -179,7 +179,7 @@ def test_an_async_function_is_no_body(door: Callable[[Any], Any]) -> None:
     async def waits(a: TYPE) -> TYPE: ...
 
     with pytest.raises(
-        DeclarationError, match="stands over 'waits', an async function, whose result nobody waits for: write def"
+        DeclarationError, match="stands over 'waits', an async function, whose result is never awaited: write def"
     ):
         door(waits)
 

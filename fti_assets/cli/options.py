@@ -38,7 +38,7 @@ def reason_option(history: str, **more: Any) -> Callable[[Command], Command]:
 
 def _not_blank(_: click.Context, __: click.Parameter, text: str) -> str:
     if is_blank(text):
-        raise click.BadParameter("it is blank: say why in a few words, for whoever reads the history")
+        raise click.BadParameter("it is blank: say why in a few words, for those who read the history")
     return text
 
 

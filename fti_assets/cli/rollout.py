@@ -43,7 +43,7 @@ def rollout() -> None:
 @click.option("--kind", type=click.Choice(KINDS), default="canary", show_default=True)
 @click.option("--share", type=float, default=0.05, show_default=True, help="of the keys, for each arm")
 @click.option(
-    "--key", required=True, multiple=True, metavar="FIELD", help="a field of the request by which its arm is told"
+    "--key", required=True, multiple=True, metavar="FIELD", help="a field of the request that determines its arm"
 )
 @click.option("--salt", help="text that mixes the keys in another way (default: a random one)")
 @_why
@@ -147,7 +147,7 @@ def promote(model: str, arm: str, reason: str, by: str | None, online: str | Non
 def _say(aliases: Aliases) -> None:
     if aliases.rollout is None:
         click.echo(
-            f"model {aliases.model} has no rollout: its champion {aliases.champion or 'nobody'} answers everything"
+            f"model {aliases.model} has no rollout: its champion {aliases.champion or 'none'} answers everything"
         )
         return
     going = aliases.rollout

@@ -25,7 +25,9 @@ from fti_assets.errors import StoreError
 )
 @click.option("--body-bytes", type=int, help="of a request at most (default: 16 MiB)")
 @click.option("--rows", type=int, help="of a request at most (default: 10000)")
-@click.option("--requests", type=int, help="answered at once by a worker; one more is told to come back (default: 256)")
+@click.option(
+    "--requests", type=int, help="answered at once by a worker; one more is asked to come back later (default: 256)"
+)
 @click.option("--connections", type=int, help="open at once in a worker (default: 1000)")
 @click.option(
     "--log", metavar="FOLDER", help="log answers with their requests and features (default: they are not logged)"

@@ -43,7 +43,8 @@ class AlertsComponent(PlacedComponent):
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What ``dg list components`` says."""
         return dg.ComponentTypeSpec(
-            description="Who is told of broken checks, failed steps and stale groups.", produces=["resource", "sensor"]
+            description="Who is notified of broken checks, failed steps and stale groups.",
+            produces=["resource", "sensor"],
         )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -41,7 +41,7 @@ def refuse_other_partitions(lake: Lake, group: FeatureGroup) -> None:
         raise SchemaChangedError(
             f"{group.table_name} is stored in other partitions, {list_some(cadences)}{message}, and is now declared as {now!r}: its rows "
             "would be there twice. Nothing was stored. Raise the version, so that the new partitions get a table of their own, or give "
-            f"partitions_def back what it was. While nobody needs what is stored, you can start over: fti reset {group.table_name}"
+            f"partitions_def back what it was. While what is stored is not needed, you can start over: fti reset {group.table_name}"
         )
 
 

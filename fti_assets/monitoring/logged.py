@@ -222,7 +222,7 @@ def _request_of(manifest: ModelManifest, request: Mapping[str, Any]) -> dict[str
     fields = [column.name for column in view.request if column.name != view.prediction_time]
     if hashes := [name for name in fields if is_hashed(request.get(name))]:
         raise PredictionError(
-            f"{list_some(hashes)} was redacted when it was logged, so nobody can ask the request again"
+            f"{list_some(hashes)} was redacted when it was logged, so the request cannot be asked again"
         )
     return {name: request[name] for name in fields if name in request}
 

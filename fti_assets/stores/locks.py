@@ -93,5 +93,5 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 def _timed_out(path: Path, timeout: float) -> StoreError:
     return StoreError(
         f"the lock {path} was held by another thread or process for {timeout:g} s: wait until it is done and try again "
-        "(a lock ends with its process; removing the file helps nobody)"
+        "(a lock ends with its process; removing the file does not help)"
     )

@@ -148,7 +148,7 @@ def _replay(
     try:
         manifest, graph = load_build(store, log.model.name, build)
         if lost_names := [name for name in hidden_names if name in {column.name for column in manifest.view.request}]:
-            problem = f"{list_some(lost_names)} was redacted when it was logged, so nobody can ask the request again"
+            problem = f"{list_some(lost_names)} was redacted when it was logged, so the request cannot be asked again"
             return Replay(build, at, snapshot, then is not None, problem=problem)
         [again] = recompute(lake, manifest, graph, [answer.request], [at], snapshot=snapshot)
         differing = differences(manifest, answer, again, redactions=redactions)

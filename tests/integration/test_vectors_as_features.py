@@ -306,7 +306,7 @@ def test_what_cannot_take_a_vector_says_so_when_the_code_loads() -> None:
             features=[notes["author"]],
             encoders={"author": fti.OneHot()},
         )
-    with pytest.raises(DeclarationError, match="'style' is a key, a time or the column that rows are told apart by"):
+    with pytest.raises(DeclarationError, match="'style' is a key, a time or the column that tells rows apart"):
         fti.feature_group(keys=["style"], event_time="known_at", schema=Author)(authors.function)
     with pytest.raises(DeclarationError, match="on-demand feature 'doubled' of view 'v' takes 'spend', a vector"):
         fti.FeatureView(name="v", spine=spendings, label=fti.Label(spendings["is_late"]), features=[doubled])

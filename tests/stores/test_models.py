@@ -234,7 +234,7 @@ def test_promotion_is_recorded_with_its_reason(store):
 def test_promotion_is_refused_when_the_champion_changed_meanwhile(store):
     first, second = publish(store, made(5), made(6))
     store.promote("delay_net", first, expected=None, reason="by hand")
-    with pytest.raises(AliasConflictError, match=rf"the champion .* is {first}, not nobody with which {second} was"):
+    with pytest.raises(AliasConflictError, match=rf"the champion .* is {first}, not no build with which {second} was"):
         store.promote("delay_net", second, expected=None, reason="by hand")
     assert store.champion("delay_net").reference == first
 

@@ -62,10 +62,10 @@ def test_calibration_slope_is_that_of_an_unpenalized_logistic_regression(seed, s
     ("y", "probability"),
     [([1, 1, 1], [0.2, 0.5, 0.7]), ([0, 1, 1], [0.5, 0.5, 0.5]), ([0, 0, 1, 1], [0.0, 0.2, 0.8, 1.0])],
 )
-def test_a_slope_that_nobody_can_tell_does_not_pass(y, probability):
+def test_an_undefined_slope_does_not_pass(y, probability):
     verdict = fti.CalibrationSlope().judge(Scores(answers=Answers(np.array(y), np.array(probability))))
     assert not verdict.passed
-    assert "cannot be told" in verdict.reason
+    assert "undefined" in verdict.reason
 
 
 def test_overconfident_answers_fail_the_slope():

@@ -875,7 +875,7 @@ def test_a_champion_of_a_random_split_is_not_compared(bench: Bench) -> None:
     bench.train(buyer(gates=[NOT_WORSE]), "08")
     (verdict,) = bench.builds()[-1].gates
     assert not verdict.passed
-    assert "so nobody knows which test rows the champion has trained on" in verdict.reason
+    assert "so it is unknown which test rows the champion has trained on" in verdict.reason
 
 
 @pytest.mark.parametrize("gates", [[], [NOT_WORSE]], ids=["none", "not worse"])

@@ -79,7 +79,7 @@ def checked_function(function: Any, *, over: str) -> None:
         raise DeclarationError(f"@{over}(...) stands over {brief(function)}: it takes a function, def name(...): ...")
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise DeclarationError(
-            f"@{over}(...) stands over {function.__name__!r}, an async function, whose result nobody waits for: write def, and "
+            f"@{over}(...) stands over {function.__name__!r}, an async function, whose result is never awaited: write def, and "
             "asyncio.run(...) in it if need be"
         )
 

@@ -94,7 +94,7 @@ def check_group(group: FeatureGroup) -> None:
     for name in columns:
         if (group.columns or {}).get(name) == "vector":
             raise DeclarationError(
-                f"{what}: {name!r} is a key, a time or the column that rows are told apart by, but its schema declares a vector: two may "
+                f"{what}: {name!r} is a key, a time or the column that tells rows apart, but its schema declares a vector: two may "
                 "be nearly equal, so name a column of text or whole numbers"
             )
     for name in group.columns or ():

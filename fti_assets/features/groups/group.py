@@ -229,7 +229,7 @@ def selection_of(feature: Selection | FeatureGroup) -> Selection:
 
 
 NOT_FUTURE = Rule(
-    "rows_not_in_future", "No row is said to be true and available only after it is stored", blocking=False
+    "rows_not_in_future", "No row claims to be true and available only after it is stored", blocking=False
 )
 IN_TIME = Rule("rows_in_time", "New rows are stored before they are said to be available", blocking=False)
 

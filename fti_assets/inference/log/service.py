@@ -157,6 +157,6 @@ def _verdict(limits: ServiceLimits, name: str, services: Mapping[str, Service], 
 
 def _why_not(name: str, services: Mapping[str, Service], limits: ServiceLimits) -> str:
     if services and all(one.figures[name] is None for one in services.values()):
-        counts = "no server counted its requests" if name == "error_rate" else "nobody who answered said it"
+        counts = "no server counted its requests" if name == "error_rate" else "no server that answered reported it"
         return f"no: {counts}"
     return f"no: there are fewer than {limits.min_requests} requests"

@@ -27,7 +27,7 @@ def causes_part(causes: OpenCauses, now: datetime) -> Html:
     else:
         contents.append(
             nothing(
-                'Nobody is told. fti.build_definitions(..., resources={"alerts": fti.Alerts(to=["log"])}) tells what is wrong.'
+                'Nobody is notified. fti.build_definitions(..., resources={"alerts": fti.Alerts(to=["log"])}) sends what is wrong.'
             )
         )
     return part("causes", "Open causes", *contents)

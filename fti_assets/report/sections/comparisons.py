@@ -112,7 +112,7 @@ def rollout_part(models: Sequence[ModelHistory], experiments: Sequence[Experimen
 def _rollout_of(history: ModelHistory) -> Iterator[Html]:
     going, aliases = history.aliases.rollout, history.aliases
     if going is None:
-        yield note(f"The champion {aliases.champion or 'nobody'} answers everything.")
+        yield note(f"The champion {aliases.champion or 'none'} answers everything.")
     else:
         builds = {arm.name: arm.build for arm in going.arms}
         yield note(f"A {going.kind} by {', '.join(going.key)} since {going.started_at[:19]}: {going.reason}")

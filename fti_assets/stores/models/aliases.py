@@ -160,7 +160,7 @@ def refuse_other_champion(aliases: Aliases, evidence: FreshComparison | None) ->
     """Raise an AliasConflictError if the evidence judged another champion than that of now."""
     if evidence is not None and aliases.champion != evidence.champion:
         raise AliasConflictError(
-            f"the champion of model {aliases.model!r} is {aliases.champion or 'nobody'}, not {evidence.champion}, which was judged: "
+            f"the champion of model {aliases.model!r} is {aliases.champion or 'no build'}, not {evidence.champion}, which was judged: "
             "nothing was changed, judge the champion of now"
         )
 

@@ -149,7 +149,7 @@ class ModelStore(ModelReader):
         def change(aliases: Aliases) -> Aliases:
             if aliases.champion != expected:
                 raise AliasConflictError(
-                    f"the champion of model {model!r} is {aliases.champion or 'nobody'}, not {expected or 'nobody'} "
+                    f"the champion of model {model!r} is {aliases.champion or 'no build'}, not {expected or 'no build'} "
                     f"with which {reference} was compared: nothing was changed, compare it with the champion of now"
                 )
             if aliases.champion == reference:
@@ -249,7 +249,7 @@ class ModelStore(ModelReader):
         """
         if is_blank(reason):
             raise StoreError(
-                f"{reference} cannot be champion of model {aliases.model!r} without a reason: say why in a few words, for whoever reads "
+                f"{reference} cannot be champion of model {aliases.model!r} without a reason: say why in a few words, for those who read "
                 "the history. Nothing was changed"
             )
         self.check_servable(aliases.model, reference, "champion")

@@ -330,7 +330,7 @@ def _refuse_without_entity(
     ).fetchall()
     if count:
         raise DataError(
-            f"{dataset.table_name} at {cutoff} has {count} rows without {one_of(columns)}, so nobody can say which part they belong to: "
+            f"{dataset.table_name} at {cutoff} has {count} rows without {one_of(columns)}, so it is unknown which part they belong to: "
             f"fill it in {spine.table_name}, or name another column"
         )
 

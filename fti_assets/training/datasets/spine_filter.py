@@ -153,7 +153,7 @@ def _check_node(
     if name.lower() in own_labels:
         raise DeclarationError(
             f"{place} names the label {own_labels[name.lower()]!r}, which is not known yet at the prediction time: a model would be judged "
-            "on rows that nobody can choose then"
+            "on rows that cannot be chosen then"
         )
     if columns is not None:
         _refuse_unknown([name], columns, place, DeclarationError, spine=spine.table_name)

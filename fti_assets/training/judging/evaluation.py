@@ -28,7 +28,7 @@ class Evaluation:
     Args:
         metrics: names of metrics, and ``fti.Metric`` of your own. Of several labels each is the mean over them, and ``log_loss:late`` that
             of one; a model evaluates each of them for every label besides.
-        slices: columns by whose values the metrics are told apart; of several columns, such as ``("origin", "carrier")``, by each
+        slices: columns by whose values the metrics are split; of several columns, such as ``("origin", "carrier")``, by each
             combination of their values.
         min_rows: slices of fewer test rows are left out, of fairness too.
         fairness: columns between whose values the decisions of a binary model are compared; crossed ones as in ``slices``.

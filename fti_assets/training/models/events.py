@@ -214,7 +214,7 @@ def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetO
                 CHAMPION: change.champion,
                 "previous_champion": change.previous or "none",
                 "reason": change.reason,
-                "changed_by": change.author or "nobody noted who",
+                "changed_by": change.author or "unknown",
                 "changed_at": f"{change.at} UTC",
                 # Names of their own, as of a rejected build.
                 **{f"evidence/{name}": value for name, value in evidence.metrics.items()},

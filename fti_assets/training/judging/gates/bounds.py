@@ -99,7 +99,7 @@ class CalibrationSlope(Concise):
             )
 
     def judge(self, scores: Scores) -> GateVerdict:
-        """Judge the challenger's answers; a slope that cannot be told does not pass.
+        """Judge the challenger's answers; an undefined slope does not pass.
 
         Raises:
             ModelError: there are no answers to judge.
@@ -111,7 +111,7 @@ class CalibrationSlope(Concise):
             return GateVerdict(
                 self.name,
                 False,
-                "the calibration slope cannot be told: one class alone, equal answers, or classes that are told apart",
+                "the calibration slope is undefined: one class alone, equal answers, or answers that separate the classes",
             )
         return within(self.name, "the calibration slope", slope, self.at_least, self.at_most)
 

@@ -164,7 +164,7 @@ def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifes
     until, parts = champion.dataset.trained_until, champion.dataset.random_parts
     if (until is None) != (test.times is None):
         raise _Incomparable(
-            "was split without times and this model by time, or the other way round, so nobody knows which test rows the "
+            "was split without times and this model by time, or the other way round, so it is unknown which test rows the "
             "champion has trained on: leave this gate out until a build of the new split is the champion"
         )
     is_new = np.zeros(len(test.labels), dtype=bool)
@@ -174,14 +174,14 @@ def _untrained_rows(lake: Lake, champion: ModelManifest, dataset: DatasetManifes
             is_new |= _in_test_part(lake, champion, dataset, parts, test)
     elif parts is None or parts.hash != HASH:
         raise _Incomparable(
-            "was split at random by an earlier release, which did not note how, so nobody knows which test rows it has "
+            "was split at random by an earlier release, which did not note how, so it is unknown which test rows it has "
             "trained on: leave this gate out until a build of this release is the champion"
         )
     else:
         columns = _split_columns(champion, dataset)
         if missing := [name for name in columns if name not in _columns(lake, test)]:
             raise _Incomparable(
-                f"was split by {one_of(columns)}, and the test rows have no {one_of(missing)}, so nobody knows which of them it has "
+                f"was split by {one_of(columns)}, and the test rows have no {one_of(missing)}, so it is unknown which of them it has "
                 "trained on: leave this gate out until a build of the new split is the champion"
             )
         is_new = _in_test_part(lake, champion, dataset, parts, test)

@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import Commit
+from fti_assets.core.names import Commit, PartitionRecord
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
@@ -289,17 +289,17 @@ def _in_time(
 ) -> list[Verdict]:
     """Count the delay breaches: new rows that are stored later than they are said to be available.
 
-    A partition that ended longer ago than it is long is a backfill, whose rows were available in their own time.
+    A partition that ended longer ago than it is long is a backfill, whose rows were available in their own time; unless it was last run
+    in its time: then what is new in it has come since, as of a late file.
     """
     if group.event_time is None or not judges_time(group):
         return []
     now = clock.now()
-    recent = [partition.key for partition in partitions if not is_backfill(partition, now)]
-    if not recent:
-        return [Verdict(IN_TIME)]
     with lake.one_snapshot():
         ledger = lake.ledger(group.table)
-        if recent == ["all"] and not ledger:
+        again = [one.key for one in partitions if is_backfill(one, now) and _was_in_time(one, ledger)]
+        recent = [*(one.key for one in partitions if not is_backfill(one, now)), *again]
+        if not recent or (recent == ["all"] and not ledger):
             return [Verdict(IN_TIME)]
         not_stored = ""
         if ledger and comparable(lake, group, staged_rows.table):
@@ -319,4 +319,13 @@ def _in_time(
 
         late, facts = without_unreadable(lake, group.table, counted_late)
     problem = f"{late} new rows of {group.table_name} are stored after they are said to be available" if late else ""
+    if late and again:
+        days = f"{list_some(again)} ended long before this run, and was run in its time"
+        problem += f"; {days}: its new rows came late, or other code gives them"
     return [Verdict(IN_TIME, late, (), problem, facts)]
+
+
+def _was_in_time(partition: Partition, ledger: Mapping[str, PartitionRecord]) -> bool:
+    """Whether the last run of a partition was no backfill."""
+    record = ledger.get(partition.key)
+    return record is not None and not is_backfill(partition, record.run_at)

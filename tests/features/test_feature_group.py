@@ -699,6 +699,16 @@ def test_a_backfill_is_no_breach(world: World) -> None:
     assert in_time(world, "2013-01-09T00:00").passed
 
 
+def test_new_rows_of_a_day_that_was_run_in_its_time_are_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "HOURS", HOURS[:-1])
+        in_time(world, "2013-01-02T23:30")
+    late = in_time(world, "2013-01-09T00:00")
+    assert (late.passed, late.metadata["failures"].value) == (False, 1)
+    assert "'2013-01-02' ended long before this run, and was run in its time" in late.metadata["problem"].value
+    assert in_time(world, "2013-01-09T01:00").passed, "it is no news"
+
+
 REGIONS = dg.StaticPartitionsDefinition(["eu", "us"])
 
 

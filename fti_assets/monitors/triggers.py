@@ -8,6 +8,7 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.training.models.model import Model
 from fti_assets.training.triggers.breaches import OnDegradation, OnDrift
 from fti_assets.training.triggers.trigger import Trigger
 
@@ -36,13 +37,18 @@ def unmeasured_columns(
     several = isinstance(answers, BatchPredictions) and answers.by_model
     models = answers.models if isinstance(answers, BatchPredictions) else (answers.model,)
     outputs = [one.value for one in answers.answers] if isinstance(answers, BatchPredictions) else [answers.output]
-    names = list(outputs)
+    of_labels = [isinstance(model, Model) and model.view.has_several_labels for model in models]
+    names = [
+        name
+        for output, model, is_of_labels in zip(outputs, models, of_labels, strict=True)
+        for name in ([f"{output}.{label}" for label in model.view.labels] if is_of_labels else [output])
+    ]
     for model in models:
         prefix = f"{model.name}." if several else ""
         if any(not one.columns and one.group.columns is None for one in model.view.selections):
             return [], names
         names += [f"{prefix}{name}" for name in (*model.view.feature_names, *model.view.labels)]
-    of_classes = tuple(f"{one}." for one in outputs)
+    of_classes = tuple(f"{one}." for one, is_of_labels in zip(outputs, of_labels, strict=True) if not is_of_labels)
     return [name for name in dict.fromkeys(columns) if name not in names and not name.startswith(of_classes)], names
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import dagster as dg
 
-from fti_assets.core.manifest import CLASSIFIES, ModelTask, Task
+from fti_assets.core.manifest import CLASSIFIES, ModelTask, Task, model_of
 from fti_assets.core.times import duration
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.training.calibration.calibrators import Method
@@ -109,7 +109,7 @@ def task_of(task: ModelTask, view: FeatureView, *, what: str) -> Task:
     if view.has_several_labels:
         if task not in _OF_SEVERAL:
             raise DeclarationError(
-                f"{what} is a {task} model, and its view {view.name!r} has the labels {list_some(view.labels)}: it is "
+                f"{what} is {model_of(task)}, and its view {view.name!r} has the labels {list_some(view.labels)}: it is "
                 f"{one_of(_OF_SEVERAL)}, or of a view of one label"
             )
         return _OF_SEVERAL[task]
@@ -131,7 +131,7 @@ def checked_levels(task: Task, levels: Sequence[float], *, what: str) -> tuple[f
         needs = (
             "needs levels=, such as [0.1, 0.5, 0.9]" if task == "quantile" else "has levels, which quantile models have"
         )
-        raise DeclarationError(f"{what} is a {task} model and {needs}")
+        raise DeclarationError(f"{what} is {model_of(task)} and {needs}")
     ascending = sorted({float(level) for level in levels})
     if len(ascending) < len(levels) or not all(0 < level < 1 for level in ascending):
         raise DeclarationError(f"{what} has levels={list(levels)!r}: give different numbers above 0 and below 1")
@@ -175,7 +175,7 @@ def checked_weights(weights: ClassWeights | None, task: Task, name: str) -> Clas
         )
     if task not in CLASSIFIES:
         raise DeclarationError(
-            f"model {name!r} has weights= for classes, and the task {task!r} has none: leave them out"
+            f"model {name!r} has weights= for classes, and {model_of(task)} has none: leave them out"
         )
     if task == "binary" and (
         unknown := [
@@ -215,7 +215,7 @@ def _check_calibration(model: Model) -> None:
     if method not in get_args(Method):
         raise DeclarationError(f"{what}: it is {one_of(get_args(Method))}")
     if model.task not in CLASSIFIES:
-        raise DeclarationError(f"{what}, but a {model.task} model gives no probabilities of its own: leave it out")
+        raise DeclarationError(f"{what}, but {model_of(model.task)} gives no probabilities of its own: leave it out")
     if not _validates(model, what=what):
         raise DeclarationError(
             f"{what}, which is fitted on the validation part, but its dataset {model.dataset.table_name} has none: give its split a "
@@ -230,7 +230,8 @@ def _check_rollback(model: Model) -> None:
     if model.rollback not in get_args(Rollback):
         raise DeclarationError(f"{what}: it is {one_of(get_args(Rollback))}")
     if model.task not in _ROLLED_BACK:
-        raise DeclarationError(f"{what}, which there is for {one_of(_ROLLED_BACK)} models: leave it out")
+        several = " of one label" if model.view.has_several_labels else ""
+        raise DeclarationError(f"{what}, which there is for {one_of(_ROLLED_BACK)} models{several}: leave it out")
     if model.view.time is None:
         raise DeclarationError(
             f"{what}, but its spine {model.view.spine.table_name} has no event time, so no row comes after what a build has learned from: "

@@ -329,6 +329,9 @@ def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
         return MultiOutputClassifier(LogisticRegression()).fit(data.train.X, data.train.y)
 
     pairs = fti.batch_predictions(name="pairs", model=pair, partitions_def=DAYS)
+    for column in ("probabilities", "probabilities.gone"):
+        with pytest.raises(DeclarationError, match=r"there is 'probabilities.bought', 'probabilities.joined', 'x'"):
+            fti.monitor(name="of_none", predictions=pairs, drift=[fti.Drift("psi", columns=[column])])
     names = ["roc_auc", "log_loss:joined", "exact_match"]
     drift = [fti.Drift("psi", min_rows=5), fti.Drift("psi", reference="weeks_before", min_rows=5)]
     of_pairs = fti.monitor(name="of_pairs", predictions=pairs, drift=drift, quality=list(map(fti.Quality, names)))

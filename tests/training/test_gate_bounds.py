@@ -130,7 +130,7 @@ def test_fairness_that_is_not_evaluated_is_refused():
 
 
 def test_slope_of_other_tasks_is_refused():
-    with pytest.raises(DeclarationError, match="judges binary models, not regression"):
+    with pytest.raises(DeclarationError, match="judges binary models, and is a regression model: leave it out"):
         fti.CalibrationSlope().check("regression", fti.Evaluation(metrics=["rmse"]), what="model 'm'")
 
 

@@ -433,9 +433,18 @@ def test_disagreement_counts_labels_that_are_decided_otherwise() -> None:
         ({"evaluate": fti.Evaluation(metrics=["log_loss"], fairness=["shop"])}, "decides on several labels"),
         ({"evaluate": fti.Evaluation(metrics=["log_loss"], threshold={"gone": 0.5})}, "one of the label 'gone'"),
         ({"gates": [fti.MetricBounds("log_loss:gone", at_most=1)]}, "of a label that there is not"),
-        ({"gates": [fti.CalibrationSlope()]}, "judges binary models, not multilabel"),
+        ({"gates": [fti.CalibrationSlope()]}, "judges binary models, and is a multilabel model; MetricBounds"),
         ({"gates": [fti.BeatsBaseline("log_loss", baseline=fti.LastValue("size"))]}, "last value of one label"),
-        ({"task": "regression", "calibrate": "platt"}, "gives no probabilities"),
+        ({"task": "regression", "calibrate": "platt"}, "but a regression of several labels gives no probabilities"),
+        ({"task": "regression", "rollback": "propose"}, "'quantile' models of one label: leave it out"),
+        (
+            {"task": "regression", "evaluate": fti.Evaluation(metrics=["roc_auc"])},
+            "not one for a regression of several labels: choose 'rmse'",
+        ),
+        (
+            {"task": "regression", "evaluate": fti.Evaluation(metrics=["rmse"], threshold=0.3)},
+            "a regression of several labels has no threshold, only binary and multilabel ones have",
+        ),
         ({"task": "quantile", "levels": [0.5]}, "is a quantile model, and its view"),
     ],
 )

@@ -71,7 +71,7 @@ def test_weights_that_cannot_be_are_refused() -> None:
     with pytest.raises(ModelError, match="m has a weight for the class 'late': its classes are '0'"):
         row_weights(np.zeros(3), NAMES, None, fti.ClassWeights({"late": 2.0}), what="m")
     for task, weights, said in (
-        ("regression", "balanced", "has weights= for classes, and the task 'regression' has none"),
+        ("regression", "balanced", "has weights= for classes, and a regression model has none"),
         ("binary", {"late": 2.0}, "has a weight for the class 'late': a binary model's are '0' or '1'"),
     ):
         with pytest.raises(DeclarationError, match=said):

@@ -37,6 +37,7 @@ from fti_assets.core.manifest.tasks import (
     Task,
     TaskTraits,
     each_task,
+    model_of,
 )
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
@@ -102,4 +103,5 @@ __all__ = [
     "WindowLength",
     "each_task",
     "far_end",
+    "model_of",
 ]

@@ -49,6 +49,15 @@ VALUES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if not t
 """The tasks whose answer is one number, such as what a regression of the label gives."""
 
 
+def model_of(task: Task) -> str:
+    """What does it, in words with an article.
+
+    >>> model_of("binary"), model_of("multioutput")
+    ('a binary model', 'a regression of several labels')
+    """
+    return "a regression of several labels" if task == "multioutput" else f"a {task} model"
+
+
 def each_task(task: Task) -> Task:
     """What is done for each label alone: the task itself, where there is one.
 

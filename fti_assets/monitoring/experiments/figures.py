@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, model_of
 from fti_assets.core.sql import quote
 from fti_assets.errors import DeclarationError, one_of
 
@@ -59,12 +59,13 @@ def figure_for(name: str, task: Task) -> Figure:
     if figure is None or task not in figure.tasks:
         fitting = [one.name for one in FIGURES.values() if task in one.tasks]
         if not fitting:
+            there = one_of(dict.fromkeys(task for one in FIGURES.values() for task in one.tasks))
             raise DeclarationError(
-                f"an experiment cannot compare arms of a {task} model: it compares a mean of one number an answer, which there is for "
-                f"{one_of(dict.fromkeys(task for one in FIGURES.values() for task in one.tasks))}"
+                f"an experiment cannot compare arms of {model_of(task)}: it compares a mean of one number an answer, which there is for "
+                f"{there} models of one label: leave it out, and look at what a monitor of the log says of each arm"
             )
         raise DeclarationError(
-            f"an experiment cannot compare arms of a {task} model by {name!r}: a mean over answers is compared, such as {one_of(fitting)}"
+            f"an experiment cannot compare arms of {model_of(task)} by {name!r}: a mean over answers is compared, such as {one_of(fitting)}"
         )
     return figure
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import Task, each_task
+from fti_assets.core.manifest import Task, each_task, model_of
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds, answers_of
 from fti_assets.training.judging.metrics.metric import OF, AnyMetric
@@ -139,7 +139,8 @@ class Evaluation:
         check_metrics(task, self.metric_names, labels or None)
         if self.threshold != THRESHOLD and task not in ("binary", "multilabel"):
             raise DeclarationError(
-                f"Evaluation(threshold={self.threshold!r}): a {task} model has no threshold, only a binary one has"
+                f"Evaluation(threshold={self.threshold!r}): {model_of(task)} has no threshold, only "
+                "binary and multilabel ones have"
             )
         if isinstance(self.threshold, Mapping) and (strange := [one for one in self.threshold if one not in labels]):
             alternatives = f"there is {one_of(labels)}" if labels else "the model has one: give a number or a goal"
@@ -153,7 +154,7 @@ class Evaluation:
             )
         if self.fairness and task != "binary":
             raise DeclarationError(
-                f"Evaluation(fairness={list(self.fairness)!r}): a {task} model decides nothing whose rates could be compared, "
+                f"Evaluation(fairness={list(self.fairness)!r}): {model_of(task)} decides nothing whose rates could be compared, "
                 "only a binary one does"
             )
 

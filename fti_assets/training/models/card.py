@@ -14,6 +14,7 @@ from fti_assets.core.manifest import (
     ModelManifest,
     TuningRecord,
     ViewRecord,
+    model_of,
 )
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.manifest.learning import EpochRecord
@@ -34,7 +35,7 @@ def model_card(manifest: ModelManifest, dataset: DatasetManifest, epochs: Sequen
     view = manifest.view
     sections = [
         f"# {manifest.model} v{manifest.version}",
-        f"Build `{manifest.build}`: a {manifest.task} model of view `{view.name}` version {view.version}, made at "
+        f"Build `{manifest.build}`: {model_of(manifest.task)} of view `{view.name}` version {view.version}, made at "
         f"{manifest.created_at} UTC. "
         f"It is **{manifest.status}**.",
         *([f"It was trained because of {manifest.trained_because}."] if manifest.trained_because else []),

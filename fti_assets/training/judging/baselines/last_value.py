@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import CLASSIFIES, VALUES, Task, each_task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task, each_task, model_of
 from fti_assets.errors import DeclarationError, ModelError, one_of
 from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prior_of
 
@@ -46,11 +46,11 @@ class LastValue:
         """
         if each_task(task) != task:
             raise DeclarationError(
-                f"{what}: LastValue() has the last value of one label, and a {task} model has several: write a function of the train part "
-                "and the test rows, or baseline='prior'"
+                f"{what}: LastValue() has the last value of one label, and {model_of(task)} has several: write a function of the train "
+                "part and the test rows, or baseline='prior'"
             )
         if task not in (*CLASSIFIES, *VALUES):
-            raise DeclarationError(f"{what}: a {task} model has no last value to be compared with")
+            raise DeclarationError(f"{what}: {model_of(task)} has no last value to be compared with")
         if self.feature not in features:
             raise DeclarationError(
                 f"{what} needs the feature {self.feature!r}, which its view does not have: {one_of(features)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.concise import Concise
-from fti_assets.core.manifest import FairnessRecord, GateVerdict, Task
+from fti_assets.core.manifest import CLASSIFIES, FairnessRecord, GateVerdict, Task, model_of
 from fti_assets.errors import DeclarationError, ModelError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.fairness import FIGURES, lacking
@@ -93,9 +93,9 @@ class CalibrationSlope(Concise):
     def check(self, task: Task, evaluation: Evaluation, *, what: str) -> None:
         """Raise a DeclarationError if the model is not a binary one."""
         if task != "binary":
+            other = "; MetricBounds('ece', at_most=) judges its calibration" if task in CLASSIFIES else ": leave it out"
             raise DeclarationError(
-                f"{what} has CalibrationSlope(), which judges binary models, not {task}; MetricBounds('ece', at_most=) judges the "
-                "calibration of multiclass ones"
+                f"{what} has CalibrationSlope(), which judges binary models, and is {model_of(task)}{other}"
             )
 
     def judge(self, scores: Scores) -> GateVerdict:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task, each_task
+from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES, Task, each_task, model_of
 from fti_assets.errors import DeclarationError, ModelError, one_of
 
 THRESHOLD = 0.5
@@ -102,7 +102,7 @@ def answers_of(
     """
     name = OUTPUT_NAMES[task]
     if name not in outputs:
-        raise ModelError(f"a {task} model gives the output {name!r}, but there is {one_of(outputs)}")
+        raise ModelError(f"{model_of(task)} gives the output {name!r}, but there is {one_of(outputs)}")
     predictions = np.asarray(outputs[name], dtype=np.float64)
     shape = (len(y), len(classes)) if task in BY_NAME else (len(y),)
     if predictions.shape != shape:

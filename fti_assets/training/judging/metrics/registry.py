@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from functools import cache, partial
 
-from fti_assets.core.manifest import Task, each_task
+from fti_assets.core.manifest import Task, each_task, model_of
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics import classification, quantiles, ranking, regression
 from fti_assets.training.judging.metrics.metric import OF, AnyMetric, BuiltIn, OfLabel
@@ -91,14 +91,14 @@ def check_metrics(task: Task, metrics: Sequence[str], labels: Sequence[str] | No
         if task not in metric.tasks and each not in metric.tasks:
             fitting = [metric.name for metric in METRICS.values() if {task, each} & {*metric.tasks}]
             fitting += [AT_PLACES] if task == "ranking" else []
-            raise DeclarationError(f"the metric {name!r} is not one for a {task} model: choose {one_of(fitting)}")
+            raise DeclarationError(f"the metric {name!r} is not one for {model_of(task)}: choose {one_of(fitting)}")
 
 
 def _check_label(metric: OfLabel, task: Task, labels: Sequence[str] | None) -> None:
     each = each_task(task)
     if each == task:
         raise DeclarationError(
-            f"the metric {metric.name!r} is of one of several labels, and a {task} model has one: write {metric.metric.name!r}"
+            f"the metric {metric.name!r} is of one of several labels, and {model_of(task)} has one: write {metric.metric.name!r}"
         )
     if each not in metric.tasks:
         raise DeclarationError(

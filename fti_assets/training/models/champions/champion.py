@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest, RandomParts
+from fti_assets.core.manifest import Column, DatasetManifest, ModelManifest, RandomParts, model_of
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, ModelError, NotMaterializedError, PredictionError, one_of
 from fti_assets.features.external.rows import read_external
@@ -102,7 +102,7 @@ def _scores_beside(
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
         answers = graph.run({name: values[is_judged] for name, values in columns.items()})
         if champion.task != model.task:
-            raise ModelError(f"it is a {champion.task} model, and this a {model.task} one")
+            raise ModelError(f"it is {model_of(champion.task)}, and this {model_of(model.task)}")
         if data.labels and champion.classes != data.labels:
             raise ModelError(f"it has the labels {one_of(champion.classes)}, this model {one_of(data.labels)}")
         if model.task == "multiclass":

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, model_of
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.models.frames import Layout
 
@@ -70,7 +70,7 @@ def check_booster(model: Any, task: Task | None) -> None:
     allowed = [one for key, names in of_task.items() if task is None or key in tasks for one in names]
     if objective not in allowed:
         raise ModelError(
-            f"{name} has the objective {objective!r}, of which no graph{'' if task is None else f' of a {task} model'} is made: choose "
+            f"{name} has the objective {objective!r}, of which no graph{'' if task is None else f' of {model_of(task)}'} is made: choose "
             f"{one_of(allowed)}"
         )
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fti_assets.core.manifest import BY_NAME, CLASSIFIES, Task
+from fti_assets.core.manifest import BY_NAME, CLASSIFIES, Task, model_of
 from fti_assets.errors import ModelError
 
 MATRIX = "X"
@@ -61,7 +61,7 @@ def check_shape(output: Any, task: Task, rows: int, classes: int, *, what: str) 
     if np.shape(output) not in shapes:
         of_task = " or ".join(str(list(shape)) for shape in shapes)
         result = list(np.shape(output)) if hasattr(output, "shape") else type(output).__name__
-        raise ModelError(f"{what} gives {result} for {rows} rows, but a {task} model gives {of_task}")
+        raise ModelError(f"{what} gives {result} for {rows} rows, but {model_of(task)} gives {of_task}")
     values: np.ndarray = np.asarray(output)
     return values if task in BY_NAME else values.reshape(-1)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import CLASSIFIES, VALUES, Task
+from fti_assets.core.manifest import CLASSIFIES, VALUES, Task, model_of
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.nodes import OPSET
@@ -65,7 +65,7 @@ def _check_estimator(estimator: Any, method: str, task: Task, classes: int) -> N
     if not hasattr(estimator, method):
         soft = 'give a vote voting="soft", put another classifier into CalibratedClassifierCV, or '
         advice = soft if hasattr(estimator, "classes_") else ""
-        raise ModelError(f"{name} has no {method}, which a {task} model needs: {advice}return {RETURN_KINDS}")
+        raise ModelError(f"{name} has no {method}, which {model_of(task)} needs: {advice}return {RETURN_KINDS}")
     if task not in CLASSIFIES and hasattr(estimator, "predict_proba"):
         raise ModelError(f"{name} is a classifier, but the model's task is {task}")
     if task in CLASSIFIES:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fti_assets.core.extras import require
-from fti_assets.core.manifest import BY_NAME, Task, each_task
+from fti_assets.core.manifest import BY_NAME, Task, each_task, model_of
 from fti_assets.errors import ModelError
 
 
@@ -69,7 +69,7 @@ def _check_output(task: Task, output: Any, rows: int, columns: int, *, what: str
     }
     result = type(output).__name__ if shape is None else str(shape)
     raise ModelError(
-        f"{what} gives {result} for {rows} rows, but a {task} model gives {expectation}{more.get(task, '')}"
+        f"{what} gives {result} for {rows} rows, but {model_of(task)} gives {expectation}{more.get(task, '')}"
     )
 
 

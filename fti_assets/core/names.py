@@ -12,8 +12,8 @@ from fti_assets.errors import DeclarationError, excerpt
 FEATURES, DATASETS, PREDICTIONS, MONITORING = "features", "datasets", "predictions", "monitoring"
 """The schemas of the tables that declarations have."""
 
-DEAD_LETTERS = "dead_letters"
-"""The schema of the events that a stream gave and a table could not take."""
+STREAMING = "streaming"
+"""The schema of the events that a stream gave and a group could not take."""
 
 PARTITION = "_partition"
 WHOLE = "all"
@@ -90,6 +90,11 @@ class TableName:
     @property
     def ledger_sql(self) -> str:
         return quote("lake", LEDGER, f"{self.schema}_{self.name}")
+
+    @property
+    def dead_letters(self) -> TableName:
+        """The table of the events of its stream that it could not take, which a table without a stream does not have."""
+        return TableName(STREAMING, f"{self.name}_dead_letters")
 
     @property
     def positions_sql(self) -> str:

@@ -1,4 +1,4 @@
-"""The table of events that a group could not take: ``dead_letters.<group>_v<N>``, a partition for each day on which they were stored."""
+"""The table of events that a group could not take: ``streaming.<group>_v<N>_dead_letters``, a partition for each day of the broker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
-from fti_assets.core.names import DEAD_LETTERS, PARTITION, TableName
+from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.features.events.dead_letter import DeadLetter
 from fti_assets.features.groups.group import FeatureGroup
@@ -26,7 +26,7 @@ _SCHEMA = pa.schema(
 
 def dead_letters_table(group: FeatureGroup) -> TableName:
     """Where the events are that a group could not take."""
-    return TableName(DEAD_LETTERS, group.table_name)
+    return group.table.dead_letters
 
 
 def staged_dead_letters(connection: duckdb.DuckDBPyConnection, letters: Sequence[DeadLetter]) -> str:

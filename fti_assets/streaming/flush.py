@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.times import from_microseconds
+from fti_assets.errors import StoreError, list_some
 from fti_assets.features.events.dead_letter import DeadLetter, dead_letter
 from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
@@ -23,6 +24,10 @@ from fti_assets.streaming.taken import behind
 
 FLUSH_ROWS = 200_000
 """Of one commit at most, so that memory is bounded however long the lake could not be written."""
+
+
+class LostPositionError(StoreError):
+    """The lake stands before what the outbox holds: it was reset, or put back to an earlier state, while the service ran."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,6 @@ class Flush:
     dead_letters: Mapping[str, int]
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
-    refused_keys: tuple[str, ...] = ()
 
 
 def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
@@ -60,6 +64,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
 
     Raises:
         SchemaChangedError: the stored table has other columns or types, or other partitions.
+        LostPositionError: rows before those of the outbox are gone from the lake; a service that starts reads them again.
         StoreError: the commit failed; the outbox still has all.
     """
     reasons: dict[str, int] = {}
@@ -68,6 +73,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     refuse_other_partitions(lake, group)
 
     def prepare(before: Positions) -> Append:
+        _refuse_lost(group, batches, before)
         reasons.clear()
         rows = behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
@@ -104,6 +110,15 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     return Flush(
         group.table, result.commit, result.additions, result.present, dict(sorted(reasons.items())), result.positions
     )
+
+
+def _refuse_lost(group: FeatureGroup, batches: Batches, before: Positions) -> None:
+    lost = [shard for shard, sequence in batches.flushed.items() if before.get(shard, -1) < sequence]
+    if lost:
+        raise LostPositionError(
+            f"{group.table.full_name} stands before what was flushed to it, in shards {list_some(map(str, lost))}: it was reset, or put "
+            "back to an earlier state. Nothing was added. Start the service again, which reads the events from the broker again"
+        )
 
 
 def _staged(lake: Lake, group: FeatureGroup, rows: pa.Table | None) -> tuple[str, str]:

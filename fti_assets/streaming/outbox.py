@@ -64,12 +64,14 @@ class Batches:
         rows: their rows.
         dead_letters: the events of them that are no rows.
         identities: of each shard what told its stream from another of its name when the last of them was taken.
+        flushed: where the lake must stand at least, by shard: what is before is not here.
     """
 
     last: int
     rows: pa.Table | None
     dead_letters: list[DeadLetter]
     identities: Mapping[int, str] = field(default_factory=dict)
+    flushed: Mapping[int, int] = field(default_factory=dict)
 
     def positions(self) -> dict[int, int]:
         """How far they reach, by shard."""
@@ -151,7 +153,8 @@ class Outbox:
         if last == after:
             return None
         table = pa.concat_tables(tables, promote_options="default").combine_chunks() if tables else None
-        return Batches(last, table, [DeadLetter(*letter) for letter in letters], identities)
+        flushed = {shard: at.flushed for shard, at in self.positions().items() if at.flushed is not None}
+        return Batches(last, table, [DeadLetter(*letter) for letter in letters], identities, flushed)
 
     def discard(self, up_to: int, flushed: Mapping[int, int]) -> None:
         """Let go of the micro-batches up to a number, which the lake has; it stands at these sequences."""

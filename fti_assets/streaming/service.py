@@ -19,7 +19,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.stores.streams.assignment import hold_shards, shards_of
 from fti_assets.stores.streams.stream import Subscription
-from fti_assets.streaming.flush import Flush
+from fti_assets.streaming.flush import Flush, LostPositionError
 from fti_assets.streaming.flusher import Flusher
 from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.outbox import Outbox, open_outbox
@@ -187,6 +187,9 @@ class GroupService:
                 return
             try:
                 await self._flush(subscription, outbox)
+            except LostPositionError:
+                stop.set()
+                raise
             except (FtiError, duckdb.Error) as error:  # the outbox has it all: the next flush takes it along
                 self._say("flush_failed", group=self._group.table_name, error=str(error))
             except BaseException:

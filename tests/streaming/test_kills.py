@@ -125,7 +125,7 @@ def state(group, folder: Path) -> tuple[Any, Any]:
         ledger = {key: (one.data_version, one.rows) for key, one in lake.ledger(group.table).items()}
         rows = lake.rows(group.table).order("ALL").fetchall()
         letters = lake.connection.execute(
-            "SELECT shard, sequence, reason FROM lake.dead_letters.payments_v1 ORDER BY ALL"
+            "SELECT shard, sequence, reason FROM lake.streaming.payments_v1_dead_letters ORDER BY ALL"
         ).fetchall()
     blobs = dict(online_store(str(folder / "online")).everything(group.table_name)[1])
     return (ledger, rows, letters), blobs

@@ -36,7 +36,7 @@ def test_no_event_is_lost_or_doubled_by_kills(kills, seed, tmp_path):
     intake = EventReader(group, group_decoder(group)).read(stored)
     with OfflineStore(tmp_path / "lake").connect() as lake, OfflineStore(tmp_path / "batch").connect() as batch:
         letters = lake.connection.execute(
-            "SELECT shard, sequence FROM lake.dead_letters.payments_v1 ORDER BY ALL"
+            "SELECT shard, sequence FROM lake.streaming.payments_v1_dead_letters ORDER BY ALL"
         ).fetchall()
         assert letters == sorted((one.shard, one.sequence) for one in intake.dead_letters)
         batch.connection.register("arrived", intake.rows)

@@ -10,9 +10,15 @@ import pytest
 
 from fti_assets.core import clock
 from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.features.events.decoding import group_decoder
+from fti_assets.features.online.load import load_online
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.online.store import online_store
-from fti_assets.streaming.service import Settings, stream
+from fti_assets.streaming.flush import LostPositionError, flush
+from fti_assets.streaming.micro_batch import MicroBatches
+from fti_assets.streaming.outbox import open_outbox
+from fti_assets.streaming.service import Settings, outbox_path, stream
 from tests.support.payments import DAY, MINUTE, payment, payments
 from tests.support.streams import MemoryStream
 
@@ -108,8 +114,6 @@ def test_two_instances_share_the_shards_and_one_table(world):
 
 def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
     """Whatever order events come in, and at which clock they were taken."""
-    from fti_assets.features.online.load import load_online
-
     events = MemoryStream("payments")
     group = payments(events, online=True, online_history="2h")
     minute = timedelta(minutes=1)
@@ -136,3 +140,36 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             for ago in range(0, 121, 3):
                 at_us = microseconds(now - minute * ago)
                 assert reader.get((key,), at_us=at_us) == whole.get((key,), at_us=at_us)
+
+
+def test_a_group_that_is_reset_is_read_from_the_beginning(world):
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    events.put(payment("a", amount=1.0), b"no JSON", at=DAY + 660 * MINUTE)
+    world.run(group)
+    with world.offline.connect() as lake, lake.store.lock():
+        drop_tables(lake, [group.table], message="reset")
+        assert lake.tables() == []
+    world.online.drop(group.table_name)
+    events.put(payment("b", amount=2.0), at=DAY + 661 * MINUTE)
+    world.run(group)
+    assert [row[3] for row in world.rows(group)] == [1.0, 2.0]
+    assert (world.value(group, "a"), world.value(group, "b")) == (1.0, 2.0)
+
+
+def test_a_service_whose_table_is_reset_meanwhile_ends_and_says_why(world):
+    events = MemoryStream("payments")
+    group = payments(events)
+    events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE)
+    world.run(group)
+    with (
+        world.offline.connect() as lake,
+        open_outbox(outbox_path(world.folder / "outbox", group, Settings()), of="payments_v1") as outbox,
+    ):
+        batches = MicroBatches(group, outbox, group_decoder(group))
+        events.put(payment("b"), at=DAY + 661 * MINUTE)
+        assert batches.take(events.shards[0]).positions == {0: 2}
+        with lake.store.lock():
+            drop_tables(lake, [group.table], message="reset")
+        with pytest.raises(LostPositionError, match="it was reset, or put back to an earlier state"):
+            flush(lake, group, outbox.batches())

@@ -23,9 +23,11 @@ def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> Non
     if not tables:
         return
     execute = lake.connection.execute
+    # What a stream gave goes with what it was given to: its events are then read from the beginning.
+    together = [*tables, *(table.dead_letters for table in tables if lake.has(table.dead_letters))]
     execute("BEGIN")
     try:
-        for table in tables:
+        for table in together:
             execute(f"DROP TABLE IF EXISTS {table.sql}")
             execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
             execute(f"DROP TABLE IF EXISTS {table.positions_sql}")

@@ -153,8 +153,8 @@ def refuse_other_schema(lake: LakeReader, table: TableName, staging: str, addabl
                 changes.append(other_digits(name, stored_types[name], kind))
         raise SchemaChangedError(
             f"{table.full_name} is stored with another schema: {'; '.join(changes)}. Nothing was stored. Raise the version, so "
-            f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While nobody "
-            f"needs what is stored, you can start over: fti reset {table.name}"
+            f"that the new schema gets a table of its own, {_line(table)}, or give the columns back their old types. While what is "
+            f"stored is not needed, you can start over: fti reset {table.name}"
         )
 
 

@@ -15,6 +15,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.times import duration, microseconds
+from fti_assets.describe import facts
 from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedError, SchemaChangedError
 from fti_assets.features import run as run_module
 from fti_assets.features.groups.group import FeatureGroup
@@ -518,6 +519,29 @@ def test_missing_partition_within_lookback_is_named(world: World) -> None:
     (error,) = (error for error in world.raised_by(result) if LookbackError.__name__ in error)
     assert "rates_v1 needs arrivals_v1 from 2013-01-01 00:00:00 to 2013-01-05 00:00:00" in error
     assert "1 of its partitions are not materialized: '2013-01-03'" in error
+
+
+def test_lifetime_group_reads_from_the_first_partition_on_and_misses_none(world: World) -> None:
+    @fti.feature_group(
+        keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="lifetime", ins={"arrivals": world.arrivals}
+    )
+    def totals(arrivals: fti.Table) -> fti.Table:
+        aggregates = {"landed": fti.Count(), "first": fti.First("landed_at"), "delays": fti.Last("delay", n=2)}
+        return fti.window_aggregate(arrivals, keys=["carrier"], every="1d", windows=["lifetime"], aggregates=aggregates)
+
+    world.run_range("2013-01-02", "2013-01-04", world.arrivals)
+    result = world.run(totals, partition_key="2013-01-04")
+    (error,) = (error for error in world.raised_by(result) if LookbackError.__name__ in error)
+    assert "totals_v1 needs arrivals_v1 from its first partition to 2013-01-05 00:00:00" in error
+    assert "not materialized: '2013-01-01'" in error
+    world.run(world.arrivals, partition_key="2013-01-01")
+    assert world.run_range("2013-01-02", "2013-01-04", totals).success
+    together = [world.version(totals, f"2013-01-0{day}") for day in (2, 3, 4)]
+    assert world.rows(totals)["landed_lifetime"].tolist() == [len(HOURS) * day for day in (1, 2, 3)]
+    for day in (4, 3, 2):
+        assert world.run(totals, partition_key=f"2013-01-0{day}").success
+    assert [world.version(totals, f"2013-01-0{day}") for day in (2, 3, 4)] == together
+    assert facts.runs(totals.partitions_def, totals.lookback).endswith(", reading all that came before")
 
 
 def test_lookback_that_reaches_before_first_partition_is_no_error(world: World) -> None:

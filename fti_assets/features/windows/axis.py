@@ -195,9 +195,8 @@ class Windows:
             for number, length in enumerate(self.lengths.values())
         ]
         visible = f"epoch_us(greatest({self.event}, {self.available}))"
-        if (
-            self.axis.delay and self.rows_by == "event_time"
-        ):  # seen at the instant itself, though the window ends before
+        if self.axis.delay and self.rows_by == "event_time":
+            # Seen at the instant itself, though the window ends before.
             visible = f"greatest(epoch_us({self.event}), epoch_us({self.available}) - {self.axis.delay})"
         columns = "".join(f"{column}, " for column in [*map(quote, self.keys), *values])
         return f"""

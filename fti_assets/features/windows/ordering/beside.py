@@ -27,7 +27,7 @@ def with_ordered(
         windows: what to compute, its windows all of one delay.
         others: the keys, the instant and further columns.
         ordered: the names of the ordered aggregates.
-        table: a function of a name
+        table: a name from ``spans_table``, after which further tables are named.
     """
     connection, axis, keys = windows.rows.connection, windows.axis, windows.names
     windows = replace(windows, aggregates={name: windows.aggregates[name] for name in ordered})

@@ -12,6 +12,7 @@ import numpy as np
 from fti_assets.core.sql import quote
 from fti_assets.features.windows.axis import AT, EVENT, Windows
 from fti_assets.features.windows.ordering.standing import Moments, Standing, Whole
+from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,7 +40,7 @@ class Ordered:
         enters: the position from which on it counts.
         leaves: for each window the position from which on it does no more.
         columns: what else is fetched of each row.
-        moments_of: a moment, as ``Standing`` has it, of a group and position.
+        positions: how many a group has, the one after the last too: by so many moments a group is after the one before.
     """
 
     groups: Whole
@@ -49,7 +50,7 @@ class Ordered:
     positions: int
 
     def moments(self, groups: Whole, positions: Whole) -> Whole:
-        """Each position of a group as a moment."""
+        """Each position of a group as a moment of ``Standing``."""
         return groups * self.positions + positions
 
     @cached_property
@@ -93,7 +94,13 @@ class Part:
         return self.targets[TARGET]
 
     def ordered(self, columns: str, order: str, condition: str = "true") -> Ordered:
-        """Rows in an order, with some columns."""
+        """Rows in an order within their groups, with some columns.
+
+        Args:
+            columns: the SQL of what is fetched of each row.
+            order: the SQL of the order; rows that are equal in it are alike to who asks.
+            condition: the SQL of which rows are fetched.
+        """
         leaves = [f"__fti_leaves_{number}" for number in range(len(self.windows.lengths))]
         table = self.connection.execute(
             f"SELECT {GROUP}, __fti_enters, {', '.join(leaves)}, {columns} FROM {self.rows} "
@@ -150,8 +157,6 @@ def store_rows(windows: Windows, values: Sequence[str], groups: str, table: str)
         table: the table to make, quoted.
     """
     rows = windows.rows
-    from fti_assets.stores.duckdb.relations import relation_name
-
     recent = " OR ".join(f"({one})" for one in windows.recent())
     spans = windows.spans(f"(SELECT * FROM {relation_name(rows.relation)} WHERE {recent})", values)
     keys = ", ".join(map(quote, windows.keys))

@@ -89,11 +89,11 @@ class OrderedResults:
             orders[column] = part.ordered(column, column, f"{column} IS NOT NULL")
         rows = orders[column]
         standing = Standing(rows.entering, rows.leaving(window))
-        moments = part.at_targets(standing)
+        moments, of_target = part.at_targets(standing)
         some = moments.number > 0
         result = np.zeros(len(some))
         result[some] = percentiles(rows.columns[column].to_numpy(), standing, moments[some], aggregate.ratio)
-        return pa.array(result, mask=~some)
+        return pa.array(result[of_target], mask=~some[of_target])
 
     def _values(self, aggregate: First | Last, part: Part, window: int, orders: dict[Any, Ordered]) -> list[pa.Array]:
         import pyarrow as pa
@@ -118,7 +118,8 @@ class OrderedResults:
             order_of_spans = np.argsort(of_span, kind="stable")
             of_span, starts, ends = (array[order_of_spans] for array in (of_span, starts, ends))
         standing = Standing(starts, ends)
-        found = nth_rows(standing, part.at_targets(standing), aggregate.n, last=last)
+        moments, of_target = part.at_targets(standing)
+        found = nth_rows(standing, moments, aggregate.n, last=last)[:, of_target]
         if of_span is not None:
             found = np.where(found == NOTHING, NOTHING, of_span[found] if len(of_span) else NOTHING)
         values = rows.columns[column].combine_chunks()
@@ -136,17 +137,20 @@ class OrderedResults:
         order = np.argsort(firsts, kind="stable")
         firsts, starts, ends = firsts[order], starts[order], ends[order]
         beginning = Standing(starts, ends)
-        sessions = part.at_targets(beginning)
         if aggregate.of == "number":
-            return pa.array(sessions.number)
+            sessions, of_target = part.at_targets(beginning)
+            return pa.array(sessions.number[of_target])
+        # Whatever changes the rows that stand changes what is asked, whether or not another row begins a session.
+        standing = Standing(enters, leaves)
+        moments, of_target = part.at_targets(standing)
+        sessions = beginning.at(part.first_targets(of_target))
         some = sessions.number > 0
         first: Whole = firsts[beginning.nth(sessions[some], sessions.number[some] - 1)]
-        standing = Standing(enters, leaves)
-        moments = part.at_targets(standing)[some]
+        moments = moments[some]
         if aggregate.of == "rows":
             counts = np.zeros(len(some), np.int64)
             counts[some] = moments.number - standing.before(moments, first)
-            return pa.array(counts)
+            return pa.array(counts[of_target])
         seconds = np.zeros(len(some))
         seconds[some] = (events[standing.nth(moments, moments.number - 1)] - events[first]) / 1e6
-        return pa.array(seconds, mask=~some)
+        return pa.array(seconds[of_target], mask=~some[of_target])

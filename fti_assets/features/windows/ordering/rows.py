@@ -109,9 +109,18 @@ class Part:
         groups, enters, *left = (table[name].to_numpy() for name in (GROUP, "__fti_enters", *leaves))
         return Ordered(groups - self.first, enters, left, table, self.windows.axis.number + 1)
 
-    def at_targets(self, standing: Standing) -> Moments:
-        """What has happened by each target."""
-        return standing.at(self._targets)
+    def at_targets(self, standing: Standing) -> tuple[Moments, Whole]:
+        """What has happened by the targets, once where nothing does between them, and which of these each target has."""
+        moments = standing.at(self._targets)
+        new = np.ones(len(self._targets), bool)
+        new[1:] = (np.diff(moments.entered) != 0) | (np.diff(moments.left) != 0)
+        return moments[new], np.cumsum(new) - 1
+
+    def first_targets(self, of_target: Whole) -> Whole:
+        """The moment of the first target of each number in ``of_target``, which rises by 1 at most."""
+        new = np.ones(len(of_target), bool)
+        new[1:] = np.diff(of_target) != 0
+        return self._targets[new]
 
     @cached_property
     def _targets(self) -> Whole:

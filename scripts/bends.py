@@ -172,7 +172,7 @@ BENDS = (
         "features/windows/axis.py",
         "own_left_out=False)",
         "own_left_out=self.own_left_out)",
-        ("features/test_window_kinds.py::test_kinds_at_each_row_are_what_brute_force_finds",),
+        ("features/test_window_kinds.py::test_delayed_window_of_a_row_holds_what_became_visible_as_it_ended",),
     ),
     Bend(
         "a percentile does not lie between two values",
@@ -193,7 +193,7 @@ BENDS = (
         "features/windows/ordering/sessions.py",
         "np.maximum(enters, before))",
         "leaves)",
-        ("features/test_window_kinds.py::test_kinds_are_what_brute_force_finds",),
+        ("features/test_window_kinds.py::test_a_session_goes_on_when_its_first_row_has_left",),
     ),
     Bend(
         "a late row does not join two sessions",

@@ -231,6 +231,12 @@ def test_sessions_are_apart_by_more_than_the_gap(connection: duckdb.DuckDBPyConn
     assert hourly(rows, "2h", aggregates=of) == {1: (1, 2, 1800.0), 2: (2, 3, 900.0), 3: (1, 3, 900.0)}
 
 
+def test_a_session_goes_on_when_its_first_row_has_left(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1.4), row(1.75), row(1.9)])
+    of: dict[str, Aggregate] = {"number": Sessions(gap="30min"), "rows": Sessions(gap="30min", of="rows")}
+    assert hourly(rows, "30min", "1h", aggregates=of) == {2: (1, 1, 2, 3)}
+
+
 def test_a_late_row_joins_two_sessions(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1), row(1.9, 3), row(2)], available_at="a")
     found = hourly(rows, "9h", aggregates={"sessions": Sessions(gap="55min")}, rows_by="event_time")
@@ -249,6 +255,16 @@ def test_delayed_window_is_that_of_the_instant_before(connection: duckdb.DuckDBP
         1: [1, 0, 0], 2: [1, 1, 0], 3: [0, 1, 0], 4: [1, 0, 1], 5: [1, 1, 1], 6: [0, 1, 0], 7: [0, 0, 1],
     }  # fmt: skip
     assert by_hour[3][3:] == [None, 1.0, None]
+
+
+def test_delayed_window_of_a_row_holds_what_became_visible_as_it_ended(connection: duckdb.DuckDBPyConnection) -> None:
+    rows = table(connection, [row(1), row(2), row(3)])
+    aggregates = {"n": Count(), "sessions": Sessions(gap="1h")}
+    windows = ["2h", Window("2h", delay="1h")]
+    found = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates).relation.order("hour")
+    assert found.project("hour, n_2h, n_2h_delay_1h, sessions_2h_delay_1h").fetchall() == [
+        (at(1), 0, 0, 0), (at(2), 1, 1, 1), (at(3), 1, 2, 1),
+    ]  # fmt: skip
 
 
 def test_delayed_window_by_event_time_holds_what_is_known_by_now(connection: duckdb.DuckDBPyConnection) -> None:

@@ -13,7 +13,7 @@ from fti_assets.cli.options import definitions, load_definitions, stores
 from fti_assets.errors import DeclarationError, one_of
 
 if TYPE_CHECKING:
-    import dagster as dg
+    from collections.abc import Sequence
 
     from fti_assets.features.groups.group import FeatureGroup
 
@@ -67,6 +67,8 @@ def stream(
     """
     from fti_assets.core.times import duration
     from fti_assets.describe.loading import stores_of
+    from fti_assets.features.groups.group import FeatureGroup
+    from fti_assets.orchestration.declaration import declarations_of
     from fti_assets.streaming.running import run
     from fti_assets.streaming.service import Settings
 
@@ -80,16 +82,15 @@ def stream(
         flush_seconds=seconds,
         until_caught_up=until_caught_up,
     )
-    groups = [_group(loaded, name) for name in dict.fromkeys(names)]
-    run(groups, chosen, outbox, settings, say=_say, signals=(signal.SIGTERM, signal.SIGINT))
+    declared = [one for one in declarations_of(loaded) if isinstance(one, FeatureGroup)]
+    groups = [_group(declared, name) for name in dict.fromkeys(names)]
+    signals = (signal.SIGTERM, signal.SIGINT)
+    run(groups, chosen, outbox, settings, say=_say, signals=signals, windows=declared)
 
 
-def _group(loaded: dg.Definitions, name: str) -> FeatureGroup:
+def _group(declared: Sequence[FeatureGroup], name: str) -> FeatureGroup:
     """The newest version of a group with a stream, by its name, or the one of a name with its version."""
-    from fti_assets.features.groups.group import FeatureGroup
-    from fti_assets.orchestration.declaration import declarations_of
-
-    groups = [one for one in declarations_of(loaded) if isinstance(one, FeatureGroup) and one.stream is not None]
+    groups = [one for one in declared if one.stream is not None]
     matches = [one for one in groups if name in (one.name, one.table_name)]
     if not matches:
         raise DeclarationError(

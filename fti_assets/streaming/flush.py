@@ -75,7 +75,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)
         reasons.clear()
-        rows = behind(batches.rows, before)
+        rows = None if batches.rows is None else behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
         for letter in letters:
             reasons[letter.reason] = reasons.get(letter.reason, 0) + 1

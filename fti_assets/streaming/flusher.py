@@ -15,7 +15,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.streaming.flush import FLUSH_ROWS, Flush, flush
-from fti_assets.streaming.online import OnlineRows
+from fti_assets.streaming.online import OnlineNamespaces
 from fti_assets.streaming.outbox import Outbox, Position
 
 _FLUSHES_A_CONNECTION = 1_000
@@ -29,20 +29,30 @@ class Flusher:
         group: a group with a stream.
         store: the offline store.
         online: the online store.
+        windows: windows at the time of a request over the group.
         run_id: what the ledger names as the run.
     """
 
-    def __init__(self, group: FeatureGroup, store: OfflineStore, online: OnlineStore, *, run_id: str = "") -> None:
+    def __init__(
+        self,
+        group: FeatureGroup,
+        store: OfflineStore,
+        online: OnlineStore,
+        windows: Sequence[FeatureGroup] = (),
+        *,
+        run_id: str = "",
+    ) -> None:
         self._group, self._store, self._run_id = group, store, run_id
         self._lock = threading.Lock()
         self._open = ExitStack()
         self._lake: Lake | None = None
         self._uses = 0
         self._bases: Mapping[str, str] | None = None
-        self.online = None
-        if group.online:
+        self.online: OnlineNamespaces | None = None
+        if targets := [one for one in (group, *windows) if one.online]:
             with self._connected() as lake:
-                self.online = OnlineRows(group, online, lake.types(group.table) or lake_types(group))
+                types = lake.types(group.table) or lake_types(group)
+                self.online = OnlineNamespaces(group, targets, online, types)
 
     def close(self) -> None:
         with self._lock:

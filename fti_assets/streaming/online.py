@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import duckdb
 import pyarrow as pa
 
 from fti_assets.core import clock
@@ -26,18 +25,49 @@ from fti_assets.streaming.taken import behind
 _EVENTS = "__fti_unflushed"
 
 
-class OnlineRows:
-    """The namespace of one group as its service keeps it.
+class OnlineNamespaces:
+    """The namespaces that a service keeps: of its group, and of windows at the time of a request over it.
 
     Args:
         group: a group with a stream.
+        targets: those of it and of the windows over it that are online.
         store: the online store.
         types: the DuckDB type of each stored column, in the order of the table.
     """
 
-    def __init__(self, group: FeatureGroup, store: OnlineStore, types: Mapping[str, str]) -> None:
-        self._group, self._store = group, store
-        self._whole = joined_whole(group, types)
+    def __init__(
+        self, group: FeatureGroup, targets: Sequence[FeatureGroup], store: OnlineStore, types: Mapping[str, str]
+    ) -> None:
+        self._each = [OnlineRows(target, group, store, types) for target in targets]
+
+    def write(self, rows: pa.Table, positions: Positions) -> bool:
+        """As ``OnlineRows.write`` for each; False if one is to be brought up by ``load``."""
+        return all(one.write(rows, positions) for one in self._each)
+
+    def load(self, lake: Lake, outbox: Outbox) -> None:
+        """As ``OnlineRows.load`` for each."""
+        for one in self._each:
+            one.load(lake, outbox)
+
+    def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> None:
+        """As ``OnlineRows.advance`` for each."""
+        for one in self._each:
+            one.advance(lake, snapshot, flushed)
+
+
+class OnlineRows:
+    """One namespace as a service keeps it.
+
+    Args:
+        target: the group whose it is: the one with the stream, or windows over it.
+        group: the group with the stream.
+        store: the online store.
+        types: the DuckDB type of each stored column, in the order of the table.
+    """
+
+    def __init__(self, target: FeatureGroup, group: FeatureGroup, store: OnlineStore, types: Mapping[str, str]) -> None:
+        self._target, self._group, self._store = target, group, store
+        self._whole = joined_whole(target, types)
         self._merge = Merge(self._whole)
         self._written: Positions | None = None
 
@@ -51,16 +81,18 @@ class OnlineRows:
         Raises:
             StoreError: the store cannot be written; nothing was changed.
         """
-        with self._store.writing(self._group.table_name) as writer:
+        with self._store.writing(self._target.table_name) as writer:
             about = writer.about
             if about is None or self._written is None or not self._is_mine(about):
                 return False
-            answers_from = clock.now() - self._group.online_history
+            answers_from = clock.now() - self._target.online_history
             since = microseconds(answers_from)
             if about.answers_from_us is not None and since < about.answers_from_us:  # the clock went back
                 since = about.answers_from_us
                 answers_from = from_microseconds(since)
-            by_key = self._merge.rows_by_key(rows)
+            # What the namespace holds already is not put in again: a load may have taken it from the outbox meanwhile.
+            new = behind(rows, origin_of(about).positions)
+            by_key = self._merge.rows_by_key(new)
             try:
                 blobs = list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since))
             except ValueError:  # a damaged blob: the lake and the outbox have it all
@@ -81,18 +113,20 @@ class OnlineRows:
         Raises:
             StoreError: the lake or the store cannot be read or written; the namespace is as it was.
         """
-        with self._store.writing(self._group.table_name) as writer:
+        with self._store.writing(self._target.table_name) as writer:
             # Under the namespace's lock: nobody writes what these do not hold.
             batches, positions = outbox.batches(), {s: at.sequence for s, at in outbox.positions().items()}
-            rows = None if batches is None else batches.rows
+            rows = event_schema(self._group).empty_table()
+            if batches is not None and batches.rows is not None:
+                rows = batches.rows
             unflushed = Unflushed(
-                lambda connection, before: _relation(connection, self._group, behind(rows, before)),
+                lambda connection, before: connection.from_arrow(behind(rows, before).drop_columns([PARTITION])),
                 positions,
                 lake_types(self._group),
                 SHARD,
                 SEQUENCE,
             )
-            keys = load_namespace(lake, self._group, writer, unflushed)
+            keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions
         return keys
 
@@ -102,7 +136,7 @@ class OnlineRows:
         Raises:
             StoreError: the store cannot be written.
         """
-        with self._store.writing(self._group.table_name) as writer:
+        with self._store.writing(self._target.table_name) as writer:
             about = writer.about
             if about is None or not self._is_mine(about):
                 return False
@@ -122,13 +156,6 @@ class OnlineRows:
             origin = origin_of(about)
         except DamagedNamespaceError:
             return False
-        is_declared = origin.declared == winner_terms(self._group, self._whole)
+        is_declared = origin.declared == winner_terms(self._target, self._whole)
         held = {shard: origin.positions.get(shard, -1) for shard in self._written or {}}
         return is_declared and about.schema == online_schema(self._whole) and held == dict(self._written or {})
-
-
-def _relation(
-    connection: duckdb.DuckDBPyConnection, group: FeatureGroup, rows: pa.Table | None
-) -> duckdb.DuckDBPyRelation:
-    table = event_schema(group).empty_table() if rows is None else rows
-    return connection.from_arrow(table.drop_columns([PARTITION]))

@@ -23,6 +23,7 @@ def run(
     say: Say = lambda what, **facts: None,
     flushed: Callable[[Flush], None] = lambda one: None,
     signals: Sequence[signal.Signals] = (),
+    windows: Sequence[FeatureGroup] = (),
 ) -> None:
     """Take the events of some groups until a signal comes, or all are taken.
 
@@ -34,6 +35,7 @@ def run(
         say: is told what happens.
         flushed: is told of each commit to the lake, in a thread.
         signals: end it, after a last flush.
+        windows: windows at the time of a request, of which those over the groups are kept online, too.
     """
     folder = Path(outbox) if outbox is not None else home() / "outbox"
 
@@ -50,6 +52,7 @@ def run(
             say=say,
             flushed=flushed,
             stop=stop,
+            windows=windows,
         )
 
     asyncio.run(until_stopped())

@@ -68,6 +68,7 @@ class GroupService:
         settings: how events are taken.
         say: is told what happens.
         flushed: is told of each commit to the lake.
+        windows: windows at the time of a request over the group.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class GroupService:
         settings: Settings,
         say: Say,
         flushed: Callable[[Flush], None] = lambda one: None,
+        windows: Sequence[FeatureGroup] = (),
     ) -> None:
         if group.stream is None:
             raise DeclarationError(
@@ -88,7 +90,7 @@ class GroupService:
         self._stream = group.stream
         self._folder = folder
         self._flusher = Flusher(
-            group, offline, online, run_id=f"stream {os.getpid()} {settings.instance}/{settings.instances}"
+            group, offline, online, windows, run_id=f"stream {os.getpid()} {settings.instance}/{settings.instances}"
         )
         self._lag: Mapping[int, int] = {}
 
@@ -226,6 +228,7 @@ async def stream(
     say: Say = lambda what, **facts: None,
     flushed: Callable[[Flush], None] = lambda one: None,
     stop: asyncio.Event | None = None,
+    windows: Sequence[FeatureGroup] = (),
 ) -> None:
     """Take the events of some groups until it is stopped; if one of them fails for good, the others are flushed and stopped, too.
 
@@ -238,9 +241,13 @@ async def stream(
         say: is told what happens.
         flushed: is told of each commit to the lake, in a thread.
         stop: ends it when it is set.
+        windows: windows at the time of a request, of which those over the groups are kept online, too.
     """
     stop = asyncio.Event() if stop is None else stop
-    services = [GroupService(group, offline, online, folder, settings or Settings(), say, flushed) for group in groups]
+    services = [
+        GroupService(group, offline, online, folder, settings or Settings(), say, flushed, over(group, windows))
+        for group in groups
+    ]
 
     async def run(service: GroupService) -> None:
         try:
@@ -253,6 +260,11 @@ async def stream(
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+def over(group: FeatureGroup, windows: Sequence[FeatureGroup]) -> list[FeatureGroup]:
+    """Of some groups the windows at the time of a request over one."""
+    return [one for one in windows if one.windows is not None and one.table == group.table]
 
 
 async def _back_off(attempt: int, stop: asyncio.Event) -> int:

@@ -9,9 +9,9 @@ from fti_assets.features.events.reading import SEQUENCE, SHARD
 from fti_assets.stores.lake.appends import Positions
 
 
-def behind(rows: pa.Table | None, positions: Positions) -> pa.Table | None:
+def behind(rows: pa.Table, positions: Positions) -> pa.Table:
     """The rows of events that come after a position; all of a shard that has none."""
-    if rows is None or not positions:
+    if not positions:
         return rows
     keep = None
     for shard, sequence in positions.items():

@@ -1,0 +1,276 @@
+"""A real service in a process of its own over real brokers: killed at random instants, its connections cut, poison among its events.
+
+What there is in the end is held against what the broker has: every event once, as a row or as a dead letter; the version of each day is
+that of a run over the same rows; and the newest event of each key is online.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pandas as pd
+import pytest
+
+import fti_assets as fti
+from fti_assets import testing
+from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import online_store
+from fti_assets.stores.streams.event import Event
+from tests.support.brokers import (
+    NATS_PORT,
+    REDIS_PORT,
+    Kafka,
+    Nats,
+    Proxy,
+    Redis,
+    nats_server,
+    needs_nats,
+    needs_redis,
+    redis_server,
+    unique,
+)
+from tests.support.real_service import stream_of
+from tests.support.payments import Payments
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ["card", "at", "stored_at", "amount", "terminal", "online"]
+POISON = [
+    b"", b"\xff\xfe", b"{", b"[1]", b'{"card": null}', b'{"card": "a", "card": "b"}', b'{"card": "a", "what": 1}', b"[" * 50_000,
+    b'{"card": "a", "at": "2024-13-01"}', b'{"amount": 1e999}', b"9" * 100_000,
+]  # fmt: skip
+
+
+@dataclass
+class Broker:
+    """A stream of a test's own, and what it has."""
+
+    kind: str
+    stream: Any
+    port: int
+    names: list[str]
+    cluster: Any = None
+
+    def behind(self, proxy: Proxy) -> list[Any]:
+        """What declares the same stream, over a way that can be cut."""
+        suffix = "/0" if self.kind == "redis" else ""
+        return [self.kind, self.stream.name, self.names, f"{self.kind}://127.0.0.1:{proxy.port}{suffix}"]
+
+    def everything(self) -> list[Event]:
+        async def read() -> list[Event]:
+            batches = self.stream.read(datetime(2020, 1, 1), datetime(2100, 1, 1))
+            return [event async for batch in batches for event in batch]
+
+        return asyncio.run(read())
+
+
+BROKERS = [pytest.param("nats", marks=needs_nats), pytest.param("redis", marks=needs_redis), "kafka"]
+
+
+@pytest.fixture
+def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
+    kind = request.param
+    if kind == "kafka":
+        pytest.importorskip("confluent_kafka")
+        cluster, topic = Kafka(), unique()
+        cluster.send(topic, [])
+        yield Broker(kind, fti.KafkaStream(topic, url=cluster.url), cluster.port, [], cluster)
+        return
+    names, url = [unique() for _ in range(4)], Nats.url if kind == "nats" else Redis.url
+    stream = stream_of(kind, "payments", names, url)
+    testing.publish(stream, [])
+    yield Broker(kind, stream, NATS_PORT if kind == "nats" else REDIS_PORT, names)
+
+    async def remove() -> None:
+        if kind == "redis":
+            async with redis_server() as server:
+                await server.client.delete(*names)
+            return
+        async with nats_server() as other:
+            for name in names:
+                await other.jetstream.delete_stream(name)
+
+    asyncio.run(remove())
+
+
+class Ways:
+    """A proxy in a thread of its own, which is cut now and then."""
+
+    def __init__(self, broker: Broker, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self.proxy = Proxy(broker.port, says_where=broker.kind == "kafka")
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Ways:
+        self._thread.start()
+        self._do(self.proxy.open())
+        self._cuts = threading.Thread(target=self._cut_now_and_then)
+        self._cuts.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.leave_alone()
+        self._do(self.proxy.shut())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def leave_alone(self) -> None:
+        self._ended.set()
+        self._cuts.join()
+
+    def _cut_now_and_then(self) -> None:
+        while not self._ended.wait(self._draw.uniform(0.1, 0.6)):
+            if self._draw.random() < 0.7:
+                self._loop.call_soon_threadsafe(self.proxy.cut)
+            else:
+                self._do(self.proxy.shut())
+                self._ended.wait(0.1)
+                self._do(self.proxy.open())
+
+    def _do(self, what: Any) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
+
+
+def contents(count: int, seed: int) -> Iterator[Any]:
+    """Events of now, some of them late, some from an hour ahead, some that are none."""
+    draw, now = random.Random(seed), datetime.now(UTC)
+    for number in range(count):
+        if draw.random() < 0.03:
+            yield draw.choice(POISON)
+        else:
+            at = now - timedelta(seconds=draw.choice([0, 1, 1, 90_000, -3_600]), microseconds=number)
+            yield {
+                "card": f"c{draw.randint(0, 40)}",
+                "at": at.isoformat(),
+                "amount": number / 4,
+                "terminal": number,
+                "online": number % 2 == 0,
+            }
+
+
+def send(broker: Broker, count: int, seed: int, ended: threading.Event) -> None:
+    """Send events little by little, most of a key to its shard."""
+    draw, part = random.Random(seed), list[Any]()
+    for number, content in enumerate(contents(count, seed)):
+        part.append(content)
+        if len(part) >= 40 or number == count - 1:
+            testing.publish(broker.stream, [one for one in part if isinstance(one, dict)], key="card")
+            if poison := [one for one in part if isinstance(one, bytes)]:
+                testing.publish(broker.stream, poison)
+            part = []
+            ended.wait(draw.uniform(0.0, 0.1))
+
+
+def check(broker: Broker, folder: Path, count: int) -> None:
+    """Hold lake and online store against what the broker has."""
+    events = broker.everything()
+    assert len(events) == count
+    rows: dict[tuple[int, int], dict[str, Any]] = {}
+    for event in events:
+        try:
+            content = json.loads(event.payload)
+            assert content.keys() == {"card", "at", "amount", "terminal", "online"}
+        except (ValueError, AssertionError, AttributeError, RecursionError):
+            continue
+        at = datetime.fromisoformat(content["at"]).astimezone(UTC).replace(tzinfo=None)
+        stored_at = from_microseconds(event.stored_at)
+        rows[event.shard, event.sequence] = {**content, "at": at, "stored_at": stored_at}
+    frame = pd.DataFrame(list(rows.values()))[COLUMNS]
+
+    @fti.feature_group(
+        name="payments", keys=["card"], event_time="at", available_at="stored_at", schema=Payments,
+        partitions_def=dg.DailyPartitionsDefinition(start_date="2024-04-01", end_offset=2),
+    )  # fmt: skip
+    def by_batch(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        window = context.partition_time_window
+        start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+        return frame[(frame["at"] >= start) & (frame["at"] < end)]
+
+    with OfflineStore(folder / "lake").connect() as lake:
+        ledger = lake.ledger(by_batch.table)
+        stored = lake.rows(by_batch.table, partitions=list(ledger)).select(*map(duckdb.ColumnExpression, COLUMNS))
+        assert sorted(stored.fetchall()) == sorted(tuple(row[name] for name in COLUMNS) for row in rows.values())
+        letters = lake.connection.execute(
+            "SELECT shard, sequence, reason FROM lake.dead_letters.payments_v1"
+        ).fetchall()
+    assert sorted((shard, sequence) for shard, sequence, _ in letters) == sorted(
+        (one.shard, one.sequence) for one in events if (one.shard, one.sequence) not in rows
+    )
+    assert all(reason for *_, reason in letters)
+
+    # A run over the same rows gives every day the same version.
+    stores = testing.stores_in(folder / "batch")
+    for key, record in ledger.items():
+        testing.materialize(by_batch, stores=stores, partition=key)
+        with stores.offline_store().connect() as lake:
+            assert lake.ledger(by_batch.table)[key].data_version == record.data_version
+
+    now = datetime.now(UTC).replace(tzinfo=None)
+    reader = online_store(str(folder / "online")).reader("payments_v1", columns=["amount"])
+    visible = frame[(frame["at"] <= now) & (frame["stored_at"] <= now)].sort_values(["at", "stored_at"])
+    for card, amount in visible.groupby("card")["amount"].last().items():
+        winner = reader.get((card,), at_us=microseconds(now))
+        assert winner is not None
+        assert winner.values == (amount,), card
+
+
+def disturb(
+    broker: Broker, folder: Path, *, kills: int, count: int, instances: int, seed: int, seconds: float = 0.6
+) -> None:
+    ended = threading.Event()
+    with Ways(broker, seed) as ways:
+        plan = {
+            "stream": broker.behind(ways.proxy), "folder": str(folder), "instances": instances, "batch_events": 60, "kills": kills,
+            "seed": seed, "seconds": seconds,
+        }  # fmt: skip
+        sender = threading.Thread(target=send, args=(broker, count, seed, ended))
+        sender.start()
+        log = (folder / "service.log").open("w")
+        service = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.real_service", json.dumps(plan)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+        try:
+            assert service.stdout is not None
+            said = service.stdout.readline()
+            assert said == "killed\n", (folder / "service.log").read_text()[-2_000:]
+            ended.set()
+            sender.join()
+            ways.leave_alone()
+            service.communicate("go on\n", timeout=120)
+            assert service.returncode == 0, (folder / "service.log").read_text()[-2_000:]
+        finally:
+            ended.set()
+            service.kill()
+            service.communicate()
+            log.close()
+            sender.join()
+
+
+@pytest.mark.parametrize("broker", BROKERS[:1], indirect=True)
+def test_no_event_is_lost_or_doubled_by_kills_and_cut_connections(broker: Broker, tmp_path: Path) -> None:
+    disturb(broker, tmp_path, kills=3, count=600, instances=1, seed=1)
+    check(broker, tmp_path, 600)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+def test_no_event_is_lost_or_doubled_by_many_kills(broker: Broker, tmp_path: Path, seed: int) -> None:
+    disturb(broker, tmp_path, kills=20, count=6_000, instances=1 + seed % 2, seed=100 + seed, seconds=2.0)
+    check(broker, tmp_path, 6_000)

@@ -143,7 +143,7 @@ class GroupService:
                 facts = {"error": subscription.trouble} if is_away else {}
                 self._say("broker_away" if is_away else "broker_back", group=self._group.table_name, **facts)
             if not events and not behind_online:
-                if settings.until_caught_up and not sum((await subscription.lag()).values()):
+                if settings.until_caught_up and await _is_caught_up(subscription):
                     return
                 continue
             taken = None
@@ -265,6 +265,13 @@ async def stream(
 def over(group: FeatureGroup, windows: Sequence[FeatureGroup]) -> list[FeatureGroup]:
     """Of some groups the windows at the time of a request over one."""
     return [one for one in windows if one.windows is not None and one.table == group.table]
+
+
+async def _is_caught_up(subscription: Subscription) -> bool:
+    try:
+        return not sum((await subscription.lag()).values())
+    except StoreError:  # the broker is away, and may hold more
+        return False
 
 
 async def _back_off(attempt: int, stop: asyncio.Event) -> int:

@@ -42,8 +42,8 @@ from tests.support.brokers import (
     redis_server,
     unique,
 )
-from tests.support.real_service import stream_of
 from tests.support.payments import Payments
+from tests.support.real_service import stream_of
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ["card", "at", "stored_at", "amount", "terminal", "online"]
@@ -205,9 +205,7 @@ def check(broker: Broker, folder: Path, count: int) -> None:
         ledger = lake.ledger(by_batch.table)
         stored = lake.rows(by_batch.table, partitions=list(ledger)).select(*map(duckdb.ColumnExpression, COLUMNS))
         assert sorted(stored.fetchall()) == sorted(tuple(row[name] for name in COLUMNS) for row in rows.values())
-        letters = lake.connection.execute(
-            "SELECT shard, sequence, reason FROM lake.dead_letters.payments_v1"
-        ).fetchall()
+        letters = lake.rows(by_batch.table.dead_letters).project("shard, sequence, reason").fetchall()
     assert sorted((shard, sequence) for shard, sequence, _ in letters) == sorted(
         (one.shard, one.sequence) for one in events if (one.shard, one.sequence) not in rows
     )

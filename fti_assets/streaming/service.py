@@ -25,7 +25,8 @@ from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.outbox import Outbox, open_outbox
 
 _BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_LAG_SECONDS = 5.0
+_WAIT_SECONDS = 0.25
+"""For an event, before the service looks whether it is to stop."""
 
 Say = Callable[..., None]
 """Takes what happened, by name, with facts beside it."""
@@ -38,7 +39,8 @@ class Settings:
     Args:
         instance: which of several services this is, from 1.
         instances: how many share the shards.
-        batch_seconds: how long a micro-batch waits for its first event.
+        batch_seconds: between the beginnings of two micro-batches at least, as long as there are events; one that comes alone is
+            taken at once.
         batch_events: how many events it has at most.
         flush_seconds: between two commits to the lake.
         until_caught_up: stop when the broker has no event behind what was taken, after a last flush.
@@ -136,8 +138,15 @@ class GroupService:
     ) -> None:
         settings, attempt = self._settings, 0
         behind_online = is_away = False
+        within = settings.batch_seconds if settings.until_caught_up else max(settings.batch_seconds, _WAIT_SECONDS)
+        loop = asyncio.get_running_loop()
+        begin = -1.0
         while not stop.is_set():
-            events = await subscription.fetch(settings.batch_events, settings.batch_seconds)
+            # Each turn waits for the disk twice, however few events it has.
+            if (pause := begin + settings.batch_seconds - loop.time()) > 0:
+                await asyncio.sleep(pause)
+            events = await subscription.fetch(settings.batch_events, within)
+            begin = loop.time() if len(events) < settings.batch_events else -1.0
             if is_away != (subscription.trouble is not None):
                 is_away = not is_away
                 facts = {"error": subscription.trouble} if is_away else {}

@@ -83,7 +83,9 @@ def test_a_stream_of_nats_is_taken_until_it_has_been_caught_up_with(tmp_path, mo
     assert reader.get(("a",), at_us=time.time_ns() // 1000).values == (3.0,)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
     assert [line["event"] for line in lines if line["event"] != "dead_letters"] == ["started", "flushed", "stopped"] * 2
-    assert next(line["reason"] for line in lines if line["event"] == "dead_letters").startswith("it cannot be read: JSON is malformed")
+    assert next(line["reason"] for line in lines if line["event"] == "dead_letters").startswith(
+        "it cannot be read: JSON is malformed"
+    )
 
 
 @needs_nats

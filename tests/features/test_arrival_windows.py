@@ -2,6 +2,7 @@
 
 import random
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
 import dagster as dg
@@ -31,12 +32,21 @@ def sales(context: dg.AssetExecutionContext) -> pd.DataFrame:
     return rows[rows["landed"].dt.strftime("%Y-%m-%d").isin(context.partition_keys)]
 
 
+STORED = ("shop", "landed", "n_30h", "sum_30h", "most_30h", "median_30h", "last_1_30h", "last_2_30h", "n_30h_delay_5h")
+
+
 def windows_of(rows: fti.Table) -> fti.Table:
     return fti.window_aggregate(
         rows,
         keys=["shop"],
-        windows=["30h"],
-        aggregates={"n": fti.Count(), "sum": fti.Sum("amount"), "most": fti.Max("amount")},
+        windows=["30h", fti.Window("30h", delay="5h")],
+        aggregates={
+            "n": fti.Count(),
+            "sum": fti.Sum("amount"),
+            "most": fti.Max("amount"),
+            "median": fti.Percentile("amount", 0.5),
+            "last": fti.Last("amount", n=2),
+        },
     )
 
 
@@ -60,25 +70,27 @@ def expected(days: range) -> dict[tuple[str, int], tuple[Any, ...]]:
         day = (first - START) // DAY
         if day not in days:
             continue
-        seen = [
-            row["amount"]
-            for row in ROWS
-            if row["shop"] == shop
-            and row["landed"] < START + (day + 1) * DAY
-            and row["t"] < t
-            and t - 30 * HOUR < max(row["t"], row["known"]) <= t
+        windows = [
+            [
+                row
+                for row in ROWS
+                if row["shop"] == shop
+                and row["landed"] < START + (day + 1) * DAY
+                and row["t"] < t
+                and end - 30 * HOUR < max(row["t"], row["known"]) <= end
+            ]
+            for end in (t, t - 5 * HOUR)
         ]
-        found[id, t] = (shop, first, len(seen), sum(seen) if seen else None, max(seen, default=None))
+        seen = [row["amount"] for row in sorted(windows[0], key=lambda row: (row["t"], row["known"], row["amount"]))]
+        of_window = (len(seen), sum(seen) if seen else None, max(seen, default=None), median(seen) if seen else None)
+        found[id, t] = (shop, first, *of_window, *[*reversed(seen), None, None][:2], len(windows[1]))
     return found
 
 
 def stored(stores: fti.Stores) -> dict[tuple[int, datetime], tuple[Any, ...]]:
     rows = fti.read(habits, stores=stores, as_="dicts")
     assert len({(row["id"], row["t"]) for row in rows}) == len(rows)
-    return {
-        (row["id"], row["t"]): (row["shop"], row["landed"], row["n_30h"], row["sum_30h"], row["most_30h"])
-        for row in rows
-    }
+    return {(row["id"], row["t"]): tuple(row[name] for name in STORED) for row in rows}
 
 
 def versions(stores: fti.Stores) -> dict[str, str]:
@@ -120,7 +132,7 @@ def test_a_row_that_lands_late_gets_its_features(tmp_path: Any) -> None:
     before = stored(stores)
     ROWS.append(sale(3, 4, 23, hour=5))  # made at six on the day before
     testing.materialize(sales, habits, stores=stores, partition=KEYS[4])
-    late = {(3, START + 3 * DAY + 6 * HOUR): ("a", START + 4 * DAY + 5 * HOUR, 1, 1 / 8, 1 / 8)}
+    late = {(3, START + 3 * DAY + 6 * HOUR): ("a", START + 4 * DAY + 5 * HOUR, 1, 1 / 8, 1 / 8, 1 / 8, 1 / 8, None, 0)}
     assert stored(stores) == before | late
     testing.materialize(
         habits, stores=stores, partition=KEYS[3]

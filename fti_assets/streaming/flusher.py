@@ -57,6 +57,8 @@ class Flusher:
     def close(self) -> None:
         with self._lock:
             self._close()
+            if self.online is not None:
+                self.online.close()
 
     def start(self, outbox: Outbox, shards: Sequence[int]) -> None:
         """Bring outbox, lake and namespace together after whatever ended the service before.

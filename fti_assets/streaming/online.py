@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import pyarrow as pa
 
@@ -49,6 +50,11 @@ class OnlineNamespaces:
         for one in self._each:
             one.load(lake, outbox)
 
+    def close(self) -> None:
+        """Let go of the stores."""
+        for one in self._each:
+            one.close()
+
     def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> None:
         """As ``OnlineRows.advance`` for each."""
         for one in self._each:
@@ -70,6 +76,7 @@ class OnlineRows:
         self._whole = joined_whole(target, types)
         self._merge = Merge(self._whole)
         self._written: Positions | None = None
+        self._held = ExitStack()
 
     def write(self, rows: pa.Table, positions: Positions) -> bool:
         """Put the rows of a micro-batch in; False if the namespace is not as this service left it, and ``load`` is to bring it up.
@@ -128,7 +135,13 @@ class OnlineRows:
             )
             keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions
+        self.close()
+        self._held.enter_context(self._store.held_open(self._target.table_name))
         return keys
+
+    def close(self) -> None:
+        """Let go of the store until the next load."""
+        self._held.close()
 
     def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> bool:
         """Say that the namespace holds all of a snapshot, whose rows this service and its like have flushed; False if it does not yet.

@@ -1,7 +1,7 @@
 """What every online store does: namespaces of checked blobs by key, loaded whole or in part, read while they are loaded."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
@@ -81,6 +81,11 @@ class OnlineStore(Protocol):
 
     def writing(self, namespace: str) -> AbstractContextManager[NamespaceWriter]:
         """Hold a namespace's writers' lock for a block; a second writer waits."""
+
+    @contextmanager
+    def held_open(self, namespace: str) -> Iterator[None]:
+        """For a block in which a namespace is written again and again, keep what each write would open and close."""
+        yield
 
     def readers(
         self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()

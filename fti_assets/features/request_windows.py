@@ -75,8 +75,6 @@ def request_windows(
     """
     what = f"request windows {checked_name(name, what='request windows')!r}"
     _check_source(source, online, what)
-    if online:
-        raise DeclarationError(f"{what} cannot be online yet: its values are there in datasets and batches alone")
     lengths = _lengths(windows, what)
     cell = microseconds(duration(every, what=f"every of {what}"))
     if not lengths or not aggregates or not cell or not min(lengths.values()):

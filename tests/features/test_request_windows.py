@@ -42,7 +42,8 @@ def joined(
     source = relation(connection, rows)
     spine = oracles.relation(connection, SPINE, requests)
     found = point_in_time(connection, spine, [group], lambda _: source, prediction_time="at")
-    return found.project(", ".join(column.feature for column in group.columns)).fetchall()
+    features: list[tuple[Any, ...]] = found.project(", ".join(column.feature for column in group.columns)).fetchall()
+    return features
 
 
 SOME = st.lists(st.sampled_from(sorted(AGGREGATES)), min_size=1, max_size=6, unique=True)
@@ -61,7 +62,7 @@ def test_each_prediction_gets_what_brute_force_finds(
     rows: list[Row], requests: list[Row], windows: tuple[str, list[str]], names: list[str], by: tuple[str, ...], has_column: bool
 ) -> None:  # fmt: skip
     aggregates: Mapping[str, Aggregate] = {name: AGGREGATES[name] for name in names}
-    times = {} if has_column else {"available_at": None, "serving_delay_us": 7_000_000}
+    times: dict[str, Any] = {} if has_column else {"available_at": None, "serving_delay_us": 7_000_000}
     group = declared(*windows, aggregates, keys=by, **times)
     with oracles.connection_to_shared() as connection:
         found = joined(connection, group, rows, requests)

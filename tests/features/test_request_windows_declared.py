@@ -78,7 +78,9 @@ def test_reading_at_an_instant_gives_what_a_request_then_would_get(tmp_path: Pat
 )
 def test_windows_that_cannot_be_are_refused(changes: Mapping[str, Any], message: str) -> None:
     if changes.get("windows") == ["2h", "2 h"]:
-        assert [length.text for length in spending_of(**changes).windows.lengths] == ["2h"]
+        windows = spending_of(**changes).windows
+        assert windows is not None
+        assert [length.text for length in windows.lengths] == ["2h"]
         return
     with pytest.raises(DeclarationError, match=message):
         spending_of(**changes)
@@ -95,7 +97,11 @@ def test_windows_over_what_has_no_rows_of_its_own_are_refused() -> None:
         spending_of(undelayed, online=True)
     with pytest.raises(DeclarationError, match="takes spending_v1 as its input 'spending'.*window_aggregate"):
         fti.sql_feature_group(name="s", keys=["card"], sql="SELECT card FROM spending", ins={"spending": spending_of()})
-    view = {"name": "v", "features": [spending_of()["spent_2h"]], "label": fti.Label(payments["amount"])}
+    view: dict[str, Any] = {
+        "name": "v",
+        "features": [spending_of()["spent_2h"]],
+        "label": fti.Label(payments["amount"]),
+    }
     with pytest.raises(DeclarationError, match="has spending_v1 as its spine"):
         fti.FeatureView(**(view | {"spine": spending_of(), "features": [payments["amount"]]}))
 

@@ -52,7 +52,14 @@ from fti_assets.core.manifest.views import (
     SpineTimes,
     ViewRecord,
 )
-from fti_assets.core.manifest.windows import RequestWindows, WindowAggregate, WindowKind, WindowLength, far_end
+from fti_assets.core.manifest.windows import (
+    RequestWindows,
+    WindowAggregate,
+    WindowKind,
+    WindowLength,
+    WindowSource,
+    far_end,
+)
 
 __all__ = [
     "BY_NAME",
@@ -101,6 +108,7 @@ __all__ = [
     "WindowAggregate",
     "WindowKind",
     "WindowLength",
+    "WindowSource",
     "each_task",
     "far_end",
     "model_of",

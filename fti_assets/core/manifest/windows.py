@@ -4,6 +4,7 @@ from typing import Literal
 
 from fti_assets.core.names import FEATURES, TableName, versioned_name
 from fti_assets.core.records import record
+from fti_assets.core.types import ColumnType
 
 WindowKind = Literal["count", "sum", "mean", "rate", "std", "min", "max", "first", "last", "distinct_count"]
 
@@ -27,6 +28,14 @@ class WindowLength:
 
 
 @record(frozen=True)
+class WindowSource:
+    """A column of the source that is aggregated, and its type."""
+
+    name: str
+    type: ColumnType
+
+
+@record(frozen=True)
 class RequestWindows:
     """What is computed of a source group's rows at each prediction time ``t``, where a window of length ``w`` begins and ends.
 
@@ -36,6 +45,7 @@ class RequestWindows:
     at an instant of a grid.
 
     A key without a row in the longest window has no value at all: nobody can tell it from a key that never had one.
+    ``sources`` says the types of the aggregated columns where that is needed, in an online namespace.
     """
 
     source: str
@@ -43,6 +53,7 @@ class RequestWindows:
     every_us: int
     lengths: tuple[WindowLength, ...]
     aggregates: tuple[WindowAggregate, ...]
+    sources: tuple[WindowSource, ...] = ()
 
     @property
     def source_table(self) -> TableName:

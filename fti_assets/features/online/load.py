@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 import duckdb
@@ -23,6 +23,7 @@ from fti_assets.features.groups.window_columns import window_types
 from fti_assets.features.online.origin import Origin, Positions, origin_of, winner_terms
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
 from fti_assets.features.online.table import OnlineTable
+from fti_assets.features.online.tails import tails_of, with_sources
 from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
@@ -170,7 +171,7 @@ class _Load:
     def _load_all(self) -> int:
         return self._writer.load(
             self._schema,
-            blobs_of(self._lake.connection, self._versions(self._rows), self._whole),
+            self._blobs(self._rows),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
             origin=self._origin(self._since_us()),
@@ -183,7 +184,7 @@ class _Load:
         same = equal_columns(connection, _KEYS_TABLE, keys, rows="changed", target="stored")
         mine = connection.sql(f"FROM {relation_name(self._rows)} stored SEMI JOIN {_KEYS_TABLE} changed ON {same}")
         return self._writer.apply(
-            _taken_from(changes, blobs_of(connection, self._versions(mine), self._whole)),
+            _taken_from(changes, self._blobs(mine)),
             _late(changes),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
@@ -243,9 +244,12 @@ class _Load:
     def _keys(self) -> str:
         return ", ".join(quote(key.group) for key in self._whole.keys)
 
-    def _versions(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        since = self._since_us()
-        return rows if since is None else winners_since(self._lake.connection, rows, self._whole, since)
+    def _blobs(self, rows: duckdb.DuckDBPyRelation) -> Blobs:
+        since, connection = self._since_us(), self._lake.connection
+        if self._whole.windows is not None and since is not None:
+            return tails_of(connection, rows, self._whole, since)
+        versions = rows if since is None else winners_since(connection, rows, self._whole, since)
+        return blobs_of(connection, versions, self._whole)
 
     def _since_us(self) -> int | None:
         return None if self._answers_from is None else microseconds(self._answers_from)
@@ -289,7 +293,8 @@ def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGrou
     columns = [
         JoinedColumn(name, name, kind) for name, kind in types.items() if kind is not None and name not in group.keys
     ]
-    return joined_group(group, keys, columns)
+    joined = joined_group(group, keys, columns)
+    return joined if group.windows is None else replace(joined, windows=with_sources(group.windows, sql_types))
 
 
 def joined_group(group: OnlineTable, keys: Sequence[JoinedKey], columns: Sequence[JoinedColumn]) -> JoinedGroup:

@@ -18,7 +18,8 @@ from fti_assets.errors import DataError, NotMaterializedError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.frontier import EVENT, VISIBLE, frontier
 from fti_assets.stores.duckdb.relations import relation_name
-from fti_assets.stores.online.blobs import BlobFormat, Blobs
+from fti_assets.stores.online.about import WINDOWS_FORMAT
+from fti_assets.stores.online.blobs import FORMAT, BlobFormat, Blobs
 from fti_assets.stores.online.store import Schema
 
 _BATCH_ROWS = 100_000
@@ -31,7 +32,9 @@ def online_schema(whole: JoinedGroup, *, as_json: tuple[str, ...] = ()) -> Schem
         tuple(key.type for key in whole.keys),
         tuple(Column(column.column, column.type) for column in whole.columns),
         event_time=whole.event_time is not None,
+        format=FORMAT if whole.windows is None else WINDOWS_FORMAT,
         as_json=as_json,
+        windows=whole.windows,
     )
 
 
@@ -98,7 +101,7 @@ def blobs_of(connection: duckdb.DuckDBPyConnection, versions: duckdb.DuckDBPyRel
         f"SELECT {', '.join(items)} FROM {relation_name(versions)} WHERE {not_null} ORDER BY {order}"
     )
     try:
-        for table in _whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
+        for table in whole_keys(relation.to_arrow_reader(_BATCH_ROWS)):
             yield from _pack(table, whole)
     except duckdb.Error as error:
         raise DataError(f"the rows of {whole.table_name} cannot be loaded to the online store: {error}") from error
@@ -118,7 +121,7 @@ def _value(column: str, kind: ColumnType) -> str:
     return f"{column}::{SIDES[kind].sql}"
 
 
-def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
     """The batches, cut so that all rows of a key are in one."""
     remainder: pa.Table | None = None
     for batch in batches:
@@ -126,7 +129,7 @@ def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
         if remainder is not None:
             table = pa.concat_tables([remainder, table])
         # The last key of a batch may go on in the next: its rows wait there.
-        last = int(_starts(_one(table, _KEY))[-1]) if table.num_rows else 0
+        last = int(starts_of(one_chunk(table, _KEY))[-1]) if table.num_rows else 0
         if last:
             yield table.slice(0, last)
         remainder = table.slice(last)
@@ -135,23 +138,23 @@ def _whole_keys(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
 
 
 def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
-    keys = _one(table, _KEY)
-    starts = _starts(keys)
+    keys = one_chunk(table, _KEY)
+    starts = starts_of(keys)
     times = None
     if whole.event_time is not None:
-        times = _numpy(_one(table, VISIBLE)), _numpy(_one(table, EVENT))
+        times = numpy_of(one_chunk(table, VISIBLE)), numpy_of(one_chunk(table, EVENT))
         _check_times(*times, starts, keys, whole.table_name)
     values, nulls = [], []
-    behind = [_bytes(_one(table, _TEXTS))] if _TEXTS in table.column_names else []
+    behind = [_bytes(one_chunk(table, _TEXTS))] if _TEXTS in table.column_names else []
     for i, of_column in enumerate(whole.columns):
-        column = _one(table, f"c{i}")
+        column = one_chunk(table, f"c{i}")
         nulls.append(column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
         if of_column.type == "vector":
             behind.append(_singles(column))
             values.append(np.diff(behind[-1][1]))
             continue
         # Arrow gives floats for whole numbers with nulls; the nulls are kept beside and a zero stands in their place.
-        values.append(_numpy(column.fill_null(0) if column.null_count else column))
+        values.append(numpy_of(column.fill_null(0) if column.null_count else column))
     schema = online_schema(whole)
     content, offsets = _bytes(keys)
     bounds = offsets[starts].tolist(), offsets[starts + 1].tolist()
@@ -165,7 +168,7 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
     )
 
 
-def _starts(keys: pa.Array) -> np.ndarray:
+def starts_of(keys: pa.Array) -> np.ndarray:
     """Where each key's rows begin."""
     is_new = pc.not_equal(keys[1:], keys[:-1]).to_numpy(zero_copy_only=False)
     return np.concatenate([[0], np.flatnonzero(is_new) + 1])
@@ -180,12 +183,12 @@ def _check_times(visible: np.ndarray, event: np.ndarray, starts: np.ndarray, key
         raise DataError(f"key {key!r} of {table} has two rows that became visible at once: one would win by chance")
 
 
-def _one(table: pa.Table, name: str) -> pa.Array:
+def one_chunk(table: pa.Table, name: str) -> pa.Array:
     chunks = table.column(name)
     return chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
 
 
-def _numpy(column: pa.Array) -> np.ndarray:
+def numpy_of(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 

@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from fti_assets.core.manifest import Column
+from fti_assets.core.manifest import Column, RequestWindows
 from fti_assets.core.records import from_plain, record
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, StoreError, excerpt
 from fti_assets.stores.online.blobs import FORMAT
+
+WINDOWS_FORMAT = 3
+"""The layout of the blobs of windows, which an earlier release refuses to read."""
 
 
 class DamagedNamespaceError(DamagedError):
@@ -43,6 +46,7 @@ class Schema:
     """The types of a namespace's keys and columns, and the layout of its blobs.
 
     ``event_time`` is False for a lookup, whose rows have no times. ``as_json`` names the text columns whose texts are JSON.
+    ``windows`` is of a namespace that holds what its columns are computed from at the time of a request.
     """
 
     key_types: tuple[ColumnType, ...]
@@ -50,14 +54,14 @@ class Schema:
     event_time: bool
     format: int = FORMAT
     as_json: tuple[str, ...] = ()
+    windows: RequestWindows | None = None
 
     def to_json(self, **more: int | str) -> str:
         return json.dumps(self.plain() | more)
 
     def plain(self) -> dict[str, Any]:
-        """Its fields; without JSON texts, those that were always stored, so that old checksums fit."""
-        plain = asdict(self)
-        return plain if self.as_json else {name: value for name, value in plain.items() if name != "as_json"}
+        """Its fields; without those that later releases brought where they say nothing, so that old checksums fit."""
+        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
@@ -67,7 +71,7 @@ class Schema:
             ValueError: it is something else; or a TypeError, a KeyError or a RecursionError.
         """
         values = json.loads(text)
-        schema = from_plain(cls, {name: values[name] for name in _FIELDS if name != "as_json" or name in values})
+        schema = from_plain(cls, {name: values[name] for name in _FIELDS if name not in _LATER or name in values})
         names = [column.name for column in schema.columns]
         if len({*names}) < len(names) or not {*schema.as_json} <= {*names} or not schema.key_types:
             raise ValueError(
@@ -76,6 +80,7 @@ class Schema:
         return schema
 
 
+_LATER = ("as_json", "windows")
 _FIELDS = tuple(field.name for field in fields(Schema))
 
 
@@ -118,10 +123,11 @@ def readable(about: About, namespace: str) -> About:
     Raises:
         StoreError: its blobs have another layout.
     """
-    if about.schema.format != FORMAT:
+    expected = FORMAT if about.schema.windows is None else WINDOWS_FORMAT
+    if about.schema.format != expected:
         raise StoreError(
             f"online namespace {namespace!r} was written in layout {about.schema.format}, this release of fti-assets "
-            f"reads {FORMAT}: materialize the group again, or use the release that wrote it"
+            f"reads {expected}: materialize the group again, or use the release that wrote it"
         )
     return about
 

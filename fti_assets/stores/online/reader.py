@@ -14,7 +14,7 @@ from fti_assets.errors import DamagedError, DataError, PredictionError, StoreErr
 from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, readable
 from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Winner
 from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
-from fti_assets.stores.online.winners import Winners, WinnersFormat
+from fti_assets.stores.online.winners import FindMany, Found, WinnersFormat
 
 _log = late_logger(__name__)
 _ALWAYS = -(2**63)
@@ -31,7 +31,7 @@ class RowWinners(NamedTuple):
     """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
     they are the rows' in order."""
 
-    winners: Winners
+    winners: Found
     places: np.ndarray | None
 
 
@@ -68,6 +68,16 @@ class _Content:
             )
         self.columns = tuple(schema.columns[positions[name]] for name in names)
         self.encode = key_encoder(schema.key_types, namespace)
+        if schema.windows is not None:
+            # What puts windows together is half a dozen modules, which an app without any need not load.
+            from fti_assets.stores.online.tails.layout import TailLayout
+            from fti_assets.stores.online.tails.many import ManyWindows
+            from fti_assets.stores.online.tails.reading import WindowsFormat
+
+            windows = WindowsFormat(TailLayout(schema.windows), names)
+            self.find: Find = windows.find
+            self.find_many: FindMany = ManyWindows(windows, self.columns).find
+            return
         wanted_positions = [positions[name] for name in names]
         blobs = BlobFormat(schema.columns, event_time=schema.event_time, selection=wanted_positions)
         self.find = blobs.find

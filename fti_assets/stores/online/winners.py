@@ -1,12 +1,37 @@
 """The winners of many keys at once, in columns: what ``BlobFormat.find`` says key by key."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole, behind_rows
 
 ColumnValues = np.ndarray | list[str] | list[np.ndarray | None]
+
+
+class Found(Protocol):
+    """What is found for ``n`` keys at an instant, in columns."""
+
+    won: np.ndarray | None
+    """Which keys have something, bool ``[n]``; None if all have."""
+    event_us: np.ndarray | None
+    """The event times, int64 ``[n]``; None for a lookup. As all below, anything where nothing is found."""
+
+    @property
+    def numbers(self) -> np.ndarray | None:
+        """All wanted columns together if each is of numbers, float64 ``[n, k]``; else None. A null is 0."""
+
+    @property
+    def nulls(self) -> np.ndarray | None:
+        """Where the wanted columns are null, bool ``[n, k]``; None for nowhere."""
+
+    def values(self, position: int) -> ColumnValues:
+        """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts or vectors. A null is 0, or empty."""
+
+
+FindMany = Callable[[Sequence[bytes], Sequence[bytes | None], int], Found]
+"""What the blobs of some keys say at an instant."""
 
 
 class Winners:

@@ -8,7 +8,7 @@ import numpy as np
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.core.types.columns import canonical
-from fti_assets.stores.online.winners import Winners
+from fti_assets.stores.online.winners import Found
 
 
 class GroupColumns(NamedTuple):
@@ -22,7 +22,7 @@ class GroupColumns(NamedTuple):
         numbers: all columns together if each is of numbers, float64 ``[n, k]`` with NaN for what is missing.
     """
 
-    winners: Winners
+    winners: Found
     places: np.ndarray | None
     missing: np.ndarray | None
     types: tuple[ColumnType, ...]

@@ -11,7 +11,7 @@ from fti_assets.core.types import EXACT
 from fti_assets.errors import PredictionError, excerpt
 from fti_assets.inference.serving.rows.columns import Columns, GroupColumns
 from fti_assets.stores.online.store import OnlineStore
-from fti_assets.stores.online.winners import Winners
+from fti_assets.stores.online.winners import Found
 
 Values = tuple[Any, ...]
 Row = list[Any]
@@ -188,7 +188,7 @@ def _ages(
 
 
 def _add(
-    columns: Columns, winners: Winners, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
+    columns: Columns, winners: Found, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
 ) -> None:
     """Put the values of a group into the next slots: those of its keys, by the places of the rows."""
     nulls = winners.nulls

@@ -21,7 +21,7 @@ import duckdb
 import fti_assets as fti
 from fti_assets.core.names import TableName
 from fti_assets.core.times import Partition
-from fti_assets.features.inputs import input_table
+from fti_assets.features.steps.inputs import input_table
 from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.stores.lake.store import OfflineStore
 

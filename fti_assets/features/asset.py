@@ -32,7 +32,9 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     """The group's asset."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        from fti_assets.features.run import run_feature_group  # with all that a step needs and a declaration does not
+        from fti_assets.features.steps.run import (
+            run_feature_group,  # with all that a step needs and a declaration does not
+        )
 
         return run_feature_group(group, context, stores, arguments)
 
@@ -60,7 +62,7 @@ def request_windows_asset(group: FeatureGroup) -> dg.AssetsDefinition:
     """The asset of windows at the time of a request: its run says that the rows are there, and brings the online store up to them."""
 
     def run(context: dg.AssetExecutionContext, stores: Stores, arguments: dict[str, Any]) -> Iterator[Any]:
-        from fti_assets.features.window_run import run_request_windows
+        from fti_assets.features.steps.window_run import run_request_windows
 
         return run_request_windows(group, context, stores)
 

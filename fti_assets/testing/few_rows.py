@@ -16,10 +16,10 @@ from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.groups.timed_table import TimedTable
-from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
+from fti_assets.features.steps.inputs import table_of, within_reach
 from fti_assets.testing.failures import RowsRefused
 from fti_assets.testing.running import PartitionKeys, call, named_partitions
 

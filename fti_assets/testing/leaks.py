@@ -17,11 +17,11 @@ from fti_assets.core.times import Partition, Times
 from fti_assets.errors import DeclarationError, NotMaterializedError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.group import FeatureGroup, layout_of
-from fti_assets.features.inputs import input_table
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
 from fti_assets.features.rows.visibility import available_sql
+from fti_assets.features.steps.inputs import input_table
 from fti_assets.orchestration.partitions import partitions_between, partitions_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.signature import parameters_of

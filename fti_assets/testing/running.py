@@ -9,7 +9,7 @@ import dagster as dg
 
 from fti_assets.core.times import Partition
 from fti_assets.errors import DeclarationError, list_some
-from fti_assets.features.run import ALL_PARTITIONS
+from fti_assets.features.steps.run import ALL_PARTITIONS
 from fti_assets.orchestration.partitions import RANGE_TAGS, partitions_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.orchestration.step import beta_accepted

@@ -17,8 +17,8 @@ from fti_assets.core import clock
 from fti_assets.core.times import duration, microseconds
 from fti_assets.describe import facts
 from fti_assets.errors import DeclarationError, LookbackError, NotMaterializedError, SchemaChangedError
-from fti_assets.features import run as run_module
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.steps import run as run_module
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.support.partitions import range_tags

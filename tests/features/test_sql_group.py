@@ -279,7 +279,7 @@ def test_a_lineage_that_cannot_be_told_is_left_out(stores: fti.Stores, caplog: p
     def framed(carriers: fti.Table) -> pd.DataFrame:
         return carriers.df()
 
-    with caplog.at_level(logging.DEBUG, logger="fti_assets.features.page"):
+    with caplog.at_level(logging.DEBUG, logger="fti_assets.features.steps.page"):
         assert lineage(materialize(fetched, stores=stores)) == {}
     assert "fetched_v1 has no lineage by column: its rows were fetched" in caplog.text
     assert lineage(materialize(framed, stores=stores)) == {}

@@ -15,8 +15,8 @@ import fti_assets as fti
 from fti_assets.core.names import TILES, TableName
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition, duration
-from fti_assets.features.inputs import input_table
 from fti_assets.features.rows.table import Grid, SourcePartitions, Table
+from fti_assets.features.steps.inputs import input_table
 from fti_assets.features.windows import window_aggregate
 from fti_assets.features.windows.axis import RowsBy
 from fti_assets.stores.lake.lake import Lake

@@ -9,7 +9,7 @@ import pytest
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DataError
-from fti_assets.features.streamed_run import replace_streamed
+from fti_assets.features.steps.streamed_run import replace_streamed
 from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.online.store import online_store
 from tests.streaming.test_kills import Killed, killed

@@ -14,11 +14,11 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.groups.timed_table import TimedTable
-from fti_assets.features.inputs import table_of, within_reach
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.rows.table import Table
 from fti_assets.features.rows.visibility import available_sql
+from fti_assets.features.steps.inputs import table_of, within_reach
 from fti_assets.orchestration.partitions import is_timed, partitions_of
 from fti_assets.orchestration.signature import parameters_of
 from fti_assets.stores.duckdb.relations import relation_name

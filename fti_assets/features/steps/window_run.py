@@ -16,8 +16,8 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.groups.columns import code_terms_of
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.inputs import refuse_missing_partitions
 from fti_assets.features.online.load import load_online
+from fti_assets.features.steps.inputs import refuse_missing_partitions
 from fti_assets.orchestration.materialization import report_commit
 from fti_assets.orchestration.partitions import is_timed, partitions_between, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores

@@ -16,23 +16,23 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, list_some
-from fti_assets.features.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
-from fti_assets.features.inputs import input_table
 from fti_assets.features.online.load import joined_whole, load_online
-from fti_assets.features.page import lineage_of_run, statistics_metadata
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames.relations import naive_times
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.staging import StagedRows, stage
+from fti_assets.features.steps.change_run import StagedChanges, stage_changes, store_changes
+from fti_assets.features.steps.inputs import input_table
+from fti_assets.features.steps.page import lineage_of_run, statistics_metadata
+from fti_assets.features.steps.streamed_run import refuse_more_columns, replace_streamed
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
-from fti_assets.features.streamed_run import refuse_more_columns, replace_streamed
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.features.validation.schema import decimal_types, vector_types
 from fti_assets.orchestration.partitions import is_timed, running_partitions

@@ -344,9 +344,12 @@ def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
     y = rows[["bought", "member"]].to_numpy().astype(int)
     offline = evaluate("multilabel", names, {"probabilities": p}, y, ("bought", "joined"))
     assert {name: one(bench, of_pairs, statistic=name)["value"] for name in names} == offline
+    of_each = ["roc_auc:bought", "roc_auc:joined"]  # beside the mean
+    offline = evaluate("multilabel", of_each, {"probabilities": p}, y, ("bought", "joined"))
+    assert {name: one(bench, of_pairs, statistic=name)["value"] for name in of_each} == offline
     # Estimates are of all answers; how labels come together is not known, so there are none of exact matches, and no interval of a mean.
     estimated = figures(bench, of_pairs, estimated=True, build="").set_index("statistic")
-    assert set(estimated.index) == {"roc_auc", "log_loss:joined"}
+    assert set(estimated.index) == {"roc_auc", "log_loss:joined", *of_each}
     assert (estimated["rows"] == 24).all()
     assert np.isnan(estimated.loc["roc_auc", "low"])
     of_one = estimated.loc["log_loss:joined"]

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 import fti_assets as fti
+from fti_assets.errors import ModelError
 from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitors.quality import calibration
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, label_fits
 from fti_assets.monitors.quality.figures import SampleFigures
 from fti_assets.monitors.quality.sample import Sample, over_all
+from fti_assets.training.calibration.calibrators import fit_calibrator
 from fti_assets.training.judging.evaluation import evaluate
+from tests.support.records import model_manifest
 
 N = 60
 RNG = np.random.default_rng(4)
@@ -120,3 +124,19 @@ def test_builds_that_decide_otherwise_are_not_put_together() -> None:
 )
 def test_labels_that_no_build_learned_do_not_fit(task: str, labels: np.ndarray, fits: list[bool]) -> None:
     assert label_fits(labels, task, ("a",)).tolist() == fits
+
+
+def test_each_of_several_labels_is_calibrated_by_its_own_test_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    answers = rng.random((400, 2))
+    y = (rng.random((400, 2)) < answers * (0.5, 1.0)).astype(np.int64)
+    manifest = model_manifest(b"", task="multilabel", classes=("late", "cancelled"))
+    monkeypatch.setattr(calibration, "_on_test_rows", lambda *_: (answers, y))
+    made = calibration.calibration_of(None, None, manifest)(answers)  # type: ignore[arg-type]
+    for at in range(2):
+        alone = fit_calibrator("platt", answers[:, at], y[:, at] == 1)
+        assert made[:, at].tolist() == alone(answers[:, at]).tolist()
+    assert made.sum(axis=1).max() > 1, "labels are no classes"
+    monkeypatch.setattr(calibration, "_on_test_rows", lambda *_: (answers, y * (1, 0)))
+    with pytest.raises(ModelError, match="its test rows are all alike in 'cancelled': declare calibrate= on the model"):
+        calibration.calibration_of(None, None, manifest)  # type: ignore[arg-type]

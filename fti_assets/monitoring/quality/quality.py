@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import Task
+from fti_assets.core.manifest import Task, each_task
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.evaluation import Evaluation
@@ -142,6 +142,19 @@ def check_quality(rules: Sequence[Quality], *, what: str) -> None:
         raise DeclarationError(
             f"{what} has two rules of {one_of(twice)}: give one for each metric, with all its slices"
         )
+
+
+def with_each_label(rules: Sequence[Quality], task: Task, labels: Sequence[str]) -> list[Quality]:
+    """The rules, and of several labels a metric of each label beside a mean over them, measured alone.
+
+    >>> [rule.metric for rule in with_each_label([Quality("brier"), Quality("brier:b")], "multilabel", ["a", "b"])]
+    ['brier', 'brier:b', 'brier:a']
+    """
+    if each_task(task) == task or not rules:
+        return list(rules)
+    named = [rule.metric for rule in rules]
+    every = Evaluation(metrics=named).for_labels(task, labels).metric_names
+    return [*rules, *(Quality(name) for name in every if name not in named)]
 
 
 def slicings(rules: Sequence[Quality]) -> list[Any]:

@@ -13,7 +13,7 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import FtiError, list_some
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.estimate import can_estimate
-from fti_assets.monitoring.quality.quality import Quality, slicings
+from fti_assets.monitoring.quality.quality import Quality, slicings, with_each_label
 from fti_assets.monitors.answers.answered import Answered
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, answered_rows, features_beside
 from fti_assets.monitors.quality.calibration import calibration_of
@@ -52,6 +52,7 @@ def quality_of(
     fitting = [rule for rule in rules if rule.is_for(model.task, list(model.view.labels))]
     if not fitting:
         return results
+    fitting = with_each_label(fitting, model.task, list(model.view.labels))
     columns = list(dict.fromkeys(name for by in slicings(fitting) for name in columns_of(by)))
     try:
         rows = answered_rows(answers, partitions, columns)

@@ -64,9 +64,9 @@ class ModelSituation:
     def breaches(self, monitor: str) -> list[Breach]:
         """The figures of a monitor that are warnings in the newest partition in which they were judged, or were measured late.
 
-        Measured late is a warning that came after a later partition had been judged, as of labels or rows that came late. It counts as far
-        back from the newest partition as the cool-down is long, if the newest build has not learned from its partition. Figures of a build
-        count if they are the champion's.
+        Measured late is a warning that was never the newest, since a later partition had been judged before it or with it, as of labels or
+        rows that came late. It counts as far back from the newest partition as the cool-down is long, if the newest build has not learned
+        from its partition. Figures of a build count if they are the champion's.
         """
         table = self.monitors[monitor]
         if not self.lake.has(table):
@@ -78,7 +78,7 @@ class ModelSituation:
             f"FROM (SELECT *, first_value(partition_start) OVER ({figure}) AS _fti_newest, min(measured_at) OVER ({figure} "
             "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS _fti_judged_later "
             f"FROM {rows} WHERE verdict IN ('ok', 'warning') AND build IN ('', {literal(self.champion)})) "
-            "WHERE verdict = 'warning' AND (partition_start = _fti_newest OR measured_at > _fti_judged_later) ORDER BY ALL"
+            "WHERE verdict = 'warning' AND (partition_start = _fti_newest OR measured_at >= _fti_judged_later) ORDER BY ALL"
         )
         results = []
         for *row, newest in self.lake.connection.execute(query).fetchall():

@@ -44,8 +44,8 @@ class OnDrift(_OnBreaches):
 
     A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
     says. Each partition of it asks once, so that a drift that lasts asks again after the cool-down. A warning that was measured after a
-    later partition had been judged, as of rows or labels that came late, counts as well: as far back from the newest as the cool-down is
-    long, unless the newest build has learned from its partition.
+    later partition or with it, as of rows or labels that came late, counts as well: as far back from the newest as the cool-down is long,
+    unless the newest build has learned from its partition.
 
     Args:
         monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.

@@ -42,6 +42,7 @@ class Flush:
         dead_letters: the events of this flush that are no rows, by reason.
         positions: where the stream stands now, by shard.
         lag: how many events the broker holds behind what is taken, by shard; empty if it was not asked.
+        clashes: rows that were dead letters only here, since a stored row has their keys and times.
     """
 
     table: TableName
@@ -51,6 +52,7 @@ class Flush:
     dead_letters: Mapping[str, int]
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
+    clashes: pa.Table | None = field(default=None, repr=False)
 
 
 def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
@@ -69,6 +71,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     """
     reasons: dict[str, int] = {}
     made: list[str] = []
+    clashing: list[pa.Table] = []
     ends = batches.positions()
     refuse_other_partitions(lake, group)
 
@@ -84,6 +87,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         made.extend([dead, staged, events])
 
         def refuse(clashes: str) -> None:
+            clashing.append(lake.connection.table(quote(clashes)).to_arrow_table())
             more = _clashing(lake, group, clashes, events)
             for letter in more:
                 reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
@@ -108,7 +112,13 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         for table in made:  # a service lives for weeks on one connection
             lake.connection.execute(f"DROP TABLE IF EXISTS {quote(table)}")
     return Flush(
-        group.table, result.commit, result.additions, result.present, dict(sorted(reasons.items())), result.positions
+        group.table,
+        result.commit,
+        result.additions,
+        result.present,
+        dict(sorted(reasons.items())),
+        result.positions,
+        clashes=clashing[-1] if clashing else None,
     )
 
 

@@ -96,8 +96,11 @@ class Flusher:
         """
         with self._lock, self._connected() as lake, outbox.beside() as beside:
             self._flush_all(lake, beside, said)
-            if self.online is not None and self._bases != _bases(lake, self._group):
-                self._load(lake, beside)
+            if self.online is not None:
+                bases = _bases(lake, self._group)
+                if not _with_new(self._bases or {}, bases):  # a run has replaced a partition
+                    self._load(lake, beside)
+                self._bases = bases
 
     def load(self, outbox: Outbox) -> None:
         """Bring the namespace to the lake and the outbox.
@@ -110,16 +113,16 @@ class Flusher:
 
     def _flush_all(self, lake: Lake, outbox: Outbox, said: Callable[[Flush], None] = lambda one: None) -> None:
         while (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
-            before = _bases(lake, self._group)
             result = flush(lake, self._group, batches, run_id=self._run_id)
             outbox.discard(batches.last, result.positions)
-            if self.online is not None and self._bases == before and result.commit.changed:
+            if self.online is not None and result.commit.changed:
                 with lake.one_snapshot():
                     # Nobody has replaced a partition since the namespace was loaded: it holds what this snapshot has.
-                    is_own = _with_new(before, _bases(lake, self._group))
+                    is_own = _with_new(self._bases or {}, _bases(lake, self._group))
                     if lake.snapshot() == result.commit.snapshot and is_own:
                         self.online.advance(lake, result.commit.snapshot, result.positions)
-                    self._bases = _bases(lake, self._group) if is_own else self._bases
+            if self.online is not None and result.clashes is not None:
+                self.online.load(lake, outbox, result.clashes)
             said(result)
 
     def _load(self, lake: Lake, outbox: Outbox) -> None:

@@ -17,9 +17,10 @@ from fti_assets.features.online.load import Unflushed, joined_whole, load_namesp
 from fti_assets.features.online.merging import Merge
 from fti_assets.features.online.origin import Positions, moved_on, origin_of, winner_terms
 from fti_assets.features.online.rows import online_schema
+from fti_assets.features.online.tails import TailMerge
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import About, DamagedNamespaceError
-from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.online.store import NamespaceWriter, OnlineStore
 from fti_assets.streaming.outbox import Outbox
 from fti_assets.streaming.taken import behind
 
@@ -45,10 +46,10 @@ class OnlineNamespaces:
         """As ``OnlineRows.write`` for each; False if one is to be brought up by ``load``."""
         return all(one.write(rows, positions) for one in self._each)
 
-    def load(self, lake: Lake, outbox: Outbox) -> None:
+    def load(self, lake: Lake, outbox: Outbox, doubtful: pa.Table | None = None) -> None:
         """As ``OnlineRows.load`` for each."""
         for one in self._each:
-            one.load(lake, outbox)
+            one.load(lake, outbox, doubtful)
 
     def close(self) -> None:
         """Let go of the stores."""
@@ -74,7 +75,7 @@ class OnlineRows:
     def __init__(self, target: FeatureGroup, group: FeatureGroup, store: OnlineStore, types: Mapping[str, str]) -> None:
         self._target, self._group, self._store = target, group, store
         self._whole = joined_whole(target, types)
-        self._merge = Merge(self._whole)
+        self._merge: Merge | TailMerge = Merge(self._whole) if self._whole.windows is None else TailMerge(self._whole)
         self._written: Positions | None = None
         self._held = ExitStack()
 
@@ -99,14 +100,13 @@ class OnlineRows:
                 answers_from = from_microseconds(since)
             # What the namespace holds already is not put in again: a load may have taken it from the outbox meanwhile.
             new = behind(rows, origin_of(about).positions)
-            by_key = self._merge.rows_by_key(new)
             try:
-                blobs = list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since))
+                blobs, removals = self._merged(new, writer, since)
             except ValueError:  # a damaged blob: the lake and the outbox have it all
                 return False
             writer.apply(
                 iter(blobs),
-                (),
+                removals,
                 answers_from=answers_from,
                 snapshot=about.snapshot,
                 origin=moved_on(about, positions),
@@ -114,8 +114,24 @@ class OnlineRows:
             self._written = dict(positions)  # under the lock, as the flush asks for it under the lock too
         return True
 
-    def load(self, lake: Lake, outbox: Outbox) -> int:
+    def _merged(
+        self, rows: pa.Table, writer: NamespaceWriter, since_us: int
+    ) -> tuple[Sequence[tuple[bytes, bytes]], Sequence[bytes]]:
+        """The new blobs of the keys of some rows, and the keys that have nothing left."""
+        if isinstance(self._merge, TailMerge):
+            keyed = self._merge.rows_by_key(rows)
+            merged = self._merge.blobs(keyed, writer.blobs(list(keyed)), since_us)
+            return merged.updates, merged.removals
+        by_key = self._merge.rows_by_key(rows)
+        return list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since_us)), ()
+
+    def load(self, lake: Lake, outbox: Outbox, doubtful: pa.Table | None = None) -> int:
         """Bring the namespace to the lake's newest snapshot and all that the outbox holds besides; how many keys it has.
+
+        Args:
+            lake: the open lake.
+            outbox: the service's.
+            doubtful: rows whose keys are computed anew in any case.
 
         Raises:
             StoreError: the lake or the store cannot be read or written; the namespace is as it was.
@@ -132,6 +148,8 @@ class OnlineRows:
                 lake_types(self._group),
                 SHARD,
                 SEQUENCE,
+                self._group.identity,
+                None if doubtful is None else lambda connection: connection.from_arrow(doubtful),
             )
             keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions

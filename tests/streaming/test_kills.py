@@ -21,7 +21,7 @@ from fti_assets.stores.online.store import online_store
 from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import Outbox
 from fti_assets.streaming.service import Settings, stream
-from tests.support.payments import DAY, MINUTE, payment, payments
+from tests.support.payments import DAY, MINUTE, payment, payments, spending
 from tests.support.streams import MemoryStream, MemorySubscription
 
 STEPS: dict[str, tuple[type, str]] = {
@@ -107,6 +107,7 @@ def declared():
 
 
 def run(group, folder: Path) -> None:
+    windows = [spending(group)]
     with clock.at("2024-05-01T12:00:00Z"):
         asyncio.run(
             stream(
@@ -114,21 +115,28 @@ def run(group, folder: Path) -> None:
                 OfflineStore(folder / "lake"),
                 online_store(str(folder / "online")),
                 folder / "outbox",
+                windows=windows,
                 settings=Settings(batch_seconds=0.0, batch_events=2, flush_seconds=0.02, until_caught_up=True),
             )
         )
 
 
 def state(group, folder: Path) -> tuple[Any, Any]:
-    """What the lake's ledger says, all rows and dead letters, and all online blobs."""
+    """What the lake's ledger says, all rows and dead letters, all online blobs, and windows at many instants."""
     with OfflineStore(folder / "lake").connect() as lake:
         ledger = {key: (one.data_version, one.rows) for key, one in lake.ledger(group.table).items()}
         rows = lake.rows(group.table).order("ALL").fetchall()
         letters = lake.connection.execute(
             "SELECT shard, sequence, reason FROM lake.streaming.payments_v1_dead_letters ORDER BY ALL"
         ).fetchall()
-    blobs = dict(online_store(str(folder / "online")).everything(group.table_name)[1])
-    return (ledger, rows, letters), blobs
+    online = online_store(str(folder / "online"))
+    windows = online.reader("spending_v1")
+    values = {
+        (card, minutes): windows.get((card,), at_us=DAY + minutes * MINUTE)
+        for card in "abcd"
+        for minutes in range(660, 721)
+    }
+    return (ledger, rows, letters), (dict(online.everything(group.table_name)[1]), values)
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -19,7 +19,7 @@ from fti_assets.streaming.flush import LostPositionError, flush
 from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.outbox import open_outbox
 from fti_assets.streaming.service import Settings, outbox_path, stream
-from tests.support.payments import DAY, MINUTE, payment, payments
+from tests.support.payments import DAY, MINUTE, payment, payments, spending
 from tests.support.streams import MemoryStream
 
 NOON = DAY + 720 * MINUTE
@@ -36,7 +36,7 @@ class World:
         self.offline, self.online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
         self.events: list[tuple[str, dict]] = []
 
-    def run(self, *groups, at: str = "2024-05-01T12:00:00Z", **settings) -> None:
+    def run(self, *groups, at: str = "2024-05-01T12:00:00Z", windows=(), **settings) -> None:
         settings = {"until_caught_up": True, "flush_seconds": 60.0, "batch_seconds": 0.0, **settings}
         with clock.at(at):
             asyncio.run(
@@ -46,6 +46,7 @@ class World:
                     self.online,
                     self.folder / "outbox",
                     settings=Settings(**settings),
+                    windows=windows,
                     say=lambda what, **facts: self.events.append((what, facts)),
                 )
             )
@@ -113,33 +114,51 @@ def test_two_instances_share_the_shards_and_one_table(world):
 
 
 def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
-    """Whatever order events come in, and at which clock they were taken."""
+    """Of the group and of windows over it, whatever order events come in, and at which clock they were taken."""
     events = MemoryStream("payments")
     group = payments(events, online=True, online_history="2h")
+    windows = spending(group)
     minute = timedelta(minutes=1)
     begin = datetime(2024, 5, 1, 6)
     for number in range(60):
         event_at = begin + minute * ((number * 37) % 60)
         events.put(
-            payment("abc"[number % 3], event_at.isoformat(), amount=float(number)),
+            payment("abc"[number % 3], event_at.isoformat(), amount=0.1 * number, terminal=number % 5),
             at=microseconds(begin + minute * number * 5),
         )
     taken = list(events.shards[0])
     for cut in (7, 20, 33, 60):
         events.shards[0][:] = taken[:cut]
         now = from_microseconds(taken[cut - 1].stored_at)
-        world.run(group, at=f"{now.isoformat()}Z", batch_events=3)
-        ours = dict(world.online.everything(group.table_name)[1])
+        world.run(group, at=f"{now.isoformat()}Z", windows=[windows], batch_events=3)
         other = online_store(str(world.folder / f"whole_{cut}"))
-        with clock.at(now), world.offline.connect() as lake:
-            load_online(lake, other, group)
-        theirs = dict(other.everything(group.table_name)[1])
-        assert ours.keys() == theirs.keys()
-        reader, whole = (one.reader(group.table_name, columns=["amount"]) for one in (world.online, other))
-        for key in "abc":
-            for ago in range(0, 121, 3):
-                at_us = microseconds(now - minute * ago)
-                assert reader.get((key,), at_us=at_us) == whole.get((key,), at_us=at_us)
+        for target in (group, windows):
+            with clock.at(now), world.offline.connect() as lake:
+                load_online(lake, other, target)
+            reader, whole = (one.reader(target.table_name) for one in (world.online, other))
+            values = 0
+            for key in "abcd":
+                for ago in range(0, 61, 3):
+                    at_us = microseconds(now - minute * ago)
+                    found = reader.get((key,), at_us=at_us)
+                    assert found == whole.get((key,), at_us=at_us)
+                    values += found is not None
+            assert values > 10
+
+
+def test_windows_over_two_shards_are_kept_by_two_services(world):
+    events = MemoryStream("payments", shards=[[], []])
+    group = payments(events, online=True)
+    windows = spending(group)
+    for shard, card in enumerate("ab"):
+        events.put(payment(card, amount=1.0), at=DAY + 715 * MINUTE, shard=shard)
+    for instance in (1, 2, 1):
+        world.run(group, windows=[windows], instance=instance, instances=2)
+    events.put(payment("a", "2024-05-01T10:30:00Z", amount=2.5), at=DAY + 716 * MINUTE)
+    world.run(group, windows=[windows], instance=1, instances=2)
+    reader = world.online.reader("spending_v1", columns=["spent_10min", "paid_2h"])
+    assert reader.get(("a",), at_us=NOON).values == (3.5, 2)
+    assert reader.get(("b",), at_us=NOON).values == (1.0, 1)
 
 
 def test_a_group_that_is_reset_is_read_from_the_beginning(world):

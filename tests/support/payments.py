@@ -44,3 +44,22 @@ def payments(stream: MemoryStream, **terms: Any) -> FeatureGroup:
 
 def payment(card: str = "a", at: str = "2024-05-01T10:00:00Z", **more: object) -> dict[str, object]:
     return {"card": card, "at": at, "amount": 1.5, "terminal": 7, "online": True, **more}
+
+
+def spending(group: FeatureGroup) -> FeatureGroup:
+    """Windows at the time of a request over a group of payments."""
+    return fti.request_windows(
+        group,
+        name="spending",
+        keys=["card"],
+        every="15min",
+        windows=["10min", "2h"],
+        aggregates={
+            "spent": fti.Sum("amount"),
+            "paid": fti.Count(),
+            "most": fti.Max("amount"),
+            "terminals": fti.DistinctCount("terminal"),
+        },
+        online=True,
+        online_history="1h",
+    )

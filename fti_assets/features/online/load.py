@@ -15,7 +15,7 @@ import duckdb
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
-from fti_assets.core.sql import quote
+from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import microseconds
 from fti_assets.core.types import KEY_TYPES, type_of_sql
 from fti_assets.errors import DeclarationError, StoreError
@@ -47,6 +47,8 @@ class Unflushed:
         types: the DuckDB type of each column, where the lake has no table yet.
         shard: the column that names an event's shard.
         sequence: the column that names its place there.
+        identity: the columns that no two rows share: what a run has stored meanwhile is not there twice.
+        doubtful: rows whose keys are computed anew, too.
     """
 
     rows: Callable[[duckdb.DuckDBPyConnection, Positions], duckdb.DuckDBPyRelation]
@@ -54,6 +56,8 @@ class Unflushed:
     types: Mapping[str, str]
     shard: str
     sequence: str
+    identity: Sequence[str]
+    doubtful: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyRelation] | None = None
 
 
 def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
@@ -100,6 +104,7 @@ class _Load:
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history
         self._json = {name: types[name] for name in group.as_json}
         self._flushed = lake.stream_positions(group.table)
+        self._has_changed = False
         self._rows = self._in_json(self._all_rows(types))
 
     def _all_rows(self, types: Mapping[str, str]) -> duckdb.DuckDBPyRelation:
@@ -115,7 +120,22 @@ class _Load:
             quote(name) if name in beside.columns else f"NULL::{kind} AS {quote(name)}" for name, kind in types.items()
         )
         rows = beside.project(of_events)
-        return rows if stored is None else stored.union(rows)
+        return rows if stored is None else stored.union(self._not_stored(rows, stored))
+
+    def _not_stored(self, rows: duckdb.DuckDBPyRelation, stored: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        """Unflushed rows without those that a run has stored meanwhile."""
+        assert self._unflushed is not None
+        connection, available = self._lake.connection, quote(str(self._group.times.available_at))
+        mine = relation_name(rows)
+        [(least, greatest)] = connection.execute(f"SELECT min({available}), max({available}) FROM {mine}").fetchall()
+        if least is None:
+            return rows
+        names = {name: name for name in self._unflushed.identity}
+        same = equal_columns(connection, mine, names, rows="new", target="stored")
+        within = f"{available} BETWEEN {timestamp(least)} AND {timestamp(greatest)}"
+        return connection.sql(
+            f"FROM {mine} new WHERE NOT EXISTS (SELECT 1 FROM (FROM {relation_name(stored)} WHERE {within}) stored WHERE {same})"
+        )
 
     def run(self) -> int:
         about = self._writer.about
@@ -124,7 +144,7 @@ class _Load:
                 "%s holds events of its stream that the lake has not yet: it is left to its service, fti stream %s, which brings it "
                 "to what was materialized. Start it if it does not run",
                 self._group.table_name,
-                self._group.name,
+                self._group.name if self._group.windows is None else self._group.windows.source,
             )
             return about.keys
         reason = "it was never loaded" if about is None else self._why_whole(about)
@@ -159,6 +179,11 @@ class _Load:
             return "its declaration has changed"
         if origin.snapshot_at is None or origin.snapshot_at != self._lake.snapshot_at(about.snapshot):
             return f"snapshot {about.snapshot}, which it was loaded from, is not in the lake"
+        own = {} if self._unflushed is None else self._unflushed.positions
+        if self._group.windows is not None and any(
+            origin.greatest(shard) > max(sequence, self._flushed.get(shard, -1)) for shard, sequence in own.items()
+        ):
+            return "it holds events that are about to be read again, which would count twice"
         since, whole_from = self._since_us(), origin.whole_from_us
         if since is None:
             return None
@@ -174,7 +199,7 @@ class _Load:
             self._blobs(self._rows),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
-            origin=self._origin(self._since_us()),
+            origin=self._origin(self._since_us(), self._positions()),
         )
 
     def _load_some(self, about: About, changes: set[bytes]) -> int:
@@ -188,13 +213,25 @@ class _Load:
             _late(changes),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
-            origin=self._origin(origin_of(about).whole_from_us),
+            origin=self._origin(origin_of(about).whole_from_us, self._positions(about)),
         )
 
-    def _positions(self) -> dict[int, int]:
-        """Of which events it holds the rows when this load is done."""
+    def _positions(self, about: About | None = None) -> tuple[dict[int, int], dict[int, int]]:
+        """Of which events it holds the rows when this load is done, and which some keys hold besides.
+
+        Args:
+            about: what a namespace said that is loaded in part.
+        """
         own = {} if self._unflushed is None else self._unflushed.positions
-        return {shard: max(self._flushed.get(shard, -1), own.get(shard, -1)) for shard in [*self._flushed, *own]}
+        positions = {shard: max(self._flushed.get(shard, -1), own.get(shard, -1)) for shard in [*self._flushed, *own]}
+        if about is None:
+            return positions, {}
+        origin = origin_of(about)
+        others = [shard for shard in {**origin.positions, **origin.seen} if shard not in own]
+        if not self._has_changed:  # of the shards of others nothing was made anew
+            positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in others}
+        seen = {s: at for s in others if (at := origin.greatest(s)) > positions.get(s, -1)}
+        return positions, seen
 
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
@@ -206,6 +243,7 @@ class _Load:
             or partition not in new
             or old[partition].data_version != new[partition].data_version
         ]
+        self._has_changed = bool(partitions)
         before, after = (
             relation_name(self._lake.rows(self._group.table, snapshot=at, partitions=partitions))
             for at in (about.snapshot, self._snapshot)
@@ -216,6 +254,10 @@ class _Load:
         if self._unflushed is not None:
             events = self._unflushed.rows(self._lake.connection, self._flushed)
             both += f" UNION SELECT {self._keys} FROM {relation_name(events)} WHERE {self._is_new(origin_of(about).positions)}"
+            if self._unflushed.doubtful is not None:
+                both += (
+                    f" UNION SELECT {self._keys} FROM {relation_name(self._unflushed.doubtful(self._lake.connection))}"
+                )
         # A table, not a view: it is asked twice, and its sources are two snapshots to be read whole.
         self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_KEYS_TABLE} AS {both}")
         rows = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_KEYS_TABLE}").fetchall()
@@ -254,9 +296,9 @@ class _Load:
     def _since_us(self) -> int | None:
         return None if self._answers_from is None else microseconds(self._answers_from)
 
-    def _origin(self, whole_from_us: int | None) -> str:
+    def _origin(self, whole_from_us: int | None, positions: tuple[Positions, Positions]) -> str:
         at = self._lake.snapshot_at(self._snapshot)
-        return Origin(at, winner_terms(self._group, self._whole), whole_from_us, self._positions()).to_json()
+        return Origin(at, winner_terms(self._group, self._whole), whole_from_us, *positions).to_json()
 
 
 def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:

@@ -16,22 +16,30 @@ Positions = Mapping[int, int]
 """How far a stream has come, by shard: the sequence of the last event."""
 
 
+_OF_STREAMS = ("positions", "seen")
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a namespace notes of where it comes from: a lake's snapshot, a declaration, and the last whole load.
 
-    ``positions`` are those of a stream: of each shard, the last event whose row it holds.
+    ``positions`` are those of a stream: of each shard, the last event whose row it holds. ``seen`` is beyond them where some keys
+    hold rows of later events, which others hold no more.
     """
 
     snapshot_at: str | None
     declared: str
     whole_from_us: int | None
     positions: Positions = field(default_factory=dict)
+    seen: Positions = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As it is stored; without a stream, as it always was."""
-        plain = asdict(self)
-        return json.dumps(plain if self.positions else {name: plain[name] for name in plain if name != "positions"})
+        return json.dumps({name: value for name, value in asdict(self).items() if name not in _OF_STREAMS or value})
+
+    def greatest(self, shard: int) -> int:
+        """The last event of a shard of which any key holds a row."""
+        return max(self.positions.get(shard, -1), self.seen.get(shard, -1))
 
 
 def origin_of(about: About) -> Origin:
@@ -44,8 +52,10 @@ def origin_of(about: About) -> Origin:
         if not about.origin:
             return Origin(None, "", None)
         plain = json.loads(about.origin)
-        positions = {int(shard): int(sequence) for shard, sequence in plain.pop("positions", {}).items()}
-        return Origin(**plain, positions=positions)
+        positions, seen = (
+            {int(shard): int(sequence) for shard, sequence in plain.pop(name, {}).items()} for name in _OF_STREAMS
+        )
+        return Origin(**plain, positions=positions, seen=seen)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"a namespace says of where it comes from {about.origin!r:.200}: it is written anew"

@@ -81,10 +81,6 @@ def batch_predictions(
         raise DeclarationError(
             f"{what}: partitions_def must be time windows, since a row belongs to its prediction time"
         )
-    if online and top is None and (several := [one.name for one in models if one.task in BY_NAME]):
-        raise DeclarationError(
-            f"{what}: online=True cannot hold the several numbers that {one_of(several)} answers; leave it out, and ask a Predictor"
-        )
     if top is not None:
         top.items(models[0].view.spine.keys, what=what)
         if top.of is None and (kinds := [one.name for one in models if one.task in BY_NAME]):

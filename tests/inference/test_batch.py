@@ -493,8 +493,22 @@ def test_a_rerun_loads_online_what_a_failing_store_did_not_take(bench: Bench) ->
         assert [row["probability"] for row in found] == stored["probability"].tolist()
 
 
-def test_answers_that_the_online_store_cannot_hold_are_refused_when_declared() -> None:
-    with pytest.raises(DeclarationError, match="online=True cannot hold the several numbers that 'sorter' answers"):
-        fti.batch_predictions(name="kinds", model=SORTER, partitions_def=DAYS, online=True)
+def test_probabilities_of_classes_are_looked_up_online_as_they_are_stored(bench: Bench) -> None:
+    kinds = fti.batch_predictions(name="online_kinds", model=SORTER, partitions_def=DAYS, online=True)
+    bench.predict(kinds, "06")
+    rows = bench.answers(kinds)
+    found = fti.read_online("online_kinds_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    stored = [dict(value) for value in rows["probabilities"]]
+    assert [row["probabilities"] for row in found] == stored
+    assert all(len(value) > 2 for value in stored)
+    # A day that is added loads its own keys alone: the maps of both snapshots are compared.
+    bench.predict(kinds, "05")
+    more = bench.answers(kinds)
+    found = fti.read_online("online_kinds_v1", more["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    assert [row["probabilities"] for row in found] == [dict(value) for value in more["probabilities"]]
+    assert len(more) > len(rows)
+
+
+def test_an_online_history_without_an_online_store_is_refused() -> None:
     with pytest.raises(DeclarationError, match="online_history is of the online store; give online=True with it"):
         fti.batch_predictions(name="kept", model=BUYER, partitions_def=DAYS, online_history="3d")

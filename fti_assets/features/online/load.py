@@ -276,7 +276,7 @@ class _Load:
         return online_schema(self._whole, as_json=self._group.as_json)
 
     def _in_json(self, rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-        """The rows with their lists as JSON text, which a blob holds."""
+        """The rows with their lists and maps as JSON text, which a blob holds."""
         if not self._json:
             return rows
         texts = [f"{json_text(name, kind)} AS {quote(name)}" for name, kind in self._json.items()]
@@ -315,7 +315,7 @@ def _late(keys: set[bytes]) -> Iterator[bytes]:
 
 
 def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGroup:
-    """The join that brings every column of a group that a feature can be made of, by the types it is stored with, and lists as text.
+    """The join that brings every column of a group that a feature can be made of, by the types it is stored with, lists and maps as text.
 
     Raises:
         DeclarationError: a key is neither text, nor a whole number, nor a boolean, nor a time.

@@ -108,8 +108,8 @@ class BatchPredictions(TableDeclaration):
 
     @property
     def as_json(self) -> tuple[str, ...]:
-        """The columns that the online store holds as JSON text: the lists."""
-        return () if self.top is None else tuple(answer.value for answer in self.answers)
+        """The columns that the online store holds as JSON text: the lists, and answers of several numbers by name."""
+        return tuple(one.value for one in self.answers if self.top is not None or one.model.task in BY_NAME)
 
     @property
     def windows(self) -> None:

@@ -33,8 +33,8 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
 
     Returns:
-        The row's columns without its keys, times naive UTC, lists as lists; None for a key without a row. A group's ttl is not applied:
-        the row's event time says how old it is.
+        The row's columns without its keys, times naive UTC, lists as lists, several numbers by name as a dict; None for a key without a
+        row. A group's ttl is not applied: the row's event time says how old it is.
 
     Raises:
         NotMaterializedError: there is no such table in the online store.

@@ -26,7 +26,7 @@ DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 REFERENCE = DOCS / "reference"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = [page for page in PAGES if page.parent.name == "how-to"]
+HOW_TO = [page for page in PAGES if page.parent.name in ("how-to", "examples")]
 
 # The YAML of components is read so by Dagster itself.
 pytestmark = [
@@ -90,7 +90,9 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
             assert block.not_run is None or len(block.not_run) > 10, f"{page.name}, line {block.line}: say why"
         else:
             runs = block.language in ("python", "console")
-            assert not runs or block.not_run, f"{page.name}, line {block.line}: only tutorial and how-tos are run"
+            assert not runs or block.not_run, (
+                f"{page.name}, line {block.line}: only tutorial, how-tos and examples are run"
+            )
 
 
 def _referred() -> dict[str, list[str]]:

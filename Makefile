@@ -60,6 +60,7 @@ bends: install
 bench: install
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/windows.py
+	$(BIN)/python benchmarks/window_kinds.py
 	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python -m benchmarks.predictor_start

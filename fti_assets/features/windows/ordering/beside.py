@@ -36,14 +36,15 @@ def with_ordered(
         _beside(table, what) for what in ("base", "groups", "targets", "rows", "answers")
     )
     create = "CREATE OR REPLACE TEMP TABLE"
-    connection.execute(f"{create} {base} AS FROM {relation_name(others)}")
+    connection.execute(
+        f"{create} {base} AS SELECT *, row_number() OVER () - 1 AS {TARGET} FROM {relation_name(others)}"
+    )
     connection.execute(
         f"{create} {groups} AS SELECT *, row_number() OVER () - 1 AS {GROUP} FROM (SELECT DISTINCT {keys} FROM {base})"
     )
     at = f"(epoch_us({quote(windows.grid.instant)}) - {axis.start}) // {axis.every} AS {AT}"
     connection.execute(
-        f"{create} {targets} AS SELECT *, row_number() OVER () - 1 AS {TARGET} "
-        f"FROM (SELECT *, {at} FROM {base} JOIN {groups} USING ({keys}) ORDER BY {GROUP}, {AT})"
+        f"{create} {targets} AS SELECT {TARGET}, {GROUP}, {at} FROM {base} JOIN {groups} USING ({keys}) ORDER BY {GROUP}, {AT}"
     )
     store_rows(windows, results.row_values, groups, rows)
     types = results.types()
@@ -51,9 +52,9 @@ def with_ordered(
     connection.execute(f"{create} {answers} ({TARGET} BIGINT{declared})")
     for part in parts_of(connection, windows, targets=targets, rows=rows):
         _insert(connection, answers, {TARGET: part.numbers, **results.at(part)}, types)
-    for done in (base, groups, rows):
+    for done in (groups, targets, rows):
         connection.execute(f"DROP TABLE {done}")
-    return connection.sql(f"SELECT * EXCLUDE ({TARGET}, {GROUP}, {AT}) FROM {targets} JOIN {answers} USING ({TARGET})")
+    return connection.sql(f"SELECT * EXCLUDE ({TARGET}) FROM {base} JOIN {answers} USING ({TARGET})")
 
 
 def _insert(

@@ -15,31 +15,35 @@ import sys
 import time
 from pathlib import Path
 
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import online_store
 from fti_assets.stores.streams.event import Event
 from fti_assets.streaming.service import Settings, stream
-from tests.support.payments import payment, payments
+from tests.support.payments import payment, payments, spending
 from tests.support.streams import FileStream
 
 SHARDS = 2
 
 
-def group_of(folder: Path) -> tuple[FileStream, object]:
+def group_of(folder: Path) -> tuple[FileStream, FeatureGroup, FeatureGroup]:
+    """The stream, its group, and windows over it."""
     (folder / "broker").mkdir(parents=True, exist_ok=True)
     events = FileStream("payments", shards=[[] for _ in range(SHARDS)], folder=folder / "broker")
-    return events, payments(events, online=True)
+    group = payments(events, online=True)
+    return events, group, spending(group)
 
 
 def serve(folder: Path, *, until_caught_up: bool) -> None:
-    _, group = group_of(folder)
+    _, group, windows = group_of(folder)
     settings = Settings(batch_seconds=0.005, batch_events=20, flush_seconds=0.03, until_caught_up=until_caught_up)
     online = online_store(str(folder / "online"))
-    asyncio.run(stream([group], OfflineStore(folder / "lake"), online, folder / "outbox", settings=settings))  # type: ignore[list-item]
+    offline = OfflineStore(folder / "lake")
+    asyncio.run(stream([group], offline, online, folder / "outbox", settings=settings, windows=[windows]))
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
-    events, _ = group_of(folder)
+    events, *_ = group_of(folder)
     chance = random.Random(seed)
     sequences, count = [0] * SHARDS, 0
     # The partitions go on, and so do the instants: yesterday's and today's.

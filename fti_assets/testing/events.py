@@ -76,7 +76,10 @@ async def _to_nats(stream: NatsStream, sent: _Sent) -> None:
     import nats
     from nats.js.errors import NotFoundError
 
-    client = await nats.connect(stream.address(), connect_timeout=_WAIT_SECONDS)
+    from fti_assets.stores.streams.jetstream import servers_of
+
+    servers, options = servers_of(stream.address())
+    client = await nats.connect(servers, connect_timeout=_WAIT_SECONDS, **options)
     try:
         jetstream = client.jetstream()
         subjects = []

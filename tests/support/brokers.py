@@ -6,8 +6,8 @@ import asyncio
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -219,6 +219,18 @@ class Kafka:
             if number % 1_000 == 0:
                 self._producer.poll(0)
         assert self._producer.flush(20) == 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str, bytes], None]]:
+        """Send messages in one transaction, whose marker follows them."""
+        from confluent_kafka import Producer
+
+        address = {"bootstrap.servers": f"127.0.0.1:{self.port}", "transactional.id": unique(), "log_level": 3}
+        producer = Producer(address)
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        yield lambda topic, payload: producer.produce(topic, payload, partition=0)
+        producer.commit_transaction(20)
 
 
 class OwnServer:

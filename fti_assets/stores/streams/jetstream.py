@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import nats.errors
 from nats.aio.client import Client
@@ -43,6 +44,20 @@ class StreamState:
     last_at: int | None
 
 
+def servers_of(address: str) -> tuple[list[str], dict[str, Any]]:
+    """The servers of an address, each with its login, and the client's options.
+
+    >>> servers_of("nats://ann:pw@a:4222,b:4222?credentials=/etc/app.creds")
+    (['nats://ann:pw@a:4222', 'nats://ann:pw@b:4222'], {'user_credentials': '/etc/app.creds'})
+    """
+    scheme, _, rest = address.partition("://")
+    rest, _, query = rest.partition("?")
+    login, mark, hosts = rest.rpartition("@")
+    credentials = dict(parse_qsl(query)).get("credentials")
+    options = {} if credentials is None else {"user_credentials": credentials}
+    return [f"{scheme}://{login}{mark}{host}" for host in hosts.rstrip("/").split(",")], options
+
+
 class JetStream:
     """A connection that is not mended: whoever needs another makes one.
 
@@ -63,9 +78,7 @@ class JetStream:
         Raises:
             Away: none can be reached, or lets this user in.
         """
-        scheme, _, rest = self._stream.address().partition("://")
-        login, mark, hosts = rest.rpartition("@")
-
+        servers, options = servers_of(self._stream.address())
         problems: list[Exception] = []
 
         async def note(*errors: Exception) -> None:
@@ -74,7 +87,8 @@ class JetStream:
 
         try:
             await self._client.connect(
-                [f"{scheme}://{login}{mark}{host}" for host in hosts.split(",")],
+                servers,
+                **options,
                 name="fti_assets",
                 allow_reconnect=False,  # a consumer of before is gone as often as not: a new session begins anew
                 max_reconnect_attempts=1,  # of each host, in this one attempt

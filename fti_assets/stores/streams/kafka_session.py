@@ -198,18 +198,21 @@ class KafkaSession(Session):
         places = [TopicPartition(self._stream.name, shard, offset) for shard, offset in starts.items()]
         await self._run(lambda: self._consumer.assign(places))
 
-    async def stored_at(self, shard: int, offset: int) -> int:
-        """When the first message at an offset or after it was stored, microseconds.
+    async def stored_at(self, shard: int, offset: int) -> int | None:
+        """When the first message at an offset or after it was stored, microseconds; None if there is none.
 
         Raises:
-            Away: it does not come.
+            Away: the broker does not answer.
         """
         await self._run(lambda: self._consumer.assign([TopicPartition(self._stream.name, shard, offset)]))
         message = await self._run(lambda: self._consumer.poll(_ANSWER_SECONDS))
         await self._run(self._consumer.unassign)
-        if message is None or message.error() is not None:
-            raise Away(f"message {offset} of partition {shard} does not come")
-        return self._event(message).stored_at
+        error = None if message is None else message.error()
+        if message is not None and error is None:
+            return self._event(message).stored_at
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            return None
+        raise Away(f"message {offset} of partition {shard} does not come")
 
     async def offset_of_time(self, shard: int, start: int, low: int, high: int) -> int:
         """The first offset whose message was stored at an instant or after it.
@@ -224,9 +227,11 @@ class KafkaSession(Session):
         (found,) = await self._run(lambda: self._consumer.offsets_for_times([asked], _ANSWER_SECONDS))
         if found.offset >= 0:
             return max(found.offset, low)
-        # Nothing so late; but a broker without an index of times says so, too.
-        if low < high and await self.stored_at(shard, high - 1) >= start:
-            return low
+        # Nothing so late; but a broker without an index of times says so, too. At the end may be markers of transactions.
+        for back in (1, 10, 1_000):
+            stored_at = await self.stored_at(shard, max(high - back, low)) if low < high else None
+            if stored_at is not None:
+                return low if stored_at >= start else high
         return high
 
     def next_offset(self, shard: int) -> int:
@@ -267,6 +272,9 @@ class KafkaSession(Session):
     def _taken(self, message: Any) -> Event | None:
         """A message as the next event of its partition; None of one that has come before."""
         error = message.error()
+        if error is not None and error.code() == KafkaError._PARTITION_EOF:
+            self._next[message.partition()] = max(self._next[message.partition()], message.offset())
+            return None
         if error is not None:
             raise Away(error.str())
         event = self._event(message)
@@ -315,7 +323,7 @@ class KafkaSession(Session):
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "error",  # an offset that is gone is never passed over
-            "enable.partition.eof": False,
+            "enable.partition.eof": True,  # behind the last message there may be markers of transactions, which nobody is given
             "error_cb": note,
             "log_level": 2,  # what is wrong is told by errors
         }

@@ -26,7 +26,8 @@ class NatsStream(EventStream):
 
     Args:
         name: the stream, which holds nothing but these events.
-        url: ``nats://user:password@host:4222``, several hosts separated by commas, ``tls://...``, or ``dg.EnvVar`` of it.
+        url: ``nats://user:password@host:4222``, several hosts separated by commas, ``tls://...``, ``?credentials=`` and the path
+            of a ``.creds`` file behind them, or ``dg.EnvVar`` of it.
         type: a ``msgspec.Struct`` or Pydantic model that an event's JSON is to fit; by default an object with the group's columns.
         shards: JetStream streams over which the events are spread by key, each of which one instance reads. Their order is for ever, and
             more may be added at the end alone. By default the one stream.

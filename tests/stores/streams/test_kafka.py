@@ -240,3 +240,21 @@ def test_a_key_is_in_the_partition_where_librdkafka_puts_it(kafka: Kafka) -> Non
         await subscription.close()
 
     run(check())
+
+
+def test_markers_of_transactions_are_no_lag_and_what_was_taken_back_is_no_event(kafka: Kafka) -> None:
+    async def check() -> None:
+        topic = unique()
+        kafka.send(topic, numbered(2), at_ms=1_700_000_000_000)
+        with kafka.transaction() as send:
+            send(topic, b"kept")
+        stream = KafkaStream(topic, url=kafka.url)
+        subscription = await stream.subscribe([0], {})
+        assert [one.payload for one in await all_of(subscription, 3)] == [b"0", b"1", b"kept"]
+        assert await subscription.fetch(5, 0.6) == []
+        assert await subscription.lag() == {0: 0}
+        await subscription.close()
+        batches = stream.read(from_microseconds(0), from_microseconds(2**51), [0])
+        assert [one.payload async for batch in batches for one in batch] == [b"0", b"1", b"kept"]
+
+    run(check())

@@ -76,7 +76,7 @@ async def _to_nats(stream: NatsStream, sent: _Sent) -> None:
     import nats
     from nats.js.errors import NotFoundError
 
-    from fti_assets.stores.streams.jetstream import servers_of
+    from fti_assets.stores.streams.sessions.jetstream import servers_of
 
     servers, options = servers_of(stream.address())
     client = await nats.connect(servers, connect_timeout=_WAIT_SECONDS, **options)
@@ -115,7 +115,7 @@ def _to_redis(stream: RedisStream, sent: _Sent) -> None:
 def _to_kafka(stream: KafkaStream, sent: _Sent) -> None:
     from confluent_kafka import Producer
 
-    from fti_assets.stores.streams.kafka_session import options_of
+    from fti_assets.stores.streams.sessions.kafka_client import options_of
 
     failures: list[str] = []
 

@@ -134,7 +134,7 @@ class Ways:
         self._cuts.join()
 
     def _cut_now_and_then(self) -> None:
-        while not self._ended.wait(self._draw.uniform(0.1, 0.6)):
+        while not self._ended.wait(self._draw.uniform(0.2, 1.5)):
             if self._draw.random() < 0.7:
                 self._loop.call_soon_threadsafe(self.proxy.cut)
             else:

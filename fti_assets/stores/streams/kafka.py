@@ -55,15 +55,15 @@ class KafkaStream(EventStream):
 
     async def shard_names(self) -> Sequence[str]:
         with named_extras(self.words):
-            from fti_assets.stores.streams.kafka_session import partitions_of
+            from fti_assets.stores.streams.sessions.kafka import partitions_of
         return [str(one) for one in range(await partitions_of(self))]
 
     async def subscribe(
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
         with named_extras(self.words):
-            from fti_assets.stores.streams.kafka_session import open_session
-        from fti_assets.stores.streams.resuming import Resuming
+            from fti_assets.stores.streams.sessions.kafka import open_session
+        from fti_assets.stores.streams.sessions.resuming import Resuming
 
         self._check_shards(shards, await self.shard_names())
         group = self.consumer_group
@@ -75,7 +75,7 @@ class KafkaStream(EventStream):
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
         with named_extras(self.words):
-            from fti_assets.stores.streams.kafka_session import replay
+            from fti_assets.stores.streams.sessions.kafka import replay
         names = await self.shard_names()
         chosen = range(len(names)) if shards is None else shards
         self._check_shards(chosen, names)

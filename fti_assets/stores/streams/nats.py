@@ -63,8 +63,8 @@ class NatsStream(EventStream):
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
         with named_extras(self.words):
-            from fti_assets.stores.streams.nats_session import open_session
-        from fti_assets.stores.streams.resuming import Resuming
+            from fti_assets.stores.streams.sessions.nats import open_session
+        from fti_assets.stores.streams.sessions.resuming import Resuming
 
         self._check_shards(shards, self.shards)
         return await Resuming(
@@ -75,7 +75,7 @@ class NatsStream(EventStream):
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
         with named_extras(self.words):
-            from fti_assets.stores.streams.nats_session import replay
+            from fti_assets.stores.streams.sessions.nats import replay
         chosen = range(len(self.shards)) if shards is None else shards
         self._check_shards(chosen, self.shards)
         for shard in chosen:

@@ -59,8 +59,9 @@ class RedisStream(EventStream):
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
         with named_extras(self.words):
-            from fti_assets.stores.streams.redis_session import RedisKeys, open_session
-        from fti_assets.stores.streams.resuming import Resuming
+            from fti_assets.stores.streams.sessions.redis import open_session
+            from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
+        from fti_assets.stores.streams.sessions.resuming import Resuming
 
         self._check_shards(shards, self.shards)
         keys = RedisKeys(self, self.shards, self.field, self.consumer_group)
@@ -72,7 +73,8 @@ class RedisStream(EventStream):
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
         with named_extras(self.words):
-            from fti_assets.stores.streams.redis_session import RedisKeys, replay
+            from fti_assets.stores.streams.sessions.redis import replay
+            from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
         chosen = range(len(self.shards)) if shards is None else shards
         self._check_shards(chosen, self.shards)
         keys = RedisKeys(self, self.shards, self.field, self.consumer_group)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,70 +18,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fti_assets.core.addresses import scrub
 from fti_assets.core.times import microseconds
-from fti_assets.errors import StoreError, list_some
+from fti_assets.errors import StoreError
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.resuming import Away, Session, lost, lost_of_time, made_anew, unreachable
-from fti_assets.stores.streams.stream import EventStream
+from fti_assets.stores.streams.sessions.redis_entries import COUNTER_BITS, RedisKeys, id_of, sequence_of
+from fti_assets.stores.streams.sessions.resuming import Away, Session, lost, lost_of_time, made_anew, unreachable
 
 _SOCKET_SECONDS = 15
 _BLOCK_SECONDS = 5.0
 _BATCH = 1_000
 _PAGE = 10_000
-_COUNTER_BITS = 20
-_MILLISECOND_BITS = 43
 _FOR_A_WHILE = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY")
-
-
-@dataclass(frozen=True)
-class RedisKeys:
-    """Which keys are read, and how.
-
-    Args:
-        stream: the declaration, for its address and for errors.
-        names: the keys, by shard.
-        field: the field of an entry that holds the event.
-        group: the consumer group that is told what is kept.
-    """
-
-    stream: EventStream
-    names: Sequence[str]
-    field: str
-    group: str | None
-
-    def event(self, shard: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
-        """An entry as an event; one without the field has a problem in place of what it holds."""
-        sequence = sequence_of(entry_id, self.stream)
-        stored_at = (sequence >> _COUNTER_BITS) * 1_000
-        payload = fields.get(self.field.encode())
-        if payload is not None:
-            return Event(shard, sequence, stored_at, payload)
-        texts = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in fields.items()}
-        problem = f"the entry has no field {self.field!r}: it has {list_some(sorted(texts))}"
-        return Event(shard, sequence, stored_at, json.dumps(texts).encode(), problem)
-
-
-def sequence_of(entry_id: bytes, stream: EventStream) -> int:
-    """An entry's id as one whole number of 63 bits.
-
-    Raises:
-        StoreError: the id was not given by Redis, and does not fit.
-    """
-    milliseconds, _, counter = entry_id.partition(b"-")
-    high, low = int(milliseconds), int(counter or 0)
-    if high >> _MILLISECOND_BITS or low >> _COUNTER_BITS:
-        raise StoreError(
-            f"{stream.place} has an entry {entry_id.decode()}, an id that Redis does not give: have producers leave ids to it (XADD key *)"
-        )
-    return high << _COUNTER_BITS | low
-
-
-def id_of(sequence: int) -> str:
-    """The entry's id of a sequence.
-
-    >>> id_of((1_700_000_000_000 << 20) + 3)
-    '1700000000000-3'
-    """
-    return f"{sequence >> _COUNTER_BITS}-{sequence & ((1 << _COUNTER_BITS) - 1)}"
 
 
 async def open_session(
@@ -122,7 +67,7 @@ async def replay(keys: RedisKeys, shard: int, since: datetime, until: datetime) 
         about = await session.about(shard)
         if about.gone and about.first_at >= start and about.last_at >= start:
             raise lost_of_time(keys.stream, keys.names[shard], since, about.first_at * 1_000 if about.length else None)
-        position, stop = max((start << _COUNTER_BITS) - 1, 0), min((end << _COUNTER_BITS) - 1, about.last)
+        position, stop = max((start << COUNTER_BITS) - 1, 0), min((end << COUNTER_BITS) - 1, about.last)
         first = True
         while position < stop:
             entries, _ = await session.range(shard, id_of(position + first), id_of(stop), _BATCH + 1)
@@ -337,9 +282,9 @@ class RedisSession(Session):
             )
         last = sequence_of(said["last-generated-id"], self._stream)
         first = said["first-entry"]
-        first_at = sequence_of(first[0], self._stream) if first else last + (1 << _COUNTER_BITS)
+        first_at = sequence_of(first[0], self._stream) if first else last + (1 << COUNTER_BITS)
         length = int(said["length"])
-        return _About(length, int(said["entries-added"]), last, first_at >> _COUNTER_BITS, last >> _COUNTER_BITS)
+        return _About(length, int(said["entries-added"]), last, first_at >> COUNTER_BITS, last >> COUNTER_BITS)
 
     @contextmanager
     def _errors(self, name: str = "") -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -15,7 +16,7 @@ from nats.aio.client import Client
 
 from fti_assets.core.times import microseconds
 from fti_assets.errors import StoreError, list_some
-from fti_assets.stores.streams.resuming import Away
+from fti_assets.stores.streams.sessions.resuming import Away
 from fti_assets.stores.streams.stream import EventStream
 
 _API = "$JS.API"
@@ -68,6 +69,7 @@ class JetStream:
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
         self._client = Client()
+        self._lost = asyncio.Event()
 
     async def connect(self, on_news: Callable[[], None]) -> None:
         """Connect to one of the address's hosts.
@@ -81,8 +83,12 @@ class JetStream:
         servers, options = servers_of(self._stream.address())
         problems: list[Exception] = []
 
-        async def note(*errors: Exception) -> None:
-            problems.extend(errors)
+        async def note(error: Exception) -> None:
+            problems.append(error)
+            on_news()
+
+        async def note_end() -> None:
+            self._lost.set()
             on_news()
 
         try:
@@ -97,8 +103,8 @@ class JetStream:
                 ping_interval=10,
                 max_outstanding_pings=2,
                 error_cb=note,
-                closed_cb=note,
-                disconnected_cb=note,
+                closed_cb=note_end,
+                disconnected_cb=note_end,
             )
         except (nats.errors.Error, OSError, TimeoutError, ValueError) as error:
             await self.close()
@@ -110,11 +116,20 @@ class JetStream:
         Raises:
             Away: there is none.
         """
+        request = asyncio.ensure_future(
+            self._client.request(f"{_API}.{what}", json.dumps(body).encode(), timeout=_ANSWER_SECONDS)
+        )
+        lost = asyncio.ensure_future(self._lost.wait())  # on which the client itself would go on waiting
         try:
-            answer = await self._client.request(f"{_API}.{what}", json.dumps(body).encode(), timeout=_ANSWER_SECONDS)
+            await asyncio.wait([request, lost], return_when=asyncio.FIRST_COMPLETED)
+            if not request.done():
+                raise Away("the connection is lost")
+            return dict(json.loads(request.result().data))
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise _away(error) from None
-        return dict(json.loads(answer.data))
+        finally:
+            request.cancel()
+            lost.cancel()
 
     async def told(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """JetStream's answer, which is no error.

@@ -19,6 +19,7 @@ from fti_assets.stores.streams.stream import EventStream
 _log = logging.getLogger(__name__)
 CLOCK_STEP = timedelta(minutes=10)
 """How far a broker's clock may have been set back: a replay looks so much earlier and later, and leaves out what is not of its time."""
+_FIRST_TRIES = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 5.0
 
 
@@ -92,10 +93,15 @@ class Resuming:
         Raises:
             StoreError: the broker cannot be reached, or a shard cannot be read from its position.
         """
-        try:
-            self._session = await self._open(dict(self._after), dict(self._identities))
-        except Away as error:
-            raise unreachable(self._stream, error) from None  # which may repeat the address
+        for attempt in range(_FIRST_TRIES):
+            try:
+                self._session = await self._open(dict(self._after), dict(self._identities))
+                break
+            except Away as error:
+                if attempt == _FIRST_TRIES - 1:
+                    raise unreachable(self._stream, error) from None  # which may repeat the address
+            await asyncio.sleep(_FIRST_WAIT)
+        assert self._session is not None
         self._identities |= self._session.identities
         return self
 

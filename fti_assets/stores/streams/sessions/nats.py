@@ -13,8 +13,16 @@ from typing import Any
 
 from fti_assets.core.times import microseconds
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.jetstream import JetStream
-from fti_assets.stores.streams.resuming import CLOCK_STEP, Away, Session, lost, lost_of_time, made_anew, unreachable
+from fti_assets.stores.streams.sessions.jetstream import JetStream
+from fti_assets.stores.streams.sessions.resuming import (
+    CLOCK_STEP,
+    Away,
+    Session,
+    lost,
+    lost_of_time,
+    made_anew,
+    unreachable,
+)
 from fti_assets.stores.streams.stream import EventStream
 
 _log = logging.getLogger(__name__)

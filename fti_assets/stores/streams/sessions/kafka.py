@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, unquote
 
 from confluent_kafka import (
     TIMESTAMP_LOG_APPEND_TIME,
@@ -25,7 +24,16 @@ from fti_assets.core.addresses import scrub
 from fti_assets.core.times import microseconds
 from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.resuming import CLOCK_STEP, Away, Session, lost, lost_of_time, made_anew, unreachable
+from fti_assets.stores.streams.sessions.kafka_client import options_of, text_of
+from fti_assets.stores.streams.sessions.resuming import (
+    CLOCK_STEP,
+    Away,
+    Session,
+    lost,
+    lost_of_time,
+    made_anew,
+    unreachable,
+)
 from fti_assets.stores.streams.stream import EventStream
 
 _log = logging.getLogger(__name__)
@@ -136,7 +144,7 @@ class KafkaSession(Session):
             self._consumer = Consumer(options_of(stream.address()) | self._own_options(group), logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
             raise StoreError(
-                f"{stream.place} cannot be read with the options of its address: {scrub(_text(error), stream.secrets)}"
+                f"{stream.place} cannot be read with the options of its address: {scrub(text_of(error), stream.secrets)}"
             ) from None  # which may repeat one
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fti_kafka")
 
@@ -337,25 +345,4 @@ class KafkaSession(Session):
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, call)
         except KafkaException as error:
-            raise Away(_text(error)) from None
-
-
-def options_of(address: str) -> dict[str, Any]:
-    """librdkafka's options of an address."""
-    rest, _, query = address.partition("://")[2].partition("?")
-    login, _, hosts = rest.rpartition("@")
-    options: dict[str, Any] = {"bootstrap.servers": hosts.rstrip("/")}
-    if login:
-        user, _, password = login.partition(":")
-        options |= {
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": unquote(user),
-            "sasl.password": unquote(password),
-        }
-    return options | dict(parse_qsl(query))
-
-
-def _text(error: Exception) -> str:
-    """What went wrong, in the client's words."""
-    return str(error.args[0].str()) if isinstance(error, KafkaException) else str(error)
+            raise Away(text_of(error)) from None

@@ -81,7 +81,9 @@ def tell(context: dg.SensorEvaluationContext, alerts: Alerts, findings: Findings
     for problem in problems:
         context.log.error(problem)
     count = f"{len(changes.open)} causes are open" if len(changes.open) != 1 else "1 cause is open"
-    reasons = [f"{count}: {list_some(one.title for one in changes.open.values())}" if changes.open else "all is well"]
+    oldest_first = sorted(changes.open.values(), key=lambda one: one.since)
+    titles = list_some(f"{one.title}, since {instant(one.since):%Y-%m-%d %H:%M}" for one in oldest_first)
+    reasons = [f"{count}: {titles}" if changes.open else "all is well"]
     return dg.SensorResult(skip_reason="; ".join([*reasons, *problems]), cursor=cursor.text())
 
 

@@ -223,6 +223,7 @@ def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, ca
     assert ticks.run(readings, "2024-01-03")
     ticks("2024-01-06T05:00:00")  # the fourth was due at midnight, when the sensor was not running
     assert said("readings_v1 is stale").endswith("It began at 2024-01-06 00:00 UTC, 5h ago.")
+    assert "is missing, '2024-01-04', since 2024-01-06 00:00" in ticks("2024-01-06T06:00:00")
     ticks("2024-01-07T00:00:00")
     assert said("readings_v1 is stale: 2").endswith("It began at 2024-01-06 00:00 UTC, 1d ago.")
     for day in ("2024-01-04", "2024-01-05"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,15 +26,18 @@ import pytest
 
 import fti_assets as fti
 from fti_assets import testing
+from fti_assets.core import clock
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import online_store
 from fti_assets.stores.streams.event import Event
+from fti_assets.streaming.service import Settings, stream
 from tests.support.brokers import (
     NATS_PORT,
     REDIS_PORT,
     Kafka,
     Nats,
+    OwnServer,
     Proxy,
     Redis,
     nats_server,
@@ -42,7 +46,7 @@ from tests.support.brokers import (
     redis_server,
     unique,
 )
-from tests.support.payments import Payments
+from tests.support.payments import Payments, payments
 from tests.support.real_service import stream_of
 
 ROOT = Path(__file__).parents[2]
@@ -264,6 +268,83 @@ def disturb(
 def test_no_event_is_lost_or_doubled_by_kills_and_cut_connections(broker: Broker, tmp_path: Path) -> None:
     disturb(broker, tmp_path, kills=3, count=600, instances=1, seed=1)
     check(broker, tmp_path, 600)
+
+
+@pytest.mark.parametrize("broker", BROKERS[:1], indirect=True)
+def test_a_replay_from_the_beginning_gives_the_same_versions_and_so_does_a_clock_that_is_a_minute_off(
+    broker: Broker, tmp_path: Path
+) -> None:
+    send(broker, 120, 5, threading.Event())
+    group = payments(broker.stream, online=True)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    versions, answers = [], []
+    for number, seconds in enumerate((0, -60, 60)):
+        folder = tmp_path / str(number)
+        offline, online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
+        settings = Settings(batch_seconds=0.01, batch_events=50, until_caught_up=True)
+        with clock.at(now + timedelta(seconds=seconds)):
+            asyncio.run(stream([group], offline, online, folder / "outbox", settings=settings))
+        with offline.connect() as lake:
+            versions.append({key: (one.data_version, one.rows) for key, one in lake.ledger(group.table).items()})
+        reader = online.reader("payments_v1", columns=["amount"])
+        at_us = microseconds(now + timedelta(minutes=2))
+        answers.append([reader.get((f"c{card}",), at_us=at_us) for card in range(41)])
+    assert versions[0]
+    assert versions[1:] == versions[:1] * 2
+    assert answers[1:] == answers[:1] * 2
+    assert any(answers[0])
+
+
+@pytest.mark.parametrize("kind", ["nats", pytest.param("redis", marks=pytest.mark.soak)])
+def test_a_service_goes_on_when_its_broker_was_killed_and_started_again(kind: str, tmp_path: Path) -> None:
+    if shutil.which(f"{kind}-server") is None:
+        pytest.skip(f"no {kind}-server to start")
+    said: list[str] = []
+    taken: dict[str, int] = {}
+
+    def say(what: str, **facts: Any) -> None:
+        said.append(what)
+        taken.update(facts.get("positions", {}) if what == "flushed" else {})
+
+    async def disturbed(own: OwnServer) -> None:
+        suffix = "/0" if kind == "redis" else ""
+        events = stream_of(kind, "payments", ["payments"], f"{kind}://127.0.0.1:{own.port}{suffix}")
+        await asyncio.to_thread(send, Broker(kind, events, own.port, []), 40, 1, threading.Event())
+        stop = asyncio.Event()
+        stores = OfflineStore(tmp_path / "lake"), online_store(str(tmp_path / "online"))
+        settings = Settings(batch_seconds=0.02, flush_seconds=0.1)
+        group = payments(events, online=True)
+        service = asyncio.ensure_future(
+            stream([group], *stores, tmp_path / "outbox", settings=settings, say=say, stop=stop)
+        )
+        await until(lambda: "flushed" in said, service)
+        own.kill()
+        await until(lambda: "broker_away" in said, service)
+        await asyncio.to_thread(own.start)
+        await asyncio.to_thread(send, Broker(kind, events, own.port, []), 40, 2, threading.Event())
+        stored = [one async for batch in events.read(datetime(2020, 1, 1), datetime(2100, 1, 1)) for one in batch]
+        assert len(stored) == 80
+        await until(lambda: taken.get("0") == stored[-1].sequence, service)
+        stop.set()
+        await service
+        with stores[0].connect() as lake:
+            rows = lake.rows(group.table).aggregate("count(*)").fetchone()
+            letters = lake.rows(group.table.dead_letters).aggregate("count(*)").fetchone()
+        assert rows is not None
+        assert letters is not None
+        assert rows[0] + letters[0] == 80
+
+    async def until(condition: Any, service: asyncio.Future[None]) -> None:
+        deadline = asyncio.get_running_loop().time() + 60
+        while not condition():
+            assert not service.done(), service
+            assert asyncio.get_running_loop().time() < deadline, said
+            await asyncio.sleep(0.02)
+
+    (tmp_path / "broker").mkdir()
+    own = OwnServer.nats(tmp_path / "broker") if kind == "nats" else OwnServer.redis(tmp_path / "broker")
+    with own:
+        asyncio.run(disturbed(own))
 
 
 @pytest.mark.soak

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -108,8 +109,8 @@ def test_no_event_is_lost_or_doubled_over_connections_that_are_cut(kafka: Kafka)
                         events += await subscription.fetch(50, 0.1)
                         await proxy.open()
                     case 2:
-                        with pytest.raises(TimeoutError):
-                            await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
+                        with suppress(TimeoutError):
+                            events += await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
             events += await all_of(subscription, sent - len(events), within=30)
             assert [one.payload for one in events] == numbered(sent)
             await subscription.close()

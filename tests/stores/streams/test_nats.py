@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,8 @@ def test_no_event_is_lost_or_doubled_over_connections_that_are_cut() -> None:
                         events += await subscription.fetch(50, 0.1)
                         await proxy.open()
                     case 2:  # whoever asked has gone
-                        with pytest.raises(TimeoutError):
-                            await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
+                        with suppress(TimeoutError):
+                            events += await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
             events += await all_of(subscription, sent - len(events), within=30)
             assert [one.payload for one in events] == numbered(sent)
             assert subscription.trouble is None

@@ -132,8 +132,8 @@ BENDS = (
     Bend(
         "a window holds its own start",
         "features/windows/axis.py",
-        "greatest({time} + {length}, __fti_entering)",
-        "greatest({time} + {length} + 1, __fti_entering)",
+        "greatest({self._leaving(time, length)}, __fti_entering)",
+        "greatest({self._leaving(time, length)} + 1, __fti_entering)",
         (
             "features/test_windows.py::test_windows_are_what_brute_force_finds",
             "features/test_windows.py::test_own_windows_are_what_brute_force_finds",

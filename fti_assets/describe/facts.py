@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.core.times import LIFETIME_LENGTH
 from fti_assets.errors import FtiError
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.window_columns import windows_in_words
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.dagster_internals import CronFreshnessPolicy, TimeWindowFreshnessPolicy
@@ -42,7 +43,7 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
     return {
         "asset": spec.key.to_user_string(),
         "description": spec.description or "",
-        "mode": fact_of(spec, "mode", "batch" if group.source is None else "external"),
+        "mode": fact_of(spec, "mode", _mode(group)),
         "runs": runs(group.partitions_def, group.lookback)
         if group.source is None
         else f"outside: {group.source.place}, joined where it lies",
@@ -51,6 +52,7 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "schedule": starts,
         "upstream": upstream(group.assets_def),
         "keys": list(group.keys),
+        **({} if group.windows is None else {"windows": windows_in_words(group.windows)}),
         "times": _times(group),
         "renamed": [f"{source!r} to {name!r}" for source, name in group.rename.items()],
         "ttl": None if group.ttl is None else length(group.ttl),
@@ -58,6 +60,12 @@ def feature_pipeline(group: FeatureGroup, spec: Any, starts: list[str]) -> dict[
         "online": group.online,
         "owners": list(spec.owners),
     }
+
+
+def _mode(group: FeatureGroup) -> str:
+    if group.windows is not None:
+        return "at the time of each request"
+    return "batch" if group.source is None else "external"
 
 
 def _freshness(policy: Any) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, ModelManifest
+from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, ModelManifest, far_end
 from fti_assets.core.names import PARTITION
 from fti_assets.core.sql import quote, temporary_name, timestamp
+from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import PredictionError, list_some
 from fti_assets.features.point_in_time.arrays import as_table, fetch_columns
 from fti_assets.features.point_in_time.assemble import assemble
+from fti_assets.features.point_in_time.windowed import ROWS
 from fti_assets.features.rows.visibility import available_sql
 from fti_assets.inference.serving.log.answer import LoggedAnswer
 from fti_assets.inference.serving.log.lines import HASH_PREFIX
@@ -48,10 +50,14 @@ class Recomputation:
 
 
 class RowTimes(NamedTuple):
-    """The times of the row that a join brought: None without one, an expired one included."""
+    """The times of the row that a join brought: None without one, an expired one included.
+
+    Of windows they are the latest among the rows in the longest one, of which there are so many.
+    """
 
     event: datetime | None
     available: datetime | None
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,22 +118,32 @@ def recompute(
         Recomputation(
             dict(zip(names, row, strict=True)),
             _plain_answer(manifest, answer),
-            {label: RowTimes(*of_row[2 * place : 2 * place + 2]) for place, label in enumerate(labels)},
+            {label: _row_times(*of_row[3 * place : 3 * place + 3]) for place, label in enumerate(labels)},
         )
         for row, answer, of_row in zip(plain, answers, instants, strict=False)
     ]
 
 
-def _time_columns(place: int) -> tuple[str, str]:
-    return f"_fti_event_{place}", f"_fti_available_{place}"
+def _row_times(event: datetime | None, available: datetime | None, rows: Any) -> RowTimes:
+    return RowTimes(event, available, rows if isinstance(rows, int) else 1)
+
+
+def _time_columns(place: int) -> tuple[str, str, str]:
+    return f"_fti_event_{place}", f"_fti_available_{place}", f"_fti_rows_{place}"
 
 
 def _with_times(join: JoinedGroup, place: int) -> JoinedGroup:
     """A join that brings the times of its row, too: with a fixed delay the event time in place of the other."""
     event, available = str(join.event_time), join.available_at or str(join.event_time)
+    of_event, of_available, of_rows = _time_columns(place)
+    # How many rows there are is of windows alone; a row's own time stands in its place.
+    count = (
+        JoinedColumn(of_rows, event, "timestamp") if join.windows is None else JoinedColumn(of_rows, ROWS, "integer")
+    )
     columns = (
-        JoinedColumn(name, column, "timestamp")
-        for name, column in zip(_time_columns(place), (event, available), strict=True)
+        JoinedColumn(of_event, event, "timestamp"),
+        JoinedColumn(of_available, available, "timestamp"),
+        count,
     )
     return replace(join, columns=(*join.columns, *columns))
 
@@ -181,6 +197,9 @@ def _winner(lake: Lake, join: JoinedGroup, fields: Mapping[str, Any], at: dateti
     if time is not None:
         visible = f"greatest({quote(time)}, {available_sql(join.times)})"
         where.append(f"{visible} <= {timestamp(at)}")
+        if (windows := join.windows) is not None:  # the newest row that counts
+            begin = far_end(microseconds(at), windows.longest.us, windows.every_us)
+            where.append(f"{visible} > {timestamp(from_microseconds(max(begin, microseconds(datetime.min))))}")
         ties = [f"{available_sql(join.times)} DESC", *([f"{quote(join.tie_break)} DESC"] if join.tie_break else [])]
         order = f" ORDER BY {quote(time)} DESC, {', '.join(ties)}"
     sql = f"SELECT * FROM {relation_name(rows)} WHERE {' AND '.join(where)}{order} LIMIT 1"

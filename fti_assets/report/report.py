@@ -90,7 +90,7 @@ def report(
             snapshot = lake.snapshot()
             _look(lake, declarations, since, now, parts)
         for group in _of_kind(declarations, FeatureGroup):
-            if group.event_time is not None and group.source is None:
+            if group.event_time is not None and group.is_stored:
                 parts.delays.append(delay_of(group, stores, since))
     except FtiError as error:
         problem = str(error)

@@ -13,7 +13,7 @@ from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.point_in_time.asof import KEY, ROW, Points, same_keys
 from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.rows.visibility import check_columns
-from fti_assets.features.windows.aggregates import Aggregate, Count
+from fti_assets.features.windows.aggregates import Aggregate, Count, Max
 from fti_assets.features.windows.axis import AT, Axis, Windows
 from fti_assets.features.windows.records import aggregate_of
 from fti_assets.features.windows.sweep import spans_table, sweep
@@ -22,7 +22,9 @@ from fti_assets.stores.duckdb.relations import relation_name
 if TYPE_CHECKING:
     import duckdb
 
-_ROWS = "__fti_rows"
+ROWS = "__fti_rows"
+"""The column of a join that says how many rows are in the longest window."""
+_EVENT, _AVAILABLE = "__fti_latest_event", "__fti_latest_available"
 _INSTANT = "__fti_instant"
 
 
@@ -34,6 +36,8 @@ def windows_at_points(
     A row of the spine counts only its own key's rows, those that became visible after the window's far end and at or before its
     prediction time, as ``RequestWindows`` says. Of a column that is a key of the group the spine's own value comes where the
     key has a row in the longest window.
+
+    A time of the source as a column is the latest of the rows in the longest window, ``ROWS`` how many there are.
 
     Raises:
         DeclarationError: a column is missing, or cannot be aggregated so.
@@ -75,8 +79,9 @@ def windows_at_points(
         f"WHERE s.{quote(points.prediction_time)} IS NOT NULL"
     )
     results = relation_name(sweep(windows, [ROW], targets, spans_table()))
-    has_rows = f"w.{quote(f'{_ROWS}_{group.windows.longest.text}')} > 0"
+    has_rows = f"w.{quote(f'{ROWS}_{group.windows.longest.text}')} > 0"
     own = {key.group: f"s.{quote(key.spine)}" for key in group.keys}
+    own |= {name: f"w.{quote(f'{column}_{group.windows.longest.text}')}" for name, column in plan.of_rows.items()}
     features = "".join(
         f", CASE WHEN {has_rows} THEN {own.get(one.column) or f'w.{quote(one.column)}'} END AS {quote(one.feature)}"
         for one in group.columns
@@ -86,7 +91,8 @@ def windows_at_points(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is computed for a join: its aggregates by name, its windows by text, and what is read of each row.
+    """What is computed for a join: its aggregates by name, its windows by text, what is read of each row, and which aggregate says the
+    latest time of the rows, by its column.
 
     The number of rows in the longest window is always there: it says which keys have a value.
     """
@@ -94,20 +100,26 @@ class _Plan:
     aggregates: dict[str, Aggregate]
     lengths: dict[str, int]
     read: list[str]
+    of_rows: dict[str, str]
 
     @classmethod
     def of(cls, group: JoinedGroup, windows: RequestWindows) -> _Plan:
         known, keys = windows.columns, {key.group for key in group.keys}
-        unknown = [one.column for one in group.columns if one.column not in known and one.column not in keys]
+        times = [name for name in (group.event_time, group.available_at) if name is not None]
+        names = [one.column for one in group.columns]
+        unknown = [name for name in names if name not in known and name not in {*keys, *times, ROWS}]
         if unknown:
             raise DeclarationError(f"{group.table_name} has no column {unknown[0]!r}: it has {one_of(known)}")
-        wanted = [known[one.column] for one in group.columns if one.column in known]
-        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, _ in wanted} | {_ROWS: Count()}
+        wanted = [known[name] for name in names if name in known]
+        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, _ in wanted} | {ROWS: Count()}
+        of_rows = {ROWS: ROWS}
+        for time, name in zip(times, (_EVENT, _AVAILABLE), strict=False):
+            if time in names:
+                aggregates[name], of_rows[time] = Max(time), name
         texts = {length.text for _, length in wanted} | {windows.longest.text}
         lengths = {one.text: one.us for one in windows.lengths if one.text in texts}
         columns = [one.column for one, _ in wanted if one.column is not None]
-        times = [name for name in (group.event_time, group.available_at) if name is not None]
-        return cls(aggregates, lengths, list(dict.fromkeys([*times, *columns])))
+        return cls(aggregates, lengths, list(dict.fromkeys([*times, *columns])), of_rows)
 
 
 def _axis(connection: duckdb.DuckDBPyConnection, points: Points) -> Axis:

@@ -137,11 +137,11 @@ def _blame(
     return "break", REWRITTEN if after == before else GONE
 
 
-def _rank(times: RowTimes | None) -> tuple[datetime, datetime]:
-    """By which of two rows won later; no row comes before any."""
+def _rank(times: RowTimes | None) -> tuple[int, datetime, datetime]:
+    """By which of two rows won later; no row comes before any, and of windows the one of more rows is the later."""
     if times is None or times.event is None:
-        return datetime.min, datetime.min
-    return times.event, times.available or times.event
+        return 0, datetime.min, datetime.min
+    return times.rows, times.event, times.available or times.event
 
 
 def _differing(view: ViewRecord, now: Recomputation, online: OnlineAnswer) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.errors import DeclarationError, NotMaterializedError, excerpt
+from fti_assets.errors import DeclarationError, NotMaterializedError, excerpt, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.monitoring.delays.audit import DelayAudit
 from fti_assets.monitoring.delays.delays import QUANTILES, delays_of, proposal
@@ -54,6 +54,10 @@ def delay_audit(
     if group.source is not None:
         raise DeclarationError(
             f"{group.table_name} is kept by another system, whose commits the lake does not see: audit its delay there"
+        )
+    if group.windows is not None:
+        raise DeclarationError(
+            f"{group.table_name} has no rows of its own, it counts those of {one_of(group.inputs)}: audit the delay there"
         )
     if not 0 < quantile <= 1:
         raise DeclarationError(f"quantile={excerpt(quantile)}: give a share above 0 and at most 1, such as 0.99")

@@ -54,6 +54,9 @@ class EventTimeRows:
 
     def rows(self, group: TimedTable) -> duckdb.DuckDBPyRelation:
         """A group's rows, one a key and event time."""
+        if isinstance(group, FeatureGroup) and group.windows is not None:
+            [source] = group.inputs.values()
+            return self.rows(source)
         if group.event_time is None:
             return self.lake.rows(group.table, snapshot=self.snapshot)
         if group not in self._tables:

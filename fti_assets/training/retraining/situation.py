@@ -14,6 +14,7 @@ from fti_assets.core.times import Partition, instant
 from fti_assets.errors import DataError, NotMaterializedError, list_some
 from fti_assets.features.external.rows import external_versions, read_external
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.groups.window_columns import window_types
 from fti_assets.orchestration.partitions import is_timed, partitions_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
@@ -173,6 +174,9 @@ class ModelSituation:
         for join in view.joins:
             if join.table in groups and self.lake.has(join.table):
                 stored = self.lake.column_types(join.table)
+                if join.windows is not None:
+                    keys = tuple(key.group for key in join.keys)
+                    stored = window_types(join.windows, keys, stored, of=join.table_name)
                 for column in join.columns:
                     yield from _skew(
                         f"{join.table_name}.{column.column}", types.get(column.feature), stored, column.column

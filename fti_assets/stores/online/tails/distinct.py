@@ -67,7 +67,7 @@ class DistinctPart:
         bounds = np.searchsorted(entries.keys, np.arange(keys + 1)).tolist()
         results = []
         for first, end in pairwise(bounds):
-            different, codes = np.unique(entries.values[first:end], return_inverse=True)
+            different, codes = _coded(entries.values[first:end])
             pieces = [
                 _HEAD.pack(end - first, len(different)),
                 entries.times[first:end].astype("<i8").tobytes(),
@@ -77,13 +77,22 @@ class DistinctPart:
             results.append(b"".join(pieces))
         return results
 
-    def unpack(self, blob: bytes, at: int, key: int) -> Occurrences:
-        number, different = _HEAD.unpack_from(blob, at)
-        at += _HEAD.size
-        times = np.frombuffer(blob, "<i8", number, at)
-        codes = np.frombuffer(blob, "<u4", number, at + 8 * number)
-        values, _ = typed.unpack(blob, at + 12 * number, different, self.kind)
-        return Occurrences(np.full(number, key), times, values[codes])
+    def unpack(self, places: Sequence[tuple[bytes, int]]) -> Occurrences:
+        """The entries of some sections, of which each is a blob and where the section begins."""
+        heads = [_HEAD.unpack_from(blob, at) for blob, at in places]
+        numbers = np.array([number for number, _ in heads], dtype=np.int64)
+        times, codes, dictionaries = [], [], []
+        for (blob, at), (number, different) in zip(places, heads, strict=True):
+            at += _HEAD.size
+            times.append(blob[at : at + 8 * number])
+            codes.append(blob[at + 8 * number : at + 12 * number])
+            dictionaries.append((blob, at + 12 * number, different))
+        values = typed.unpack(dictionaries, self.kind)
+        sizes = np.array([different for _, different in heads], dtype=np.int64)
+        firsts = np.repeat(np.cumsum(sizes) - sizes, numbers)
+        of_entries = np.frombuffer(b"".join(codes), "<u4") + firsts
+        keys = np.repeat(np.arange(len(heads)), numbers)
+        return Occurrences(keys, np.frombuffer(b"".join(times), "<i8"), values[of_entries])
 
     def read(self, blob: bytes, at: int, after_us: int, until_us: int) -> int:
         """How many different values there are after one instant until another."""
@@ -94,3 +103,12 @@ class DistinctPart:
         first = bisect_right(times, after_us, 0, end)
         codes = np.frombuffer(blob, "<u4", end - first, at + 8 * number + 4 * first)
         return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
+
+
+def _coded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different values, and the place of each value among them."""
+    if values.dtype != object:
+        return np.unique(values, return_inverse=True)
+    place_of: dict[str, int] = {}
+    codes = [place_of.setdefault(text, len(place_of)) for text in values.tolist()]
+    return typed.array_of(list(place_of), "text"), np.array(codes, dtype="<u4")

@@ -95,15 +95,15 @@ class ExtremePart:
             results.append(b"".join([*pieces, typed.pack(entries.values[first:end], self.kind)]))
         return results
 
-    def unpack(self, blob: bytes, at: int, entries: int) -> Candidates:
-        nulls = np.frombuffer(blob, "<u4", entries, at) == 0
-        event = available = np.zeros(entries, dtype=np.int64)
-        if self.by_time:
-            event = np.frombuffer(blob, "<i8", entries, at + 4 * entries)
-            available = np.frombuffer(blob, "<i8", entries, at + 12 * entries)
-            nulls = np.frombuffer(blob, "u1", entries, at + 20 * entries) != 0
-        values, _ = typed.unpack(blob, self._values_at(at, entries), entries, self.kind)
-        return Candidates(values, nulls, event, available)
+    def unpack(self, places: Sequence[tuple[bytes, int]], entries: np.ndarray) -> Candidates:
+        """The entries of some sections; each is a blob and where the section begins, ``entries`` how many each has."""
+        sections = [(blob, at, number) for (blob, at), number in zip(places, entries.tolist(), strict=True)]
+        values = typed.unpack([(blob, self._values_at(at, number), number) for blob, at, number in sections], self.kind)
+        if not self.by_time:
+            nothing = np.zeros(len(values), dtype=np.int64)
+            return Candidates(values, _together(sections, "<u4", 0) == 0, nothing, nothing)
+        nulls = _together(sections, "u1", 20) != 0
+        return Candidates(values, nulls, _together(sections, "<i8", 4), _together(sections, "<i8", 12))
 
     def read(self, blob: bytes, at: int, entries: int, first: int, end: int) -> Any:
         """The value that wins from one entry to before another, None for a null or if there is none."""
@@ -116,3 +116,10 @@ class ExtremePart:
 
     def _values_at(self, at: int, entries: int) -> int:
         return at + (21 if self.by_time else 4) * entries
+
+
+def _together(sections: Sequence[tuple[bytes, int, int]], dtype: str, before: int) -> np.ndarray:
+    """Arrays of some sections behind one another, which begin so many bytes an entry behind the section's begin."""
+    size = np.dtype(dtype).itemsize
+    parts = [blob[at + before * number : at + (before + size) * number] for blob, at, number in sections]
+    return np.frombuffer(b"".join(parts), dtype)

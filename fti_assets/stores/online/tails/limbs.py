@@ -163,8 +163,31 @@ def _extents(words: np.ndarray, is_negative: np.ndarray, firsts: np.ndarray) -> 
     return highs, np.minimum(np.minimum.reduceat(first, firsts), highs - 1)
 
 
-def unpacked(low: int, width: int, content: bytes | memoryview) -> Limbs:
-    """The numbers whose running sums ``packed`` wrote."""
-    sums = np.frombuffer(content, _WORD).reshape(-1, width).astype(np.int64)
-    sums[:, -1] = np.where(sums[:, -1] >= 2**31, sums[:, -1] - 2**32, sums[:, -1])
-    return Limbs(low, np.diff(sums, axis=0))
+def unpacked(sums: Sequence[tuple[int, int, bytes]], entries: np.ndarray) -> Limbs:
+    """The numbers whose running sums ``packed`` wrote.
+
+    Args:
+        sums: for each of ``k`` keys the power of the lowest digit, how many digits there are, and the running sums.
+        entries: how many numbers each has, int64 ``[k]``.
+    """
+    low = min((power for power, _, _ in sums), default=0)
+    digits = np.zeros(
+        (int(entries.sum()), max((power + width for power, width, _ in sums), default=1) - low), dtype=np.int64
+    )
+    alike: dict[tuple[int, int], list[int]] = {}
+    for key, (power, width, _) in enumerate(sums):
+        alike.setdefault((power, width), []).append(key)
+    firsts = np.cumsum(entries) - entries
+    for (power, width), keys in alike.items():
+        words = np.frombuffer(b"".join([sums[key][2] for key in keys]), _WORD).reshape(-1, width).astype(np.int64)
+        words[:, -1] = np.where(words[:, -1] >= 2**31, words[:, -1] - 2**32, words[:, -1])
+        numbers = entries[keys]
+        rows = np.repeat(firsts[keys] - (np.cumsum(numbers) - numbers), numbers) + np.arange(int(numbers.sum()))
+        digits[rows, power - low : power - low + width] = differences(words, numbers)
+    return Limbs(low, digits)
+
+
+def differences(running: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """What each entry adds to running totals, of which every key has one more than entries."""
+    between_keys = np.cumsum(entries[:-1] + 1) - 1
+    return np.delete(np.diff(running, axis=0), between_keys, axis=0) if len(entries) > 1 else np.diff(running, axis=0)

@@ -10,7 +10,7 @@ by two searches in the times, as long as the earlier one is after the cut or the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from fti_assets.stores.online.blobs import CHECKSUM_BYTES, is_whole, with_checks
 from fti_assets.stores.online.tails.distinct import DistinctPart
 from fti_assets.stores.online.tails.extremes import ExtremePart
 from fti_assets.stores.online.tails.layout import TailLayout
-from fti_assets.stores.online.tails.totals import TotalsPart, running
+from fti_assets.stores.online.tails.totals import TotalsPart, added, running
 from fti_assets.stores.online.tails.values import array_of
 
 NEVER = -(2**63)
@@ -205,27 +205,21 @@ class TailFormat:
             nothing = np.zeros(0, dtype=np.int64)
             return self.of_rows(Rows([], nothing, nothing, nothing, nothing, self._no_values()))
         heads = [self.checked_head(key, blobs[key]) for key in keys]
-        counts = [head[1] for head in heads]
+        counts = np.array([head[1] for head in heads], dtype=np.int64)
         pairs = [(blobs[key], head[1]) for key, head in zip(keys, heads, strict=True)]
-        times = [np.frombuffer(blob, "<i8", count, self.head.size) for blob, count in pairs]
-        rows = [
-            np.diff(np.frombuffer(blob, "<u4", count + 1, self.head.size + 8 * count).astype(np.int64))
-            for blob, count in pairs
-        ]
+        size = self.head.size
+        times = b"".join([blob[size : size + 8 * count] for blob, count in pairs])
+        rows = [blob[size + 8 * count : size + 8 * count + 4 * (count + 1)] for blob, count in pairs]
         parts: list[Any] = []
         for number, part in enumerate(self.layout.parts):
-            places = [head[2 + number] for head in heads]
-            sections: Iterable[Any] = (
-                part.unpack(blob, at, key if isinstance(part, DistinctPart) else count)
-                for key, ((blob, count), at) in enumerate(zip(pairs, places, strict=True))
-            )
-            parts.append(part.concat(list(sections)))
+            places = [(blob, head[2 + number]) for (blob, _), head in zip(pairs, heads, strict=True)]
+            parts.append(part.unpack(places) if isinstance(part, DistinctPart) else part.unpack(places, counts))
         return Tails(
             keys,
             np.array([head[0] for head in heads], dtype=np.int64),
             np.repeat(np.arange(len(keys)), counts),
-            np.concatenate(times),
-            np.concatenate(rows),
+            np.frombuffer(times, "<i8"),
+            added(rows, counts),
             parts,
         )
 

@@ -95,23 +95,29 @@ class TotalsPart:
             results.append(b"".join(pieces))
         return results
 
-    def unpack(self, blob: bytes, at: int, entries: int) -> Totals:
-        """What each entry of a section adds."""
-        heads, is_odd, at = self.head(blob, at)
-        size = 4 * (entries + 1)
-        counts = np.diff(np.frombuffer(blob, "<u4", entries + 1, at).astype(np.int64))
-        at += size
-        odd = np.zeros((entries, self.odd), dtype=np.int64)
-        if is_odd:
-            for place in range(self.odd):
-                odd[:, place] = np.diff(np.frombuffer(blob, "<u4", entries + 1, at).astype(np.int64))
-                at += size
-        sums = []
-        for power, digits in heads:
-            end = at + 4 * digits * (entries + 1)
-            sums.append(limbs.unpacked(power, digits, blob[at:end]))
-            at = end
-        return Totals(counts, odd, tuple(sums))
+    def unpack(self, places: Sequence[tuple[bytes, int]], entries: np.ndarray) -> Totals:
+        """What the entries of some sections add; each is a blob and where the section begins, ``entries`` how many each has."""
+        counts: list[bytes] = []
+        odd: list[list[bytes]] = [[] for _ in range(self.odd)]
+        sums: list[list[tuple[int, int, bytes]]] = [[] for _ in range(self.sums)]
+        for (blob, at), number in zip(places, entries.tolist(), strict=True):
+            heads, is_odd, at = self.head(blob, at)
+            size = 4 * (number + 1)
+            counts.append(blob[at : at + size])
+            at += size
+            for of_kind in odd:
+                of_kind.append(blob[at : at + size] if is_odd else bytes(size))
+                at += size if is_odd else 0
+            for of_sum, (power, digits) in zip(sums, heads, strict=True):
+                of_sum.append((power, digits, blob[at : at + digits * size]))
+                at += digits * size
+        return Totals(
+            added(counts, entries),
+            np.stack([added(of_kind, entries) for of_kind in odd], axis=1)
+            if odd
+            else np.zeros((int(entries.sum()), 0), dtype=np.int64),
+            tuple(limbs.unpacked(of_sum, entries) for of_sum in sums),
+        )
 
     def head(self, blob: bytes, at: int) -> tuple[list[tuple[int, int]], bool, int]:
         """The power and the digits of each sum, whether there are odd values, and where the counts begin."""
@@ -135,3 +141,8 @@ def running(numbers: np.ndarray, starts: np.ndarray) -> list[bytes]:
 def between(blob: bytes, at: int, first: int, end: int) -> int:
     """How much running counts grow between two entries."""
     return int(_COUNT.unpack_from(blob, at + 4 * end)[0] - _COUNT.unpack_from(blob, at + 4 * first)[0])
+
+
+def added(running_counts: Sequence[bytes], entries: np.ndarray) -> np.ndarray:
+    """What the entries of some keys add to running counts."""
+    return limbs.differences(np.frombuffer(b"".join(running_counts), "<u4").astype(np.int64), entries)

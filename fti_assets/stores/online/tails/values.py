@@ -34,7 +34,11 @@ def array_of(values: Sequence[Any] | np.ndarray, kind: ColumnType) -> np.ndarray
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Of each value how many different ones are not greater: 1 for the least; NaN is the greatest, text goes by code point."""
-    return np.unique(values, return_inverse=True)[1].astype(np.int64).reshape(-1) + 1
+    if values.dtype != object:
+        return np.unique(values, return_inverse=True)[1].astype(np.int64).reshape(-1) + 1
+    texts = values.tolist()  # numpy compares every two texts that it sorts; of few different ones these alone need be
+    place_of = {text: place for place, text in enumerate(sorted({*texts}), 1)}
+    return np.fromiter(map(place_of.__getitem__, texts), dtype=np.int64, count=len(texts))
 
 
 def pack(values: np.ndarray, kind: ColumnType) -> bytes:
@@ -47,15 +51,17 @@ def pack(values: np.ndarray, kind: ColumnType) -> bytes:
     return offsets.tobytes() + b"".join(texts)
 
 
-def unpack(blob: bytes, at: int, number: int, kind: ColumnType) -> tuple[np.ndarray, int]:
-    """The values that ``pack`` wrote, and where their bytes end."""
+def unpack(places: Sequence[tuple[bytes, int, int]], kind: ColumnType) -> np.ndarray:
+    """The values that ``pack`` wrote to some places behind one another; each is a blob, where they begin and how many there are."""
     if kind != "text":
-        array = np.frombuffer(blob, _DTYPES[kind], number, at)
-        return array, at + array.nbytes
-    offsets = np.frombuffer(blob, "<u4", number + 1, at).tolist()
-    begin = at + 4 * (number + 1)
-    texts = [blob[begin + first : begin + end].decode() for first, end in pairwise(offsets)]
-    return array_of(texts, kind), begin + offsets[-1]
+        size = np.dtype(_DTYPES[kind]).itemsize
+        return np.frombuffer(b"".join([blob[at : at + size * number] for blob, at, number in places]), _DTYPES[kind])
+    texts: list[str] = []
+    for blob, at, number in places:
+        offsets = struct.unpack_from(f"<{number + 1}I", blob, at)
+        begin = at + 4 * (number + 1)
+        texts += [str(blob[begin + first : begin + end], "utf-8") for first, end in pairwise(offsets)]
+    return array_of(texts, kind)
 
 
 def one(blob: bytes, at: int, number: int, place: int, kind: ColumnType) -> Any:

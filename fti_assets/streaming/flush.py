@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fti_assets.core import clock
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.times import from_microseconds
@@ -16,6 +18,7 @@ from fti_assets.features.events.dead_letter import DeadLetter, dead_letter
 from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
+from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.lake.appends import Append, Positions, append_rows, time_bounds
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.streaming.dead_letters import add_dead_letters, dead_letters_table, staged_dead_letters
@@ -100,6 +103,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
             streams=batches.identities,
             bounds=_bounds(group, rows),
             records=lambda key: partition_records(group, [key])[key],
+            run_at=lambda key: _before_end(group, key),
             refuse=refuse,
             beside={dead_letters_table(group): dead},
         )
@@ -167,6 +171,13 @@ def _clashing(lake: Lake, group: FeatureGroup, clashes: str, events: str) -> lis
 def clash_reason(group: FeatureGroup) -> str:
     """Why an event is none of the rows whose keys and times another has."""
     return f"another row has the same {', '.join(group.identity)}: name tie_break, the column whose greatest value wins"
+
+
+def _before_end(group: FeatureGroup, key: str) -> datetime:
+    """Now, as long as the partition is open: however late a service adds to it, only a run makes it final."""
+    [partition] = partitions_of(group.partitions_def, [key])
+    assert partition.end is not None
+    return min(clock.now(), partition.end - timedelta(microseconds=1))
 
 
 def _addable(group: FeatureGroup) -> list[str]:

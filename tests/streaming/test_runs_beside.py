@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import dagster as dg
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DataError
 from fti_assets.features.steps.streamed_run import replace_streamed
+from fti_assets.features.stored_partitions import provisional_partitions
 from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.online.store import online_store
 from tests.streaming.test_kills import Killed, killed
@@ -70,6 +73,24 @@ def test_a_run_that_gives_the_same_rows_changes_nothing(world):
         batch = lake.ledger(group.table)["2024-05-01"]
     assert batch.data_version == streamed.data_version
     assert batch.committed_at == streamed.committed_at
+
+
+def test_a_day_is_final_once_a_run_has_said_so(world):
+    """However late the service adds to it: it may be behind, and nobody knows what is to come."""
+    events = MemoryStream("payments")
+    first = payment("a", amount=1.0)
+    group = group_over([frame(first, stored_at=DAY + 660 * MINUTE)], events)
+    events.put(first, at=DAY + 660 * MINUTE)
+    world.run(group, at="2024-05-02T09:00:00Z")
+    end, days = datetime(2024, 5, 2), (datetime(2024, 5, 1), datetime(2024, 5, 2))
+    with world.offline.connect() as lake:
+        assert provisional_partitions(lake, group, *days, snapshot=lake.snapshot()) == ["payments_v1 2024-05-01"]
+    assert materialize(world, group, at="2024-05-02T10:00:00Z").success
+    events.put(payment("b"), at=DAY + 661 * MINUTE)
+    world.run(group, at="2024-05-02T11:00:00Z")
+    with world.offline.connect() as lake:
+        assert lake.ledger(group.table)["2024-05-01"].run_at > end
+        assert provisional_partitions(lake, group, *days, snapshot=lake.snapshot()) == []
 
 
 def test_rows_that_the_archive_of_an_open_day_lacks_stay(world):

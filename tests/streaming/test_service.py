@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,14 +12,18 @@ import pytest
 
 from fti_assets.core import clock
 from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.errors import StoreError
 from fti_assets.features.events.decoding import group_decoder
 from fti_assets.features.online.load import load_online
+from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.online.store import online_store
+from fti_assets.streaming import service
 from fti_assets.streaming.flush import LostPositionError, flush
 from fti_assets.streaming.micro_batch import MicroBatches
-from fti_assets.streaming.outbox import open_outbox
+from fti_assets.streaming.online import OnlineRows
+from fti_assets.streaming.outbox import Outbox, open_outbox
 from fti_assets.streaming.service import Settings, outbox_path, stream
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
 from tests.support.streams import MemoryStream
@@ -192,3 +198,46 @@ def test_a_service_whose_table_is_reset_meanwhile_ends_and_says_why(world):
             drop_tables(lake, [group.table], message="reset")
         with pytest.raises(LostPositionError, match="it was reset, or put back to an earlier state"):
             flush(lake, group, outbox.batches())
+
+
+@contextmanager
+def failing(owner: type, name: str, *, times: int) -> Iterator[None]:
+    """The first calls of a method fail as a store does that is away."""
+    original, calls = getattr(owner, name), [0]
+
+    def fails(*arguments, **keywords):
+        calls[0] += 1
+        if calls[0] <= times:
+            raise StoreError("it is away")
+        return original(*arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service, "_BACK_OFF_SECONDS", (0.01,))
+        patch.setattr(owner, name, fails)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "said"),
+    [
+        (Outbox, "append", "outbox_failed"),
+        (OnlineRows, "write", "online_failed"),
+        (Lake, "put_records", "flush_failed"),
+    ],
+)
+def test_a_store_that_is_away_is_waited_for(world, owner, name, said):
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    windows = spending(group)
+    for number in range(20):
+        events.put(
+            payment("ab"[number % 2], f"2024-05-01T11:{number:02}:00Z", amount=1.0), at=DAY + (690 + number) * MINUTE
+        )
+    with failing(owner, name, times=2):
+        for _ in range(3):  # the last flush of a service is not tried again, and what it holds stays in its outbox
+            with suppress(StoreError):
+                world.run(group, windows=[windows], batch_events=3, flush_seconds=0.01)
+    assert said in [what for what, _ in world.events] or said == "flush_failed"
+    assert len(world.rows(group)) == 20
+    reader = world.online.reader("spending_v1", columns=["paid_2h"])
+    assert [reader.get((card,), at_us=NOON).values for card in "ab"] == [(10,), (10,)]

@@ -40,6 +40,7 @@ class Append:
         bounds: a column of ``identity`` and its least and greatest value among the rows, in SQL: stored rows outside of these are not
             compared, and most files need not be opened.
         records: the writer's own JSON for a partition that is new.
+        run_at: when a partition counts as run: an append is no run over it, so it stays provisional until there is one.
         refuse: takes the temporary table of rows whose identity is stored already with other values; they are not appended. It may add
             them to ``beside``.
         beside: rows of another table that go into the same commit, a temporary table by the table.
@@ -51,6 +52,7 @@ class Append:
     streams: Mapping[int, str] = field(default_factory=dict)
     bounds: tuple[str, str, str] | None = None
     records: Callable[[str], str] = lambda partition: "{}"
+    run_at: Callable[[str], datetime] = lambda partition: clock.now()
     refuse: Callable[[str], None] = lambda rows: None
     beside: Mapping[TableName, str] = field(default_factory=dict)
 
@@ -153,10 +155,9 @@ def _record(
     after = tuple(a + b for a, b in zip(before, sums, strict=True))
     own = json.loads(append.records(key) if old is None else old.record)
     base = "" if old is None else appended_to(old)
-    now = clock.now()
-    return PartitionRecord(
-        key, data_version(types, after), after[0], now, now, run_id, json.dumps({**own, _SUMS: after, _BASE: base})
-    )
+    run_at = append.run_at(key) if old is None else max(old.run_at, append.run_at(key))
+    text = json.dumps({**own, _SUMS: after, _BASE: base})
+    return PartitionRecord(key, data_version(types, after), after[0], clock.now(), run_at, run_id, text)
 
 
 def appended_to(record: PartitionRecord) -> str:

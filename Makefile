@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast kserve peers install demo electricity year test coverage bends ui serve bench soak pandas2 reference docs clean
+.PHONY: feast kserve peers install demo electricity loans year test coverage bends ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -28,6 +28,11 @@ demo: install
 electricity: export FTI_HOME := .fti/electricity
 electricity: install
 	FTI_NOW=2014-12-31T13:00:00Z $(BIN)/python -m examples.electricity.demo
+
+# Decisions about loans: approval, an A/B and its verdict, on stores of their own.
+loans: export FTI_HOME := .fti/loans
+loans: install
+	$(BIN)/python -m examples.loans.demo
 
 # 2013 day by day, with the system's own sensors and conditions; it writes docs/year.md.
 year: install

@@ -43,8 +43,12 @@ EXTRAS = {
 
 
 @contextmanager
-def named_extras(what: str) -> Iterator[None]:
+def named_extras(what: str, extra: str | None = None) -> Iterator[None]:
     """Name the extra whose package is missing when ``what`` imports it; as a decorator, whenever a function is called.
+
+    Args:
+        what: what needs the package.
+        extra: the extra that brings all that it needs, where several bring the package.
 
     Raises:
         MissingExtraError: a package of an extra is not installed. That of any other module is raised as it is.
@@ -56,7 +60,8 @@ def named_extras(what: str) -> Iterator[None]:
         if isinstance(error, MissingExtraError) or package not in EXTRAS:
             raise
         raise MissingExtraError(
-            f"{what} needs {package}, which is not installed: pip install 'fti-assets[{EXTRAS[package]}]'", name=package
+            f"{what} needs {package}, which is not installed: pip install 'fti-assets[{extra or EXTRAS[package]}]'",
+            name=package,
         ) from error
 
 

@@ -39,7 +39,7 @@ def publish(stream: EventStream, events: Iterable[Any], *, key: str | None = Non
     >>> publish(fti.NatsStream("payments", url="nats://127.0.0.1:4222"), [{"card": "c1", "amount": 3}])  # doctest: +SKIP
     1
     """
-    with named_extras("testing.publish"):
+    with named_extras("testing.publish", "streaming"):
         from msgspec.json import encode
     sent: list[tuple[str | None, bytes]] = []
     for event in events:
@@ -52,7 +52,7 @@ def publish(stream: EventStream, events: Iterable[Any], *, key: str | None = Non
                 "a dict, or bytes as they are" if key is None else f"a dict with {key!r}, by which it goes to a shard"
             )
             raise DeclarationError(f"testing.publish: an event is {excerpt(event)}: give {what}")
-    with named_extras("testing.publish"):
+    with named_extras("testing.publish", "streaming"):
         if isinstance(stream, KafkaStream):
             _to_kafka(stream, sent)
         elif isinstance(stream, RedisStream):

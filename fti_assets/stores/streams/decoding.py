@@ -45,7 +45,7 @@ def event_decoder(columns: Collection[str], kind: type[Any] | None = None) -> De
     >>> decode(Event(0, 2, 0, b'{"card": "c1", "amout": 12.5}'))
     "it has 'amout', which is none of the columns 'card' and 'amount'"
     """
-    with named_extras("a stream"):
+    with named_extras("a stream", "streaming"):
         from msgspec.json import Decoder
     parse = Decoder().decode
     known = frozenset(columns)

@@ -54,14 +54,14 @@ class KafkaStream(EventStream):
             )
 
     async def shard_names(self) -> Sequence[str]:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.kafka import partitions_of
         return [str(one) for one in range(await partitions_of(self))]
 
     async def subscribe(
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.kafka import open_session
         from fti_assets.stores.streams.sessions.resuming import Resuming
 
@@ -74,7 +74,7 @@ class KafkaStream(EventStream):
     async def read(
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.kafka import replay
         names = await self.shard_names()
         chosen = range(len(names)) if shards is None else shards

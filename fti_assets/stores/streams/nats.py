@@ -62,7 +62,7 @@ class NatsStream(EventStream):
     async def subscribe(
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.nats import open_session
         from fti_assets.stores.streams.sessions.resuming import Resuming
 
@@ -74,7 +74,7 @@ class NatsStream(EventStream):
     async def read(
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.nats import replay
         chosen = range(len(self.shards)) if shards is None else shards
         self._check_shards(chosen, self.shards)

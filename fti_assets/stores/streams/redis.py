@@ -58,7 +58,7 @@ class RedisStream(EventStream):
     async def subscribe(
         self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
     ) -> Subscription:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.redis import open_session
             from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
         from fti_assets.stores.streams.sessions.resuming import Resuming
@@ -72,7 +72,7 @@ class RedisStream(EventStream):
     async def read(
         self, since: datetime, until: datetime, shards: Sequence[int] | None = None
     ) -> AsyncIterator[Sequence[Event]]:
-        with named_extras(self.words):
+        with named_extras(self.words, "streaming"):
             from fti_assets.stores.streams.sessions.redis import replay
             from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
         chosen = range(len(self.shards)) if shards is None else shards

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import dagster as dg
@@ -11,7 +12,7 @@ import pydantic
 import pytest
 
 import fti_assets as fti
-from fti_assets.errors import DeclarationError, StoreError
+from fti_assets.errors import DeclarationError, MissingExtraError, StoreError
 
 KINDS: list[tuple[Any, str]] = [
     (fti.NatsStream, "nats"),
@@ -89,3 +90,17 @@ def test_names_that_no_broker_has_are_refused() -> None:
         fti.NatsStream("a", url="nats://h", shards=["b", "b"])
     with pytest.raises(DeclarationError, match="takes 1 arguments by place"):
         fti.KafkaStream("a", "kafka://h")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "package"),
+    [(*KINDS[0], "nats"), (*KINDS[1], "confluent_kafka"), (*KINDS[2], "redis")],
+)
+def test_a_missing_client_is_named_with_the_extra_that_brings_it(
+    kind: Any, scheme: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package or ".sessions." in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"payments needs {package}, which is not installed: .*\[streaming\]"):
+        asyncio.run(kind("payments", url=f"{scheme}://127.0.0.1:1").subscribe([0], {}))

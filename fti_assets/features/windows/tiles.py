@@ -19,6 +19,7 @@ from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.times import Partition, from_microseconds, microseconds
 from fti_assets.errors import NotMaterializedError
 from fti_assets.features.rows.table import SourcePartitions
+from fti_assets.features.windows.aggregates import Aggregate, First, Last, is_ordered
 from fti_assets.features.windows.axis import Windows
 from fti_assets.features.windows.exact import Spread
 from fti_assets.features.windows.results import Results, RowTerms, Spreads
@@ -118,6 +119,13 @@ class Tiles:
         return results
 
 
+def _aggregate_text(aggregate: Aggregate) -> str:
+    # Tiles that were made before Last had more than a column stay in use: what it has by default is not said.
+    if isinstance(aggregate, First | Last) and not is_ordered(aggregate):
+        return f"{type(aggregate).__name__}(column={aggregate.column!r})"
+    return repr(aggregate)
+
+
 def tiles_of(windows: Windows) -> Tiles | None:
     """Tiles of the partitions that a run would else re-read, made now where they are missing; None if that saves nothing,
     or the source is not read as it is stored."""
@@ -131,7 +139,7 @@ def tiles_of(windows: Windows) -> Tiles | None:
     lake, rows = partitions.lake, windows.rows
     types = dict(zip(rows.relation.columns, map(str, rows.relation.types), strict=True))
     read = [
-        *map(repr, windows.aggregates.values()),
+        *map(_aggregate_text, windows.aggregates.values()),
         *(types[name] for name in [*windows.keys, *windows.aggregated_columns]),
     ]
     declaration = [_VERSION, partitions.table.full_name, windows.keys, windows.rows_by == "event_time", rows.event_time,

@@ -112,8 +112,9 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
 class Ways:
     """A proxy in a thread of its own, which is cut now and then."""
 
-    def __init__(self, broker: Broker, seed: int) -> None:
+    def __init__(self, broker: Broker, seed: int, seconds: float) -> None:
         self._draw = random.Random(seed)
+        self._seconds = seconds  # between two cuts, at most
         self._loop = asyncio.new_event_loop()
         self.proxy = Proxy(broker.port, says_where=broker.kind == "kafka")
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -138,7 +139,7 @@ class Ways:
         self._cuts.join()
 
     def _cut_now_and_then(self) -> None:
-        while not self._ended.wait(self._draw.uniform(0.2, 1.5)):
+        while not self._ended.wait(self._draw.uniform(0.2, self._seconds)):
             if self._draw.random() < 0.7:
                 self._loop.call_soon_threadsafe(self.proxy.cut)
             else:
@@ -235,7 +236,7 @@ def disturb(
     broker: Broker, folder: Path, *, kills: int, count: int, instances: int, seed: int, seconds: float = 0.6
 ) -> None:
     ended = threading.Event()
-    with Ways(broker, seed) as ways:
+    with Ways(broker, seed, 2 * seconds) as ways:
         plan = {
             "stream": broker.behind(ways.proxy), "folder": str(folder), "instances": instances, "batch_events": 60, "kills": kills,
             "seed": seed, "seconds": seconds,
@@ -351,5 +352,5 @@ def test_a_service_goes_on_when_its_broker_was_killed_and_started_again(kind: st
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("broker", BROKERS, indirect=True)
 def test_no_event_is_lost_or_doubled_by_many_kills(broker: Broker, tmp_path: Path, seed: int) -> None:
-    disturb(broker, tmp_path, kills=20, count=6_000, instances=1 + seed % 2, seed=100 + seed, seconds=2.0)
+    disturb(broker, tmp_path, kills=20, count=6_000, instances=1 + seed % 2, seed=100 + seed, seconds=4.0)
     check(broker, tmp_path, 6_000)

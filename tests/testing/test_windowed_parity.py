@@ -1,6 +1,7 @@
 """A model on windows at the time of the request: what it learned from is what it is asked with, online and as of the past."""
 
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError, PredictionError
+from fti_assets.inference.serving.bundle.writing import write_bundle
+from fti_assets.monitoring.logged import RowTimes, recompute, winning_rows
 from fti_assets.monitors.delays.delay_audit import delay_audit
+from fti_assets.stores.models.loaded_build import load_build
 from tests.stores.online_stores import redis_location
 from tests.testing.shop import LAST, SOURCE, outcomes
 from tests.testing.windowed_shop import COLUMNS, buying, windowed_buyer, windowed_dataset
@@ -110,3 +114,41 @@ def test_on_redis_as_on_sqlite(stores: fti.Stores) -> None:
         on_redis = fti.Stores(lake=stores.lake, models=stores.models, online=location)
         testing.materialize(buying, stores=on_redis, partition=LAST)
         assert testing.assert_parity("windowed_buyer", stores=on_redis, sample=10).rows == 10
+
+
+def test_a_past_answer_is_recomputed_and_says_which_rows_it_rests_on(stores: fti.Stores) -> None:
+    manifest, graph = load_build(
+        stores.model_store(), "windowed_buyer", stores.model_store().champion("windowed_buyer").reference
+    )
+    request, at = {"visit_id": "new", "customer": 3, "spend": 0.5}, datetime(2025, 1, 7, 3, 7)
+    predictor = fti.Predictor.load("windowed_buyer", models=stores.models, online=stores.online)
+    answer = predictor.predict(request, at=at)
+    mine = SOURCE[(SOURCE["customer"] == 3) & (SOURCE["known"] <= at) & (SOURCE["known"] > "2025-01-05 03:00")]
+    with stores.offline_store().connect() as lake:
+        snapshot = lake.snapshot()
+        [again] = recompute(lake, manifest, graph, [request], [at], snapshot=snapshot)
+        [row] = winning_rows(lake, manifest, request, at, snapshot=snapshot)
+        [nobody] = winning_rows(lake, manifest, {**request, "customer": 99}, at, snapshot=snapshot)
+    assert {**again.features} == answer.features
+    newest = mine.sort_values("known").iloc[-1]
+    assert again.times == {"buying_lately_v1": RowTimes(newest["t"], newest["known"], len(mine))}
+    assert (row.table, row.keys, row.age) == ("buying_lately_v1", {"customer": 3}, at - newest["t"])
+    assert row.row is not None
+    assert row.row["visit_id"] == newest["visit_id"]
+    assert nobody.row is None
+    assert answer.ages == {"buying_lately_v1": 0.0}
+
+
+def test_a_bundle_answers_as_the_stores_do(stores: fti.Stores, tmp_path: Path) -> None:
+    path = tmp_path / "windowed.fti"
+    request = {"visit_id": "new", "customer": 3, "spend": 0.5}
+    write_bundle(
+        path,
+        "windowed_buyer",
+        models=stores.model_store(),
+        online=stores.online_store(),
+        answers_for=timedelta(days=1_000),
+    )
+    at = "2025-01-07T03:07:00Z"
+    on_stores = fti.Predictor.load("windowed_buyer", models=stores.models, online=stores.online).predict(request, at=at)
+    assert fti.Predictor.open_bundle(path).predict(request, at=at).features == on_stores.features

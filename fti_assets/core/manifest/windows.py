@@ -1,5 +1,6 @@
 """Windows whose value is computed at the time of a prediction, as a record: over which rows, and where a window begins and ends."""
 
+from collections.abc import Collection
 from typing import Literal
 
 from fti_assets.core.names import FEATURES, TableName, versioned_name
@@ -68,6 +69,18 @@ class RequestWindows:
     @property
     def longest(self) -> WindowLength:
         return max(self.lengths, key=lambda one: one.us)
+
+    def problem(self, columns: Collection[str]) -> str:
+        """What makes it impossible to compute some columns of a namespace; empty if nothing does."""
+        if not self.lengths or min([self.every_us, *(one.us for one in self.lengths)]) <= 0:
+            return "have no lengths"
+        types = {one.name: one.type for one in self.sources}
+        lacking = [one.column for one in self.aggregates if one.column is not None and one.column not in types]
+        lacking += [one.name for one in self.aggregates if one.column is None and one.kind not in ("count", "rate")]
+        if lacking:
+            return f"do not say of what type {lacking[0]!r} is"
+        strangers = [name for name in columns if name not in self.columns]
+        return f"do not have the column {strangers[0]!r}" if strangers else ""
 
     @property
     def reach_us(self) -> int:

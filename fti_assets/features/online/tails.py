@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,7 @@ from fti_assets.core.manifest.windows import far_end
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.core.types import SIDES, ColumnType, type_of_sql
-from fti_assets.errors import DataError
+from fti_assets.errors import DataError, DeclarationError
 from fti_assets.features.online.rows import encoded_key, numpy_of, one_chunk, starts_of, whole_keys
 from fti_assets.features.rows.visibility import available_sql
 from fti_assets.stores.duckdb.relations import relation_name
@@ -27,11 +28,25 @@ from fti_assets.stores.online.tails.tails import Rows, TailFormat
 from fti_assets.stores.online.tails.values import array_of
 
 _BATCH_ROWS = 100_000
+_DECIMAL = re.compile(r"DECIMAL\((\d+),\d+\)")
+_EXACT_DIGITS = 15
+"""Decimals of so many digits are each a float of their own."""
 _KEY, _VISIBLE, _EVENT, _AVAILABLE = "__fti_key", "__fti_visible", "__fti_event", "__fti_available"
 
 
 def with_sources(windows: RequestWindows, sql_types: Mapping[str, str]) -> RequestWindows:
-    """Windows that say the types of the aggregated columns, by DuckDB's types."""
+    """Windows that say the types of the aggregated columns, by DuckDB's types.
+
+    Raises:
+        DeclarationError: the online store could not tell two values of a column apart.
+    """
+    for one in windows.aggregates:
+        digits = _DECIMAL.fullmatch(sql_types.get(one.column or "", ""))
+        if one.kind == "distinct_count" and digits and int(digits[1]) > _EXACT_DIGITS:
+            raise DeclarationError(
+                f"{one.name!r} counts the different {one.column!r}, {digits[0]}, of which the online store could not tell some apart: "
+                "store them as text or as whole numbers"
+            )
     columns = dict.fromkeys(one.column for one in windows.aggregates if one.column is not None)
     types = {name: type_of_sql(sql_types[name]) for name in columns if name in sql_types}
     return replace(windows, sources=tuple(WindowSource(name, kind) for name, kind in types.items() if kind is not None))

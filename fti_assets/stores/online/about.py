@@ -77,6 +77,8 @@ class Schema:
             raise ValueError(
                 f"its columns are {excerpt(names)}, its keys {schema.key_types}, its JSON {schema.as_json}"
             )
+        if schema.windows is not None and (problem := schema.windows.problem(names)):
+            raise ValueError(f"its windows {problem}")
         return schema
 
 

@@ -215,6 +215,8 @@ class NamespacesReader:
                 places = np.array([place_of[key] for key in of_namespace])
             try:
                 results.append(RowWinners(content.find_many(keys, of_keys, at_us), places))
+            except DataError:
+                raise
             except Exception:
                 for key, blob in zip(keys, of_keys, strict=True):
                     if blob is not None:
@@ -239,6 +241,8 @@ class NamespacesReader:
         try:
             for find, key, blob in zip(state.finds, keys, blobs, strict=True):
                 results.append(None if blob is None or key is None else find(key, blob, at_us))
+        except DataError:  # what is written is whole, but nobody can say its sum in 64 bits
+            raise
         except Exception as error:
             position = len(results)
             raise self._damage_error(position, keys[position], blobs[position], error) from error
@@ -335,6 +339,8 @@ class NamespacesReader:
         """What a blob says; the error names its namespace and key."""
         try:
             return find(key, blob, at_us)
+        except DataError:
+            raise
         except Exception as error:
             raise self._damage_error(position, key, blob, error) from error
 

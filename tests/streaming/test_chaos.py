@@ -168,17 +168,20 @@ def contents(count: int, seed: int) -> Iterator[Any]:
             }
 
 
-def send(broker: Broker, count: int, seed: int, ended: threading.Event) -> None:
-    """Send events little by little, most of a key to its shard."""
+PART = 40
+
+
+def send(broker: Broker, count: int, seed: int, ended: threading.Event, pause: float = 0.1) -> None:
+    """Send events little by little, those of a key to its shard, until it is ended: then the rest at once."""
     draw, part = random.Random(seed), list[Any]()
     for number, content in enumerate(contents(count, seed)):
         part.append(content)
-        if len(part) >= 40 or number == count - 1:
+        if len(part) >= PART or number == count - 1:
             testing.publish(broker.stream, [one for one in part if isinstance(one, dict)], key="card")
             if poison := [one for one in part if isinstance(one, bytes)]:
                 testing.publish(broker.stream, poison)
             part = []
-            ended.wait(draw.uniform(0.0, 0.1))
+            ended.wait(draw.uniform(0.0, pause))
 
 
 def check(broker: Broker, folder: Path, count: int) -> None:
@@ -241,7 +244,8 @@ def disturb(
             "stream": broker.behind(ways.proxy), "folder": str(folder), "instances": instances, "batch_events": 60, "kills": kills,
             "seed": seed, "seconds": seconds,
         }  # fmt: skip
-        sender = threading.Thread(target=send, args=(broker, count, seed, ended))
+        pause = 2 * kills * seconds * PART / count  # so that events come for as long as there are kills
+        sender = threading.Thread(target=send, args=(broker, count, seed, ended, pause))
         sender.start()
         log = (folder / "service.log").open("w")
         service = subprocess.Popen(

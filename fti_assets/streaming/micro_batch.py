@@ -63,16 +63,17 @@ class MicroBatches:
         Raises:
             StoreError: the outbox cannot be written; nothing was kept.
         """
-        positions, new = dict(self._positions), list[Event]()
+        new, ends = list[Event](), {shard: at.sequence for shard, at in self._positions.items()}
         for event in events:
-            before = positions.get(event.shard)
-            if before is not None and event.sequence <= before.sequence:
-                continue
-            before = before or Position(event.sequence, None)
+            if event.sequence > ends.get(event.shard, -1):
+                ends[event.shard] = event.sequence
+                new.append(event)
+        positions = dict(self._positions)
+        for shard in {event.shard for event in new}:
+            before = positions.get(shard) or Position(ends[shard], None)
             # What tells a stream from another may be its last event, so it goes along with the position.
-            identity = (streams or {}).get(event.shard, before.identity)
-            positions[event.shard] = replace(before, sequence=event.sequence, identity=identity)
-            new.append(event)
+            identity = (streams or {}).get(shard, before.identity)
+            positions[shard] = replace(before, sequence=ends[shard], identity=identity)
         if not new:
             return None
         intake = self._reader.read(new)

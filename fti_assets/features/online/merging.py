@@ -65,6 +65,12 @@ class Merge:
         """
         for key, new in rows.items():
             before = old.get(key)
+            if before is not None:
+                # The rows of most keys are newer than all that they have, which may be many.
+                extended = self._format.extended(key, before, new, since_us)
+                if extended is not None:
+                    yield key, extended
+                    continue
             versions: list[Row] = [] if before is None else self._format.versions(key, before)
             yield key, self._format.pack(key, self._winners([*versions, *new], since_us))
 

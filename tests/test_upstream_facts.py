@@ -293,9 +293,15 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
     assert sorted(inside.__all__) == [
         "AssetCheckEvaluationTargetMaterializationData", "BulkActionStatus", "CheckError", "CronFreshnessPolicy",
         "DATA_VERSION_IS_USER_PROVIDED_TAG", "DATA_VERSION_TAG", "ObjectMetadataValue",
-        "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "TimeWindowFreshnessPolicy", "build_data_version_tags", "get_code_version",
-        "get_input_provenance_data",
+        "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "TemporalContext", "TimeWindowFreshnessPolicy", "build_data_version_tags",
+        "get_code_version", "get_input_provenance_data", "partition_loading_context",
     ]  # fmt: skip
+    assert inside.TemporalContext._fields == ("effective_dt", "last_event_id")
+    with inside.partition_loading_context(datetime(2001, 1, 3, tzinfo=UTC)):
+        assert dg.DailyPartitionsDefinition(start_date="2001-01-01").get_partition_keys() == [
+            "2001-01-01",
+            "2001-01-02",
+        ]
     assert inside.AssetCheckEvaluationTargetMaterializationData._fields == ("storage_id", "run_id", "timestamp")
     assert {"CANCELED", "CANCELING"} <= {status.name for status in inside.BulkActionStatus}
     assert inside.DATA_VERSION_IS_USER_PROVIDED_TAG == "dagster/data_version_is_user_provided"

@@ -3,10 +3,12 @@
 The event log is a subclass of Dagster's own and keeps its own list, in ``event_log/``.
 """
 
+from dagster._core.asset_graph_view.asset_graph_view import TemporalContext
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from dagster._core.definitions.freshness import CronFreshnessPolicy, TimeWindowFreshnessPolicy
 from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.execution.plan.execute_step import _build_data_version_tags as build_data_version_tags
@@ -23,8 +25,10 @@ __all__ = [
     "CheckError",
     "CronFreshnessPolicy",
     "ObjectMetadataValue",
+    "TemporalContext",
     "TimeWindowFreshnessPolicy",
     "build_data_version_tags",
     "get_code_version",
     "get_input_provenance_data",
+    "partition_loading_context",
 ]

@@ -17,7 +17,7 @@ from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
-from fti_assets.testing.running import PartitionKeys, named_partitions, run
+from fti_assets.testing.running import PartitionKeys, named_partitions, partitions_by, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @checked_arguments()
 def stores_in(folder: str | Path) -> Stores:
-    """Stores of their own under a folder, such as pytest's ``tmp_path``.
+    """Stores of their own under a folder, such as pytest's ``tmp_path``: lake, models, online store and the log of answers.
 
     >>> stores_in("/tmp/t").model_store().root.as_posix()
     '/tmp/t/models'
     """
-    lake, models, online = (Path(folder) / name for name in ("lake", "models", "online"))
-    return Stores(lake=lake, models=models, online=online)
+    lake, models, online, log = (Path(folder) / name for name in ("lake", "models", "online", "log"))
+    return Stores(lake=lake, models=models, online=online, log=log)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def materialize(
         partition: a partition key or the first and last key of a range; those without partitions among several leave it.
         resources: the user's own Dagster resources.
         run_config: as Dagster takes it, for all runs.
-        now: what the clock says.
+        now: what the clock says; a partition is there that has ended by then, or by the system's own clock.
         instance: the Dagster instance; an ephemeral one by default.
         raise_on_error: whether a failed run is raised; else see ``success`` and ``failed_checks``.
 
@@ -121,9 +121,11 @@ def materialize(
     with nullcontext(instance) if instance is not None else dg.DagsterInstance.ephemeral() as of_test:
         for declaration in declarations:
             has_partitions = declaration.partitions_def is not None or len(declarations) == 1
-            partitions = named_partitions(declaration, partition if has_partitions else None)
+            keys = partition if has_partitions else None
+            with partitions_by(now):
+                partitions = named_partitions(declaration, keys)
             end = partitions[-1].end if now is None else now
-            with clock.at(end) if end is not None else nullcontext():
+            with clock.at(end) if end is not None else nullcontext(), partitions_by(now):
                 runs[declaration.key.to_user_string()] = run(
                     [declaration.assets_def],
                     partitions,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from fti_assets.core.times import Partition
+from fti_assets.core.times import Partition, instant, naive_utc
 from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.steps.run import ALL_PARTITIONS
+from fti_assets.orchestration.dagster_internals import partition_loading_context
 from fti_assets.orchestration.partitions import RANGE_TAGS, partitions_of
 from fti_assets.orchestration.signature import CONTEXT, call_function, parameters_of
 from fti_assets.orchestration.step import beta_accepted
@@ -19,6 +22,14 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 PartitionKeys = str | tuple[str, str] | None
 """A partition key, the first and the last key of a range, or None for what is not partitioned."""
+
+
+@contextmanager
+def partitions_by(now: str | datetime | None) -> Iterator[None]:
+    """For a block the partitions are those that have ended by an instant too, which may lie ahead of the system's own clock."""
+    latest = naive_utc(datetime.now(UTC))
+    with partition_loading_context(None if now is None or instant(now) <= latest else instant(now).replace(tzinfo=UTC)):
+        yield
 
 
 def named_partitions(declaration: Any, partition: PartitionKeys) -> list[Partition]:

@@ -159,7 +159,7 @@ def test_day_run_before_its_end_is_rerun_after(system: System) -> None:
     sources = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-03T11:00")
     assert system.run("2024-01-03T12:00", sources, "2024-01-01", "2024-01-03")
-    assert system.tick("2024-01-03T23:00") == {"rates_v1": ["2024-01-01", "2024-01-02", "2024-01-03"]}
+    assert system.tick("2024-01-03T23:00") == {}, "the run that made them has read them"
     assert system.run("2024-01-03T23:00", sources[2:], "2024-01-01", "2024-01-03")
     assert system.tick("2024-01-03T23:30") == {}
     assert system.tick("2024-01-04T00:10") == {"visits_v1": ["2024-01-03"], "outcomes_v1": ["2024-01-03"]}
@@ -202,7 +202,7 @@ def test_cutoff_whose_run_failed_is_asked_for_again_when_input_changes(system: S
     system.source.corrections["2024-01-02"] = 1.0
     assert system.run("2024-01-08T03:04", groups, "2024-01-02")
     asked = system.tick("2024-01-08T03:05")
-    assert asked["rates_v1"] == ["2024-01-02", "2024-01-03"]
+    assert asked["rates_v1"] == ["2024-01-03"], "that run has made the second day of the rates itself"
     assert "rows_v1" not in asked, "it waits until what follows from the change is under way"
     assert system.run("2024-01-08T03:06", groups[2:], "2024-01-02", "2024-01-03")
     assert "rows_v1" not in system.tick("2024-01-08T03:07")
@@ -234,6 +234,43 @@ def test_change_between_request_and_next_tick_is_not_lost(system: System) -> Non
     assert system.run("2024-01-04T12:02", sources, "2024-01-01")
     assert system.tick("2024-01-04T12:03")["rates_v1"] == ["2024-01-01", "2024-01-02"]
     assert "rates_v1" not in system.tick("2024-01-04T12:04")
+
+
+def test_what_a_run_has_made_and_read_is_not_asked_for_again(system: System) -> None:
+    """By hand, of one partition and of a range, by a step that fails and by one whose build is turned down, and after a person's retry."""
+    groups, both = [system.visits, system.outcomes, system.rates], [system.dataset, system.model]
+    assert system.run("2024-01-15T03:00", groups, "2024-01-01", "2024-01-14")
+    system.tick("2024-01-15T03:01")
+    assert system.run("2024-01-15T03:02", both, "2024-01-14")
+    assert "model_v1" not in system.tick("2024-01-15T03:03")
+    system.source.corrections["2024-01-02"] = 1.0
+    assert system.run("2024-01-15T03:04", groups, "2024-01-01", "2024-01-14")
+    assert not {"rates_v1", "model_v1"} & set(system.tick("2024-01-15T03:05")), "a range that was read within its run"
+    system.source.worse = True
+    assert not system.run("2024-01-15T03:06", both, "2024-01-14"), "the gate turns it down"
+    for minute in (7, 8):
+        assert "model_v1" not in system.tick(f"2024-01-15T03:0{minute}"), "though nothing was materialized"
+    assert not system.run("2024-01-15T03:09", [system.model], "2024-01-14")
+    assert "model_v1" not in system.tick("2024-01-15T03:10")
+    system.source.corrections["2024-01-03"] = 1.0
+    assert system.run("2024-01-15T03:11", groups, "2024-01-03")
+    assert system.run("2024-01-15T03:12", [system.dataset], "2024-01-14")
+    assert not system.run("2024-01-15T03:13", [system.model], "2024-01-14"), "a person was quicker than the tick"
+    assert "model_v1" not in system.tick("2024-01-15T03:14")
+    system.source.corrections["2024-01-04"] = 1.0
+    assert system.run("2024-01-15T03:15", groups, "2024-01-04")
+    assert system.run("2024-01-15T03:16", [system.dataset], "2024-01-14")
+    assert system.tick("2024-01-15T03:17")["model_v1"] == ["2024-01-14"], "new rows are a reason to train again"
+
+
+def test_a_step_that_its_run_never_came_to_is_asked_for(system: System) -> None:
+    """The run has made what the step reads and has ended before it, as one whose machine was lost."""
+    groups = [system.visits, system.outcomes, system.rates]
+    assert system.run("2024-01-15T03:00", groups, "2024-01-01", "2024-01-14")
+    assert "rows_v1" in system.tick("2024-01-15T03:01")
+    assert system.run("2024-01-15T03:02", [system.dataset], "2024-01-14")
+    launched(system.instance, {system.model.key: {"2024-01-14"}}, dg.DagsterRunStatus.FAILURE)
+    assert system.tick("2024-01-15T03:03")["model_v1"] == ["2024-01-14"]
 
 
 def ticks_of(defs: dg.Definitions, instance: dg.DagsterInstance, moments: list[str]) -> list[dict[str, list[str]]]:

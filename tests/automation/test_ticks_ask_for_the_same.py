@@ -53,7 +53,7 @@ def walk_all(partitions_def: dg.TimeWindowPartitionsDefinition, spans: Spans) ->
 def inputs_first(spine: dg.AssetKey, inputs: Any, models: Any, *, whole: bool, catch_up: int) -> Any:
     """``on_answerable_rows`` that looks at the inputs before it asks whether a build can answer."""
     unanswered = dg.AutomationCondition.missing().newly_true()
-    pending = defaults._once(defaults._inputs_changed(inputs, [spine]) | unanswered) | NeverBegan()
+    pending = defaults._unread(inputs, [spine], unanswered) | NeverBegan()
     features = [source for source in inputs if source.key != spine]
     condition = pending & defaults._inputs_are_settled(inputs, whole=whole, may_have_gaps=features)
     for model in models:

@@ -278,6 +278,27 @@ def test_a_champion_needs_a_reason(store):
     assert store.aliases("delay_net").champion == second
 
 
+def test_a_rollback_passes_over_the_champion_made_twice(store):
+    """Of the same cutoff, code and data and with the same figures; a build that differs in one of them is another model."""
+    builds = [
+        made(2, 3),
+        made(3, 1),
+        made(3, 2),
+        made(3, 4, code_version="new"),
+        made(3, 5, metrics={"log_loss": 0.25}),
+    ]
+    other, first, twin, of_code, of_figures = publish(store, *builds)
+    champion = None
+    for reference in (other, first, twin):
+        store.promote("delay_net", reference, expected=champion, reason="by hand")
+        champion = reference
+    assert store.target_of_rollback(store.aliases("delay_net")) == other
+    store.promote("delay_net", of_code, expected=twin, reason="by hand")
+    assert store.target_of_rollback(store.aliases("delay_net")) == twin
+    store.promote("delay_net", of_figures, expected=of_code, reason="by hand")
+    assert store.roll_back("delay_net", reason="bad").champion == of_code
+
+
 def test_rolling_back_goes_to_champion_before_and_skips_those_rolled_back(store):
     first, second, third = publish(store, made(5), made(6), made(7))
     for reference, expected in ((first, None), (second, first), (third, second)):

@@ -1,9 +1,9 @@
 """When Dagster runs an asset by itself: the default automation conditions.
 
-They fire on a changed data version, never on a rerun that changed nothing. A change that comes while a run is under way is
-not lost, nor is a request whose run never began. What only the data's time can tell, whether a partition has ended and a cutoff
-has come, and exactly which partitions a change reaches, are conditions of their own, so a sensor that evaluates them needs
-``use_user_code_server=True``.
+They fire on a changed data version, never on a rerun that changed nothing, nor on a change that a run of the asset has read by now.
+A change that comes while a run is under way is not lost, nor is a request whose run never began. What only the data's time can tell,
+whether a partition has ended and a cutoff has come, and exactly which partitions a change reaches, are conditions of their own, so a
+sensor that evaluates them needs ``use_user_code_server=True``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fti_assets.orchestration.conditions.partition_conditions import (
     OfNewestCutoffs,
 )
 from fti_assets.orchestration.conditions.partition_end import LastRunFailed, PartitionBegun, PartitionEnded
+from fti_assets.orchestration.conditions.unread import Unread
 from fti_assets.orchestration.conditions.within_reach import AnyWithinReach, Upstream
 
 _DATA_CHANGES = dg.AutomationCondition.data_version_changed()
@@ -44,7 +45,7 @@ def on_changed_inputs(
     ``outcomes`` come when they come: nothing waits for them, but while they are being made. With ``gaps`` nothing waits for what is
     missing of the inputs before their newest partition, if something is there.
     """
-    changed = _once(_inputs_changed([*inputs, *outcomes], triggers)) | NeverBegan()
+    changed = _unread([*inputs, *outcomes], triggers) | NeverBegan()
     condition = changed & _inputs_are_settled(inputs, whole=whole, may_have_gaps=inputs if gaps else ())
     if gaps:
         condition = condition & _any("there", inputs, IsThere())
@@ -92,7 +93,7 @@ def on_changed_dataset(dataset: Upstream, *, whole: bool, catch_up: int) -> dg.A
     """True once for a cutoff, among the newest of the dataset, whose rows have changed or that no model was made for."""
     newest = OfNewestCutoffs(dataset, catch_up)
     missing = (dg.AutomationCondition.missing() & newest).newly_true()
-    pending = _once(_inputs_changed([dataset], None) | missing) | NeverBegan()
+    pending = _unread([dataset], None, missing) | NeverBegan()
     return pending & newest & _inputs_are_settled([dataset], whole=whole)
 
 
@@ -104,7 +105,7 @@ def on_answerable_rows(
     What is missing of a group before its newest partition is a gap, which nothing waits for; what may come yet is waited for.
     """
     is_unanswered = dg.AutomationCondition.missing().newly_true()
-    condition = _once(_inputs_changed(inputs, [spine]) | is_unanswered) | NeverBegan()
+    condition = _unread(inputs, [spine], is_unanswered) | NeverBegan()
     # Before the inputs, which are then looked up for what can be answered alone.
     for model in models:
         condition = condition & Answerable(model, catch_up)
@@ -117,7 +118,7 @@ def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.Automa
 
     A model that was turned down at a cutoff holds nothing up: its build before is taken.
     """
-    pending = _once(_inputs_changed(models, None)) | NeverBegan()
+    pending = _unread(models, None) | NeverBegan()
     running = _any("in_progress", models, dg.AutomationCondition.in_progress())
     condition = pending & ~running & ~dg.AutomationCondition.in_progress()
     for model in models:
@@ -145,6 +146,17 @@ def _inputs_are_settled(
 def _once(trigger: dg.AutomationCondition[Any]) -> dg.AutomationCondition[Any]:
     # The trigger wins over the request of the tick before: what changed after that run began is in the next one.
     return trigger.since(dg.AutomationCondition.newly_requested() & ~trigger)
+
+
+def _unread(
+    inputs: Sequence[Upstream], keys: Sequence[dg.AssetKey] | None, *others: dg.AutomationCondition[Any]
+) -> Unread:
+    """What asks once a change: a change of some dependencies, or something else, that no run of the asset has read."""
+    trigger = _inputs_changed(inputs, keys)
+    for one in others:
+        trigger = trigger | one
+    read = [source for source in inputs if keys is None or source.key in keys]
+    return Unread(trigger, tuple(read), others=keys is None)
 
 
 def _any(label: str, inputs: Sequence[Upstream], operand: dg.AutomationCondition[Any]) -> AnyWithinReach:

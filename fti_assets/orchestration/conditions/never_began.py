@@ -16,9 +16,10 @@ from typing import Any, Literal
 import dagster as dg
 
 from fti_assets.core.times import naive_utc
-from fti_assets.orchestration.conditions.within_reach import Context, Result, spans_of, subset_of, true_of
+from fti_assets.orchestration.conditions.stored_subsets import from_plain, to_plain
+from fti_assets.orchestration.conditions.within_reach import Context, Result, true_of
 from fti_assets.orchestration.dagster_internals import BulkActionStatus
-from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed
+from fti_assets.orchestration.partitions import RANGE_TAGS
 
 MOST_AGAIN = 5
 """How often a request that never began is made again."""
@@ -192,29 +193,11 @@ def _run_of(context: Context, subset: Any) -> str:
 
 
 def _read(context: Context) -> Iterator[_Request]:
-    view, own = context.asset_graph_view, context.partitions_def
     for partitions, event, at, again in json.loads(context.cursor or "[]"):
-        if partitions is True and own is None:
-            subset = view.get_full_subset(key=context.key)
-        elif is_timed(own) and isinstance(partitions, dict):
-            ends = [[datetime.fromtimestamp(end, UTC) for end in span] for span in partitions["spans"]]
-            subset = subset_of(context, [dg.TimeWindow(*span) for span in ends])
-        elif own is not None and isinstance(partitions, list):
-            subset = view.get_subset_from_partition_keys(
-                context.key, own, set(partitions) & set(own.get_partition_keys())
-            )
-        else:
-            continue  # it had other partitions then
+        subset = from_plain(context, partitions)
         if not subset.is_empty:
             yield _Request(subset, event, datetime.fromisoformat(at), again)
 
 
 def _to_json(context: Context, requests: list[_Request]) -> str:
-    def partitions(subset: Any) -> Any:
-        if context.partitions_def is None:
-            return True
-        if is_timed(context.partitions_def):
-            return {"spans": [[span.start.timestamp(), span.end.timestamp()] for span in spans_of(subset)]}
-        return sorted(subset.expensively_compute_partition_keys())
-
-    return json.dumps([[partitions(one.subset), one.event, one.at.isoformat(), one.again] for one in requests])
+    return json.dumps([[to_plain(context, one.subset), one.event, one.at.isoformat(), one.again] for one in requests])

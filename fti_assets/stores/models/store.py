@@ -26,6 +26,7 @@ from fti_assets.stores.models.aliases import (
     refuse_other_champion,
     without_arm_of,
 )
+from fti_assets.stores.models.builds.twins import are_twins
 from fti_assets.stores.models.manifest_check import problem_of
 from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
@@ -199,6 +200,8 @@ class ModelStore(ModelReader):
     def target_of_rollback(self, aliases: Aliases, to: str | None = None) -> str:
         """The build that would be champion after a rollback: ``to``, or the champion before that was not rolled back.
 
+        One that is the champion made twice, of the same cutoff, code and data and with the same figures, is passed over.
+
         Raises:
             NoChampionError: there is no champion to roll back.
             StoreError: there is nothing to go back to, or ``to`` is the champion.
@@ -317,13 +320,21 @@ class ModelStore(ModelReader):
                 ) from error
 
     def _previous(self, aliases: Aliases, champion: str) -> str:
-        for change in reversed(aliases.history):
-            if change.champion != champion and change.champion not in aliases.rolled_back:
-                return change.champion
+        for reference in dict.fromkeys(change.champion for change in reversed(aliases.history)):
+            if reference not in (champion, *aliases.rolled_back) and not self._are_twins(
+                aliases.model, reference, champion
+            ):
+                return reference
         raise StoreError(
             f"no champion of model {aliases.model!r} came before {champion} that was not rolled back: "
             f"name the build to go back to, of {one_of(self._references(aliases.model))}"
         )
+
+    def _are_twins(self, model: str, reference: str, champion: str) -> bool:
+        try:
+            return are_twins(self.manifest(model, reference), self.manifest(model, champion))
+        except StoreError:  # whoever goes back to it is told so then
+            return False
 
     def locked(self, model: str) -> AbstractContextManager[None]:
         """Hold the lock of a model for a block: nobody publishes a build of it, or changes its aliases, meanwhile.

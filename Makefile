@@ -66,6 +66,7 @@ bench: install
 	$(BIN)/python benchmarks/point_in_time.py
 	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/window_kinds.py
+	$(BIN)/python benchmarks/request_windows.py
 	$(BIN)/python benchmarks/arrival_windows.py
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python -m benchmarks.predictor_start

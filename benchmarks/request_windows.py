@@ -1,6 +1,6 @@
 """CPU time of windows at the time of each prediction, beside windows on a grid and the join to it, and beside a plain group's read.
 
-``python benchmarks/request_windows.py`` joins four aggregates over three windows of a million payments of 20,000 cards in 60 days to
+``python benchmarks/request_windows.py`` joins four aggregates over three windows of a million payments of 2,000 cards in 60 days to
 a million predictions at random instants: at each instant, and on a grid of hours that is made first and then joined. The values are
 not the same: those of the grid are up to an hour old. Online it reads one key in SQLite, of windows and of a plain group of as many
 columns, and puts micro-batches of 100 rows into the windows' blobs.
@@ -28,7 +28,7 @@ from fti_assets.features.windows import Aggregate, Count, Max, Mean, Sum, window
 from fti_assets.features.windows.records import record_of
 from fti_assets.stores.online.store import SqliteOnlineStore
 
-ROWS, CARDS, DAYS, RUNS, READS = 1_000_000, 20_000, 60, 3, 2_000
+ROWS, CARDS, DAYS, RUNS, READS = 1_000_000, 2_000, 60, 3, 2_000
 GOAL = 1.5
 WINDOWS, EVERY = ("10min", "24h", "30d"), "1h"
 AGGREGATES: dict[str, Aggregate] = {

@@ -75,7 +75,7 @@ def test_the_rows_online_are_those_that_reading_gives(stores: fti.Stores) -> Non
 
 
 def test_a_day_that_is_corrected_reaches_the_keys_that_it_changes(stores: fti.Stores, tmp_path: Path) -> None:
-    copy = testing.stores_in(shutil.copytree(Path(stores.models).parent, tmp_path / "copy"))
+    copy = testing.stores_in(shutil.copytree(Path(str(stores.models)).parent, tmp_path / "copy"))
 
     @fti.feature_group(
         name="outcomes", keys=["visit_id"], event_time="t", available_at="known", schema=outcomes.schema,

@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def fork(plan: dict[str, Any], instance: int, *, to_the_end: bool) -> tuple[int,
             code = 0
         except BaseException as error:
             print(f"failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            traceback.print_exc()
             code = NO_BROKER if "cannot be reached" in str(error) else 1
         finally:
             os._exit(code)

@@ -42,6 +42,7 @@ def feature_group(
     rename: Mapping[str, str] | None = None,
     ins: Mapping[str, Any] | None = None,
     stream: EventStream | None = None,
+    must_equal_stream: bool = False,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
     """Declare a feature group: a function that gives rows, and what they mean.
@@ -76,6 +77,8 @@ def feature_group(
         stream: where the same rows come from as they happen, ``fti.NatsStream(...)``, ``fti.KafkaStream(...)`` or
             ``fti.RedisStream(...)``: ``fti stream`` takes them, and the function gives the rows of whole partitions again, from an
             archive. Needs ``available_at``, which is when the broker stored an event, a schema, and partitions of time.
+        must_equal_stream: refuse a run over a streamed partition whose rows are not those of the stream; by default the check
+            ``equals_stream`` warns, and the rows of the run are stored.
         options: every parameter of ``@dg.asset``, with its own meaning. By default a group with partitions of time that go on has a
             ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run,
             and says that the group fails ``ttl`` after it, or else after twice as long; None is without one.
@@ -116,11 +119,16 @@ def feature_group(
             options=options,
             to_asset=feature_group_asset,
             stream=stream,
+            must_equal_stream=must_equal_stream,
             **terms,
         )
         check_group(group)
         if stream is not None:
             check_stream(group)
+        elif must_equal_stream:
+            raise DeclarationError(
+                f"feature group {group.table_name} has must_equal_stream=True but takes no stream: give stream=, or leave it out"
+            )
         return group
 
     return declare

@@ -44,6 +44,7 @@ class RowTerms(AssetOptions, total=False):
     online: bool
     online_history: str | timedelta | None
     rename: Mapping[str, str] | None
+    must_equal_stream: bool
 
 
 class GroupTerms(RowTerms, total=False):

@@ -259,7 +259,7 @@ def _payments() -> Any:
 
 TERMS = (
     "version", "event_time", "available_at", "serving_delay", "ttl", "tie_break", "duplicates", "schema", "partition_by", "lookback",
-    "online", "online_history", "rename", "ins", "name", "stream",
+    "online", "online_history", "rename", "ins", "name", "stream", "must_equal_stream",
 )  # fmt: skip
 DECLARING: dict[str, Declares] = {
     "feature_group": Declares(

@@ -63,6 +63,7 @@ class FeatureGroup(TimedTable):
     schedule: Schedule | None = field(default=None, repr=False)
     body: str = field(default="", repr=False)
     stream: EventStream | None = None
+    must_equal_stream: bool = False
     windows: RequestWindows | None = None
 
     def __repr__(self) -> str:

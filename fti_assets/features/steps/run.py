@@ -31,6 +31,7 @@ from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.steps.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.steps.inputs import input_table
 from fti_assets.features.steps.page import lineage_of_run, statistics_metadata
+from fti_assets.features.steps.stream_check import StreamCheck, check_stream_rows
 from fti_assets.features.steps.streamed_run import refuse_more_columns, replace_streamed
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
@@ -78,6 +79,11 @@ def run_feature_group(
         refuse_more_columns(group, lake.staged_types(staged_rows.table))
         verdicts = [*staged_rows.verdicts, *_in_time(lake, group, staged_rows, partitions)]
         verdicts += _not_future(lake, group, staged_rows)
+        compared = None
+        if group.stream is not None:
+            compared = check_stream_rows(lake, group, staged_rows, partitions, snapshot=began)
+            verdicts.append(compared.verdict)
+            staged_rows = replace(staged_rows, verdicts=[*staged_rows.verdicts, compared.verdict])
         _warn_naive_times_once(context, group, result)
         _log_casts(context, group, staged_rows)
         # Before anything is stored: a key that the online store cannot hold is then no half-done run.
@@ -86,7 +92,7 @@ def run_feature_group(
 
         def store_rows() -> Outcome:
             writer = {"asset": context.assets_def.key.to_user_string(), "run_id": context.run.run_id}
-            commit, details = _store(lake, group, batch, since, partitions, writer, began)
+            commit, details = _store(lake, group, batch, since, partitions, writer, began, compared)
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), commit.types),
                 **lineage_of_run(lake, group, result, relations),
@@ -153,6 +159,7 @@ def _store(
     partitions: Sequence[Partition],
     writer: Mapping[str, str],
     began: int,
+    compared: StreamCheck | None,
 ) -> tuple[Commit, dict[str, Any]]:
     """Commit what was staged, and what to say of it beside."""
     addable = _may_be_added(group, lake.staged_types(batch.staged_rows.table))
@@ -172,10 +179,12 @@ def _store(
         # Under the writers' lock, where no other run can store between the check and the commit.
         _refuse_clashes(lake, group, batch.staged_rows, keys, batch.unreadable)
 
-    if group.stream is not None:
+    if compared is not None:
+        records = compared.added_to(partition_records(group, keys))
         streamed = replace_streamed(
-            lake, group, batch.staged_rows.table, partitions, began=began, check=check, writer=writer, addable=addable
-        )
+            lake, group, batch.staged_rows.table, partitions, began=began, check=check, writer=writer, addable=addable,
+            records=records,
+        )  # fmt: skip
         return streamed.commit, {"rows_kept_of_stream": streamed.kept}
     commit = lake.replace(
         group.table,

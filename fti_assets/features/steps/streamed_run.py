@@ -66,6 +66,7 @@ def replace_streamed(
     check: Callable[[], None],
     writer: Mapping[str, str],
     addable: Collection[str],
+    records: Mapping[str, str] | None = None,
 ) -> StreamedCommit:
     """Replace partitions by staged rows and what of the stream stays beside them, in one transaction.
 
@@ -78,6 +79,7 @@ def replace_streamed(
         check: run first under the writers' lock.
         writer: the asset and the run.
         addable: columns that the stored table gets if it lacks them.
+        records: the ledger's JSON of the partitions, by default how long they are.
 
     Raises:
         StoreError: the commit failed, or the service flushed again and again meanwhile; nothing was changed.
@@ -102,7 +104,7 @@ def replace_streamed(
                 check=unchanged,
                 asset=writer["asset"],
                 run_id=writer["run_id"],
-                records=partition_records(group, keys),
+                records=records or partition_records(group, keys),
                 addable=addable,
             )
         except _ChangedMeanwhile:

@@ -165,6 +165,11 @@ def appended_to(record: PartitionRecord) -> str:
     return str(json.loads(record.record).get(_BASE, record.data_version))
 
 
+def has_appends(record: PartitionRecord) -> bool:
+    """Whether rows were appended to a partition since it was replaced last."""
+    return _BASE in json.loads(record.record)
+
+
 def _stored_sums(lake: Lake, table: TableName, key: str, old: PartitionRecord, staging: str) -> _Sums:
     """The sums of what a partition holds: written down by the append before, or else added up once."""
     types, stored_types = lake.staged_types(staging), lake.types(table)

@@ -46,6 +46,13 @@ def _instance(_: click.Context, __: click.Parameter, text: str) -> tuple[int, in
     "--flush-every", default="10s", show_default=True, metavar="DURATION", help="between two commits to the lake"
 )
 @click.option(
+    "--report-every",
+    default="1min",
+    show_default=True,
+    metavar="DURATION",
+    help="between two events in Dagster of one partition at least",
+)
+@click.option(
     "--batch-ms", default=50, show_default=True, type=click.IntRange(1, 1_000), help="a micro-batch waits for events"
 )
 @click.option("--until-caught-up", is_flag=True, help="stop when all that the broker has is in the lake")
@@ -58,17 +65,20 @@ def stream(
     outbox: str | None,
     instance: tuple[int, int],
     flush_every: str,
+    report_every: str,
     batch_ms: int,
     until_caught_up: bool,
 ) -> None:
     """Take the events of feature groups from their streams: online within a tenth of a second, in the lake with the next flush.
 
-    It runs until SIGTERM or SIGINT, and flushes what it has taken before it ends. Each line of its log is JSON.
+    It runs until SIGTERM or SIGINT, and flushes what it has taken before it ends. Each line of its log is JSON. The instance of
+    DAGSTER_HOME is told which partitions have changed.
     """
     from fti_assets.core.times import duration
     from fti_assets.describe.loading import stores_of
     from fti_assets.features.groups.group import FeatureGroup
     from fti_assets.orchestration.declaration import declarations_of
+    from fti_assets.streaming.reports import reporting
     from fti_assets.streaming.running import run
     from fti_assets.streaming.service import Settings
 
@@ -85,7 +95,9 @@ def stream(
     declared = [one for one in declarations_of(loaded) if isinstance(one, FeatureGroup)]
     groups = [_group(declared, name) for name in dict.fromkeys(names)]
     signals = (signal.SIGTERM, signal.SIGINT)
-    run(groups, chosen, outbox, settings, say=_say, signals=signals, windows=declared)
+    pause = duration(report_every, what="--report-every").total_seconds()
+    with reporting(groups, pause, _say) as flushed:
+        run(groups, chosen, outbox, settings, say=_say, flushed=flushed, signals=signals, windows=declared)
 
 
 def _group(declared: Sequence[FeatureGroup], name: str) -> FeatureGroup:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.times import LIFETIME_LENGTH, naive_utc
-from fti_assets.features.events.checks import equals_stream_rule
+from fti_assets.features.events.checks import stream_rules
 from fti_assets.features.groups.columns import code_terms_of, declared_metadata
 from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
@@ -41,7 +41,7 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
 
     rules = [*rules_of(group.schema), *layout_of(group).rules, *([IN_TIME, NOT_FUTURE] if judges_time(group) else [])]
     rules += [FRESH] if group.ttl is not None else []
-    rules += [equals_stream_rule(group)] if group.stream is not None else []
+    rules += stream_rules(group)
     return build_asset(
         group,
         function=group.function,

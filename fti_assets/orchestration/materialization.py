@@ -76,6 +76,17 @@ def one_materialized(
     return _event(context, partition, data_version, metadata, _provenance(context))
 
 
+def runless_materialized(
+    asset: dg.AssetsDefinition, partition: str, data_version: str, metadata: Mapping[str, Any], *, is_provisional: bool
+) -> dg.AssetMaterialization:
+    """The event of one partition that no run has made, with the tags of one that a run has made."""
+    code_version = asset.code_versions_by_key[asset.key] or ""
+    tags = build_data_version_tags(dg.DataVersion(data_version), code_version, {}, True)
+    if is_provisional:
+        tags[PROVISIONAL] = "true"
+    return dg.AssetMaterialization(asset.key, partition=partition, metadata=dict(metadata), tags=tags)
+
+
 def _event(
     context: dg.AssetExecutionContext,
     partition: str,

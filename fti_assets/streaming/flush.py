@@ -45,6 +45,7 @@ class Flush:
         dead_letters: the events of this flush that are no rows, by reason.
         positions: where the stream stands now, by shard.
         lag: how many events the broker holds behind what is taken, by shard; empty if it was not asked.
+        newest: when the broker stored the newest event of this flush that is a row, naive UTC; None if none is.
         clashes: rows that were dead letters only here, since a stored row has their keys and times.
     """
 
@@ -55,6 +56,7 @@ class Flush:
     dead_letters: Mapping[str, int]
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
+    newest: datetime | None = None
     clashes: pa.Table | None = field(default=None, repr=False)
 
 
@@ -122,8 +124,15 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         result.present,
         dict(sorted(reasons.items())),
         result.positions,
+        newest=_newest(group, batches.rows),
         clashes=clashing[-1] if clashing else None,
     )
+
+
+def _newest(group: FeatureGroup, rows: pa.Table | None) -> datetime | None:
+    if rows is None or not rows.num_rows:
+        return None
+    return from_microseconds(pc.max(rows[str(group.available_at)].cast(pa.int64())).as_py())
 
 
 def _refuse_lost(group: FeatureGroup, batches: Batches, before: Positions) -> None:

@@ -16,6 +16,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
 from fti_assets.errors import DataError, list_some
+from fti_assets.features.events.checks import left_to_service
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
@@ -82,7 +83,7 @@ def run_feature_group(
         compared = None
         if group.stream is not None:
             compared = check_stream_rows(lake, group, staged_rows, partitions, snapshot=began)
-            verdicts.append(compared.verdict)
+            verdicts += [compared.verdict, *left_to_service()]
             staged_rows = replace(staged_rows, verdicts=[*staged_rows.verdicts, compared.verdict])
         _warn_naive_times_once(context, group, result)
         _log_casts(context, group, staged_rows)

@@ -31,15 +31,10 @@ class StreamedCommit:
     Args:
         commit: the partitions as they are now.
         kept: how many rows of the stream stayed beside those that the run gave.
-        before: what was stored of each partition until then: of one that nothing but the stream has written,
-            ``appended_to(record)`` is empty, and its data version is that of the stream's rows.
-        snapshot: the newest snapshot in which those rows are.
     """
 
     commit: Commit
     kept: int
-    before: Mapping[str, PartitionRecord]
-    snapshot: int
 
 
 class _ChangedMeanwhile(Exception):
@@ -87,8 +82,7 @@ def replace_streamed(
     keys = [partition.key for partition in partitions]
     for _ in range(_ATTEMPTS):
         with lake.one_snapshot():
-            ledger, snapshot = lake.ledger(group.table, partitions=keys), lake.snapshot()
-            before = _versions(ledger)
+            before = _versions(lake.ledger(group.table, partitions=keys))
             table, kept = _with_streamed(lake, group, staging, partitions, began)
 
         def unchanged(before: Mapping[str, str] = before) -> None:
@@ -109,7 +103,7 @@ def replace_streamed(
             )
         except _ChangedMeanwhile:
             continue
-        return StreamedCommit(commit, kept, ledger, snapshot)
+        return StreamedCommit(commit, kept)
     raise StoreError(
         f"{group.table_name} {list_some(keys)} was written by its service {_ATTEMPTS} times meanwhile; nothing of this run was stored: "
         "run it again, or have the service flush less often, --flush-every"

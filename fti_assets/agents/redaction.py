@@ -11,9 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.quality.redaction import MASK
 from fti_assets.orchestration.declaration import Declaration
-
-MASK = "(redacted)"
 
 
 @dataclass(frozen=True)

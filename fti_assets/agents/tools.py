@@ -17,6 +17,7 @@ from fti_assets.describe import describe, existing_store, search
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.monitors.monitor import Monitor
+from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.report.reading.causes import causes_of
@@ -179,6 +180,11 @@ class Tools:
         """
         declaration = self._table(table)
         rows = some_rows(declaration, self._stores, limit=limit, columns=columns, partition=partition)
+        if isinstance(declaration, Monitor):
+            rules, hidden = declaration.quality, self._redaction.names | redacted_by_logs(declaration.models)
+            rows = [
+                one | {"slice": shown_slice(one["slice"], rules, hidden)} if one.get("slice") else one for one in rows
+            ]
         return {"rows": [self._plain(self._redaction.masked(declaration.table_name, one)) for one in rows]}
 
     def causes(self) -> dict[str, Any]:
@@ -212,7 +218,7 @@ class Tools:
             )
         start = None if since is None else moment_of(since, what="since")
         with existing_store(self._stores).connect() as lake, lake.one_snapshot():
-            figures = figures_of(lake, matches[0], start)
+            figures = figures_of(lake, matches[0], start, self._redaction.names)
         if figures.problem:
             raise NotMaterializedError(f"{figures.table} says nothing: {figures.problem}")
         return figures

@@ -14,6 +14,7 @@ from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.log.asset import log_asset, log_sensor
 from fti_assets.inference.log.log import PredictionLog, own_columns
 from fti_assets.inference.log.service_limits import ServiceLimits
+from fti_assets.orchestration.declaration import record_use
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.training.composites.composite import Composite
@@ -74,7 +75,7 @@ def prediction_log(
         raise DeclarationError(
             f"{what} redacts {list_some(unknown)}, which is no field of a request and no feature: name some of {one_of(names)}"
         )
-    return PredictionLog(
+    result = PredictionLog(
         name=name,
         version=version,
         model=model,
@@ -84,6 +85,8 @@ def prediction_log(
         to_asset=log_asset,
         to_sensor=log_sensor,
     )
+    record_use([model], f"logged_by/{result.asset_name}", result)
+    return result
 
 
 def _days(model: Servable) -> dg.TimeWindowPartitionsDefinition:

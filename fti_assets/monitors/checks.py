@@ -12,6 +12,7 @@ from fti_assets.monitoring.drift.judging import rule_for
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitors.monitor import ANSWERS_THERE, MEASURED, Monitor, rule_of
 from fti_assets.monitors.quality.checks import quality_verdicts
+from fti_assets.monitors.quality.redaction import redacted_by_logs
 
 _SHOWN = 10
 
@@ -24,7 +25,7 @@ def verdicts_of(
     absent = f"{list_some(missing)} is not materialized: those days are measured as without answers" if missing else ""
     return [
         *of_rules,
-        *quality_verdicts(monitor.quality, measurements),
+        *quality_verdicts(monitor.quality, measurements, redacted_by_logs(monitor.models)),
         Verdict(ANSWERS_THERE, len(missing), problem=absent),
         Verdict(MEASURED, len(problems), problem="; ".join(dict.fromkeys(problems))),
     ]

@@ -83,9 +83,10 @@ def _tiles(report: Report) -> Html:
                 champions == len(report.models),
             )
         )
-    if report.groups:
-        late = sum(one.state in ("stale", "empty") for one in report.groups)
-        tiles.append(("freshness", f"stale of {len(report.groups)} groups", f"{late}", not late))
+    groups = [one for one in report.groups if one.state != "unknown"]
+    if groups:
+        late = sum(one.state in ("stale", "empty") for one in groups)
+        tiles.append(("freshness", f"stale of {len(groups)} groups", f"{late}", not late))
     items = "".join(
         f"<li><a href='#{name}'><b class='{_KINDS[good]}'>{text(number)}</b><span>{text(what)}</span></a></li>"
         for name, what, number, good in tiles

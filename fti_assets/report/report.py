@@ -28,6 +28,8 @@ from fti_assets.training.models.model import Servable
 
 D = TypeVar("D", bound=Declaration)
 
+_UNREADABLE = "the lake cannot be read"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
@@ -94,6 +96,7 @@ def report(
                 parts.delays.append(delay_of(group, stores, since))
     except FtiError as error:
         problem = str(error)
+        _fill(declarations, parts)
     return Report(
         title=title,
         made_at=now,
@@ -117,6 +120,32 @@ def _look(
     parts.monitors += [figures_of(lake, one, since) for one in _of_kind(declarations, Monitor)]
     parts.parities += [parity_of(lake, one, since) for one in _of_kind(declarations, Parity)]
     parts.experiments += [experiment_of(lake, one) for one in _of_kind(declarations, Experiment)]
+
+
+def _fill(declarations: Sequence[Declaration], parts: _OfLake) -> None:
+    """Say of what the lake was asked for and did not tell that it cannot be read: nothing is not what is declared."""
+    parts.groups = parts.groups or [
+        Freshness(one.table_name, "unknown" if one.source is None else "outside")
+        for one in _of_kind(declarations, FeatureGroup)
+    ]
+    parts.monitors = parts.monitors or [
+        MonitorFigures(one.table.full_name, one.answers.table_name, problem=_UNREADABLE)
+        for one in _of_kind(declarations, Monitor)
+    ]
+    parts.parities = parts.parities or [
+        ParityFigures(one.table.full_name, one.of.table_name, problem=_UNREADABLE)
+        for one in _of_kind(declarations, Parity)
+    ]
+    parts.experiments = parts.experiments or [
+        ExperimentFigures(one.table.full_name, one.figure.name, problem=_UNREADABLE)
+        for one in _of_kind(declarations, Experiment)
+    ]
+    told = {one.table for one in parts.delays}
+    parts.delays += [
+        Delay(one.table_name, problem=_UNREADABLE)
+        for one in _of_kind(declarations, FeatureGroup)
+        if one.event_time is not None and one.is_stored and one.table_name not in told
+    ]
 
 
 def _of_kind(declarations: Sequence[Declaration], kind: type[D]) -> list[D]:

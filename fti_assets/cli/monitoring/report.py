@@ -22,7 +22,7 @@ def report(
 
     What is wrong, quality, drift, parity, builds and champions, rollouts, freshness and delays, from the tables of monitors, the model
     store and the lake. The page needs nothing from elsewhere, so it can be sent. Nothing is run and nothing else is written; with
-    DAGSTER_HOME set it also says which checks and runs have failed.
+    DAGSTER_HOME set it also says which checks and runs have failed. If the lake cannot be read the page says so, and the command fails.
     """
     from fti_assets.describe import stores_of
     from fti_assets.report import page_of, report
@@ -36,3 +36,5 @@ def report(
     write_file(page, page_of(result))
     count = len(result.causes.causes)
     click.echo(f"{page} has the report; {count} cause{'' if count == 1 else 's'} open")
+    if result.problem:
+        raise click.ClickException(f"the lake cannot be read, which the report says: {result.problem}")

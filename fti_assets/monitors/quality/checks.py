@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fti_assets.core.rules import Verdict
@@ -11,16 +12,20 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import QUALITY
 from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.monitor import quality_rule_of
+from fti_assets.monitors.quality.redaction import shown_slice
 
 _SHOWN = 10
 
 
-def quality_verdicts(rules: Sequence[Quality], measurements: Sequence[Measurement]) -> Iterator[Verdict]:
-    """What the check of each rule with a bound says of the partitions of a run."""
+def quality_verdicts(
+    rules: Sequence[Quality], measurements: Sequence[Measurement], hidden: Collection[str]
+) -> Iterator[Verdict]:
+    """What the check of each rule with a bound says of the partitions of a run, of slices by what is hidden without their values."""
     for rule in rules:
         if rule.is_judged:
             own = [one for one in measurements if (one.subject, one.statistic) == (QUALITY, rule.metric)]
-            yield _verdict(rule, list(_once(own)))
+            shown = [replace(one, slice=shown_slice(one.slice, rules, hidden)) for one in _once(own)]
+            yield _verdict(rule, shown)
 
 
 def _once(measurements: Sequence[Measurement]) -> Iterator[Measurement]:

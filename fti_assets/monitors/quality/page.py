@@ -13,6 +13,7 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import ERROR, LABEL_RATE, QUALITY
 from fti_assets.monitors.monitor import START, Monitor
 from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
+from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
@@ -33,7 +34,7 @@ def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, A
     pictures = {
         f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name)) for one in _histories(rows)
     }
-    return {"quality": _table(rows, newest), **pictures}
+    return {"quality": _table(rows, monitor, newest), **pictures}
 
 
 def with_quality(
@@ -80,7 +81,7 @@ def _histories(rows: Any) -> list[QualityHistory]:
     return list(histories.values())
 
 
-def _table(rows: Any, newest: Partition) -> dg.TableMetadataValue:
+def _table(rows: Any, monitor: Monitor, newest: Partition) -> dg.TableMetadataValue:
     assert newest.start is not None
     own = rows.filter(f"{START} = {timestamp(newest.start)} AND value IS NOT NULL")
     query = (
@@ -92,7 +93,12 @@ def _table(rows: Any, newest: Partition) -> dg.TableMetadataValue:
     )
     names = ("metric", "slice", "build", "arm", "value", "low", "high", "bound", "rows", "estimated", "verdict")
     kinds = ("text", "text", "text", "text", "float", "float", "float", "float", "int", "text", "text")
+    hidden = redacted_by_logs(monitor.models)
+    records = [
+        dg.TableRecord(dict(zip(names, (metric, shown_slice(part, monitor.quality, hidden), *figures), strict=True)))
+        for metric, part, *figures in ordered.limit(_SHOWN).project(query).fetchall()
+    ]
     return dg.MetadataValue.table(
-        [dg.TableRecord(dict(zip(names, row, strict=True))) for row in ordered.limit(_SHOWN).project(query).fetchall()],
+        records,
         schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in zip(names, kinds, strict=True)]),
     )

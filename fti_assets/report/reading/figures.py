@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from fti_assets.core.sql import timestamp
 from fti_assets.errors import FtiError
 from fti_assets.monitoring.drift.drift import TRAINING
 from fti_assets.monitors.monitor import START, Monitor
+from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
 from fti_assets.stores.lake.lake import Lake
 
 MOST_POINTS = 400
@@ -92,18 +94,25 @@ class MonitorFigures:
     problem: str = ""
 
 
-def figures_of(lake: Lake, monitor: Monitor, since: datetime | None) -> MonitorFigures:
-    """What a monitor has measured; of a table that is not there or cannot be read, why."""
+def figures_of(lake: Lake, monitor: Monitor, since: datetime | None, hidden: Collection[str] = ()) -> MonitorFigures:
+    """What a monitor has measured; of a table that is not there or cannot be read, why.
+
+    Args:
+        lake: where its table is.
+        monitor: the monitor.
+        since: from when on, naive UTC; None for everything.
+        hidden: the columns whose values are not shown in the names of slices, beside those that the logs of its models redact.
+    """
     table, watches = monitor.table.full_name, monitor.answers.table_name
     if not lake.has(monitor.table):
         return MonitorFigures(table, watches, problem=f"it is not materialized yet: materialize {monitor.table_name}")
     try:
-        return _figures(lake, monitor, since)
+        return _figures(lake, monitor, since, redacted_by_logs(monitor.models).union(hidden))
     except FtiError as error:
         return MonitorFigures(table, watches, problem=str(error))
 
 
-def _figures(lake: Lake, monitor: Monitor, since: datetime | None) -> MonitorFigures:
+def _figures(lake: Lake, monitor: Monitor, since: datetime | None, hidden: Collection[str]) -> MonitorFigures:
     table, watches = monitor.table.full_name, monitor.answers.table_name
     rows = lake.rows(monitor.table)
     if since is not None:
@@ -126,7 +135,9 @@ def _figures(lake: Lake, monitor: Monitor, since: datetime | None) -> MonitorFig
         columns=len(drift),
         nearest=_nearest(now),
         quality=_quality(rows),
-        quality_now=_quality_now(rows),
+        quality_now=tuple(
+            replace(one, slice=shown_slice(one.slice, monitor.quality, hidden)) for one in _quality_now(rows)
+        ),
         warnings=int(warnings),
     )
 

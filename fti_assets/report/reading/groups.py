@@ -20,7 +20,8 @@ from fti_assets.stores.lake.lake import Lake
 class Freshness:
     """How fresh a group is: its newest partition by when it was run, the one that is due, and whether that is missing.
 
-    ``state`` is ``fresh``, ``stale``, ``empty``, ``outside`` or ``not due``: a group without partitions of time has no due date.
+    ``state`` is ``fresh``, ``stale``, ``empty``, ``outside`` or ``not due``: a group without partitions of time has no due date. It is
+    ``unknown`` where the lake cannot be read.
     """
 
     table: str

@@ -15,6 +15,7 @@ _STATES = {
     "empty": ("not materialized", "bad"),
     "outside": ("kept outside", ""),
     "not due": ("no due date", ""),
+    "unknown": ("cannot be read", "bad"),
 }
 
 
@@ -25,7 +26,7 @@ def freshness_part(groups: Sequence[Freshness]) -> Html:
     message = note("A partition is due once it has ended a partition's length and the group's serving delay ago.")
     rows = [
         (one.table, badge(*_STATES[one.state]), one.newest, one.rows if one.newest else "", one.committed_at, one.due)
-        for one in sorted(groups, key=lambda one: (one.state not in ("stale", "empty"), one.table))
+        for one in sorted(groups, key=lambda one: (one.state not in ("stale", "empty", "unknown"), one.table))
     ]
     names = ("group", "state", "newest run partition", "its rows", "changed last", "partition that is due")
     return part("freshness", "Freshness of groups", message, table("Feature groups", names, rows))

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from fti_assets.inference.log.log import PredictionLog
-from fti_assets.monitors.quality.redaction import MASK
+from fti_assets.monitors.quality.redaction import MASK as MASK
 from fti_assets.orchestration.declaration import Declaration
 
 

@@ -152,16 +152,17 @@ class _Load:
             try:
                 keys = self._changed_keys(about)
             except (StoreError, duckdb.Error) as error:  # such as a file of the old snapshot that is gone
-                reason = f"what has changed cannot be told: {error}"
                 self._lake.begin_again()
+                # The rows were named in the transaction that has just ended, and the newest snapshot may be another one now.
+                anew = _Load(self._lake, self._group, self._writer, self._unflushed)
+                return anew._load_whole(f"what has changed cannot be told: {error}")
             else:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
                 if 2 * len(keys) > about.keys:
                     reason = f"{len(keys)} of its {about.keys} keys have changed"
                 else:
                     return self._load_some(about, keys)
-        _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
-        return self._load_all()
+        return self._load_whole(reason)
 
     def _is_ahead(self, about: About) -> bool:
         positions = origin_of(about).positions
@@ -193,7 +194,8 @@ class _Load:
             return "much of what it holds may have expired"
         return None
 
-    def _load_all(self) -> int:
+    def _load_whole(self, reason: str | None) -> int:
+        _log.info("%s is loaded whole to the online store: %s", self._group.table_name, reason)
         return self._writer.load(
             self._schema,
             self._blobs(self._rows),

@@ -62,7 +62,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
             stored_at = time.time_ns() // 1000
             at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime((begin + count * 1000) / 1_000_000))
             content = payment(f"card{shard}{chance.randrange(5)}", f"{at}.{count % 1000:03}Z", amount=float(count))
-            payload = b"no JSON" if count % 41 == 40 else json.dumps(content).encode()
+            payload = b"no JSON" if count % 7 == 5 else json.dumps(content).encode()
             events.append(shard, Event(shard, sequences[shard], stored_at, payload))
             count += 1
             time.sleep(0.004)

@@ -130,6 +130,7 @@ def _schedule(
         raise DeclarationError(f"{what} has the lag {list_some(nothing)}, which is the target itself: leave it out")
     if len(set(before.values())) < len(lags):
         raise DeclarationError(f"{what} has the lags {list_some(lags)}, of which two are the same: name each once")
+    key_types = _key_types(what, cross)
     return Schedule(
         **spans,
         **ahead,
@@ -137,7 +138,7 @@ def _schedule(
         target=target,
         lags={checked_name(f"{target}_{one}_before", what=f"lag of {what}"): lag for one, lag in before.items()},
         crossed=cross.table_name if isinstance(cross, FeatureGroup) else dict(cross or {}),
-        key_types=_key_types(what, cross),
+        key_types=key_types,
     )
 
 

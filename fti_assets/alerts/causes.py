@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from fti_assets.core import clock
@@ -20,7 +20,7 @@ class Cause:
     Args:
         subject: what it is about; of one subject there is one cause at a time, which is over once nothing is wrong with the subject.
         occurrence: another one of the same subject is news: a rejected build after a rejected build. Empty where it is not: a check
-            that fails again.
+            that fails again. Of several, a line each, one that ends is no news, and one more is.
         title: one line that says what is wrong.
         text: what a person needs to begin with: the reason, the run, what to do.
         end: what is said when it is over.
@@ -90,9 +90,13 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: datetim
     begun, remaining = [], dict[str, OpenCause]()
     for subject, cause in present.items():
         old = before.get(subject)
-        is_same = old is not None and old.occurrence == cause.occurrence
+        is_same = old is not None and {*cause.occurrence.split("\n")} <= {*old.occurrence.split("\n")}
         since = min(cause.since or now, now).isoformat()  # the clock of whoever noted it may run ahead
-        remaining[subject] = old if is_same and old else OpenCause(cause.occurrence, cause.title, cause.end, since)
+        remaining[subject] = (
+            replace(old, occurrence=cause.occurrence, title=cause.title, end=cause.end)
+            if is_same and old
+            else OpenCause(cause.occurrence, cause.title, cause.end, since)
+        )
         if not is_same:
             begun.append(cause)
     for subject, old in before.items():

@@ -34,7 +34,8 @@ def findings_of_groups(instance: dg.DagsterInstance, groups: Iterable[FeatureGro
         if due is not None:
             made = instance.get_materialized_partitions(group.key)
             missing = missing_partitions(group.partitions_def, due, made)
-            causes += stale_causes(group.table_name, missing, overdue_since(group, missing))
+            stopped = _after_all(group.partitions_def, missing, made)
+            causes += stale_causes(group.table_name, missing, overdue_since(group, missing), stopped=stopped)
     return Findings(tuple(causes))
 
 
@@ -43,14 +44,31 @@ def overdue_since(group: FeatureGroup, missing: Sequence[Partition]) -> datetime
     return due_at(missing[-1], group.partitions_def, group.serving_delay) if missing else None
 
 
-def stale_causes(table: str, missing: Sequence[Partition], since: datetime | None) -> list[Cause]:
-    """What is wrong with a group of which partitions are missing, the newest first, since the oldest was due; nothing if none is."""
+def _after_all(
+    partitions_def: dg.PartitionsDefinition[str] | None, missing: Sequence[Partition], made: Collection[str]
+) -> int:
+    """How many of some missing partitions come after all that are there."""
+    last = partitions_of(partitions_def, [max(made)])[0].start if made else None
+    return sum(last is None or (one.start is not None and one.start > last) for one in missing)
+
+
+def stale_causes(table: str, missing: Sequence[Partition], since: datetime | None, *, stopped: int = 0) -> list[Cause]:
+    """What is wrong with a group of which partitions are missing, the newest first, since the oldest was due; nothing if none is.
+
+    A feed that has stopped is one cause, however many partitions fall due; a gap before what is there is one by itself.
+
+    Args:
+        table: the group's.
+        missing: its missing partitions.
+        since: when the oldest was due.
+        stopped: how many of them come after all that are there.
+    """
     if not missing:
         return []
     count = "a partition is" if len(missing) == 1 else f"{len(missing)} partitions are"
     cause = Cause(
         subject=f"stale {table}",
-        occurrence=missing[0].key,  # another one is news, and an older one that comes is none
+        occurrence="\n".join([*(["stopped"] if stopped else []), *(one.key for one in missing[stopped:])]),
         title=f"{table} is stale: {count} missing, {list_some([one.key for one in missing], 3)}",
         text=f"The newest ended at {missing[0].end}. Materialize them, or see why their runs did not begin.",
         end=f"{table} is fresh again",

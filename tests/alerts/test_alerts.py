@@ -215,6 +215,25 @@ def test_a_gap_stays_open_until_it_is_filled(ticks: Ticks, told: Any) -> None:
     assert told() == ["Over: readings_v1 is fresh again"]
 
 
+def test_a_feed_that_has_stopped_is_told_once(ticks: Ticks, told: Any) -> None:
+    """However many partitions fall due; a gap that is known is told no second time when a later partition is late and comes."""
+    assert ticks.run(readings, "2024-01-02")
+    assert ticks.run(readings, "2024-01-04", now="2024-01-06T00:00:00")
+    for day in range(6, 10):
+        ticks(f"2024-01-{day:02}T00:00:00")
+    assert told() == [
+        "readings_v1 is stale: a partition is missing, '2024-01-03'",
+        "readings_v1 is stale: 2 partitions are missing, '2024-01-05' and '2024-01-03'",
+    ]
+    for day in ("2024-01-05", "2024-01-06", "2024-01-07"):
+        assert ticks.run(readings, day, now="2024-01-09T01:00:00")
+    ticks("2024-01-09T01:00:00")
+    assert told() == [], "the gap is still there"
+    assert ticks.run(readings, "2024-01-03", now="2024-01-09T02:00:00")
+    ticks("2024-01-09T02:00:00")
+    assert told() == ["Over: readings_v1 is fresh again"]
+
+
 def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, caplog: Any) -> None:
     def said(start: str) -> str:
         (message,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith(start)][-1:]
@@ -224,8 +243,9 @@ def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, ca
     ticks("2024-01-06T05:00:00")  # the fourth was due at midnight, when the sensor was not running
     assert said("readings_v1 is stale").endswith("It began at 2024-01-06 00:00 UTC, 5h ago.")
     assert "is missing, '2024-01-04', since 2024-01-06 00:00" in ticks("2024-01-06T06:00:00")
-    ticks("2024-01-07T00:00:00")
-    assert said("readings_v1 is stale: 2").endswith("It began at 2024-01-06 00:00 UTC, 1d ago.")
+    assert "2 partitions are missing, '2024-01-05' and '2024-01-04', since 2024-01-06 00:00" in ticks(
+        "2024-01-07T00:00:00"
+    )
     for day in ("2024-01-04", "2024-01-05"):
         assert ticks.run(readings, day, now="2024-01-07T01:00:00")
     ticks("2024-01-07T01:30:00")

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 
 import fti_assets as fti
+from fti_assets.alerts.checks import broken_checks
 from fti_assets.core import clock
 from fti_assets.core.names import Commit, PartitionRecord
 from fti_assets.streaming.flush import Flush
@@ -107,6 +108,10 @@ def test_a_service_that_is_behind_or_has_dead_letters_warns(instance, say):
         assert {check.severity for check in checks} == {dg.AssetCheckSeverity.WARN}
     assert "5 events are to be read, and its newest row is of 300 s ago" in checks[0].description
     assert "2 events of the last day are no rows of payments_v1" in checks[1].description
+    causes = broken_checks(instance, [group.assets_def], []).findings(gates=(), warnings=True).causes
+    assert {cause.title for cause in causes} == {
+        f"Check {name} of payments_v1 warns" for name in ("lag", "dead_letters")
+    }
 
 
 def test_an_instance_that_is_away_is_asked_again_and_stops_nothing(instance, say, told):

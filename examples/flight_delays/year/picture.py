@@ -51,7 +51,6 @@ def picture(timeline: Timeline) -> str:
     parts.append(f"<path class='line' d='M{line}'/>")
     for change in timeline.rollbacks:
         parts.append(f"<path class='back' d='M{at(change.at):.1f} {_TOP - 8}V340'/>")
-        parts.append(f"<text x='{at(change.at) + 4:.1f}' y='{_TOP - 4}'>rolled back on evidence</text>")
     for build in timeline.builds:
         kind = "rejected" if build.status == "rejected" else "accepted"
         parts.append(f"<circle class='{kind}' cx='{at(build.created_at):.1f}' cy='285' r='4'/>")
@@ -61,7 +60,10 @@ def picture(timeline: Timeline) -> str:
     parts.append(f"<text x='{_LEFT - 8}' y='289' text-anchor='end'>builds</text>")
     parts.append(f"<text x='{_LEFT - 8}' y='319' text-anchor='end'>files</text>")
     title = "A year unattended: ROC-AUC of what was served, by week"
-    about = "Band: 95% interval. Builds: green accepted, red ring turned down by the gates. Files: late, wrong, broken or mended."
+    about = (
+        "Band: 95% interval. Dashed: rolled back on evidence. Builds: green accepted, red ring turned down by the gates. "
+        "Files: late, wrong, broken or mended."
+    )
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}' role='img' "
         f"aria-label='{title}'><style>{_STYLE}</style><rect width='100%' height='100%' fill='#fff'/>"

@@ -188,7 +188,10 @@ def test_newest_within_spans_are_those_of_a_walk_through_all(name: str, drawn: l
 def test_spans_near_readers_reach_them_as_all_spans_do(
     name: str, back: timedelta | None, own: bool, read: list[tuple[int, int, int]], asking: list[tuple[int, int, int]]
 ) -> None:
-    calendar, reach, readers = CALENDARS[name], Reach(back, own), of(spans(asking))
+    calendar, reach = CALENDARS[name], Reach(back, own)
+    # Readers are partitions, which end where their calendar says.
+    keys_read = {key for span in of(spans(asking)) for key in calendar.get_partition_keys_in_time_window(span)}
+    readers = of(join_spans(naive(calendar.time_window_for_partition_key(key)) for key in keys_read))
 
     def reached(of_spans: list[dg.TimeWindow]) -> set[str]:
         keys = set[str]()

@@ -70,6 +70,7 @@ def test_a_stream_of_nats_is_taken_until_it_has_been_caught_up_with(tmp_path, mo
     stream = fti.NatsStream(name, url="nats://127.0.0.1:4222")
     file = system(tmp_path, f"fti.{stream!r}")
     monkeypatch.setenv("FTI_HOME", str(tmp_path))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
     command = ["stream", "payments", "-f", str(file), "--until-caught-up", "--batch-ms", "5"]
     try:
         testing.publish(stream, [event("a", 1.0), b"no JSON", event("b", 2.0)])
@@ -82,7 +83,12 @@ def test_a_stream_of_nats_is_taken_until_it_has_been_caught_up_with(tmp_path, mo
     reader = online_store(str(tmp_path / "online")).reader(NAMESPACE, columns=["amount"])
     assert reader.get(("a",), at_us=time.time_ns() // 1000).values == (3.0,)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
-    assert [line["event"] for line in lines if line["event"] != "dead_letters"] == ["started", "flushed", "stopped"] * 2
+    assert [line["event"] for line in lines if line["event"] != "dead_letters"] == [
+        "not_reported",
+        "started",
+        "flushed",
+        "stopped",
+    ] * 2
     assert next(line["reason"] for line in lines if line["event"] == "dead_letters").startswith(
         "it cannot be read: JSON is malformed"
     )
@@ -95,10 +101,11 @@ def test_a_signal_ends_it_after_a_last_flush(tmp_path):
     file = system(tmp_path, f"fti.{stream!r}")
     testing.publish(stream, [event("a", 1.0)])
     command = [sys.executable, "-c", FTI, "stream", "payments", "-f", str(file), "--flush-every", "1h"]
-    env = {**os.environ, "FTI_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    env = {**os.environ, "FTI_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2]), "DAGSTER_HOME": ""}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as service:
         try:
             assert service.stderr is not None
+            assert json.loads(service.stderr.readline())["event"] == "not_reported"
             assert json.loads(service.stderr.readline())["event"] == "started"
             until = time.monotonic() + 30
             while time.monotonic() < until and not _is_online(tmp_path):

@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast kserve peers install demo electricity loans year test coverage bends ui serve bench soak pandas2 reference docs clean
+.PHONY: feast kserve peers install demo electricity loans card_fraud year test coverage bends ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -33,6 +33,11 @@ electricity: install
 loans: export FTI_HOME := .fti/loans
 loans: install
 	$(BIN)/python -m examples.loans.demo
+
+# Fraud by card, decided while a stream is told a day; on stores of their own.
+card_fraud: export FTI_HOME := .fti/card_fraud
+card_fraud: install
+	$(BIN)/python -m examples.card_fraud.demo
 
 # 2013 day by day, with the system's own sensors and conditions; it writes docs/year.md.
 year: install

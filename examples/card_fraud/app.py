@@ -1,4 +1,4 @@
-"""A page for those who call the owners of cards: the payments of a day that look like frauds, the likeliest first, and what the card paid before.
+"""A page for those who call the owners of cards: the likeliest frauds of a day, and what the card paid in the week before.
 
 FTI_HOME=.fti/card_fraud PYTHONPATH=. streamlit run examples/card_fraud/app.py
 """
@@ -11,30 +11,21 @@ import fti_assets as fti
 from examples.card_fraud.system import authorizations, decisions
 from fti_assets.errors import FtiError
 
-SHOWN = ["probability", "at", "card", "terminal", "amount", "kilometres_from_home", "card_paid_1h", "terminal_cards_1d"]
 NAMES = {
     "probability": "Probability",
     "at": "Paid at (UTC)",
     "card": "Card",
     "terminal": "Terminal",
     "amount": "Euros",
-    "kilometres_from_home": "Kilometres from home",
-    "card_paid_1h": "Payments of the card within an hour before",
-    "terminal_cards_1d": "Cards at the terminal within a day before",
 }
 
 
 @st.cache_data(ttl="1min", show_spinner=False)
-def decided() -> pd.DataFrame:
-    """The decisions of the last stored day, with what was paid."""
-    rows = fti.read(decisions, with_features=True).rename(columns={"fraud_probability": "probability"})
-    return rows[rows["at"] >= rows["at"].max().normalize()].sort_values("probability", ascending=False)
-
-
-@st.cache_data(ttl="1min", show_spinner=False)
 def paid() -> pd.DataFrame:
-    """All payments."""
-    return fti.read(authorizations)
+    """All payments, with their ``probability`` where one was decided."""
+    answers = fti.read(decisions)[["authorization", "fraud_probability"]]
+    rows: pd.DataFrame = fti.read(authorizations).merge(answers, on="authorization", how="left")
+    return rows.rename(columns={"fraud_probability": "probability"})
 
 
 def page() -> None:
@@ -43,21 +34,22 @@ def page() -> None:
     st.title("Payments to look at")
     st.caption("The cards are simulated; nobody's are real.")
     try:
-        rows, all_paid = decided(), paid()
+        known = paid()
     except FtiError as error:
         st.error(f"{error}. `make card_fraud` makes the decisions.")
         return
+    rows = known[known["probability"].notna() & (known["at"] >= known["at"].max().normalize())]
     least = st.sidebar.slider("Probability, at least", 0.05, 0.95, 0.5, 0.05, key="least")
-    alerts = rows[rows["probability"] >= least]
+    alerts = rows[rows["probability"] >= least].sort_values("probability", ascending=False)
     number, euros, cards = st.columns(3)
     number.metric("Alerts", f"{len(alerts)} of {len(rows):,} payments")
     euros.metric("Euros", f"{alerts['amount'].sum():,.0f}")
     cards.metric("Cards", f"{alerts['card'].nunique()}")
-    st.dataframe(alerts[[name for name in SHOWN if name in alerts]].rename(columns=NAMES).round(3), hide_index=True)
+    st.dataframe(alerts[list(NAMES)].rename(columns=NAMES).round(3), hide_index=True)
     if alerts.empty:
         return
     card = st.sidebar.selectbox("Card", list(dict.fromkeys(alerts["card"])), key="card")
-    week = all_paid[(all_paid["card"] == card) & (all_paid["at"] >= rows["at"].max() - pd.Timedelta("7D"))]
+    week = known[(known["card"] == card) & (known["at"] >= rows["at"].max() - pd.Timedelta("7D"))]
     week = week.assign(alert=week["authorization"].isin(alerts["authorization"]).map({True: "alert", False: "paid"}))
     color = alt.Color("alert:N", title=None, scale=alt.Scale(domain=["paid", "alert"], range=["#2471a3", "#c0392b"]))
     st.subheader(f"What card {card} paid within a week")

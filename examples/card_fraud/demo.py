@@ -31,6 +31,7 @@ from examples.card_fraud.system import (
     fraud,
     frauds_by_terminal,
     payments,
+    stream,
     terminals,
 )
 from fti_assets.core.home import home
@@ -91,7 +92,7 @@ def tell(day: pd.DataFrame) -> pd.DataFrame | None:
         return None
     if not live.answers():
         print(
-            f"\nNATS does not answer at {live.stream.address()}: nothing is told to a stream, and the day comes by the night's run alone"
+            f"\nNATS does not answer at {stream.address()}: nothing is told to a stream, and the day comes by the night's run alone"
         )
         return None
     log = home() / "stream.log"
@@ -101,12 +102,12 @@ def tell(day: pd.DataFrame) -> pd.DataFrame | None:
     asyncio.run(live.drop_stream())
     from sklearn.metrics import average_precision_score
 
-    is_fraud = (day["kind"] != "paid").to_numpy()
+    is_fraud = (day["kind"] != "paid").to_numpy()[: len(decided)]
     alerts = decided["probability"] >= 0.5
     print(
-        f"\n{len(day):,} payments of {LIVE} were told to {live.stream.words}, and each was decided before; {is_fraud.sum()} are frauds"
+        f"\n{len(day):,} payments of {LIVE} were told to {stream.words}, {len(decided):,} of them decided before they were told"
     )
-    print(f"    {alerts.sum()} alerts, {(alerts & is_fraud).sum()} of them frauds")
+    print(f"    {alerts.sum()} alerts, {(alerts & is_fraud).sum()} of them frauds, of which there are {is_fraud.sum()}")
     for name, scores in (("the model", decided["probability"]), ("the amount", decided["amount"])):
         print(f"    average precision of {name}: {average_precision_score(is_fraud, scores):.3f}")
     for name, column in (("from event to online value", "online_ms"), ("a decision", "decided_ms")):
@@ -121,13 +122,17 @@ def account_of_night(instance: dg.DagsterInstance, decided: pd.DataFrame | None)
     """The night's run over the archive beside what the stream had stored, and the decisions beside those of a batch."""
     print()
     streamed = stored_version()
-    for group in (authorizations, chargebacks, by_card, by_terminal, frauds_by_terminal, decisions):
+    run = materialize(instance, authorizations, (LIVE, LIVE))
+    for group in (chargebacks, by_card, by_terminal, frauds_by_terminal, decisions):
         materialize(instance, group, (LIVE, LIVE))
     batch = stored_version()
     if decided is None:
         return
     verdict = "equal" if streamed == batch else "DIFFERENT"
     print(f"\nThe day's content hash is {streamed} of the stream and {batch} of the night's run: {verdict}")
+    for check in run.get_asset_check_evaluations():
+        if check.check_name == "equals_stream":
+            print(f"The check equals_stream {'passed' if check.passed else 'warned'}: {check.description}")
     offline = fti.read(decisions)[["authorization", "fraud_probability"]]
     both = decided.merge(offline, on="authorization", how="left")
     same = (both["probability"] == both["fraud_probability"]).sum()

@@ -23,6 +23,8 @@ from examples.card_fraud.replay import told
 from examples.card_fraud.system import stream
 
 PATIENCE_SECONDS = 60
+LIVE_SECONDS = 75
+"""What of the day is not decided by then is told all the same, so that a slow machine comes to an end."""
 
 
 def answers() -> bool:
@@ -87,8 +89,8 @@ def decide(day: pd.DataFrame) -> pd.DataFrame:
         day: the simulator's authorizations.
 
     Returns:
-        For each ``authorization`` its ``probability``, ``decided_ms``, how long that took, and ``online_ms``, how long after the
-        broker was told it was in the windows of its card and terminal.
+        For each ``authorization`` that was decided within ``LIVE_SECONDS`` its ``probability``, ``decided_ms``, how long that took, and
+        ``online_ms``, how long after the broker was told it was in the windows of its card and terminal.
     """
     return pd.DataFrame(asyncio.run(_decide(day.to_dict("records"))))
 
@@ -101,17 +103,23 @@ async def _decide(payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     steps = [(one["at"], 0, one) for one in payments] + [(one["stored_at"], 1, one) for one in payments]
     client = await nats.connect(stream.address())
+    until = time.monotonic() + LIVE_SECONDS
     try:
         jetstream = client.jetstream()
         for at, is_told, one in sorted(steps, key=lambda step: (step[0], step[1], step[2]["authorization"])):
             request = {name: one[name] for name in ("authorization", "card", "terminal", "amount")}
             begun = time.perf_counter()
             if not is_told:
+                if time.monotonic() > until:
+                    continue
                 probability = predictor.predict(request, at=at.to_pydatetime()).value
                 took = 1_000 * (time.perf_counter() - begun)
                 found[one["authorization"]] = {**request, "probability": probability, "decided_ms": took}
                 continue
             event = told({**request, "at": at_text(one["at"])}, at.to_pydatetime())
+            if one["authorization"] not in found:
+                await jetstream.publish(stream.name, event)
+                continue
             before = _counts(readers, one, at)
             begun = time.perf_counter()
             await jetstream.publish(stream.name, event)

@@ -105,8 +105,8 @@ asked = fti.FeatureView(
         authorizations["amount"],
         cards["home_x", "home_y"],
         terminals["x", "y"],
-        by_card.prefix("card_")[tuple(column for column in by_card.columns if column != "card")],
-        by_terminal.prefix("terminal_")[tuple(column for column in by_terminal.columns if column != "terminal")],
+        by_card.prefix("card_")[tuple(column for column in by_card.columns or () if column != "card")],
+        by_terminal.prefix("terminal_")[tuple(column for column in by_terminal.columns or () if column != "terminal")],
         frauds_by_terminal["frauds_2d", "frauds_7d", "frauds_30d"],
         payment,
     ],
@@ -119,8 +119,9 @@ def amount_rule(train: Any, test: Any) -> np.ndarray:
     """The simplest rule: the more is paid, the likelier it is a fraud; the share of frauds among the train rows of like amounts."""
     ends = np.quantile(train.columns["amount"], np.linspace(0, 1, 11)[1:-1])
     known, asked = (np.searchsorted(ends, part.columns["amount"]) for part in (train, test))
-    shares: np.ndarray = np.bincount(known, train.y, 10) / np.bincount(known, minlength=10).clip(1)
-    return shares[asked]
+    shares = np.bincount(known, train.y, 10) / np.bincount(known, minlength=10).clip(1)
+    found: np.ndarray = shares[asked]
+    return found
 
 
 SETTINGS: Terms = {"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 40}

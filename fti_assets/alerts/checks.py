@@ -1,17 +1,23 @@
-"""Which checks are broken, partition by partition: one that passes on another day says nothing of the day on which it failed."""
+"""Which checks are broken, partition by partition: one that passes on another day says nothing of the day on which it failed.
+
+What a monitor's rule says of a day is the exception. Nobody can mend a past day's drift: it is over once a later day is well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import dagster as dg
 
 from fti_assets.alerts.causes import Cause, Findings, event_time, shortened
-from fti_assets.orchestration.partitions import RANGE_TAGS
+from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed, partitions_of
 
 _PARTITION = "dagster/partition"
+_NOTHING, _ESTIMATES, _FIGURES = 0, 1, 2
+"""What a monitor's rule judged in a run; a warning of figures does not end with an estimate, which says less."""
+
 _HISTORY = 200
 """So many evaluations of a check are looked through; of what lies before, nothing new is known."""
 
@@ -30,6 +36,7 @@ class Evaluation:
         place: these in words.
         at: when, naive UTC; None if nobody knows.
         since: when the first of those in a row failed of which the last is this one.
+        judged: how much a monitor's rule had to judge; None of every other check.
     """
 
     key: dg.AssetCheckKey
@@ -41,6 +48,7 @@ class Evaluation:
     place: str
     at: datetime | None = None
     since: datetime | None = None
+    judged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,13 @@ def broken_checks(
             for place, evaluation in enumerate(history):
                 if not evaluation.passed and (still_broken := evaluation.partitions - known):
                     first = _first_failure(still_broken, history[place:])
-                    broken.append(replace(evaluation, since=first.at))
+                    since_then = history[: next(at for at, one in enumerate(history) if one is first)]
+                    if not _is_past(asset, still_broken, since_then, evaluation):
+                        broken.append(replace(evaluation, since=first.at))
                 known |= evaluation.partitions
             for subject in own_subjects:
-                if not _partitions_in(asset, subject.removeprefix(start.strip()).strip()) & known:
+                own = _partitions_in(asset, subject.removeprefix(start.strip()).strip())
+                if not own & known and not _is_past(asset, own, history):
                     unseen.add(subject)
             if newest.status.value == "PLANNED":  # under way, or its run was ended before it
                 unseen |= {one for one in own_subjects if one not in {_subject(evaluation) for evaluation in broken}}
@@ -97,6 +108,43 @@ def _first_failure(partitions: Collection[str | None], history: Sequence[Evaluat
                 break
             first = earlier
     return first
+
+
+def _is_past(
+    asset: dg.AssetsDefinition,
+    partitions: Collection[str | None],
+    newer: Sequence[Evaluation],
+    warning: Evaluation | None = None,
+) -> bool:
+    """Whether a monitor's rule has passed since for a partition after some, with as much to judge as when it warned.
+
+    Args:
+        asset: the monitor.
+        partitions: those of which it warned.
+        newer: the evaluations since it first did.
+        warning: the newest that warned; None where it is older than what is looked through.
+    """
+    least = _FIGURES if warning is None else max(warning.judged or _NOTHING, _ESTIMATES)
+    if warning is not None and (warning.is_error or warning.judged is None):
+        return False
+    end = _end_of(asset, partitions)
+    passed = [
+        one for one in newer if one.passed and not one.is_error and one.judged is not None and one.judged >= least
+    ]
+    ends = [_end_of(asset, one.partitions) for one in passed]
+    return end is not None and any(one is not None and one > end for one in ends)
+
+
+def _end_of(asset: dg.AssetsDefinition, keys: Collection[str | None]) -> datetime | None:
+    """When the last of some partitions ends; None if that cannot be told."""
+    partitions_def = asset.partitions_def
+    names = [key for key in keys if key is not None]
+    if not is_timed(partitions_def) or not names:
+        return None
+    try:
+        return partitions_of(partitions_def, names)[-1].end
+    except Exception:  # of partitions that are no longer declared, whatever Dagster raises
+        return None
 
 
 def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.AssetCheckKey) -> Iterator[Evaluation]:
@@ -120,7 +168,16 @@ def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.A
             partitions=_partitions_in(asset, place),
             place=place,
             at=None if record.event is None else event_time(record.event.timestamp),
+            judged=_judged(getattr(said, "metadata", None) or {}),
         )
+
+
+def _judged(metadata: Mapping[str, dg.MetadataValue]) -> int | None:
+    judged, estimated = (getattr(metadata.get(name), "value", None) for name in ("judged", "estimated"))
+    if not isinstance(judged, int):
+        return None
+    by_estimates = estimated if isinstance(estimated, int) else 0
+    return _FIGURES if judged > by_estimates else _ESTIMATES if judged else _NOTHING
 
 
 def _partitions_in(asset: dg.AssetsDefinition, place: str) -> frozenset[str | None]:

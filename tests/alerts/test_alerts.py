@@ -174,6 +174,41 @@ def test_a_check_that_passes_on_another_day_ends_nothing(ticks: Ticks, told: Any
     assert [line.rpartition(" ")[2] for line in told()] == ["2024-01-02"]
 
 
+def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
+    said: dict[str, Any] = {}
+    key, rule = dg.AssetKey("watch"), dg.AssetCheckSpec("quality_f1", asset="watch")
+
+    @dg.asset(name="watch", check_specs=[rule], partitions_def=DAYS)
+    def watch() -> Iterator[Any]:
+        yield dg.MaterializeResult(asset_key=key)
+        yield dg.AssetCheckResult(asset_key=key, check_name="quality_f1", **said)
+
+    def run(instance: dg.DagsterInstance, day: str, passed: bool, **facts: Any) -> list[str]:
+        severity = facts.pop("severity", dg.AssetCheckSeverity.WARN)
+        said.update(passed=passed, severity=severity, metadata=facts)
+        assert dg.materialize([watch], partition_key=f"2024-01-{day}", instance=instance).success
+        return sorted(one.place[-2:] for one in broken_checks(instance, [watch], ["check quality_f1 of watch"]).broken)
+
+    truth, estimate, nothing = ({"judged": a, "estimated": b} for a, b in ((2, 1), (1, 1), (0, 0)))
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run(instance, "03", False, **truth) == ["03"]
+        assert run(instance, "02", True, **truth) == ["03"], "an earlier day"
+        assert run(instance, "04", True, **nothing) == ["03"], "nothing was judged"
+        assert run(instance, "05", True, **estimate) == ["03"], "labels said it, and an estimate says less"
+        assert run(instance, "04", False, **truth) == ["03", "04"]
+        assert run(instance, "05", True, **truth) == []
+        assert run(instance, "03", False, **truth) == [], "measured again, it is the same bad day"
+        assert run(instance, "06", False, **estimate) == ["06"]
+        assert run(instance, "07", True, **estimate) == []
+        assert run(instance, "06", False, **truth) == ["06"], "labels say more"
+        old = ["check quality_f1 of watch 2024-01-01", "check quality_f1 of watch 2024-01-31"]
+        assert broken_checks(instance, [watch], old).unseen == {old[1]}, "a day before the history, and one after"
+    for facts in ({}, {"judged": 1, "severity": dg.AssetCheckSeverity.ERROR}):
+        with dg.DagsterInstance.ephemeral() as instance:
+            assert run(instance, "03", False, **facts) == ["03"]
+            assert run(instance, "04", True, **facts) == ["03"], "no monitor's, or one that blocks"
+
+
 def test_a_step_that_crashes_is_told_with_its_reason(ticks: Ticks, told: Any, caplog: Any) -> None:
     days(ticks)
     WORLD["crash"] = True

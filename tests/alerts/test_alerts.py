@@ -24,7 +24,7 @@ from fti_assets.alerts.cursor import MOST_WAITING, AlertsCursor, Message
 from fti_assets.alerts.delivery import deliver
 from fti_assets.alerts.sensor import alerts_sensor
 from fti_assets.core import clock
-from fti_assets.errors import DeclarationError
+from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.orchestration.partitions import RANGE_TAGS
 from fti_assets.testing import stores_in
 
@@ -329,7 +329,10 @@ def test_a_rollback_is_told_until_there_is_another_champion(ticks: Ticks, told: 
     for hour in (13, 14):
         assert ticks.run(lateness_model, now=f"2024-01-04T{hour}:00:00")
     models = ticks.stores.model_store()
-    models.roll_back("lateness_model", reason="it answers the same for everybody", by="ann")
+    first = models.aliases("lateness_model").history[0].champion
+    with pytest.raises(StoreError, match="is another build than it: 'v1/.*' has the same cutoff, code, data and figures"):
+        models.roll_back("lateness_model", reason="it answers the same for everybody", by="ann")
+    models.roll_back("lateness_model", to=first, reason="it answers the same for everybody", by="ann")
     ticks()
     (rollback,) = told()
     assert rollback.startswith("Model lateness_model was rolled back from v1/")

@@ -14,7 +14,7 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import is_blank
 from fti_assets.core.records import to_json
 from fti_assets.core.times import naive_utc
-from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, one_of
+from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, list_some, one_of
 from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
 from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.models.aliases import (
@@ -320,14 +320,19 @@ class ModelStore(ModelReader):
                 ) from error
 
     def _previous(self, aliases: Aliases, champion: str) -> str:
-        for reference in dict.fromkeys(change.champion for change in reversed(aliases.history)):
-            if reference not in (champion, *aliases.rolled_back) and not self._are_twins(
-                aliases.model, reference, champion
-            ):
+        earlier = dict.fromkeys(change.champion for change in reversed(aliases.history))
+        candidates = [one for one in earlier if one not in (champion, *aliases.rolled_back)]
+        for reference in candidates:
+            if not self._are_twins(aliases.model, reference, champion):
                 return reference
+        twins = (
+            f" and is another build than it: {list_some(candidates)} has the same cutoff, code, data and figures"
+            if candidates
+            else ""
+        )
         raise StoreError(
-            f"no champion of model {aliases.model!r} came before {champion} that was not rolled back: "
-            f"name the build to go back to, of {one_of(self._references(aliases.model))}"
+            f"no champion of model {aliases.model!r} came before {champion} that was not rolled back{twins}. "
+            f"Name the build to go back to, of {one_of(self._references(aliases.model))}"
         )
 
     def _are_twins(self, model: str, reference: str, champion: str) -> bool:

@@ -330,7 +330,9 @@ def test_a_rollback_is_told_until_there_is_another_champion(ticks: Ticks, told: 
         assert ticks.run(lateness_model, now=f"2024-01-04T{hour}:00:00")
     models = ticks.stores.model_store()
     first = models.aliases("lateness_model").history[0].champion
-    with pytest.raises(StoreError, match="is another build than it: 'v1/.*' has the same cutoff, code, data and figures"):
+    with pytest.raises(
+        StoreError, match="is another build than it: 'v1/.*' has the same cutoff, code, data and figures"
+    ):
         models.roll_back("lateness_model", reason="it answers the same for everybody", by="ann")
     models.roll_back("lateness_model", to=first, reason="it answers the same for everybody", by="ann")
     ticks()

@@ -23,9 +23,9 @@ NAMES = {
 @st.cache_data(ttl="1min", show_spinner=False)
 def paid() -> pd.DataFrame:
     """All payments, with their ``probability`` where one was decided."""
-    answers = fti.read(decisions)[["authorization", "fraud_probability"]]
+    answers = fti.read(decisions)[["authorization", "probability"]]
     rows: pd.DataFrame = fti.read(authorizations).merge(answers, on="authorization", how="left")
-    return rows.rename(columns={"fraud_probability": "probability"})
+    return rows
 
 
 def page() -> None:

@@ -133,9 +133,9 @@ def account_of_night(instance: dg.DagsterInstance, decided: pd.DataFrame | None)
     for check in run.get_asset_check_evaluations():
         if check.check_name == "equals_stream":
             print(f"The check equals_stream {'passed' if check.passed else 'warned'}: {check.description}")
-    offline = fti.read(decisions)[["authorization", "fraud_probability"]]
-    both = decided.merge(offline, on="authorization", how="left")
-    same = (both["probability"] == both["fraud_probability"]).sum()
+    offline = fti.read(decisions)[["authorization", "probability"]]
+    both = decided.merge(offline, on="authorization", how="left", suffixes=("", "_at_night"))
+    same = (both["probability"] == both["probability_at_night"]).sum()
     print(f"{same:,} of {len(both):,} live decisions are, to the last digit, those that a batch makes at night")
 
 

@@ -213,7 +213,7 @@ def test_a_drop_is_counted_from_the_test_rows_and_warns_after_days_in_a_row(slow
     assert bool(problem_of(result, "quality_roc_auc")) == all(breaches)
 
 
-def test_labels_that_never_come_are_counted_and_nothing_is_said(slow_bench: Bench) -> None:
+def test_labels_that_never_come_are_counted_and_the_estimates_stay(slow_bench: Bench) -> None:
     bench = slow_bench
     store_outcomes(bench, SOURCE[0:0])
     measure(bench, slow_watch, day="06")

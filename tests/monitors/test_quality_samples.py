@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 import fti_assets as fti
+from fti_assets.core.times import Partition
 from fti_assets.errors import ModelError
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitors.quality import calibration
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, label_fits
 from fti_assets.monitors.quality.figures import SampleFigures
+from fti_assets.monitors.quality.measuring import _left_out
 from fti_assets.monitors.quality.sample import Sample, over_all
 from fti_assets.training.calibration.calibrators import fit_calibrator
 from fti_assets.training.judging.evaluation import evaluate
@@ -100,6 +102,30 @@ def test_slices_estimates_and_errors_are_of_their_rows() -> None:
     [estimate] = [one for one in every if one.estimated]
     assert estimate.value == pytest.approx(expected.mean())
     assert estimate.rows == N
+
+
+@pytest.mark.parametrize("labels_of_a", [0, 4, 5])
+def test_an_estimate_is_judged_until_there_are_labels_enough(labels_of_a: int) -> None:
+    p, shops = np.linspace(0.1, 0.9, N), np.array(["a", "b"] * 30, dtype=object)
+    labels = np.full(N, np.nan)
+    labels[np.flatnonzero(shops == "a")[:labels_of_a]] = 1.0
+    rows = rows_of(labels, p, mature=np.ones(N, dtype=bool), columns={"shop": shops})
+    rule = fti.Quality("brier", at_most=0.01, min_rows=5, slices=["shop"])
+    sample = Sample(rows, "binary", (), 0.5, probabilities=p)
+    every = SampleFigures(sample, datetime(2025, 1, 1), "", [rule], True).measurements()
+    verdicts = {one.slice: one.verdict for one in every if one.estimated}
+    final = "" if labels_of_a >= 5 else "warning"
+    assert verdicts == {"": final, "shop=a": final, "shop=b": "warning"}
+
+
+@pytest.mark.parametrize(("least", "label", "says"), [(5, np.nan, 1), (5, 1.0, 0), (61, np.nan, 0)])
+def test_labels_that_stopped_are_a_problem(least: int, label: float, says: int) -> None:
+    labels = np.full(N, np.nan)
+    labels[0] = label
+    sample = Sample(rows_of(labels, np.full(N, 0.5)), "binary", (), 0.5, "v1/x")
+    said = list(_left_out(sample, Partition("2025-01-01"), least))
+    assert len(said) == says
+    assert all(f"none of the {MATURE.sum()} answers of v1/x on 2025-01-01" in one for one in said)
 
 
 def test_builds_that_decide_otherwise_are_not_put_together() -> None:

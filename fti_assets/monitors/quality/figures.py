@@ -63,7 +63,7 @@ class SampleFigures:
             yield self._figure(LABEL_RATE, rows / mature, mature)
             yield from self._truths(labelled, rows)
         if self.estimate and sample.probabilities is not None:
-            yield from self._estimates(labelled if rows else None, final=mature == len(sample.rows.labels))
+            yield from self._estimates(labelled if rows else None, mature=mature == len(sample.rows.labels))
 
     @property
     def _names(self) -> list[str]:
@@ -97,21 +97,30 @@ class SampleFigures:
                     )
                     yield self._judged(rule, figure, key, value)
 
-    def _estimates(self, labelled: Sample | None, *, final: bool) -> Iterator[Measurement]:
-        """Estimates of all answers, which are judged as long as labels may come, and the errors of those that have come."""
+    def _estimates(self, labelled: Sample | None, *, mature: bool) -> Iterator[Measurement]:
+        """Estimates of all answers, which are judged until so many labels have come that these are, and the errors of those that have come.
+
+        Args:
+            labelled: the rows that have turned out, None if none has.
+            mature: whether all rows are, so that those are all that are awaited.
+        """
         answered = self.sample.part(self.sample.is_answered)
         names = [name for name in self._names if can_estimate(name, self.sample.task)]
         rules = {rule.metric: rule for rule in self.rules if rule.metric in names}
         if not names or not len(answered.rows.labels):
             return
         of_all = _estimated(answered, names)
+        came = 0 if labelled is None or not mature else len(labelled.rows.labels)
         for name, rule in rules.items():
-            yield from self._estimate(rule, of_all.get(name), len(answered.rows.labels), final=final)
+            yield from self._estimate(rule, of_all.get(name), len(answered.rows.labels), final=came >= rule.min_rows)
         for by in self._slicings:
+            of_labels = slice_rows(by, labelled.rows.columns, 1) if labelled is not None and mature else {}
             sliced = [rule for rule in rules.values() if slices_key(by) in map(slices_key, rule.sliced_by)]
             for value, at in slice_rows(by, answered.rows.columns, FEWEST_ROWS).items() if sliced else ():
                 of_slice = _estimated(answered.part(at), [rule.metric for rule in sliced], draws=_SLICE_DRAWS)
+                came = len(of_labels[value]) if value in of_labels else 0
                 for rule in sliced:
+                    final = came >= rule.min_rows
                     yield from self._estimate(
                         rule, of_slice.get(rule.metric), len(at), slices_key(by), value, final=final
                     )

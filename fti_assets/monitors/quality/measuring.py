@@ -15,7 +15,7 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.estimate import can_estimate
 from fti_assets.monitoring.quality.quality import Quality, slicings, with_each_label
 from fti_assets.monitors.answers.answered import Answered
-from fti_assets.monitors.quality.answered_rows import AnsweredRows, answered_rows, features_beside
+from fti_assets.monitors.quality.answered_rows import AnsweredRows, answered_rows, features_beside, has_label
 from fti_assets.monitors.quality.calibration import calibration_of
 from fti_assets.monitors.quality.figures import SampleFigures, needs_threshold
 from fti_assets.monitors.quality.sample import Sample, over_all
@@ -87,7 +87,7 @@ def _figures(
 ) -> list[Measurement]:
     assert partition.start is not None
     if sample.build:
-        results.problems += _left_out(sample, partition)
+        results.problems += _left_out(sample, partition, min(rule.min_rows for rule in rules))
     try:
         return list(SampleFigures(sample, partition.start, column, rules, estimate).measurements())
     except FtiError as error:
@@ -97,9 +97,12 @@ def _figures(
         return []
 
 
-def _left_out(sample: Sample, partition: Partition) -> Iterator[str]:
-    """What is wrong with answers and labels."""
+def _left_out(sample: Sample, partition: Partition, least: int) -> Iterator[str]:
+    """What is wrong with answers and labels; that none has come, of so many rows as are enough to judge."""
     where = f"of {sample.build} on {partition.key}"
+    mature = int(sample.is_whole.sum())
+    if mature >= least and not has_label(sample.rows.labels).any():
+        yield f"none of the {mature} answers {where} that are old enough has a label: look at what brings the labels"
     if wrong := int((~sample.is_answered).sum()):
         yield f"{wrong} answers {where} are no finite numbers and left out"
     if wrong := sample.strange_labels:

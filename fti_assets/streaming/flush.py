@@ -46,7 +46,8 @@ class Flush:
         positions: where the stream stands now, by shard.
         lag: how many events the broker holds behind what is taken, by shard; empty if it was not asked.
         newest: when the broker stored the newest event of this flush that is a row, naive UTC; None if none is.
-        clashes: rows that were dead letters only here, since a stored row has their keys and times.
+        doubtful: rows that went online and not to the lake, since a stored row has their keys and times: a run was ahead of the
+            service. What is online of their keys may count them beside the stored ones.
     """
 
     table: TableName
@@ -57,7 +58,7 @@ class Flush:
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
     newest: datetime | None = None
-    clashes: pa.Table | None = field(default=None, repr=False)
+    doubtful: pa.Table | None = field(default=None, repr=False)
 
 
 def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
@@ -76,13 +77,14 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     """
     reasons: dict[str, int] = {}
     made: list[str] = []
-    clashing: list[pa.Table] = []
+    doubtful: list[pa.Table] = []
     ends = batches.positions()
     refuse_other_partitions(lake, group)
 
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)
         reasons.clear()
+        doubtful.clear()
         rows = None if batches.rows is None else behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
         for letter in letters:
@@ -91,8 +93,11 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         staged, events = _staged(lake, group, rows)
         made.extend([dead, staged, events])
 
+        def notice(rows: str) -> None:
+            doubtful.append(lake.connection.table(quote(rows)).to_arrow_table())
+
         def refuse(clashes: str) -> None:
-            clashing.append(lake.connection.table(quote(clashes)).to_arrow_table())
+            notice(clashes)
             more = _clashing(lake, group, clashes, events)
             for letter in more:
                 reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
@@ -107,6 +112,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
             records=lambda key: partition_records(group, [key])[key],
             run_at=lambda key: _before_end(group, key),
             refuse=refuse,
+            notice=notice,
             beside={dead_letters_table(group): dead},
         )
 
@@ -125,7 +131,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         dict(sorted(reasons.items())),
         result.positions,
         newest=_newest(group, batches.rows),
-        clashes=clashing[-1] if clashing else None,
+        doubtful=pa.concat_tables(doubtful) if doubtful else None,
     )
 
 

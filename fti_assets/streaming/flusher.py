@@ -112,7 +112,10 @@ class Flusher:
             self._load(lake, beside)
 
     def _flush_all(self, lake: Lake, outbox: Outbox, said: Callable[[Flush], None] = lambda one: None) -> None:
-        while (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
+        # What comes meanwhile waits for the next flush: else a commit that takes as long as the next event would follow another for ever.
+        newest, last = outbox.newest(), 0
+        while last < newest and (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
+            last = batches.last
             result = flush(lake, self._group, batches, run_id=self._run_id)
             outbox.discard(batches.last, result.positions)
             if self.online is not None and result.commit.changed:
@@ -121,8 +124,8 @@ class Flusher:
                     is_own = _with_new(self._bases or {}, _bases(lake, self._group))
                     if lake.snapshot() == result.commit.snapshot and is_own:
                         self.online.advance(lake, result.commit.snapshot, result.positions)
-            if self.online is not None and result.clashes is not None:
-                self.online.load(lake, outbox, result.clashes)
+            if self.online is not None and result.doubtful is not None:
+                self.online.load(lake, outbox, result.doubtful)
             said(result)
 
     def _load(self, lake: Lake, outbox: Outbox) -> None:

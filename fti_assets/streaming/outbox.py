@@ -156,6 +156,12 @@ class Outbox:
         flushed = {shard: at.flushed for shard, at in self.positions().items() if at.flushed is not None}
         return Batches(last, table, [DeadLetter(*letter) for letter in letters], identities, flushed)
 
+    def newest(self) -> int:
+        """The number of the newest micro-batch, 0 if there is none."""
+        with self._errors():
+            [(number,)] = self._connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchall()
+        return int(number)
+
     def discard(self, up_to: int, flushed: Mapping[int, int]) -> None:
         """Let go of the micro-batches up to a number, which the lake has; it stands at these sequences."""
         with self._transaction() as execute:

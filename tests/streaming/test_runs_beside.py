@@ -17,7 +17,7 @@ from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.online.store import online_store
 from tests.streaming.test_kills import Killed, killed
 from tests.streaming.test_service import World
-from tests.support.payments import DAY, MINUTE, Payments, payment, payments
+from tests.support.payments import DAY, MINUTE, Payments, payment, payments, spending
 from tests.support.streams import MemoryStream
 
 AT = "2024-05-01T12:00:00Z"
@@ -169,6 +169,25 @@ def test_unflushed_rows_are_loaded_where_what_has_changed_cannot_be_told(world, 
     assert failures
     assert (world.value(group, "a"), world.value(group, "b")) == (5.0, 2.0)
     assert [row[3] for row in world.rows(group)] == [5.0, 2.0]
+
+
+def test_windows_count_a_row_once_that_a_run_had_before_the_service(world):
+    """The run's load has it already, and the service puts it in as an event: the flush sees that it is stored, and makes its key anew."""
+    events = MemoryStream("payments")
+    first, second, third = payment("a", amount=1.0), payment("a", amount=2.0), payment("b", amount=4.0)
+    archive = [frame(first, second, third, stored_at=DAY + 660 * MINUTE)]
+    group = group_over(archive, events)
+    windows = spending(group)
+    events.put(first, at=DAY + 660 * MINUTE)
+    world.run(group, windows=[windows])
+    assert materialize(world, group).success
+    events.put(second, third, at=DAY + 660 * MINUTE + 1)
+    for _ in range(2):  # a service that begins again has nothing to mend
+        world.run(group, windows=[windows])
+        reader = world.online.reader(windows.table_name, columns=["spent_2h", "paid_2h"])
+        at = DAY + 661 * MINUTE
+        assert [reader.get((card,), at_us=at).values for card in "ab"] == [(3.0, 2), (4.0, 1)]
+    assert len(world.rows(group)) == 3
 
 
 def test_a_run_loads_the_online_store_where_all_is_flushed(world):

@@ -95,6 +95,8 @@ def check_stream_rows(
     notes: dict[str, Mapping[str, Any]] = {key: {} for key in streamed}
     for key in found.counts:
         notes[key] = streamed[key] or {"snapshot": snapshot, "until": microseconds(until)}
+    if ahead := _rows_after(lake, group, staging, [one.key for one in others], until):
+        facts["not_flushed_yet"] = ahead
     batch, stream, values = found.totals
     facts |= {"only_in_batch": batch, "only_in_stream": stream, "other_values": values}
     problem = _problem(group, found) if found.counts else ""
@@ -160,6 +162,15 @@ def _newest_flushed(
     rows = lake.rows(group.table, snapshot=snapshot, partitions=chosen)
     [(until,)] = rows.aggregate(f"max({quote(str(group.available_at))})").fetchall()
     return until if until is not None else datetime.min
+
+
+def _rows_after(lake: Lake, group: FeatureGroup, staging: str, keys: Sequence[str], until: datetime) -> int:
+    """How many rows of the run are newer than all that the service has flushed, and so are not judged."""
+    available = quote(str(group.available_at))
+    [(number,)] = lake.connection.execute(
+        f"SELECT count(*) FROM {quote(staging)} WHERE {in_partitions(keys)} AND {available} > {timestamp(until)}"
+    ).fetchall()
+    return int(number)
 
 
 def _first_streamed(group: FeatureGroup, ledger: Mapping[str, PartitionRecord]) -> str:

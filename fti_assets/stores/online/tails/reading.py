@@ -157,13 +157,13 @@ def _special(odd: Sequence[int]) -> float | None:
 def nearest(total: int, power: int) -> float:
     """The float nearest to a whole number times a power of two; infinite beyond the largest.
 
-    >>> nearest(3, -1), nearest(1, 1024), nearest(-1, 1024)
-    (1.5, inf, -inf)
+    >>> nearest(3, -1), nearest(1, 1024), nearest(-1, 1024), nearest(-1 << 2000, -900)
+    (1.5, inf, -inf, -inf)
     """
     try:
         return float(total << power) if power >= 0 else total / (1 << -power)
     except OverflowError:
-        return math.copysign(math.inf, total)
+        return math.inf if total > 0 else -math.inf  # a total may be too large to be made a float itself
 
 
 def deviation(number: int, total: tuple[int, int], squares: tuple[int, int]) -> float:

@@ -13,7 +13,7 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitors.quality import calibration
 from fti_assets.monitors.quality.answered_rows import AnsweredRows, label_fits
 from fti_assets.monitors.quality.figures import SampleFigures
-from fti_assets.monitors.quality.measuring import _left_out
+from fti_assets.monitors.quality.measuring import _without_labels
 from fti_assets.monitors.quality.sample import Sample, over_all
 from fti_assets.training.calibration.calibrators import fit_calibrator
 from fti_assets.training.judging.evaluation import evaluate
@@ -118,14 +118,18 @@ def test_an_estimate_is_judged_until_there_are_labels_enough(labels_of_a: int) -
     assert verdicts == {"": final, "shop=a": final, "shop=b": "warning"}
 
 
-@pytest.mark.parametrize(("least", "label", "says"), [(5, np.nan, 1), (5, 1.0, 0), (61, np.nan, 0)])
-def test_labels_that_stopped_are_a_problem(least: int, label: float, says: int) -> None:
+@pytest.mark.parametrize(
+    ("least", "label", "mature", "says"),
+    [(5, np.nan, True, 1), (5, np.nan, False, 0), (5, 1, True, 0), (61, np.nan, True, 0)],
+)
+def test_labels_that_stopped_are_a_problem(least: int, label: float, mature: bool, says: int) -> None:
     labels = np.full(N, np.nan)
     labels[0] = label
-    sample = Sample(rows_of(labels, np.full(N, 0.5)), "binary", (), 0.5, "v1/x")
-    said = list(_left_out(sample, Partition("2025-01-01"), least))
+    rows = rows_of(labels, np.full(N, 0.5), mature=MATURE | mature)
+    sample = Sample(rows, "binary", (), 0.5, "v1/x")
+    said = list(_without_labels(sample, Partition("2025-01-01"), least))
     assert len(said) == says
-    assert all(f"none of the {MATURE.sum()} answers of v1/x on 2025-01-01" in one for one in said)
+    assert all(f"none of the {N} answers of v1/x on 2025-01-01" in one for one in said)
 
 
 def test_builds_that_decide_otherwise_are_not_put_together() -> None:

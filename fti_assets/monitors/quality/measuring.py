@@ -62,6 +62,9 @@ def quality_of(
     of_builds = _Builds(answers, store, partitions, fitting, columns, estimate, results)
     samples = [one for build in np.unique(rows.build) for one in of_builds.samples(str(build), rows)]
     column = model.name if answers.prefix else ""
+    # Without a maturity a label may lack because its group's run has not ended yet.
+    is_awaited = any(label.age for label in model.view.labels.values())
+    least = min(rule.min_rows for rule in fitting)
     for partition in partitions:
         own = [part for one in samples if len((part := _of_partition(one, partition)).rows.labels)]
         every = over_all(own) if own else None
@@ -69,6 +72,8 @@ def quality_of(
             results.problems.append(
                 f"the builds that answered on {partition.key} have other classes or thresholds: they are measured one by one, not over all"
             )
+        if is_awaited:
+            results.problems += chain.from_iterable(_without_labels(sample, partition, least) for sample in own)
         of_each = [_figures(sample, partition, column, fitting, estimate, results) for sample in own]
         if len(own) == 1:
             results.measurements += [replace(one, build="", arm="") for one in of_each[0]]
@@ -87,7 +92,7 @@ def _figures(
 ) -> list[Measurement]:
     assert partition.start is not None
     if sample.build:
-        results.problems += _left_out(sample, partition, min(rule.min_rows for rule in rules))
+        results.problems += _left_out(sample, partition)
     try:
         return list(SampleFigures(sample, partition.start, column, rules, estimate).measurements())
     except FtiError as error:
@@ -97,12 +102,16 @@ def _figures(
         return []
 
 
-def _left_out(sample: Sample, partition: Partition, least: int) -> Iterator[str]:
-    """What is wrong with answers and labels; that none has come, of so many rows as are enough to judge."""
+def _without_labels(sample: Sample, partition: Partition, least: int) -> Iterator[str]:
+    """That no label has come though all rows are old enough, and so many that they could be judged."""
+    rows = len(sample.rows.labels)
+    if rows >= least and sample.is_whole.all() and not has_label(sample.rows.labels).any():
+        yield f"none of the {rows} answers of {sample.build} on {partition.key} has a label: look at what brings the labels"
+
+
+def _left_out(sample: Sample, partition: Partition) -> Iterator[str]:
+    """What is wrong with answers and labels."""
     where = f"of {sample.build} on {partition.key}"
-    mature = int(sample.is_whole.sum())
-    if mature >= least and not has_label(sample.rows.labels).any():
-        yield f"none of the {mature} answers {where} that are old enough has a label: look at what brings the labels"
     if wrong := int((~sample.is_answered).sum()):
         yield f"{wrong} answers {where} are no finite numbers and left out"
     if wrong := sample.strange_labels:

@@ -876,7 +876,12 @@ def test_stores_and_alerts_have_the_parameters_of_their_resources() -> None:
 @pytest.mark.parametrize(
     ("component", "declares", "only_yaml", "only_python"),
     [
-        (FeatureGroupComponent, fti.feature_group, {"function", "inputs", "keep_last"}, {"ins", "duplicates"}),
+        (
+            FeatureGroupComponent,
+            fti.feature_group,
+            {"function", "inputs", "keep_last"},
+            {"ins", "duplicates", "stream", "must_equal_stream"},
+        ),
         (FeatureViewComponent, fti.FeatureView, {"dataset"}, set()),
         (LabelAttributes, fti.Label, {"group"}, set()),
         (DatasetAttributes, fti.training_dataset, set(), {"view"}),

@@ -336,9 +336,14 @@ def test_an_impossible_composite_is_refused(declared: dict[str, Any], message: s
         fti.composite(**{"name": "wrong", **declared})
 
 
-def test_online_answers_and_lists_want_one_number() -> None:
-    with pytest.raises(DeclarationError, match="several numbers that 'together' answers"):
-        fti.batch_predictions(name="online_answers", model=TOGETHER, partitions_def=DAYS, online=True)
+def test_answers_are_looked_up_online_by_name(bench: Bench) -> None:
+    declared = fti.batch_predictions(name="online_answers", model=TOGETHER, partitions_def=DAYS, online=True)
+    bench.predict(declared, "06")
+    rows = bench.answers(declared, "06")
+    found = fti.read_online("online_answers_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    stored = [dict(value) for value in rows["answers"]]
+    assert [row["answers"] for row in found] == stored
+    assert all(len(value) > 2 for value in stored)
 
 
 def test_a_function_that_gives_no_number_is_named(bench: Bench) -> None:

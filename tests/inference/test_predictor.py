@@ -578,7 +578,7 @@ def test_a_champion_is_followed_live(world):
     after = predictor.predict(REQUEST, at=NOON)
     assert (after.build, after.value) == ("v1/20130601T000000Z-00000002", before.value + 5)
     assert pinned.predict(REQUEST, at=NOON) == before
-    world.models.roll_back("delay_net", reason="worse")
+    world.models.roll_back("delay_net", to=before.build, reason="worse")
     assert predictor.predict(REQUEST, at=NOON) == before
 
 

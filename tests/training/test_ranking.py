@@ -331,7 +331,7 @@ def test_trials_of_a_ranking_are_judged_by_its_lists():
     [
         ({"dataset": VIEW}, r"nothing says which rows those are: declare its dataset with them, .*query='session_id'"),
         ({"calibrate": "platt"}, "a ranking model gives no probabilities of its own: leave it out"),
-        ({"weights": fti.ClassWeights("balanced")}, "weights= for classes, and the task 'ranking' has none"),
+        ({"weights": fti.ClassWeights("balanced")}, "weights= for classes, and a ranking model has none"),
         ({"evaluate": fti.Evaluation(metrics=["ece"])}, "'ece' is not one for a ranking model: choose 'ndcg'"),
         ({"evaluate": fti.Evaluation(metrics=["ndcg"], fairness=["country"])}, "a ranking model decides nothing"),
         ({"evaluate": fti.Evaluation(metrics=["ndcg"], threshold=0.2)}, "a ranking model has no threshold"),

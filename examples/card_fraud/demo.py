@@ -132,7 +132,7 @@ def account_of_night(instance: dg.DagsterInstance, decided: pd.DataFrame | None)
     print(f"\nThe day's content hash is {streamed} of the stream and {batch} of the night's run: {verdict}")
     for check in run.get_asset_check_evaluations():
         if check.check_name == "equals_stream":
-            print(f"The check equals_stream {'passed' if check.passed else 'warned'}: {check.description}")
+            print(f"The check equals_stream {'passed' if check.passed else f'warned: {check.description}'}")
     offline = fti.read(decisions)[["authorization", "probability"]]
     both = decided.merge(offline, on="authorization", how="left", suffixes=("", "_at_night"))
     same = (both["probability"] == both["probability_at_night"]).sum()

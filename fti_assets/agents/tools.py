@@ -17,7 +17,7 @@ from fti_assets.describe import describe, existing_store, search
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.monitors.monitor import Monitor
-from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
+from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.report.reading.causes import causes_of
@@ -183,7 +183,7 @@ class Tools:
         if isinstance(declaration, Monitor):
             rules, hidden = declaration.quality, self._redaction.names | redacted_by_logs(declaration.models)
             rows = [
-                one | {"slice": shown_slice(one["slice"], rules, hidden)} if one.get("slice") else one for one in rows
+                one | {"slice": mask_slice(one["slice"], rules, hidden)} if one.get("slice") else one for one in rows
             ]
         return {"rows": [self._plain(self._redaction.masked(declaration.table_name, one)) for one in rows]}
 

@@ -24,8 +24,6 @@ from fti_assets.stores.online.store import NamespaceWriter, OnlineStore
 from fti_assets.streaming.outbox import Outbox
 from fti_assets.streaming.taken import behind
 
-_EVENTS = "__fti_unflushed"
-
 
 class OnlineNamespaces:
     """The namespaces that a service keeps: of its group, and of windows at the time of a request over it.
@@ -154,7 +152,7 @@ class OnlineRows:
             keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions
         self.close()
-        self._held.enter_context(self._store.held_open(self._target.table_name))
+        self._held.enter_context(self._store.keep_open(self._target.table_name))
         return keys
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import fti_assets as fti
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import QUALITY
 from fti_assets.monitors.quality.checks import quality_verdicts
-from fti_assets.monitors.quality.redaction import MASK, redacted_by_logs, shown_slice
+from fti_assets.monitors.quality.redaction import MASK, mask_slice, redacted_by_logs
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01")
 RULES = [fti.Quality("roc_auc", at_least=0.9, slices=["branch", ["branch", "vip"], "vip"])]
@@ -36,10 +36,10 @@ log = fti.prediction_log(name="risk_log", model=risk, partitions_def=DAYS, redac
 def test_no_value_of_a_redacted_column_is_in_the_name_of_a_slice(value: str) -> None:
     hidden = redacted_by_logs([risk])
     assert hidden == {"branch"}
-    assert shown_slice(f"branch={value}", RULES, hidden) == f"branch={MASK}"
-    assert shown_slice(f"branch, vip={value}, 1", RULES, hidden) == f"branch, vip={MASK}"
-    assert shown_slice(f"vip={value}", RULES, hidden) == f"vip={value}"
-    assert shown_slice("", RULES, hidden) == ""
+    assert mask_slice(f"branch={value}", RULES, hidden) == f"branch={MASK}"
+    assert mask_slice(f"branch, vip={value}, 1", RULES, hidden) == f"branch, vip={MASK}"
+    assert mask_slice(f"vip={value}", RULES, hidden) == f"vip={value}"
+    assert mask_slice("", RULES, hidden) == ""
 
 
 def test_checks_tell_no_value_of_a_redacted_column() -> None:

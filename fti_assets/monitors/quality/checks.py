@@ -12,7 +12,7 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import QUALITY
 from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.monitor import quality_rule_of
-from fti_assets.monitors.quality.redaction import shown_slice
+from fti_assets.monitors.quality.redaction import mask_slice
 
 _SHOWN = 10
 
@@ -24,7 +24,7 @@ def quality_verdicts(
     for rule in rules:
         if rule.is_judged:
             own = [one for one in measurements if (one.subject, one.statistic) == (QUALITY, rule.metric)]
-            shown = [replace(one, slice=shown_slice(one.slice, rules, hidden)) for one in _once(own)]
+            shown = [replace(one, slice=mask_slice(one.slice, rules, hidden)) for one in _once(own)]
             yield _verdict(rule, shown)
 
 

@@ -13,7 +13,7 @@ from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import ERROR, LABEL_RATE, QUALITY
 from fti_assets.monitors.monitor import START, Monitor
 from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
-from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
+from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
 from fti_assets.orchestration.partitions import partitions_between
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
@@ -95,7 +95,7 @@ def _table(rows: Any, monitor: Monitor, newest: Partition) -> dg.TableMetadataVa
     kinds = ("text", "text", "text", "text", "float", "float", "float", "float", "int", "text", "text")
     hidden = redacted_by_logs(monitor.models)
     records = [
-        dg.TableRecord(dict(zip(names, (metric, shown_slice(part, monitor.quality, hidden), *figures), strict=True)))
+        dg.TableRecord(dict(zip(names, (metric, mask_slice(part, monitor.quality, hidden), *figures), strict=True)))
         for metric, part, *figures in ordered.limit(_SHOWN).project(query).fetchall()
     ]
     return dg.MetadataValue.table(

@@ -18,7 +18,7 @@ def redacted_by_logs(models: Iterable[Declaration]) -> frozenset[str]:
     return frozenset(name for log in logs for name in log.redact)
 
 
-def shown_slice(name: str, rules: Sequence[Quality], hidden: Collection[str]) -> str:
+def mask_slice(name: str, rules: Sequence[Quality], hidden: Collection[str]) -> str:
     """The name of a slice of some rules, ``<columns>=<values>``, without the values if one of the columns is hidden.
 
     Which slicing it is of is told by the columns that the rules name; what the values look like does not matter.

@@ -12,7 +12,7 @@ from fti_assets.core.sql import timestamp
 from fti_assets.errors import FtiError
 from fti_assets.monitoring.drift.drift import TRAINING
 from fti_assets.monitors.monitor import START, Monitor
-from fti_assets.monitors.quality.redaction import redacted_by_logs, shown_slice
+from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
 from fti_assets.stores.lake.lake import Lake
 
 MOST_POINTS = 400
@@ -136,7 +136,7 @@ def _figures(lake: Lake, monitor: Monitor, since: datetime | None, hidden: Colle
         nearest=_nearest(now),
         quality=_quality(rows),
         quality_now=tuple(
-            replace(one, slice=shown_slice(one.slice, monitor.quality, hidden)) for one in _quality_now(rows)
+            replace(one, slice=mask_slice(one.slice, monitor.quality, hidden)) for one in _quality_now(rows)
         ),
         warnings=int(warnings),
     )

@@ -83,7 +83,7 @@ class OnlineStore(Protocol):
         """Hold a namespace's writers' lock for a block; a second writer waits."""
 
     @contextmanager
-    def held_open(self, namespace: str) -> Iterator[None]:
+    def keep_open(self, namespace: str) -> Iterator[None]:
         """For a block in which a namespace is written again and again, keep what each write would open and close."""
         yield
 

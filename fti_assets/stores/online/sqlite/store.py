@@ -106,7 +106,7 @@ class SqliteOnlineStore(OnlineStore):
             yield SqliteWriter(path, readable_or_none(self, namespace))
 
     @contextmanager
-    def held_open(self, namespace: str) -> Iterator[None]:
+    def keep_open(self, namespace: str) -> Iterator[None]:
         # Whoever closes a file last takes its whole log over into it, and waits for the disk three times more.
         path = self._file(namespace)
         try:

@@ -71,8 +71,11 @@ class SampleFigures:
         counts = mature.is_judged
         rule = next((one for one in self.rules if one.is_label_rate), None)
         over_all = self._figure(LABEL_RATE, float(counts.mean()), len(counts))
-        yield over_all if rule is None else self._judged(rule, over_all)
-        for by in () if rule is None else rule.sliced_by:
+        if rule is None:
+            yield over_all
+            return
+        yield self._judged(rule, over_all)
+        for by in rule.sliced_by:
             if any(name not in mature.rows.columns for name in columns_of(by)):
                 continue
             for value, at in slice_rows(by, mature.rows.columns, FEWEST_ROWS).items():

@@ -15,7 +15,7 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import NotMaterializedError, StoreError, excerpt, list_some, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.online.load import joined_whole
+from fti_assets.features.online.joined import joined_whole
 from fti_assets.features.online.rows import visible_at
 from fti_assets.features.online.windows_at import windows_at
 from fti_assets.features.rows.frames.kinds import Kind, as_kind, checked_kind

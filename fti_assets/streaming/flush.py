@@ -46,8 +46,6 @@ class Flush:
         positions: where the stream stands now, by shard.
         lag: how many events the broker holds behind what is taken, by shard; empty if it was not asked.
         newest: when the broker stored the newest event of this flush that is a row, naive UTC; None if none is.
-        doubtful: rows that went online and not to the lake, since a stored row has their keys and times: a run was ahead of the
-            service. What is online of their keys may count them beside the stored ones.
     """
 
     table: TableName
@@ -58,7 +56,6 @@ class Flush:
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
     newest: datetime | None = None
-    doubtful: pa.Table | None = field(default=None, repr=False)
 
 
 def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
@@ -77,14 +74,12 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     """
     reasons: dict[str, int] = {}
     made: list[str] = []
-    doubtful: list[pa.Table] = []
     ends = batches.positions()
     refuse_other_partitions(lake, group)
 
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)
         reasons.clear()
-        doubtful.clear()
         rows = None if batches.rows is None else behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
         for letter in letters:
@@ -93,11 +88,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         staged, events = _staged(lake, group, rows)
         made.extend([dead, staged, events])
 
-        def notice(rows: str) -> None:
-            doubtful.append(lake.connection.table(quote(rows)).to_arrow_table())
-
         def refuse(clashes: str) -> None:
-            notice(clashes)
             more = _clashing(lake, group, clashes, events)
             for letter in more:
                 reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
@@ -112,7 +103,6 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
             records=lambda key: partition_records(group, [key])[key],
             run_at=lambda key: _before_end(group, key),
             refuse=refuse,
-            notice=notice,
             beside={dead_letters_table(group): dead},
         )
 
@@ -131,7 +121,6 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         dict(sorted(reasons.items())),
         result.positions,
         newest=_newest(group, batches.rows),
-        doubtful=pa.concat_tables(doubtful) if doubtful else None,
     )
 
 

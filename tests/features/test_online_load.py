@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.times import microseconds
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore

@@ -22,7 +22,8 @@ from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast

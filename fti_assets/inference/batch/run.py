@@ -17,7 +17,8 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.stored_partitions import COMPLETE, missing_partitions

@@ -10,7 +10,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.window_columns import window_types
-from fti_assets.features.online.load import joined_group
+from fti_assets.features.online.joined import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.training.views.checks.features import refuse_vectors
 from fti_assets.training.views.checks.types import check_key_types, required_type

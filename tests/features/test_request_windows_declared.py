@@ -53,8 +53,13 @@ def test_reading_at_an_instant_gives_what_a_request_then_would_get(tmp_path: Pat
     assert sorted(later.values.tolist()) == [["a", 3, 0], ["b", 1, 0]]
     last = fti.read(spending, at="2025-03-10T11:00:00Z", columns=["card", "paid_2h"], stores=stores)
     assert last.values.tolist() == [["a", 1]]
-    with pytest.raises(NotMaterializedError, match="spending_v1 had no key with a row in its longest window"):
-        fti.read(spending, at="2025-03-10T08:00:00Z", stores=stores)
+    # No key has a row there: no row, of the same columns and types.
+    for some in (None, ["card", "spent_2h", "shop_30min"]):
+        some_rows, none = (
+            fti.read(spending, at=f"2025-03-10T{hour}:00:00Z", columns=some, as_="arrow", stores=stores)
+            for hour in ("10", "08")
+        )
+        assert (len(none), none.schema) == (0, some_rows.schema)
     with pytest.raises(StoreError, match="spending_v1 has no rows of its own.*payments_v1"):
         fti.read(spending, stores=stores)
 

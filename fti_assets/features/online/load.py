@@ -170,7 +170,7 @@ class _Load:
         if count != about.keys:
             return f"it says that it has {about.keys} keys, and has {count}"
         if about.schema != self._schema:
-            return "its columns have changed"
+            return "its columns or its ttl have changed"
         origin = origin_of(about)
         if origin.declared != winner_terms(self._group, self._whole):
             return "its declaration has changed"

@@ -34,7 +34,7 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
 
     Returns:
         The row's columns without its keys, times naive UTC, lists as lists, several numbers by name as a dict; None for a key without a
-        row. A group's ttl is not applied: the row's event time says how old it is.
+        row, or whose newest row is older than the group's ttl.
 
     Raises:
         NotMaterializedError: there is no such table in the online store.
@@ -64,11 +64,14 @@ class OnlineReader:
         at_us = microseconds(clock.now() if at is None else _instant(at))
         with flights:
             if not isinstance(key, list):
-                return self._row(self._reader.get(_parts(key), at_us))
-            return [self._row(winner) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
+                return self._row(self._reader.get(_parts(key), at_us), at_us)
+            return [self._row(winner, at_us) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
 
-    def _row(self, winner: Winner | None) -> dict[str, Any] | None:
+    def _row(self, winner: Winner | None, at_us: int) -> dict[str, Any] | None:
         if winner is None:
+            return None
+        ttl_us = self._reader.ttl_us
+        if ttl_us is not None and winner.event_us is not None and at_us - winner.event_us > ttl_us:
             return None
         columns, as_json = self._reader.columns, self._reader.as_json
         row: dict[str, Any] = {}

@@ -138,6 +138,11 @@ class NamespacesReader:
         return tuple(about.schema.as_json for about in self._state.abouts)
 
     @property
+    def ttl_us(self) -> tuple[int | None, ...]:
+        """How old a row of each namespace may be at most, in microseconds, None for any age."""
+        return tuple(about.schema.ttl_us for about in self._state.abouts)
+
+    @property
     def answers_from(self) -> tuple[datetime | None, ...]:
         """The earliest instant (naive UTC) that each namespace answers, None for any, as of the last read."""
         return tuple(about.answers_from for about in self._state.abouts)

@@ -27,7 +27,7 @@ DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 REFERENCE = DOCS / "reference"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = [page for page in PAGES if page.parent.name in ("how-to", "examples")]
+HOW_TO = [page for page in PAGES if page.parent.name in ("how-to", "examples", "coming-from")]
 
 # The YAML of components is read so by Dagster itself.
 pytestmark = [

@@ -235,7 +235,7 @@ class ServedBuild:
         """The columns of no rows, and what the groups bring to them."""
         while columns.width < self._width:
             columns.add([])
-        return columns, LookupReport([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
+        return columns, LookupReport.of_nothing(len(self._online.groups))
 
     def _complete(self, columns: Columns, at: datetime, row_overrides: Sequence[Override] | None) -> LookupReport:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""

@@ -11,6 +11,7 @@ import click
 
 from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.bundle import bundle
+from fti_assets.cli.env import env
 from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.mcp import mcp
@@ -123,6 +124,7 @@ for command in (
     leak_report,
     report,
     mcp,
+    env,
     rows.forget,
     rows.reset,
     lake,

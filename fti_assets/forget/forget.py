@@ -42,6 +42,7 @@ from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.appends import taken_from
+from fti_assets.stores.lake.branches.branch import refuse_branch, refuse_branched
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out, unnamed_files_holding
@@ -95,6 +96,13 @@ def forget(
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
+    refuse_branch(
+        store,
+        "forget a key, which stays in those files",
+        "Forget it in main, with FTI_ENV unset, and drop the environment",
+    )
+    if not dry_run:
+        refuse_branched(store, "what is forgotten here would stay readable there, and nothing was changed")
     refuse_windows(declarations, group)
     folder = home() / "outbox" if outbox is None else outbox
     waiting = waiting_events(folder, group)

@@ -17,6 +17,7 @@ from fti_assets.errors import StoreError, list_some
 from fti_assets.features.events.dead_letter import DeadLetter, dead_letter
 from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
+from fti_assets.features.published.contract import state_contract
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.lake.appends import Append, Positions, append_rows, time_bounds
@@ -78,6 +79,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     made: list[str] = []
     ends = batches.positions()
     refuse_other_partitions(lake, group)
+    state_contract(lake, group)
 
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)

@@ -25,6 +25,7 @@ from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, 
 from fti_assets.features.online.joined import joined_whole
 from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
+from fti_assets.features.published.contract import state_contract
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames.relations import naive_times
@@ -64,6 +65,7 @@ def run_feature_group(
     with stores.offline_store().connect() as lake:
         read_external(lake, group.inputs.values())
         parameters: dict[str, Any] = dict(arguments)
+        state_contract(lake, group)
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.

@@ -21,6 +21,7 @@ from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import CLOCK, LakeReader
+from fti_assets.stores.lake.tables.contracts import put_contract
 from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
@@ -42,6 +43,10 @@ class TableWrite:
 
 class Lake(LakeReader):
     """An open connection to the offline store. Make one with ``OfflineStore.connect``."""
+
+    def state_contract(self, table: TableName, contract: str) -> None:
+        """Say of a table, with its next commit by this connection, what its users elsewhere may rely on."""
+        self._contracts[table] = contract
 
     def replace(
         self,
@@ -286,6 +291,8 @@ class Lake(LakeReader):
             yield
             for write in writes:
                 self.put_records(write.table, write.records, write.old)
+                if write.table in self._contracts:
+                    put_contract(self, write.table, self._contracts[write.table])
             # DuckLake stamps a snapshot with the system's clock, which is not the one of a replay.
             text = json.dumps({**extra, CLOCK: clock.now().isoformat()} if clock.is_set() else extra)
             execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", ["fti_assets", message, text])

@@ -37,6 +37,8 @@ EXTRAS = {
     "uvicorn": "server",
     "httptools": "server",
     "grpc": "server",
+    "pyspark": "spark",
+    "pysail": "spark",
     "nats": "streaming",
     "confluent_kafka": "streaming",
 }

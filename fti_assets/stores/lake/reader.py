@@ -44,7 +44,6 @@ class LakeReader:
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
         self._last: OneSnapshot | None = None
         self._has_checksums = False
-        self._contracts: dict[TableName, str] = {}
 
     @property
     def store(self) -> LakeFolder:
@@ -162,6 +161,10 @@ class LakeReader:
         finally:
             del self._instead[table]
 
+    def is_in_files(self, table: TableName) -> bool:
+        """Whether the rows that are given for a table are those of the lake's own files."""
+        return table not in self._outside and table not in self._instead
+
     def outside_sources(self) -> list[ExternalSource]:
         """Where the tables lie that other systems keep."""
         return list(self._sources.values())
@@ -274,17 +277,6 @@ class LakeReader:
         except duckdb.CatalogException:
             return {}
         return {int(shard): (int(sequence), str(identity)) for shard, sequence, identity in rows}
-
-    def contract(self, table: TableName) -> str:
-        """What its owner says of a table, as JSON; empty if it says nothing."""
-        text = self._one_snapshot(self.snapshot()).contract(table)
-        if text is not None:
-            return text
-        try:
-            rows = self.connection.execute(f"SELECT contract FROM {table.contract.sql}").fetchall()
-        except duckdb.CatalogException:
-            return ""
-        return str(rows[0][0]) if rows else ""
 
     def ledger_snapshots(self, table: TableName) -> dict[str, int]:
         """The snapshot in which each partition of a table was last written."""

@@ -23,7 +23,6 @@ from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, is_folder, paths_in, readable, reason
-from fti_assets.stores.lake.branches.branch import held_paths
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
@@ -161,9 +160,7 @@ def unnamed_tables(lake: Lake) -> dict[TableName, list[float]]:
 
 
 def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Path] | None = None) -> int:
-    """Delete the Parquet files that no snapshot names, nor a branch reads, and that are so old. How many it was.
-
-    The caller holds the writers' lock.
+    """Delete the Parquet files that no snapshot names and that are so old; the caller holds the writers' lock. How many it was.
 
     Args:
         lake: the open lake, which was found to be whole: see ``refuse_only_copies``.
@@ -173,10 +170,9 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     Raises:
         StoreError: one cannot be deleted.
     """
-    count, data = 0, os.path.realpath(lake.store.root / "data")
-    held = {Path(data, path) for path in held_paths(lake.store)}  # of a catalog that a repair has replaced
+    count = 0
     for file in unnamed_parquet(lake, older_than=older_than):
-        if file not in held and (among is None or file in among):
+        if among is None or file in among:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:

@@ -306,6 +306,8 @@ DECLARING: dict[str, Declares] = {
             "key_prefix",
         ),
     ),
+    "group": Declares(_checks("group"), {"name": "g"}, ("version", "stores")),
+    "published_model": Declares(_checks("published_model"), {"name": "m"}, ("version", "stores")),
     "request_windows": Declares(
         _checks("request_windows"),
         {

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import RequestWindows
+from fti_assets.core.manifest import Column, ColumnRule, RequestWindows
 from fti_assets.core.names import FEATURES, TableName
 from fti_assets.core.rules import Rule
 from fti_assets.core.sql import checked_name
@@ -170,6 +170,16 @@ class FeatureGroup(TimedTable):
             raise DeclarationError(
                 f"{self.table_name} has no column {one_of(unknown)}: its schema has {one_of(self.columns or ())}"
             )
+
+    def request_rules(self, request: Sequence[Column]) -> tuple[tuple[ColumnRule, ...], tuple[str, ...]]:
+        """What its schema says of the fields of a request, and in words what it says that no request is held against."""
+        if self.schema is None:
+            return (), ()
+        # Here, since it brings Pandera, which whoever declares a schema has imported, and others need not.
+        from fti_assets.features.validation.request_rules import request_rules
+
+        of_request = request_rules(self.schema, request)
+        return of_request.rules, of_request.left_out
 
     @property
     def rests_on(self) -> tuple[TimedTable, ...]:

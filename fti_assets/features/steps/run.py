@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import Commit, PartitionRecord
+from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
@@ -20,11 +20,12 @@ from fti_assets.features.events.checks import left_to_service
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
-from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
+from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill, was_in_time
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
 from fti_assets.features.online.joined import joined_whole
 from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
+from fti_assets.features.published.contract import state_contract
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames.relations import naive_times
@@ -68,6 +69,7 @@ def run_feature_group(
         stores.engine(group.engine, lake, what=group.table_name, log=context.log.info) as engine,
     ):
         read_external(lake, group.inputs.values())
+        state_contract(lake, group)
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.
@@ -316,7 +318,7 @@ def _in_time(
     now = clock.now()
     with lake.one_snapshot():
         ledger = lake.ledger(group.table)
-        again = [one.key for one in partitions if is_backfill(one, now) and _was_in_time(one, ledger)]
+        again = [one.key for one in partitions if is_backfill(one, now) and was_in_time(one, ledger)]
         recent = [*(one.key for one in partitions if not is_backfill(one, now)), *again]
         if not recent or (recent == ["all"] and not ledger):
             return [Verdict(IN_TIME)]
@@ -342,9 +344,3 @@ def _in_time(
         days = f"{list_some(again)} ended long before this run, and was run in its time"
         problem += f"; {days}: its new rows came late, or other code gives them"
     return [Verdict(IN_TIME, late, (), problem, facts)]
-
-
-def _was_in_time(partition: Partition, ledger: Mapping[str, PartitionRecord]) -> bool:
-    """Whether the last run of a partition was no backfill."""
-    record = ledger.get(partition.key)
-    return record is not None and not is_backfill(partition, record.run_at)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.core.times import from_microseconds, instant, microseconds, naive_utc
 from fti_assets.core.types.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
@@ -57,7 +57,9 @@ class OnlineReader:
 
     def __init__(self, name: str, *, online: str | Path | None = None) -> None:
         with flights:  # a fork waits for it, as for a prediction
-            self._reader: NamespaceReader = online_store(home() / "online" if online is None else online).reader(name)
+            self._reader: NamespaceReader = online_store(default_store("online") if online is None else online).reader(
+                name
+            )
 
     def read(self, key: Any, *, at: datetime | str | None = None) -> Any:
         """As ``read_online``."""

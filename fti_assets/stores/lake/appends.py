@@ -165,6 +165,14 @@ def appended_to(record: PartitionRecord) -> str:
     return str(json.loads(record.record).get(_BASE, record.data_version))
 
 
+def taken_from(record: PartitionRecord) -> str:
+    """The JSON of a partition that rows are taken out of: its service sees that it is not as its appends left it."""
+    own = json.loads(record.record)
+    if _BASE not in own:  # it has a new data version, by which that is seen
+        return record.record
+    return json.dumps({**own, _BASE: f"{own[_BASE]} less rows at {clock.now().isoformat()}"})
+
+
 def has_appends(record: PartitionRecord) -> bool:
     """Whether rows were appended to a partition since it was replaced last."""
     return _BASE in json.loads(record.record)

@@ -112,12 +112,12 @@ def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
 
 
 def files_waiting(lake: LakeReader, *, younger_than: timedelta) -> int:
-    """How many files came off the last snapshot that read them so recently, and wait to be deleted."""
+    """How many files came off the last snapshot that read them so recently, and wait to be deleted; those that branches read do not."""
     return int(
         str(
             lake.connection.execute(
                 f"SELECT count(*) FROM {own_table('files_scheduled_for_deletion')} "
-                "WHERE epoch_us(schedule_start::TIMESTAMPTZ) > epoch_us(now()) - ?",
+                "WHERE epoch_us(schedule_start::TIMESTAMPTZ) > epoch_us(now()) - ? AND schedule_start::TIMESTAMPTZ <= now()",
                 [younger_than // timedelta(microseconds=1)],
             ).fetchall()[0][0]
         )

@@ -77,6 +77,17 @@ class OneSnapshot:
         rows = ask_catalog(self._connection, query, [self.number])
         return {int(str(shard)): (int(str(sequence)), str(identity)) for shard, sequence, identity in rows}
 
+    def contract(self, table: TableName) -> str | None:
+        """What its owner says of a table; empty if it says nothing, None where DuckLake itself must be asked."""
+        tables = self._tables()
+        if table.contract not in tables and tables:
+            return ""
+        inline_table = tables.get(table.contract)
+        if inline_table is None:
+            return None
+        rows = ask_catalog(self._connection, f"SELECT contract FROM {quote(inline_table)} WHERE {_LIVE}", [self.number])
+        return str(rows[0][0]) if rows else ""
+
     def _read(self, inline_table: str) -> dict[str, PartitionRecord]:
         records = ask_catalog(
             self._connection,

@@ -44,6 +44,7 @@ class LakeReader:
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
         self._last: OneSnapshot | None = None
         self._has_checksums = False
+        self._contracts: dict[TableName, str] = {}
 
     @property
     def store(self) -> LakeFolder:
@@ -277,6 +278,17 @@ class LakeReader:
         except duckdb.CatalogException:
             return {}
         return {int(shard): (int(sequence), str(identity)) for shard, sequence, identity in rows}
+
+    def contract(self, table: TableName) -> str:
+        """What its owner says of a table, as JSON; empty if it says nothing."""
+        text = self._one_snapshot(self.snapshot()).contract(table)
+        if text is not None:
+            return text
+        try:
+            rows = self.connection.execute(f"SELECT contract FROM {table.contract.sql}").fetchall()
+        except duckdb.CatalogException:
+            return ""
+        return str(rows[0][0]) if rows else ""
 
     def ledger_snapshots(self, table: TableName) -> dict[str, int]:
         """The snapshot in which each partition of a table was last written."""

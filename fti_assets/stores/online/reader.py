@@ -362,6 +362,9 @@ class NamespacesReader:
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:
+    unique = {*keys}
+    if len(unique) == len(keys) and None not in unique:
+        return keys  # type: ignore[return-value]
     result = dict.fromkeys(keys)
     result.pop(None, None)
     return list(result)  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> Non
             execute(f"DROP TABLE IF EXISTS {table.sql}")
             execute(f"DROP TABLE IF EXISTS {table.ledger_sql}")
             execute(f"DROP TABLE IF EXISTS {table.positions_sql}")
+            execute(f"DROP TABLE IF EXISTS {table.contract.sql}")
         execute("CALL lake.set_commit_message(?, ?)", ["fti_assets", message])
         execute("COMMIT")
     except BaseException as error:

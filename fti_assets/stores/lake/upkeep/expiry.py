@@ -25,6 +25,7 @@ from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.files import files_under, guard_writes, paths_in, readable, sync_file, sync_folder
+from fti_assets.stores.lake.branches.shared import spare_shared_files
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.files.current_files import current_files, refuse_damaged_files
 from fti_assets.stores.lake.files.recorded_checksums import delete_dead_checksums, record_checksums
@@ -143,10 +144,11 @@ def expire(lake: Lake, versions: list[int]) -> None:
 
 
 def delete_unneeded(lake: Lake, *, after: timedelta = timedelta(0)) -> int:
-    """Delete the files that no snapshot has needed for so long; the caller holds the writers' lock.
+    """Delete the files that no snapshot has needed for so long, nor a branch reads; the caller holds the writers' lock.
 
     DuckLake takes a file that is gone already, of a run that was killed meanwhile, for deleted.
     """
+    spare_shared_files(lake)
     return len(lake.connection.execute(f"CALL ducklake_cleanup_old_files('lake', {_older_than(after)})").fetchall())
 
 

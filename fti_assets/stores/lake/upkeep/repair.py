@@ -21,6 +21,7 @@ from fti_assets.core.sql import literal, quote
 from fti_assets.errors import FtiError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.files import paths_in, readable
+from fti_assets.stores.lake.branches.branch import refuse_branch
 from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_of_full_disk, is_without_tables, lake_connection
 from fti_assets.stores.lake.files.strange_files import REPAIR
@@ -87,6 +88,11 @@ def repair(store: OfflineStore, versions: RecordedVersions, *, above: int) -> Re
         DamagedError: the catalog is damaged, or none of a lake.
         StoreError: the catalog cannot be opened or written.
     """
+    refuse_branch(
+        store,
+        "be repaired, as a new catalog would lack them",
+        "Drop it and make it again: fti env drop, fti env create",
+    )
     with store.lock(), _repair_errors(store):
         if store.has_catalog and not is_without_tables(store.catalog):
             with lake_connection(store.catalog, store.root / "data") as connection:

@@ -23,6 +23,7 @@ from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under, is_folder, paths_in, readable, reason
+from fti_assets.stores.lake.branches.branch import held_paths
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
@@ -160,7 +161,9 @@ def unnamed_tables(lake: Lake) -> dict[TableName, list[float]]:
 
 
 def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Path] | None = None) -> int:
-    """Delete the Parquet files that no snapshot names and that are so old; the caller holds the writers' lock. How many it was.
+    """Delete the Parquet files that no snapshot names, nor a branch reads, and that are so old. How many it was.
+
+    The caller holds the writers' lock.
 
     Args:
         lake: the open lake, which was found to be whole: see ``refuse_only_copies``.
@@ -170,9 +173,10 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     Raises:
         StoreError: one cannot be deleted.
     """
-    count = 0
+    count, data = 0, os.path.realpath(lake.store.root / "data")
+    held = {Path(data, path) for path in held_paths(lake.store)}  # of a catalog that a repair has replaced
     for file in unnamed_parquet(lake, older_than=older_than):
-        if among is None or file in among:
+        if file not in held and (among is None or file in among):
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:

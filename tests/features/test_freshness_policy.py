@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.orchestration.due import due_partition, longest_silence
+from fti_assets.testing import MemoryStream
 from tests.support.payments import payments
-from tests.support.streams import MemoryStream
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

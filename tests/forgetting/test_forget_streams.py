@@ -16,10 +16,10 @@ from fti_assets.core import clock
 from fti_assets.errors import StoreError
 from fti_assets.forget import as_text, forget
 from fti_assets.streaming.service import Settings, stream
+from fti_assets.testing import MemoryStream
 from tests.streaming.test_kills import Killed, killed
 from tests.streaming.test_service import NOON, World
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
-from tests.support.streams import MemoryStream
 
 ANN, ANNA = "ann-4d61", "ann-4d61c9"
 AT = "2024-05-01T12:00:00Z"

@@ -10,8 +10,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError
+from fti_assets.testing import MemoryStream
 from tests.support.payments import Payments
-from tests.support.streams import MemoryStream
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-04-01")
 TERMS = {

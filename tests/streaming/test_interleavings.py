@@ -26,8 +26,8 @@ from fti_assets.stores.streams.event import Event
 from fti_assets.streaming.flusher import Flusher
 from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.outbox import open_outbox
+from fti_assets.testing import MemoryStream
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
-from tests.support.streams import MemoryStream
 
 FIRST, NOW = DAY + 660 * MINUTE, DAY + 700 * MINUTE
 EVENTS = 20
@@ -54,7 +54,7 @@ class Trial:
 
     @property
     def events(self) -> list[Event]:
-        return self.stream.shards[0]
+        return self.stream.stored[0]
 
     def start(self) -> None:
         """A service begins, whatever the one before it had done."""

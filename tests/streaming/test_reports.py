@@ -17,10 +17,10 @@ from fti_assets.core.names import Commit, PartitionRecord
 from fti_assets.streaming.flush import Flush
 from fti_assets.streaming.reports import Reports, reporting
 from fti_assets.streaming.service import Settings, stream
+from fti_assets.testing import MemoryStream
 from tests.streaming.test_runs_beside import frame, group_over
 from tests.streaming.test_service import World
 from tests.support.payments import DAY, MINUTE, payment, payments
-from tests.support.streams import MemoryStream
 
 AT = DAY + 660 * MINUTE
 NOW = datetime(2024, 5, 1, 11, 0, 30)

@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: spark feast kserve peers install demo electricity loans card_fraud year test coverage bends ui serve bench soak pandas2 reference docs clean
+.PHONY: spark feast kserve peers install demo electricity loans card_fraud recommendations year test coverage bends ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -38,6 +38,11 @@ loans: install
 card_fraud: export FTI_HOME := .fti/card_fraud
 card_fraud: install
 	$(BIN)/python -m examples.card_fraud.demo
+
+# Ten films a week for each user, on stores of their own.
+recommendations: export FTI_HOME := .fti/recommendations
+recommendations: install
+	FTI_NOW=2016-10-12T00:00:00Z $(BIN)/python -m examples.recommendations.demo
 
 # 2013 day by day, with the system's own sensors and conditions; it writes docs/year.md.
 year: install

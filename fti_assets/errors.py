@@ -10,7 +10,6 @@ FtiError
 │   ├── NotMaterializedError   the table, partition or build is not there yet
 │   ├── DamagedError           bytes on disk are not the bytes that were written
 │   └── AliasConflictError     the champion changed while a model was being judged
-├── EngineError            an engine cannot be reached, or cannot run a plan; nothing was stored
 ├── ModelError             a model cannot be trained, exported or judged
 │   └── ExportError            the exported graph differs from the trained model
 └── PredictionError        an online request cannot be answered
@@ -68,10 +67,6 @@ class DamagedError(StoreError):
 
 class AliasConflictError(StoreError):
     """The champion changed while a model was being judged."""
-
-
-class EngineError(FtiError):
-    """An engine cannot be reached, or cannot run a plan. Nothing was stored."""
 
 
 class ModelError(FtiError):

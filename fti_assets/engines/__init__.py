@@ -1,1 +1,0 @@
-"""Where a plan runs: in DuckDB within the step, or on Spark."""

@@ -1,1 +1,0 @@
-"""What a change of code recomputes: ``fti plan``."""

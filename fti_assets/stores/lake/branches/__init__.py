@@ -1,1 +1,0 @@
-"""Branches of a lake: lakes of their own that share the files of another, and write beside them."""

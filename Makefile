@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE  # with it every process compiles whatever it i
 # The flights are of 2013, so the clock of the demo and of its UI stands where their data ends.
 FTI_NOW ?= 2014-01-05T00:00:00Z
 
-.PHONY: feast kserve peers install demo electricity loans card_fraud year test coverage bends ui serve bench soak pandas2 reference docs clean
+.PHONY: spark feast kserve peers install demo electricity loans card_fraud recommendations year test coverage bends ui serve bench soak pandas2 reference docs clean
 
 install: $(VENV)/.installed .dagster/dagster.yaml
 
@@ -38,6 +38,11 @@ loans: install
 card_fraud: export FTI_HOME := .fti/card_fraud
 card_fraud: install
 	$(BIN)/python -m examples.card_fraud.demo
+
+# Ten films a week for each user, on stores of their own.
+recommendations: export FTI_HOME := .fti/recommendations
+recommendations: install
+	FTI_NOW=2016-10-12T00:00:00Z $(BIN)/python -m examples.recommendations.demo
 
 # 2013 day by day, with the system's own sensors and conditions; it writes docs/year.md.
 year: install
@@ -81,7 +86,6 @@ bench: install
 	$(BIN)/python -m benchmarks.batch_memory
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python benchmarks/lake.py
-	$(BIN)/python -m benchmarks.catalogs
 	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python -m benchmarks.vectors
@@ -99,6 +103,14 @@ feast: .venv-feast/bin/feast
 .venv-feast/bin/feast:
 	$(PYTHON) -m venv .venv-feast
 	.venv-feast/bin/pip install --quiet 'feast[duckdb,redis]==0.67.0' mlflow-skinny onnx onnxruntime
+
+# Spark's own servers, of Java 17: half a gigabyte. The tests' own environment has its client, and Sail.
+spark: .venv-spark/.installed
+
+.venv-spark/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/pip install --quiet --constraint constraints.txt 'pyspark==4.1.4' pyarrow pandas --editable .
+	touch $@
 
 # KServe's clients keep pandas below 3.
 kserve: .venv-kserve/.installed
@@ -131,7 +143,7 @@ KILLED := $(shell grep -rl "def test.*killed" tests)
 REPEATED := $(shell grep -rl --include='test_*.py' "import.*repetitions" tests)
 
 soak: export FTI_EXAMPLES := all
-soak: install pandas2 feast kserve
+soak: install pandas2 feast kserve spark
 	$(BIN)/python -m pytest -m soak --durations=0 --durations-min=1
 	OMP_NUM_THREADS=1 FTI_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 -m 'not soak' $(REPEATED)
 	FTI_SOAK_SECONDS=600 $(BIN)/python -m pytest tests/integration/test_readers_and_writers.py tests/peers
@@ -162,4 +174,4 @@ docs: reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) .venv-pandas2 .venv-feast .venv-kserve .venv-peers .fti .dagster
+	rm -rf $(VENV) .venv-pandas2 .venv-feast .venv-kserve .venv-spark .venv-peers .fti .dagster

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fti_assets.features.groups.group import FeatureGroup as FeatureGroup
     from fti_assets.features.groups.on_demand import on_demand as on_demand
     from fti_assets.features.prediction_times import prediction_times as prediction_times
+    from fti_assets.features.published_group import group as group
     from fti_assets.features.request_windows import request_windows as request_windows
     from fti_assets.features.rows.changes import ChangeFeed as ChangeFeed
     from fti_assets.features.rows.changes import Changes as Changes
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from fti_assets.monitoring.quality.quality import Quality as Quality
     from fti_assets.monitors.declaring import monitor as monitor
     from fti_assets.monitors.parity.declaring import parity as parity
+    from fti_assets.orchestration.engine import SparkEngine as SparkEngine
     from fti_assets.orchestration.resources import Stores as Stores
     from fti_assets.orchestration.sensors.new_data import new_data_sensor as new_data_sensor
     from fti_assets.orchestration.tracking import MlflowTracking as MlflowTracking
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
     from fti_assets.training.judging.scores import Scores as Scores
     from fti_assets.training.model import model as model
     from fti_assets.training.models.data import TrainingData as TrainingData
+    from fti_assets.training.published_model import published_model as published_model
     from fti_assets.training.training_dataset import training_dataset as training_dataset
     from fti_assets.training.triggers.breaches import OnDegradation as OnDegradation
     from fti_assets.training.triggers.breaches import OnDrift as OnDrift
@@ -137,6 +140,7 @@ _NAMES = {
     "features.groups.group": "FeatureGroup",
     "features.groups.on_demand": "on_demand",
     "features.prediction_times": "prediction_times",
+    "features.published_group": "group",
     "features.request_windows": "request_windows",
     "features.rows.changes": "ChangeFeed Changes FeedPosition",
     "features.rows.duplicates": "KeepLast",
@@ -155,6 +159,7 @@ _NAMES = {
     "monitoring.quality.quality": "Quality",
     "monitors.declaring": "monitor",
     "monitors.parity.declaring": "parity",
+    "orchestration.engine": "SparkEngine",
     "orchestration.resources": "Stores",
     "orchestration.tracking": "MlflowTracking",
     "orchestration.sensors.new_data": "new_data_sensor",
@@ -193,6 +198,7 @@ _NAMES = {
     "training.judging.scores": "Scores",
     "training.model": "model",
     "training.models.data": "TrainingData",
+    "training.published_model": "published_model",
     "training.training_dataset": "training_dataset",
     "training.triggers.breaches": "OnDegradation OnDrift",
     "training.triggers.new_data": "OnNewData",

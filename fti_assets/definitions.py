@@ -23,6 +23,7 @@ from fti_assets.errors import (
 )
 from fti_assets.experiments.experiment import Experiment
 from fti_assets.features.groups.timed_table import TimedTable
+from fti_assets.features.published.reading import close_stores
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.monitor import Monitor
@@ -102,7 +103,7 @@ def build_definitions(
             "plain Dagster assets go into assets=[...]"
         )
     everything = walk(declarations)
-    everything += reviews_of(everything)
+    everything = _without_own([*everything, *reviews_of(everything)])
     _refuse_same_names(everything)
     _refuse_two_logs(everything)
     _refuse_unmade_inputs(everything, plain)
@@ -125,6 +126,8 @@ def build_definitions(
         )
     except Exception as error:  # Dagster's checks of what it takes share no class
         raise DeclarationError(f"Dagster refuses these definitions: {error}") from error
+    finally:
+        close_stores()
 
 
 def _list_of(values: Any, name: str) -> list[Any]:
@@ -224,6 +227,12 @@ def _watch(
 ) -> list[dg.SensorDefinition]:
     """The sensor that tells what is wrong, if somebody is to be told."""
     return [alerts_sensor(f"{name}_alerts", declarations, plain)] if isinstance(alerts, Alerts) else []
+
+
+def _without_own(declarations: Sequence[Declaration]) -> list[Declaration]:
+    """Without what others are thought to own and is declared here, such as a group of a model that is trained elsewhere."""
+    own_keys = {one.key for one in declarations if one.is_owned}
+    return [one for one in declarations if one.is_owned or one.key not in own_keys]
 
 
 def _refuse_same_names(declarations: Sequence[Declaration]) -> None:

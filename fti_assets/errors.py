@@ -10,6 +10,7 @@ FtiError
 │   ├── NotMaterializedError   the table, partition or build is not there yet
 │   ├── DamagedError           bytes on disk are not the bytes that were written
 │   └── AliasConflictError     the champion changed while a model was being judged
+├── EngineError            an engine cannot be reached, or cannot run a plan; nothing was stored
 ├── ModelError             a model cannot be trained, exported or judged
 │   └── ExportError            the exported graph differs from the trained model
 └── PredictionError        an online request cannot be answered
@@ -67,6 +68,10 @@ class DamagedError(StoreError):
 
 class AliasConflictError(StoreError):
     """The champion changed while a model was being judged."""
+
+
+class EngineError(FtiError):
+    """An engine cannot be reached, or cannot run a plan. Nothing was stored."""
 
 
 class ModelError(FtiError):

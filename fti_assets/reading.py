@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from fti_assets.core.sql import quote
 from fti_assets.errors import NotMaterializedError, StoreError, excerpt, list_some, one_of
 from fti_assets.features.external.rows import external_rows
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.online.load import joined_whole
+from fti_assets.features.online.joined import joined_whole
 from fti_assets.features.online.rows import visible_at
 from fti_assets.features.online.windows_at import windows_at
 from fti_assets.features.rows.frames.kinds import Kind, as_kind, checked_kind
@@ -49,7 +50,8 @@ def read(
     Args:
         declaration: what to read; without its code, the table's name, ``"weather_v1"``.
         at: an instant (naive for UTC): of a feature group the one row a key that wins then, which is what a request at that
-            instant would have been answered with; all rows of a group without an event time.
+            instant would have been answered with; all rows of a group without an event time. Of windows at the time of a request
+            the keys with a row in the longest one, which may be none.
         columns: some columns only.
         partitions: some partitions only.
         snapshot: as of a snapshot of the lake: its number, or an instant for the newest one committed by then; the newest
@@ -96,7 +98,7 @@ def read(
             lake.look_at_files(table, partitions, snapshot=number, whole=everything)
         rows = _rows(lake, table, partitions, number)
         if at is not None:
-            rows = _at(lake, declaration, rows, moment_of(at, what="at"), partitions)
+            rows = _at(lake, declaration, rows, moment_of(at, what="at"), columns, partitions)
         return as_kind(_select(rows, columns, table.full_name), kind)
 
 
@@ -167,7 +169,12 @@ def _rows(lake: Lake, table: TableName, partitions: Sequence[str] | None, snapsh
 
 
 def _at(
-    lake: Lake, declaration: Any, rows: duckdb.DuckDBPyRelation, at: datetime, partitions: Sequence[str] | None
+    lake: Lake,
+    declaration: Any,
+    rows: duckdb.DuckDBPyRelation,
+    at: datetime,
+    columns: Sequence[str] | None,
+    partitions: Sequence[str] | None,
 ) -> duckdb.DuckDBPyRelation:
     if not isinstance(declaration, FeatureGroup):
         what = "a name does not say what its times mean" if isinstance(declaration, str) else "it is no feature group"
@@ -178,5 +185,8 @@ def _at(
             "leave partitions= or at= out"
         )
     if declaration.windows is not None:
-        return windows_at(lake.connection, joined_whole(declaration, lake.types(declaration.table)), rows, at)
+        whole = joined_whole(declaration, lake.types(declaration.table))
+        if columns is not None and all(name in {*declaration.keys, *declaration.windows.columns} for name in columns):
+            whole = replace(whole, columns=tuple(one for one in whole.columns if one.feature in columns))
+        return windows_at(lake.connection, whole, rows, at)
     return visible_at(lake.connection, declaration, rows, at)

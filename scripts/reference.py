@@ -39,7 +39,7 @@ PAGES = {
         "Feature groups, their rows, windows over them, and features of a request alone.",
         "fti_assets",
         _names(
-            "feature_group sql_feature_group external_group prediction_times ParquetFiles PostgresTable DuckDBTable FeatureGroup "
+            "feature_group sql_feature_group external_group group prediction_times ParquetFiles PostgresTable DuckDBTable FeatureGroup "
             "read_files KeepLast Changes ChangeFeed FeedPosition Table Grid window_aggregate Window request_windows Count Sum Mean Rate "
             "Std Min Max First Last DistinctCount Percentile Sessions on_demand"
         ),
@@ -58,7 +58,7 @@ PAGES = {
             "FeatureView Label Age CalendarParts CustomEncoder "
             "Standardize Passthrough Impute MinMax Robust Log1p Clip Quantile Bucketize Cyclical OneHot "
             "Embedding Ordinal Hashing Target Vector training_dataset TimeSplit HashSplit GroupSplit RandomSplit Sample ClassWeights "
-            "model composite TrainingData Tuning Uniform LogUniform Integers Choice Trial "
+            "model composite published_model TrainingData Tuning Uniform LogUniform Integers Choice Trial "
             "Evaluation Metric Importance BeatsBaseline LastValue NotWorseThanChampion MetricBounds "
             "CalibrationSlope FairnessBounds SliceGap GraphLatency GraphSize gate Scores GateVerdict "
             "OnSchedule OnNewData OnDrift OnDegradation"
@@ -84,7 +84,7 @@ PAGES = {
         "From declarations to Dagster, what runs them, and where everything lies.",
         "fti_assets",
         _names(
-            "build_definitions new_data_sensor upkeep_job Stores MlflowTracking Alerts read search "
+            "build_definitions new_data_sensor upkeep_job Stores SparkEngine MlflowTracking Alerts read search "
             "event_log.PooledSqliteEventLogStorage"
         ),
     ),

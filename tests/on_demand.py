@@ -115,3 +115,8 @@ def missing_stake(buyer: np.ndarray, queue: np.ndarray) -> dict[str, np.ndarray]
 @fti.on_demand(outputs={"word": str})
 def worded(buyer: np.ndarray) -> dict[str, np.ndarray]:
     return {"word": np.where(buyer > 0.5, "yes", "no")}
+
+
+@fti.on_demand(outputs={"stake": float})
+def half_stake(buyer: np.ndarray) -> dict[str, np.ndarray]:
+    return {"stake": buyer / 2}

@@ -50,8 +50,9 @@ def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]
     def look(context: dg.SensorEvaluationContext, **resources: Any) -> dg.SensorResult:
         alerts, stores = resources[ALERTS], resources[STORES]
         assets, declarations = watched(context)
-        models = [one for one in declarations if isinstance(one, Servable)]
-        groups = [one for one in declarations if isinstance(one, FeatureGroup)]
+        # What another code location owns is told of there.
+        models = [one for one in declarations if isinstance(one, Servable) and one.is_owned]
+        groups = [one for one in declarations if isinstance(one, FeatureGroup) and one.is_owned]
         now, before = clock.now(), AlertsCursor.of(context.cursor).causes
         findings = (
             findings_of_runs(

@@ -8,7 +8,7 @@ import click
 
 from fti_assets.cli.models import find_sources_here, store_in
 from fti_assets.cli.options import stores
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.core.times import duration
 
 
@@ -53,7 +53,7 @@ def bundle(
         file,
         model,
         models=store_in(models),
-        online=online_store(online or home() / "online"),
+        online=online_store(online or default_store("online")),
         answers_for=duration(answers_for, what="--answers-for"),
         build=build,
         keys=keys,

@@ -11,6 +11,7 @@ import click
 
 from fti_assets.cli import builds, models, rows, serving, tracking
 from fti_assets.cli.bundle import bundle
+from fti_assets.cli.env import env
 from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.mcp import mcp
@@ -19,6 +20,7 @@ from fti_assets.cli.monitoring.leak_report import leak_report
 from fti_assets.cli.monitoring.report import report
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.rollout import rollout
+from fti_assets.cli.running.run import run
 from fti_assets.cli.stream import stream
 from fti_assets.cli.training.backtest import backtest
 from fti_assets.cli.training.dataset import dataset
@@ -29,12 +31,12 @@ from fti_assets.errors import FtiError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and give its exit code: 1 with one sentence on standard error, 2 if the command line cannot be read."""
+    """Run a command and give its exit code: 1 with one sentence on standard error, 2 if the command line cannot be read, or its own."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with named_extras(" ".join(["fti", *arguments[:1]])):
             # Click would else end the process itself.
-            fti.main(arguments, prog_name="fti", standalone_mode=False)
+            code = fti.main(arguments, prog_name="fti", standalone_mode=False)
     except FtiError as error:
         click.echo(f"fti: {error}", err=True)
         return 1
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return 130
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 @click.group(no_args_is_help=False)
@@ -113,6 +115,7 @@ for command in (
     models.rollback,
     serving.serve,
     serving.publish,
+    run,
     stream,
     bundle,
     why,
@@ -123,6 +126,7 @@ for command in (
     leak_report,
     report,
     mcp,
+    env,
     rows.forget,
     rows.reset,
     lake,

@@ -10,7 +10,7 @@ import sys
 import click
 
 from fti_assets.cli.options import reason_option, stores
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.builds.served_groups import check_groups_served
@@ -24,11 +24,11 @@ who = click.option("--by", metavar="PERSON", help="who decides it, for the histo
 
 
 def store_in(folder: str | None) -> ModelStore:
-    return ModelStore(folder or home() / "models")
+    return ModelStore(folder or default_store("models"))
 
 
 def online_store_in(location: str | None) -> OnlineStore:
-    return online_store(location or home() / "online")
+    return online_store(location or default_store("online"))
 
 
 def check_served(store: ModelStore, model: str, build: str, location: str | None, role: str = "champion") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
@@ -22,6 +24,11 @@ from fti_assets.errors import DeclarationError, StoreError, list_some
     "--expire", is_flag=True, help="also out of datasets and old snapshots, pinned ones too; deletes the files"
 )
 @click.option("--dry-run", is_flag=True, help="only say where it is")
+@click.option(
+    "--outbox",
+    metavar="FOLDER",
+    help="where fti stream keeps what the lake has not yet (default: outbox/ under FTI_HOME)",
+)
 @definitions
 @stores("lake", "models", "online", "log")
 def forget(
@@ -29,6 +36,7 @@ def forget(
     keys: tuple[str, ...],
     expire: bool,
     dry_run: bool,
+    outbox: str | None,
     file: str | None,
     module: str | None,
     **folders: str | None,
@@ -43,7 +51,8 @@ def forget(
     system = load_definitions(file, module)
     system_stores = stores_of(system, **folders)
     key = dict(map(_column_and_value, keys))
-    result = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run)
+    folder = None if outbox is None else Path(outbox)
+    result = forget(system, group, key, stores=system_stores, expire=expire, dry_run=dry_run, outbox=folder)
     click.echo(as_text(result))
     if result.still_logged:
         raise StoreError(f"not every file of {system_stores.log_folder()} is shown to be without the key: see above")

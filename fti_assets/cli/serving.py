@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fti_assets.cli.options import reason_option, stores
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.errors import StoreError
 
 
@@ -108,5 +108,7 @@ def publish(name: str, file: Path, models: str | None, version: int, reason: str
     graph = read_file(file, "name a file, such as model.onnx")
     if graph is None:
         raise StoreError(f"{file} cannot be read: there is no such file")
-    reference = publish_graph(ModelStore(models or home() / "models"), name, graph, version=version, reason=reason)
+    reference = publish_graph(
+        ModelStore(models or default_store("models")), name, graph, version=version, reason=reason
+    )
     click.echo(f"{name} is served by {reference}")

@@ -76,6 +76,7 @@ def construct(
     *,
     module: str | Collection[str],
     what: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Any:
     """Make what ``Embedding`` or ``{type: Embedding, max_categories: 64}`` says.
 
@@ -84,12 +85,15 @@ def construct(
         context: where files beside the YAML lie.
         module: the module of ``fti_assets``, or the modules, whose public names may be given.
         what: names the place in errors.
+        arguments: what it takes, where ``terms`` is the name alone and an argument of its own is called ``type``.
 
     Raises:
         DeclarationError: there is no such name, or it takes other arguments.
     """
-    arguments = {"type": terms} if isinstance(terms, str) else dict(terms)
-    name = arguments.pop("type", None)
+    if arguments is None:
+        arguments = {} if isinstance(terms, str) else dict(terms)
+        terms = terms if isinstance(terms, str) else arguments.pop("type", None)
+    name = terms
     modules = [module] if isinstance(module, str) else module
     public = sorted(one for one, place in fti._MODULES.items() if place in modules)
     if isinstance(name, str) and is_path(name):

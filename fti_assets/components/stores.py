@@ -27,6 +27,7 @@ class StoresComponent(PlacedComponent):
         online: the online store's folder.
         log: the folder into which answers are logged.
         tracking: where builds are mirrored besides, ``{tracking_uri: "http://host:5000", experiment: flights}``.
+        environment: the environment of that lake, made by ``fti env create``; by default what ``FTI_ENV`` says.
         resource: the path of a ``Stores`` made in Python, as in ``my_project.resources.stores``, instead of folders. Python
             definitions that give the resource too must give that same object.
     """
@@ -36,6 +37,7 @@ class StoresComponent(PlacedComponent):
     online: str | None = None
     log: str | None = None
     tracking: Mapping[str, str] | None = None
+    environment: str | None = None
     resource: str | None = None
     _stores: Any = PrivateAttr(None)
 
@@ -64,7 +66,7 @@ class StoresComponent(PlacedComponent):
         return stores
 
     def _declared_stores(self) -> fti.Stores:
-        names = ("lake", "models", "online", "log", "tracking")
+        names = ("lake", "models", "online", "log", "tracking", "environment")
         folders: dict[str, Any] = {name: folder for name in names if (folder := getattr(self, name)) is not None}
         if self.resource is None:
             tracking = {} if self.tracking is None else {"tracking": fti.MlflowTracking(**self.tracking)}

@@ -51,7 +51,7 @@ _SEGMENT = r"@?[\w.*{}\[\]%+~, -]*(?:=(?:(?:[\d.*?:T_-]|%[0-9A-F]{2})+|[A-Za-z]{
 """A folder in a path, that of a partition too; what comes after ``=`` is shown where it is a number, a date or a word."""
 _PATHS = {
     **dict.fromkeys(("redis", "rediss"), re.compile(r"(?:/\d*/?)?")),
-    **dict.fromkeys(("nats", "tls", "kafka"), re.compile(r"/?")),
+    **dict.fromkeys(("nats", "tls", "kafka", "sc"), re.compile(r"/?")),
     **dict.fromkeys(("postgres", "postgresql", "mysql"), re.compile(r"(?:/[\w.-]*)?")),
     **dict.fromkeys(
         ("http", "https", "s3", "s3a", "s3n", "gs", "gcs", "r2", "az", "azure", "abfs", "abfss", "hdfs", "hf", "file", "ftp", "ssh", "sftp",

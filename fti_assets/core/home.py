@@ -15,9 +15,43 @@ _OF_ADDRESSES = frozenset(":=@?&#*\"' \t\r\n")
 """What an address or a mistyped one has one of; most folders have none."""
 
 
+MAIN = "main"
+"""What the environment is called that is no branch."""
+
+BRANCHES = "environments"
+"""The folder beside a lake's catalog in which the lake's environments lie."""
+
+
 def home() -> Path:
     """``FTI_HOME``, by default ``./.fti``."""
     return Path(os.environ.get("FTI_HOME") or DEFAULT_HOME)
+
+
+def environment() -> str | None:
+    """``FTI_ENV``, the environment whose stores are meant; None for the stores as they are declared."""
+    name = os.environ.get("FTI_ENV")
+    return None if not name or name == MAIN else name
+
+
+def default_store(name: str) -> Path:
+    """Where a store lies of which nobody says where: under ``FTI_HOME``, or in the environment of ``FTI_ENV`` there.
+
+    Args:
+        name: ``models``, ``online`` or ``log``.
+
+    Raises:
+        StoreError: there is no such environment.
+    """
+    branch = environment()
+    if branch is None:
+        return home() / name
+    folder = home() / "lake" / BRANCHES / branch
+    if "/" in branch or not folder.is_dir():
+        raise StoreError(
+            f"FTI_ENV is {excerpt(branch)}, and the lake at {home() / 'lake'} has no environment of that name: make it with fti env "
+            "create, unset FTI_ENV, or name the stores' folders"
+        )
+    return folder / name
 
 
 def folder_of(location: str | Path, *, what: str, instead: str = "a folder") -> Path:

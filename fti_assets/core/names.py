@@ -101,6 +101,11 @@ class TableName:
         """The table of how far it has come in its stream, which a table without a stream does not have."""
         return quote("lake", LEDGER, f"{self.schema}_{self.name}_positions")
 
+    @property
+    def contract(self) -> TableName:
+        """The table of what its owner says of it, to whoever uses it from elsewhere; one of earlier code has none."""
+        return TableName(LEDGER, f"{self.schema}_{self.name}_contract")
+
 
 @record(frozen=True)
 class PartitionRecord:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fti_assets.errors import DamagedError, StoreError
 
-__all__ = ["from_json", "from_plain", "record", "to_json"]
+__all__ = ["from_json", "from_plain", "record", "to_json", "to_sparse_json"]
 
 T = TypeVar("T")
 
@@ -123,19 +123,63 @@ def to_json(record: object) -> str:
     return json.dumps(dataclasses.asdict(record), indent=2, allow_nan=False) + "\n"  # type: ignore[call-overload]
 
 
+def to_sparse_json(record: object) -> str:
+    """Write a dataclass as JSON without the fields that have their defaults.
+
+    So an earlier release reads what a later one wrote, as long as that says nothing that the earlier one does not know.
+    """
+    return json.dumps(_without_defaults(record), allow_nan=False)
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_without_defaults(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _without_defaults(one) for key, one in value.items()}
+    if not dataclasses.is_dataclass(value):
+        return value
+    content = {}
+    for field in dataclasses.fields(value):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if (own := getattr(value, field.name)) != default or field.name == "format":
+            content[field.name] = _without_defaults(own)
+    return content
+
+
 def from_json(record: type[T], text: str | bytes, *, what: str, remedy: str = "restore it from a copy") -> T:
     """Read a dataclass that ``to_json`` wrote; ``remedy`` is what to do if it is damaged.
 
     Raises:
-        StoreError: the text was written in another format than this release reads.
+        StoreError: the text was written in another format than this release reads, or by a later release that says more.
         DamagedError: the text is not JSON, or a field is missing, unknown or of another type.
     """
     try:
         value = json.loads(text, object_pairs_hook=_named_once)
         _check_format(record, value, what)
         return typing.cast(T, _read(record, value, "$"))
+    except _UnknownFields as error:
+        if not _has_format(record):
+            raise DamagedError(
+                f"{what} cannot be read as {record.__name__}: {error}. It is damaged: {remedy}"
+            ) from error
+        raise StoreError(
+            f"{what} says {error.names}, which this release of fti-assets does not know: a later release wrote it. Upgrade fti-assets "
+            f"here; if it is damaged, {remedy}"
+        ) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise DamagedError(f"{what} cannot be read as {record.__name__}: {error}. It is damaged: {remedy}") from error
+
+
+class _UnknownFields(ValueError):
+    """A record has all that it needs, and fields besides that nobody here knows."""
+
+    def __init__(self, path: str, names: list[str]) -> None:
+        self.names = ", ".join(f"{path}.{name}".removeprefix("$.") for name in names)
+        super().__init__(f"{path}: missing fields [], unknown fields {names}")
+
+
+def _has_format(record: Any) -> bool:
+    return any(field.name == "format" for field in dataclasses.fields(record))
 
 
 def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -216,6 +260,8 @@ def _read_record(kind: Any, value: Any, path: str) -> Any:
     _expect(isinstance(value, dict), value, path, "an object")
     hints, required_names = _shape(kind)
     missing, unknown = required_names - value.keys(), value.keys() - hints.keys()
+    if unknown and not missing:
+        raise _UnknownFields(path, sorted(unknown))
     if missing or unknown:
         raise ValueError(f"{path}: missing fields {sorted(missing)}, unknown fields {sorted(unknown)}")
     return kind(**{name: _read(hints[name], item, f"{path}.{name}") for name, item in value.items()})
@@ -224,13 +270,15 @@ def _read_record(kind: Any, value: Any, path: str) -> Any:
 def _read_union(kinds: tuple[Any, ...], value: Any, path: str) -> Any:
     if value is None and type(None) in kinds:
         return None
+    some = [kind for kind in kinds if kind is not type(None)]
+    if len(some) == 1:
+        return _read(some[0], value, path)
     problems = []
-    for kind in kinds:
-        if kind is not type(None):
-            try:
-                return _read(kind, value, path)
-            except ValueError as problem:
-                problems.append(str(problem))
+    for kind in some:
+        try:
+            return _read(kind, value, path)
+        except ValueError as problem:
+            problems.append(str(problem))
     raise ValueError("; ".join(problems))
 
 

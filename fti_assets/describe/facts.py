@@ -15,6 +15,7 @@ from fti_assets.features.groups.window_columns import windows_in_words
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.orchestration.dagster_internals import CronFreshnessPolicy, TimeWindowFreshnessPolicy
+from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.training.composites.composite import Composite
@@ -253,6 +254,29 @@ def online_inference(model: Servable, spec: Any, stores: Stores | None) -> dict[
         "on_demand": [feature.name for feature in view.on_demand],
         "online_store": online or "known when it runs",
     }
+
+
+def elsewhere_facts(declaration: Declaration, spec: Any) -> dict[str, Any]:
+    """What another code location owns, as its contract tells."""
+    facts: dict[str, Any] = {"asset": spec.key.to_user_string(), "description": spec.description or ""}
+    if isinstance(declaration, FeatureGroup):
+        facts |= {
+            "kind": "feature group",
+            "runs": runs(declaration.partitions_def, declaration.lookback),
+            "keys": list(declaration.keys),
+            "times": _times(declaration),
+            "ttl": None if declaration.ttl is None else length(declaration.ttl),
+            "columns": list(declaration.columns or {}),
+            "online": declaration.online,
+        }
+    elif isinstance(declaration, Servable):
+        facts |= {
+            "kind": "model",
+            "task": declaration.task,
+            "features": declaration.view.feature_names,
+            "promotion": declaration.promote,
+        }
+    return {**facts, "owners": list(spec.owners)}
 
 
 def log_facts(log: PredictionLog, spec: Any, starts: list[str], stores: Stores | None) -> dict[str, Any]:

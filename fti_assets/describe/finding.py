@@ -184,7 +184,7 @@ def _of_list(declarations: Iterable[Any]) -> Iterator[_Entry]:
 
 
 def _of_asset(spec: dg.AssetSpec, declaration: Declaration | None) -> Iterator[_Entry]:
-    kind = _KINDS.get(type(declaration), "asset")
+    kind = next((name for of, name in _KINDS.items() if isinstance(declaration, of)), "asset")
     name, description, owners = spec.key.to_user_string(), spec.description or "", tuple(spec.owners)
     columns = [(column, "") for column in getattr(declaration, "keys", ())]
     schema = spec.metadata.get(COLUMN_SCHEMA)

@@ -12,6 +12,7 @@ from fti_assets.describe.facts import (
     batch_inference,
     composite_facts,
     dataset_facts,
+    elsewhere_facts,
     feature_pipeline,
     log_facts,
     model_facts,
@@ -29,7 +30,7 @@ from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reviews.review import Review
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.models.model import Model
+from fti_assets.training.models.model import Model, Servable
 
 _LONGEST = 120
 # Dagster has no public names of these classes.
@@ -46,7 +47,8 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
 
     Returns:
         ``features``, ``datasets``, ``models``, ``batch`` and ``online`` inference, prediction ``logs``, ``monitors`` with parities,
-        experiments and reviews, ``alerts`` if somebody is told, and ``others``, each a list of facts.
+        experiments and reviews, ``elsewhere`` what other code locations own, ``alerts`` if somebody is told, and ``others``, each a list
+        of facts.
 
     >>> describe(defs)["features"][0]["schedule"]  # doctest: +SKIP
     ['automation condition eager']
@@ -60,7 +62,13 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
     assets = definitions.get_repository_def().assets_defs_by_key
     for key, asset in assets.items():
         spec, starts = asset.get_asset_spec(key), triggers.get(key) or [_BY_HAND]
-        match declaration_of(asset):
+        declaration = declaration_of(asset)
+        if declaration is not None and not declaration.is_owned:
+            system.setdefault("elsewhere", []).append(elsewhere_facts(declaration, spec))
+            if isinstance(declaration, Servable):
+                system["online"].append(online_inference(declaration, spec, stores))
+            continue
+        match declaration:
             case FeatureGroup() as group:
                 system["features"].append(feature_pipeline(group, spec, starts))
             case TrainingDataset() as dataset:

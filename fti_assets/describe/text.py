@@ -13,6 +13,7 @@ _TITLES = {
     "online": "INFERENCE: online",
     "logs": "INFERENCE: prediction logs",
     "monitors": "MONITORING",
+    "elsewhere": "OWNED BY OTHER CODE LOCATIONS",
     "alerts": "ALERTS",
     "others": "OTHER ASSETS",
 }

@@ -18,13 +18,15 @@ from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.validation.schema import rules_of
 from fti_assets.orchestration.checks import check_specs
 from fti_assets.orchestration.conditions.defaults import on_changed_inputs, on_partition_begin, on_partition_end
-from fti_assets.orchestration.conditions.reach import Reach, partitions_back
+from fti_assets.orchestration.conditions.reach import Reach, longest_run, partitions_back
 from fti_assets.orchestration.conditions.within_reach import Upstream
 from fti_assets.orchestration.due import longest_silence
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import Stores
 from fti_assets.orchestration.step import beta_accepted, build_asset
 
+_LEAST_SILENCE = timedelta(minutes=5)
+"""A service may be silent for so long, as while it is restarted."""
 _DRAWN_BACK = timedelta(days=366)
 """How far back Dagster's own graph shows what is read from its beginning on, since it counts partition by partition."""
 
@@ -46,13 +48,13 @@ def feature_group_asset(group: FeatureGroup) -> dg.AssetsDefinition:
         group,
         function=group.function,
         run=run,
-        own_parameters={*group.inputs, *group.position_parameters},
+        own_parameters={*group.inputs, *group.position_parameters, *group.session_parameters},
         annotations=group.annotations,
         ins=group.asset_ins,
         deps=[_dep(group, source) for source in dict.fromkeys(group.inputs.values())],
         check_specs=check_specs(group.key, rules),
         metadata={"dagster/table_name": group.table.full_name, **declared_metadata(group)},
-        kinds={"duckdb", "parquet", *(["sql"] if group.body else [])},
+        kinds={group.engine, "parquet", *(["sql"] if group.body else [])},
         group_name="features",
         automation_condition=_condition(group),
         freshness_policy=_freshness_policy(group),
@@ -101,6 +103,8 @@ def _condition(group: FeatureGroup) -> dg.AutomationCondition[Any] | None:
 def _freshness_policy(group: FeatureGroup) -> dg.FreshnessPolicy | None:
     """It warns once a partition is overdue, and fails once all values are older than the ttl, or else after twice as long.
 
+    A service tells of what it has stored within a minute: it fails once nothing was stored for a ttl, or a partition, and warns before.
+
     None where no partition is to come, and where the clock is set: Dagster's daemon asks the system's own.
     """
     partitions_def = group.partitions_def
@@ -108,6 +112,10 @@ def _freshness_policy(group: FeatureGroup) -> dg.FreshnessPolicy | None:
         return None
     if partitions_def.end is not None and naive_utc(partitions_def.end) <= clock.now():
         return None
+    if group.stream is not None:
+        silence = longest_run(partitions_def, 1)
+        fails = max(group.ttl or silence, _LEAST_SILENCE)
+        return dg.FreshnessPolicy.time_window(fail_window=fails, warn_window=min(silence, fails) / 2)
     overdue = longest_silence(partitions_def, group.serving_delay)
     # All rows were true when they were stored, so after the ttl none answers. Before a partition is overdue, that is as declared.
     fails = 2 * overdue if group.ttl is None else max(group.ttl, overdue)

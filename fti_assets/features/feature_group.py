@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration, lookback_of
+from fti_assets.engines.choice import checked_engine
 from fti_assets.errors import DeclarationError, one_of
 from fti_assets.features.asset import feature_group_asset
 from fti_assets.features.groups.checks import check_group, checked_terms
-from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
+from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup, is_spark_frame, is_spark_session
 from fti_assets.features.groups.streams import check_stream
 from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.rows.duplicates import Duplicates, checked_duplicates
@@ -43,6 +44,7 @@ def feature_group(
     ins: Mapping[str, Any] | None = None,
     stream: EventStream | None = None,
     must_equal_stream: bool = False,
+    engine: Literal["duckdb", "spark"] = "duckdb",
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
     """Declare a feature group: a function that gives rows, and what they mean.
@@ -79,6 +81,9 @@ def feature_group(
             archive. Needs ``available_at``, which is when the broker stored an event, a schema, and partitions of time.
         must_equal_stream: refuse a run over a streamed partition whose rows are not those of the stream; by default the check
             ``equals_stream`` warns, and the rows of the run are stored.
+        engine: ``"spark"`` for a function of Spark: other groups are parameters annotated ``pyspark.sql.DataFrame`` in place of
+            ``fti.Table``, one annotated ``pyspark.sql.SparkSession`` takes the session, and it gives a ``DataFrame`` of that session. The
+            stores say where Spark is. Its rows are checked and stored as any.
         options: every parameter of ``@dg.asset``, with its own meaning. By default a group with partitions of time that go on has a
             ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run,
             and says that the group fails ``ttl`` after it, or else after twice as long; None is without one.
@@ -100,7 +105,12 @@ def feature_group(
         own_name = checked_name(name or function.__name__, what="feature group")
         annotations = annotations_of(function, caller_scope)
         terms = checked_terms(keys, rename, serving_delay, ttl, schema, what=repr(own_name))
-        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_scope)
+        if checked_engine(engine, what=repr(own_name)) == "auto":
+            raise DeclarationError(
+                f"feature group {own_name!r} has engine='auto', but its function is written for one engine: leave it out, or write 'spark' "
+                "for a function of Spark's DataFrames. Datasets and predictions take 'auto'"
+            )
+        groups, other_ins = group_inputs(function, annotations, ins or {}, caller_scope, engine)
         group = FeatureGroup(
             name=own_name,
             version=version,
@@ -120,6 +130,7 @@ def feature_group(
             to_asset=feature_group_asset,
             stream=stream,
             must_equal_stream=must_equal_stream,
+            engine=engine,
             **terms,
         )
         check_group(group)
@@ -156,8 +167,31 @@ def _is_no_more(hints: Mapping[str, Any], parameter: str) -> bool:
     )
 
 
+def _refuse_other_engine(function: Callable[..., Any], hints: Mapping[str, Any], engine: str) -> None:
+    """Refuse parameters that the other engine would fill."""
+    parameters = parameters_of(function)
+    own, of_spark = (
+        [name for name in parameters if hints.get(name) is Table],
+        [name for name in parameters if is_spark_frame(hints.get(name)) or is_spark_session(hints.get(name))],
+    )
+    if engine == "spark" and own:
+        raise DeclarationError(
+            f"parameter {own[0]!r} of {function.__name__!r} is an fti.Table, and engine='spark' gives frames of Spark: annotate it "
+            "pyspark.sql.DataFrame"
+        )
+    if engine != "spark" and of_spark:
+        raise DeclarationError(
+            f"parameter {of_spark[0]!r} of {function.__name__!r} is annotated as Spark's: write engine='spark' in its "
+            "@fti.feature_group, or annotate a group fti.Table"
+        )
+
+
 def group_inputs(
-    function: Callable[..., Any], hints: Mapping[str, Any], ins: Mapping[str, Any], caller_names: Mapping[str, Any]
+    function: Callable[..., Any],
+    hints: Mapping[str, Any],
+    ins: Mapping[str, Any],
+    caller_names: Mapping[str, Any],
+    engine: str = "duckdb",
 ) -> tuple[dict[str, TimedTable], dict[str, Any]]:
     """The groups and monitors that a function's ``fti.Table`` parameters name, and the ``ins`` that are Dagster's own.
 
@@ -165,20 +199,24 @@ def group_inputs(
         DeclarationError: a parameter names no group.
     """
     names = {**function.__globals__, **caller_names}
+    _refuse_other_engine(function, hints, engine)
+    is_group = is_spark_frame if engine == "spark" else (lambda hint: hint is Table)
+    kind = "pyspark.sql.DataFrame" if engine == "spark" else "fti.Table"
     groups: dict[str, TimedTable] = {}
     for parameter in parameters_of(function):
-        if hints.get(parameter) is not Table:
+        if not is_group(hints.get(parameter)):
             if isinstance(names.get(parameter), TimedTable) and parameter not in ins and _is_no_more(hints, parameter):
                 raise DeclarationError(
                     f"parameter {parameter!r} of {function.__name__!r} is called like a feature group, but is not annotated as "
-                    f"one: write {parameter}: fti.Table, whose rows are {parameter}.df() or {parameter}.relation"
+                    f"one: write {parameter}: {kind}"
+                    + (f", whose rows are {parameter}.df() or {parameter}.relation" if kind == "fti.Table" else "")
                 )
             continue
         result = ins.get(parameter, names.get(parameter))
         if not isinstance(result, TimedTable):
             group_names = sorted(name for name, value in names.items() if isinstance(value, TimedTable))
             raise DeclarationError(
-                f"parameter {parameter!r} of {function.__name__!r} is an fti.Table, but no feature group has that name here; "
+                f"parameter {parameter!r} of {function.__name__!r} is an {kind}, but no feature group has that name here; "
                 f"there is {one_of(group_names)}. Import the group, or give it in ins={{{parameter!r}: the_group}}"
             )
         groups[parameter] = result
@@ -186,6 +224,6 @@ def group_inputs(
     if strays:
         raise DeclarationError(
             f"ins of {function.__name__!r} gives a feature group for {one_of(strays)}, which is not a parameter annotated "
-            "fti.Table"
+            f"{kind}"
         )
     return groups, {name: value for name, value in ins.items() if name not in groups}

@@ -17,7 +17,7 @@ from fti_assets.features.groups.checks import check_group, checked_terms
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
 from fti_assets.features.windows.aggregates import Aggregate
 from fti_assets.features.windows.records import record_of
-from fti_assets.features.windows.window import Window
+from fti_assets.features.windows.window import Window, refuse_doubled
 from fti_assets.orchestration.options import AssetOptions
 
 
@@ -28,7 +28,7 @@ def request_windows(
     name: str,
     keys: str | Sequence[str],
     every: str | timedelta,
-    windows: Sequence[str | timedelta],
+    windows: Sequence[str | timedelta | Window],
     aggregates: Mapping[str, Aggregate],
     version: int = 1,
     online: bool = False,
@@ -51,7 +51,7 @@ def request_windows(
         name: the group's name, that of its asset and online namespace.
         keys: the columns of the source to aggregate by.
         every: how far apart the far ends of long windows lie, and how long the newest rows are held one by one online.
-        windows: the lengths ``w``.
+        windows: the lengths ``w``; none has a delay, and none is a lifetime.
         aggregates: what to compute, by name; the columns are ``<name>_<window as written>``, such as ``spent_30d``.
         version: names the asset (``card_windows_v1``); raise it when what is computed changes.
         online: hold the keys in the online store.
@@ -148,14 +148,18 @@ def _check_source(source: Any, online: bool, what: str) -> None:
         )
 
 
-def _lengths(windows: Sequence[str | timedelta], what: str) -> dict[str, int]:
+def _lengths(windows: Sequence[str | timedelta | Window], what: str) -> dict[str, int]:
     """Each window's length in microseconds, by its text."""
-    if any(isinstance(window, Window) or window == LIFETIME for window in windows):
-        raise DeclarationError(
-            f"{what} has windows={excerpt(windows)}: at the time of a request a window has a length and ends at once; one with a delay, "
-            "or a lifetime, is computed by fti.window_aggregate at the instants of a grid"
-        )
-    return {one.text: one.us for one in map(Window, windows)}
+    several = [one if isinstance(one, Window) else Window(one) for one in windows]
+    for one in several:
+        if one.delay_us or one.length == LIFETIME:
+            kind = "is a lifetime" if one.length == LIFETIME else "ends some time before"
+            raise DeclarationError(
+                f"{what} has the window {one.text!r}, which {kind}: at the time of a request a window has a length and ends at once. "
+                "fti.window_aggregate computes it at the instants of a grid"
+            )
+    refuse_doubled(several, what=what)
+    return {one.text: one.us for one in several}
 
 
 def _check_names(record: RequestWindows, keys: Sequence[str], source: FeatureGroup, what: str) -> None:

@@ -13,6 +13,7 @@ from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
+from fti_assets.forget.dead_letters import group_table_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitors.parity.parity import Parity
@@ -23,7 +24,7 @@ from fti_assets.training.views.terms import ViewTerms
 Values = Mapping[str, str]
 """The column of a table that holds each part of the entity's key, and that part as text."""
 
-Kind = Literal["group", "predictions", "dataset", "log"]
+Kind = Literal["group", "predictions", "dataset", "log", "dead_letters"]
 _TABLE_NAME = re.compile(r"(.+)_v[1-9][0-9]*")
 
 
@@ -117,10 +118,13 @@ def carriers(
                 results[one.table] = Carrier(one.table, "log", tuple(spine_keys), asset=one.key)
     kinds = FeatureGroup | BatchPredictions | TrainingDataset | PredictionLog | Parity
     declared_tables = {one.table for one in declarations if isinstance(one, kinds)}
-    for table in tables:  # what is no longer declared
+    for table in tables:  # what is no longer declared, or never is
         if table in declared_tables:
             continue
-        if table.schema == FEATURES and name_of(table) == group:
+        of_stream = group_table_of(table)
+        if of_stream is not None and name_of(of_stream) == group:
+            results[table] = Carrier(table, "dead_letters", (values,))
+        elif table.schema == FEATURES and name_of(table) == group:
             results[table] = Carrier(table, "group", (values,), keys=keys)
         elif table.schema in (PREDICTIONS, DATASETS):
             results[table] = Carrier(table, "predictions" if table.schema == PREDICTIONS else "dataset", (values,))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import dagster as dg
 
+from fti_assets.core.home import home
 from fti_assets.core.names import Commit, PartitionRecord, TableName
 from fti_assets.describe import existing_store
 from fti_assets.errors import StoreError
@@ -19,6 +21,7 @@ from fti_assets.forget.log_files import (
     log_folders,
     take_out_of_files,
 )
+from fti_assets.forget.outboxes import bring_to_lake, waiting_events
 from fti_assets.forget.refusals import refuse_old_catalog, refuse_unwritable
 from fti_assets.forget.report import Forgotten, TableReport
 from fti_assets.forget.search import (
@@ -37,6 +40,9 @@ from fti_assets.forget.sinks import forget_in_sinks
 from fti_assets.forget.windows import load_windows, refuse_windows
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.files import may_write
+from fti_assets.stores.lake.appends import taken_from
+from fti_assets.stores.lake.branches.branch import refuse_branch, refuse_branched
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out, unnamed_files_holding
@@ -60,8 +66,11 @@ def forget(
     expire: bool = False,
     dry_run: bool = False,
     log_seconds: float = 90.0,
+    outbox: Path | None = None,
 ) -> Forgotten:
     """Take a key out of all versions of a group, of predictions and their sinks, of prediction logs, the online store and rejected rows.
+
+    What the services of the group's stream have not flushed yet comes to the lake first; of its dead letters those go that name the key.
 
     What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
     columns, never the key.
@@ -75,7 +84,8 @@ def forget(
             the files.
         dry_run: only look; a lake that cannot be written is looked at without the writers' lock.
         log_seconds: how long to wait for files of a prediction log that hold it and are being written; their writers close them in
-            a minute.
+            a minute. As long a service of the group's stream is waited for, until it has flushed.
+        outbox: where services of streams keep what they have not flushed; ``outbox/`` under ``FTI_HOME`` by default.
 
     Raises:
         NotMaterializedError: there is no such group, or no offline store.
@@ -86,12 +96,25 @@ def forget(
         StoreError: a table could not be written, or the bytes could not be overwritten while others read.
     """
     declarations, store = declarations_of(definitions), stores.offline_store()
+    refuse_branch(
+        store,
+        "forget a key, which stays in those files",
+        "Forget it in main, with FTI_ENV unset, and drop the environment",
+    )
+    if not dry_run:
+        refuse_branched(store, "what is forgotten here would stay readable there, and nothing was changed")
     refuse_windows(declarations, group)
+    folder = home() / "outbox" if outbox is None else outbox
+    waiting = waiting_events(folder, group)
     if not store.exists():
         check_key(declarations, group, key, [])
+        if waiting and not dry_run:  # the first flush makes the lake
+            bring_to_lake(declarations, group, stores, folder, log_seconds)
     with existing_store(stores).connect() as lake:
+        check_key(declarations, group, key, tables_with_files(lake))
+        if not dry_run:
+            bring_to_lake(declarations, group, stores, folder, log_seconds)
         tables_before = tables_with_files(lake)
-        check_key(declarations, group, key, tables_before)
         if expire:
             refuse_old_catalog(lake, declarations)
         folders = log_folders(declarations, group, key, stores.log_folder())
@@ -172,6 +195,7 @@ def forget(
         ],
         tiles=[table.full_name for table in current],
         online=online,
+        outboxes=waiting,
         rejected=rejects,
         logged=log_counts,
         sinks=sinks,
@@ -183,7 +207,7 @@ def forget(
         pinned=pins_by_snapshot,
         expired=expiry,
         of_killed_writers=len(strays),
-        without_lock=not store.may_write,
+        without_lock=not may_write(store.root),
         written_again=again,
         reported_partitions=partitions_told,
     )
@@ -197,7 +221,9 @@ def _searches(lake: Lake, carriers: Sequence[Carrier]) -> list[Search]:
     """
     searches = [search_table(lake, carrier) for carrier in sorted(carriers, key=lambda one: one.kind != "group")]
     refusals = [error for search in searches for error in search.refusals]
-    if refusals and all(search.predicate == NO_ROW for search in searches if search.carrier.kind != "log"):
+    if refusals and all(
+        search.predicate == NO_ROW for search in searches if search.carrier.kind not in ("log", "dead_letters")
+    ):
         raise refusals[0]
     return searches
 
@@ -218,7 +244,7 @@ def _take_out(
     lake: Lake, searches: Sequence[Search], group: str, key: Values, *, datasets: bool
 ) -> dict[TableName, Commit]:
     """Predictions and datasets first: they are found by the rows of their spine."""
-    order = ("log", "predictions", "dataset", "group") if datasets else ("log", "predictions", "group")
+    order = ("log", "predictions", *(["dataset"] if datasets else []), "group", "dead_letters")
     commits = {}
     for kind in order:
         for search in searches:
@@ -231,7 +257,7 @@ def _take_out(
                 search.predicate,
                 message=f"forget a key of {group} in {search.carrier.table.name}",
                 extra={"asset": search.carrier.table.name, "columns": sorted(key)},
-                record=_recount if has_split else (lambda old, splits: old.record),
+                record=_recount if has_split else (lambda old, splits: taken_from(old)),
                 split=SPLIT if has_split else None,
             )
             if commit is not None:

@@ -37,6 +37,8 @@ class Forgotten:
     """The tables of what windows keep of the partitions that held it; they are dropped, and made anew by the next run."""
     online: Mapping[str, int]
     """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
+    outboxes: Mapping[str, int]
+    """Of each outbox of its stream, how many events waited in it for the lake; they were brought there first, unless it was a dry run."""
     rejected: Mapping[str, tuple[int, int]]
     """Of each table, how many rows that were kept aside are the key's, in how many files."""
     logged: Mapping[str, tuple[int, int]]
@@ -100,6 +102,7 @@ def _lines(result: Forgotten) -> Iterator[str]:
     key_text = f"the key of {result.group} ({', '.join(result.columns)})"
     if result.nothing:
         yield f"{key_text} is nowhere: not in the lake, at no snapshot, not online, not among rejected rows, in no log. Nothing was changed"
+        yield from _outboxes(result)
         yield from _sinks(result)
         yield from _search(result)
         yield from _lock(result)
@@ -113,6 +116,7 @@ def _lines(result: Forgotten) -> Iterator[str]:
         yield f"  {tiles}: what windows keep of its partitions{'' if result.dry_run else ', dropped'}"
     for namespace, keys in result.online.items():
         yield f"  online {namespace}: {keys} keys{'' if result.dry_run else ' deleted'}"
+    yield from _outboxes(result)
     for table, (rows, files) in result.rejected.items():
         yield f"  rejected rows of {table}: {rows} in {files} files{'' if result.dry_run else ', taken out'}"
     for model, (lines, files) in result.logged.items():
@@ -159,6 +163,16 @@ def _sinks(result: Forgotten) -> Iterator[str]:
             yield f"{sink} {holds}, {again}, and a search finds {report.left} rows still: forget it again"
         elif report.rows or report.written:
             yield f"{sink} {holds}, {again}; a search finds none"
+
+
+def _outboxes(result: Forgotten) -> Iterator[str]:
+    for path, events in result.outboxes.items():
+        then = (
+            "were not searched: they are brought to the lake first"
+            if result.dry_run
+            else "were brought to the lake, and searched there"
+        )
+        yield f"  outbox {path}: {events} events, which {then}"
 
 
 def _datasets(result: Forgotten) -> Iterator[str]:

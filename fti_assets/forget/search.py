@@ -10,6 +10,7 @@ from typing import Any
 from fti_assets.core.names import TableName
 from fti_assets.errors import DataError
 from fti_assets.forget.carriers import Carrier, Values, name_of, other_carriers
+from fti_assets.forget.dead_letters import letters_with
 from fti_assets.forget.log_files import (
     REQUEST_COLUMN,
     comparable,
@@ -52,7 +53,9 @@ def search_table(lake: Lake, carrier: Carrier) -> Search:
     is_log = carrier.kind in ("log", "predictions") and {REQUEST_COLUMN, "request_id"} <= types.keys()
     if is_log:
         parts += [f"({in_request(values, types)})" for values in carrier.values]
-    for values in () if is_log else carrier.values:
+    if carrier.kind == "dead_letters":
+        parts += [f"({letters_with(values)})" for values in carrier.values]
+    for values in () if is_log or carrier.kind == "dead_letters" else carrier.values:
         if set(values) <= types.keys():
             try:
                 parts.append(f"({equals(lake, carrier.table, values)})")

@@ -11,6 +11,7 @@ from fti_assets.core.manifest import BY_NAME
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
+from fti_assets.engines.choice import Engine, checked_engine
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY
 from fti_assets.features.validation.schema import pandera_schema
@@ -37,6 +38,7 @@ def batch_predictions(
     sinks: Sequence[Sink] = (),
     online: bool = False,
     online_history: str | timedelta | None = None,
+    engine: Engine | None = None,
     **options: Unpack[AssetOptions],
 ) -> BatchPredictions:
     """Declare batch predictions: a row for each spine row, with its keys, prediction time, answer and build.
@@ -64,6 +66,8 @@ def batch_predictions(
         online: load the answers to the online store too, after the lake's commit, in a namespace of the table's name: by the spine's
             keys, an answer's event time being its prediction time. An app looks them up by ``fti.read_online``.
         online_history: how far back the online store answers, 7 days by default.
+        engine: what joins the features and asks the models: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by
+            default what the stores say. The answers are the same on each.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
     Raises:
@@ -107,6 +111,7 @@ def batch_predictions(
         online_history=DEFAULT_ONLINE_HISTORY
         if online_history is None
         else duration(online_history, what=f"online_history of {name!r}"),
+        engine=checked_engine(engine, what=what),
         options=options,
         to_asset=predictions_asset,
     )

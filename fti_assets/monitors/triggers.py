@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitoring.quality.quality import LABEL_RATE
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.training.models.model import Model
 from fti_assets.training.triggers.breaches import OnDegradation, OnDrift
@@ -53,7 +54,12 @@ def unmeasured_columns(
 
 
 def _check_metric(trigger: OnDegradation, monitor: Monitor, what: str) -> None:
-    judged = [rule.metric for rule in monitor.quality if rule.is_judged]
+    if trigger.metric == LABEL_RATE:
+        raise DeclarationError(
+            f"{what} has {trigger!r}, which would train again because labels are missing, and that brings none: leave it to the check of "
+            f"{monitor!r}, and name a metric"
+        )
+    judged = [rule.metric for rule in monitor.quality if rule.is_judged and not rule.is_label_rate]
     if trigger.metric in judged:
         return
     there = f"it judges {list_some(judged)}" if judged else "it judges no metric"

@@ -33,6 +33,9 @@ class Declaration:
             ``Definitions`` asks for it: until then each user writes itself down here.
     """
 
+    is_owned: ClassVar[bool] = True
+    """Whether this code location makes it; what another one makes is only named here."""
+
     name: str
     version: int
     options: AssetOptions = field(repr=False)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import home
+from fti_assets.core.home import MAIN, home
+from fti_assets.core.home import environment as environment_of_process
 from fti_assets.core.names import TableName
+from fti_assets.engines.choice import Engine, checked_engine
+from fti_assets.engines.running import RunningEngine
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.orchestration.addresses import whole_address, without_secrets
+from fti_assets.orchestration.engine import SparkEngine
 from fti_assets.orchestration.tracking import MlflowTracking
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
-from fti_assets.stores.lake.location import offline_store
+from fti_assets.stores.lake.branches.branch import branch_folder, branch_named
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.online.store import OnlineStore, online_store
+from fti_assets.stores.online.store import OnlineStore, is_redis, online_store, with_prefix
+
+if TYPE_CHECKING:
+    from fti_assets.stores.lake.lake import Lake
 
 STORES = "fti"
 """The key of the ``Stores`` resource that every asset of this library needs."""
@@ -44,13 +51,15 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     ``polars.DataFrame`` or ``pyarrow.Table``, of the partitions that Dagster's partition mapping names.
 
     Args:
-        lake: the offline store, a folder or ``postgresql://user:password@host/database?data=s3://bucket/folder``; ``<home>/lake`` by
-            default.
-        models: the model store, a folder or ``s3://bucket/folder``; ``<home>/models`` by default.
+        lake: the offline store's folder; ``<home>/lake`` by default.
+        models: the model store's folder; ``<home>/models`` by default.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
             address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
         log: the folder into which servers and apps log their answers, for ``prediction_log``; ``<home>/log`` by default.
         tracking: where builds are mirrored besides, ``fti.MlflowTracking(...)``; nowhere by default.
+        environment: the environment of that lake whose stores are meant, made by ``fti env create``; ``"main"`` for the stores as they
+            are declared. By default what ``FTI_ENV`` says, or main.
+        spark: what large plans run on, ``fti.SparkEngine(...)``; all run on DuckDB by default.
     """
 
     lake: str | None = None
@@ -58,6 +67,8 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     online: str | None = None
     log: str | None = None
     tracking: MlflowTracking | None = None
+    environment: str | None = None
+    spark: SparkEngine | None = None
 
     @checked_arguments(method=True)
     def __init__(
@@ -68,6 +79,8 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         online: str | Path | None = None,
         log: str | Path | None = None,
         tracking: MlflowTracking | Mapping[str, Any] | None = None,
+        environment: str | None = None,
+        spark: SparkEngine | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             lake=without_secrets(lake),
@@ -76,20 +89,71 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
             log=without_secrets(log),
             # Dagster makes the resource anew from its config, as mappings.
             tracking=MlflowTracking(**tracking) if isinstance(tracking, Mapping) else tracking,
+            environment=environment,
+            spark=SparkEngine(**spark) if isinstance(spark, Mapping) else spark,
         )
 
+    @property
+    def environment_name(self) -> str | None:
+        """The environment whose stores these are; None for main."""
+        name = self.environment or environment_of_process()
+        return None if name == MAIN else name
+
+    def in_environment(self, name: str) -> Stores:
+        """The same stores in another environment, ``"main"`` among them."""
+        places = {field: getattr(self, field) for field in type(self).model_fields}
+        return type(self)(**{**places, "environment": name})
+
     def offline_store(self) -> OfflineStore:
-        return offline_store(whole_address(self.lake) or home() / "lake")
+        folder, main = self._folder(), OfflineStore(whole_address(self.lake) or home() / "lake")
+        return main if folder is None else OfflineStore(folder / "lake")
 
     def model_store(self) -> ModelStore:
-        return ModelStore(whole_address(self.models) or home() / "models")
+        folder = self._folder()
+        return ModelStore(whole_address(self.models) or home() / "models" if folder is None else folder / "models")
 
     def online_store(self) -> OnlineStore:
-        return online_store(whole_address(self.online) or home() / "online")
+        folder, main = self._folder(), whole_address(self.online) or home() / "online"
+        if folder is None:
+            return online_store(main)
+        return online_store(
+            with_prefix(main, folder.name) if isinstance(main, str) and is_redis(main) else folder / "online"
+        )
+
+    def engine(self, engine: Engine | None, lake: Lake, *, what: str, log: Callable[[str], None]) -> RunningEngine:
+        """What runs the plans of a step.
+
+        Args:
+            engine: what the declaration names; None for that of the environment.
+            lake: the open lake of the step.
+            what: the asset, for errors.
+            log: where each choice is told.
+
+        Raises:
+            EngineError: Spark is asked for, and there is none.
+        """
+        if engine is None:
+            engine = "duckdb" if self.spark is None else checked_engine(self.spark.engine, what="fti.SparkEngine")
+        place = None if self.spark is None else self.spark.place(lake.store.root)
+        return RunningEngine(engine or "duckdb", place, lake.connection, what=what, log=log)
 
     def log_folder(self) -> Path:
         """The folder of prediction logs, with one folder a model."""
-        return Path(whole_address(self.log) or home() / "log")
+        folder = self._folder()
+        return Path(whole_address(self.log) or home() / "log") if folder is None else folder / "log"
+
+    def _folder(self) -> Path | None:
+        """The folder of the environment; None for main.
+
+        Raises:
+            NotMaterializedError: there is no such environment.
+        """
+        name = self.environment_name
+        if name is None:
+            return None
+        main = OfflineStore(whole_address(self.lake) or home() / "lake")
+        branch_named(main, name)
+        return branch_folder(main, name)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Refuse: a step of this library stores its rows itself, and no other asset's output belongs into its tables.

@@ -13,12 +13,16 @@ import dagster as dg
 
 from fti_assets.core.extras import named_extras
 from fti_assets.core.functions import source_text
-from fti_assets.errors import DeclarationError, one_of
+from fti_assets.core.home import MAIN
+from fti_assets.errors import DeclarationError, StoreError, one_of
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.options import accepted_by_dagster
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import CONTEXT, parameters_of, take
+
+ENVIRONMENT = "fti/environment"
+"""The tag of a run that writes the stores of an environment."""
 
 Run = Callable[[dg.AssetExecutionContext, Stores, dict[str, Any]], Iterator[Any]]
 
@@ -71,8 +75,11 @@ def build_asset(
     def step(context: dg.AssetExecutionContext, **arguments: Any) -> Iterator[Any]:
         for key in keys:
             del arguments[key]
+        stores: Stores = arguments.pop(STORES)
+        if stores.environment_name is not None:
+            tell_environment(context, stores.environment_name)
         with named_extras(name):  # what only a step needs is imported there
-            yield from run(context, arguments.pop(STORES), arguments)
+            yield from run(context, stores, arguments)
 
     step.__name__ = name
     # Dagster gives a step what its signature names, so the generator takes on the user's parameters.
@@ -109,6 +116,24 @@ def build_asset(
     with beta_accepted(), accepted_by_dagster(name):
         # Not required, so that a step whose rows are refused can end without materializing the asset.
         return dg.asset(**settings, output_required=False)(step)
+
+
+def tell_environment(context: dg.AssetExecutionContext, environment: str) -> None:
+    """Tag a run with the environment whose stores it writes.
+
+    Raises:
+        StoreError: the instance knows the asset of another environment, whose partitions it would take this run's for.
+    """
+    key = context.assets_def.key
+    event = context.instance.get_latest_materialization_event(key)
+    before = None if event is None else context.instance.get_run_by_id(event.run_id)
+    if before is not None and (of := before.tags.get(ENVIRONMENT, MAIN)) != environment:
+        raise StoreError(
+            f"this run writes {key.to_user_string()} in the environment {environment!r}, and its Dagster instance knows that of "
+            f"{of!r}, for "
+            "which it would take it: give the environment a DAGSTER_HOME of its own. Nothing was stored"
+        )
+    context.instance.add_run_tags(context.run.run_id, {ENVIRONMENT: environment})
 
 
 @contextmanager

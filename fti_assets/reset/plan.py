@@ -105,6 +105,7 @@ def _tables(
     names_of_tables = {table.name for table in tables}
     tables |= {TableName(FEATURES, name): None for name in _left_over(lake, online) if name not in names_of_tables}
     outside = {one.name for one in declarations if isinstance(one, FeatureGroup) and one.source is not None}
+    elsewhere = {one.table: one for one in declarations if isinstance(one, FeatureGroup) and not one.is_owned}
     results: dict[TableName, None] = {}
     for name in names:
         matching = [table for table in tables if name in (table.name, name_of(table))]
@@ -115,6 +116,11 @@ def _tables(
             raise NotMaterializedError(
                 f"there is no group, dataset or predictions {name!r}: it can be {one_of(resettable)}, or one version such as "
                 f"{one_of(sorted(table.name for table in tables)[:1])}"
+            )
+        if others := [table for table in matching if table in elsewhere]:
+            raise StoreError(
+                f"{one_of(table.name for table in others)} is owned by another code location, whose rows are not reset from here: reset it "
+                "with the definitions that make it"
             )
         results |= dict.fromkeys(matching)
     return list(results)

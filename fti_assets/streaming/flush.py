@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 from fti_assets.core import clock
 from fti_assets.core.names import Commit, TableName
 from fti_assets.core.sql import quote, temporary_name
-from fti_assets.core.times import from_microseconds
+from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import StoreError, list_some
 from fti_assets.features.events.dead_letter import DeadLetter, dead_letter
 from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
+from fti_assets.features.published.contract import state_contract
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.lake.appends import Append, Positions, append_rows, time_bounds
@@ -46,8 +47,7 @@ class Flush:
         positions: where the stream stands now, by shard.
         lag: how many events the broker holds behind what is taken, by shard; empty if it was not asked.
         newest: when the broker stored the newest event of this flush that is a row, naive UTC; None if none is.
-        doubtful: rows that went online and not to the lake, since a stored row has their keys and times: a run was ahead of the
-            service. What is online of their keys may count them beside the stored ones.
+        newest_event: the latest event time of its rows that is not ahead, naive UTC; None if there is none.
     """
 
     table: TableName
@@ -58,7 +58,7 @@ class Flush:
     positions: Positions
     lag: Mapping[int, int] = field(default_factory=dict)
     newest: datetime | None = None
-    doubtful: pa.Table | None = field(default=None, repr=False)
+    newest_event: datetime | None = None
 
 
 def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
@@ -77,14 +77,13 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
     """
     reasons: dict[str, int] = {}
     made: list[str] = []
-    doubtful: list[pa.Table] = []
     ends = batches.positions()
     refuse_other_partitions(lake, group)
+    state_contract(lake, group)
 
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)
         reasons.clear()
-        doubtful.clear()
         rows = None if batches.rows is None else behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
         for letter in letters:
@@ -93,11 +92,7 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         staged, events = _staged(lake, group, rows)
         made.extend([dead, staged, events])
 
-        def notice(rows: str) -> None:
-            doubtful.append(lake.connection.table(quote(rows)).to_arrow_table())
-
         def refuse(clashes: str) -> None:
-            notice(clashes)
             more = _clashing(lake, group, clashes, events)
             for letter in more:
                 reasons[letter.reason] = reasons.get(letter.reason, 0) + 1
@@ -112,7 +107,6 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
             records=lambda key: partition_records(group, [key])[key],
             run_at=lambda key: _before_end(group, key),
             refuse=refuse,
-            notice=notice,
             beside={dead_letters_table(group): dead},
         )
 
@@ -130,15 +124,17 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         result.present,
         dict(sorted(reasons.items())),
         result.positions,
-        newest=_newest(group, batches.rows),
-        doubtful=pa.concat_tables(doubtful) if doubtful else None,
+        newest=_newest(batches.rows, str(group.available_at)),
+        newest_event=_newest(batches.rows, str(group.event_time), until=clock.now()),
     )
 
 
-def _newest(group: FeatureGroup, rows: pa.Table | None) -> datetime | None:
-    if rows is None or not rows.num_rows:
+def _newest(rows: pa.Table | None, column: str, *, until: datetime = datetime.max) -> datetime | None:
+    if rows is None:
         return None
-    return from_microseconds(pc.max(rows[str(group.available_at)].cast(pa.int64())).as_py())
+    instants = rows[column].cast(pa.int64())
+    newest = pc.max(instants.filter(pc.less_equal(instants, microseconds(until)))).as_py()
+    return None if newest is None else from_microseconds(newest)
 
 
 def _refuse_lost(group: FeatureGroup, batches: Batches, before: Positions) -> None:

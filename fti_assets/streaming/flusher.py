@@ -17,6 +17,7 @@ from fti_assets.stores.online.store import OnlineStore
 from fti_assets.streaming.flush import FLUSH_ROWS, Flush, flush
 from fti_assets.streaming.online import OnlineNamespaces
 from fti_assets.streaming.outbox import Outbox, Position
+from fti_assets.streaming.stored_rows import StoredRows
 
 _FLUSHES_A_CONNECTION = 1_000
 """An open lake remembers what it has looked at."""
@@ -52,7 +53,7 @@ class Flusher:
         if targets := [one for one in (group, *windows) if one.online]:
             with self._connected() as lake:
                 types = lake.types(group.table) or lake_types(group)
-                self.online = OnlineNamespaces(group, targets, online, types)
+                self.online = OnlineNamespaces(group, targets, online, StoredRows(store, group), types)
 
     def close(self) -> None:
         with self._lock:
@@ -124,8 +125,6 @@ class Flusher:
                     is_own = _with_new(self._bases or {}, _bases(lake, self._group))
                     if lake.snapshot() == result.commit.snapshot and is_own:
                         self.online.advance(lake, result.commit.snapshot, result.positions)
-            if self.online is not None and result.doubtful is not None:
-                self.online.load(lake, outbox, result.doubtful)
             said(result)
 
     def _load(self, lake: Lake, outbox: Outbox) -> None:

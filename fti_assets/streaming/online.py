@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+import duckdb
 import pyarrow as pa
 
 from fti_assets.core import clock
 from fti_assets.core.names import PARTITION
 from fti_assets.core.times import from_microseconds, microseconds
+from fti_assets.errors import StoreError
 from fti_assets.features.events.reading import SEQUENCE, SHARD, event_schema
 from fti_assets.features.events.typed_rows import lake_types
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.online.load import Unflushed, joined_whole, load_namespace
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import Unflushed, load_namespace
 from fti_assets.features.online.merging import Merge
 from fti_assets.features.online.origin import Positions, moved_on, origin_of, winner_terms
 from fti_assets.features.online.rows import online_schema
@@ -22,6 +25,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import About, DamagedNamespaceError
 from fti_assets.stores.online.store import NamespaceWriter, OnlineStore
 from fti_assets.streaming.outbox import Outbox
+from fti_assets.streaming.stored_rows import StoredRows
 from fti_assets.streaming.taken import behind
 
 
@@ -32,25 +36,33 @@ class OnlineNamespaces:
         group: a group with a stream.
         targets: those of it and of the windows over it that are online.
         store: the online store.
+        stored: the group's rows in the lake.
         types: the DuckDB type of each stored column, in the order of the table.
     """
 
     def __init__(
-        self, group: FeatureGroup, targets: Sequence[FeatureGroup], store: OnlineStore, types: Mapping[str, str]
+        self,
+        group: FeatureGroup,
+        targets: Sequence[FeatureGroup],
+        store: OnlineStore,
+        stored: StoredRows,
+        types: Mapping[str, str],
     ) -> None:
-        self._each = [OnlineRows(target, group, store, types) for target in targets]
+        self._stored = stored
+        self._each = [OnlineRows(target, group, store, stored, types) for target in targets]
 
     def write(self, rows: pa.Table, positions: Positions) -> bool:
         """As ``OnlineRows.write`` for each; False if one is to be brought up by ``load``."""
         return all(one.write(rows, positions) for one in self._each)
 
-    def load(self, lake: Lake, outbox: Outbox, doubtful: pa.Table | None = None) -> None:
+    def load(self, lake: Lake, outbox: Outbox) -> None:
         """As ``OnlineRows.load`` for each."""
         for one in self._each:
-            one.load(lake, outbox, doubtful)
+            one.load(lake, outbox)
 
     def close(self) -> None:
         """Let go of the stores."""
+        self._stored.close()
         for one in self._each:
             one.close()
 
@@ -67,11 +79,19 @@ class OnlineRows:
         target: the group whose it is: the one with the stream, or windows over it.
         group: the group with the stream.
         store: the online store.
+        stored: the group's rows in the lake.
         types: the DuckDB type of each stored column, in the order of the table.
     """
 
-    def __init__(self, target: FeatureGroup, group: FeatureGroup, store: OnlineStore, types: Mapping[str, str]) -> None:
-        self._target, self._group, self._store = target, group, store
+    def __init__(
+        self,
+        target: FeatureGroup,
+        group: FeatureGroup,
+        store: OnlineStore,
+        stored: StoredRows,
+        types: Mapping[str, str],
+    ) -> None:
+        self._target, self._group, self._store, self._stored = target, group, store, stored
         self._whole = joined_whole(target, types)
         self._merge: Merge | TailMerge = Merge(self._whole) if self._whole.windows is None else TailMerge(self._whole)
         self._written: Positions | None = None
@@ -96,11 +116,19 @@ class OnlineRows:
             if about.answers_from_us is not None and since < about.answers_from_us:  # the clock went back
                 since = about.answers_from_us
                 answers_from = from_microseconds(since)
-            # What the namespace holds already is not put in again: a load may have taken it from the outbox meanwhile.
-            new = behind(rows, origin_of(about).positions)
+            # What the namespace holds already is not put in again: a load may have taken it from the outbox meanwhile, or from the lake,
+            # where a run was ahead of this service.
+            origin = origin_of(about)
+            if origin.newest_us is None:
+                return False
             try:
+                new = self._stored.without(behind(rows, origin.positions), about.snapshot, origin.newest_us)
                 blobs, removals = self._merged(new, writer, since)
-            except ValueError:  # a damaged blob: the lake and the outbox have it all
+            except (
+                ValueError,
+                StoreError,
+                duckdb.Error,
+            ):  # a damaged blob, or a snapshot that is gone: the lake and the outbox have it all
                 return False
             writer.apply(
                 iter(blobs),
@@ -123,13 +151,12 @@ class OnlineRows:
         by_key = self._merge.rows_by_key(rows)
         return list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since_us)), ()
 
-    def load(self, lake: Lake, outbox: Outbox, doubtful: pa.Table | None = None) -> int:
+    def load(self, lake: Lake, outbox: Outbox) -> int:
         """Bring the namespace to the lake's newest snapshot and all that the outbox holds besides; how many keys it has.
 
         Args:
             lake: the open lake.
             outbox: the service's.
-            doubtful: rows whose keys are computed anew in any case.
 
         Raises:
             StoreError: the lake or the store cannot be read or written; the namespace is as it was.
@@ -147,7 +174,6 @@ class OnlineRows:
                 SHARD,
                 SEQUENCE,
                 self._group.identity,
-                None if doubtful is None else lambda connection: connection.from_arrow(doubtful),
             )
             keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions

@@ -7,9 +7,10 @@ the same transaction, so what is behind it is here or in the lake, and nothing i
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ _TABLES = """
         shard INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, flushed INTEGER, identity TEXT
     );
 """
+
+
+class OutboxInUseError(StoreError):
+    """A service has the outbox open."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +163,11 @@ class Outbox:
 
     def newest(self) -> int:
         """The number of the newest micro-batch, 0 if there is none."""
-        with self._errors():
-            [(number,)] = self._connection.execute("SELECT coalesce(max(number), 0) FROM batches").fetchall()
-        return int(number)
+        return self._number("SELECT coalesce(max(number), 0) FROM batches")
+
+    def oldest(self) -> float:
+        """The number of the oldest micro-batch, infinite if there is none."""
+        return self._number("SELECT coalesce(min(number), 0) FROM batches") or math.inf
 
     def discard(self, up_to: int, flushed: Mapping[int, int]) -> None:
         """Let go of the micro-batches up to a number, which the lake has; it stands at these sequences."""
@@ -179,14 +186,23 @@ class Outbox:
 
     def count(self) -> int:
         """How many rows wait to be flushed."""
-        with self._errors():
-            return int(self._connection.execute("SELECT coalesce(sum(rows), 0) FROM batches").fetchone()[0])
+        return self._number("SELECT coalesce(sum(rows), 0) FROM batches")
 
-    @contextmanager
-    def beside(self) -> Iterator[Outbox]:
+    def count_events(self) -> int:
+        """How many events wait to be flushed, as rows or as dead letters."""
+        return self.count() + self._number("SELECT count(*) FROM dead_letters")
+
+    def overwrite(self) -> bool:
+        """Leave no bytes of what was let go in the file and beside it; False if somebody reads them now."""
+        return not self._number("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _number(self, sql: str) -> int:
+        with self._errors():
+            return int(self._connection.execute(sql).fetchone()[0])
+
+    def beside(self) -> AbstractContextManager[Outbox]:
         """The same outbox by a connection of its own, for another thread."""
-        with self._errors(), closing(_connect(self.path)) as connection:
-            yield Outbox(self.path, connection)
+        return opened_beside(self.path)
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -227,27 +243,39 @@ def open_outbox(path: Path, *, of: str) -> Iterator[Outbox]:
         lock = hold_lock(path.with_name(f".{path.stem}.lock"), 0.0)
         lock.__enter__()
     except StoreError as error:
-        raise StoreError(
+        raise OutboxInUseError(
             f"another fti stream has {path} open: one service takes the shards of an instance. Stop it, or start this one as another "
             "instance, --instance 1/2"
         ) from error
     try:
-        try:
-            connection = _connect(path)
-        except sqlite3.DatabaseError as error:
-            raise _of(error, path) from error
-        with closing(connection):
-            about = connection.execute("SELECT format, of FROM about").fetchall()
+        with opened_beside(path) as outbox:
+            execute = outbox._connection.execute
+            about = execute("SELECT format, of FROM about").fetchall()
             if not about:
-                connection.execute("INSERT INTO about VALUES (?, ?)", (_FORMAT, of))
+                execute("INSERT INTO about VALUES (?, ?)", (_FORMAT, of))
             elif about != [(_FORMAT, of)]:
                 raise StoreError(
                     f"{path} is the outbox of {about[0][1]} in layout {about[0][0]}, not of {of} in layout {_FORMAT}: flush it with the "
                     "release that wrote it, or move it away; its events are read from the broker again"
                 )
-            yield Outbox(path, connection)
+            yield outbox
     finally:
         lock.__exit__(None, None, None)
+
+
+@contextmanager
+def opened_beside(path: Path) -> Iterator[Outbox]:
+    """An outbox that is there, beside whoever has it open.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        connection = _connect(path)
+    except sqlite3.DatabaseError as error:
+        raise _of(error, path) from error
+    with closing(connection):
+        yield Outbox(path, connection)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -257,6 +285,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         # What is told to the broker as kept must survive a power cut.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.executescript(_TABLES)
     except BaseException:
         connection.close()

@@ -19,6 +19,7 @@ from fti_assets.core import clock
 from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Rule
 from fti_assets.features.events.checks import DEAD_LETTERS, LAG
+from fti_assets.features.groups.freshness import FRESH
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.materialization import runless_materialized
 from fti_assets.orchestration.partitions import partitions_of
@@ -42,7 +43,9 @@ class _Group:
     rows: dict[str, int] = field(default_factory=dict)
     last: Flush | None = None
     newest: datetime | None = None
+    newest_event: datetime | None = None
     is_new: bool = False
+    passed: dict[str, bool] = field(default_factory=dict)
     dead: deque[tuple[datetime, int]] = field(default_factory=deque)
     at: dict[str, float] = field(default_factory=dict)
     judged_at: float = float("-inf")
@@ -79,6 +82,7 @@ class Reports:
                 its.rows[record.partition] = its.rows.get(record.partition, 0) + flush.additions[record.partition]
             its.last, its.is_new = flush, True
             its.newest = max(filter(None, [its.newest, flush.newest]), default=None)
+            its.newest_event = max(filter(None, [its.newest_event, flush.newest_event]), default=None)
             its.dead.append((clock.now(), sum(flush.dead_letters.values())))
 
     def close(self) -> None:
@@ -112,13 +116,18 @@ class Reports:
             flush = its.last
             keys = [key for key in its.records if is_last or now - its.at.get(key, float("-inf")) >= self._every]
             records = [(its.records[key], its.rows[key]) for key in keys]
-            judges = its.is_new and (is_last or bool(keys) or now - its.judged_at >= self._every)
-            if flush is None or not (keys or judges):
+            if flush is None:
                 return
             today = clock.now()
             while its.dead and its.dead[0][0] < today - _MEMORY:
                 its.dead.popleft()
-            facts = _facts(flush, its.newest, today, sum(number for _, number in its.dead))
+            facts = _facts(flush, its, today)
+            verdicts = list(_verdicts(its.group, facts))
+            # Time makes another verdict too: of a stream that is silent, or of a lake that cannot be written.
+            is_other = {rule.name: passed for rule, passed, _ in verdicts} != its.passed
+            judges = (its.is_new or is_other) and (is_last or bool(keys) or now - its.judged_at >= self._every)
+            if not (keys or judges):
+                return
         instance = self._instance = self._instance or self._connect()
         for record, rows in records:
             instance.report_runless_asset_event(_materialization(its.group, record, {"rows_added": rows, **facts}))
@@ -128,7 +137,7 @@ class Reports:
                 if its.records[record.partition] == record:  # else more has come meanwhile
                     del its.records[record.partition], its.rows[record.partition]
         if judges:
-            for rule, passed, text in _verdicts(its.group, facts):
+            for rule, passed, text in verdicts:
                 instance.report_runless_asset_event(
                     dg.AssetCheckEvaluation(
                         asset_key=its.group.key,
@@ -141,17 +150,20 @@ class Reports:
                 )
             with self._lock:
                 its.judged_at, its.is_new = now, its.last is not flush
+                its.passed = {rule.name: passed for rule, passed, _ in verdicts}
 
 
-def _facts(flush: Flush, newest: datetime | None, now: datetime, dead_letters: int) -> dict[str, Any]:
+def _facts(flush: Flush, its: _Group, now: datetime) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "snapshot": flush.commit.snapshot,
         "lag": sum(flush.lag.values()),
-        "dead_letters": dead_letters,
+        "dead_letters": sum(number for _, number in its.dead),
         "position": {str(shard): sequence for shard, sequence in sorted(flush.positions.items())},
     }
-    if newest is not None:
-        facts["freshness_s"] = (now - newest).total_seconds()
+    if its.newest is not None:
+        facts["freshness_s"] = (now - its.newest).total_seconds()
+    if its.group.ttl is not None and its.newest_event is not None:
+        facts |= {"age_s": (now - its.newest_event).total_seconds(), "ttl_s": its.group.ttl.total_seconds()}
     return facts
 
 
@@ -175,6 +187,10 @@ def _verdicts(group: FeatureGroup, facts: dict[str, Any]) -> Iterator[tuple[Rule
         f"{dead} events of the last day are no rows of {group.table_name}: see {group.table.dead_letters.full_name}"
     )
     yield DEAD_LETTERS, not dead, letters if dead else None
+    if "age_s" in facts:
+        stale = f"the newest row of {group.table_name} is of {facts['age_s']:.0f} s ago: older than its ttl, so it answers nothing"
+        is_fresh = facts["age_s"] <= facts["ttl_s"]
+        yield FRESH, is_fresh, None if is_fresh else stale
 
 
 @contextmanager

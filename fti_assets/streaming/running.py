@@ -10,6 +10,7 @@ from pathlib import Path
 from fti_assets.core.home import home
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.lake.branches.branch import refuse_branch
 from fti_assets.streaming.flush import Flush
 from fti_assets.streaming.service import Say, Settings, stream
 
@@ -37,6 +38,11 @@ def run(
         signals: end it, after a last flush.
         windows: windows at the time of a request, of which those over the groups are kept online, too.
     """
+    refuse_branch(
+        stores.offline_store(),
+        "take the events of a stream",
+        "Its broker counts what main has taken: unset FTI_ENV, or run a backfill there",
+    )
     folder = Path(outbox) if outbox is not None else home() / "outbox"
 
     async def until_stopped() -> None:

@@ -11,6 +11,8 @@
 ``assert_logged_parity``  so were the answers of a prediction log
 ``Rehearsal``             a system that runs by itself, its sensors and conditions asked on a set clock
 ``publish``               events sent to a stream, as its producer would
+``MemoryStream``          a stream without a broker
+``take_events``           what ``fti stream`` makes of a stream's events, on stores of a test
 ========================= ==========================================================================================
 """
 
@@ -21,9 +23,10 @@ with named_extras("fti_assets.testing"):
     from fti_assets.testing.events import publish
     from fti_assets.testing.failures import LeakFound, ParityBroken, RowsRefused
     from fti_assets.testing.few_rows import rows
-    from fti_assets.testing.lake import Materialized, materialize, stores_in
+    from fti_assets.testing.lake import Materialized, TakenEvents, materialize, stores_in, take_events
     from fti_assets.testing.leaks import assert_no_leak
     from fti_assets.testing.logged_parity import LoggedParityReport, assert_logged_parity
+    from fti_assets.testing.memory_stream import MemoryStream
     from fti_assets.testing.parity import assert_parity
     from fti_assets.testing.rehearsal import Rehearsal, RehearsedRun
     from fti_assets.testing.tiny import TinyBuild, tiny_dataset, train_tiny
@@ -32,11 +35,13 @@ __all__ = [
     "LeakFound",
     "LoggedParityReport",
     "Materialized",
+    "MemoryStream",
     "ParityBroken",
     "ParityReport",
     "Rehearsal",
     "RehearsedRun",
     "RowsRefused",
+    "TakenEvents",
     "TinyBuild",
     "assert_logged_parity",
     "assert_no_leak",
@@ -45,6 +50,7 @@ __all__ = [
     "publish",
     "rows",
     "stores_in",
+    "take_events",
     "tiny_dataset",
     "train_tiny",
 ]

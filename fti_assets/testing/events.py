@@ -15,6 +15,7 @@ from fti_assets.stores.streams.kafka import KafkaStream
 from fti_assets.stores.streams.nats import NatsStream
 from fti_assets.stores.streams.redis import RedisStream
 from fti_assets.stores.streams.stream import EventStream
+from fti_assets.testing.memory_stream import MemoryStream
 
 _WAIT_SECONDS = 30
 
@@ -24,7 +25,7 @@ def publish(stream: EventStream, events: Iterable[Any], *, key: str | None = Non
     """Send events to a stream, and wait until the broker has stored them. One that is not there is made, by Kafka if it is set to.
 
     Args:
-        stream: ``fti.NatsStream``, ``fti.KafkaStream`` or ``fti.RedisStream``.
+        stream: ``fti.NatsStream``, ``fti.KafkaStream``, ``fti.RedisStream`` or ``testing.MemoryStream``.
         events: dicts, which are sent as JSON with times in ISO, or bytes, which are sent as they are.
         key: the field whose values spread the events over the shards, all of a value in one; by default all go to the first.
 
@@ -53,7 +54,10 @@ def publish(stream: EventStream, events: Iterable[Any], *, key: str | None = Non
             )
             raise DeclarationError(f"testing.publish: an event is {excerpt(event)}: give {what}")
     with named_extras("testing.publish", "streaming"):
-        if isinstance(stream, KafkaStream):
+        if isinstance(stream, MemoryStream):
+            for of_key, payload in sent:
+                stream.put(payload, shard=_shard(of_key, stream.shards))
+        elif isinstance(stream, KafkaStream):
             _to_kafka(stream, sent)
         elif isinstance(stream, RedisStream):
             _to_redis(stream, sent)

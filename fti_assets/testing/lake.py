@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,16 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.errors import DeclarationError
+from fti_assets.core.times import from_microseconds
+from fti_assets.errors import DeclarationError, excerpt
+from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.reading import read
+from fti_assets.streaming.flush import Flush
+from fti_assets.streaming.running import run as run_service
+from fti_assets.streaming.service import Settings
+from fti_assets.testing.memory_stream import MemoryStream
 from fti_assets.testing.running import PartitionKeys, named_partitions, partitions_by, run
 
 if TYPE_CHECKING:
@@ -136,3 +143,65 @@ def materialize(
                     raise_on_error=raise_on_error,
                 )
     return Materialized(stores, runs)
+
+
+@dataclass(frozen=True)
+class TakenEvents:
+    """What ``take_events`` did.
+
+    Attributes:
+        rows: how many rows each group's table got.
+        dead_letters: how many events are no rows, by reason.
+    """
+
+    rows: Mapping[str, int]
+    dead_letters: Mapping[str, int]
+
+
+@checked_arguments(itself=["groups"])
+def take_events(*groups: FeatureGroup, stores: Stores, now: str | datetime | None = None) -> TakenEvents:
+    """Take all events that the streams of groups have now, as ``fti stream --until-caught-up`` does, and flush them to the lake.
+
+    The outbox lies beside the lake, so that the next call goes on behind this one.
+
+    Args:
+        groups: groups with a stream, and windows at the time of a request over them that are to be kept online too.
+        stores: where to store, such as ``stores_in(tmp_path)``.
+        now: what the clock says: by default when the newest event of a ``MemoryStream`` was stored, or the clock as it is.
+
+    Raises:
+        DeclarationError: none of the groups has a stream.
+        StoreError: a store or the broker cannot be read or written.
+
+    >>> take_events(payments, spending, stores=stores)  # doctest: +SKIP
+    """
+    streamed = [one for one in groups if isinstance(one, FeatureGroup) and one.stream is not None]
+    if not streamed:
+        raise DeclarationError(
+            f"take_events was given {excerpt(groups)}, none of which is a feature group with a stream: declare one with stream="
+        )
+    flushes: list[Flush] = []
+    settings = Settings(batch_seconds=0.0, flush_seconds=60.0, until_caught_up=True)
+    with nullcontext() if (at := _instant_of(streamed, now)) is None else clock.at(at):
+        run_service(
+            streamed,
+            stores,
+            str(stores.offline_store().root.parent / "outbox"),
+            settings,
+            flushed=flushes.append,
+            windows=groups,
+        )
+    rows, letters = Counter[str](), Counter[str]()
+    for flush in flushes:
+        rows[flush.table.name] += sum(flush.additions.values())
+        letters.update(flush.dead_letters)
+    return TakenEvents(dict(rows), dict(letters))
+
+
+def _instant_of(groups: Sequence[FeatureGroup], now: str | datetime | None) -> str | datetime | None:
+    if now is not None:
+        return now
+    instants = [
+        event.stored_at for one in groups if isinstance(one.stream, MemoryStream) for event in one.stream.events
+    ]
+    return from_microseconds(max(instants)) if instants else None

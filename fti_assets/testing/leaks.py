@@ -89,6 +89,10 @@ def assert_no_leak(
                 raise DeclarationError(
                     f"{view.table_name} has no step: its windows are computed by the join. Check a view that takes them"
                 )
+            if not view.is_owned:
+                raise DeclarationError(
+                    f"{view.table_name} is made in another code location, which has its function: check it there"
+                )
             if not view.inputs:
                 raise DeclarationError(
                     f"{view.table_name} reads no other group, so there is no future to take away from it: check the groups "
@@ -98,7 +102,7 @@ def assert_no_leak(
             return
         partitions = named_partitions(view.spine, partition)
         for group in view.upstream:
-            if isinstance(group, FeatureGroup) and group.inputs and group.windows is None:
+            if isinstance(group, FeatureGroup) and group.inputs and group.windows is None and group.is_owned:
                 own = {name: value for name, value in arguments.items() if name in parameters_of(group.function)}
                 _assert_group(lake, group, _stored_within(lake, group, partitions), own, sample, seed)
         assert_join_is_honest(lake, view, partitions, sample, seed)

@@ -10,6 +10,7 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import checked_version, versioned_name
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
+from fti_assets.engines.choice import Engine, checked_engine
 from fti_assets.errors import DeclarationError, list_some, one_of
 from fti_assets.features.validation.schema import pandera_schema
 from fti_assets.orchestration.declaration import record_use
@@ -37,6 +38,7 @@ def training_dataset(
     sample: Sample | None = None,
     schema: Any = None,
     catch_up: int = 1,
+    engine: Engine | None = None,
     **options: Unpack[AssetOptions],
 ) -> TrainingDataset:
     """Declare a training dataset: the rows of a view at a cutoff, the start of its partition.
@@ -58,6 +60,8 @@ def training_dataset(
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
             1,000; older ones are left to a backfill, and the sensor's tick names them.
+        engine: what joins its features: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by default what the
+            stores say. Its rows are the same on each.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
             the cutoff is the clock at the run's start.
 
@@ -117,6 +121,7 @@ def training_dataset(
         sample=sample,
         schema=None if schema is None else pandera_schema(schema, what=what),
         catch_up=checked_catch_up(catch_up, what=what),
+        engine=checked_engine(engine, what=what),
         options=options,
         to_asset=dataset_asset,
     )

@@ -12,7 +12,7 @@ any other ``title="a.yml"``               writes it to a.yml, or compares it wit
 ========================================  ================================================================================
 
 What is printed may be wrapped otherwise; a line ``...`` stands for anything. A comment before a block says what is special:
-``<!-- raises -->`` and ``<!-- exit 1 -->`` that it fails, ``<!-- replaces -->`` that it takes the place of the names that
+``<!-- raises -->`` and ``<!-- exit 1 -->`` (or another code) that it fails, ``<!-- replaces -->`` that it takes the place of the names that
 the page's own file has, ``<!-- not run: why -->`` that it cannot be run.
 """
 
@@ -158,7 +158,8 @@ class Reader:
             self.said += f"{type(raised).__name__}: {raised}"
 
     def _type(self, block: Block) -> None:
-        expected = 1 if "exit 1" in block.notes else 0
+        codes = (note.removeprefix("exit ") for note in block.notes if note.startswith("exit "))
+        expected = int(next(codes, "0"))
         for command, output in _commands(block.text):
             words = [self._built(word) for word in shlex.split(os.path.expandvars(command))]
             code = self._execute(words)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 import fti_assets as fti
 from fti_assets import components, errors, testing
 from fti_assets.cli import main
+from fti_assets.orchestration import addresses
 from scripts import reference
 from tests.docs.pages import Reader, blocks_of
 from tests.support.instances import dagster_home
@@ -26,7 +27,7 @@ DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial.md"
 REFERENCE = DOCS / "reference"
 PAGES = sorted(DOCS.rglob("*.md"))
-HOW_TO = [page for page in PAGES if page.parent.name in ("how-to", "examples")]
+HOW_TO = [page for page in PAGES if page.parent.name in ("how-to", "examples", "coming-from")]
 
 # The YAML of components is read so by Dagster itself.
 pytestmark = [
@@ -63,6 +64,7 @@ def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     for name in ("DAGSTER_HOME", "FTI_HOME"):
         patch.setenv(name, "")  # so that what a page exports is taken back
         patch.delenv(name)
+    patch.setattr(addresses, "_whole", {})  # else an address of another test gets a second number
     patch.setenv("FTI_NOW", "2025-04-01T09:00:00Z")
     patch.setenv("PYTHONPATH", str(ROOT))
     patch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")

@@ -22,7 +22,7 @@ from fti_assets.core import clock
 from fti_assets.stores.streams.event import Event
 from fti_assets.streaming.service import Settings, over
 from fti_assets.streaming.service import stream as run_service
-from tests.support.streams import MemoryStream
+from fti_assets.testing import MemoryStream
 
 FIRST, LIVE = "2024-02-05", "2024-04-01"
 DIGEST = "2559e6c0b3ffa601b8fb34548ee042f0f7fea5949b4637542752d614fbcf8a66"

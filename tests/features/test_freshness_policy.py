@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.orchestration.due import due_partition, longest_silence
+from fti_assets.testing import MemoryStream
+from tests.support.payments import payments
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -51,6 +53,20 @@ def windows_of(**options: Any) -> tuple[timedelta | None, timedelta] | None:
 )
 def test_warns_when_overdue_and_fails_after_ttl(options: dict[str, Any], windows: Any) -> None:
     assert windows_of(partitions_def=DAYS, **options) == windows
+
+
+@pytest.mark.parametrize(
+    ("options", "windows"),
+    [
+        ({}, (DAY / 2, DAY)),
+        ({"ttl": "1h"}, (HOUR / 2, HOUR)),
+        ({"ttl": "7d"}, (DAY / 2, 7 * DAY)),
+        ({"ttl": "1min"}, (timedelta(seconds=150), timedelta(minutes=5))),
+    ],
+)
+def test_a_service_is_missed_before_a_partition_is_over(options: dict[str, Any], windows: Any) -> None:
+    policy: Any = payments(MemoryStream("payments"), **options).assets_def.get_asset_spec().freshness_policy
+    assert (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta()) == windows
 
 
 def test_no_policy_where_no_partition_is_to_come() -> None:

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.core.times import microseconds
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.inference.serving import lookup
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
@@ -258,6 +260,7 @@ def test_rerun_that_changes_nothing_moves_on_snapshot_and_history(loaded, store,
         ("most", "6 of its 8 keys have changed"),
         ("declaration", "its declaration has changed"),
         ("history", "its declaration has changed"),
+        ("ttl", "its columns or its ttl have changed"),
         ("clock", "it does not reach back far enough"),
         ("old", "much of what it holds may have expired"),
         ("expired", "snapshot [0-9]+, which it was loaded from, is not in the lake"),
@@ -277,6 +280,8 @@ def test_when_a_namespace_is_loaded_whole(loaded, store, caplog, case, reason):
             group = declared(tie_break="x")
         case "history":
             group = declared(online_history="20min")
+        case "ttl":
+            group = declared(ttl="5min")
         case "clock":
             minutes = 19.0
         case "old":
@@ -342,6 +347,28 @@ def test_a_lookup_is_loaded_in_part_too(lake, store, caplog):
     assert what == ["readings_v1: 2 of 5 keys are loaded to the online store"]
     assert [values(store, key) for key in "aef"] == [(1.0,), None, (2.0,)]
     assert store.about("readings_v1").answers_from is None
+
+
+def test_a_look_up_has_no_row_beyond_the_ttl_as_the_join_has_none(lake, store, monkeypatch):
+    group, keys = declared(ttl="3min", online_history="20min"), ["a", "b", "c", "nobody"]
+    with clock.at(START + 20 * MINUTE):
+        rows = [row("a", 1), row("a", 9, lag=2, x=None), row("b", 4, lag=6), row("c", 12, lag=1), row("c", 15)]
+        replace(lake, {"1": rows}, group)
+        load_online(lake, store, group)
+    monkeypatch.setattr(lookup, "online_store", lambda _: store)
+    reader = fti.OnlineReader("readings_v1", online="memory")
+    instants = [START + n * MINUTE + late for n in range(20) for late in (timedelta(0), timedelta(microseconds=1))]
+    expected = offline(lake, group, keys, instants)
+    assert {expected["a", at] == (None,) * 4 for at in instants} == {True, False}
+    for at in instants:
+        ofs = [expected[key, at] for key in keys]
+        rows_at = reader.read(keys, at=at)
+        assert rows_at == [reader.read(key, at=at) for key in keys]
+        online = [
+            None if one is None else (microseconds(one["e"]), microseconds(one["a"]), one["x"], one["s"])
+            for one in rows_at
+        ]
+        assert online == [None if of == (None,) * 4 else of for of in ofs], at
 
 
 def test_a_group_with_a_fixed_delay_and_two_keys(lake, store):

@@ -307,6 +307,17 @@ def test_lookback_by_event_time_minds_event_times(connection: duckdb.DuckDBPyCon
         hourly(rows, "31h", rows_by="event_time")
 
 
+def test_one_window_twice_is_refused_by_name(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(DeclarationError, match="over arrivals_v1 has the window '2h' more than once"):
+        window_aggregate(
+            table(connection, [row(1)]),
+            keys=["k"],
+            every="1h",
+            windows=["2h", timedelta(hours=2)],
+            aggregates={"n": Count()},
+        )
+
+
 def test_row_beyond_seen_only_after_grid_is_no_error(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(
         connection, [row(1)], beyond=oracles.relation(connection, COLUMNS, [row(-30, 7), {**row(-3), "a": None}])

@@ -3,7 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 
+import pytest
+
 import fti_assets as fti
+from fti_assets.errors import DeclarationError
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.judging import Judged, judged, note, quality_in_a_row
 
@@ -60,3 +63,9 @@ def test_rules_are_told_in_words() -> None:
     assert fti.Quality("log_loss", drop=0.1).text == "log_loss worse by at most 0.1 than on the build's test rows"
     assert (RULE.text, RULE.name) == ("roc_auc at least 0.7", "quality_roc_auc")
     assert fti.Quality("log_loss:late").name == "quality_log_loss_of_late"
+
+
+@pytest.mark.parametrize("bound", ["at_most", "drop"])
+def test_share_of_labels_can_only_be_too_low(bound: str) -> None:
+    with pytest.raises(DeclarationError, match=f"has {bound}: a share of labels can only be too low"):
+        fti.Quality("label_rate", **{bound: 0.5})

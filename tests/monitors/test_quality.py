@@ -155,6 +155,7 @@ slow_watch = fti.monitor(
     quality=[
         fti.Quality("roc_auc", drop=0.0, min_rows=10, in_a_row=2),
         fti.Quality("log_loss", at_most=0, min_rows=10),
+        fti.Quality("label_rate", at_least=0.9, min_rows=10),
     ],
 )
 
@@ -216,7 +217,8 @@ def test_a_drop_is_counted_from_the_test_rows_and_warns_after_days_in_a_row(slow
 def test_labels_that_never_come_are_counted_and_the_estimates_stay(slow_bench: Bench) -> None:
     bench = slow_bench
     store_outcomes(bench, SOURCE[0:0])
-    measure(bench, slow_watch, day="06")
+    problem = problem_of(measure(bench, slow_watch, day="06"), "quality_label_rate")
+    assert "over all 0 (at least 0.9)" in problem
     row = one(bench, slow_watch, statistic="roc_auc")
     assert (row["rows"], row["verdict"], np.isnan(row["value"])) == (0, "too_few_rows", True)
     rate = one(bench, slow_watch, statistic="label_rate")

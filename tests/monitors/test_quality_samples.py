@@ -63,6 +63,37 @@ def test_values_count_where_rows_are_mature_and_have_a_finite_label_and_answer()
     assert result["label_rate", ""].value == counts.sum() / MATURE.sum()
 
 
+def test_share_of_labels_is_judged_over_all_mature_rows_and_by_slice() -> None:
+    labels, answers = RNG.normal(size=3 * N), RNG.normal(size=3 * N)
+    shops = np.array(["a", "b", "c"] * N, dtype=object)
+    labels[(shops == "b") & (np.arange(3 * N) % 2 == 0)] = np.nan
+    mature = RNG.random(3 * N) < 0.8
+    names = ("partition", "build", "arm")
+    rows = rows_of(
+        labels,
+        answers,
+        mature=mature,
+        columns={"shop": shops},
+        number=np.arange(3 * N),
+        **{name: np.full(3 * N, name, dtype=object) for name in names},
+    )
+    rule = fti.Quality("label_rate", at_least=0.7, min_rows=40, slices=["shop"])
+    result = figures(Sample(rows, "regression", (), None), rule, fti.Quality("rmse"))
+    has_label = ~np.isnan(labels)
+    expected = {"": mature} | {f"shop={shop}": mature & (shops == shop) for shop in "abc"}
+    of_labels = {part: one for (statistic, part), one in result.items() if statistic == "label_rate"}
+    assert {part: (one.value, one.rows) for part, one in of_labels.items()} == {
+        part: (has_label[rows].mean(), rows.sum()) for part, rows in expected.items()
+    }
+    assert {part: one.verdict for part, one in of_labels.items()} == {
+        "": "ok",
+        "shop=a": "ok",
+        "shop=b": "warning",
+        "shop=c": "ok",
+    }
+    assert set(result) == {("label_rate", part) for part in expected} | {("rmse", "")}
+
+
 def test_quantiles_are_those_of_the_build_in_its_order() -> None:
     labels, answers = RNG.normal(size=N), np.sort(RNG.normal(size=(N, 3)), axis=1)
     rows = rows_of(labels, answers[:, [1, 2, 0]], ("0.5", "0.9", "0.1")).by_name(("0.1", "0.5", "0.9"))

@@ -290,6 +290,35 @@ def test_a_connection_that_the_server_closed_is_made_anew(store):
     assert reader.get(("a",), 0) == Winner(0, 0, (1.0,))
 
 
+def test_an_error_of_the_server_is_told_and_the_next_read_is_in_step(store):
+    load(store, [(("a",), [(0, 0, (1.0,))]), (("b",), [(0, 0, (2.0,))])])
+    reader = store.reader("weather_v1")
+    assert reader.get(("a",), 0).values == (1.0,)
+    (place,) = rows(store)
+    name = f"{store.location.rpartition('=')[2]}:{place}"
+    with redis_client() as client:
+        client.rename(name, f"{name}-away")
+        client.set(name, "no hash")
+        with pytest.raises(StoreError, match="cannot be used: WRONGTYPE"):
+            reader.get(("a",), 0)
+        client.rename(f"{name}-away", name)
+    assert reader.get(("b",), 0).values == (2.0,)
+    assert reader.get(("a",), 0).values == (1.0,)
+
+
+def test_a_server_that_is_too_late_is_told(store):
+    load(store, [(("a",), [(0, 0, (1.0,))])])
+    reader = store.reader("weather_v1")
+    assert reader.holds(("a",))
+    with redis_client() as client:
+        reader._reader._fetcher._server.connection()._sock.settimeout(0.05)
+        client.client_pause(300)
+        with pytest.raises(StoreError, match="cannot be used: Timeout"):
+            reader.get(("a",), 0)
+        client.client_unpause()
+    assert reader.get(("a",), 0).values == (1.0,)
+
+
 def test_a_thread_that_ends_closes_its_connection(store):
     """Though no cycles are collected."""
     load(store, [(("a",), [(0, 0, (1.0,))])])

@@ -8,14 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.stores.online.sqlite import reads
 from fti_assets.stores.online.store import Schema, SqliteOnlineStore, online_store
 from tests.stores.online_stores import load
 from tests.support.damage import VALUES, places_in, with_value
-from tests.support.examples import repetitions
+from tests.support.examples import examples, repetitions
 
 
 @pytest.fixture
@@ -51,6 +54,30 @@ def test_a_folder_with_odd_characters_works(tmp_path: Path):
     store = SqliteOnlineStore(tmp_path / "a b?#%20é")
     load(store, [(("a",), [(0, 0, (1.0,))])])
     assert store.reader("weather_v1").holds(("a",))
+
+
+PARTS = ["", "a", '"', "\\", "\n", "\0", "\x7f", "é", "\u2028", "\ufeff", "😀", '","', "]", "\\u0061", "1", "null"]
+
+
+@pytest.mark.parametrize("has_json", [True, False])
+@given(rest=st.lists(st.text(max_size=3), max_size=3), number=st.integers(1, 3))
+@settings(max_examples=examples(20))
+def test_keys_of_any_text_are_read_together_as_one_by_one(tmp_path_factory, has_json, rest, number):
+    keys = [one + other for one in PARTS for other in PARTS] + rest
+    values = {key: float(i) for i, key in enumerate(keys) if i % number == 0}
+    store = SqliteOnlineStore(tmp_path_factory.mktemp("keys"))
+    load(store, [((key,), [(0, 0, (value,))]) for key, value in values.items()])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reads, "_reads_json", lambda: has_json)
+        asked = [[(key,) for key in keys], [("a",)] * len(keys)]
+        winners = store.readers([("weather_v1", None)] * 2).get_many(asked, 0)
+        plain = [(key,) for key in keys if key.isprintable()]
+        of_plain = store.reader("weather_v1").get_many(plain, 0)
+    reader = store.reader("weather_v1")
+    assert [one and one.values[0] for one in winners[0]] == [values.get(key) for key in keys]
+    assert [one and one.values[0] for one in winners[1]] == [values.get("a")] * len(keys)
+    assert winners[0] == [reader.get((key,), 0) for key in keys]
+    assert of_plain == [reader.get(key, 0) for key in plain]
 
 
 def test_a_folder_is_an_embedded_store(tmp_path: Path):

@@ -44,7 +44,7 @@ def test_a_sum_beyond_64_bits_is_an_error_that_says_so(tmp_path: Path) -> None:
     assert winner is not None
     assert winner.values == (2**62,)
     for ask in (lambda: reader.get(("a",), 1_500_000), lambda: reader.get_many([("a",), ("b",)], 1_500_000)):
-        with pytest.raises(DataError, match=r"the sum 'spent' of 'amount' is 9223372036854775808, beyond 64 bits"):
+        with pytest.raises(DataError, match=r"sum of .amount. over 2h is 9223372036854775808, beyond the 64 bits"):
             ask()
     later = reader.get(("a",), 2_000_000)
     assert later is not None

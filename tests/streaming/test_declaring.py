@@ -10,8 +10,8 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError
+from fti_assets.testing import MemoryStream
 from tests.support.payments import Payments
-from tests.support.streams import MemoryStream
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-04-01")
 TERMS = {
@@ -44,6 +44,7 @@ class WithoutKey(pa.DataFrameModel):
     [
         ({"stream": "nats://here"}, "stream of feature group payments_v1 is 'nats://here': give fti.NatsStream"),
         ({"available_at": None, "serving_delay": "1s"}, "names no available_at"),
+        ({"available_at": None, "online": True}, "names no available_at"),
         ({"event_time": None, "available_at": None, "partition_by": "at"}, "names no event_time"),
         ({"partitions_def": None}, "no partitions of time"),
         ({"partitions_def": dg.StaticPartitionsDefinition(["a"])}, "no partitions of time"),

@@ -9,10 +9,10 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.errors import DeclarationError
+from fti_assets.testing import MemoryStream
 from tests.streaming.test_runs_beside import frame, group_over, materialize
 from tests.streaming.test_service import World
 from tests.support.payments import DAY, MINUTE, payment, payments
-from tests.support.streams import MemoryStream
 
 NIGHT = "2024-05-03T00:00:00Z"
 AT = DAY + 660 * MINUTE

@@ -18,18 +18,18 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.streaming.dead_letters import dead_letters_table
 from fti_assets.streaming.flush import Flush, flush
 from fti_assets.streaming.outbox import Batches
+from fti_assets.testing import MemoryStream
 from tests.support.examples import examples
 from tests.support.payments import DAY, MINUTE, payment, payments
-from tests.support.streams import MemoryStream
 
 
 def intake_of(group: FeatureGroup):
-    events = [event for shard in group.stream.shards for event in shard]
+    events = group.stream.events
     return EventReader(group, group_decoder(group)).read(events)
 
 
 def flushed(lake: Lake, group: FeatureGroup, first: int = 0, last: int | None = None) -> Flush:
-    events = [event for shard in group.stream.shards for event in shard][first:last]
+    events = group.stream.events[first:last]
     intake = EventReader(group, group_decoder(group)).read(events)
     return flush(lake, group, Batches(1, intake.rows, intake.dead_letters))
 
@@ -154,7 +154,7 @@ def test_an_event_with_the_keys_and_times_of_another_row_is_a_dead_letter(lake):
 
 
 def test_rows_of_two_shards_keep_a_position_each(lake):
-    stream = MemoryStream("payments", shards=[[], []])
+    stream = MemoryStream("payments", shards=2)
     group = payments(stream)
     stream.put(payment(), at=DAY)
     stream.put(payment("b"), payment("c"), at=DAY, shard=1)

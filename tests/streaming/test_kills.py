@@ -21,8 +21,8 @@ from fti_assets.stores.online.store import online_store
 from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import Outbox
 from fti_assets.streaming.service import Settings, stream
+from fti_assets.testing.memory_stream import MemoryStream, MemorySubscription
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
-from tests.support.streams import MemoryStream, MemorySubscription
 
 STEPS: dict[str, tuple[type, str]] = {
     "fetch": (MemorySubscription, "fetch"),
@@ -95,7 +95,7 @@ def expected(tmp_path_factory) -> tuple[Any, Any]:
 
 
 def declared():
-    events = MemoryStream("payments", shards=[[], []])
+    events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)
     for number in range(12):
         shard = number % 2
@@ -161,12 +161,12 @@ def test_an_outbox_that_is_lost_costs_nothing_that_the_broker_has(expected, tmp_
 
 def test_a_lake_that_was_put_back_to_an_earlier_state_gets_its_rows_from_the_broker_again(expected, tmp_path):
     group = declared()
-    events = [list(shard) for shard in group.stream.shards]
-    for shard in group.stream.shards:
+    events = [list(shard) for shard in group.stream.stored]
+    for shard in group.stream.stored:
         del shard[3:]
     run(group, tmp_path)
     shutil.copytree(tmp_path / "lake", tmp_path / "copy")
-    for shard, whole in zip(group.stream.shards, events, strict=True):
+    for shard, whole in zip(group.stream.stored, events, strict=True):
         shard[:] = whole
     run(group, tmp_path)
     shutil.rmtree(tmp_path / "lake")

@@ -31,7 +31,7 @@ def test_no_event_is_lost_or_doubled_by_kills(kills, seed, tmp_path):
     assert answer.returncode == 0, answer.stderr[-4_000:]
     events, group, windows = group_of(tmp_path)
     events.look()
-    stored = [event for shard in events.shards for event in shard]
+    stored = events.events
     assert len(stored) == int(answer.stdout) > 0
     intake = EventReader(group, group_decoder(group)).read(stored)
     with OfflineStore(tmp_path / "lake").connect() as lake, OfflineStore(tmp_path / "batch").connect() as batch:

@@ -17,10 +17,10 @@ from fti_assets.core.names import Commit, PartitionRecord
 from fti_assets.streaming.flush import Flush
 from fti_assets.streaming.reports import Reports, reporting
 from fti_assets.streaming.service import Settings, stream
+from fti_assets.testing import MemoryStream
 from tests.streaming.test_runs_beside import frame, group_over
 from tests.streaming.test_service import World
 from tests.support.payments import DAY, MINUTE, payment, payments
-from tests.support.streams import MemoryStream
 
 AT = DAY + 660 * MINUTE
 NOW = datetime(2024, 5, 1, 11, 0, 30)
@@ -47,7 +47,7 @@ def flush_of(group, version: str, *, rows: int = 3, lag: int = 0, dead: int = 0,
     record = PartitionRecord("2024-05-01", version, rows, NOW, run_at, "", "{}")
     return Flush(
         group.table, Commit(7, (record,), ("2024-05-01",), {}), {"2024-05-01": 3}, 0, {"no JSON": dead} if dead else {},
-        {0: 12}, {0: lag}, NOW - timedelta(seconds=age_s),
+        {0: 12}, {0: lag}, NOW - timedelta(seconds=age_s), NOW - timedelta(seconds=age_s + 60),
     )  # fmt: skip
 
 
@@ -112,6 +112,35 @@ def test_a_service_that_is_behind_or_has_dead_letters_warns(instance, say):
     assert {cause.title for cause in causes} == {
         f"Check {name} of payments_v1 warns" for name in ("lag", "dead_letters")
     }
+
+
+def test_a_service_says_whether_the_newest_row_still_answers(instance, say):
+    """Also once nothing more comes: then time alone makes it too old."""
+    group = payments(MemoryStream("payments"), ttl="10min")
+
+    def passed(name: str) -> bool | None:
+        history = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(group.key, name), limit=1
+        )
+        return history[0].event.dagster_event.event_specific_data.passed if history else None
+
+    with clock.at(NOW), closing(Reports(lambda: instance, [group], 0.05, say)) as reports:
+        reports.flushed(flush_of(group, "2.a", lag=5))
+        wait_for(lambda: passed("fresh"))
+    assert newest_check(instance, group, "fresh").metadata["age_s"].value == 90
+    for age_s, fresh in ((540, True), (541, False)):
+        with clock.at(NOW), closing(Reports(lambda: instance, [group], 0.05, say)) as reports:
+            reports.flushed(flush_of(group, "2.a", age_s=age_s))
+        assert passed("fresh") is fresh
+    ticking = iter(NOW + timedelta(seconds=20 * n) for n in range(1_000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fti_assets.streaming.reports.clock.now", lambda: next(ticking))
+        with closing(Reports(lambda: instance, [group], 0.01, say)) as reports:
+            reports.flushed(flush_of(group, "2.a", lag=5))
+            wait_for(lambda: passed("fresh") is True)
+            wait_for(lambda: passed("fresh") is False)
+            assert passed("lag") is False
+    assert "older than its ttl, so it answers nothing" in newest_check(instance, group, "fresh").description
 
 
 def test_an_instance_that_is_away_is_asked_again_and_stops_nothing(instance, say, told):

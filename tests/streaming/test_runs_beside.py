@@ -15,10 +15,10 @@ from fti_assets.features.steps.streamed_run import replace_streamed
 from fti_assets.features.stored_partitions import provisional_partitions
 from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.online.store import online_store
+from fti_assets.testing import MemoryStream
 from tests.streaming.test_kills import Killed, killed
 from tests.streaming.test_service import World
 from tests.support.payments import DAY, MINUTE, Payments, payment, payments, spending
-from tests.support.streams import MemoryStream
 
 AT = "2024-05-01T12:00:00Z"
 

@@ -25,8 +25,8 @@ from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import Outbox, open_outbox
 from fti_assets.streaming.service import Settings, outbox_path, stream
+from fti_assets.testing import MemoryStream
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
-from tests.support.streams import MemoryStream
 
 NOON = DAY + 720 * MINUTE
 
@@ -106,7 +106,7 @@ def test_an_event_from_tomorrow_answers_from_tomorrow_on(world):
 
 
 def test_two_instances_share_the_shards_and_one_table(world):
-    events = MemoryStream("payments", shards=[[], []])
+    events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)
     events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE, shard=0)
     events.put(payment("b", amount=2.0), at=DAY + 660 * MINUTE, shard=1)
@@ -132,9 +132,9 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             payment("abc"[number % 3], event_at.isoformat(), amount=0.1 * number, terminal=number % 5),
             at=microseconds(begin + minute * number * 5),
         )
-    taken = list(events.shards[0])
+    taken = list(events.stored[0])
     for cut in (7, 20, 33, 60):
-        events.shards[0][:] = taken[:cut]
+        events.stored[0][:] = taken[:cut]
         now = from_microseconds(taken[cut - 1].stored_at)
         world.run(group, at=f"{now.isoformat()}Z", windows=[windows], batch_events=3)
         other = online_store(str(world.folder / f"whole_{cut}"))
@@ -153,7 +153,7 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
 
 
 def test_windows_over_two_shards_are_kept_by_two_services(world):
-    events = MemoryStream("payments", shards=[[], []])
+    events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)
     windows = spending(group)
     for shard, card in enumerate("ab"):
@@ -193,7 +193,7 @@ def test_a_service_whose_table_is_reset_meanwhile_ends_and_says_why(world):
     ):
         batches = MicroBatches(group, outbox, group_decoder(group))
         events.put(payment("b"), at=DAY + 661 * MINUTE)
-        assert batches.take(events.shards[0]).positions == {0: 2}
+        assert batches.take(events.stored[0]).positions == {0: 2}
         with lake.store.lock():
             drop_tables(lake, [group.table], message="reset")
         with pytest.raises(LostPositionError, match="it was reset, or put back to an earlier state"):

@@ -265,7 +265,7 @@ DECLARING: dict[str, Declares] = {
     "feature_group": Declares(
         lambda **given: _assets(fti.feature_group(**given)(body)),
         {"keys": ["a"], "event_time": "t", "partitions_def": DAYS},
-        (*TERMS, *OPTIONS),
+        (*TERMS, "engine", *OPTIONS),
     ),
     "sql_feature_group": Declares(
         _checks("sql_feature_group"),
@@ -306,6 +306,8 @@ DECLARING: dict[str, Declares] = {
             "key_prefix",
         ),
     ),
+    "group": Declares(_checks("group"), {"name": "g"}, ("version", "stores")),
+    "published_model": Declares(_checks("published_model"), {"name": "m"}, ("version", "stores")),
     "request_windows": Declares(
         _checks("request_windows"),
         {
@@ -338,7 +340,7 @@ DECLARING: dict[str, Declares] = {
     "training_dataset": Declares(
         _checks("training_dataset"),
         {"name": "d", "view": VIEW},
-        ("version", "split", "window", "where", "sample", "schema", "catch_up", *OPTIONS),
+        ("version", "split", "window", "where", "sample", "schema", "catch_up", "engine", *OPTIONS),
     ),
     "model": Declares(
         lambda **given: _assets(fti.model(**given)(learn)),
@@ -374,7 +376,7 @@ DECLARING: dict[str, Declares] = {
     "batch_predictions": Declares(
         _checks("batch_predictions"),
         {"name": "b", "model": MODEL},
-        ("version", "top", "schema", "catch_up", "sinks", "online", "online_history", *OPTIONS),
+        ("version", "top", "schema", "catch_up", "sinks", "online", "online_history", "engine", *OPTIONS),
     ),
     "prediction_log": Declares(
         _checks("prediction_log"), {"name": "l", "model": MODEL}, ("version", "redact", *OPTIONS)
@@ -419,7 +421,8 @@ DECLARING: dict[str, Declares] = {
     ),
     "upkeep_job": Declares(fti.upkeep_job, {}, ("name", "keep", "contents", "description", "tags")),
     "search": Declares(fti.search, {"text": "age", "definitions": [customers]}),
-    "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log", "tracking")),
+    "Stores": Declares(fti.Stores, {}, ("lake", "models", "online", "log", "tracking", "spark")),
+    "SparkEngine": Declares(fti.SparkEngine, {"url": "sail"}, ("engine", "scratch", "cores")),
     "Alerts": Declares(fti.Alerts, {}, ("to", "at_least", "seconds")),
     "MlflowTracking": Declares(
         fti.MlflowTracking, {"tracking_uri": "sqlite:////nowhere/at/all.db"}, ("experiment", "artifacts")

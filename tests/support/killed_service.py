@@ -29,7 +29,7 @@ SHARDS = 2
 def group_of(folder: Path) -> tuple[FileStream, FeatureGroup, FeatureGroup]:
     """The stream, its group, and windows over it."""
     (folder / "broker").mkdir(parents=True, exist_ok=True)
-    events = FileStream("payments", shards=[[] for _ in range(SHARDS)], folder=folder / "broker")
+    events = FileStream("payments", shards=SHARDS, folder=folder / "broker")
     group = payments(events, online=True)
     return events, group, spending(group)
 

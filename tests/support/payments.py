@@ -11,7 +11,7 @@ import pandera.pandas as pa
 import fti_assets as fti
 from fti_assets.core.times import microseconds
 from fti_assets.features.groups.group import FeatureGroup
-from tests.support.streams import MemoryStream
+from fti_assets.testing import MemoryStream
 
 DAY = microseconds(datetime(2024, 5, 1))
 MINUTE = 60_000_000

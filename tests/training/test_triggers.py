@@ -526,6 +526,7 @@ BOUND = [fti.Quality("roc_auc", at_least=0.7), fti.Quality("brier")]
         (fti.OnDegradation("roc_acu", monitor="watch"), {"quality": BOUND}, "has no rule for it: it judges 'roc_auc'"),
         (fti.OnDegradation("brier", monitor="watch"), {"quality": BOUND}, "measures it without a bound"),
         (fti.OnDegradation("roc_auc", monitor="watch"), {"quality": BOUND}, None),
+        (fti.OnDegradation("label_rate", monitor="watch"), {"quality": [fti.Quality("label_rate", at_least=0.9)]}, "that brings none"),
         (fti.OnDrift("watch", statistics=["psi", "psy"]), {}, "has no rule for 'psy': it judges 'psi'"),
         (fti.OnDrift("watch", statistics=["ks"]), {}, "has no rule for 'ks'"),
         (fti.OnDrift("watch", columns=["nope"]), {}, "does not measure 'nope': there is 'probability', 'x' and 'y'"),

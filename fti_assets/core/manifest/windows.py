@@ -9,6 +9,9 @@ from fti_assets.core.types import ColumnType
 
 WindowKind = Literal["count", "sum", "mean", "rate", "std", "min", "max", "first", "last", "distinct_count"]
 
+BEYOND_64_BITS = ", beyond the 64 bits of a whole number: store the column as DOUBLE, whose sums have no such end"
+"""How the error of a sum of whole numbers ends that nobody can give."""
+
 
 @record(frozen=True)
 class WindowAggregate:
@@ -91,6 +94,11 @@ class RequestWindows:
     def raw_us(self) -> int:
         """How far before a prediction each row must be known by its own time, as some window's far end may lie anywhere there."""
         return max([0, *(one.us for one in self.lengths if one.us <= self.every_us)])
+
+
+def sum_over(column: str, length: str) -> str:
+    """What an error says of a sum before it says its value."""
+    return f"the sum of {column!r} over {length} is "
 
 
 def far_end(at_us: int, length_us: int, every_us: int) -> int:

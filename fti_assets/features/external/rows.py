@@ -17,6 +17,7 @@ from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.columns import group_columns, stored_schema
 from fti_assets.features.groups.group import FeatureGroup, layout_of
 from fti_assets.features.groups.timed_table import TimedTable
+from fti_assets.features.published.reading import refuse_changed_contracts
 from fti_assets.features.rows.frames.object_columns import union_problem
 from fti_assets.features.rows.rename import (
     refuse_clashes,
@@ -39,10 +40,15 @@ _messages: set[tuple[str, ...]] = set()
 def read_external(lake: Lake, groups: Iterable[TimedTable]) -> None:
     """Let a lake give the rows of the external groups among some tables, from where they lie.
 
+    What another code location owns must still be what this code was loaded with.
+
     Raises:
+        SchemaChangedError: its owner has changed what one of them promises.
         StoreError: one cannot be read.
         DataError: one lacks a declared column, or has it with another type.
     """
+    groups = list(groups)
+    refuse_changed_contracts(lake, groups)
     for group in dict.fromkeys(groups):
         if isinstance(group, FeatureGroup) and group.source is not None:
             lake.read_outside(group.table, external_rows(lake.connection, group), group.source)

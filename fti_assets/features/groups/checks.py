@@ -64,7 +64,10 @@ def check_group(group: FeatureGroup) -> None:
             f"{what} states both available_at={group.available_at!r} and a serving_delay: the column already says when "
             "a row could be used, so leave out serving_delay"
         )
-    if group.online and group.event_time is not None and group.available_at is None and group.serving_delay is None:
+    has_delay = group.available_at is not None or group.serving_delay is not None
+    if (
+        group.online and group.event_time is not None and group.stream is None and not has_delay
+    ):  # of a stream more is asked
         raise DeclarationError(
             f"{what} is online but does not say when its rows can be used: name the available_at column, or state "
             "serving_delay, the time from a row's event time to the end of the run that stores it"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
 
 from fti_assets.core import clock
+from fti_assets.core.names import PartitionRecord
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import Partition
@@ -104,3 +105,9 @@ def delays(
     if group.serving_delay is not None:
         facts["stated_delay_s"] = group.serving_delay / timedelta(seconds=1)
     return int(late), facts
+
+
+def was_in_time(partition: Partition, ledger: Mapping[str, PartitionRecord]) -> bool:
+    """Whether the last run of a partition was no backfill."""
+    record = ledger.get(partition.key)
+    return record is not None and not is_backfill(partition, record.run_at)

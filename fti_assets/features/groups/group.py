@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.manifest import RequestWindows
+from fti_assets.core.manifest import Column, ColumnRule, RequestWindows
 from fti_assets.core.names import FEATURES, TableName
 from fti_assets.core.rules import Rule
 from fti_assets.core.sql import checked_name
@@ -31,6 +31,21 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
 
 DEFAULT_ONLINE_HISTORY = timedelta(days=7)
+
+
+def is_spark_frame(annotation: Any) -> bool:
+    """Whether an annotation is Spark's class of frames, of which there is one a client; Spark itself need not be imported."""
+    return _is_of_spark(annotation, "DataFrame")
+
+
+def is_spark_session(annotation: Any) -> bool:
+    """Whether an annotation is Spark's class of sessions."""
+    return _is_of_spark(annotation, "SparkSession")
+
+
+def _is_of_spark(annotation: Any, name: str) -> bool:
+    module = getattr(annotation, "__module__", None)
+    return isinstance(module, str) and module.startswith("pyspark.sql") and getattr(annotation, "__name__", "") == name
 
 
 @checked_arguments(instead="@fti.feature_group(keys=[...]) over a function")
@@ -64,6 +79,7 @@ class FeatureGroup(TimedTable):
     body: str = field(default="", repr=False)
     stream: EventStream | None = None
     must_equal_stream: bool = False
+    engine: Literal["duckdb", "spark"] = "duckdb"
     windows: RequestWindows | None = None
 
     def __repr__(self) -> str:
@@ -131,6 +147,11 @@ class FeatureGroup(TimedTable):
         return microseconds(self.serving_delay or timedelta(0))
 
     @property
+    def session_parameters(self) -> tuple[str, ...]:
+        """The function's parameters that take the session of Spark."""
+        return tuple(name for name, annotation in self.annotations.items() if is_spark_session(annotation))
+
+    @property
     def identity(self) -> tuple[str, ...]:
         """The columns that no two rows share."""
         own = (*self.keys, *self.time_columns, *((self.tie_break,) if self.tie_break else ()))
@@ -149,6 +170,16 @@ class FeatureGroup(TimedTable):
             raise DeclarationError(
                 f"{self.table_name} has no column {one_of(unknown)}: its schema has {one_of(self.columns or ())}"
             )
+
+    def request_rules(self, request: Sequence[Column]) -> tuple[tuple[ColumnRule, ...], tuple[str, ...]]:
+        """What its schema says of the fields of a request, and in words what it says that no request is held against."""
+        if self.schema is None:
+            return (), ()
+        # Here, since it brings Pandera, which whoever declares a schema has imported, and others need not.
+        from fti_assets.features.validation.request_rules import request_rules
+
+        of_request = request_rules(self.schema, request)
+        return of_request.rules, of_request.left_out
 
     @property
     def rests_on(self) -> tuple[TimedTable, ...]:

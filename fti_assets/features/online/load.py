@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import microseconds
-from fti_assets.core.types import KEY_TYPES, type_of_sql
-from fti_assets.errors import DeclarationError, StoreError
-from fti_assets.features.groups.window_columns import window_types
-from fti_assets.features.online.origin import Origin, Positions, origin_of, winner_terms
+from fti_assets.errors import StoreError
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.origin import NOTHING_STORED, Origin, Positions, origin_of, winner_terms
 from fti_assets.features.online.rows import blobs_of, encoded_key, online_schema, winners_since
 from fti_assets.features.online.table import OnlineTable
-from fti_assets.features.online.tails import tails_of, with_sources
+from fti_assets.features.online.tails import tails_of
 from fti_assets.stores.duckdb.json_text import json_text
 from fti_assets.stores.duckdb.nul_texts import equal_columns
 from fti_assets.stores.duckdb.relations import relation_name
@@ -48,7 +46,6 @@ class Unflushed:
         shard: the column that names an event's shard.
         sequence: the column that names its place there.
         identity: the columns that no two rows share: what a run has stored meanwhile is not there twice.
-        doubtful: rows whose keys are computed anew, too.
     """
 
     rows: Callable[[duckdb.DuckDBPyConnection, Positions], duckdb.DuckDBPyRelation]
@@ -57,7 +54,6 @@ class Unflushed:
     shard: str
     sequence: str
     identity: Sequence[str]
-    doubtful: Callable[[duckdb.DuckDBPyConnection], duckdb.DuckDBPyRelation] | None = None
 
 
 def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
@@ -104,7 +100,7 @@ class _Load:
         self._answers_from = None if group.event_time is None else clock.now() - group.online_history
         self._json = {name: types[name] for name in group.as_json}
         self._flushed = lake.stream_positions(group.table)
-        self._has_changed = False
+        self._changed: list[str] = []
         self._rows = self._in_json(self._all_rows(types))
 
     def _all_rows(self, types: Mapping[str, str]) -> duckdb.DuckDBPyRelation:
@@ -174,7 +170,7 @@ class _Load:
         if count != about.keys:
             return f"it says that it has {about.keys} keys, and has {count}"
         if about.schema != self._schema:
-            return "its columns have changed"
+            return "its columns or its ttl have changed"
         origin = origin_of(about)
         if origin.declared != winner_terms(self._group, self._whole):
             return "its declaration has changed"
@@ -201,7 +197,7 @@ class _Load:
             self._blobs(self._rows),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
-            origin=self._origin(self._since_us(), self._positions()),
+            origin=self._origin(self._since_us(), self._positions(), self._newest()),
         )
 
     def _load_some(self, about: About, changes: set[bytes]) -> int:
@@ -215,7 +211,7 @@ class _Load:
             _late(changes),
             answers_from=self._answers_from,
             snapshot=self._snapshot,
-            origin=self._origin(origin_of(about).whole_from_us, self._positions(about)),
+            origin=self._origin(origin_of(about).whole_from_us, self._positions(about), self._newest(about)),
         )
 
     def _positions(self, about: About | None = None) -> tuple[dict[int, int], dict[int, int]]:
@@ -230,10 +226,31 @@ class _Load:
             return positions, {}
         origin = origin_of(about)
         others = [shard for shard in {**origin.positions, **origin.seen} if shard not in own]
-        if not self._has_changed:  # of the shards of others nothing was made anew
+        if not self._changed:  # of the shards of others nothing was made anew
             positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in others}
         seen = {s: at for s in others if (at := origin.greatest(s)) > positions.get(s, -1)}
         return positions, seen
+
+    def _newest(self, about: About | None = None) -> int | None:
+        """The greatest available-at of the lake's rows, or a later one; None where no stream is taken.
+
+        Args:
+            about: what a namespace said that is loaded in part.
+        """
+        known = None if about is None else origin_of(about).newest_us
+        available = self._group.times.available_at
+        if available is None or (known is None and self._unflushed is None and not self._flushed):
+            return None
+        if not self._lake.has(self._group.table):
+            return NOTHING_STORED
+        if about is not None and known is not None and not self._changed:
+            return known
+        partitions = (
+            None if known is None else [key for key in self._changed if key in self._lake.ledger(self._group.table)]
+        )
+        rows = relation_name(self._lake.rows(self._group.table, snapshot=self._snapshot, partitions=partitions))
+        [(newest,)] = self._lake.connection.execute(f"SELECT epoch_us(max({quote(available)})) FROM {rows}").fetchall()
+        return max(NOTHING_STORED if one is None else one for one in (newest, known))
 
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""
@@ -245,7 +262,7 @@ class _Load:
             or partition not in new
             or old[partition].data_version != new[partition].data_version
         ]
-        self._has_changed = bool(partitions)
+        self._changed = partitions
         before, after = (
             relation_name(self._lake.rows(self._group.table, snapshot=at, partitions=partitions))
             for at in (about.snapshot, self._snapshot)
@@ -256,10 +273,6 @@ class _Load:
         if self._unflushed is not None:
             events = self._unflushed.rows(self._lake.connection, self._flushed)
             both += f" UNION SELECT {self._keys} FROM {relation_name(events)} WHERE {self._is_new(origin_of(about).positions)}"
-            if self._unflushed.doubtful is not None:
-                both += (
-                    f" UNION SELECT {self._keys} FROM {relation_name(self._unflushed.doubtful(self._lake.connection))}"
-                )
         # A table, not a view: it is asked twice, and its sources are two snapshots to be read whole.
         self._lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_KEYS_TABLE} AS {both}")
         rows = self._lake.connection.execute(f"SELECT {encoded_key(self._whole.keys)} FROM {_KEYS_TABLE}").fetchall()
@@ -298,9 +311,9 @@ class _Load:
     def _since_us(self) -> int | None:
         return None if self._answers_from is None else microseconds(self._answers_from)
 
-    def _origin(self, whole_from_us: int | None, positions: tuple[Positions, Positions]) -> str:
+    def _origin(self, whole_from_us: int | None, positions: tuple[Positions, Positions], newest_us: int | None) -> str:
         at = self._lake.snapshot_at(self._snapshot)
-        return Origin(at, winner_terms(self._group, self._whole), whole_from_us, *positions).to_json()
+        return Origin(at, winner_terms(self._group, self._whole), whole_from_us, *positions, newest_us).to_json()
 
 
 def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
@@ -314,41 +327,3 @@ def _taken_from(keys: set[bytes], blobs: Blobs) -> Blobs:
 def _late(keys: set[bytes]) -> Iterator[bytes]:
     """What a set holds when it is asked, and not before."""
     yield from sorted(keys)
-
-
-def joined_whole(group: OnlineTable, sql_types: Mapping[str, str]) -> JoinedGroup:
-    """The join that brings every column of a group that a feature can be made of, by the types it is stored with, lists and maps as text.
-
-    Raises:
-        DeclarationError: a key is neither text, nor a whole number, nor a boolean, nor a time.
-    """
-    types = {name: "text" if name in group.as_json else type_of_sql(kind) for name, kind in sql_types.items()}
-    if group.windows is not None:
-        types = window_types(group.windows, group.keys, types, of=group.table_name)
-    keys = []
-    for key in group.keys:
-        kind = types.get(key)
-        if kind is None or kind not in KEY_TYPES:
-            raise DeclarationError(
-                f"key {key!r} of {group.table_name} is {kind or 'of a type that cannot be joined on'}: make it text, a whole number or a "
-                "time"
-            )
-        keys.append(JoinedKey(key, key, kind))
-    columns = [
-        JoinedColumn(name, name, kind) for name, kind in types.items() if kind is not None and name not in group.keys
-    ]
-    joined = joined_group(group, keys, columns)
-    return joined if group.windows is None else replace(joined, windows=with_sources(group.windows, sql_types))
-
-
-def joined_group(group: OnlineTable, keys: Sequence[JoinedKey], columns: Sequence[JoinedColumn]) -> JoinedGroup:
-    """The record of a join to a group, with the group's times as they are declared."""
-    return JoinedGroup(
-        group=group.name,
-        version=group.version,
-        keys=tuple(keys),
-        columns=tuple(columns),
-        **asdict(group.times),
-        external="" if group.source is None else group.source.place,
-        windows=group.windows,
-    )

@@ -15,7 +15,8 @@ from fti_assets.stores.online.store import About
 Positions = Mapping[int, int]
 """How far a stream has come, by shard: the sequence of the last event."""
 
-
+NOTHING_STORED = -(2**63)
+"""What is before every available-at."""
 _OF_STREAMS = ("positions", "seen")
 
 
@@ -24,7 +25,8 @@ class Origin:
     """What a namespace notes of where it comes from: a lake's snapshot, a declaration, and the last whole load.
 
     ``positions`` are those of a stream: of each shard, the last event whose row it holds. ``seen`` is beyond them where some keys
-    hold rows of later events, which others hold no more.
+    hold rows of later events, which others hold no more. ``newest_us`` is the greatest available-at of the lake's rows that it holds:
+    those of a run may be of events behind the positions, which are not to be put in again. None if nobody has asked.
     """
 
     snapshot_at: str | None
@@ -32,10 +34,14 @@ class Origin:
     whole_from_us: int | None
     positions: Positions = field(default_factory=dict)
     seen: Positions = field(default_factory=dict)
+    newest_us: int | None = None
 
     def to_json(self) -> str:
         """As it is stored; without a stream, as it always was."""
-        return json.dumps({name: value for name, value in asdict(self).items() if name not in _OF_STREAMS or value})
+        noted = {name: value for name, value in asdict(self).items() if value or name not in _OF_STREAMS}
+        if self.newest_us is None:
+            del noted["newest_us"]
+        return json.dumps(noted)
 
     def greatest(self, shard: int) -> int:
         """The last event of a shard of which any key holds a row."""

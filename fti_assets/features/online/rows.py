@@ -35,6 +35,7 @@ def online_schema(whole: JoinedGroup, *, as_json: tuple[str, ...] = ()) -> Schem
         format=FORMAT if whole.windows is None else WINDOWS_FORMAT,
         as_json=as_json,
         windows=whole.windows,
+        ttl_us=whole.ttl_us,
     )
 
 

@@ -9,7 +9,6 @@ import duckdb
 
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup
 from fti_assets.core.sql import quote, timestamp
-from fti_assets.errors import NotMaterializedError
 from fti_assets.features.point_in_time.join import point_in_time
 from fti_assets.stores.duckdb.relations import relation_name
 
@@ -29,16 +28,10 @@ def windows_at(
 
     Returns:
         The keys and the columns, for each key with a row in the longest window, in no order.
-
-    Raises:
-        NotMaterializedError: no key has one.
     """
     keys = ", ".join(quote(key.group) for key in whole.keys)
     spine = connection.sql(f"SELECT DISTINCT {keys}, {timestamp(at)} AS {_AT} FROM {relation_name(rows)}")
     mark = JoinedColumn(_MARK, whole.keys[0].group, whole.keys[0].type)
     marked = replace(whole, columns=(*whole.columns, mark))
     found = point_in_time(connection, spine, [marked], lambda _: rows, prediction_time=_AT)
-    result = found.filter(f"{_MARK} IS NOT NULL").project(f"* EXCLUDE ({_AT}, {_MARK})")
-    if not result.limit(1).fetchall():
-        raise NotMaterializedError(f"{whole.table_name} had no key with a row in its longest window at {at}")
-    return result
+    return found.filter(f"{_MARK} IS NOT NULL").project(f"* EXCLUDE ({_AT}, {_MARK})")

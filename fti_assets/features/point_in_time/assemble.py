@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import duckdb
 import numpy as np
@@ -12,8 +12,10 @@ from fti_assets.core.manifest import Column, JoinedGroup, ViewRecord
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.sql import quote, temporary_name
 from fti_assets.core.types import ColumnType
+from fti_assets.engines.running import RunningEngine
 from fti_assets.features.point_in_time.arrays import CHUNK_ROWS, as_table, fetch_columns
 from fti_assets.features.point_in_time.join import checked_order, point_in_time
+from fti_assets.features.point_in_time.on_spark import SparkJoins
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 
@@ -27,6 +29,7 @@ def assemble(
     *,
     snapshot: int,
     rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation] | None = None,
+    engine: RunningEngine | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """Add each feature of a view to the rows of a spine, point in time, as of a lake snapshot.
 
@@ -36,6 +39,7 @@ def assemble(
         spine: rows with the view's request columns and prediction time, in any order.
         snapshot: the snapshot that every group is read at.
         rows: gives a group's rows in place of those of the lake at the snapshot.
+        engine: what runs the joins; DuckDB by default.
 
     Returns:
         The spine's columns, then the joined and the on-demand features: one row a spine row, in the spine's order.
@@ -46,6 +50,9 @@ def assemble(
         view.joins,
         rows or (lambda group: lake.rows(group.table, snapshot=snapshot)),
         prediction_time=view.prediction_time,
+        by=None
+        if engine is None or not engine.may_use_spark
+        else _on_spark(engine, lake, snapshot, own_rows=rows is None),
     )
     if not view.on_demand:
         return features
@@ -57,6 +64,18 @@ def assemble(
     return connection.sql(
         f"SELECT rows.* EXCLUDE ({_ROW}), made.* EXCLUDE ({_ROW}) FROM {name} rows POSITIONAL JOIN {on_demand_rows} made"
     )
+
+
+def _on_spark(engine: RunningEngine, lake: Lake, snapshot: int, *, own_rows: bool) -> SparkJoins:
+    from fti_assets.engines.spark.lake_files import Bounds, LakeTable
+
+    def files(group: JoinedGroup, bounds: Sequence[Bounds]) -> LakeTable | None:
+        """The group's files, where its rows are those of the lake."""
+        if not own_rows or not lake.is_in_files(group.table):
+            return None
+        return LakeTable(lake, group.table, snapshot=snapshot, bounds=bounds)
+
+    return SparkJoins(engine, lake.connection, files)
 
 
 def _on_demand(connection: duckdb.DuckDBPyConnection, table: str, view: ViewRecord) -> str:

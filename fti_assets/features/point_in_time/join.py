@@ -8,7 +8,7 @@ ASOF join (``asof.py``) finds the winner and has no ties.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.sql import number_rows, quote, temporary_name
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     import duckdb
 
 
+class Joins(Protocol):
+    """What makes joins in place of DuckDB, where it takes them."""
+
+    def join(
+        self, spine: str, group: JoinedGroup, rows: duckdb.DuckDBPyRelation, prediction_time: str | None
+    ) -> str | None: ...
+
+
 def point_in_time(
     connection: duckdb.DuckDBPyConnection,
     spine: duckdb.DuckDBPyRelation,
@@ -39,6 +47,7 @@ def point_in_time(
     rows: Callable[[JoinedGroup], duckdb.DuckDBPyRelation],
     *,
     prediction_time: str | None,
+    by: Joins | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """Join to each spine row what every group had at its prediction time.
 
@@ -54,6 +63,7 @@ def point_in_time(
         joins: the groups; the same one may come twice under other keys.
         rows: gives a group's rows, under the group's own column names.
         prediction_time: the spine's column that holds ``t``, or None if no group has an event time.
+        by: what makes the joins that it takes, elsewhere; DuckDB makes the others.
 
     Returns:
         The spine's columns, then one column for each joined feature: exactly one row a spine row, in the spine's order.
@@ -78,7 +88,7 @@ def point_in_time(
     [(7, Decimal('3.5'))]
     """
     _check_spine(spine, joins, prediction_time)
-    plan = _Plan(connection, spine, prediction_time)
+    plan = _Plan(connection, spine, prediction_time, by)
     return plan.side_by_side([(plan.join(group, rows(group)), group) for group in joins])
 
 
@@ -86,9 +96,14 @@ class _Plan:
     """A spine whose rows are numbered, and what is joined to it, each as a temporary table."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, spine: duckdb.DuckDBPyRelation, prediction_time: str | None
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        spine: duckdb.DuckDBPyRelation,
+        prediction_time: str | None,
+        by: Joins | None,
     ) -> None:
         self._connection = connection
+        self._by = by
         self._prediction_time = prediction_time
         self._columns = spine.columns
         self._spine = self._table(f"SELECT (row_number() OVER ())::UINTEGER AS {ROW}, * FROM {relation_name(spine)}")
@@ -102,7 +117,14 @@ class _Plan:
         check_equal_keys(self._connection.table(self._spine), rows, pairs, what="the spine", of=group.table_name)
         if group.event_time is None or self._prediction_time is None:
             _check_lookup(self._connection, rows, group)
+            if self._by is not None and (query := self._by.join(self._spine, group, rows, None)) is not None:
+                return self._in_order(query)
             return self._in_order(self._looked_up(group, rows))
+        if self._by is not None:
+            columns = [*(one.column for one in group.columns), *group.times.columns]
+            check_columns([] if group.windows else columns, rows.columns, of=group.table_name)
+            if (query := self._by.join(self._spine, group, rows, self._prediction_time)) is not None:
+                return self._in_order(query)
         keys = [key.spine for key in group.keys]
         codes = self._codes_of(keys)
         points = Points(self._spine, codes, self._prediction_time, columns_with_nul(self._connection, codes, keys))

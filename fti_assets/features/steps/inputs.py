@@ -10,6 +10,7 @@ import duckdb
 
 from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import LIFETIME_LENGTH, Partition, back_from
+from fti_assets.engines.spark.lake_files import Bounds
 from fti_assets.errors import LookbackError, list_some
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.groups.timed_table import TimedTable
@@ -27,8 +28,7 @@ def input_table(lake: Lake, source: TimedTable, group: FeatureGroup, partitions:
     """
     start, end, snapshot = partitions[0].start, partitions[-1].end, lake.snapshot()
     if start is None or end is None or source.event_time is None:
-        same_keys = source.partitions_def is not None and source.partitions_def == group.partitions_def
-        keys = [partition.key for partition in partitions] if same_keys else None
+        keys = same_partitions(source, group, partitions)
         missing = sorted(set(keys or ()) - lake.ledger(source.table, snapshot=snapshot).keys())
         if missing:
             raise LookbackError(
@@ -65,6 +65,34 @@ def input_table(lake: Lake, source: TimedTable, group: FeatureGroup, partitions:
     return replace(result, partitions=whole_partitions)
 
 
+def same_partitions(source: TimedTable, group: FeatureGroup, partitions: Sequence[Partition]) -> list[str] | None:
+    """The partitions of an input that a group takes, where those of both are the same and have no times; else None, for all."""
+    if partitions[0].start is not None and partitions[-1].end is not None and source.event_time is not None:
+        return None
+    same_keys = source.partitions_def is not None and source.partitions_def == group.partitions_def
+    return [partition.key for partition in partitions] if same_keys else None
+
+
+def bounds_of(source: TimedTable, group: FeatureGroup, partitions: Sequence[Partition]) -> list[Bounds]:
+    """What a group may see of an input when it runs for ``partitions``: nothing from before its lookback, nothing from after them.
+
+    Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group
+    that is partitioned by the arrival of the source's rows sees all that have arrived.
+    """
+    start, end = partitions[0].start, partitions[-1].end
+    if start is None or end is None or source.event_time is None:
+        return []
+    column = source.partition_by or source.event_time
+    arrives = None if group.partition_by == group.event_time else group.partition_by
+    by_arrival = (
+        arrives is not None and arrives == source.partition_by
+    )  # what has arrived is seen, whenever it comes true
+    bounds = [Bounds(column, since=back_from(start, group.lookback), before=end)]
+    if not by_arrival and source.event_time != column:
+        bounds.append(Bounds(source.event_time, before=end))
+    return bounds
+
+
 def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation, source: TimedTable) -> Table:
     """Rows of a group as a table that knows its times."""
     return Table(
@@ -80,11 +108,7 @@ def table_of(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelatio
 
 
 def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitions: Sequence[Partition]) -> Table:
-    """Of all rows of ``source`` those that ``group`` may see when it runs for ``partitions``.
-
-    Rows of partitions that begin after the run are left out too, whatever their event time: they had not arrived. A group
-    that is partitioned by the arrival of the source's rows sees all that have arrived.
-    """
+    """Of all rows of ``source`` those that ``group`` may see when it runs for ``partitions``, as ``bounds_of`` says."""
     start, end = partitions[0].start, partitions[-1].end
     if start is None or end is None:
         return table
@@ -95,14 +119,10 @@ def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitio
     if source.event_time is None:
         return replace(table, grid=grid)
     reach, column = timestamp(back_from(start, group.lookback)), quote(source.partition_by or source.event_time)
-    by_arrival = (
-        arrives is not None and arrives == source.partition_by
-    )  # what has arrived is seen, whenever it comes true
-    columns = [column] if by_arrival else dict.fromkeys([column, quote(source.event_time)])
-    arrived_by_end = " AND ".join(f"{name} < {timestamp(end)}" for name in columns)
+    seen = " AND ".join(bound.sql() for bound in bounds_of(source, group, partitions))
     return replace(
         table,
-        relation=table.relation.filter(f"{column} >= {reach} AND {arrived_by_end}"),
+        relation=table.relation.filter(seen),
         grid=grid,
         beyond=None if group.lookback == LIFETIME_LENGTH else table.relation.filter(f"{column} < {reach}"),
     )

@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import Commit, PartitionRecord
+from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
@@ -20,10 +20,12 @@ from fti_assets.features.events.checks import left_to_service
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.files.readable import file_errors
 from fti_assets.features.groups.columns import group_columns, stored_schema
-from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill
+from fti_assets.features.groups.freshness import delays, fresh, future_sql, is_backfill, was_in_time
 from fti_assets.features.groups.group import IN_TIME, NOT_FUTURE, FeatureGroup, judges_time, layout_of
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
+from fti_assets.features.published.contract import state_contract
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition
 from fti_assets.features.rows.duplicates import KeepLast
 from fti_assets.features.rows.frames.relations import naive_times
@@ -32,11 +34,13 @@ from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.steps.change_run import StagedChanges, stage_changes, store_changes
 from fti_assets.features.steps.inputs import input_table
 from fti_assets.features.steps.page import lineage_of_run, statistics_metadata
+from fti_assets.features.steps.spark_inputs import as_relation, spark_arguments
 from fti_assets.features.steps.stream_check import StreamCheck, check_stream_rows
 from fti_assets.features.steps.streamed_run import refuse_more_columns, replace_streamed
 from fti_assets.features.stored_partitions import partition_records, refuse_other_partitions
 from fti_assets.features.uniqueness import comparable, count_clashes, with_duplicates_in_table
 from fti_assets.features.validation.schema import decimal_types, vector_types
+from fti_assets.orchestration.engine import engine_metadata
 from fti_assets.orchestration.partitions import is_timed, running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
 from fti_assets.orchestration.signature import call_function
@@ -60,21 +64,27 @@ def run_feature_group(
 ) -> Iterator[Any]:
     """Materialize the partitions that are run, or withhold them all if a blocking rule is broken."""
     partitions = running_partitions(context)
-    with stores.offline_store().connect() as lake:
+    with (
+        stores.offline_store().connect() as lake,
+        stores.engine(group.engine, lake, what=group.table_name, log=context.log.info) as engine,
+    ):
         read_external(lake, group.inputs.values())
-        parameters: dict[str, Any] = dict(arguments)
+        state_contract(lake, group)
         with lake.one_snapshot():
             refuse_other_partitions(lake, group)
             # One snapshot: a position and types of different commits would fit each other by chance.
             since, began = FeedPosition(feed_position(lake, group.table)), lake.snapshot()
             layout = _with_stored_types(lake, group)
-            parameters |= {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
-        parameters |= dict.fromkeys(group.position_parameters, since)
+            tables = {name: input_table(lake, source, group, partitions) for name, source in group.inputs.items()}
+        parameters: dict[str, Any] = {**arguments, **tables, **dict.fromkeys(group.position_parameters, since)}
+        if group.engine == "spark":
+            parameters |= spark_arguments(lake, group, partitions, tables, engine, snapshot=began)
         with file_errors():
             with recording_relations() as relations:
                 result = call_function(
                     group.function, parameters, context, what=group.table_name, instead=ALL_PARTITIONS
                 )
+            result = as_relation(group, result, engine)
             batch = _stage(lake, group, layout, result, partitions)
         staged_rows = batch.staged_rows
         refuse_more_columns(group, lake.staged_types(staged_rows.table))
@@ -97,6 +107,7 @@ def run_feature_group(
             metadata: dict[str, Any] = {
                 **stored_schema(group_columns(group), commit.types),
                 **lineage_of_run(lake, group, result, relations),
+                **engine_metadata(engine),
                 **details,
             }
             if isinstance(group.duplicates, KeepLast):
@@ -307,7 +318,7 @@ def _in_time(
     now = clock.now()
     with lake.one_snapshot():
         ledger = lake.ledger(group.table)
-        again = [one.key for one in partitions if is_backfill(one, now) and _was_in_time(one, ledger)]
+        again = [one.key for one in partitions if is_backfill(one, now) and was_in_time(one, ledger)]
         recent = [*(one.key for one in partitions if not is_backfill(one, now)), *again]
         if not recent or (recent == ["all"] and not ledger):
             return [Verdict(IN_TIME)]
@@ -333,9 +344,3 @@ def _in_time(
         days = f"{list_some(again)} ended long before this run, and was run in its time"
         problem += f"; {days}: its new rows came late, or other code gives them"
     return [Verdict(IN_TIME, late, (), problem, facts)]
-
-
-def _was_in_time(partition: Partition, ledger: Mapping[str, PartitionRecord]) -> bool:
-    """Whether the last run of a partition was no backfill."""
-    record = ledger.get(partition.key)
-    return record is not None and not is_backfill(partition, record.run_at)

@@ -17,6 +17,7 @@ from fti_assets.errors import NotMaterializedError
 from fti_assets.features.groups.columns import code_terms_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.online.load import load_online
+from fti_assets.features.published.contract import publish_contract_of
 from fti_assets.features.steps.inputs import refuse_missing_partitions
 from fti_assets.orchestration.materialization import report_commit
 from fti_assets.orchestration.partitions import is_timed, partitions_between, running_partitions
@@ -32,6 +33,7 @@ def run_request_windows(group: FeatureGroup, context: dg.AssetExecutionContext, 
     """
     partitions = running_partitions(context)
     with stores.offline_store().connect() as lake:
+        publish_contract_of(lake, group)
         with lake.one_snapshot():
             snapshot = lake.snapshot()
             records = tuple(_record(lake, group, partition, snapshot) for partition in partitions)

@@ -20,7 +20,7 @@ from fti_assets.features.windows.arrivals import windows_of_arrivals
 from fti_assets.features.windows.axis import Axis, RowsBy, Windows
 from fti_assets.features.windows.combined import aggregated
 from fti_assets.features.windows.sweep import spans_table
-from fti_assets.features.windows.window import Window
+from fti_assets.features.windows.window import Window, refuse_doubled
 
 
 @checked_arguments()
@@ -123,8 +123,8 @@ def _check(
     check_columns(names, rows.relation.columns, of=rows.name)
     if not keys or not windows or not aggregates:
         raise DeclarationError(f"a window over {rows.name} takes at least one key, one window and one aggregate")
-    several = [window if isinstance(window, Window) else Window(window) for window in windows]
-    declared = list({window.text: window for window in several}.values())
+    declared = [window if isinstance(window, Window) else Window(window) for window in windows]
+    refuse_doubled(declared, what=f"window_aggregate over {rows.name}")
     columns = [
         *(key for key in own if key not in keys),
         *keys,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from fti_assets.core.sql import quote
+from fti_assets.core.manifest.windows import BEYOND_64_BITS, sum_over
+from fti_assets.core.sql import literal, quote
 from fti_assets.core.times import duration, microseconds
 from fti_assets.core.types import SIDES, WHOLE, WIDE
 from fti_assets.errors import DeclarationError
@@ -170,7 +171,7 @@ class Results:
         elif isinstance(aggregate, Rate):
             total = self._rate(total, aggregate, window)
         elif not is_float:
-            total = f"{total}::BIGINT"
+            total = self._within_64_bits(column, total, window)
         return f"CASE WHEN {values} > 0 THEN {total} END"
 
     def _sum(self, column: str, window: int) -> str:
@@ -179,6 +180,11 @@ class Results:
             value = f"{name}::DOUBLE"
             return float_sum(value, self.spreads[value], total, self.terms.prepare)
         return total(f"coalesce({name}::{'BIGINT' if kind in _SMALL else 'HUGEINT'}, 0)")
+
+    def _within_64_bits(self, column: str, total: str, window: int) -> str:
+        before = literal(sum_over(column, list(self.windows.lengths)[window]))
+        problem = f"error({before} || {total}::VARCHAR || {literal(BEYOND_64_BITS)})"
+        return f"CASE WHEN TRY_CAST({total} AS BIGINT) IS NULL THEN {problem} ELSE {total}::BIGINT END"
 
     def _ratio(self, column: str, aggregate: Mean | Rate, values: str, window: int) -> str:
         """The mean or rate of a DOUBLE."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -56,6 +57,14 @@ class Window:
     def delay_us(self) -> int:
         """Its delay in microseconds."""
         return microseconds(duration(self.delay, what="delay"))
+
+
+def refuse_doubled(windows: Sequence[Window], *, what: str) -> None:
+    """Raise a DeclarationError if two windows would have the same columns."""
+    texts = [window.text for window in windows]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise DeclarationError(f"{what} has the window {text!r} more than once: name each once")
 
 
 def _text(length: str | timedelta, *, what: str) -> str:

@@ -12,10 +12,12 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest, ViewRecord
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
+from fti_assets.engines.running import RunningEngine
 from fti_assets.errors import PredictionError, excerpt, list_some
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.spine_rows import LATE, spine_as_of, with_spine_times
 from fti_assets.inference.batch.inputs import Inputs, inputs_of
+from fti_assets.inference.batch.on_spark import is_scored_on_spark, score_on_spark
 from fti_assets.inference.batch.passes import Pass, passes_of
 from fti_assets.inference.batch.predictions import PREDICTED_AT, Answer, BatchPredictions
 from fti_assets.inference.batch.scoring import Scorer, numbered_table, score
@@ -46,6 +48,7 @@ def answers_of(
     partitions: Sequence[Partition],
     old: duckdb.DuckDBPyRelation | None,
     snapshot: int,
+    engine: RunningEngine,
 ) -> Answers:
     """What a build of each model answers for the spine rows of some partitions that have no answers yet.
 
@@ -57,7 +60,7 @@ def answers_of(
     spine = predictions.spine
     in_times = [replace(build, view=with_spine_times(build.view, spine)) for build in builds]
     parts = [
-        _of_pass(lake, store, predictions, one, partitions, old, snapshot)
+        _of_pass(lake, store, predictions, one, partitions, old, snapshot, engine)
         for one in passes_of(in_times, what=predictions.table_name)
     ]
     # Each pass has one row for each spine row.
@@ -136,6 +139,7 @@ def _of_pass(
     partitions: Sequence[Partition],
     old: duckdb.DuckDBPyRelation | None,
     snapshot: int,
+    engine: RunningEngine,
 ) -> Answers:
     """The rows that are due by their keys and prediction time, with the answers of the builds that are joined together."""
     view = one.view
@@ -147,7 +151,7 @@ def _of_pass(
             f"SELECT spine.* FROM {relation_name(due)} spine WHERE NOT EXISTS (FROM {relation_name(old)} old WHERE {same})"
         )
     refuse_parts_of_lists(lake, predictions, view, due, snapshot)
-    features = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot))
+    features = relation_name(assemble(lake, with_match_columns(view), due, snapshot=snapshot, engine=engine))
     table = numbered_table(lake.connection, features)
     columns = {answer.model.name: _scores_of(answer) for answer in predictions.answers}
     scorers = [
@@ -157,7 +161,10 @@ def _of_pass(
         )
         for build in one.builds
     ]
-    answers = score(lake.connection, table, scorers, columns=view.identity)
+    if is_scored_on_spark(engine, lake.connection, table, scorers):
+        answers = score_on_spark(engine, lake.connection, store, table, scorers, columns=view.identity)
+    else:
+        answers = score(lake.connection, table, scorers, columns=view.identity)
     [(late,)] = lake.connection.execute(f"SELECT count(*) FILTER ({LATE}) FROM {table}").fetchall()
     inputs = inputs_of(lake.connection.sql(f"FROM {table}"), view)
     lake.connection.execute(f"DROP TABLE {table}")  # features are wider than answers, and done with

@@ -11,6 +11,7 @@ import dagster as dg
 from fti_assets.core.manifest import BY_NAME, OUTPUT_NAMES
 from fti_assets.core.names import PREDICTIONS
 from fti_assets.core.times import Times
+from fti_assets.engines.choice import Engine
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
 from fti_assets.features.groups.group import DEFAULT_ONLINE_HISTORY, FeatureGroup
 from fti_assets.features.rows.layout import Layout
@@ -62,6 +63,8 @@ class BatchPredictions(TableDeclaration):
     sinks: tuple[Sink, ...] = ()
     online: bool = False
     online_history: timedelta = DEFAULT_ONLINE_HISTORY
+    engine: Engine | None = None
+    """What joins and asks the models; None for what the stores say."""
     source: ClassVar[None] = None
     """What another system keeps; answers are the lake's."""
 

@@ -17,7 +17,8 @@ from fti_assets.core.times import Partition
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.groups.columns import stored_schema
-from fti_assets.features.online.load import joined_whole, load_online
+from fti_assets.features.online.joined import joined_whole
+from fti_assets.features.online.load import load_online
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import stage
 from fti_assets.features.stored_partitions import COMPLETE, missing_partitions
@@ -29,6 +30,7 @@ from fti_assets.inference.batch.predictions import (
     columns_of,
     layout_of,
 )
+from fti_assets.orchestration.engine import engine_metadata
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, answers_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import ONLINE_KEYS, Stores
@@ -52,7 +54,10 @@ def run_batch_predictions(
         builds = tuple(build_for(store, model.name, partition) for model in predictions.models)
         answering.setdefault(tuple(build.reference for build in builds), (builds, []))[1].append(partition)
     groups = list(dict.fromkeys(group for model in predictions.models for group in model.view.groups))
-    with stores.offline_store().connect() as lake:
+    with (
+        stores.offline_store().connect() as lake,
+        stores.engine(predictions.engine, lake, what=predictions.table_name, log=context.log.info) as engine,
+    ):
         read_external(lake, groups)
         with lake.one_snapshot():
             snapshot, before = lake.snapshot(), lake.ledger(predictions.table)
@@ -63,7 +68,8 @@ def run_batch_predictions(
                 keys = [partition.key for partition in partitions]
                 old = lake.rows(predictions.table, partitions=keys, snapshot=snapshot)
         answers = [
-            answers_of(lake, store, predictions, builds, those, old, snapshot) for builds, those in answering.values()
+            answers_of(lake, store, predictions, builds, those, old, snapshot, engine)
+            for builds, those in answering.values()
         ]
         every = " UNION ALL BY NAME ".join(
             f"FROM {relation_name(part)}" for part in [*([] if old is None else [old]), *(one.rows for one in answers)]
@@ -91,6 +97,7 @@ def run_batch_predictions(
             )
             metadata = {
                 "builds": _builds_text(predictions, [builds for builds, _ in answering.values()]),
+                **engine_metadata(engine),
                 "delay_breaches": sum(one.delay_breaches for one in answers),
                 **coverage_metadata(coverage_over(inputs)),
                 **stored_schema(columns_of(predictions), commit.types),

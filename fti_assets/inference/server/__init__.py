@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.errors import DeclarationError
 from fti_assets.inference.server.app import ServingApp
 from fti_assets.inference.server.endpoints.repository import Repository
@@ -78,11 +78,11 @@ def serving_app(
         raise DeclarationError(
             "serving_app(tokens=...) has an empty token, which everybody knows: give it a long random one"
         )
-    location = home() / "online" if online is None else online
+    location = default_store("online") if online is None else online
     own_providers = execution_providers(providers)
     strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
 
-    store = ModelStore(home() / "models" if models is None else models)
+    store = ModelStore(default_store("models") if models is None else models)
     online_values = online_store(location)
     serve = ServedBuild if graph_server is None else serving_on(GraphServer(graph_server))
 

@@ -4,17 +4,19 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 import numpy as np
 
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.server.answering import Answering, Exchange, refusal
+from fti_assets.inference.server.direct import DirectAnswers
 from fti_assets.inference.server.endpoints.endpoint import Answer, Endpoint, Stages, check_rows
 from fti_assets.inference.server.endpoints.repository import Repository
 from fti_assets.inference.server.endpoints.served_predictor import ServedPredictor
 from fti_assets.inference.server.limits import Limits
-from fti_assets.inference.server.messages.plain import plain_requests
+from fti_assets.inference.server.messages.plain import plain_answer, plain_requests
+from fti_assets.inference.server.messages.response import Response
 from fti_assets.inference.server.messages.rest import (
     BINARY_LENGTH,
     InferRequest,
@@ -26,17 +28,13 @@ from fti_assets.inference.server.messages.rest import (
 from fti_assets.inference.server.metrics import CONTENT_TYPE
 from fti_assets.inference.server.openapi import openapi
 from fti_assets.inference.server.pages import config_of, metadata_of, page
-from fti_assets.inference.server.reading import START_TIME, ClientGoneError, Receive, read_body, request_id
+from fti_assets.inference.server.reading import START_TIME, ClientGoneError, Receive, query_of, read_body, request_id
 from fti_assets.inference.server.refusals import RefusedError
 from fti_assets.inference.serving.answers.prediction import Prediction, tell_all
 from fti_assets.inference.serving.log.work import Tally
 from fti_assets.inference.serving.log.writer import LogWriter
 
 Send = Callable[[Any], Awaitable[None]]
-
-_JSON = b"application/json"
-_MARKS = frozenset("%+&")
-"""What stands for something else in a query."""
 
 
 @dataclass(kw_only=True)
@@ -46,17 +44,6 @@ class HttpExchange(Exchange):
     parts: tuple[str, ...]
     query: dict[str, list[str]]
     receive: Receive
-
-
-@dataclass
-class Response:
-    """What the client is answered."""
-
-    body: bytes
-    status: int = 200
-    content_type: bytes = _JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    close: bool = False
 
 
 class ServingApp:
@@ -84,6 +71,8 @@ class ServingApp:
             self.answering.log = log(self.answering.metrics.count_logged)
         self.repository = repository
         self.limits = limits
+        self.answer_now = None if in_threads else DirectAnswers(self.answering, _refusal).answer
+        """Answers one plain request where it is read; None if the store is waited for."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -238,10 +227,10 @@ class ServingApp:
         if len(predictions) == 1:
             tell_all(predictions[0])
         self.answering.count(exchange, endpoint, predictions[0].build, len(predictions), stages, predictions, requests)
-        answers = [_plain(prediction) for prediction in predictions]
-        if message.is_list:
-            return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
-        return Response(write_json(answers[0] | {"request_id": exchange.request_id}))
+        if not message.is_list:
+            return Response(write_json(plain_answer(predictions[0], exchange.request_id)))
+        answers = [plain_answer(prediction) for prediction in predictions]
+        return Response(write_json({"predictions": answers, "request_id": exchange.request_id}))
 
 
 def _write(request: InferRequest, answer: Answer, endpoint: Endpoint) -> Response:
@@ -251,31 +240,6 @@ def _write(request: InferRequest, answer: Answer, endpoint: Endpoint) -> Respons
     if length is None:
         return Response(body)
     return Response(body, content_type=b"application/octet-stream", headers=((BINARY_LENGTH, str(length).encode()),))
-
-
-def _plain(prediction: Prediction) -> dict[str, Any]:
-    answer = {
-        "value": prediction.value,
-        "model": prediction.model,
-        "build": prediction.build,
-        "arm": prediction.arm,
-        "at": prediction.at,
-        "features": prediction.features,
-        "ages": prediction.ages,
-        "missing": prediction.missing,
-        "unknown": prediction.unknown,
-        "out_of_schema": prediction.out_of_schema,
-        "overridden": prediction.overridden,
-    }
-    return answer if prediction.explanation is None else answer | {"explanation": prediction.explanation}
-
-
-def query_of(text: bytes) -> dict[str, list[str]]:
-    """What a query says, as ``parse_qs`` reads it; one plain ``name=value`` at a tenth of its cost."""
-    name, _, value = text.decode("latin-1").partition("=")
-    if value and name.isidentifier() and _MARKS.isdisjoint(value):
-        return {name: [value]}
-    return parse_qs(text.decode("latin-1"))
 
 
 def _allow(method: str, allowed_method: str) -> None:
@@ -289,7 +253,7 @@ def _nowhere(path: Sequence[str]) -> RefusedError:
     )
 
 
-def _refusal(error: Exception, exchange: HttpExchange) -> Response:
+def _refusal(error: Exception, exchange: Exchange) -> Response:
     """What a client is told of an error; with the headers that go with it."""
     status, message, retry_after = refusal(error, exchange.request_id)
     headers: list[tuple[bytes, bytes]] = []
@@ -306,14 +270,7 @@ def _refusal(error: Exception, exchange: HttpExchange) -> Response:
 
 
 async def _send(send: Send, response: Response, exchange: HttpExchange) -> None:
-    headers = [
-        (b"content-type", response.content_type),
-        (b"content-length", str(len(response.body)).encode()),
-        (b"x-request-id", exchange.request_id.encode()),
-        *response.headers,
-    ]
-    if response.close:
-        headers.append((b"connection", b"close"))
+    headers = response.all_headers(exchange.request_id)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 

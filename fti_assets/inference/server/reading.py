@@ -10,6 +10,7 @@ import types
 import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any, TypeVar, cast
+from urllib.parse import parse_qs
 
 from fti_assets.errors import excerpt
 from fti_assets.inference.server.limits import Limits
@@ -22,6 +23,8 @@ START_TIME = "fti_assets.started"
 
 T = TypeVar("T")
 
+_MARKS = frozenset("%+&")
+"""What stands for something else in a query."""
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
@@ -50,6 +53,14 @@ class _Ids:
 
 _ids = _Ids()
 os.register_at_fork(after_in_child=_ids.begin)
+
+
+def query_of(text: bytes) -> dict[str, list[str]]:
+    """What a query says, as ``parse_qs`` reads it; one plain ``name=value`` at a tenth of its cost."""
+    name, _, value = text.decode("latin-1").partition("=")
+    if value and name.isidentifier() and _MARKS.isdisjoint(value):
+        return {name: [value]}
+    return parse_qs(text.decode("latin-1"))
 
 
 def check_token(headers: Mapping[bytes, bytes], tokens: Sequence[bytes]) -> None:

@@ -216,6 +216,7 @@ class _Worker:
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self._app = app
+        self.answer_now = app.answer_now
         self._seconds = settings.drain_seconds
         self._settings = settings
 

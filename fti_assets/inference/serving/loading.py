@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_model import Follow, ServedModel
 from fti_assets.stores.models.graphs.execution import execution_providers
@@ -27,8 +27,8 @@ class ServingStores(NamedTuple):
         cls, models: str | Path | None, online: str | Path | None, *, providers: str | Sequence[str] | None
     ) -> "ServingStores":
         """The stores at some places, those under ``FTI_HOME`` by default."""
-        model_store = ModelStore(home() / "models" if models is None else models)
-        online_values = online_store(home() / "online" if online is None else online)
+        model_store = ModelStore(default_store("models") if models is None else models)
+        online_values = online_store(default_store("online") if online is None else online)
         return cls(model_store, online_values, execution_providers(providers))
 
     def model(self, name: str, *, build: str | None, strictness: Strictness, follow: Follow) -> ServedModel:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import home
+from fti_assets.core.home import default_store
 from fti_assets.core.times import from_microseconds, instant, microseconds, naive_utc
 from fti_assets.core.types.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
@@ -34,7 +34,7 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
 
     Returns:
         The row's columns without its keys, times naive UTC, lists as lists, several numbers by name as a dict; None for a key without a
-        row. A group's ttl is not applied: the row's event time says how old it is.
+        row, or whose newest row is older than the group's ttl.
 
     Raises:
         NotMaterializedError: there is no such table in the online store.
@@ -57,18 +57,23 @@ class OnlineReader:
 
     def __init__(self, name: str, *, online: str | Path | None = None) -> None:
         with flights:  # a fork waits for it, as for a prediction
-            self._reader: NamespaceReader = online_store(home() / "online" if online is None else online).reader(name)
+            self._reader: NamespaceReader = online_store(default_store("online") if online is None else online).reader(
+                name
+            )
 
     def read(self, key: Any, *, at: datetime | str | None = None) -> Any:
         """As ``read_online``."""
         at_us = microseconds(clock.now() if at is None else _instant(at))
         with flights:
             if not isinstance(key, list):
-                return self._row(self._reader.get(_parts(key), at_us))
-            return [self._row(winner) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
+                return self._row(self._reader.get(_parts(key), at_us), at_us)
+            return [self._row(winner, at_us) for winner in self._reader.get_many([_parts(one) for one in key], at_us)]
 
-    def _row(self, winner: Winner | None) -> dict[str, Any] | None:
+    def _row(self, winner: Winner | None, at_us: int) -> dict[str, Any] | None:
         if winner is None:
+            return None
+        ttl_us = self._reader.ttl_us
+        if ttl_us is not None and winner.event_us is not None and at_us - winner.event_us > ttl_us:
             return None
         columns, as_json = self._reader.columns, self._reader.as_json
         row: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fti_assets.core.manifest import CLASSIFIES, OUTPUT_NAMES, Column, ViewRecord
+from fti_assets.core.rollouts.rollout import CHAMPION
 from fti_assets.core.times import microseconds
 from fti_assets.errors import PredictionError
 from fti_assets.inference.serving.answers.late_fields import ManyAnswers, OneAnswer
@@ -191,7 +192,9 @@ class ServedBuild:
         if self._classes is not None:
             value = dict(zip(self._classes, value, strict=True))
         answer = OneAnswer(self._layout, row, ages, absent)
-        return prediction_of(value, at, self.manifest.model, self.reference, answer, 0)
+        prediction = prediction_of(value, at, self.manifest.model, self.reference, answer, 0)
+        prediction.arm = CHAMPION
+        return prediction
 
     def predict_columns(
         self, columns: Mapping[Any, list[Any]], at: datetime, *, overrides: OtherValues | None = None
@@ -235,7 +238,7 @@ class ServedBuild:
         """The columns of no rows, and what the groups bring to them."""
         while columns.width < self._width:
             columns.add([])
-        return columns, LookupReport([np.empty(0) for _ in self._online.groups], [None] * len(self._online.groups))
+        return columns, LookupReport.of_nothing(len(self._online.groups))
 
     def _complete(self, columns: Columns, at: datetime, row_overrides: Sequence[Override] | None) -> LookupReport:
         """Put behind the values of ``n`` requests the time, what the groups bring and what the on-demand functions give."""

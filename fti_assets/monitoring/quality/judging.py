@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fti_assets.monitoring.measurement import Measurement, Subject
+from fti_assets.monitoring.quality.quality import LABEL_RATE as LABEL_RATE
 from fti_assets.monitoring.quality.quality import Quality
 
 QUALITY: Subject = "quality"
 CALIBRATION = "calibration"
 """The reference of an estimate: it rests on calibrated probabilities."""
 
-LABEL_RATE = "label_rate"
 ERROR = "_estimate_error"
 
 Series = tuple[str, ...]

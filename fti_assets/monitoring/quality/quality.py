@@ -16,6 +16,9 @@ from fti_assets.training.judging.metrics.metric import plain_name
 from fti_assets.training.judging.metrics.registry import check_metrics, metric_named
 from fti_assets.training.judging.slices import By, slices_key
 
+LABEL_RATE = "label_rate"
+"""The share of mature answers that have a label: the one figure of quality that is no metric."""
+
 MIN_ROWS = 500
 """Of fewer rows a metric says more of chance than of the model: of 500 rows the 95% interval of a ROC-AUC is some 0.05 either way."""
 
@@ -31,12 +34,12 @@ class Quality:
 
     Args:
         metric: as in ``fti.Evaluation``: ``"roc_auc"``, ``"log_loss"``, ``"rmse"``, of one of several labels ``"log_loss:late"``, or the
-            name of an ``fti.Metric``.
+            name of an ``fti.Metric``; or ``"label_rate"``, the share of mature answers that have a label, with ``at_least=``.
         at_least: the smallest figure that is no breach, of a metric that is better the higher.
         at_most: the largest, of one that is better the lower.
         drop: by how much it may be worse than the build's own figure on its test rows, instead of a fixed bound.
         in_a_row: in how many partitions one after another there must be a breach; those of fewer rows than ``min_rows`` do not count.
-        min_rows: of fewer rows nothing is said.
+        min_rows: of fewer rows nothing is said; of ``"label_rate"`` they are mature answers, with a label or without.
         slices: features, or columns of the spine, by whose values the metric is told apart and judged as well; crossed ones as in
             ``fti.Evaluation``.
 
@@ -57,7 +60,7 @@ class Quality:
 
     def __post_init__(self) -> None:
         # Its checks of metrics and slices are an evaluation's own.
-        evaluation = Evaluation(metrics=[self.metric], slices=self.slices)
+        evaluation = Evaluation(metrics=["rmse" if self.is_label_rate else self.metric], slices=self.slices)
         object.__setattr__(self, "slices", evaluation.slices)
         what, bounds = (
             f"Quality({self.metric!r})",
@@ -70,6 +73,10 @@ class Quality:
             if not math.isfinite(value) or (name == "drop" and value < 0):
                 raise DeclarationError(f"{what} has {name}={excerpt(value)}: a number is expected, of a drop from 0 on")
             object.__setattr__(self, name, float(value))
+        if self.is_label_rate and self.at_least is None and numbers:
+            raise DeclarationError(
+                f"{what} has {next(iter(numbers))}: a share of labels can only be too low, so give at_least="
+            )
         wrong = "at_most" if self.higher_is_better else "at_least"
         if wrong in numbers:
             right, way = ("at_least", "higher") if self.higher_is_better else ("at_most", "lower")
@@ -82,12 +89,19 @@ class Quality:
             )
 
     @property
+    def is_label_rate(self) -> bool:
+        """Whether the rule is of the share of labels instead of a metric."""
+        return self.metric == LABEL_RATE
+
+    @property
     def higher_is_better(self) -> bool:
         """Which way the metric is better."""
-        return metric_named(self.metric).higher_is_better
+        return self.is_label_rate or metric_named(self.metric).higher_is_better
 
     def is_for(self, task: Task, labels: Sequence[str]) -> bool:
         """Whether the metric is one for a task and its labels."""
+        if self.is_label_rate:
+            return True
         try:
             check_metrics(task, [self.metric], labels)
         except DeclarationError:
@@ -150,9 +164,9 @@ def with_each_label(rules: Sequence[Quality], task: Task, labels: Sequence[str])
     >>> [rule.metric for rule in with_each_label([Quality("brier"), Quality("brier:b")], "multilabel", ["a", "b"])]
     ['brier', 'brier:b', 'brier:a']
     """
-    if each_task(task) == task or not rules:
+    named = [rule.metric for rule in rules if not rule.is_label_rate]
+    if each_task(task) == task or not named:
         return list(rules)
-    named = [rule.metric for rule in rules]
     every = Evaluation(metrics=named).for_labels(task, labels).metric_names
     return [*rules, *(Quality(name) for name in every if name not in named)]
 

@@ -107,6 +107,9 @@ class EventTimeRows:
 
     def _computed(self, group: FeatureGroup) -> duckdb.DuckDBPyRelation | None:
         """The group's rows from inputs by their event times; None if it cannot be computed here."""
+        if not group.is_owned:
+            self.left[group.table_name] = "another code location has its function"
+            return None
         others = [name for name in parameters_of(group.function) if name not in group.inputs]
         if others:
             self.left[group.table_name] = f"its function takes {others[0]!r} besides"

@@ -10,8 +10,8 @@ from fti_assets.core.manifest import Task, each_task
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.monitoring.measurement import Measurement
 from fti_assets.monitoring.quality.estimate import Estimate, can_estimate, errors_of, estimates
-from fti_assets.monitoring.quality.judging import CALIBRATION, ERROR, LABEL_RATE, QUALITY, judged
-from fti_assets.monitoring.quality.quality import Quality, slicings
+from fti_assets.monitoring.quality.judging import CALIBRATION, ERROR, QUALITY, judged
+from fti_assets.monitoring.quality.quality import LABEL_RATE, Quality, slicings
 from fti_assets.monitors.quality.sample import Sample
 from fti_assets.training.judging.evaluation import Evaluation
 from fti_assets.training.judging.measurement import FEWEST_ROWS, measure
@@ -60,14 +60,35 @@ class SampleFigures:
         labelled = sample.part(sample.is_judged)
         rows = len(labelled.rows.labels)
         if mature:
-            yield self._figure(LABEL_RATE, rows / mature, mature)
+            yield from self._label_rates()
             yield from self._truths(labelled, rows)
         if self.estimate and sample.probabilities is not None:
             yield from self._estimates(labelled if rows else None, mature=mature == len(sample.rows.labels))
 
+    def _label_rates(self) -> Iterator[Measurement]:
+        """Which share of the mature rows has turned out, over all and of the slices of its rule."""
+        mature = self.sample.part(self.sample.is_whole)
+        counts = mature.is_judged
+        rule = next((one for one in self.rules if one.is_label_rate), None)
+        over_all = self._figure(LABEL_RATE, float(counts.mean()), len(counts))
+        if rule is None:
+            yield over_all
+            return
+        yield self._judged(rule, over_all)
+        for by in rule.sliced_by:
+            if any(name not in mature.rows.columns for name in columns_of(by)):
+                continue
+            for value, at in slice_rows(by, mature.rows.columns, FEWEST_ROWS).items():
+                figure = self._figure(LABEL_RATE, float(counts[at].mean()), len(at), part=f"{slices_key(by)}={value}")
+                yield self._judged(rule, figure)
+
+    @property
+    def _metric_rules(self) -> list[Quality]:
+        return [rule for rule in self.rules if not rule.is_label_rate]
+
     @property
     def _names(self) -> list[str]:
-        names = [rule.metric for rule in self.rules]
+        names = [rule.metric for rule in self._metric_rules]
         if self.sample.threshold is not None:
             return names
         return [name for name in names if not needs_threshold(name, self.sample.task)]
@@ -76,17 +97,17 @@ class SampleFigures:
     def _slicings(self) -> list[By]:
         """The slicings whose columns are there."""
         there = self.sample.rows.columns
-        return [by for by in slicings(self.rules) if all(name in there for name in columns_of(by))]
+        return [by for by in slicings(self._metric_rules) if all(name in there for name in columns_of(by))]
 
     def _truths(self, labelled: Sample, rows: int) -> Iterator[Measurement]:
         if not rows or not self._names:
-            for rule in self.rules:
+            for rule in self._metric_rules:
                 yield self._judged(rule, self._figure(rule.metric, None, rows))
             return
         names = self._names
         evaluation = Evaluation(metrics=names, slices=self._slicings)
         of_sample = measure(evaluation, labelled.judged_answers(), labelled.rows.columns, labelled.clusters)
-        for rule in self.rules:
+        for rule in self._metric_rules:
             interval = of_sample.intervals.get(rule.metric)
             yield self._judged(rule, self._figure(rule.metric, of_sample.metrics.get(rule.metric), rows, interval))
             for key in map(slices_key, rule.sliced_by):
@@ -106,7 +127,7 @@ class SampleFigures:
         """
         answered = self.sample.part(self.sample.is_answered)
         names = [name for name in self._names if can_estimate(name, self.sample.task)]
-        rules = {rule.metric: rule for rule in self.rules if rule.metric in names}
+        rules = {rule.metric: rule for rule in self._metric_rules if rule.metric in names}
         if not names or not len(answered.rows.labels):
             return
         of_all = _estimated(answered, names)

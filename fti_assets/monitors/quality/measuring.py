@@ -150,7 +150,9 @@ class _Builds:
             return self.store.manifest(self.answers.model.name, build)
         except FtiError as error:
             task = self.answers.model.task
-            metrics = [rule.metric for rule in self.rules if needs_threshold(rule.metric, task)]
+            metrics = [
+                rule.metric for rule in self.rules if not rule.is_label_rate and needs_threshold(rule.metric, task)
+            ]
             without = f", but for {', '.join(metrics)}, since its threshold is not known" if metrics else ""
             self.results.problems.append(f"{build} is lost, its quality is measured all the same{without}: {error}")
             return None

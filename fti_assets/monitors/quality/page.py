@@ -10,7 +10,8 @@ import dagster as dg
 from fti_assets.core.sql import timestamp
 from fti_assets.core.times import Partition
 from fti_assets.monitoring.measurement import Measurement
-from fti_assets.monitoring.quality.judging import ERROR, LABEL_RATE, QUALITY
+from fti_assets.monitoring.quality.judging import ERROR, QUALITY
+from fti_assets.monitoring.quality.quality import LABEL_RATE
 from fti_assets.monitors.monitor import START, Monitor
 from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
 from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
@@ -32,7 +33,8 @@ def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, A
     if rows is None:
         return {}
     pictures = {
-        f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name)) for one in _histories(rows)
+        f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name))
+        for one in _histories(rows, monitor)
     }
     return {"quality": _table(rows, monitor, newest), **pictures}
 
@@ -65,10 +67,10 @@ def _rows(lake: Lake, monitor: Monitor, newest: Partition) -> Any:
     return lake.rows(monitor.table, partitions=keys).filter(f"subject = '{QUALITY}'") if keys else None
 
 
-def _histories(rows: Any) -> list[QualityHistory]:
-    over_all = rows.filter(
-        f"build = '' AND slice = '' AND value IS NOT NULL AND statistic <> '{LABEL_RATE}' AND NOT ends_with(statistic, '{ERROR}')"
-    )
+def _histories(rows: Any, monitor: Monitor) -> list[QualityHistory]:
+    over_all = rows.filter(f"build = '' AND slice = '' AND value IS NOT NULL AND NOT ends_with(statistic, '{ERROR}')")
+    if not any(rule.is_label_rate for rule in monitor.quality):
+        over_all = over_all.filter(f"statistic <> '{LABEL_RATE}'")
     columns = f"column_name, statistic, {START}, value, low, high, threshold, estimated"
     histories: dict[tuple[str, str], QualityHistory] = {}
     for column, statistic, start, value, low, high, bound, estimated in (

@@ -43,7 +43,6 @@ class Append:
         run_at: when a partition counts as run: an append is no run over it, so it stays provisional until there is one.
         refuse: takes the temporary table of rows whose identity is stored already with other values; they are not appended. It may add
             them to ``beside``.
-        notice: takes the temporary table of rows that are stored already, equal in every column, which are not appended either.
         beside: rows of another table that go into the same commit, a temporary table by the table.
     """
 
@@ -55,7 +54,6 @@ class Append:
     records: Callable[[str], str] = lambda partition: "{}"
     run_at: Callable[[str], datetime] = lambda partition: clock.now()
     refuse: Callable[[str], None] = lambda rows: None
-    notice: Callable[[str], None] = lambda rows: None
     beside: Mapping[TableName, str] = field(default_factory=dict)
 
 
@@ -167,6 +165,14 @@ def appended_to(record: PartitionRecord) -> str:
     return str(json.loads(record.record).get(_BASE, record.data_version))
 
 
+def taken_from(record: PartitionRecord) -> str:
+    """The JSON of a partition that rows are taken out of: its service sees that it is not as its appends left it."""
+    own = json.loads(record.record)
+    if _BASE not in own:  # it has a new data version, by which that is seen
+        return record.record
+    return json.dumps({**own, _BASE: f"{own[_BASE]} less rows at {clock.now().isoformat()}"})
+
+
 def has_appends(record: PartitionRecord) -> bool:
     """Whether rows were appended to a partition since it was replaced last."""
     return _BASE in json.loads(record.record)
@@ -227,12 +233,11 @@ def _drop_present(lake: Lake, table: TableName, append: Append) -> int:
     [(present, others)] = execute(
         f"SELECT count(*) FILTER (is_equal), count(*) FILTER (NOT is_equal) FROM {quote(matches)}"
     ).fetchall()
-    for number, condition, tell in ((present, "is_equal", append.notice), (others, "NOT is_equal", append.refuse)):
-        if number:
-            ids = f"SELECT id FROM {quote(matches)} WHERE {condition}"
-            execute(f"CREATE TEMP TABLE {quote(those)} AS FROM {rows} WHERE rowid IN ({ids})")
-            tell(those)
-            execute(f"DROP TABLE {quote(those)}")
+    if others:
+        ids = f"SELECT id FROM {quote(matches)} WHERE NOT is_equal"
+        execute(f"CREATE TEMP TABLE {quote(those)} AS FROM {rows} WHERE rowid IN ({ids})")
+        append.refuse(those)
+        execute(f"DROP TABLE {quote(those)}")
     if present or others:
         execute(f"DELETE FROM {rows} WHERE rowid IN (SELECT id FROM {quote(matches)})")
     execute(f"DROP TABLE {quote(matches)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 
 import duckdb
 
@@ -21,6 +21,7 @@ from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
 from fti_assets.stores.lake.reader import CLOCK, LakeReader
+from fti_assets.stores.lake.tables.contracts import put_contract
 from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
 
@@ -29,8 +30,23 @@ class _OtherRowsError(StoreError):
     """The files of some partitions do not hold as many rows of them as were committed."""
 
 
+@dataclass(frozen=True)
+class TableWrite:
+    """What a transaction writes of a table beside its rows: the ledger's new records, which of their partitions it has, and those whose
+    files are new."""
+
+    table: TableName
+    records: Sequence[PartitionRecord]
+    old: Collection[str]
+    folders: Sequence[str]
+
+
 class Lake(LakeReader):
     """An open connection to the offline store. Make one with ``OfflineStore.connect``."""
+
+    def state_contract(self, table: TableName, contract: str) -> None:
+        """Say of a table, with its next commit by this connection, what its users elsewhere may rely on."""
+        self._contracts[table] = contract
 
     def replace(
         self,
@@ -251,50 +267,57 @@ class Lake(LakeReader):
         Raises:
             StoreError: the commit failed; the old rows are still there.
         """
-        execute, before, text = self.connection.execute, 0, ""
+        with self.transaction_over([TableWrite(table, records, old, folders)], message=message, extra=extra):
+            yield
+
+    @contextmanager
+    def transaction_over(
+        self, writes: Sequence[TableWrite], *, message: str, extra: Mapping[str, object]
+    ) -> Iterator[None]:
+        """Change the rows of several tables and their ledgers in one transaction; the caller holds the writers' lock.
+
+        Args:
+            writes: the tables that the block changes, and what their ledgers get.
+            message: the commit's message.
+            extra: what else the commit says.
+
+        Raises:
+            StoreError: the commit failed; the old rows are still there.
+        """
+        execute = self.connection.execute
         try:
             self._begin()
             before = self.snapshot()
             yield
-            self.put_records(table, records, old)
+            for write in writes:
+                self.put_records(write.table, write.records, write.old)
+                if write.table in self._contracts:
+                    put_contract(self, write.table, self._contracts[write.table])
             # DuckLake stamps a snapshot with the system's clock, which is not the one of a replay.
-            at = {CLOCK: clock.now().isoformat()} if clock.is_set() else {}
-            text = json.dumps({**extra, **at, **self._store.mark()})
+            text = json.dumps({**extra, CLOCK: clock.now().isoformat()} if clock.is_set() else extra)
             execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", ["fti_assets", message, text])
             # Before COMMIT: a snapshot that survives a power cut must not name a file that did not.
-            self.sync_new_files(table, folders)
-            types = self.types(table)
+            for write in writes:
+                self.sync_new_files(write.table, write.folders)
+            types = {write.table: self.types(write.table) for write in writes}
             self._read = None
-            self._store.commit(self.connection)
+            execute("COMMIT")
         except BaseException as error:
             self._roll_back()
-            if not isinstance(error, duckdb.Error | OSError):
-                raise
-            if not self._is_committed(before, text, table, error):
+            if isinstance(error, duckdb.Error | OSError):
+                names = ", ".join(write.table.full_name for write in writes)
                 raise StoreError(
-                    f"{table.full_name} could not be written to {self._store.root}: {self._store.trouble(error) or error}. Its old rows "
-                    "are still there; mend the cause and try again"
+                    f"{names} could not be written to {self._store.root}: {error}. Its old rows are still there; "
+                    "mend the cause and try again"
                 ) from error
+            raise
         self._last = None
         record_checksums(self, after=before)
         with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
             put = put_columns(self)
             number = self._newest_committed()
             if number > before:
-                self._last = OneSnapshot(self.connection, self._store, number, {} if put else {table: types})
-
-    def _is_committed(self, before: int, text: str, table: TableName, error: Exception) -> bool:
-        """Whether a commit that failed was done nevertheless, since only its answer did not come.
-
-        Raises:
-            StoreError: nobody can say.
-        """
-        try:
-            return bool(text) and self._store.has_committed(before, text)
-        except StoreError as unknown:
-            raise StoreError(
-                f"{table.full_name} could not be written to {self._store.root}: {self._store.trouble(error) or error}; {unknown}"
-            ) from error
+                self._last = OneSnapshot(self.connection, number, {} if put else types)
 
     def put_records(self, table: TableName, records: Sequence[PartitionRecord], old: Collection[str]) -> None:
         """Within a transaction: write records of a table's ledger, which has some of their partitions already."""

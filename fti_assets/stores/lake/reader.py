@@ -13,6 +13,7 @@ from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
+from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.files.current_files import (
     CHECKSUMS,
     refuse_damaged_files,
@@ -43,6 +44,7 @@ class LakeReader:
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
         self._last: OneSnapshot | None = None
         self._has_checksums = False
+        self._contracts: dict[TableName, str] = {}
 
     @property
     def store(self) -> LakeFolder:
@@ -57,7 +59,8 @@ class LakeReader:
     def has_checksums(self) -> bool:
         """Whether the catalog has a table of checksums, which one of earlier code gets with its next commit."""
         if not self._has_checksums:
-            self._has_checksums = self._store.has_own_table(self.connection, CHECKSUMS)
+            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"
+            self._has_checksums = bool(ask_catalog(self.connection, query, [CHECKSUMS]))
         return self._has_checksums
 
     @contextmanager
@@ -96,7 +99,7 @@ class LakeReader:
 
     def _one_snapshot(self, number: int) -> OneSnapshot:
         last = self._last
-        return last if last is not None and last.number == number else OneSnapshot(self.connection, self._store, number)
+        return last if last is not None and last.number == number else OneSnapshot(self.connection, number)
 
     def snapshot(self) -> int:
         """The number of the newest snapshot; within ``one_snapshot`` that of the block."""
@@ -158,6 +161,10 @@ class LakeReader:
             yield
         finally:
             del self._instead[table]
+
+    def is_in_files(self, table: TableName) -> bool:
+        """Whether the rows that are given for a table are those of the lake's own files."""
+        return table not in self._outside and table not in self._instead
 
     def outside_sources(self) -> list[ExternalSource]:
         """Where the tables lie that other systems keep."""
@@ -272,6 +279,17 @@ class LakeReader:
             return {}
         return {int(shard): (int(sequence), str(identity)) for shard, sequence, identity in rows}
 
+    def contract(self, table: TableName) -> str:
+        """What its owner says of a table, as JSON; empty if it says nothing."""
+        text = self._one_snapshot(self.snapshot()).contract(table)
+        if text is not None:
+            return text
+        try:
+            rows = self.connection.execute(f"SELECT contract FROM {table.contract.sql}").fetchall()
+        except duckdb.CatalogException:
+            return ""
+        return str(rows[0][0]) if rows else ""
+
     def ledger_snapshots(self, table: TableName) -> dict[str, int]:
         """The snapshot in which each partition of a table was last written."""
         try:
@@ -347,7 +365,7 @@ class LakeReader:
     def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""
         if partitions:
-            sync_new_files(self._store.data, table, partitions)
+            sync_new_files(self._store.root / "data", table, partitions)
 
     def _one(self, sql: str) -> tuple[object, ...]:
         # All of a result, here and wherever one row is asked for: one that is not read to its end keeps SQLite's transaction open, so

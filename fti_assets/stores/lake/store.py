@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fti_assets.stores.lake.connection import lake_connection
 from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
@@ -34,7 +35,8 @@ class OfflineStore(LakeFolder):
         """
         self.create()
         with (
-            self.attached() as connection,
+            self.readable_catalog() as (catalog, options),
+            lake_connection(catalog, self.root / "data", *options) as connection,
         ):
             lake = Lake(connection, self)
             with damage_errors(lake), without_secrets(), value_errors():

@@ -46,7 +46,8 @@ class Schema:
     """The types of a namespace's keys and columns, and the layout of its blobs.
 
     ``event_time`` is False for a lookup, whose rows have no times. ``as_json`` names the text columns whose texts are JSON.
-    ``windows`` is of a namespace that holds what its columns are computed from at the time of a request.
+    ``windows`` is of a namespace that holds what its columns are computed from at the time of a request. ``ttl_us`` is how old a
+    row may be at most, in microseconds, None for any age.
     """
 
     key_types: tuple[ColumnType, ...]
@@ -55,6 +56,7 @@ class Schema:
     format: int = FORMAT
     as_json: tuple[str, ...] = ()
     windows: RequestWindows | None = None
+    ttl_us: int | None = None
 
     def to_json(self, **more: int | str) -> str:
         return json.dumps(self.plain() | more)
@@ -77,12 +79,14 @@ class Schema:
             raise ValueError(
                 f"its columns are {excerpt(names)}, its keys {schema.key_types}, its JSON {schema.as_json}"
             )
+        if schema.ttl_us is not None and (type(schema.ttl_us) is not int or schema.ttl_us <= 0):
+            raise ValueError(f"its ttl is {excerpt(schema.ttl_us)}")
         if schema.windows is not None and (problem := schema.windows.problem(names)):
             raise ValueError(f"its windows {problem}")
         return schema
 
 
-_LATER = ("as_json", "windows")
+_LATER = ("as_json", "windows", "ttl_us")
 _FIELDS = tuple(field.name for field in fields(Schema))
 
 

@@ -47,11 +47,10 @@ def column_encoder(
 
             def encode_texts(columns: Sequence[Sequence[Any]]) -> list[bytes | None]:
                 column = columns[slot]
-                return (
-                    list(map(str.encode, column))
-                    if {*map(type, column)} == {str}
-                    else [of_row((one,)) for one in column]
-                )
+                try:
+                    return list(map(str.encode, column))
+                except TypeError:  # one is missing, or no text
+                    return [of_row((one,)) for one in column]
 
             return encode_texts
         return lambda columns: [None if part is None else encode((part,)) for part in columns[slot]]

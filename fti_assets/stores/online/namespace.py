@@ -35,6 +35,11 @@ class NamespaceReader:
         """The earliest instant (naive UTC) that can be answered, None for any, as of the last read."""
         return self._reader.answers_from[0]
 
+    @property
+    def ttl_us(self) -> int | None:
+        """How old a row may be at most, in microseconds; None for any age, or where an earlier release loaded the namespace."""
+        return self._reader.ttl_us[0]
+
     def get(self, key: Key, at_us: int) -> Winner | None:
         """The row that wins for a key at an instant, in microseconds since 1970; the caller applies the ttl.
 

@@ -138,6 +138,11 @@ class NamespacesReader:
         return tuple(about.schema.as_json for about in self._state.abouts)
 
     @property
+    def ttl_us(self) -> tuple[int | None, ...]:
+        """How old a row of each namespace may be at most, in microseconds, None for any age."""
+        return tuple(about.schema.ttl_us for about in self._state.abouts)
+
+    @property
     def answers_from(self) -> tuple[datetime | None, ...]:
         """The earliest instant (naive UTC) that each namespace answers, None for any, as of the last read."""
         return tuple(about.answers_from for about in self._state.abouts)
@@ -357,6 +362,9 @@ class NamespacesReader:
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:
+    unique = {*keys}
+    if len(unique) == len(keys) and None not in unique:
+        return keys  # type: ignore[return-value]
     result = dict.fromkeys(keys)
     result.pop(None, None)
     return list(result)  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ __all__ = [
     "Winner",
     "is_redis",
     "online_store",
+    "with_prefix",
 ]
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
@@ -52,3 +53,18 @@ def online_store(location: str | Path) -> OnlineStore:
 
         return RedisOnlineStore(str(location))
     return SqliteOnlineStore(folder_of(location, what="online", instead="a folder, or redis://host:port/db"))
+
+
+def with_prefix(location: str, name: str) -> str:
+    """The address of a store of its own on the same server.
+
+    >>> with_prefix("redis://host:6379/0?prefix=shop", "pr-12")
+    'redis://host:6379/0?prefix=shop.pr-12'
+    """
+    # Not at the top: an app on the embedded store does not wait for it.
+    from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+    parts = urlsplit(location)
+    options = dict(parse_qsl(parts.query))
+    options["prefix"] = f"{options.get('prefix', 'fti')}.{name}"
+    return urlunsplit(parts._replace(query=urlencode(options)))

@@ -1,11 +1,14 @@
 """The winners of many keys at once, in columns: what ``BlobFormat.find`` says key by key."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from itertools import repeat
+from typing import Any, Protocol
 
 import numpy as np
 
 from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole, behind_rows
+
+_greatest = np.maximum.reduce  # in half the time of a comparison and any()
 
 ColumnValues = np.ndarray | list[str] | list[np.ndarray | None]
 
@@ -20,7 +23,7 @@ class Found(Protocol):
 
     @property
     def numbers(self) -> np.ndarray | None:
-        """All wanted columns together if each is of numbers, float64 ``[n, k]``; else None. A null is 0."""
+        """All wanted columns together if each is of numbers, float64 ``[n, k]``, to be read only; else None. A null is 0."""
 
     @property
     def nulls(self) -> np.ndarray | None:
@@ -54,16 +57,13 @@ class Winners:
     @property
     def numbers(self) -> np.ndarray | None:
         """All wanted columns together if each is of numbers, float64 ``[n, k]``; else None. A null is 0."""
-        block = self._format.block
-        if block is None:
-            return None
-        return self._rows.view(np.uint8).reshape(len(self._rows), self._rows.itemsize)[:, block].copy().view("<f8")
+        return self._rows["block"] if self._format.has_block else None
 
     @property
     def nulls(self) -> np.ndarray | None:
         """Where the wanted columns are null, bool ``[n, k]``; None for nowhere."""
         bits = self._rows["nulls"]
-        if not bits.any():
+        if not bits.tobytes().strip(b"\0"):  # in a fifth of the time of any()
             return None
         return np.unpackbits(bits, axis=1, bitorder="little")[:, self._format.selection].astype(bool)
 
@@ -98,21 +98,26 @@ class WinnersFormat:
         self.selection = list(selection)
         self.texts = behind_rows(blobs.columns)
         row = blobs.dtype()
+        fields: Any = row.fields
         self._width = row.itemsize
         # What stands behind a row in a blob, at least the checksum, is cut off with it: the one version that most keys have
         # needs no cut at all then.
-        self._behind = CHECKSUM_BYTES
-        self._dtype = np.dtype([*((name, row.fields[name][0]) for name in row.names), ("behind", "u1", self._behind)])  # type: ignore[index,union-attr]
-        self._nothing = bytes(self._dtype.itemsize)
-        self.block: slice | None = None
-        fields = [row.fields[f"c{place}"] for place in self.selection]  # type: ignore[index]
+        self._size = self._width + CHECKSUM_BYTES
+        names = [*(row.names or ())]
+        formats: list[Any] = [fields[name][0] for name in names]
+        offsets = [fields[name][1] for name in names]
         first = self.selection[0] if self.selection else 0
-        if (
-            self.selection
+        self.has_block = (
+            bool(self.selection)
             and self.selection == list(range(first, first + len(self.selection)))
             and all(blobs.columns[place].type == "number" for place in self.selection)
-        ):
-            self.block = slice(fields[0][1], fields[-1][1] + fields[-1][0].itemsize)
+        )
+        if self.has_block:  # the wanted columns once more, together
+            names.append("block")
+            formats.append(("<f8", (len(self.selection),)))
+            offsets.append(fields[f"c{first}"][1])
+        self._dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": self._size})
+        self._nothing = bytes(self._size)
 
     def find(self, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int) -> Winners:
         """The winners at ``at_us`` of ``n`` keys from their blobs, None where a key has none.
@@ -123,34 +128,36 @@ class WinnersFormat:
         won = None
         whole: Sequence[bytes] = blobs  # type: ignore[assignment]
         present_keys = keys
-        if None in blobs:
+        if not all(blobs):  # a blob is not empty
             won = np.array([blob is not None for blob in blobs], dtype=bool)
             pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
             present_keys, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
         if not are_whole(present_keys, whole):
             raise ValueError("a checksum does not fit")
-        size, last = self._width + self._behind, self.blobs.last
-        pieces: list[bytes]
-        if not self.blobs.event_time:
-            pieces = [blob[:size] for blob in whole]
-        elif self.texts:
-            pieces = [blob[(start := last(blob)) : start + size] for blob in whole]
-        elif {*map(len, whole)} == {size}:
-            pieces = [*whole]
-        else:
+        size, last = self._size, self.blobs.last
+        pieces = whole
+        if self.texts:
+            starts = map(last, whole) if self.blobs.event_time else repeat(0)
+            pieces = [blob[start : start + size] for blob, start in zip(whole, starts, strict=False)]
+        content = b"".join(pieces)
+        if not self.texts and len(content) != size * len(
+            pieces
+        ):  # no blob is shorter than one version, so some have more
             pieces = [blob[-size:] for blob in whole]
+            content = b"".join(pieces)
         if won is not None:
             of_all = iter(pieces)
             pieces = [self._nothing if blob is None else next(of_all) for blob in blobs]
-        rows = np.frombuffer(b"".join(pieces), self._dtype)
-        if self.blobs.event_time:
+            content = b"".join(pieces)
+        rows = np.frombuffer(content, self._dtype)
+        if self.blobs.event_time and len(rows) and _greatest(rows["visible"]) > at_us:
             late = rows["visible"] > at_us if won is None else (rows["visible"] > at_us) & won
-            if late.any():
-                won = np.ones(len(rows), dtype=bool) if won is None else won
-                for index in np.flatnonzero(late).tolist():
-                    blob: bytes = blobs[index]  # type: ignore[assignment]
-                    winner = self.blobs.before(blob, last(blob), at_us)
-                    won[index] = winner is not None
-                    pieces[index] = self._nothing if winner is None else blob[winner : winner + size]
-                rows = np.frombuffer(b"".join(pieces), self._dtype)
+            won = np.ones(len(rows), dtype=bool) if won is None else won
+            pieces = [*pieces]
+            for index in np.flatnonzero(late).tolist():
+                blob: bytes = blobs[index]  # type: ignore[assignment]
+                winner = self.blobs.before(blob, last(blob), at_us)
+                won[index] = winner is not None
+                pieces[index] = self._nothing if winner is None else blob[winner : winner + size]
+            rows = np.frombuffer(b"".join(pieces), self._dtype)
         return Winners(self, rows, won, blobs)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import duckdb
 
 from fti_assets.core.addresses import scrub
+from fti_assets.core.manifest.windows import BEYOND_64_BITS
 from fti_assets.core.sql import literal, names_alike
 from fti_assets.errors import DataError, StoreError
 from fti_assets.stores.duckdb.content_hash import content_sums, data_version, with_content
@@ -73,15 +74,16 @@ NOT_AS_DECLARED = "cannot be read as it is declared: "
 
 @contextmanager
 def value_errors() -> Iterator[None]:
-    """Give a source's value that is not of its declared type an error of the library's own.
+    """Give a value that a query refuses an error of the library's own: a source's that is not of its declared type, or a sum of whole
+    numbers beyond 64 bits.
 
     Raises:
-        DataError: the block read such a value.
+        DataError: the block met such a value.
     """
     try:
         yield
     except duckdb.InvalidInputException as error:
-        if NOT_AS_DECLARED not in str(error):
+        if NOT_AS_DECLARED not in str(error) and BEYOND_64_BITS not in str(error):
             raise
         raise DataError(str(error).removeprefix("Invalid Input Error: ")) from None
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from functools import partial
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import DeclarationError
+from fti_assets.stores.streams.broker_stream import BrokerStream, Opener
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.stream import EventStream, Subscription
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
-class KafkaStream(EventStream):
+class KafkaStream(BrokerStream):
     """A topic of Kafka, whose partitions are its shards; a sequence is the offset and one.
 
     A row's available-at is when the broker stored its message, if the topic says so (``message.timestamp.type=LogAppendTime``); else it is
@@ -58,27 +59,12 @@ class KafkaStream(EventStream):
             from fti_assets.stores.streams.sessions.kafka import partitions_of
         return [str(one) for one in range(await partitions_of(self))]
 
-    async def subscribe(
-        self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
-    ) -> Subscription:
-        with named_extras(self.words, "streaming"):
-            from fti_assets.stores.streams.sessions.kafka import open_session
-        from fti_assets.stores.streams.sessions.resuming import Resuming
+    def _opener(self, shards: Sequence[int]) -> Opener:
+        from fti_assets.stores.streams.sessions.kafka import open_session
 
-        self._check_shards(shards, await self.shard_names())
-        group = self.consumer_group
-        return await Resuming(
-            self, lambda held, known: open_session(self, group, shards, held, known), after, identities
-        ).start()
+        return partial(open_session, self, self.consumer_group, shards)
 
-    async def read(
-        self, since: datetime, until: datetime, shards: Sequence[int] | None = None
-    ) -> AsyncIterator[Sequence[Event]]:
-        with named_extras(self.words, "streaming"):
-            from fti_assets.stores.streams.sessions.kafka import replay
-        names = await self.shard_names()
-        chosen = range(len(names)) if shards is None else shards
-        self._check_shards(chosen, names)
-        for shard in chosen:
-            async for events in replay(self, shard, since, until):
-                yield events
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+        from fti_assets.stores.streams.sessions.kafka import replay
+
+        return partial(replay, self)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.extras import named_extras
-from fti_assets.errors import DeclarationError
+from fti_assets.stores.streams.broker_stream import Opener, ShardedStream
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.stream import EventStream, Subscription
+
+if TYPE_CHECKING:
+    from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
 
 
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
-class RedisStream(EventStream):
+class RedisStream(ShardedStream):
     """A stream of Redis (7 and later), or several that are the shards of one.
 
     A row's available-at is the time in its entry's id, which Redis gives: producers must leave ids to it (``XADD key *``). What is trimmed
@@ -39,45 +42,24 @@ class RedisStream(EventStream):
     """
 
     _: KW_ONLY
-    shards: Sequence[str] = ()
     field: str = "data"
     consumer_group: str | None = None
 
     broker = "Redis stream"
     schemes = ("redis", "rediss", "unix")
+    shard_word = "key"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "shards", tuple(self.shards) or (self.name,))
-        if len(set(self.shards)) < len(self.shards):
-            raise DeclarationError(f"{self.words}: a key stands twice in shards={list(self.shards)}: name each once")
+    def _opener(self, shards: Sequence[int]) -> Opener:
+        from fti_assets.stores.streams.sessions.redis import open_session
 
-    async def shard_names(self) -> Sequence[str]:
-        return self.shards
+        return partial(open_session, self._keys(), shards)
 
-    async def subscribe(
-        self, shards: Sequence[int], after: Mapping[int, int], identities: Mapping[int, str] | None = None
-    ) -> Subscription:
-        with named_extras(self.words, "streaming"):
-            from fti_assets.stores.streams.sessions.redis import open_session
-            from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
-        from fti_assets.stores.streams.sessions.resuming import Resuming
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+        from fti_assets.stores.streams.sessions.redis import replay
 
-        self._check_shards(shards, self.shards)
-        keys = RedisKeys(self, self.shards, self.field, self.consumer_group)
-        return await Resuming(
-            self, lambda held, known: open_session(keys, shards, held, known), after, identities
-        ).start()
+        return partial(replay, self._keys())
 
-    async def read(
-        self, since: datetime, until: datetime, shards: Sequence[int] | None = None
-    ) -> AsyncIterator[Sequence[Event]]:
-        with named_extras(self.words, "streaming"):
-            from fti_assets.stores.streams.sessions.redis import replay
-            from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
-        chosen = range(len(self.shards)) if shards is None else shards
-        self._check_shards(chosen, self.shards)
-        keys = RedisKeys(self, self.shards, self.field, self.consumer_group)
-        for shard in chosen:
-            async for events in replay(keys, shard, since, until):
-                yield events
+    def _keys(self) -> RedisKeys:
+        from fti_assets.stores.streams.sessions.redis_entries import RedisKeys
+
+        return RedisKeys(self, self.shards, self.field, self.consumer_group)

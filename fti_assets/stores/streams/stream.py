@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -13,6 +14,7 @@ from fti_assets.core.addresses import secrets_of, show_address
 from fti_assets.errors import DeclarationError, StoreError, class_name, list_some
 from fti_assets.stores.streams.event import Event
 
+_HOSTS = re.compile(r"[\w.-]+(:\d{1,5})?(,[\w.-]+(:\d{1,5})?)*")
 EventType = type[Any]
 """A msgspec.Struct or a Pydantic model: the class."""
 
@@ -186,9 +188,20 @@ class EventStream(ABC):
         if scheme.lower() not in self.schemes or not mark or not rest.strip("/"):
             first, *others = [f"{one}://" for one in self.schemes]
             raise DeclarationError(
-                f"{self.words}: the address {show_address(address)!r} is none of its broker: write {first}host"
+                f"{self.words}: the address {_shown(address)!r} is none of its broker: write {first}host"
                 f"{''.join(f', or {one}host' for one in others)}"
             )
+
+
+def _shown(address: str) -> str:
+    """An address without its secrets, of one without a scheme its hosts.
+
+    >>> _shown("broker-1:9092,broker-2:9092"), _shown("ann:pw@localhost:9092"), _shown("ann:pw@broker"), _shown("ann:s3cret")
+    ('broker-1:9092,broker-2:9092', '***@localhost:9092', '***@broker', '***')
+    """
+    before, mark, hosts = str(address).rpartition("@")
+    is_plain = "://" not in str(address) and _HOSTS.fullmatch(hosts) is not None
+    return f"{'***' if before else ''}{mark}{hosts}" if is_plain else show_address(address)
 
 
 def _is_event_type(kind: Any) -> bool:

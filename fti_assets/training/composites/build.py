@@ -20,6 +20,7 @@ from fti_assets.core.manifest import (
     OnDemandCall,
     ViewRecord,
 )
+from fti_assets.core.manifest.contracts import CONTRACT_FILE
 from fti_assets.core.times import instant
 from fti_assets.core.types import ColumnType
 from fti_assets.core.types.columns import canonical
@@ -33,6 +34,7 @@ from fti_assets.training.composites.card import composite_card
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.composites.graph import Member, MergedGraph, merged_graph
 from fti_assets.training.models.champions.promotion import is_promoted
+from fti_assets.training.models.contract import contract_file
 from fti_assets.training.models.graphs.parity import PARITY_TOLERANCE
 from fti_assets.training.models.packages import packages
 from fti_assets.training.views.union import clashes, same_spine, union_of
@@ -82,7 +84,7 @@ def build_composite_at(
     graph = merged_graph([one.member for one in members], composite.feeds)
     view = _view(composite, manifests)
     samples = _samples(composite, members, graph, view)
-    files = {SAMPLES: samples.to_json()}
+    files = {SAMPLES: samples.to_json(), CONTRACT_FILE: contract_file(composite, composite.feeds)}
     newest = max(instant(one.cutoff) for one in manifests).isoformat()
     manifest = replace(
         _manifest(composite, manifests, view, cutoff or newest, partition),

@@ -10,6 +10,7 @@ import dagster as dg
 
 from fti_assets.core.names import DATASETS
 from fti_assets.core.rules import Rule
+from fti_assets.engines.choice import Engine
 from fti_assets.errors import DeclarationError
 from fti_assets.features.groups.columns import Columns, declared_columns, table_column
 from fti_assets.features.groups.group import FeatureGroup
@@ -43,6 +44,8 @@ class TrainingDataset(TableDeclaration):
     sample: Sample | None
     schema: pa.DataFrameSchema | None
     catch_up: int
+    engine: Engine | None = None
+    """What joins the features; None for what the stores say. It is no part of the code version, since the rows are the same."""
 
     @property
     def entity_columns(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from fti_assets.core.names import is_kept
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql
+from fti_assets.engines.running import RunningEngine
 from fti_assets.errors import DataError, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
@@ -66,8 +67,9 @@ class DatasetRows:
 
 
 def dataset_rows(
-    lake: Lake, dataset: TrainingDataset, view: ViewRecord, *, cutoff: datetime, snapshot: int
-) -> DatasetRows:
+    lake: Lake, dataset: TrainingDataset, view: ViewRecord, *, cutoff: datetime, snapshot: int,
+    engine: RunningEngine | None = None
+) -> DatasetRows:  # fmt: skip
     """Make a dataset's rows: nothing at or after the cutoff, and nothing that was not known by it.
 
     Returns:
@@ -140,7 +142,7 @@ def dataset_rows(
     order = ", ".join(map(quote, view.order))
     usable = connection.sql(f"FROM {with_labels_view} WHERE {reason} IN {SPLITS} ORDER BY {order}")
     # Joined after the filter: rows that are left out need no features.
-    result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot)
+    result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot, engine=engine)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembly = connection.table(table)
     own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features), *dataset.entity_columns])

@@ -24,6 +24,7 @@ from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.publish import Outcome, Part, publish_rows
 from fti_assets.features.rows.staging import StagedRows, stage
 from fti_assets.features.stored_partitions import COMPLETE, missing_partitions, provisional_partitions
+from fti_assets.orchestration.engine import engine_metadata
 from fti_assets.orchestration.lineage import COLUMN_LINEAGE, dataset_lineage
 from fti_assets.orchestration.partitions import running_partitions
 from fti_assets.orchestration.resources import Stores
@@ -37,7 +38,10 @@ from fti_assets.training.datasets.splits.hash_split import HashedParts
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
     """Materialize the cutoffs that are run, all or nothing."""
-    with stores.offline_store().connect() as lake:
+    with (
+        stores.offline_store().connect() as lake,
+        stores.engine(dataset.engine, lake, what=dataset.table_name, log=context.log.info) as engine,
+    ):
         read_external(lake, dataset.view.groups)
         outside = external_versions(lake, dataset.view.groups)
         with lake.one_snapshot():
@@ -50,7 +54,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                     f"{dataset.table_name} cannot be made at the cutoff {cutoff}, which is after now ({clock.now()}): what will be "
                     "known by then is not known yet"
                 )
-            rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot)
+            rows = dataset_rows(lake, dataset, view, cutoff=cutoff, snapshot=snapshot, engine=engine)
             staged_rows = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition.key)])
             warnings = [*rows.verdicts, judge_times(lake, view, dataset.view.groups, snapshot=snapshot)]
             verdicts.append([*staged_rows.verdicts, _complete(lake, dataset, cutoff, snapshot), *warnings])
@@ -93,6 +97,7 @@ def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, sto
                 "point_in_time": newest.point_in_time,
                 "delay_breaches": newest.delay_breaches,
                 "read_from": dg.MetadataValue.json(newest.upstream),
+                **engine_metadata(engine),
                 **coverage_metadata(newest.coverage),
                 **stored_schema(columns_of(dataset), commit.types),
                 COLUMN_LINEAGE: dataset_lineage(newest, {group.table_name: group.key for group in dataset.view.groups}),

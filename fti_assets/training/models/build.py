@@ -12,6 +12,7 @@ import numpy as np
 
 from fti_assets.core import clock
 from fti_assets.core.manifest import OUTPUT_NAMES, ModelManifest
+from fti_assets.core.manifest.contracts import CONTRACT_FILE
 from fti_assets.core.manifest.learning import EpochRecord, LearningRecord
 from fti_assets.core.manifest.profiles import PROFILE
 from fti_assets.core.records import to_json
@@ -29,6 +30,7 @@ from fti_assets.training.judging.thresholds import cuts_of
 from fti_assets.training.models.answers_profile import answers_profile
 from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.promotion import is_promoted, successor_of_lost
+from fti_assets.training.models.contract import contract_file
 from fti_assets.training.models.cores.returns import check_converters
 from fti_assets.training.models.data import unused_weights
 from fti_assets.training.models.dataset_parts import DatasetParts, read_parts
@@ -236,7 +238,7 @@ def _files(
         labels=parts.data.labels,
         queries=parts.data.test.qid if model.task == "ranking" else None,
     )
-    files = {PICTURES: page.encode()}
+    files = {PICTURES: page.encode(), CONTRACT_FILE: contract_file(model)}
     if exported.samples:
         files[SAMPLES] = exported.samples.to_json()
     if parts.manifest.profile is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fti_assets.core.manifest import Column, ColumnRule, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
+from fti_assets.core.manifest import Column, JoinedColumn, JoinedGroup, JoinedKey, ViewRecord
 from fti_assets.core.types import ColumnType
 from fti_assets.features.groups.group import FeatureGroup, Selection, selection_of
 from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.groups.window_columns import window_types
-from fti_assets.features.online.load import joined_group
+from fti_assets.features.online.joined import joined_group
 from fti_assets.features.spine_rows import spine_times
 from fti_assets.training.views.checks.features import refuse_vectors
 from fti_assets.training.views.checks.types import check_key_types, required_type
@@ -49,7 +49,7 @@ def view_record(view: ViewTerms, types: Types) -> ViewRecord:
     own_types = {name: kind for name, kind in spine_types.items() if kind is not None}
     refuse_vectors(view, own_types | {column.name: column.type for column in features})
     request = [Column(name, required_type(view, view.spine, spine_types, name)) for name in _request(view, features)]
-    rules, rules_left_out = _request_rules(view, request)
+    rules, rules_left_out = view.spine.request_rules(request)
     return ViewRecord(
         name=view.name,
         version=view.version,
@@ -71,17 +71,6 @@ def types_of_joined(group: FeatureGroup, types: Types) -> Mapping[str, ColumnTyp
     """The types of a group's columns; of windows those that the types of their source make."""
     own = types(group)
     return own if group.windows is None else window_types(group.windows, group.keys, own, of=group.table_name)
-
-
-def _request_rules(view: ViewTerms, request: Sequence[Column]) -> tuple[tuple[ColumnRule, ...], tuple[str, ...]]:
-    """What the spine's schema says of the fields of a request, and what it says that no request is held against."""
-    if view.spine.schema is None:
-        return (), ()
-    # Here, since it brings Pandera, which whoever declares a schema has imported, and others need not.
-    from fti_assets.features.validation.request_rules import request_rules
-
-    of_request = request_rules(view.spine.schema, request)
-    return of_request.rules, of_request.left_out
 
 
 def _request(view: ViewTerms, features: Sequence[Column]) -> list[str]:

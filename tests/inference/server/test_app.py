@@ -21,7 +21,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, NoChampionError, PredictionError
 from fti_assets.inference.server import Limits, ServingApp, serving_app
-from fti_assets.inference.server.app import query_of
+from fti_assets.inference.server.reading import query_of
 from fti_assets.stores.models.plain import publish_graph
 from tests.inference.test_predictor import HOUR, NOON, NUMBER_FEATURES, REQUEST, WEATHER, World, world
 from tests.support.examples import examples

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import shutil
 import time
 from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +14,7 @@ from fti_assets.core.times import from_microseconds
 from fti_assets.errors import StoreError
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.nats import NatsStream
-from tests.support.brokers import NATS_PORT, Nats, OwnServer, Proxy, all_of, nats_server, needs_nats, sequences, unique
+from tests.support.brokers import NATS_PORT, Nats, Proxy, all_of, nats_server, needs_nats, sequences, unique
 
 pytestmark = needs_nats
 
@@ -50,111 +46,6 @@ def test_events_are_those_that_were_sent_with_their_stored_times() -> None:
             await subscription.close()
             with pytest.raises(StoreError, match="is closed: subscribe again"):
                 await subscription.fetch(1, 0)
-
-    run(check())
-
-
-def test_a_new_event_comes_at_once() -> None:
-    async def check() -> None:
-        async with nats_server() as server:
-            name = await server.make()
-            subscription = await NatsStream(name, url=Nats.url).subscribe([0], {})
-            assert await subscription.fetch(10, 0.05) == []
-            waiting = asyncio.ensure_future(subscription.fetch(10, 20))
-            await asyncio.sleep(0.05)
-            started = time.monotonic()
-            await server.send(name, [b"x"])
-            assert [one.payload for one in await waiting] == [b"x"]
-            assert time.monotonic() - started < 5
-            await subscription.close()
-
-    run(check())
-
-
-def test_reading_goes_on_after_any_position_of_several_shards() -> None:
-    async def check() -> None:
-        async with nats_server() as server:
-            names = [await server.make(), await server.make(), await server.make()]
-            stream = NatsStream("payments", url=Nats.url, shards=names)
-            assert await stream.shard_names() == tuple(names)
-            for shard, name in enumerate(names):
-                await server.send(name, numbered(40, 100 * shard))
-            draw = random.Random(7)
-            held: dict[int, int] = {}
-            payloads: dict[int, list[bytes]] = {0: [], 2: []}
-            for _ in range(8):  # a reader that is killed at some event, whose fetched ones beyond that are lost
-                subscription = await stream.subscribe([0, 2], held)
-                events = await subscription.fetch(draw.randint(1, 25), 2)
-                for event in events[: draw.randint(0, len(events))]:
-                    assert event.sequence == held.get(event.shard, 0) + 1
-                    held[event.shard] = event.sequence
-                    payloads[event.shard].append(event.payload)
-                await subscription.close()
-            subscription = await stream.subscribe([0, 2], held)
-            rest = 80 - sum(held.values())
-            assert sum((await subscription.lag()).values()) == rest
-            for event in await all_of(subscription, rest):
-                payloads[event.shard].append(event.payload)
-            assert payloads == {0: numbered(40), 2: numbered(40, 200)}
-            assert await subscription.lag() == {0: 0, 2: 0}
-            await server.send(names[2], numbered(3))
-            assert await subscription.lag() == {0: 0, 2: 3}
-            await subscription.close()
-
-    run(check())
-
-
-def test_no_event_is_lost_or_doubled_over_connections_that_are_cut() -> None:
-    async def check() -> None:
-        async with nats_server() as server, Proxy(NATS_PORT) as proxy:
-            name = await server.make()
-            stream = NatsStream(name, url=f"nats://127.0.0.1:{proxy.port}")
-            subscription = await stream.subscribe([0], {})
-            draw = random.Random(3)
-            events: list[Event] = []
-            sent = 0
-            for _ in range(12):
-                count = draw.randint(0, 300)
-                await server.send(name, numbered(count, sent))
-                sent += count
-                events += await subscription.fetch(draw.randint(1, 200), 0.2)
-                match draw.randint(0, 3):
-                    case 0:
-                        proxy.cut()
-                    case 1:
-                        await proxy.shut()
-                        events += await subscription.fetch(50, 0.1)
-                        events += await subscription.fetch(50, 0.1)
-                        await proxy.open()
-                    case 2:  # whoever asked has gone
-                        with suppress(TimeoutError):
-                            events += await asyncio.wait_for(subscription.fetch(1, 5), draw.choice([0.0, 0.0001]))
-            events += await all_of(subscription, sent - len(events), within=30)
-            assert [one.payload for one in events] == numbered(sent)
-            assert subscription.trouble is None
-            await subscription.close()
-
-    run(check())
-
-
-def test_while_the_broker_is_away_there_are_no_events_and_it_is_said() -> None:
-    async def check() -> None:
-        async with nats_server() as server, Proxy(NATS_PORT) as proxy:
-            name = await server.make()
-            stream = NatsStream(name, url=f"nats://ann:s3cret@127.0.0.1:{proxy.port}")
-            subscription = await stream.subscribe([0], {})
-            await proxy.shut()
-            assert await subscription.fetch(10, 0.3) == []
-            assert "cannot be reached" in str(subscription.trouble)
-            assert "s3cret" not in str(subscription.trouble)
-            with pytest.raises(StoreError, match="cannot be reached"):
-                await subscription.lag()
-            await subscription.ack({0: 1})
-            with pytest.raises(
-                StoreError, match=rf"NATS stream {name} at nats://ann:\*\*\*@127.0.0.1:\d+ cannot be reached"
-            ):
-                await stream.subscribe([0], {})
-            await subscription.close()
 
     run(check())
 
@@ -290,29 +181,5 @@ def test_streams_that_cannot_be_read_twice_and_absent_ones_are_refused() -> None
                 await NatsStream(absent, url=Nats.url).subscribe([0], {})
             with pytest.raises(StoreError, match="has no shard 1: its shards are 0 to 0"):
                 await NatsStream(queue, url=Nats.url).subscribe([1], {})
-
-    run(check())
-
-
-@pytest.mark.skipif(shutil.which("nats-server") is None, reason="no nats-server to start")
-def test_a_server_that_is_killed_and_started_again_loses_nothing(tmp_path: Path) -> None:
-    async def check() -> None:
-        with OwnServer.nats(tmp_path) as own:
-            url = f"nats://127.0.0.1:{own.port}"
-            async with nats_server(url) as server:
-                await server.make("payments", kept=True)
-                await server.send("payments", numbered(30))
-            subscription = await NatsStream("payments", url=url).subscribe([0], {})
-            events = await subscription.fetch(10, 2)
-            own.kill()
-            assert len(events) == 10
-            for _ in range(3):
-                events += await subscription.fetch(10, 0.2)  # what had come before
-            own.start()
-            async with nats_server(url) as server:
-                await server.send("payments", numbered(5, 30))
-            events += await all_of(subscription, 35 - len(events), within=20)
-            assert [one.payload for one in events] == numbered(35)
-            await subscription.close()
 
     run(check())

@@ -44,6 +44,10 @@ def test_nothing_secret_of_an_address_is_shown(kind: Any, scheme: str) -> None:
     with pytest.raises(DeclarationError, match="is none of its broker: write") as raised:
         kind("payments", url="https://ann:s3cret@host")
     assert "s3cret" not in str(raised.value)
+    with pytest.raises(
+        DeclarationError, match=rf"'[*]+@broker-1:9092,b:1' is none of its broker: write {scheme}://host"
+    ):
+        kind("payments", url="ann:s3cret@broker-1:9092,b:1")
 
 
 @pytest.mark.parametrize(("kind", "scheme"), KINDS)

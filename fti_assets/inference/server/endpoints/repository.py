@@ -107,7 +107,7 @@ class Repository:
             models = f"there are {list_some(sorted(self._endpoints), 20)}" if self._endpoints else "none is loaded"
             # The example clients of the protocol look for the first four words.
             raise RefusedError(404, f"Request for unknown model: {name!r:.100} is not served here, {models}")
-        if version not in (None, "", endpoint.version):
+        if version and version != endpoint.version:
             raise RefusedError(404, f"model {name!r} is served in version {endpoint.version!r}, not {version!r:.100}")
         return endpoint
 

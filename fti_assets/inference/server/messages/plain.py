@@ -1,10 +1,10 @@
-"""Plain requests: one, a list of them, or a list with other values of features and whether to explain."""
+"""Plain requests: one, a list of them, or a list with other values of features and whether to explain; and their answers."""
 
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from fti_assets.errors import RequestError, excerpt
-from fti_assets.inference.serving.answers.prediction import Explain
+from fti_assets.inference.serving.answers.prediction import Explain, Prediction
 
 MOST_EXPLAINED = 10
 """How many answers are explained at once: each asks the graph some thousand rows."""
@@ -54,3 +54,25 @@ def plain_requests(body: Any, fields: Collection[str]) -> PlainRequests:
             f"the request has {len(requests)} rows to explain: at most {MOST_EXPLAINED} are explained at once"
         )
     return PlainRequests(requests, True, overrides, explain)
+
+
+def plain_answer(prediction: Prediction, request_id: str | None = None) -> dict[str, Any]:
+    """What a body has of a prediction, with the id of a request for which it is the only one."""
+    answer: dict[str, Any] = {
+        "value": prediction.value,
+        "model": prediction.model,
+        "build": prediction.build,
+        "arm": prediction.arm,
+        "at": prediction.at,
+        "features": prediction.features,
+        "ages": prediction.ages,
+        "missing": prediction.missing,
+        "unknown": prediction.unknown,
+        "out_of_schema": prediction.out_of_schema,
+        "overridden": prediction.overridden,
+    }
+    if prediction.explanation is not None:
+        answer["explanation"] = prediction.explanation
+    if request_id is not None:
+        answer["request_id"] = request_id
+    return answer

@@ -41,6 +41,8 @@ class OneAnswer:
         prediction.unknown = late["unknown"]
         prediction.out_of_schema = late["out_of_schema"]
         prediction.ages = late["ages"]
+        # What has an answer to itself was neither overridden nor explained.
+        prediction.overridden, prediction.explanation = (), None
 
     def _fields(self) -> dict[str, Any]:
         layout, row = self._layout, self._row

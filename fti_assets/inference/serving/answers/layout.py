@@ -1,5 +1,6 @@
 """Where a row of values of one build has what its answers tell, and what of a row stands out."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ class AnswerLayout(NamedTuple):
         rules: what a request is held against.
         whole: the features of whole numbers that the graph gets as numbers, each with its slot.
         limits: the features that the graph gets as numbers, each with its slot and from where on it is infinite there.
+        pick_limited: takes these out of a row.
+        least_limit: the least number that is infinite for one of them.
         fields: how many values a request brings.
         overridable: the features that may be overridden.
         vectors: the features that are vectors, which answers tell as lists.
@@ -53,6 +56,8 @@ class AnswerLayout(NamedTuple):
     rules: RequestRules
     whole: Sequence[tuple[str, int]]
     limits: Sequence[tuple[str, int, float]]
+    pick_limited: Callable[[list[Any]], Sequence[Any]]
+    least_limit: float
     fields: int
     overridable: Names
     vectors: Names
@@ -83,6 +88,13 @@ class AnswerLayout(NamedTuple):
         categories = {
             name: encoder["categories"] for name, encoder in manifest.encoders.items() if _has_categories(encoder)
         }
+        limits = [
+            (name, slots.of(name), _INFINITE_FROM[one.type])
+            for one in manifest.inputs
+            if one.type in _INFINITE_FROM
+            for name in one.features
+            if types.get(name) == "number"
+        ]
         return cls(
             names=names,
             slots=feature_slots,
@@ -95,13 +107,9 @@ class AnswerLayout(NamedTuple):
             ],
             rules=RequestRules(view.rules, fields),
             whole=[(name, slots.of(name)) for name in names if types[name] == "integer" and name not in categories],
-            limits=[
-                (name, slots.of(name), _INFINITE_FROM[one.type])
-                for one in manifest.inputs
-                if one.type in _INFINITE_FROM
-                for name in one.features
-                if types.get(name) == "number"
-            ],
+            limits=limits,
+            pick_limited=picker([slot for _, slot, _ in limits]),
+            least_limit=min([limit for _, _, limit in limits], default=math.inf),
             fields=len(fields),
             overridable=overridable,
             vectors=tuple(name for name in names if types[name] == "vector"),
@@ -130,13 +138,18 @@ class AnswerLayout(NamedTuple):
         """The features of a row with a whole number that the graph gets rounded, so that another one is answered alike."""
         return tuple([name for name, slot in self.whole if (value := row[slot]) is not None and is_rounded(value)])
 
-    def infinite_features(self, row: Sequence[Any]) -> Names:
+    def infinite_features(self, row: list[Any]) -> Names:
         """The features of a row that are infinite, or are to the graph."""
+        try:  # of most rows none is, which is seen without a step of Python a value
+            if max(map(abs, self.pick_limited(row)), default=0.0) < self.least_limit:
+                return ()
+        except TypeError:  # a value is missing
+            pass
         return tuple(
             [name for name, slot, limit in self.limits if (value := row[slot]) is not None and abs(value) >= limit]
         )
 
-    def out_of_schema(self, row: Sequence[Any]) -> Names:
+    def out_of_schema(self, row: list[Any]) -> Names:
         """What of a row its schema refuses, or the graph gets rounded or as infinite."""
         violations = self.rules.broken_by(row) if self.rules.columns else ()
         merged_numbers = (*(self.rounded_features(row) if self.whole else ()), *self.infinite_features(row))

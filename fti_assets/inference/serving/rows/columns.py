@@ -1,6 +1,8 @@
 """The values of many requests by slot, as they were given or read, until they are asked for in another form."""
 
 from collections.abc import Sequence
+from struct import error as StructError  # noqa: N812
+from struct import pack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +21,8 @@ class GroupColumns(NamedTuple):
         places: which of them is each row's, int64 ``[n]``; None if they are the rows' in order.
         missing: where a column has no value, bool ``[n, k]``; None for nowhere.
         types: of the ``k`` columns.
-        numbers: all columns together if each is of numbers, float64 ``[n, k]`` with NaN for what is missing.
+        numbers: all columns together if each is of numbers, float64 ``[n, k]`` with NaN for what is missing, to be read only; they
+            may lie where no float may begin.
     """
 
     winners: Found
@@ -52,7 +55,7 @@ class GroupColumns(NamedTuple):
     def floats(self, position: int) -> np.ndarray:
         """One column as float64 ``[n]``, NaN where it is missing."""
         if self.numbers is not None:
-            return self.numbers[:, position]
+            return self.numbers[:, position].copy()
         values: np.ndarray = self.values(position).astype(np.float64)  # type: ignore[union-attr]
         if self.missing is not None:
             values[self.missing[:, position]] = np.nan
@@ -113,7 +116,7 @@ class Columns:
                 first = self._group_of[slot]
                 result = self._joined[first].floats(slot - first)
             else:
-                result = np.array(self._plain[slot], dtype=np.float64)
+                result = _floats(self._plain[slot])  # type: ignore[arg-type]
             self._numbers[slot] = result
         return result
 
@@ -130,3 +133,11 @@ class Columns:
     def row(self, index: int, width: int) -> list[Any]:
         """The first values of one row."""
         return [self.plain(slot)[index] for slot in range(width)]
+
+
+def _floats(values: list[Any]) -> np.ndarray:
+    """Numbers as float64 ``[n]``, to be read only, with NaN for None."""
+    try:
+        return np.frombuffer(pack(f"{len(values)}d", *values))  # in half the time of np.array
+    except StructError:
+        return np.array(values, dtype=np.float64)

@@ -1,7 +1,7 @@
 """The feature groups of a view, read from the online store as of an instant, all in one round trip."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,17 +16,54 @@ from fti_assets.stores.online.winners import Found
 Values = tuple[Any, ...]
 Row = list[Any]
 _EVER = 2**63
+_least = np.minimum.reduce  # without the step of Python that min() takes
 
 
-class LookupReport(NamedTuple):
+class LookupReport:
     """What the groups brought to ``n`` rows besides values.
 
-    ``ages`` of each group are seconds since the event time, float64 ``[n]``, NaN without a row and for a lookup; a stale row has one.
     ``absent`` says of each group to which rows it has none, or a stale one: bool ``[n]``, None for no row.
+
+    Args:
+        rows: n.
+        at_us: the instant that was asked for.
     """
 
-    ages: list[np.ndarray]
-    absent: list[np.ndarray | None]
+    def __init__(self, rows: int, at_us: int) -> None:
+        self.absent: list[np.ndarray | None] = []
+        self._rows, self._at_us = rows, at_us
+        self._groups: list[tuple[Found, np.ndarray | None]] = []
+        self._ages: list[np.ndarray] | None = None
+
+    @classmethod
+    def of_nothing(cls, groups: int) -> Self:
+        """What so many groups bring to no rows."""
+        report = cls(0, 0)
+        report.absent, report._ages = [None] * groups, [np.empty(0) for _ in range(groups)]
+        return report
+
+    def add(self, winners: Found, places: np.ndarray | None, absent: np.ndarray | None) -> None:
+        """Take note of the next group: the winners of its keys, which of them is each row's, and to which rows it brings nothing."""
+        self._groups.append((winners, places))
+        self.absent.append(absent)
+
+    @property
+    def ages(self) -> list[np.ndarray]:
+        """By group seconds since the event time, float64 ``[n]``, NaN without a row and for a lookup; a stale row has one."""
+        if self._ages is None:  # of most rows nobody asks
+            self._ages = [self._of(winners, places) for winners, places in self._groups]
+        return self._ages
+
+    def _of(self, winners: Found, places: np.ndarray | None) -> np.ndarray:
+        if winners.event_us is None:
+            return np.full(self._rows, np.nan)
+        ages_us = self._at_us - winners.event_us
+        ages: np.ndarray = ages_us / 1_000_000
+        if (abs(ages_us) >= EXACT).any():  # numpy rounds such a number to float64 before it divides
+            ages[:] = [age / 1_000_000 for age in ages_us.tolist()]
+        if winners.won is not None:
+            ages[~winners.won] = np.nan
+        return ages if places is None else ages[places]
 
     def pairs(self) -> list[tuple[int, int]]:
         """Each row and group, by their positions, that go without each other, by row."""
@@ -135,22 +172,18 @@ class OnlineFeatures:
         results = self._reader.find_many(request, at_us)
         if self._reader.columns is not self._columns:
             self._columns = self._check()
-        lookups = LookupReport([], [])
+        lookups = LookupReport(columns.rows, at_us)
         for (winners, places), group in zip(results, self.groups, strict=True):
             absent = None if winners.won is None else ~winners.won
-            if winners.event_us is None:
-                ages = np.full(columns.rows, np.nan)
-            else:
-                ages, is_stale = _ages(at_us, winners.event_us, absent, group.ttl_us)
-                if is_stale is not None:
-                    absent = is_stale if absent is None else absent | is_stale
-                if places is not None:
-                    ages = ages[places]
-            lookups.ages.append(ages)
+            if winners.event_us is not None and at_us - int(_least(winners.event_us)) > group.ttl_us:
+                is_stale = at_us - winners.event_us > group.ttl_us
+                absent = is_stale if absent is None else absent | is_stale
+            if absent is not None and not absent.any():
+                absent = None
             _add(columns, winners, absent, places, group)
             if absent is not None and places is not None:
                 absent = absent[places]
-            lookups.absent.append(absent if absent is not None and absent.any() else None)
+            lookups.add(winners, places, absent if absent is not None and absent.any() else None)
         return lookups
 
     def unknown(self, position: int, row: Sequence[Any]) -> str | None:
@@ -173,32 +206,19 @@ class OnlineFeatures:
         return columns
 
 
-def _ages(
-    at_us: int, event_us: np.ndarray, absent: np.ndarray | None, ttl_us: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The ages of rows in seconds, NaN for those that are absent, and which others are past their time, None for none."""
-    ages_us = at_us - event_us
-    oldest, newest = int(ages_us.max()), int(ages_us.min())
-    ages = ages_us / 1_000_000
-    if oldest >= EXACT or newest <= -EXACT:  # numpy rounds such a number to float64 before it divides
-        ages[:] = [age / 1_000_000 for age in ages_us.tolist()]
-    if absent is not None:
-        ages[absent] = np.nan
-    return ages, ages_us > ttl_us if oldest > ttl_us else None
-
-
 def _add(
     columns: Columns, winners: Found, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
 ) -> None:
     """Put the values of a group into the next slots: those of its keys, by the places of the rows."""
     nulls = winners.nulls
     missing = nulls
-    if absent is not None and absent.any():
+    if absent is not None:
         missing = np.repeat(absent[:, None], len(group.nothing), axis=1)
         if nulls is not None:
             missing |= nulls
     numbers = winners.numbers
     if numbers is not None and missing is not None:
+        numbers = numbers.copy()
         numbers[missing] = np.nan
     if places is not None:
         numbers = None if numbers is None else numbers[places]

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import DATASETS
+from fti_assets.stores.lake.branches.branch import branch_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
 
 NEWEST = "the newest"
+BEGINNING = "the beginning of the environment"
+"""What a branch was made of, with which it is compared."""
 
 
 def pins(
@@ -20,7 +23,7 @@ def pins(
     """The snapshots that must stay, and what is pinned to each.
 
     These are the snapshots that the manifests of training datasets name, those of the builds that are or were champion or
-    can become it, those that the online namespaces were loaded from, and the newest.
+    can become it, those that the online namespaces were loaded from, the beginning of a branch, and the newest.
 
     Args:
         lake: an open connection to the offline store.
@@ -35,6 +38,9 @@ def pins(
     for snapshot, what in [*_of_datasets(lake, since), *_of_models(models), *_of_online(online)]:
         if what not in results.setdefault(snapshot, []):
             results[snapshot].append(what)
+    branch = branch_of(lake.store)
+    if branch is not None:
+        results.setdefault(branch.snapshot, []).append(BEGINNING)
     results.setdefault(lake.snapshot(), []).append(NEWEST)
     return {snapshot: tuple(whats) for snapshot, whats in sorted(results.items())}
 

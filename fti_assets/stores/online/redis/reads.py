@@ -8,6 +8,7 @@ from fti_assets.errors import DamagedError, NotMaterializedError, one_of
 from fti_assets.stores.online.about import About
 from fti_assets.stores.online.reader import Many, One
 from fti_assets.stores.online.redis.server import MARKER, RedisServer, from_json
+from fti_assets.stores.online.redis.wire import UnexpectedAnswerError, hmget, read_values
 
 _TRIES = 5
 _CHECK_SECONDS = 1.0
@@ -53,12 +54,12 @@ class RedisReads:
         )
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
-        result = self._trip(
-            [
-                ("HMGET", about.place, MARKER) if key is None else ("HMGET", about.place, MARKER, key)
-                for about, key in zip(abouts, keys, strict=True)
-            ]
-        )
+        places = [about.place for about in abouts]
+        with self._server.store_errors():
+            try:
+                result = self._few(places, keys)
+            except self._server.broken:
+                result = self._few(places, keys)
         generations = tuple([generation_of(blobs[0]) for blobs in result])
         read = [blobs[1] if len(blobs) > 1 else None for blobs in result]
         self._check_absence(abouts, [key is not None and blob is None for key, blob in zip(keys, read, strict=True)])
@@ -97,6 +98,34 @@ class RedisReads:
 
     def where(self, position: int) -> str:
         return f"{self._server} {self._namespaces[position]}"
+
+    def _few(self, places: Sequence[str], keys: Sequence[bytes | None]) -> list[Any]:
+        """The marker, and a key if there is one, of each place: what ``_exchange`` gives, in a third of the time."""
+        connection = self._server.connection()
+        # The client connects, and says who it is; a version of it without this name goes the slower way.
+        own_socket = getattr(connection, "_sock", None)
+        if own_socket is not None:
+            pairs = zip(places, keys, strict=True)
+            try:
+                own_socket.sendall(b"".join([hmget(place, MARKER, key) for place, key in pairs]))
+                return read_values(own_socket.recv, len(places))
+            except UnexpectedAnswerError:  # the client knows what it is
+                connection.disconnect()
+            except TimeoutError as error:
+                connection.disconnect()
+                raise self._server.late("Timeout reading from socket") from error
+            except OSError as error:
+                connection.disconnect()
+                raise self._server.broken(str(error)) from error
+            except BaseException:
+                connection.disconnect()  # answers may still be on their way
+                raise
+        return self._exchange(
+            [
+                ("HMGET", place, MARKER) if key is None else ("HMGET", place, MARKER, key)
+                for place, key in zip(places, keys, strict=True)
+            ]
+        )
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         """Send commands and read their answers, once more on a new connection if the one of before is broken."""

@@ -41,6 +41,7 @@ class RedisServer:
         self._local = threading.local()
         self._prefix = options.pop("prefix", _PREFIX)
         self.broken = redis.ConnectionError
+        self.late = redis.TimeoutError
         self._error = redis.RedisError
         try:
             (parts.hostname or "").encode("idna")  # as the socket will, whose error would not be the client's

@@ -1,9 +1,11 @@
 """Reading the files of the embedded online store: those of several namespaces by one statement."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,6 @@ from fti_assets.stores.online.sqlite.files import connect_to_read, file_error, r
 
 _ATTACH_LIMIT = 10  # what SQLite attaches to one connection
 _JOIN_LIMIT = 50  # what SQLite joins in one statement, less the tables that say what each file is
-_CHUNK = 500  # times _JOIN_LIMIT, less than the values that SQLite takes in one statement
-_STEP = 8
-
 _BESIDE = (
     "SELECT key, blob FROM f{}.rows WHERE key < ? ORDER BY key DESC LIMIT 1",
     "SELECT key, blob FROM f{}.rows WHERE key > ? ORDER BY key LIMIT 1",
@@ -78,30 +77,27 @@ class SqliteReads:
     def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
         generations: tuple[int | None, ...] = ()
         blobs: list[Sequence[bytes | None]] = []
-        # In the order of the files, in which neighbours lie on one page: it halves the time of the look-ups.
-        in_order = [sorted(of_namespace) for of_namespace in keys]
         try:
             executes = self._executes()
             for part, execute, connection in zip(self._parts, executes, self._connections.of(self._key), strict=True):
                 start = len(generations)
-                keys_of_part = in_order[start : start + len(part.numbers)]
-                of_part = _blobs(part, execute, keys_of_part) if max(map(len, keys_of_part)) <= _CHUNK else None
-                generations_of_part, blobs_of_part = of_part or _blobs_in_chunks(
-                    part, execute, connection, keys_of_part
+                keys_of_part = keys[start : start + len(part.numbers)]
+                texts = [_as_json(of_namespace) for of_namespace in keys_of_part]
+                generations_of_part, blobs_of_part = (
+                    _blobs_one_by_one(part, execute, connection, keys_of_part)
+                    if None in texts
+                    else _blobs(part, execute, texts, keys_of_part)
                 )
                 generations += generations_of_part
                 blobs += blobs_of_part
         except sqlite3.Error as error:
             raise self._file_error(error) from error
-        results = []
-        for position, (request, sorted_keys, of_keys) in enumerate(zip(keys, in_order, blobs, strict=True)):
-            # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
-            if None in of_keys:
-                missing = [key for key, blob in zip(sorted_keys, of_keys, strict=True) if blob is None]
+        # SQLite finds no row by a damaged key, so a missing one may be damage: its neighbours are looked at.
+        for position, (of_keys, own_keys) in enumerate(zip(blobs, keys, strict=True)):
+            if not all(of_keys):  # a blob is not empty; to look for None takes twice as long
+                missing = [key for key, blob in zip(own_keys, of_keys, strict=True) if blob is None]
                 self._check_absence(position, missing)
-            by_key = dict(zip(sorted_keys, of_keys, strict=True))
-            results.append([*map(by_key.__getitem__, request)])
-        return generations, results
+        return generations, blobs
 
     def _check_absence(self, position: int, keys: Sequence[bytes]) -> None:
         """Look at the rows before and after where each missing key would be.
@@ -173,60 +169,76 @@ def _one_row(files: int, numbers: Sequence[int]) -> str:
 
 
 def _blobs(
-    part: Part, execute: Execute, keys: Sequence[Sequence[bytes]]
+    part: Part, execute: Execute, texts: Sequence[str | None], keys: Sequence[Sequence[bytes]]
 ) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
     """The generations of the namespaces of a part and the blobs of some keys of each, by one statement.
 
-    It takes two thirds of the time of an IN for each. The answers are in the order of the keys; were they not, no checksum would fit.
+    It takes four fifths of the time of a statement with a value a key. The answers are in the order of the keys; were they not, no
+    checksum would fit.
     """
-    height = max(map(len, keys))
-    # Few different heights, so that statements are found among those that are ready.
-    width = -(-height // _STEP) * _STEP if height > _STEP else height
-    files = len(keys)
-    values: list[bytes | None] = [None] * (width * files)
-    for place, of_namespace in enumerate(keys):
-        values[place : len(of_namespace) * files : files] = of_namespace
-    answers = execute(_many_rows(part.files, part.numbers, width), values).fetchall()
-    if len(answers) != width + 1:  # a file says nothing of itself
+    answers = list(chain.from_iterable(execute(_many_rows(part.files, part.numbers), texts)))
+    if len(answers) != part.files + sum(map(len, keys)):  # a file says nothing of itself
         return (None,) * len(keys), [[None] * len(of_namespace) for of_namespace in keys]
-    generations, *rows = answers
-    blobs = list(zip(*rows, strict=True)) or [()] * len(keys)
-    return generations, [of_rows[: len(own_keys)] for of_rows, own_keys in zip(blobs, keys, strict=True)]
+    generations = tuple([answers[number] for number in part.numbers])
+    lists: list[Sequence[bytes | None]] = []
+    start = part.files
+    for of_namespace in keys:
+        lists.append(answers[start : (start := start + len(of_namespace))])
+    return generations, lists
 
 
-def _blobs_in_chunks(
+def _blobs_one_by_one(
     part: Part, execute: Execute, connection: sqlite3.Connection, keys: Sequence[Sequence[bytes]]
 ) -> tuple[tuple[int | None, ...], list[Sequence[bytes | None]]]:
-    """The same by several statements."""
-    generations: tuple[int | None, ...] = ()
-    lists: list[list[bytes | None]] = [[] for _ in keys]
+    """The same of keys that JSON does not carry, in five times the time."""
+    generations: list[int | None] = []
+    lists: list[Sequence[bytes | None]] = []
     # In one transaction, or a load between them would mix two generations.
     execute("BEGIN")
     try:
-        for first in range(0, max(map(len, keys)), _CHUNK):
-            generations, blobs = _blobs(part, execute, [own_keys[first : first + _CHUNK] for own_keys in keys])
-            for of_namespace, of_chunk in zip(lists, blobs, strict=True):
-                of_namespace += of_chunk
+        for number, of_namespace in zip(part.numbers, keys, strict=True):
+            generations += execute(f"SELECT generation FROM f{number}.about").fetchone() or (None,)
+            statement = f"SELECT blob FROM f{number}.rows WHERE key = ?"
+            lists.append([(execute(statement, (key,)).fetchone() or (None,))[0] for key in of_namespace])
     finally:
         if connection.in_transaction:
             execute("ROLLBACK")
-    return generations, [*lists]
+    return tuple(generations), lists
+
+
+def _as_json(keys: Sequence[bytes]) -> str | None:
+    """Encoded keys, each of which is UTF-8, as a JSON array; None if SQLite would not read them back."""
+    if not keys:
+        return "[]"
+    joined = b'","'.join(keys).decode()
+    array = f'["{joined}"]'
+    if array.isprintable() and "\\" not in array and array.count('"') == 2 * len(keys):
+        return array if _reads_json() else None
+    # To SQLite a text ends at its first NUL.
+    is_cut = any(b"\0" in key for key in keys)
+    return None if is_cut or not _reads_json() else json.dumps([key.decode() for key in keys], ensure_ascii=False)
+
+
+@cache
+def _reads_json() -> bool:
+    """Whether this SQLite has functions of JSON, which before 3.38 it was built with or without."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT value FROM json_each('[]')")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 @lru_cache(256)
-def _many_rows(files: int, numbers: tuple[int, ...], height: int) -> str:
-    """The statement of the generations of some namespaces, and behind them of so many rows, each of a key of each namespace."""
-    places = range(len(numbers))
-    generations = ", ".join(f"a{number}.generation" for number in numbers)
-    abouts = " CROSS JOIN ".join(f"f{number}.about AS a{number}" for number in range(files))
-    row = f"({', '.join('?' * len(numbers))})"
-    keys = f"WITH k({', '.join(f'k{place}' for place in places)}) AS (VALUES {', '.join([row] * height)})"
-    blobs = ", ".join(f"r{place}.blob" for place in places)
-    rows = [
-        f"LEFT JOIN f{number}.rows AS r{place} ON r{place}.key = k.k{place}" for place, number in enumerate(numbers)
+def _many_rows(files: int, numbers: tuple[int, ...]) -> str:
+    """The statement of the generations of some files, and behind them of the blobs of each namespace's keys, a value a row."""
+    generations = [f"SELECT generation FROM f{number}.about" for number in range(files)]
+    blobs = [
+        f"SELECT r.blob FROM json_each(?) AS k LEFT JOIN f{number}.rows AS r ON r.key = CAST(k.value AS BLOB)"
+        for number in numbers
     ]
-    first = f"SELECT {generations} FROM {abouts}"
-    return " ".join([keys, first, "UNION ALL SELECT", blobs, "FROM k", *rows]) if height else first
+    return " UNION ALL ".join([*generations, *blobs])
 
 
 def _existing(path: Path) -> About:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from fti_assets.core.manifest.windows import WindowAggregate, WindowLength, far_end
+from fti_assets.core.manifest.windows import BEYOND_64_BITS, WindowAggregate, WindowLength, far_end, sum_over
 from fti_assets.errors import DataError
 from fti_assets.stores.online.blobs import CRC_OF_CHECKED, RawWinner
 from fti_assets.stores.online.tails.distinct import DistinctPart
@@ -95,7 +95,7 @@ def _reader(part: TotalsPart | ExtremePart | DistinctPart, aggregate: WindowAggr
 
 
 def _totals_reader(part: TotalsPart, aggregate: WindowAggregate, length: WindowLength) -> Read:
-    is_float, of_booleans = part.kind == "number", part.kind == "boolean"
+    is_float = part.kind == "number"
     per, over = float(aggregate.per_us or 0), float(length.us)
 
     def read(blob: bytes, at: int, entries: int, first: int, end: int, *_: int) -> Any:
@@ -121,7 +121,7 @@ def _totals_reader(part: TotalsPart, aggregate: WindowAggregate, length: WindowL
         if part.squared:
             return math.nan if odd and odd[0] else deviation(number, totals[0], totals[1])
         if not is_float:
-            return _of_whole(aggregate, total << power if power > 0 else total, number, per, over, of_booleans)
+            return _of_whole(aggregate, length, total << power if power > 0 else total, number, per)
         special = _special(odd)
         if aggregate.kind == "sum":
             return nearest(total, power) if special is None else special
@@ -136,12 +136,12 @@ def _totals_reader(part: TotalsPart, aggregate: WindowAggregate, length: WindowL
     return read
 
 
-def _of_whole(aggregate: WindowAggregate, total: int, number: int, per: float, over: float, of_booleans: bool) -> Any:
+def _of_whole(aggregate: WindowAggregate, length: WindowLength, total: int, number: int, per: float) -> Any:
     if aggregate.kind == "sum":
         if not -(2**63) <= total < 2**63:
-            raise DataError(f"the sum {aggregate.name!r} of {aggregate.column!r} is {total}, beyond 64 bits")
+            raise DataError(f"{sum_over(str(aggregate.column), length.text)}{total}{BEYOND_64_BITS}")
         return total
-    return float(total) / float(number) if aggregate.kind == "mean" else float(total) * per / over
+    return float(total) / float(number) if aggregate.kind == "mean" else float(total) * per / float(length.us)
 
 
 def _special(odd: Sequence[int]) -> float | None:

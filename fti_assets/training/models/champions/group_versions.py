@@ -27,7 +27,7 @@ def refuse_retired_versions(declarations: Sequence[Declaration], stores: Any) ->
         declaration.table_name: declaration for declaration in declarations if isinstance(declaration, FeatureGroup)
     }
     for model in declarations:
-        if not isinstance(model, Servable):
+        if not isinstance(model, Servable) or not model.is_owned:
             continue
         aliases = store.aliases(model.name)
         if aliases.champion is not None:

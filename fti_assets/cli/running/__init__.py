@@ -1,0 +1,1 @@
+"""Steps that another orchestrator calls."""

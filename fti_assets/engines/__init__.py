@@ -1,0 +1,1 @@
+"""Where a plan runs: in DuckDB within the step, or on Spark."""

@@ -1,0 +1,50 @@
+"""Dropping an environment: its folder, and its keys on an online server; main's files are not touched."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+
+from fti_assets.environments.making import delete_leftovers
+from fti_assets.environments.opening import stores_of_main
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.orchestration.resources import Stores
+from fti_assets.stores.files import is_folder
+from fti_assets.stores.lake.branches.branch import branch_folder, branch_named
+from fti_assets.stores.locks import hold_lock
+from fti_assets.stores.online.store import is_redis
+
+
+def drop(stores: Stores, name: str) -> None:
+    """Delete an environment with all that was written in it; what it read of main stays there.
+
+    Raises:
+        NotMaterializedError: there is none of that name.
+        StoreError: it is chosen itself, or is being written.
+    """
+    main_stores = stores_of_main(stores, "no environment can be dropped from within one")
+    store = main_stores.offline_store()
+    folder = branch_folder(store, name)
+    with store.lock():
+        delete_leftovers(store)
+    if not is_folder(folder):
+        branch_named(store, name)  # says which there are
+        raise NotMaterializedError(f"there is no environment {name!r}")
+    with suppress(DamagedError):  # of an environment that does not say what it is, only the folder is known
+        online = stores.in_environment(name).online_store()
+        if is_redis(online.location):
+            for namespace in online.namespaces():
+                online.drop(namespace)
+    # Whoever writes it holds its lock; whoever reads it loses what it reads.
+    with hold_lock(folder / "lake" / "lake.lock", timeout=60.0), store.lock():
+        gone = folder.parent / f".{name}.dropped"
+        try:
+            folder.rename(gone)  # in one step, so that no half of it is an environment
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be moved: {error.strerror}. Nothing was dropped") from error
+    shutil.rmtree(gone, ignore_errors=True)
+    if gone.exists():
+        raise StoreError(f"{gone} cannot be deleted whole: delete it by hand; the environment is dropped")
+    with store.lock():
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()

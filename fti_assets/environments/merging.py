@@ -1,0 +1,219 @@
+"""Moving what was made in an environment into main: refused whole where main has changed what it rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.names import TableName
+from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
+from fti_assets.errors import StoreError, list_some
+from fti_assets.orchestration.declaration import declarations_of
+from fti_assets.orchestration.resources import Stores
+from fti_assets.plan.reads import partitions_read, reads_of, tables_of
+from fti_assets.stores.files import write_atomically
+from fti_assets.stores.lake.branches.branch import MERGED, branch_folder
+from fti_assets.stores.lake.branches.comparing import PartitionChange, merged_versions, partition_changes
+from fti_assets.stores.lake.branches.merging import move_partitions, tables_changed_since
+from fti_assets.stores.models.branches import ModelChange, aliases_moved, model_changes, move_aliases, publish_again
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What a merge has moved: partitions, by table, builds and champions; and the snapshot of main that has them."""
+
+    environment: str
+    snapshot: int
+    partitions: Sequence[PartitionChange]
+    builds: Sequence[ModelManifest]
+    champions: dict[str, str | None]
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """It as JSON takes it."""
+        return {
+            "environment": self.environment,
+            "snapshot": self.snapshot,
+            "partitions": {table.full_name: keys for table, keys in self.by_table.items()},
+            "builds": [f"{build.model}/{build.reference}" for build in self.builds],
+            "champions": self.champions,
+            "left_out": self.left_out,
+        }
+
+    @property
+    def by_table(self) -> dict[TableName, list[str]]:
+        """The partitions that were moved, by table."""
+        results: dict[TableName, list[str]] = {}
+        for one in self.partitions:
+            results.setdefault(one.table, []).append(one.partition)
+        return results
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        if not self.partitions and not self.builds and not self.champions:
+            yield f"main has all of the environment {self.environment!r} already"
+        for table, keys in self.by_table.items():
+            yield f"{table.full_name}: {len(keys)} partitions, in snapshot {self.snapshot} of main"
+        for build in self.builds:
+            yield f"model {build.model}: build {build.reference} ({build.status})"
+        for model, champion in self.champions.items():
+            yield f"model {model}: the champion is {champion}"
+        for what, why in self.left_out.items():
+            yield f"left out: {what}, {why}"
+
+
+def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
+    """Move what was made in an environment into main: its partitions in one transaction, then its builds, then its champions.
+
+    What was killed half way is done by doing it again: what main has already is left as it is.
+
+    Args:
+        definitions: the system's, whose code made what is merged.
+        stores: those of main.
+        name: the environment's.
+
+    Raises:
+        NotMaterializedError: there is none of that name.
+        DamagedError: main was reset since, or a file of the environment is damaged.
+        StoreError: main has changed the same partitions, or what they rest on, or a champion, since the environment was made. Nothing was
+            changed.
+    """
+    main_stores = stores_of_main(stores, "an environment is merged into main alone")
+    with open_environment(main_stores, name) as env, env.main.store.lock():
+        changes = partition_changes(env.own, env.main, env.about)
+        moves = [one for one in changes if not one.is_in_main]
+        mains, own = env.main_stores.model_store(), env.own_stores.model_store()
+        models = model_changes(mains, own, env.about.models)
+        _refuse_conflicts(env, moves, models, definitions)
+        builds, left_out = _builds_to_move(env, models)
+        message = f"merge environment {name}"
+        snapshot = move_partitions(env.main, env.own, env.about, moves, message=message)
+        _note(env, moves)
+        for build in builds:
+            number = build.snapshot if build.snapshot < env.about.first else snapshot
+            publish_again(mains, own, build, number)
+        champions = {}
+        for one in models:
+            if one.moves_aliases:
+                move_aliases(mains, own, one.model, env.about.models.get(one.model))
+                champions[one.model] = one.champion
+    return Merge(name, snapshot, moves, builds, champions, left_out)
+
+
+def _refuse_conflicts(
+    env: OpenEnvironment, moves: Sequence[PartitionChange], models: Sequence[ModelChange], definitions: dg.Definitions
+) -> None:
+    problems = [
+        f"{one.table.full_name} {one.partition} has {_rows(one)} in main, which were neither there when the environment was made "
+        f"nor are its own"
+        for one in moves
+        if one.conflicts
+    ]
+    problems += _changed_below(env, moves, definitions)
+    problems += [
+        f"the champion or the rollout of model {one.model!r} was changed"
+        for one in models
+        if one.moves_aliases
+        and aliases_moved(env.main_stores.model_store(), one.model, env.about.models.get(one.model))
+    ]
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise StoreError(
+            f"the environment {env.about.name!r} cannot be merged, since main has changed since snapshot {env.about.snapshot}, of "
+            f"which it was "
+            f"made: {'; '.join(problems[:5])}{more}. Nothing was merged. Make a new environment of main as it is now, and run the "
+            f"change there: "
+            f"fti env drop {env.about.name}, fti env create {env.about.name}"
+        )
+
+
+def _changed_below(
+    env: OpenEnvironment, moves: Sequence[PartitionChange], definitions: dg.Definitions
+) -> Iterator[str]:
+    """What partitions rest on, and main has in other rows than the environment had them."""
+    declarations = declarations_of(definitions)
+    by_table = tables_of(declarations)
+    by_key = {one.key: one for one in by_table.values()}
+    by_reader: dict[TableName, list[str]] = {}
+    for move in moves:
+        by_reader.setdefault(move.table, []).append(move.partition)
+    for table, keys in by_reader.items():
+        declaration = by_table.get(table)
+        if declaration is None:
+            raise StoreError(
+                f"{table.full_name}, of which the environment {env.about.name!r} has {len(keys)} partitions, is not declared in "
+                f"these definitions, "
+                "so nobody can say what they rest on: merge with the code that made them, -f FILE or -m MODULE. Nothing was merged"
+            )
+        for source in reads_of(declaration):
+            below = by_key.get(source.key)
+            if below is None:
+                continue
+            changed = _moved_in_main(env, below.table)
+            if read := partitions_read(source, keys, declaration.partitions_def, changed):
+                yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows"
+
+
+def _moved_in_main(env: OpenEnvironment, table: TableName) -> set[str]:
+    """The partitions that main has in rows that are neither those of the beginning nor the environment's."""
+    base = _versions(env.own.ledger(table, snapshot=env.about.snapshot))
+    own, mains = _versions(env.own.ledger(table)), _versions(env.main.ledger(table))
+    merged = merged_versions(env.main.store, env.about.name).get(table.full_name, {})
+    return {
+        key
+        for key in {*base, *mains}
+        if mains.get(key) not in (base.get(key), own.get(key), merged.get(key, base.get(key)))
+    }
+
+
+def _builds_to_move(env: OpenEnvironment, models: Sequence[ModelChange]) -> tuple[list[ModelManifest], dict[str, str]]:
+    """The builds that main gets, and why others are left out: what they learned from is not what the environment has now."""
+    builds, left_out = [], {}
+    for one in models:
+        aliases = env.own_stores.model_store().aliases(one.model)
+        for build in one.builds:
+            changed = (
+                tables_changed_since(env.own, build.dataset.upstream, build.snapshot)
+                if build.snapshot >= env.about.first
+                else []
+            )
+            if not changed:
+                builds.append(build)
+            elif build.reference in {aliases.champion, *aliases.arms}:
+                raise StoreError(
+                    f"the build {build.reference} of model {one.model!r} serves in the environment {env.about.name!r}, and learned "
+                    f"from rows that "
+                    f"this has no more: {list_some(changed)} was run again after it. Train it again there, then merge; nothing was changed"
+                )
+            else:
+                left_out[f"{one.model}/{build.reference}"] = f"since {list_some(changed)} was run again after it"
+    return builds, left_out
+
+
+def _note(env: OpenEnvironment, moves: Sequence[PartitionChange]) -> None:
+    """Write down what was merged, so that a second merge knows it for its own."""
+    if not moves:
+        return
+    merged = {table: dict(its) for table, its in merged_versions(env.main.store, env.about.name).items()}
+    for table in dict.fromkeys(one.table for one in moves):
+        now = env.main.ledger(table)
+        its = merged.setdefault(table.full_name, {})
+        its |= {one.partition: now[one.partition].data_version for one in moves if one.table == table}
+    file = branch_folder(env.main.store, env.about.name) / MERGED
+    write_atomically(file, json.dumps(merged, indent=1).encode())
+
+
+def _versions(ledger: Any) -> dict[str, str]:
+    return {key: record.data_version for key, record in ledger.items()}
+
+
+def _rows(one: PartitionChange) -> str:
+    return "no rows" if one.main is None else f"{one.main.rows} rows"

@@ -1,0 +1,37 @@
+"""Naming a feature group that another code location owns."""
+
+from __future__ import annotations
+
+from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.names import checked_version
+from fti_assets.core.sql import checked_name
+from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.published.reading import group_of_store
+from fti_assets.orchestration.resources import Stores
+
+
+@checked_arguments(itself=["version"])
+def group(name: str, *, version: int = 1, stores: Stores | None = None) -> FeatureGroup:
+    """Name a feature group that another code location owns, to use it here as one that is declared here.
+
+    What it is, its keys, times, columns with their types, and partitions, is read from the offline store, where its owner writes it
+    whenever it materializes the group. So it must have been materialized once, and this code is loaded again when its owner has changed
+    what it promises; a run that finds it changed refuses. Its asset here is an external one of the same key: Dagster shows one graph
+    across code locations, and what its owner makes starts what rests on it here.
+
+    Args:
+        name: the group's name, without its version.
+        version: the version that is used.
+        stores: where it is stored; under ``FTI_HOME`` by default. Give the stores that these definitions have.
+
+    Raises:
+        NotMaterializedError: there is no such store, group or version, or its owner has not said yet what it promises.
+        StoreError: the store cannot be reached, or its owner runs a later release that promises what this one does not know.
+        DeclarationError: the group has partitions that only its owner can make.
+
+    >>> weather = fti.group("weather", version=1)  # doctest: +SKIP
+    >>> weather["temp", "visib"]  # doctest: +SKIP
+    """
+    checked_name(name, what="feature group")
+    checked_version(version, what=f"feature group {name!r}")
+    return group_of_store(name, version, stores or Stores())

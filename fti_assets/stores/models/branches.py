@@ -1,0 +1,135 @@
+"""The builds and aliases of a branch's model store: those of main when it was made, and its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.records import record, to_json
+from fti_assets.errors import AliasConflictError, StoreError, list_some
+from fti_assets.stores.files import files_under, guard_writes, make_folder, publish_folder, read_file
+from fti_assets.stores.models.store import ModelStore
+
+
+@record(frozen=True)
+class ModelBase:
+    """What main had of a model when the branch was made: its builds, and the hash of its aliases, empty without any."""
+
+    builds: tuple[str, ...]
+    aliases: str
+
+
+@record(frozen=True)
+class ModelChange:
+    """What a branch has of a model that main had not: builds, and another champion or rollout.
+
+    ``champion`` is the branch's, ``base_champion`` main's then. ``moves_aliases`` is whether the branch has changed the aliases.
+    """
+
+    model: str
+    builds: tuple[ModelManifest, ...]
+    champion: str | None
+    main_champion: str | None
+    moves_aliases: bool
+
+
+def share_models(main: ModelStore, target: Path) -> dict[str, ModelBase]:
+    """Make a store that has the builds and aliases of another, without copying graphs where links can be made.
+
+    Args:
+        main: the store of main.
+        target: the folder of the new store.
+    """
+    bases = {}
+    make_folder(target)
+    for model in main.models():
+        with main.locked(model):
+            builds = tuple(build.reference for build in main.all_builds(model)[0])
+            for reference in builds:
+                _link_folder(main.root / model / reference, target / model / reference)
+            content = read_file(main.aliases_file(model))
+            if content is not None:
+                make_folder(target / model)
+                (target / model / main.aliases_file(model).name).write_bytes(content)
+        bases[model] = ModelBase(builds, _hash(content))
+    return bases
+
+
+def model_changes(main: ModelStore, branch: ModelStore, bases: Mapping[str, ModelBase]) -> list[ModelChange]:
+    """What a branch's store has that main's had not when the branch was made, and has not now; by model."""
+    changes = []
+    for model in branch.models():
+        base = bases.get(model, ModelBase((), ""))
+        there = {build.reference for build in main.all_builds(model)[0]} if model in main.models() else set()
+        builds = tuple(one for one in branch.builds(model) if one.reference not in {*base.builds, *there})
+        own, mains = (_hash(read_file(store.aliases_file(model))) for store in (branch, main))
+        moves = own not in (base.aliases, mains)
+        if builds or moves:
+            champions = (branch.aliases(model).champion, main.aliases(model).champion)
+            changes.append(ModelChange(model, builds, *champions, moves))
+    return changes
+
+
+def aliases_moved(main: ModelStore, model: str, base: ModelBase | None) -> bool:
+    """Whether the aliases of a model in main are not those that it had when the branch was made."""
+    return _hash(read_file(main.aliases_file(model))) != (base.aliases if base is not None else "")
+
+
+def publish_again(main: ModelStore, branch: ModelStore, build: ModelManifest, snapshot: int) -> None:
+    """Publish a build of a branch in main, with the snapshot of main that has what it learned from; one that is there stays.
+
+    Its files are compared with their hashes. Its graph was tried when it was published in the branch.
+    """
+    folder = branch.folder(build)
+    _, graph = branch.load(build.model, build.reference)
+    files = {file.name: file.read_bytes() for file in files_under(folder)}
+    for name in build.files:
+        files[name] = branch.file(build, name)
+    files |= {"model.onnx": graph, "manifest.json": to_json(replace(build, snapshot=snapshot)).encode()}
+    target = main.root / build.model / build.reference
+    with guard_writes(target), main.locked(build.model):
+        main.remove_leftovers(build.model)
+        if not target.exists():
+            publish_folder(target, files)
+
+
+def move_aliases(main: ModelStore, branch: ModelStore, model: str, base: ModelBase | None) -> None:
+    """Give main the aliases of a branch, with their history.
+
+    Raises:
+        AliasConflictError: those of main have changed since the branch was made; nothing was changed.
+    """
+    aliases = branch.aliases(model)
+    with guard_writes(main.aliases_file(model)), main.locked(model):
+        if read_file(main.aliases_file(model)) == to_json(aliases).encode():
+            return
+        if aliases_moved(main, model, base):
+            raise AliasConflictError(
+                f"the champion or the rollout of model {model!r} was changed in main since: nothing was changed there"
+            )
+        references = [one for one in (aliases.champion, *aliases.arms) if one is not None]
+        if absent := [one for one in references if not (main.root / model / one).is_dir()]:
+            raise StoreError(
+                f"main has no build {list_some(absent)} of model {model!r}, which would serve: nothing was changed"
+            )
+        main.write_aliases(aliases)
+
+
+def _link_folder(source: Path, target: Path) -> None:
+    make_folder(target)
+    for file in files_under(source):
+        place = target / file.relative_to(source)
+        make_folder(place.parent)
+        try:
+            os.link(file, place)  # files of a build are never written again
+        except OSError:
+            shutil.copyfile(file, place)
+
+
+def _hash(content: bytes | None) -> str:
+    return "" if content is None else hashlib.sha256(content).hexdigest()

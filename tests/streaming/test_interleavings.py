@@ -1,0 +1,176 @@
+"""Runs ahead of their service, in any order of steps: no reader ever sees a row of a window twice.
+
+The amount of each event is a power of four, so that a sum says how often it counts each of them.
+"""
+
+from __future__ import annotations
+
+import random
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fti_assets.core import clock
+from fti_assets.core.names import PARTITION
+from fti_assets.core.times import from_microseconds
+from fti_assets.features.events.decoding import group_decoder
+from fti_assets.features.events.reading import SEQUENCE, SHARD, EventReader
+from fti_assets.features.online.load import load_online
+from fti_assets.features.steps.streamed_run import replace_streamed
+from fti_assets.orchestration.partitions import partitions_of
+from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.online.store import online_store
+from fti_assets.stores.streams.event import Event
+from fti_assets.streaming.flusher import Flusher
+from fti_assets.streaming.micro_batch import MicroBatches
+from fti_assets.streaming.outbox import open_outbox
+from fti_assets.testing import MemoryStream
+from tests.support.payments import DAY, MINUTE, payment, payments, spending
+
+FIRST, NOW = DAY + 660 * MINUTE, DAY + 700 * MINUTE
+EVENTS = 20
+STEPS = 28
+
+
+class Trial:
+    """A group, its windows, one service of it and runs beside it, in steps that a test chooses."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.random = folder, random.Random(seed)
+        self.stream = MemoryStream("payments")
+        self.group = payments(self.stream, online=True)
+        self.windows = spending(self.group)
+        self.offline, self.online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
+        for number in range(EVENTS):
+            # Some are stored at one instant, and some are late.
+            at = from_microseconds(FIRST - (number * 7 % 5) * MINUTE)
+            self.stream.put(payment("ab"[number % 2], f"{at.isoformat()}Z", amount=4.0**number), at=FIRST + number // 2)
+        self.open = ExitStack()
+        self.log: list[str] = []
+        self.taken = 0
+        self.start()
+
+    @property
+    def events(self) -> list[Event]:
+        return self.stream.stored[0]
+
+    def start(self) -> None:
+        """A service begins, whatever the one before it had done."""
+        self.open.close()
+        self.flusher = Flusher(self.group, self.offline, self.online, [self.windows])
+        self.open.callback(self.flusher.close)
+        self.outbox = self.open.enter_context(open_outbox(self.folder / "outbox.sqlite", of="payments_v1"))
+        self.flusher.start(self.outbox, [0])
+        self.batches = MicroBatches(self.group, self.outbox, group_decoder(self.group))
+        self.taken = self.outbox.positions()[0].sequence if self.outbox.positions() else 0
+
+    def turn(self) -> None:
+        """Some events, as a service takes them."""
+        batch = self.keep()
+        assert self.flusher.online is not None
+        if batch is not None and not self.flusher.online.write(batch.rows, batch.positions):
+            self.flusher.load(self.outbox)
+
+    def keep(self) -> Any:
+        """Some events into the outbox; whoever ends then has not put them online."""
+        end = min(EVENTS, self.taken + self.random.randint(1, 4))
+        batch = self.batches.take(self.events[self.taken : end])
+        self.taken = end
+        return batch
+
+    def end_in_a_turn(self) -> None:
+        self.keep()
+        self.start()
+
+    def flush(self) -> None:
+        self.flusher.flush(self.outbox, lambda flush: None)
+
+    def run(self) -> None:
+        """A run whose archive reaches to some event, behind the service or ahead of it; a a row of it may be a correction."""
+        until = 2 * self.random.randint(1, EVENTS // 2)  # an archive ends between two instants
+        rows = EventReader(self.group, group_decoder(self.group)).read(self.events[:until]).rows
+        with self.offline.connect() as lake:
+            lake.connection.register("given_rows", rows.drop_columns([SHARD, SEQUENCE]))
+            corrected = self.random.randint(0, EVENTS)
+            lake.connection.execute(
+                "CREATE TEMP TABLE given AS SELECT * REPLACE (CASE WHEN amount = ? THEN 8 ELSE terminal END AS terminal) FROM given_rows",
+                [4.0**corrected],
+            )
+            [partition] = partitions_of(self.group.partitions_def, rows[PARTITION].unique().to_pylist())
+            replace_streamed(
+                lake, self.group, "given", [partition], began=lake.snapshot(), check=lambda: None,
+                writer={"asset": "payments", "run_id": ""}, addable=(),
+            )  # fmt: skip
+
+    def load(self) -> None:
+        """The load at the end of a run; it may come long after the commit."""
+        with self.offline.connect() as lake:
+            if lake.has(self.group.table):
+                for target in (self.group, self.windows):
+                    load_online(lake, self.online, target)
+
+    def counts(self) -> dict[str, list[int] | None]:
+        """How often each event counts in the window of each key."""
+        reader = self.online.reader(self.windows.table_name, columns=["spent_2h", "paid_2h"])
+        result: dict[str, list[int] | None] = {}
+        for card in "ab":
+            winner = reader.get((card,), at_us=NOW)
+            if winner is None:
+                result[card] = None
+                continue
+            spent, paid = winner.values
+            digits, total = [], int(spent)
+            for _ in range(EVENTS):
+                digits.append(total % 4)
+                total //= 4
+            assert sum(digits) == paid
+            result[card] = digits
+        return result
+
+    def check(self) -> None:
+        counts = self.counts()
+        for number in range(EVENTS):
+            of_card = counts["ab"[number % 2]]
+            count = 0 if of_card is None else of_card[number]
+            assert count <= 1, f"event {number} counts {count} times after {self.log}"
+            assert count == 1 or number >= self.taken, f"event {number} is lost after {self.log}"
+
+    def check_settled(self) -> None:
+        """After a flush, all is what a load of the lake alone writes."""
+        whole = online_store(str(self.folder / f"whole_{len(self.log)}"))
+        with self.offline.connect() as lake:
+            for target in (self.group, self.windows):
+                load_online(lake, whole, target)
+        for target in (self.group, self.windows):
+            readers = [store.reader(target.table_name) for store in (self.online, whole)]
+            for card in "ab":
+                service, load = (reader.get((card,), at_us=NOW) for reader in readers)
+                assert service == load, self.log
+
+
+def run_trial(folder: Path, seed: int) -> None:
+    with clock.at(f"{from_microseconds(NOW).isoformat()}Z"):
+        trial = Trial(folder, seed)
+        steps = [trial.turn] * 4 + [trial.end_in_a_turn, trial.start, trial.flush, trial.run, trial.load, trial.load]
+        try:
+            for _ in range(STEPS):
+                step = trial.random.choice(steps)
+                trial.log.append(step.__name__)
+                step()
+                trial.check()
+            trial.flush()
+            trial.check_settled()
+        finally:
+            trial.open.close()
+
+
+def test_no_interleaving_of_run_and_service_counts_a_row_twice(tmp_path):
+    run_trial(tmp_path, 0)
+
+
+@pytest.mark.soak
+def test_no_interleaving_of_many_counts_a_row_twice(tmp_path):
+    for seed in range(100, 160):
+        run_trial(tmp_path / str(seed), seed)

@@ -3,12 +3,12 @@
 import asyncio
 import math
 import os
-from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from fti_assets.core.rollouts.rollout import CHAMPION
@@ -17,13 +17,18 @@ from fti_assets.inference.serving.answers.prediction import Prediction
 from fti_assets.inference.serving.rollout.shadow import ShadowReport
 
 Names = tuple[str, ...]
+Times = tuple[float, ...]
+"""The seconds of a request: in all, to read it, and of one that was answered to look up and to run the graph."""
+
+Row = tuple[Names, Names, Mapping[str, float | None]]
+"""What was missing and unknown of a row, and the ages of its groups."""
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which several workers count together; prometheus_client reads it when it is imported."""
 
 _PENDING = 1_000
-"""So many events, or values of a histogram, are kept at most before they are counted."""
+"""So many requests and rows, or values of a histogram, are kept before they are counted."""
 _FLUSH_SECONDS = 0.5
 """After so long, values that are kept are seen by the worker that is scraped."""
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -41,8 +46,8 @@ class _Observations:
         self._bounds = bounds
         self._values: list[float] = []
 
-    def add(self, value: float) -> None:
-        self._values.append(value)
+    def add(self, values: Iterable[float]) -> None:
+        self._values += values
         if len(self._values) >= _PENDING:
             self.flush()
 
@@ -51,9 +56,8 @@ class _Observations:
         values, self._values = self._values, []
         if not values:
             return
-        counts = [0] * (len(self._bounds) + 1)
-        for value in values:
-            counts[bisect_left(self._bounds, value)] += 1
+        places = np.searchsorted(self._bounds, values)
+        counts = np.bincount(places, minlength=len(self._bounds) + 1).tolist()
         for bucket, count in zip(self._child._buckets, counts, strict=True):
             if count:
                 bucket.inc(count)
@@ -169,8 +173,11 @@ class Metrics:
         self._stage = cache(lambda model, stage: self._observations(self._seconds.labels(model, stage), _SECONDS))
         self._age = cache(lambda model, group: self._observations(self._ages.labels(model, group), _AGES))
         self._timer: asyncio.TimerHandle | None = None
-        self._events: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        """What is not counted yet, and what counts it."""
+        # What is not counted yet, together with what is alike: amid a request, whose code the processor's caches do not hold, to count
+        # takes four times as long.
+        self._times: dict[tuple[str, int, bool], list[Times]] = defaultdict(list)
+        self._rows: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+        self._taken = 0
 
     def _observations(self, child: Any, bounds: Sequence[float]) -> _Observations:
         self._pending.append(pending := _Observations(child, bounds))
@@ -197,57 +204,53 @@ class Metrics:
         """Count one request, in the event loop; the times are in seconds."""
         if stages is not None and self._goal_of and total > self._goal_of.get(model, math.inf):
             self._late.labels(model).inc()
-        self._take(self._count, (model, status, read, stages, total))
+        if stages is None:
+            self._times[model, status, False].append((total, read))
+        else:
+            self._times[model, status, True].append((total, read, stages.lookup, stages.graph))
+        self._take()
         if self._timer is None and self._together:  # another worker may be asked, which reads what this one wrote
             self._timer = asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
-
-    def _take(self, count: Callable[..., None], event: tuple[Any, ...]) -> None:
-        """Count an event later, with others: amid a request, whose code the processor's caches do not hold, it takes four times as long."""
-        self._events.append((count, event))
-        if self._together or len(self._events) >= _PENDING:
-            self._count_events()
-
-    def _count_events(self) -> None:
-        events, self._events = self._events, []
-        for count, event in events:
-            count(*event)
-
-    def _count(self, model: str, status: int, read: float, stages: Stages | None, total: float) -> None:
-        self._answered(model, status).add()
-        self._stage(model, "total").add(total)
-        self._stage(model, "read").add(read)
-        if stages is not None:
-            self._busy.add(stages.lookup + stages.graph)
-            self._stage(model, "lookup").add(stages.lookup)
-            self._stage(model, "graph").add(stages.graph)
 
     def count_rows(self, model: str, build: str, rows: int, predictions: Sequence[Prediction]) -> None:
         """Count the rows of an answer, and of predictions what was missing and how old it was."""
         if rows and not predictions:
             self._answers(model, build, CHAMPION).add(rows)
-        if len(predictions) == 1:  # most are, and a tally of one takes ten times as long
-            [one] = predictions
-            self._take(self._count_row, (model, one.build, one.arm, one.missing, one.unknown, one.ages))
-            return
-        for (of_build, arm), of_arm in Tally((one.build, one.arm) for one in predictions).items():
-            self._answers(model, of_build, arm).add(of_arm)
         for one in predictions:
-            self._count_features(model, one.missing, one.unknown, one.ages)
+            self._rows[model, one.build, one.arm].append((one.missing, one.unknown, one.ages))
+        self._take(len(predictions))
 
-    def _count_row(
-        self, model: str, build: str, arm: str, missing: Names, unknown: Names, ages: Mapping[str, float | None]
-    ) -> None:
-        self._answers(model, build, arm).add()
-        self._count_features(model, missing, unknown, ages)
+    def _take(self, number: int = 1) -> None:
+        self._taken += number
+        if self._together or self._taken >= _PENDING:
+            self._count_events()
 
-    def _count_features(self, model: str, missing: Names, unknown: Names, ages: Mapping[str, float | None]) -> None:
-        for group in missing:
-            self._missing.labels(model, group).inc()
-        for feature in unknown:
-            self._unknown.labels(model, feature).inc()
-        for group, age in ages.items():
-            if age is not None:
-                self._age(model, group).add(age)
+    def _count_events(self) -> None:
+        times, self._times = self._times, defaultdict(list)
+        rows, self._rows = self._rows, defaultdict(list)
+        self._taken = 0
+        for (model, status, _), of_requests in times.items():
+            self._answered(model, status).add(len(of_requests))
+            columns = [*zip(*of_requests, strict=True)]
+            for stage, seconds in zip(("total", "read", "lookup", "graph"), columns, strict=False):
+                self._stage(model, stage).add(seconds)
+            self._busy.add(sum(map(sum, columns[2:])))
+        for (model, build, arm), of_rows in rows.items():
+            self._answers(model, build, arm).add(len(of_rows))
+            self._count_features(model, of_rows)
+
+    def _count_features(self, model: str, rows: Sequence[Row]) -> None:
+        ages: dict[str, list[float]] = defaultdict(list)
+        for missing, unknown, of_row in rows:
+            for group in missing:
+                self._missing.labels(model, group).inc()
+            for feature in unknown:
+                self._unknown.labels(model, feature).inc()
+            for group, age in of_row.items():
+                if age is not None:
+                    ages[group].append(age)
+        for group, of_group in ages.items():
+            self._age(model, group).add(of_group)
 
     def count_logged(self, model: str, what: str, rows: int) -> None:
         """Count rows that were "logged", or dropped for a reason, from any thread."""

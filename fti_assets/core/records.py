@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import types
 import typing
 from collections.abc import Callable
@@ -35,32 +36,66 @@ else:
             raise ValueError("a record is frozen")
 
         def make(kind: type[T]) -> type[T]:
-            cls = dataclasses.dataclass(init=False, repr=False, eq=False)(kind)
-            for name, method in _methods(cls).items():
+            for name in _OF_DATACLASSES:
+                setattr(kind, name, _Late(kind, name))
+            for name, method in _methods(kind).items():
                 if name not in kind.__dict__:
-                    setattr(cls, name, method)
-            return cls
+                    setattr(kind, name, method)
+            return kind
 
         return make
 
 
+_OF_DATACLASSES = ("__dataclass_fields__", "__dataclass_params__", "__match_args__")
+_looking = threading.RLock()
+
+
+class _Late:
+    """What a dataclass has as a class, made when somebody first looks: of most records that are imported nobody does."""
+
+    def __init__(self, kind: Any, name: str) -> None:
+        self._kind, self._name = kind, name
+
+    def __get__(self, instance: object, owner: Any) -> Any:
+        with _looking:  # a second look at the defaults would find none
+            if self._kind.__dict__.get(self._name) is self:
+                for name in _OF_DATACLASSES:
+                    delattr(self._kind, name)
+                dataclasses.dataclass(init=False, repr=False, eq=False)(self._kind)
+        return self._kind.__dict__[self._name]
+
+
+class _Fields(NamedTuple):
+    """The fields of a record, their names, and what takes the values out of one."""
+
+    fields: dict[str, Any]
+    names: tuple[str, ...]
+    of: Callable[[Any], Any]
+
+
 def _methods(kind: Any) -> dict[str, Any]:
-    """The methods of a record, which look at the fields when they are called."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    names, count = tuple(fields), len(fields)
-    of = attrgetter(*names)
+    """The methods of a record, which look at the fields when they are first called."""
     post = getattr(kind, "__post_init__", None)
+    own: _Fields | None = None
+
+    def look() -> _Fields:
+        nonlocal own
+        if own is None:
+            fields = {field.name: field for field in dataclasses.fields(kind)}
+            own = _Fields(fields, tuple(fields), attrgetter(*fields))
+        return own
 
     def init(self: Any, /, *values: Any, **keywords: Any) -> None:
-        if len(values) > count:
-            raise TypeError(f"{kind.__name__} takes {count} values, not {len(values)}")
+        fields, names, _ = own or look()
+        if len(values) > len(names):
+            raise TypeError(f"{kind.__name__} takes {len(names)} values, not {len(values)}")
         content = dict(zip(names, values, strict=False))
         for name in keywords:
             if name not in fields:
                 raise TypeError(f"{kind.__name__}.__init__() got an unexpected keyword argument {name!r}")
             if name in content:
                 raise TypeError(f"{kind.__name__}.__init__() got multiple values for argument {name!r}")
-        if len(content) < count:
+        if len(content) < len(names):
             for name in names[len(content) :]:
                 if name in keywords:
                     content[name] = keywords[name]
@@ -75,13 +110,16 @@ def _methods(kind: Any) -> dict[str, Any]:
             post(self)
 
     def text(self: Any) -> str:
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in look().names)})"
 
     def equal(self: Any, other: Any) -> Any:
-        return of(self) == of(other) if other.__class__ is self.__class__ else NotImplemented
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        of = look().of
+        return of(self) == of(other)
 
     def hash_of_record(self: Any) -> int:
-        return hash(of(self))
+        return hash(look().of(self))
 
     def refuse_set(self: Any, name: str, value: Any) -> None:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")

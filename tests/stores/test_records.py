@@ -1,7 +1,9 @@
 import copy
 import inspect
 import pickle
-from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -153,3 +155,67 @@ def test_a_record_is_pickled_and_hashed_by_its_fields():
     column = Column("temp", "number")
     assert pickle.loads(pickle.dumps(column)) == column
     assert hash(column) == hash(Column("temp", "number"))
+
+
+def fresh() -> Any:
+    """A record at which nobody has looked."""
+
+    @record(frozen=True)
+    class Fresh:
+        name: str
+        sizes: list[int] = field(default_factory=list)
+        rate: float = 0.5
+
+    return Fresh
+
+
+def matched(kind: Any) -> Any:
+    match kind("x"):
+        case kind(name, sizes, rate):
+            return name, sizes, rate
+
+
+def sub(kind: Any) -> Any:
+    @record(frozen=True)
+    class Sub(kind):  # type: ignore[misc]
+        more: int = 7
+
+    one = Sub("x", more=8)
+    assert asdict(one) == {"name": "x", "sizes": [], "rate": 0.5, "more": 8}
+    return one.name, one.sizes, one.rate
+
+
+def plain_subclass(kind: Any) -> Any:
+    one = type("Plain", (kind,), {})("x")
+    return tuple(getattr(one, name.name) for name in fields(one))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        matched,
+        sub,
+        plain_subclass,
+        lambda kind: tuple(asdict(kind("x")).values()),
+        lambda kind: tuple(vars(replace(kind("y"), name="x")).values()),
+        lambda kind: tuple(vars(kind("x")).values()),
+        lambda kind: is_dataclass(kind) and ("x", kind("x").sizes, kind.rate),
+    ],
+)
+def test_whatever_looks_first_at_a_record_finds_it_whole(look):
+    assert look(fresh()) == ("x", [], 0.5)
+
+
+def test_threads_that_look_first_at_once_find_defaults_once():
+    for _ in range(50):
+        kind = fresh()
+        start = threading.Barrier(4)
+
+        def make(kind: Any = kind, start: threading.Barrier = start) -> Any:
+            start.wait()
+            return kind("x")
+
+        with ThreadPoolExecutor(4) as threads:
+            results = [one.result() for one in [threads.submit(make) for _ in range(4)]]
+        assert results == [kind("x")] * 4
+        assert len({id(one.sizes) for one in results}) == 4

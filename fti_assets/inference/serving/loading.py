@@ -8,7 +8,7 @@ from fti_assets.core.home import default_store
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_model import Follow, ServedModel
 from fti_assets.stores.models.graphs.execution import execution_providers
-from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.online.store import OnlineStore, online_store
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ServingStores(NamedTuple):
     """Where models and the features that they look up are, and what their graphs run on."""
 
-    models: ModelStore
+    models: ModelReader
     online: OnlineStore
     providers: Sequence[str]
 
@@ -27,7 +27,7 @@ class ServingStores(NamedTuple):
         cls, models: str | Path | None, online: str | Path | None, *, providers: str | Sequence[str] | None
     ) -> "ServingStores":
         """The stores at some places, those under ``FTI_HOME`` by default."""
-        model_store = ModelStore(default_store("models") if models is None else models)
+        model_store = ModelReader(default_store("models") if models is None else models)
         online_values = online_store(default_store("online") if online is None else online)
         return cls(model_store, online_values, execution_providers(providers))
 

@@ -13,8 +13,7 @@ from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_build import Serve, ServedBuild
 from fti_assets.stores.models.loaded_build import load_whole_build
-from fti_assets.stores.models.reader import ModelReader
-from fti_assets.stores.models.store import Promotions
+from fti_assets.stores.models.reader import ModelReader, Promotions
 from fti_assets.stores.online.store import OnlineStore
 
 Follow = Literal["request", "call"]

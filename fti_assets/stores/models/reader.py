@@ -28,6 +28,12 @@ _REMEDY = "restore it from a copy, or make another build the champion and remove
 _REMEDY_OF_ALIASES = "restore it from a copy, or remove it and promote a build"
 
 
+class Promotions:
+    """How many times this process has changed a champion, so that whoever follows one here can tell without asking the file."""
+
+    count = 0
+
+
 class ModelReader:
     """A folder of models that is read.
 

@@ -28,7 +28,7 @@ from fti_assets.stores.models.aliases import (
 )
 from fti_assets.stores.models.builds.twins import are_twins
 from fti_assets.stores.models.manifest_check import problem_of
-from fti_assets.stores.models.reader import REFERENCE, ModelReader, verdict_of
+from fti_assets.stores.models.reader import REFERENCE, ModelReader, Promotions, verdict_of
 from fti_assets.stores.models.samples import SAMPLES
 
 _log = late_logger(__name__)
@@ -46,12 +46,6 @@ def build_id(cutoff: datetime, token: str | None = None) -> str:
 def cutoff_of(reference: str) -> str:
     """The cutoff in a build's reference, ``20130501T000000Z`` in ``v1/20130501T000000Z-1f9ac3d2``; it sorts by time."""
     return reference.partition("/")[2].partition("-")[0]
-
-
-class Promotions:
-    """How many times this process has changed a champion, so that whoever follows one here can tell without asking the file."""
-
-    count = 0
 
 
 class ModelStore(ModelReader):

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -198,20 +197,21 @@ def _within(seconds: float, work: Callable[[], T]) -> T:
     Raises:
         TimeoutError: it did not end in time.
     """
-    results: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+    results: list[tuple[T | None, BaseException | None]] = []
 
     def run() -> None:
         try:
-            results.put((work(), None))
+            results.append((work(), None))
         except BaseException as error:
-            results.put((None, error))
+            results.append((None, error))
 
     # A daemon: a graph that never ends would keep the process from ending.
-    threading.Thread(target=run, daemon=True, name="fti-graph").start()
-    try:
-        result, error = results.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"it did not end within {seconds:g} s") from None
+    thread = threading.Thread(target=run, daemon=True, name="fti-graph")
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError(f"it did not end within {seconds:g} s")
+    [(result, error)] = results
     if error is not None:
         raise error
     return cast(T, result)

@@ -166,7 +166,7 @@ def _own_columns(model: Model) -> list[str]:
 
 
 def _check_function(combine: OnDemand, models: Sequence[Model], view: ViewTerms, what: str) -> None:
-    check_source(combine.function.__module__, what=f"combine={combine.name} of {what}")
+    check_source(combine.function.__module__, what=f"combine={combine.name} of {what}", requires=combine.requires)
     wrong = [output.name for output in combine.outputs if output.type not in _NUMBERS]
     if wrong:
         raise DeclarationError(

@@ -323,7 +323,7 @@ DECLARING: dict[str, Declares] = {
     "on_demand": Declares(
         lambda **given: fti.on_demand(**given)(on_demand.doubled.function),
         {"outputs": {"y": float}},
-        ("version", "name"),
+        ("version", "name", "requires"),
     ),
     "FeatureView": Declares(
         fti.FeatureView,

@@ -49,6 +49,7 @@ from fti_assets.core.manifest.views import (
     JoinedKey,
     OnDemandCall,
     OnDemandModule,
+    OnDemandPackage,
     SpineTimes,
     ViewRecord,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "ModelTask",
     "OnDemandCall",
     "OnDemandModule",
+    "OnDemandPackage",
     "RandomParts",
     "RequestWindows",
     "SampleRecord",

@@ -88,11 +88,20 @@ class OnDemandModule:
 
 
 @record(frozen=True)
+class OnDemandPackage:
+    """A package that an on-demand function imports: the name that it is imported by, the distribution that brings it, and its release."""
+
+    package: str
+    distribution: str
+    version: str
+
+
+@record(frozen=True)
 class OnDemandCall:
     """An on-demand function as it was when the model learned from it.
 
     ``meaning`` is the hash of its code and of what that reaches, without comments and layout; a manifest of an earlier release has
-    none and is compared by the hashes of the modules.
+    none and is compared by the hashes of the modules. ``requires`` are packages beside numpy, of which the same release must be there.
     """
 
     name: str
@@ -104,6 +113,7 @@ class OnDemandCall:
     outputs: tuple[Column, ...]
     imports: tuple[OnDemandModule, ...] = ()
     meaning: str = ""
+    requires: tuple[OnDemandPackage, ...] = ()
 
 
 @record(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall
 from fti_assets.core.on_demand.declaring import declares_on_demand
 from fti_assets.core.on_demand.meaning import has_meaning, meaning
+from fti_assets.core.on_demand.required import check_packages
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import EXACT, SIDES, ColumnType
@@ -168,11 +169,13 @@ _CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
 
 
 def check_source(call: OnDemandCall) -> None:
-    """Compare the source that is here with what the model learned from; nothing of it is run.
+    """Compare the source that is here with what the model learned from, and the packages that it needs; nothing of it is run.
 
     Raises:
-        PredictionError: it is not here, means something else, or is no on-demand function.
+        PredictionError: it is not here, means something else, or is no on-demand function, or another release of a package is here.
     """
+    check_packages(call)
+    requires = [one.package for one in call.requires]
     for name, digest in ((call.module, call.module_sha256), *((one.module, one.sha256) for one in call.imports)):
         source = source_file(name)
         if source is None:
@@ -182,7 +185,7 @@ def check_source(call: OnDemandCall) -> None:
         if not call.meaning and hashlib.sha256(source.read_bytes()).hexdigest() != digest:
             raise _other(call, str(source))
     try:
-        if call.meaning and not has_meaning(call.module, call.function, call.meaning):
+        if call.meaning and not has_meaning(call.module, call.function, call.meaning, requires):
             raise _other(call, str(source_file(call.module)))
         declarations = declares_on_demand(call.module)
     except DeclarationError as error:
@@ -204,7 +207,7 @@ def _load(call: OnDemandCall, import_module: Callable[[str], ModuleType]) -> Cal
     mark = getattr(function, ON_DEMAND_MARK, None)
     if not callable(function) or not isinstance(mark, str):
         raise _not_declared(call)
-    if call.meaning and mark and mark != meaning(call.module, call.function):
+    if call.meaning and mark and mark != meaning(call.module, call.function, [one.package for one in call.requires]):
         raise PredictionError(
             f"{_call_text(call)} was imported by this process before its source, {source_file(call.module)}, was changed to what the "
             "model learned from: start the process again"

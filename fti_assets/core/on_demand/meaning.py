@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from fti_assets.core.on_demand.reach import Reach
@@ -25,16 +26,21 @@ _READINGS = ("by memo", "by annotation", "by effect", "what is read", "by attrib
 """What counts, in this release and earlier ones: each takes more than the one before, the first alone what fills a memo."""
 
 
-def meaning(module: str, function: str) -> str:
+def meaning(module: str, function: str, requires: Iterable[str] = ()) -> str:
     """The SHA-256 of what a function of a module means.
+
+    Args:
+        module: the module.
+        function: the function's name in it.
+        requires: packages of others that it needs, whose releases are compared in place of their code.
 
     Raises:
         DeclarationError: the module has no source file, cannot be read, or does not define the function.
     """
-    return _meaning(module, function, _READINGS[0])
+    return _meaning(module, function, _READINGS[0], " ".join(sorted(requires)))
 
 
-def has_meaning(module: str, function: str, meaning_before: str) -> bool:
+def has_meaning(module: str, function: str, meaning_before: str, requires: Iterable[str] = ()) -> bool:
     """Whether a function means what was once written down, by this release or an earlier one.
 
     An earlier one took the whole of a module that is imported as such, where this one takes what is used of it, or also took what
@@ -45,29 +51,32 @@ def has_meaning(module: str, function: str, meaning_before: str) -> bool:
     Raises:
         DeclarationError: as ``meaning``.
     """
-    return any(meaning_before == _meaning(module, function, counts) for counts in _READINGS)
+    libraries = " ".join(sorted(requires))
+    return any(meaning_before == _meaning(module, function, counts, libraries) for counts in _READINGS)
 
 
 @remember
-def _meaning(module: str, function: str, counts: str) -> str:
+def _meaning(module: str, function: str, counts: str, libraries: str = "") -> str:
     """The hash, where modules that are imported as such count whole, by their attributes that are used, by what is read of that, or
     by what is read or changed of it.
 
     An earlier reading took no call for a change that fills a memo: it says what it said then where no such call is left out by it.
     """
-    code, counted, has_memos = _code(module, function, counts, by_memo=True)
+    code, counted, has_memos = _code(module, function, counts, libraries, by_memo=True)
     if has_memos:
         code = ["by memo", counts, code]
         if counts != _READINGS[0]:
-            earlier, counted_earlier, _ = _code(module, function, counts, by_memo=False)
+            earlier, counted_earlier, _ = _code(module, function, counts, libraries, by_memo=False)
             code = earlier if counted_earlier == counted else code
     text = json.dumps(code, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _code(module: str, function: str, counts: str, *, by_memo: bool) -> tuple[list[Any], list[Any], bool]:
+def _code(
+    module: str, function: str, counts: str, libraries: str = "", *, by_memo: bool
+) -> tuple[list[Any], list[Any], bool]:
     """What counts as lists of texts, which statements that is, and whether a memo is among it."""
-    with _surroundings(module, counts, "by memo" if by_memo else "") as surroundings:
+    with _surroundings(module, counts, "by memo" if by_memo else "", libraries) as surroundings:
         if surroundings.is_used and surroundings.rests_on_order:
             return _code_within(surroundings.anew(), module, function, counts)
         is_first, surroundings.is_used = not surroundings.is_used, True
@@ -78,10 +87,15 @@ def _code(module: str, function: str, counts: str, *, by_memo: bool) -> tuple[li
 
 
 @share
-def _surroundings(module: str, counts: str, by_memo: str) -> Surroundings:
+def _surroundings(module: str, counts: str, by_memo: str, libraries: str) -> Surroundings:
     by_annotation, by_effect, without_reads = (counts in _READINGS[:end] for end in (2, 3, 4))
     return Surroundings.read(
-        module, by_annotation=by_annotation, by_effect=by_effect, without_reads=without_reads, by_memo=bool(by_memo)
+        module,
+        by_annotation=by_annotation,
+        by_effect=by_effect,
+        without_reads=without_reads,
+        by_memo=bool(by_memo),
+        libraries=frozenset(libraries.split()),
     )
 
 

@@ -205,6 +205,9 @@ class Reach:
 
     def _follow(self, module: Module, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> None:
         """Follow an import of a module of the user's own."""
+        origin = alias.name if isinstance(node, ast.Import) else absolute_module(node, module.package)
+        if self._is_of_a_library(origin):
+            return
         if isinstance(node, ast.Import):
             if is_own(alias.name) and self._by_attribute and module.by_attribute.get(alias.asname or alias.name):
                 self._module(alias.name)  # whoever takes something of it says what
@@ -213,7 +216,6 @@ class Reach:
                 if not alias.asname and source_file(outermost := alias.name.partition(".")[0]) is not None:
                     self.whole(outermost)  # which is what the import binds
             return
-        origin = absolute_module(node, module.package)
         if not is_own(origin):
             return
         if alias.name == "*":
@@ -223,8 +225,13 @@ class Reach:
 
     def _from(self, origin: str, name: str) -> None:
         """Follow what a module of the user's own has under a name."""
+        if self._is_of_a_library(origin):
+            return
         inner = f"{origin}.{name}"
         if source_file(origin) is not None and self._module(origin).may_bind(name):
             self.name(origin, name)
         if source_file(inner) is not None:  # a module of a package, which a name there may stand for
             self.whole(inner)
+
+    def _is_of_a_library(self, module: str) -> bool:
+        return module.partition(".")[0] in self._surroundings.libraries

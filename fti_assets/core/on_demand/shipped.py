@@ -34,7 +34,7 @@ def sources_of(calls: Sequence[OnDemandCall]) -> dict[str, bytes]:
     sources: dict[str, bytes] = {}
     for call in calls:
         check_source(call)
-        for name in around(call.module, {}):
+        for name in around(call.module, {}, frozenset(one.package for one in call.requires)):
             file = source_file(name)
             if file is not None:
                 path = name.replace(".", "/")

@@ -38,12 +38,20 @@ class Surroundings:
         by_annotation: take nothing that annotations of functions say.
         by_effect: take it that what only binds names changes nothing.
         without_reads: take it that what is only read does not change.
+        libraries: packages that the functions need beside numpy, into which nothing is followed.
     """
 
     def __init__(
-        self, module: str, modules: Mapping[str, Module], *, by_annotation: bool, by_effect: bool, without_reads: bool
+        self,
+        module: str,
+        modules: Mapping[str, Module],
+        *,
+        by_annotation: bool,
+        by_effect: bool,
+        without_reads: bool,
+        libraries: frozenset[str] = frozenset(),
     ) -> None:
-        self._module = module
+        self._module, self.libraries = module, libraries
         self.modules = modules
         self.by_annotation, self.by_effect, self.without_reads = by_annotation, by_effect, without_reads
         self.objects = Objects(modules, by_effect=by_effect)
@@ -53,17 +61,33 @@ class Surroundings:
 
     @classmethod
     def read(
-        cls, module: str, *, by_annotation: bool, by_effect: bool, without_reads: bool, by_memo: bool
+        cls,
+        module: str,
+        *,
+        by_annotation: bool,
+        by_effect: bool,
+        without_reads: bool,
+        by_memo: bool,
+        libraries: frozenset[str] = frozenset(),
     ) -> Surroundings:
         """Raises DeclarationError where a module cannot be read."""
-        modules = around(module, {module: Module.read(module)})  # read first: what a manifest names may be no module
+        modules = around(
+            module, {module: Module.read(module)}, libraries
+        )  # read first: what a manifest names may be no module
         modules = {name: replace(one, tree=with_calls(one)) for name, one in modules.items()}
         if without_reads:
             modules = without_unread(modules, of_functions=by_annotation)
         if by_effect:
             modules = {name: Module(name, with_own_names(one.tree), one.package, True) for name, one in modules.items()}
         modules = {name: replace(one, tree=settle(one.tree), by_memo=by_memo) for name, one in modules.items()}
-        return cls(module, modules, by_annotation=by_annotation, by_effect=by_effect, without_reads=without_reads)
+        return cls(
+            module,
+            modules,
+            by_annotation=by_annotation,
+            by_effect=by_effect,
+            without_reads=without_reads,
+            libraries=libraries,
+        )
 
     def anew(self) -> Surroundings:
         """The same, of which nothing is known yet that was asked in some order."""
@@ -73,6 +97,7 @@ class Surroundings:
             by_annotation=self.by_annotation,
             by_effect=self.by_effect,
             without_reads=self.without_reads,
+            libraries=self.libraries,
         )
 
     @property
@@ -101,7 +126,7 @@ class Surroundings:
     @lazy
     def around(self) -> dict[str, Module]:
         """The modules that run when the functions' is imported, or that its functions import, as they are now."""
-        return around(self._module, self.modules)
+        return around(self._module, self.modules, self.libraries)
 
     @lazy
     def run(self) -> Statements:

@@ -53,13 +53,15 @@ Statements = Sequence[tuple[Module, ast.AST]]
 _SITE_PACKAGES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib"))
 
 
-def around(module: str, read_before: Mapping[str, Module]) -> dict[str, Module]:
-    """A module and all of the user's own that run when it is imported, or that its functions import, by name."""
+def around(
+    module: str, read_before: Mapping[str, Module], libraries: frozenset[str] = frozenset()
+) -> dict[str, Module]:
+    """A module and all of the user's own that run when it is imported, or that its functions import, by name; none of ``libraries``."""
     waiting, results = [module, *packages_around(module)], dict[str, Module]()
     top, is_installed = module.partition(".")[0], _is_installed(module)
     while waiting:
         name = waiting.pop()
-        if name in results or source_file(name) is None:
+        if name in results or name.partition(".")[0] in libraries or source_file(name) is None:
             continue
         if name.partition(".")[0] != top and not is_installed and _is_installed(name):
             continue  # an app has none of these: a view refuses the function

@@ -4,6 +4,7 @@ A module that declares them is shipped with the app, so this one imports only nu
 """
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall, OnDem
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DeclarationError, list_some, one_of
+from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 
 _TYPES = {sides.plain: kind for kind, sides in SIDES.items() if kind != "vector"}
 
@@ -29,6 +30,7 @@ class OnDemand:
     function: Callable[..., Mapping[str, np.ndarray]]
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
+    requires: tuple[str, ...] = ()
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Mapping[str, np.ndarray]:
         return self.function(*arrays, **keywords)
@@ -42,6 +44,7 @@ class OnDemand:
     def call(self) -> OnDemandCall:
         """The function as a manifest names it."""
         from fti_assets.core.on_demand.meaning import meaning
+        from fti_assets.core.on_demand.required import packages_here
         from fti_assets.features.groups.on_demand_source import imported_modules, module_sha256
 
         if self.function.__module__ == "__main__":
@@ -60,13 +63,14 @@ class OnDemand:
             imports=tuple(
                 OnDemandModule(module, module_sha256(module)) for module in imported_modules(self.function.__module__)
             ),
-            meaning=meaning(self.function.__module__, self.function.__name__),
+            meaning=meaning(self.function.__module__, self.function.__name__, self.requires),
+            requires=packages_here(self.requires, what=f"on-demand feature {self.name!r}"),
         )
 
 
 @checked_arguments(itself=["outputs"])
 def on_demand(
-    *, outputs: Mapping[str, type], version: int = 1, name: str | None = None
+    *, outputs: Mapping[str, type], version: int = 1, name: str | None = None, requires: str | Sequence[str] = ()
 ) -> Callable[[Callable[..., Any]], OnDemand]:
     """Declare a function that computes features from a request's fields and other features.
 
@@ -83,6 +87,9 @@ def on_demand(
             on-demand function takes.
         version: raise it when the meaning changes.
         name: the function's own name by default.
+        requires: packages that its module imports beside numpy, such as ``"tokenizers"``, by the names that they are imported by. The
+            manifest has the release that the model learned with, and a predictor loads with that one alone. The app installs it, and you
+            see to it that it gives the same wherever it runs: nothing of it is read.
 
     Raises:
         DeclarationError: the function cannot be imported by name, or gives what it may not.
@@ -111,18 +118,33 @@ def on_demand(
         columns = tuple(
             Column(checked_name(output, what=f"output of {own!r}"), _TYPES[kind]) for output, kind in outputs.items()
         )
-        setattr(function, ON_DEMAND_MARK, _meaning_of(function))
-        return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns)
+        packages = _checked_packages(requires, what=f"on-demand feature {own!r}")
+        setattr(function, ON_DEMAND_MARK, _meaning_of(function, packages))
+        return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns, packages)
 
     return declare
 
 
-def _meaning_of(function: Callable[..., Any]) -> str:
+def _checked_packages(requires: str | Sequence[str], *, what: str) -> tuple[str, ...]:
+    packages = (requires,) if isinstance(requires, str) else tuple(requires)
+    for name in packages:
+        if not name.isidentifier():
+            raise DeclarationError(
+                f"{what} requires {excerpt(name)}: write the name that the package is imported by, such as 'tokenizers'"
+            )
+        if name in sys.stdlib_module_names or name in ("numpy", "fti_assets"):
+            raise DeclarationError(
+                f"{what} requires {name!r}, which is there or refused by itself: name packages of others alone"
+            )
+    return tuple(dict.fromkeys(packages))
+
+
+def _meaning_of(function: Callable[..., Any], requires: Sequence[str]) -> str:
     """What a function means as it is imported, empty where it has no source that can be read."""
     from fti_assets.core.on_demand.meaning import meaning
 
     try:
-        return meaning(function.__module__, function.__name__)
+        return meaning(function.__module__, function.__name__, requires)
     except DeclarationError:
         return ""
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from fti_assets.features.groups.on_demand_problems import DETERMINISTIC, nodes_o
 _SITE_PACKAGES = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
 _REMEDY = (
     "an on-demand function runs in the app too, which has only numpy and fti_assets, and must give the same there. Compute it "
-    "with numpy, math, datetime and their like, or move the function to a module of its own that imports no more than that"
+    "with numpy, math, datetime and their like, or move the function to a module of its own that imports no more than that. A package "
+    "that the app is to install too is named by the function, as in requires=['tokenizers']"
 )
 _STATE_REMEDY = (
     "an on-demand function must give the same wherever it runs. Set it for a block inside the function: `with "
@@ -33,7 +34,7 @@ _STATE_REMEDY = (
 )
 
 
-def check_source(module: str, *, what: str) -> None:
+def check_source(module: str, *, what: str, requires: Collection[str] = ()) -> None:
     """Refuse an on-demand function whose module, or one that it imports, asks for what an app does not have.
 
     A module without a source file, as in a notebook, is not looked at: no model can be made with it.
@@ -41,6 +42,7 @@ def check_source(module: str, *, what: str) -> None:
     Args:
         module: the function's module.
         what: the function, for errors.
+        requires: the packages of others that it says it needs.
 
     Raises:
         DeclarationError: it names the module, the line, what it says and what to do.
@@ -50,6 +52,8 @@ def check_source(module: str, *, what: str) -> None:
         read[source.module] = source.tree, source.names
         where = f"of module {source.module!r}"
         for statement in source.imports:
+            if statement.module.partition(".")[0] in requires:
+                continue
             why = refused_import(statement) or (_not_own(statement, module) if is_own(statement.module) else None)
             if why is not None:
                 raise DeclarationError(

@@ -34,7 +34,7 @@ def _function(call: OnDemandCall) -> OnDemandCall:
     """
     try:
         check_source(call)
-        known_meaning = meaning(call.module, call.function)
+        known_meaning = meaning(call.module, call.function, [one.package for one in call.requires])
     except (PredictionError, DeclarationError):
         known_meaning = call.meaning
     return replace(call, module_sha256="", imports=(), meaning=known_meaning) if known_meaning else call

@@ -87,7 +87,7 @@ def check_keys(view: ViewTerms, selection: Selection) -> None:
 
 def _check_on_demand(view: ViewTerms) -> None:
     for feature in view.on_demand:
-        check_source(feature.function.__module__, what=f"on-demand feature {feature.name!r}")
+        check_source(feature.function.__module__, what=f"on-demand feature {feature.name!r}", requires=feature.requires)
     _check_inputs(view)
     inputs = {name for feature in view.on_demand for name in feature.inputs}
     for feature in view.on_demand:

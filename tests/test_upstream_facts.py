@@ -1,6 +1,7 @@
 """What the library leans on in the packages beneath it, each pinned by itself: an upgrade that changes one says so."""
 
 import asyncio
+import importlib.metadata
 import inspect
 import sqlite3
 import threading
@@ -38,6 +39,21 @@ def lake(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> duckdb.DuckDB
         load_extension(connection, extension)
     connection.execute(f"ATTACH 'ducklake:sqlite:{tmp_path}/catalog.sqlite' AS lake (DATA_PATH '{tmp_path}/data')")
     return connection
+
+
+# DuckDB
+
+EXTENSIONS = ("ducklake", "sqlite-scanner", "postgres-scanner", "httpfs")
+
+
+def test_duckdb_2_waits_for_the_wheels_of_the_extensions() -> None:
+    """DuckDB 2.0 is out, and loads no extension of another release: it can be moved to once all four wheels are of it."""
+    wheels = {name: importlib.metadata.version(f"duckdb-extension-{name}") for name in EXTENSIONS}
+    assert set(wheels.values()) == {duckdb.__version__}, "a wheel of another release than DuckDB's does not load"
+    assert all(version.startswith("1.") for version in wheels.values()), (
+        f"the wheels are of DuckDB {min(wheels.values())}: raise the pins of duckdb and of its extensions in pyproject.toml and "
+        "constraints.txt together, run make soak, and say so in docs/deploy.md"
+    )
 
 
 # DuckLake

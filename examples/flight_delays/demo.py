@@ -193,7 +193,7 @@ def _account_of_quality(stores: fti.Stores) -> None:
 
 def _one_prediction(stores: fti.Stores) -> None:
     predictor = fti.Predictor.load(
-        delay_net.name, models=stores.model_store().root, online=stores.online_store().location
+        delay_net.name, models=str(stores.model_store().root), online=stores.online_store().location
     )
     request = _request(stores)
     prediction = predictor.predict(request, at=FLIGHT_AT)

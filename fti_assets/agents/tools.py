@@ -26,7 +26,7 @@ from fti_assets.report.reading.groups import freshness_of
 from fti_assets.stores.lake.snapshots import moment_of
 from fti_assets.stores.models.builds.differences import differences
 from fti_assets.stores.models.builds.facts import facts_of
-from fti_assets.stores.models.reader import verdict_of
+from fti_assets.stores.models.manifest_check import verdict_of
 from fti_assets.why import as_text, why
 
 _MOST_MATCHES, _MOST_BUILDS, _MOST_POINTS = 50, 30, 30

@@ -14,7 +14,7 @@ from fti_assets.cli.models import models_folder, person, store_in, who
 from fti_assets.core.times import instant
 from fti_assets.errors import NoChampionError, StoreError, excerpt
 from fti_assets.stores.models.aliases import AliasChange, Aliases
-from fti_assets.stores.models.reader import verdict_of
+from fti_assets.stores.models.manifest_check import verdict_of
 from fti_assets.stores.models.store import ModelStore
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="for machines")

@@ -140,15 +140,17 @@ def repair_lake(**folders: Any) -> None:
     """
     from fti_assets.orchestration.resources import Stores
     from fti_assets.orchestration.upkeep.recorded import highest_snapshot, lost_partitions, named_like, recorded_by
+    from fti_assets.stores.files import is_folder
     from fti_assets.stores.lake.upkeep.pins import highest_named
-    from fti_assets.stores.lake.upkeep.repair import repair
+    from fti_assets.stores.lake.upkeep.repair import refuse_repair, repair
     from fti_assets.stores.lake.upkeep.unnamed_files import tables_in
 
     system_stores = Stores(**folders)
     store = system_stores.offline_store()
-    if not store.has_catalog and not (store.root / "data").is_dir():
+    refuse_repair(store)
+    if not store.has_catalog and not is_folder(store.data):
         raise NotMaterializedError(f"there is no offline store at {store.root}: name the lake's folder, --lake FOLDER")
-    tables = tables_in(store.root / "data")
+    tables = tables_in(store.data)
     above = highest_named(system_stores.model_store(), system_stores.online_store())
     with _instance() as instance:
         if instance is None:

@@ -31,6 +31,7 @@ EXTRAS = {
     "apprise": "alerts",
     "mcp": "mcp",
     "psycopg": "postgres",
+    "obstore": "bucket",
     "redis": "redis",
     "msgspec": "server",
     "prometheus_client": "server",

@@ -26,6 +26,7 @@ from fti_assets.stores.lake.branches.branch import (
 )
 from fti_assets.stores.lake.branches.cloning import clone_catalog, shrink
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.postgres.address import LakeAddress
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.pins import pins
 from fti_assets.stores.models.branches import share_models
@@ -74,7 +75,7 @@ def create(stores: Stores, name: str) -> Branch:
 
 
 def _make(main: Lake, stores: Stores, half_made: Path, folder: Path, name: str) -> Branch:
-    root, own_root = main.store.root.absolute(), half_made / "lake"
+    root, own_root = main.store.folder.absolute(), half_made / "lake"
     (own_root / "data").mkdir(parents=True)
     (half_made / "online").mkdir()
     snapshot = main.snapshot()
@@ -108,7 +109,9 @@ def _make(main: Lake, stores: Stores, half_made: Path, folder: Path, name: str) 
 
 def delete_leftovers(store: OfflineStore) -> None:
     """Delete what was left of environments that somebody was killed over, making or dropping; the caller holds main's writers' lock."""
-    for left in (store.root / BRANCHES).glob(".*"):
+    if isinstance(store.root, LakeAddress):
+        return
+    for left in (store.folder / BRANCHES).glob(".*"):
         shutil.rmtree(left, ignore_errors=True)
 
 

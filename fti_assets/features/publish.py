@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,8 +18,9 @@ from fti_assets.features.rows.staging import StagedRows
 from fti_assets.features.validation.pandera_run import REJECTED_ROWS
 from fti_assets.orchestration.checks import check_result, preview, refusal
 from fti_assets.orchestration.materialization import report_commit
-from fti_assets.stores.files import guard_writes, write_atomically
+from fti_assets.stores.files import guard_writes, make_folder, write_atomically
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.places import Place
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def publish_rows(
     yield from report_commit(context, outcome.commit, metadata, delay=outcome.delay, by_partition=outcome.by_partition)
 
 
-def _rejection_note(file: Path, staged_rows: StagedRows) -> str:
+def _rejection_note(file: Place, staged_rows: StagedRows) -> str:
     """Where the failing rows are; that a disk does not take them hides no broken rule."""
     try:
         return f"The failing rows are kept in {keep_rejected(file, staged_rows)}"
@@ -103,7 +103,7 @@ def _rejection_note(file: Path, staged_rows: StagedRows) -> str:
         return f"The failing rows are not kept: {error}"
 
 
-def keep_rejected(file: Path, staged_rows: StagedRows) -> Path:
+def keep_rejected(file: Place, staged_rows: StagedRows) -> Place:
     """Write some of the failing rows as JSON lines.
 
     Raises:
@@ -118,6 +118,6 @@ def keep_rejected(file: Path, staged_rows: StagedRows) -> Path:
     rows = rows[~rows.astype(str).duplicated()].head(REJECTED_ROWS)
     content = rows.to_json(orient="records", lines=True, date_format="iso", default_handler=str).encode()
     with guard_writes(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_atomically(file, content)
     return file

@@ -40,7 +40,6 @@ from fti_assets.forget.sinks import forget_in_sinks
 from fti_assets.forget.windows import load_windows, refuse_windows
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.appends import taken_from
 from fti_assets.stores.lake.branches.branch import refuse_branch, refuse_branched
 from fti_assets.stores.lake.lake import Lake
@@ -207,7 +206,7 @@ def forget(
         pinned=pins_by_snapshot,
         expired=expiry,
         of_killed_writers=len(strays),
-        without_lock=not may_write(store.root),
+        without_lock=not store.may_write,
         written_again=again,
         reported_partitions=partitions_told,
     )

@@ -20,6 +20,7 @@ from fti_assets.orchestration.engine import SparkEngine
 from fti_assets.orchestration.tracking import MlflowTracking
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.branches.branch import branch_folder, branch_named
+from fti_assets.stores.lake.location import offline_store
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, is_redis, online_store, with_prefix
@@ -51,8 +52,9 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     ``polars.DataFrame`` or ``pyarrow.Table``, of the partitions that Dagster's partition mapping names.
 
     Args:
-        lake: the offline store's folder; ``<home>/lake`` by default.
-        models: the model store's folder; ``<home>/models`` by default.
+        lake: the offline store, a folder or ``postgresql://user:password@host/database?data=s3://bucket/folder``; ``<home>/lake`` by
+            default.
+        models: the model store, a folder or ``s3://bucket/folder``; ``<home>/models`` by default.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
             address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
         log: the folder into which servers and apps log their answers, for ``prediction_log``; ``<home>/log`` by default.
@@ -105,7 +107,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         return type(self)(**{**places, "environment": name})
 
     def offline_store(self) -> OfflineStore:
-        folder, main = self._folder(), OfflineStore(whole_address(self.lake) or home() / "lake")
+        folder, main = self._folder(), offline_store(whole_address(self.lake) or home() / "lake")
         return main if folder is None else OfflineStore(folder / "lake")
 
     def model_store(self) -> ModelStore:
@@ -134,7 +136,11 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         """
         if engine is None:
             engine = "duckdb" if self.spark is None else checked_engine(self.spark.engine, what="fti.SparkEngine")
-        place = None if self.spark is None else self.spark.place(lake.store.root)
+        place = (
+            None
+            if self.spark is None
+            else self.spark.place(lake.store.root if isinstance(lake.store.root, Path) else home() / "lake")
+        )
         return RunningEngine(engine or "duckdb", place, lake.connection, what=what, log=log)
 
     def log_folder(self) -> Path:
@@ -151,7 +157,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         name = self.environment_name
         if name is None:
             return None
-        main = OfflineStore(whole_address(self.lake) or home() / "lake")
+        main = offline_store(whole_address(self.lake) or home() / "lake")
         branch_named(main, name)
         return branch_folder(main, name)
 

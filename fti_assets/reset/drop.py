@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 import dagster as dg
@@ -14,6 +13,7 @@ from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.reset.plan import Plan, plan_of
 from fti_assets.reset.text import refusal
+from fti_assets.stores.folders import remove_folder
 from fti_assets.stores.lake.upkeep.dropping import drop_tables
 
 
@@ -56,7 +56,7 @@ def reset(
             if one.online_keys is not None:
                 online.drop(one.table.name)
             if one.rejected_files:
-                shutil.rmtree(store.rejected / one.table.name, ignore_errors=True)
+                remove_folder(store.rejected / one.table.name)
     return plan, _wipe(plan.assets)
 
 

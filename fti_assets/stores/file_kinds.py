@@ -3,9 +3,10 @@
 import errno
 import os
 import stat
-from pathlib import Path
 
 from fti_assets.errors import DamagedError
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.places import Place
 
 FILE, FOLDER = "a file", "a folder"
 _KINDS = {
@@ -18,7 +19,7 @@ _KINDS = {
 }
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(path: Place) -> str | None:
     """What lies at a path or where its links lead: a file, a folder, a FIFO, a socket, a device, or a link that leads nowhere or in
     a circle; None where nothing does.
 
@@ -28,6 +29,8 @@ def kind_of(path: Path) -> str | None:
     Raises:
         OSError: it cannot be looked at.
     """
+    if isinstance(path, BucketPath):
+        return FILE if path.is_file() else FOLDER if path.is_dir() else None
     try:
         return _KINDS[stat.S_IFMT(os.stat(path).st_mode)]
     except ValueError:  # a NUL, which no file's name has
@@ -40,7 +43,7 @@ def kind_of(path: Path) -> str | None:
         raise
 
 
-def check_file(path: Path, remedy: str) -> None:
+def check_file(path: Place, remedy: str) -> None:
     """Refuse what is no file where a file belongs; nothing may be there.
 
     >>> check_file(Path("no/such/file"), "restore the file from a copy")
@@ -49,11 +52,13 @@ def check_file(path: Path, remedy: str) -> None:
         DamagedError: something else is.
         OSError: it cannot be looked at.
     """
+    if isinstance(path, BucketPath):  # where an object and a folder of one name can be side by side
+        return
     if (kind := kind_of(path)) not in (FILE, None):
         raise DamagedError(f"{path} is {kind} where a file belongs: {remedy}")
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Place) -> None:
     """Refuse what is no folder where a folder belongs; nothing may be there.
 
     >>> check_folder(Path("no/such/folder"))
@@ -62,10 +67,12 @@ def check_folder(path: Path) -> None:
         DamagedError: something else is.
         OSError: it cannot be looked at.
     """
+    if isinstance(path, BucketPath):
+        return
     if (kind := kind_of(path)) not in (FOLDER, None):
         raise DamagedError(file_for_folder(path, str(kind)))
 
 
-def file_for_folder(path: Path, kind: str) -> str:
+def file_for_folder(path: Place, kind: str) -> str:
     """That something is where a folder belongs, and what to do."""
     return f"{path} is {kind} where a folder belongs: move it away, and restore the folder from a copy if there was one"

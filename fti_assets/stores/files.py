@@ -1,4 +1,4 @@
-"""Files that are never half written, and what is said of a disk that cannot be read or written."""
+"""Files that are never half written, and what is said of a disk, or of a bucket, that cannot be read or written."""
 
 import errno
 import os
@@ -6,16 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from stat import S_ISREG
+from typing import TypeVar, cast
 
 from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.buckets.client import BucketError
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import FILE, FOLDER, check_file, file_for_folder, kind_of
+from fti_assets.stores.places import Place
+
+P = TypeVar("P", bound=Place)
 
 
 class _UnsyncedError(OSError):
     """What was renamed is in its place, and the folder that says so could not be made durable."""
 
 
-def read_file(path: Path, remedy: str = "restore the file from a copy") -> bytes | None:
+def read_file(path: Place, remedy: str = "restore the file from a copy") -> bytes | None:
     """A file's content, None if it is not there.
 
     Args:
@@ -29,6 +36,8 @@ def read_file(path: Path, remedy: str = "restore the file from a copy") -> bytes
         StoreError: it cannot be read.
     """
     with readable(path), suppress(FileNotFoundError):
+        if isinstance(path, BucketPath):
+            return path.read_bytes()
         check_file(path, remedy)
         # Nobody waits for a writer, should a FIFO take its place meanwhile.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -36,8 +45,21 @@ def read_file(path: Path, remedy: str = "restore the file from a copy") -> bytes
     return None
 
 
+def read_end(path: Place, size: int) -> bytes:
+    """The last bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if isinstance(path, BucketPath):
+        return path.read_end(size)
+    with path.open("rb") as content:
+        content.seek(-min(size, path.stat().st_size), os.SEEK_END)
+        return content.read()
+
+
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
+def readable(path: Place) -> Iterator[None]:
     """Say of a disk that cannot be read what could not be looked at by the block.
 
     >>> with readable(Path("models")):  # doctest: +SKIP
@@ -49,8 +71,10 @@ def readable(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BucketError as error:
+        raise StoreError(f"{error.filename} cannot be read: {error.strerror}. {error.remedy}") from error
     except OSError as error:
-        raise _unreadable(Path(error.filename or path), error) from error
+        raise _unreadable(Path(error.filename or str(path)), error) from error
 
 
 def _unreadable(path: Path, error: OSError) -> StoreError:
@@ -64,7 +88,7 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
 
 
 @contextmanager
-def guard_writes(path: Path) -> Iterator[None]:
+def guard_writes(path: Place) -> Iterator[None]:
     """Say of a full or read-only disk what could not be written by the block.
 
     >>> with guard_writes(Path("delay_net/aliases.json")):  # doctest: +SKIP
@@ -75,6 +99,10 @@ def guard_writes(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except BucketError as error:
+        raise StoreError(
+            f"{path} could not be written: {error.strerror}. Nothing was changed. {error.remedy}"
+        ) from error
     except _UnsyncedError as error:
         raise StoreError(
             f"{path} is written, but a power cut may undo it: {error.filename} could not be made durable, {reason(error)}. Mend the "
@@ -82,7 +110,7 @@ def guard_writes(path: Path) -> Iterator[None]:
         ) from error
     except (NotADirectoryError, FileExistsError) as error:
         raise StoreError(
-            f"{path} could not be written: {_file_for_a_folder(Path(error.filename or path))}. Nothing was changed"
+            f"{path} could not be written: {_file_for_a_folder(Path(error.filename or str(path)))}. Nothing was changed"
         ) from error
     except IsADirectoryError as error:
         raise StoreError(
@@ -112,16 +140,18 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def may_write(folder: Path) -> bool:
-    """Whether this process may make files in a folder.
+def may_write(folder: Place) -> bool:
+    """Whether this process may make files in a folder; of a bucket, that is seen when it does.
 
     >>> may_write(Path("no/such/folder"))
     False
     """
+    if isinstance(folder, BucketPath):
+        return True
     return os.access(folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Place, content: bytes) -> None:
     """Replace a file's content: whoever reads it sees all of the old bytes or all of the new, also after a power cut.
 
     >>> write_atomically(Path("aliases.json"), b"{}")  # doctest: +SKIP
@@ -130,9 +160,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: the folder is missing, full or not writable. The old content is still there, unless it is the folder that could not
             be made durable, which ``guard_writes`` says.
     """
-    temporary = _hidden_sibling(path)
+    if isinstance(path, BucketPath):
+        path.write_bytes(content)
+        return
+    temporary = hidden_sibling(path)
     try:
-        _write_durably(temporary, content)
+        write_durably(temporary, content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -140,77 +173,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_renamed(path)
 
 
-def publish_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Write a folder of files in one step: it is there with all of them or not at all.
-
-    Args:
-        folder: what to make; its parents are made too.
-        files: the content of each file by its name in the folder, or its path there.
-
-    >>> publish_folder(Path("v1/build"), {"card.md": b"# A card"})  # doctest: +SKIP
-
-    Raises:
-        StoreError: the folder is already there; nothing was written.
-    """
-    problem = f"{folder} is already there and never overwritten: publish under another name"
-    if folder.exists():
-        raise StoreError(problem)
-    make_folder(folder.parent)
-    temporary = _hidden_sibling(folder)
-    try:
-        _write_folder(temporary, files)
-        temporary.rename(folder)
-    except BaseException as error:
-        _remove_folder(temporary)
-        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise StoreError(problem) from error
-        raise
-    sync_renamed(folder)
-
-
-def replace_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """Put a folder of files in the place of another: whoever looks finds the old one, or for an instant none, or the new one.
-
-    Args:
-        folder: what to replace.
-        files: as of ``publish_folder``.
-
-    >>> replace_folder(Path("export"), {"card.md": b"# A card"})  # doctest: +SKIP
-
-    Raises:
-        OSError: it could not be; the old one is there as it was.
-    """
-    temporary, before = _hidden_sibling(folder), _hidden_sibling(folder)
-    try:
-        _write_folder(temporary, files)
-        folder.rename(before)
-        try:
-            temporary.rename(folder)
-        except BaseException:
-            before.rename(folder)
-            raise
-    except BaseException:
-        _remove_folder(temporary)
-        raise
-    _remove_folder(before)
-    sync_renamed(folder)
-
-
-def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    folder.mkdir()
-    for name, content in files.items():
-        make_folder((folder / name).parent)
-        _write_durably(folder / name, content)
-    sync_folder(folder)
-
-
-def _remove_folder(folder: Path) -> None:
-    import shutil  # not at the top: who only reads starts without it
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_folder(path: Path) -> bool:
+def is_folder(path: Place) -> bool:
     """Whether a folder lies at a path; a folder above it that may not be entered is an error and not an answer.
 
     >>> is_folder(Path("/")), is_folder(Path("no/such/folder"))
@@ -224,7 +187,7 @@ def is_folder(path: Path) -> bool:
         return kind_of(path) == FOLDER
 
 
-def paths_in(folder: Path, pattern: str = "*") -> list[Path]:
+def paths_in(folder: P, pattern: str = "*") -> list[P]:
     """What lies in a folder under names that fit a pattern, sorted; nothing if the folder is not there.
 
     ``Path.glob`` leaves out what it may not read, as if nothing were there.
@@ -237,11 +200,13 @@ def paths_in(folder: Path, pattern: str = "*") -> list[Path]:
         StoreError: the folder cannot be read.
     """
     with readable(folder), suppress(FileNotFoundError):
-        return sorted(folder / name for name in os.listdir(folder) if fnmatchcase(name, pattern))
+        if isinstance(folder, BucketPath):
+            return [cast(P, one) for one in folder.iterdir() if fnmatchcase(one.name, pattern)]
+        return sorted(cast(P, folder / name) for name in os.listdir(folder) if fnmatchcase(name, pattern))
     return []
 
 
-def files_under(folder: Path) -> Iterator[Path]:
+def files_under(folder: P) -> Iterator[P]:
     """Every file under a folder, in no order; none if the folder is not there.
 
     >>> list(files_under(Path("no/such/folder")))
@@ -256,12 +221,32 @@ def files_under(folder: Path) -> Iterator[Path]:
             raise error
 
     with readable(folder):
+        if isinstance(folder, BucketPath):
+            yield from (cast(P, path) for path, _ in folder.files())
+            return
         for parent, _, names in os.walk(folder, onerror=refuse):
-            yield from (Path(parent, name) for name in names)
+            yield from (cast(P, Path(parent, name)) for name in names)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each of them durable."""
+def sized_files(folder: Place) -> Iterator[tuple[Place, int, float]]:
+    """Every file under a folder, its bytes, and when it was written, in seconds since 1970; raises as ``files_under``.
+
+    A bucket is asked once for all of them, and not for each.
+    """
+    with readable(folder):
+        if isinstance(folder, BucketPath):
+            yield from ((path, about.st_size, about.st_mtime) for path, about in folder.files())
+            return
+    for file in files_under(folder):
+        with readable(file), suppress(FileNotFoundError):  # deleted meanwhile
+            about = file.stat()
+            yield file, about.st_size * S_ISREG(about.st_mode), about.st_mtime
+
+
+def make_folder(folder: Place) -> None:
+    """Make a folder and its parents, each of them durable; a bucket has none."""
+    if isinstance(folder, BucketPath):
+        return
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -286,11 +271,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _hidden_sibling(path: Path) -> Path:
+def hidden_sibling(path: Path) -> Path:
+    """A name beside a path at which nothing lies, for what is not done yet."""
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a new file, its content durable."""
     with path.open("xb") as file:
         file.write(content)
         file.flush()

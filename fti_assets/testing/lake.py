@@ -14,6 +14,7 @@ import dagster as dg
 
 from fti_assets.core import clock
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.home import home
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.features.groups.group import FeatureGroup
@@ -182,11 +183,12 @@ def take_events(*groups: FeatureGroup, stores: Stores, now: str | datetime | Non
         )
     flushes: list[Flush] = []
     settings = Settings(batch_seconds=0.0, flush_seconds=60.0, until_caught_up=True)
+    store = stores.offline_store()
     with nullcontext() if (at := _instant_of(streamed, now)) is None else clock.at(at):
         run_service(
             streamed,
             stores,
-            str(stores.offline_store().root.parent / "outbox"),
+            str(store.folder.parent / "outbox" if isinstance(store.root, Path) else home() / "outbox"),
             settings,
             flushed=flushes.append,
             windows=groups,

@@ -63,7 +63,7 @@ def assert_parity(
     """
     name = model if isinstance(model, str) else model.name
     store, online = stores.model_store(), stores.online_store()
-    online_predictor = predictor or Predictor.load(name, models=store.root, online=online.location)
+    online_predictor = predictor or Predictor.load(name, models=str(store.root), online=online.location)
     manifest, graph = load_build(store, name, online_predictor.build)
     with stores.offline_store().connect() as lake:
         read_external(lake, [] if isinstance(model, str) else model.view.groups)

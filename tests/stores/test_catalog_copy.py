@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fti_assets.errors import StoreError
-from fti_assets.stores.lake.catalog_copy import copied_catalog
+from fti_assets.stores.lake.embedded.catalog_copy import copied_catalog
 
 NOBODY = 65_534
 ROWS = 400

@@ -9,7 +9,7 @@ import pytest
 
 from fti_assets.core.names import TableName
 from fti_assets.errors import StoreError
-from fti_assets.stores.lake import catalog
+from fti_assets.stores.lake.embedded import overwriting
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -36,11 +36,11 @@ def partitions(lake: Lake) -> list[str]:
 
 def overwrite(store: OfflineStore) -> None:
     with store.connect() as lake, store.lock():
-        catalog.overwrite_deleted(lake)
+        lake.store.overwrite_deleted()
 
 
 def test_reader_of_same_process_keeps_its_lock_and_its_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(overwriting, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")
     with store.connect() as reader:
         commit(reader, "a")
@@ -58,7 +58,7 @@ def test_reader_of_same_process_keeps_its_lock_and_its_journal(tmp_path: Path, m
 
 
 def test_no_commit_of_threads_or_of_another_process_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(overwriting, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")
     commit_all(store.root, "first")
     process = multiprocessing.get_context("spawn").Process(target=commit_all, args=(store.root, "process"))
@@ -76,7 +76,7 @@ def test_no_commit_of_threads_or_of_another_process_is_lost(tmp_path: Path, monk
 
 
 def test_lake_asked_and_is_idle_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(overwriting, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")
     with store.connect() as idle:
         commit(idle, "a")

@@ -11,7 +11,8 @@ import pytest
 from fti_assets.core.home import folder_of
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores import files, locks
-from fti_assets.stores.files import publish_folder, read_file, readable, write_atomically
+from fti_assets.stores.files import read_file, readable, write_atomically
+from fti_assets.stores.folders import publish_folder
 from fti_assets.stores.locks import hold_lock
 
 ROOT = Path(__file__).parents[2]

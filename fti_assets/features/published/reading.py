@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 
@@ -20,7 +19,7 @@ from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.lasting import lasting_lake
 
-_groups: weakref.WeakValueDictionary[tuple[Path, str, int, str, str], PublishedGroup] = weakref.WeakValueDictionary()
+_groups: weakref.WeakValueDictionary[tuple[str, str, int, str, str], PublishedGroup] = weakref.WeakValueDictionary()
 """The groups that somebody holds: one object for all who name the same, as a declaration is one object."""
 
 _held: list[Lake] = []
@@ -88,7 +87,7 @@ def _group(lake: Lake, name: str, version: int) -> PublishedGroup:
             raise _no_contract(lake, name, version)
         types = lake.column_types(table)
     inputs = {one: _group(lake, one, of) for one, of in contract.inputs.items() if read_contract(lake, one, of)}
-    key = (lake.store.root.resolve(), name, version, lake.contract(table), repr(types))
+    key = (lake.store.identity, name, version, lake.contract(table), repr(types))
     known = _groups.get(key)
     if known is None or list(known.inputs.values()) != list(inputs.values()):
         known = _groups[key] = published_group(contract, types, inputs)

@@ -15,7 +15,8 @@ from fti_assets.core.records import to_json
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.inference.export.kserve import Service, as_yaml
 from fti_assets.inference.export.triton import repository_files
-from fti_assets.stores.files import guard_writes, publish_folder, read_file, readable, replace_folder
+from fti_assets.stores.files import guard_writes, read_file, readable
+from fti_assets.stores.folders import publish_folder, replace_folder
 from fti_assets.stores.models.aliases import AliasChange, Aliases
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_build

@@ -12,6 +12,7 @@ from fti_assets.errors import PredictionError
 from fti_assets.inference.serving.forks import flights
 from fti_assets.inference.serving.refusals import Strictness
 from fti_assets.inference.serving.served_build import Serve, ServedBuild
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.reader import ModelReader, Promotions
 from fti_assets.stores.online.store import OnlineStore
@@ -22,6 +23,7 @@ _log = late_logger(__name__)
 _RETRY_SECONDS = 30.0
 _LOOK_SECONDS = 0.001
 """How long a look at the aliases file stands, which costs a system call; what this process itself promotes is seen at once."""
+_BUCKET_LOOK_SECONDS = 2.0
 
 
 class ServedModel:
@@ -60,14 +62,15 @@ class ServedModel:
         self._serve = serve
         self._online: OnlineStore | None = online
         self._strictness = strictness
-        self._aliases_file = os.fspath(models.aliases_file(model))
+        # In a bucket a look is a request to it.
+        self._look_seconds = _BUCKET_LOOK_SECONDS if isinstance(models.root, BucketPath) else _LOOK_SECONDS
         self._follows = build is None
         self._at_request = self._follows and follow == "request"
         self._switching = threading.Lock()
         _served_models.add(self)
         # Before the champion is read: a promotion between the two is then noticed at the next request.
         self._loaded_signature = self._signature()
-        self._failed: tuple[int, ...] | None = None
+        self._failed: tuple[int | str, ...] | None = None
         self._retry_at = self._look_at = 0.0
         self._promotions = 0
         self._serving: ServedBuild | None = None
@@ -104,7 +107,7 @@ class ServedModel:
         promotions = Promotions.count
         if self._at_request and (time.monotonic() >= self._look_at or promotions != self._promotions) and self.follow():
             self._promotions = promotions
-            self._look_at = time.monotonic() + _LOOK_SECONDS
+            self._look_at = time.monotonic() + self._look_seconds
         return self._serving or self.build
 
     def is_current(self) -> bool:
@@ -127,15 +130,10 @@ class ServedModel:
         with self._switching:
             self._serving = self._online = None
 
-    def _signature(self) -> tuple[int, ...]:
-        try:
-            result = os.stat(self._aliases_file)
-        except OSError:
-            return ()
-        # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
-        return result.st_mtime_ns, result.st_ino, result.st_size
+    def _signature(self) -> tuple[int | str, ...]:
+        return self._models.signature(self.name)
 
-    def _switch(self, signature: tuple[int, ...]) -> bool:
+    def _switch(self, signature: tuple[int | str, ...]) -> bool:
         """Switch to the champion of now, in one thread while others keep serving; keep the old one if that fails."""
         # Whoever comes while another thread loads the new champion is answered by the old one and does not wait.
         if not self._switching.acquire(blocking=False):

@@ -77,7 +77,7 @@ class OnlinePath:
 
     def _load(self, build: str) -> Predictor | Uncompared:
         try:
-            return Predictor.load(self._model, models=self._models.root, online=self._online.location, build=build)
+            return Predictor.load(self._model, models=str(self._models.root), online=self._online.location, build=build)
         except NotMaterializedError as error:  # the caller has loaded the build itself
             return Uncompared("replayed", "no_online_values", str(error))
         except FtiError as error:

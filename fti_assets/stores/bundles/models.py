@@ -13,6 +13,7 @@ from fti_assets.stores.bundles.record import BundleRecord
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.manifest_check import check_manifest
 from fti_assets.stores.models.reader import ModelReader
+from fti_assets.stores.places import Place
 
 GRAPH, MANIFEST, CARD = "model.onnx", "manifest.json", "card.md"
 
@@ -63,7 +64,7 @@ class BundledModelStore(ModelReader):
     def file(self, manifest: ModelManifest, name: str) -> bytes:
         return self._compare(name, manifest.files[name])
 
-    def folder(self, manifest: ModelManifest) -> Path:
+    def folder(self, manifest: ModelManifest) -> Place:
         return self.root
 
     def _compare(self, name: str, sha256: str) -> bytes:

@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 
 from fti_assets.core.addresses import scrub
 from fti_assets.core.sql import literal
 from fti_assets.errors import StoreError
+from fti_assets.stores.buckets.access import s3_access
 from fti_assets.stores.duckdb.extensions import load_extension
 
 _NAME = "__fti_s3"
 
 
-@dataclass(frozen=True, kw_only=True)
-class S3Access:
-    """How an object store is reached; empty texts for what the environment does not say."""
-
-    key_id: str = field(repr=False)
-    secret: str = field(repr=False)
-    session_token: str = field(repr=False)
-    region: str
-    endpoint: str
-    """Of a store that is not Amazon's: host and port."""
-    scheme: str
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What no error may repeat."""
-        return tuple(filter(None, (self.secret, self.session_token, self.key_id)))
-
-
-def s3_access() -> S3Access:
-    """What the usual ``AWS_`` variables say."""
-    endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
-    return S3Access(
-        key_id=_first("AWS_ACCESS_KEY_ID"),
-        secret=_first("AWS_SECRET_ACCESS_KEY"),
-        session_token=_first("AWS_SESSION_TOKEN"),
-        region=_first("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1",
-        endpoint=url.netloc,
-        scheme=url.scheme,
-    )
+@contextmanager
+def unreachable_s3(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Keep a connection's database from every ``s3://`` address for a block."""
+    # By a setting, since a secret that is put in a transaction goes with it. Nothing listens there.
+    connection.execute("SET http_proxy = '127.0.0.1:1'")
+    connection.execute("SET http_retries = 0")
+    try:
+        yield
+    finally:
+        connection.execute("RESET http_proxy")
+        connection.execute("RESET http_retries")
 
 
 def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
@@ -76,7 +57,3 @@ def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
         raise StoreError(
             f"the AWS_ environment variables are no credentials: {scrub(str(error), access.secrets)}"
         ) from None  # DuckDB repeats the statement
-
-
-def _first(*names: str) -> str:
-    return next((os.environ[name] for name in names if os.environ.get(name)), "")

@@ -6,19 +6,16 @@ Whoever changes something here holds the writers' lock.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import quote
-from fti_assets.errors import StoreError
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
 from fti_assets.stores.lake.files.checksums import Checksum
 from fti_assets.stores.lake.files.current_files import (
@@ -31,14 +28,7 @@ from fti_assets.stores.lake.files.current_files import (
     to_checksum,
 )
 from fti_assets.stores.lake.reader import LakeReader
-
-_WAIT_SECONDS = 30.0
-_OVERWRITE = """
-import sqlite3, sys
-catalog = sqlite3.connect(sys.argv[1], timeout=float(sys.argv[2]), isolation_level=None)
-catalog.execute("VACUUM")
-print(catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
-"""
+from fti_assets.stores.places import Place
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,9 @@ class DataFile:
 
 def snapshots(lake: LakeReader) -> dict[int, timedelta]:
     """Every snapshot that can be read, and for how long it has not been the newest any more."""
-    rows = ask_catalog(lake.connection, "SELECT snapshot_id, snapshot_time FROM ducklake_snapshot ORDER BY snapshot_id")
+    rows = ask_catalog(
+        lake, "SELECT snapshot_id, CAST(snapshot_time AS TEXT) FROM ducklake_snapshot ORDER BY snapshot_id"
+    )
     now, times = datetime.now(UTC), [datetime.fromisoformat(str(time)) for _, time in rows]
     until = [*times[1:], now]  # the next one was made
     return {int(str(version)): now - end for (version, _), end in zip(rows, until, strict=True)}
@@ -65,11 +57,11 @@ def snapshots(lake: LakeReader) -> dict[int, timedelta]:
 
 def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     """The files of a table, those included that only old snapshots read, of an earlier table of that name too."""
-    root = str(lake.store.root / "data") + "/"
+    root = f"{lake.store.data}/"
     rows = ask_catalog(
-        lake.connection,
+        lake,
         f"""
-        SELECT {PATH}, f.begin_snapshot, f.end_snapshot, f.file_size_bytes, {CHECKSUM_COLUMNS}
+        SELECT {PATH} AS place, f.begin_snapshot, f.end_snapshot, f.file_size_bytes, {CHECKSUM_COLUMNS}
         FROM ducklake_data_file f {TO_SCHEMA} {to_checksum(lake, "f.data_file_id")}
         WHERE s.schema_name = ?2 AND t.table_name = ?3 ORDER BY 1, 2, 3 NULLS LAST
         """,
@@ -81,21 +73,23 @@ def data_files(lake: LakeReader, table: TableName) -> list[DataFile]:
     ]
 
 
-def named_paths(lake: LakeReader, folder: Path) -> set[str]:
+def named_paths(lake: LakeReader, folder: Place) -> set[str]:
     """The real paths of all files that the catalog names, of any snapshot and those that wait to be deleted.
 
     Args:
         lake: the open lake.
         folder: the real path of its data folder, without symbolic links.
     """
-    within = f"SELECT {PATH} FROM {{}} f {TO_SCHEMA}"
+    within = f"SELECT {PATH} AS place FROM {{}} f {TO_SCHEMA}"
     rows = ask_catalog(
-        lake.connection,
+        lake,
         f"{within.format('ducklake_data_file')} UNION {within.format('ducklake_delete_file')} UNION "
-        "SELECT CASE WHEN path_is_relative = 0 THEN '' ELSE ?1 END || path FROM ducklake_files_scheduled_for_deletion",
+        "SELECT CASE WHEN NOT path_is_relative THEN '' ELSE ?1 END || path FROM ducklake_files_scheduled_for_deletion",
         [f"{folder}/"],
     )
     paths = {str(path) for (path,) in rows}
+    if isinstance(folder, BucketPath):
+        return paths
     # A path that is not relative may come by another symbolic link than the folder does.
     return {path if path.startswith(f"{folder}/") else os.path.realpath(path) for path in paths}
 
@@ -103,7 +97,7 @@ def named_paths(lake: LakeReader, folder: Path) -> set[str]:
 def tables_at_any_snapshot(lake: LakeReader, schema: str) -> list[TableName]:
     """The tables of a schema, those included that only old snapshots have."""
     rows = ask_catalog(
-        lake.connection,
+        lake,
         "SELECT DISTINCT t.table_name FROM ducklake_table t JOIN ducklake_schema s USING (schema_id) "
         "WHERE s.schema_name = ?1 ORDER BY 1",
         [schema],
@@ -154,11 +148,11 @@ def put_columns(lake: LakeReader) -> int:
     Called right after a commit, before anything reads the new snapshot: DuckLake reads a snapshot's columns once.
     """
     rows = ask_catalog(
-        lake.connection,
+        lake,
         """
         SELECT table_id, column_id, place FROM (
             SELECT *, min(column_order) OVER (PARTITION BY table_id, column_name) AS place FROM ducklake_column
-            WHERE parent_column IS NULL)
+            WHERE parent_column IS NULL) c
         WHERE end_snapshot IS NULL AND column_order <> place
         """,
     )
@@ -256,34 +250,6 @@ def skip_snapshots(lake: LakeReader, above: int, *, message: str) -> None:
     execute("BEGIN")
     _next_snapshot(lake, newest, to, "", message)
     execute("COMMIT")
-
-
-def overwrite_deleted(lake: LakeReader) -> None:
-    """Write the catalog anew, so that nothing that was deleted from it lies in its free pages, nor in one that was half made.
-
-    The caller holds the writers' lock.
-
-    Raises:
-        StoreError: others read the catalog all the time.
-    """
-    lake.store.delete_half_made()
-    # A process of its own: Python's SQLite and DuckDB's are two, and POSIX locks are a process's. Closing the file here would let go of
-    # the locks of all lakes that are open here, and delete the journal that they read and write (sqlite.org/howtocorrupt.html, 2.2.1).
-    child = subprocess.run(
-        [sys.executable, "-I", "-c", _OVERWRITE, str(lake.store.catalog), str(_WAIT_SECONDS)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if child.returncode:
-        reason = (child.stderr.strip().splitlines() or [f"the process ended with {child.returncode}"])[-1]
-        raise StoreError(f"the catalog {lake.store.catalog} cannot be written anew: {reason}")
-    busy = child.stdout.strip() != "0"
-    if busy:
-        raise StoreError(
-            f"{lake.store.catalog} is read all the time, so that what was deleted from it may still be in its journal: stop the "
-            "readers and run it again"
-        )
 
 
 def ranges(versions: Iterable[int]) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
@@ -47,14 +48,7 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
         DamagedError: the catalog is damaged, or none of a lake, or lacks a table that the block asked for.
         StoreError: the catalog cannot be attached, or a limit is none.
     """
-    with temporary_folder("fti_spill_") as spill, open_connection() as connection:
-        # Otherwise comparisons with TIMESTAMPTZ change with the machine.
-        connection.execute("SET TimeZone = 'UTC'")
-        # Otherwise SQL that names no table of the lake reads a Python variable of that name.
-        connection.execute("SET python_enable_replacements = false")
-        # The bar would be printed into the log of each step.
-        connection.execute("SET enable_progress_bar = false")
-        connection.execute(f"SET temp_directory = {literal(str(spill))}")
+    with prepared_connection() as connection:
         for extension in ("sqlite_scanner", "ducklake"):
             load_extension(connection, extension)
         try:
@@ -87,6 +81,20 @@ def lake_connection(catalog: Path, data: Path, *options: str) -> Iterator[duckdb
             raise DamagedError(
                 f"{at} lacks its table {lacking[1] or lacking[2]}: something has deleted it. {_put_back(at)}"
             ) from error
+
+
+@contextmanager
+def prepared_connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection as a lake wants it, to which none is attached yet, for a block."""
+    with temporary_folder("fti_spill_") as spill, open_connection() as connection:
+        # Otherwise comparisons with TIMESTAMPTZ change with the machine.
+        connection.execute("SET TimeZone = 'UTC'")
+        # Otherwise SQL that names no table of the lake reads a Python variable of that name.
+        connection.execute("SET python_enable_replacements = false")
+        # The bar would be printed into the log of each step.
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(f"SET temp_directory = {literal(str(spill))}")
+        yield connection
 
 
 def is_of_full_disk(error: Exception) -> bool:
@@ -141,25 +149,47 @@ def own_table(name: str) -> str:
     return f"{CATALOG}.{quote(f'ducklake_{name}')}"
 
 
-def ask_catalog(
+def ask_sqlite(
     connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[str | int] = ()
 ) -> list[tuple[str | None, ...]]:
-    """Ask SQLite itself something of DuckLake's own catalog; every value comes as text, a truth as 0 or 1.
-
-    It reads in the transaction that the connection has begun, as a query of ``own_table`` does, which takes DuckDB four
-    milliseconds to plan if it joins three of these small tables.
-
-    Args:
-        connection: a connection to the lake.
-        query: in SQLite's SQL, with the names of the catalog's tables as they are and parameters as ``?1``.
-        parameters: texts and whole numbers.
-    """
+    """``ask_catalog`` of a SQLite catalog: SQLite itself is asked."""
     places = ", ".join("?::BIGINT" if isinstance(one, int) else "?::VARCHAR" for one in parameters)
     arguments = f", params := row({places})" if parameters else ""
     # Its name stands first, so that an error about the catalog is known by it.
     question = f"FROM sqlite_query('__ducklake_metadata_lake', ?{arguments})"
     answer: list[tuple[str | None, ...]] = connection.execute(question, [query, *parameters]).fetchall()
     return answer
+
+
+class AskedStore(Protocol):
+    """What asks the database of a catalog."""
+
+    def ask(
+        self, connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[str | int] = ()
+    ) -> list[tuple[str | None, ...]]: ...
+
+
+class AskedLake(Protocol):
+    """A lake that is open: its connection, and where it is."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    @property
+    def store(self) -> AskedStore: ...
+
+
+def ask_catalog(lake: AskedLake, query: str, parameters: Sequence[str | int] = ()) -> list[tuple[str | None, ...]]:
+    """Ask the database of a lake's catalog itself something; every value comes as text, a truth as 0 or 1.
+
+    It reads in the transaction that the connection has begun, as a query of ``own_table`` does, which takes DuckDB four
+    milliseconds to plan if it joins three of these small tables.
+
+    Args:
+        lake: an open lake.
+        query: in the SQL that SQLite and Postgres share, with the names of the catalog's tables as they are and parameters as ``?1``.
+        parameters: texts and whole numbers.
+    """
+    return lake.store.ask(lake.connection, query, parameters)
 
 
 @contextmanager

@@ -284,7 +284,7 @@ class Lake(LakeReader):
         Raises:
             StoreError: the commit failed; the old rows are still there.
         """
-        execute = self.connection.execute
+        execute, before, text = self.connection.execute, 0, ""
         try:
             self._begin()
             before = self.snapshot()
@@ -294,30 +294,45 @@ class Lake(LakeReader):
                 if write.table in self._contracts:
                     put_contract(self, write.table, self._contracts[write.table])
             # DuckLake stamps a snapshot with the system's clock, which is not the one of a replay.
-            text = json.dumps({**extra, CLOCK: clock.now().isoformat()} if clock.is_set() else extra)
+            at = {CLOCK: clock.now().isoformat()} if clock.is_set() else {}
+            text = json.dumps({**extra, **at, **self._store.mark()})
             execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", ["fti_assets", message, text])
             # Before COMMIT: a snapshot that survives a power cut must not name a file that did not.
             for write in writes:
                 self.sync_new_files(write.table, write.folders)
             types = {write.table: self.types(write.table) for write in writes}
             self._read = None
-            execute("COMMIT")
+            self._store.commit(self.connection)
         except BaseException as error:
             self._roll_back()
-            if isinstance(error, duckdb.Error | OSError):
-                names = ", ".join(write.table.full_name for write in writes)
+            if not isinstance(error, duckdb.Error | OSError):
+                raise
+            names = ", ".join(write.table.full_name for write in writes)
+            if not self._is_committed(before, text, names, error):
                 raise StoreError(
-                    f"{names} could not be written to {self._store.root}: {error}. Its old rows are still there; "
-                    "mend the cause and try again"
+                    f"{names} could not be written to {self._store.root}: {self._store.trouble(error) or error}. Its old rows "
+                    "are still there; mend the cause and try again"
                 ) from error
-            raise
         self._last = None
         record_checksums(self, after=before)
         with suppress(duckdb.Error):  # the rows are committed; the next commit, or upkeep, does it
             put = put_columns(self)
             number = self._newest_committed()
             if number > before:
-                self._last = OneSnapshot(self.connection, number, {} if put else types)
+                self._last = OneSnapshot(self.connection, self._store, number, {} if put else types)
+
+    def _is_committed(self, before: int, text: str, names: str, error: Exception) -> bool:
+        """Whether a commit that failed was done nevertheless, since only its answer did not come.
+
+        Raises:
+            StoreError: nobody can say.
+        """
+        try:
+            return bool(text) and self._store.has_committed(before, text)
+        except StoreError as unknown:
+            raise StoreError(
+                f"{names} could not be written to {self._store.root}: {self._store.trouble(error) or error}; {unknown}"
+            ) from error
 
     def put_records(self, table: TableName, records: Sequence[PartitionRecord], old: Collection[str]) -> None:
         """Within a transaction: write records of a table's ledger, which has some of their partitions already."""

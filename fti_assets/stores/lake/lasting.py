@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from pathlib import Path
 
 import duckdb
 
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
-_open: weakref.WeakValueDictionary[tuple[int, int, Path], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
+_open: weakref.WeakValueDictionary[tuple[int, int, str], duckdb.DuckDBPyConnection] = weakref.WeakValueDictionary()
 
 
 def lasting_lake(store: OfflineStore) -> Lake:
@@ -22,7 +21,7 @@ def lasting_lake(store: OfflineStore) -> Lake:
     so that they can be joined; two threads have one each, since a connection answers one question at a time.
     """
     # By process and thread: a DuckDB connection is neither shared by threads nor used after a fork.
-    key = (os.getpid(), threading.get_ident(), store.root.resolve())
+    key = (os.getpid(), threading.get_ident(), store.identity)
     connection = _open.get(key)
     if connection is None:
         manager = store.connect()

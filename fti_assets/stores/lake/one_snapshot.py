@@ -13,7 +13,7 @@ import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, PartitionRecord, TableName
 from fti_assets.core.sql import quote
-from fti_assets.stores.lake.connection import ask_catalog
+from fti_assets.stores.lake.connection import AskedStore
 
 
 class OneSnapshot:
@@ -21,6 +21,7 @@ class OneSnapshot:
 
     Args:
         connection: a connection to the lake.
+        store: where the lake is.
         number: the snapshot's.
         types: what is certain of the types of tables already.
     """
@@ -28,11 +29,13 @@ class OneSnapshot:
     def __init__(
         self,
         connection: duckdb.DuckDBPyConnection,
+        store: AskedStore,
         number: int,
         types: Mapping[TableName, dict[str, str]] | None = None,
     ) -> None:
         self.number = number
         self._connection = connection
+        self._store = store
         self._inlined: dict[TableName, str | None] | None = None
         self._types: dict[TableName, dict[str, str]] = dict(types or {})
         self._ledgers: dict[TableName, dict[str, PartitionRecord]] = {}
@@ -74,7 +77,7 @@ class OneSnapshot:
         if inline_table is None:
             return None
         query = f'SELECT shard, "sequence", "identity" FROM {quote(inline_table)} WHERE {_LIVE}'
-        rows = ask_catalog(self._connection, query, [self.number])
+        rows = self._store.ask(self._connection, query, [self.number])
         return {int(str(shard)): (int(str(sequence)), str(identity)) for shard, sequence, identity in rows}
 
     def contract(self, table: TableName) -> str | None:
@@ -85,11 +88,13 @@ class OneSnapshot:
         inline_table = tables.get(table.contract)
         if inline_table is None:
             return None
-        rows = ask_catalog(self._connection, f"SELECT contract FROM {quote(inline_table)} WHERE {_LIVE}", [self.number])
+        rows = self._store.ask(
+            self._connection, f"SELECT contract FROM {quote(inline_table)} WHERE {_LIVE}", [self.number]
+        )
         return str(rows[0][0]) if rows else ""
 
     def _read(self, inline_table: str) -> dict[str, PartitionRecord]:
-        records = ask_catalog(
+        records = self._store.ask(
             self._connection,
             f'SELECT "partition", data_version, "rows", committed_at, run_at, run_id, record FROM {quote(inline_table)} '
             f"WHERE {_LIVE} ORDER BY 1",
@@ -112,7 +117,7 @@ class OneSnapshot:
         """The tables, and of each the one table of the catalog that holds all of its rows, if there is one."""
         if self._inlined is None:
             # A table that ever had a file has a size, also when its rows were inlined before.
-            rows = ask_catalog(
+            rows = self._store.ask(
                 self._connection,
                 f"""
                 SELECT s.schema_name, t.table_name,

@@ -13,7 +13,6 @@ from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
 from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
-from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.files.current_files import (
     CHECKSUMS,
     refuse_damaged_files,
@@ -59,8 +58,7 @@ class LakeReader:
     def has_checksums(self) -> bool:
         """Whether the catalog has a table of checksums, which one of earlier code gets with its next commit."""
         if not self._has_checksums:
-            query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1"
-            self._has_checksums = bool(ask_catalog(self.connection, query, [CHECKSUMS]))
+            self._has_checksums = self._store.has_own_table(self.connection, CHECKSUMS)
         return self._has_checksums
 
     @contextmanager
@@ -99,7 +97,7 @@ class LakeReader:
 
     def _one_snapshot(self, number: int) -> OneSnapshot:
         last = self._last
-        return last if last is not None and last.number == number else OneSnapshot(self.connection, number)
+        return last if last is not None and last.number == number else OneSnapshot(self.connection, self._store, number)
 
     def snapshot(self) -> int:
         """The number of the newest snapshot; within ``one_snapshot`` that of the block."""
@@ -365,7 +363,7 @@ class LakeReader:
     def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""
         if partitions:
-            sync_new_files(self._store.root / "data", table, partitions)
+            sync_new_files(self._store.data, table, partitions)
 
     def _one(self, sql: str) -> tuple[object, ...]:
         # All of a result, here and wherever one row is asked for: one that is not read to its end keeps SQLite's transaction open, so

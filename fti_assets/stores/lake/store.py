@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fti_assets.stores.lake.connection import lake_connection
 from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
@@ -35,8 +34,7 @@ class OfflineStore(LakeFolder):
         """
         self.create()
         with (
-            self.readable_catalog() as (catalog, options),
-            lake_connection(catalog, self.root / "data", *options) as connection,
+            self.attached() as connection,
         ):
             lake = Lake(connection, self)
             with damage_errors(lake), without_secrets(), value_errors():

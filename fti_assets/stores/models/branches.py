@@ -12,7 +12,9 @@ from pathlib import Path
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record, to_json
 from fti_assets.errors import AliasConflictError, StoreError, list_some
-from fti_assets.stores.files import files_under, guard_writes, make_folder, publish_folder, read_file
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.files import files_under, guard_writes, make_folder, read_file
+from fti_assets.stores.folders import publish_folder
 from fti_assets.stores.models.store import ModelStore
 
 
@@ -45,6 +47,10 @@ def share_models(main: ModelStore, target: Path) -> dict[str, ModelBase]:
         main: the store of main.
         target: the folder of the new store.
     """
+    if isinstance(main.root, BucketPath):
+        raise StoreError(
+            f"the model store {main.root} cannot be shared with an environment: that is done for a store in a folder"
+        )
     bases = {}
     make_folder(target)
     for model in main.models():
@@ -95,7 +101,7 @@ def publish_again(main: ModelStore, branch: ModelStore, build: ModelManifest, sn
     with guard_writes(target), main.locked(build.model):
         main.remove_leftovers(build.model)
         if not target.exists():
-            publish_folder(target, files)
+            publish_folder(target, files, last="manifest.json")
 
 
 def move_aliases(main: ModelStore, branch: ModelStore, model: str, base: ModelBase | None) -> None:

@@ -179,3 +179,9 @@ def _from_nowhere(what: str, names: "list[str] | tuple[str, ...]", types: dict[s
     for name in names:
         if name not in types:
             yield f"takes {excerpt(name)} for {what} from nowhere: there are {one_of(types)}"
+
+
+def verdict_of(manifest: ModelManifest) -> str:
+    """What the gates said of a build, in a few words."""
+    failures = [verdict.gate for verdict in manifest.gates if not verdict.passed]
+    return f"{manifest.status}: {', '.join(failures)}" if failures else manifest.status

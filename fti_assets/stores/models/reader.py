@@ -1,27 +1,31 @@
-"""Reading a model store: immutable builds in a folder, and one champion a model.
+"""Reading a model store: immutable builds in a folder or a bucket, and one champion a model.
 
 <root>/<model>/v<N>/<build>/model.onnx, manifest.json, card.md, and what the manifest lists in `files`
 <root>/<model>/aliases.json
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Collection
-from pathlib import Path
 
-from fti_assets.core.home import folder_of
 from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import from_json
 from fti_assets.core.sql import is_name
 from fti_assets.core.times import instant
 from fti_assets.errors import DamagedError, NoChampionError, NotMaterializedError, StoreError, one_of
+from fti_assets.stores.buckets.client import BucketError
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import read_file, readable, reason
 from fti_assets.stores.models.aliases import Aliases
-from fti_assets.stores.models.manifest_check import check_manifest
+from fti_assets.stores.models.manifest_check import check_manifest, verdict_of
+from fti_assets.stores.places import Place, place_of
 
 _log = late_logger(__name__)
+MANIFEST = "manifest.json"
+"""The file of a build that is written last where files are written one by one."""
 REFERENCE = re.compile(r"v[1-9][0-9]*/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 
 _REMEDY = "restore it from a copy, or make another build the champion and remove this one's folder"
@@ -35,7 +39,7 @@ class Promotions:
 
 
 class ModelReader:
-    """A folder of models that is read.
+    """A folder of models, or ``s3://bucket/folder``, that is read.
 
     A build is named by its reference, ``v<N>/<build>``; times are naive UTC.
 
@@ -43,9 +47,9 @@ class ModelReader:
     >>> manifest, graph = reader.load("delay_net", reader.champion("delay_net").reference)  # doctest: +SKIP
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = folder_of(root, what="model")
-        self._last_manifest: tuple[tuple[Path, bytes], ModelManifest] | None = None
+    def __init__(self, root: Place | str) -> None:
+        self.root = place_of(root, what="model")
+        self._last_manifest: tuple[tuple[Place, bytes], ModelManifest] | None = None
         """Of the manifest that was read last: its file and content, and what it says."""
 
     def models(self) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ class ModelReader:
             NotMaterializedError: there is no such build.
             DamagedError: its manifest is missing, cannot be read, or is another build's.
         """
-        path = self._build(model, reference) / "manifest.json"
+        path = self._build(model, reference) / MANIFEST
         text = _read(path)
         if (last := self._last_manifest) is not None and last[0] == (path, text):
             return last[1]
@@ -134,7 +138,7 @@ class ModelReader:
             )
         return content
 
-    def folder(self, manifest: ModelManifest) -> Path:
+    def folder(self, manifest: ModelManifest) -> Place:
         """Where a build's files lie."""
         return self._folder(manifest.model) / manifest.reference
 
@@ -145,8 +149,10 @@ class ModelReader:
             DamagedError: the file is not what was written, or another model's.
             StoreError: it cannot be read.
         """
+        return self._aliases_in(model, read_file(self.aliases_file(model), _REMEDY_OF_ALIASES))
+
+    def _aliases_in(self, model: str, text: bytes | None) -> Aliases:
         path = self.aliases_file(model)
-        text = read_file(path, _REMEDY_OF_ALIASES)
         if text is None:
             return Aliases(model)
         aliases = from_json(Aliases, text, what=str(path), remedy=_REMEDY_OF_ALIASES)
@@ -157,9 +163,21 @@ class ModelReader:
             )
         return aliases
 
-    def aliases_file(self, model: str) -> Path:
+    def aliases_file(self, model: str) -> Place:
         """The file that each change of the champion replaces: a changed one tells of a change."""
         return self._folder(model) / "aliases.json"
+
+    def signature(self, model: str) -> tuple[int | str, ...]:
+        """What changes with the aliases of a model; empty if they are not there or cannot be looked at."""
+        path = self.aliases_file(model)
+        try:
+            if isinstance(path, BucketPath):
+                return (path.stat().tag,)
+            result = os.stat(path)
+        except OSError:
+            return ()
+        # The file is replaced, never rewritten: the inode changes even where the clock's step hides the time.
+        return result.st_mtime_ns, result.st_ino, result.st_size
 
     def champion(self, model: str) -> ModelManifest:
         """The manifest of the build that serves.
@@ -245,51 +263,41 @@ class ModelReader:
         return one_of(build.reference for build in self.readable_builds(model) if build.status == "accepted")
 
     def _no_champion(self, model: str) -> NoChampionError:
-        text = f"no champion for model {model!r} in {self.root}/: "
-        builds, errors = self.all_builds(model)
-        if not builds and not errors:
-            with readable(self.root):
-                check_folder(self.root)
-                is_folder = self.root.is_dir()
-            if not is_folder:
-                return NoChampionError(
-                    f"{text}there is no such folder. Name the model store's own, models=... (--models of fti), or set FTI_HOME to "
-                    "the folder that holds models/"
-                )
-            other_models = [name for name in self.models() if name != model]
-            holdings = f"the store has {one_of(other_models)}" if other_models else "the store is empty"
-            return NoChampionError(f"{text}it has no builds; {holdings}. Materialize the model first")
-        states = {build.reference: verdict_of(build) for build in builds} | dict.fromkeys(errors, "damaged")
-        build_list = ", ".join(f"{reference} ({state})" for reference, state in states.items())
-        has_accepted = any(build.status == "accepted" for build in builds)
-        remedy = (
-            "Promote an accepted one with fti promote"
-            if has_accepted
-            else "Materialize a build that passes its gates, or change the gates"
-        )
-        return NoChampionError(f"{text}it has builds {build_list}. {remedy}")
+        from fti_assets.stores.models.builds.no_champion import no_champion  # not at the top: most apps have one
+
+        return no_champion(self.root, model, *self.all_builds(model), self.models)
 
     def _references(self, model: str) -> list[str]:
         results = []
-        for version in self._folders(self._folder(model)):
-            results += [f"{version.name}/{build.name}" for build in self._folders(version)]
+        folder = self._folder(model)
+        if isinstance(folder, BucketPath):  # one question, and a build is there when what was written last is
+            with readable(folder):
+                paths = [path for path, _ in folder.files() if path.name == MANIFEST]
+            results = [str(path.parent.relative_to(folder)) for path in paths]
+        else:
+            for version in self._folders(folder):
+                results += [f"{version.name}/{build.name}" for build in self._folders(version)]
         return sorted(reference for reference in results if REFERENCE.fullmatch(reference))
 
-    def _folder(self, model: str) -> Path:
+    def _folder(self, model: str) -> Place:
         if not is_name(model):
             raise StoreError(f"{model!r} is not the name of a model: names are [a-z_][a-z0-9_]*")
         return self.root / model
 
-    def _build(self, model: str, reference: str) -> Path:
+    def _build(self, model: str, reference: str) -> Place:
         folder = self._folder(model) / reference if REFERENCE.fullmatch(reference) else None
         with readable(self.root):
-            is_folder = folder is not None and folder.is_dir()
-        if folder is None or not is_folder:
+            is_there = folder is not None and self._is_whole(folder)
+        if folder is None or not is_there:
             raise NotMaterializedError(
                 f"model {model!r} has no build {reference!r} in {self.root}/{self._fate(model, reference)}: it has "
                 f"{one_of(self._references(model))}"
             )
         return folder
+
+    @staticmethod
+    def _is_whole(build: Place) -> bool:
+        return (build / MANIFEST).is_file() if isinstance(build, BucketPath) else build.is_dir()
 
     def _fate(self, model: str, reference: str) -> str:
         """When and why a build was deleted, for an error; empty if nobody noted that."""
@@ -303,23 +311,22 @@ class ModelReader:
         return ""
 
     @staticmethod
-    def _folders(folder: Path) -> list[Path]:
+    def _folders(folder: Place) -> list[Place]:
         try:
+            if isinstance(folder, BucketPath):
+                return list(folder.iterdir())
             check_folder(folder)
             return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        except BucketError as error:
+            raise StoreError(f"{folder} cannot be listed: {error.strerror}. {error.remedy}") from error
         except OSError as error:
             raise StoreError(f"{folder} cannot be listed: {reason(error)}") from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Place) -> bytes:
     content = read_file(path, _REMEDY)
     if content is None:
         with readable(path.parent):
             siblings = one_of(sorted(file.name for file in path.parent.iterdir()))
         raise DamagedError(f"{path} is missing, its folder holds {siblings}: {_REMEDY}")
     return content
-
-
-def verdict_of(manifest: ModelManifest) -> str:
-    failures = [verdict.gate for verdict in manifest.gates if not verdict.passed]
-    return f"{manifest.status}: {', '.join(failures)}" if failures else manifest.status

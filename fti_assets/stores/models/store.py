@@ -1,21 +1,23 @@
-"""The model store: builds are published into its folder whole, and one of them at a time is made champion."""
+"""The model store: builds are published into its folder or bucket whole, and one of them at a time is made champion."""
 
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from fti_assets.core import clock
-from fti_assets.core.logs import late_logger
+from fti_assets.core.home import home
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import is_blank
 from fti_assets.core.records import to_json
 from fti_assets.core.times import naive_utc
-from fti_assets.errors import AliasConflictError, DamagedError, PredictionError, StoreError, list_some, one_of
-from fti_assets.stores.files import guard_writes, publish_folder, write_atomically
+from fti_assets.errors import AliasConflictError, StoreError, list_some, one_of
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.files import guard_writes, write_atomically
+from fti_assets.stores.folders import publish_folder
 from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.models.aliases import (
     AliasChange,
@@ -27,11 +29,10 @@ from fti_assets.stores.models.aliases import (
     without_arm_of,
 )
 from fti_assets.stores.models.builds.twins import are_twins
-from fti_assets.stores.models.manifest_check import problem_of
-from fti_assets.stores.models.reader import REFERENCE, ModelReader, Promotions, verdict_of
+from fti_assets.stores.models.manifest_check import problem_of, verdict_of
+from fti_assets.stores.models.reader import MANIFEST, REFERENCE, ModelReader, Promotions
 from fti_assets.stores.models.samples import SAMPLES
-
-_log = late_logger(__name__)
+from fti_assets.stores.places import Place
 
 
 def build_id(cutoff: datetime, token: str | None = None) -> str:
@@ -49,13 +50,13 @@ def cutoff_of(reference: str) -> str:
 
 
 class ModelStore(ModelReader):
-    """A folder of models that builds are published to and promoted in.
+    """A folder of models, or ``s3://bucket/folder``, that builds are published to and promoted in.
 
     >>> store = ModelStore("models/")  # doctest: +SKIP
     >>> manifest, graph = store.load("delay_net", store.champion("delay_net").reference)  # doctest: +SKIP
     """
 
-    def __init__(self, root: Path | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
+    def __init__(self, root: Place | str, *, lock_timeout: float = 60.0, trial_seconds: float = 60.0) -> None:
         super().__init__(root)
         self._lock_timeout = lock_timeout
         self._trial_seconds = trial_seconds
@@ -95,7 +96,7 @@ class ModelStore(ModelReader):
                 f"the files of {manifest.model}/{manifest.reference} are {checksums}, its manifest says {manifest.files}: "
                 "nothing was published, make the manifest from these files"
             )
-        own = {"model.onnx": graph, "manifest.json": to_json(manifest).encode(), "card.md": card.encode()}
+        own = {"model.onnx": graph, MANIFEST: to_json(manifest).encode(), "card.md": card.encode()}
         if unusable := sorted(name for name in checksums if name in own or Path(name).name != name):
             raise StoreError(
                 f"{manifest.model}/{manifest.reference} cannot have a file {one_of(unusable)}: give it a plain name beside "
@@ -111,14 +112,17 @@ class ModelStore(ModelReader):
         check_graph(manifest, graph, (files or {}).get(SAMPLES), seconds=self._trial_seconds)
         with guard_writes(folder), self.locked(manifest.model):
             self.remove_leftovers(manifest.model)
-            publish_folder(folder, own | dict(files or {}))
+            publish_folder(folder, own | dict(files or {}), last=MANIFEST)
         self._tried[manifest.model, manifest.reference] = manifest
 
     def remove_leftovers(self, model: str) -> None:
         """Remove what killed processes left of builds that they published or deleted; the caller holds the lock, as living ones do."""
         import shutil  # not at the top, as in publish
 
-        for leftover in self._folder(model).glob("v*/.*.tmp"):
+        folder = self._folder(model)
+        if isinstance(folder, BucketPath):
+            return  # where builds that are not whole are not seen, and others may be about to be
+        for leftover in folder.glob("v*/.*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def promote(
@@ -212,15 +216,32 @@ class ModelStore(ModelReader):
     def change_aliases(self, model: str, change: Callable[[Aliases], Aliases]) -> Aliases:
         """Write what ``change`` makes of a model's aliases, while nobody else changes them; what it raises changes nothing.
 
+        In a bucket, where there is no lock, it is asked again if somebody has changed them meanwhile.
+
         Raises:
             StoreError: they cannot be read or written.
         """
+        path = self.aliases_file(model)
+        if isinstance(path, BucketPath):
+            from fti_assets.stores.buckets.conditional import replace_object  # not at the top, as in publish
+
+            aliases = Aliases(model)
+
+            def changed(text: bytes | None) -> bytes:
+                nonlocal aliases
+                aliases = change(self._aliases_in(model, text))
+                return to_json(aliases).encode()
+
+            replace_object(path, changed, self._lock_timeout)
+            Promotions.count += 1
+            return aliases
         with guard_writes(self.aliases_file(model)), self.locked(model):
             return self.write_aliases(change(self.aliases(model)))
 
     def write_aliases(self, aliases: Aliases) -> Aliases:
         """Put a model's aliases in the place of those that are there; the caller holds the lock."""
         path = self.aliases_file(aliases.model)
+        assert isinstance(path, Path)  # a bucket has no lock
         for leftover in path.parent.glob(f".{path.name}.*.tmp"):  # a killed writer's: living ones hold the lock
             leftover.unlink(missing_ok=True)
         write_atomically(path, to_json(aliases).encode())
@@ -250,6 +271,11 @@ class ModelStore(ModelReader):
                 "the history. Nothing was changed"
             )
         self.check_servable(aliases.model, reference, "champion")
+        if isinstance(self.root, BucketPath) and any(reference in one.builds for one in aliases.retired):
+            raise StoreError(
+                f"{aliases.model}/{reference} cannot be champion: it was retired, and whoever did that may be deleting it. Nothing was "
+                "changed"
+            )
         evidence = Evidence.of(self.manifest(aliases.model, reference))
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence, fresh)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
@@ -272,46 +298,13 @@ class ModelStore(ModelReader):
             raise StoreError(
                 f"{model}/{reference} cannot be {role}: it is {verdict_of(manifest)}. Accepted ones are {self._accepted_builds(model)}"
             )
-        self._check_answers(manifest, graph, role)
-        self._check_on_demand(manifest, role)
-
-    def _check_answers(self, manifest: ModelManifest, graph: bytes, role: str) -> None:
-        samples = self.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
-        build = (manifest.model, manifest.reference)
-        if self._tried.get(build) == manifest:
-            return
         # Not at the top: who reads manifests needs no runtime.
-        from fti_assets.stores.models.opened_graph import open_graph
+        from fti_assets.stores.models.builds.servable import check_answers, check_on_demand
 
-        what, samples_file = f"model {manifest.model!r} ({manifest.reference})", str(self.folder(manifest) / SAMPLES)
-        try:
-            open_graph(manifest, graph, samples, what=what, samples_file=samples_file, seconds=self._trial_seconds)
-        except (DamagedError, PredictionError) as error:
-            raise StoreError(
-                f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
-            ) from error
-        self._tried[build] = manifest
-
-    def _check_on_demand(self, manifest: ModelManifest, role: str) -> None:
-        """Refuse a build that predictors would refuse with the source of now, where that source is here."""
-        for call in manifest.on_demand:
-            # Not at the top, as above.
-            from fti_assets.core.on_demand.call import check_source
-            from fti_assets.core.on_demand.syntax.source import source_file
-
-            if source_file(call.module) is None:
-                _log.warning(
-                    "the on-demand function %r of %s/%s is not compared with what the model learned from: its module %r is "
-                    "not here",
-                    call.name, manifest.model, manifest.reference, call.module,
-                )  # fmt: skip
-                continue
-            try:
-                check_source(call)
-            except PredictionError as error:
-                raise StoreError(
-                    f"{manifest.model}/{manifest.reference} cannot be {role}, nothing was changed: {error}"
-                ) from error
+        if self._tried.get((model, reference)) != manifest:
+            check_answers(self, manifest, graph, role, seconds=self._trial_seconds)
+            self._tried[model, reference] = manifest
+        check_on_demand(manifest, role)
 
     def _previous(self, aliases: Aliases, champion: str) -> str:
         earlier = dict.fromkeys(change.champion for change in reversed(aliases.history))
@@ -338,7 +331,15 @@ class ModelStore(ModelReader):
     def locked(self, model: str) -> AbstractContextManager[None]:
         """Hold the lock of a model for a block: nobody publishes a build of it, or changes its aliases, meanwhile.
 
+        A bucket has none: a build has a name of its own there, and aliases are replaced only as they were read.
+
         Raises:
             StoreError: somebody else holds it for too long.
         """
-        return hold_lock(self._folder(model) / ".lock", self._lock_timeout)
+        folder = self._folder(model)
+        return nullcontext() if isinstance(folder, BucketPath) else hold_lock(folder / ".lock", self._lock_timeout)
+
+    def working_folder(self, model: str) -> Path:
+        """Where this machine keeps what a training needs before it is published: with the builds; of a bucket, under ``FTI_HOME``."""
+        folder = self._folder(model)
+        return home() / "training" / model if isinstance(folder, BucketPath) else folder

@@ -10,7 +10,7 @@ from typing import Any
 from fti_assets.core.addresses import scrub
 from fti_assets.core.extras import named_extras
 from fti_assets.errors import StoreError
-from fti_assets.stores.duckdb.s3_secret import s3_access
+from fti_assets.stores.buckets.access import s3_access
 
 SCHEME = "s3://"
 _SECONDS = 20

@@ -12,8 +12,8 @@ from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.names import PARTITION, TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DeclarationError, StoreError, excerpt
+from fti_assets.stores.buckets.access import s3_access
 from fti_assets.stores.duckdb.relations import relation_name
-from fti_assets.stores.duckdb.s3_secret import s3_access
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import guard_writes, is_folder, make_folder, paths_in, sync_file, sync_renamed
 from fti_assets.stores.lake.reader import LakeReader

@@ -15,6 +15,7 @@ from fti_assets.orchestration.dagster_internals import AssetCheckEvaluationTarge
 from fti_assets.stores.files import read_file
 from fti_assets.stores.models.aliases import Aliases, Evidence
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.places import absolute
 from fti_assets.training.judging.pictures.build_pictures import image, pictures, reliability_before
 from fti_assets.training.judging.pictures.importance_picture import IMPORTANCE, importance_metadata, importance_picture
 from fti_assets.training.judging.pictures.learning import LEARNING, learning_picture
@@ -55,7 +56,7 @@ def build_metadata(model: Model, store: ModelStore, build: Build) -> dict[str, A
         **importance_metadata(manifest.importance),
         **_tuning(build),
         **{name: dg.MetadataValue.md(image(svg, name)) for name, svg in images.items()},
-        "whole_pictures": dg.MetadataValue.path((folder / PICTURES).absolute()),
+        "whole_pictures": dg.MetadataValue.path(absolute(folder / PICTURES)),
         "card": dg.MetadataValue.md((read_file(folder / "card.md") or b"").decode(errors="replace")),
     }
 

@@ -140,7 +140,7 @@ def _progress(
     ledger = lake.ledger(model.dataset.table)
     rows = ledger[partition].data_version if partition in ledger else ""
     with checkpoint_folder(
-        store.aliases_file(model.name).parent,
+        store.working_folder(model.name),
         partition,
         model.asset_name,
         code_version_of(context),

@@ -174,4 +174,4 @@ def journal_of(model: Model, store: ModelStore, partition: str, *versions: str) 
     """The file in which a study is written down, under a hash of what it depends on, as the versions of data and code, and the config."""
     terms = (model.version, partition, versions, model.tune, installed(), function_hash(model.function))
     name = hashlib.sha256(repr(terms).encode()).hexdigest()[:16]
-    return store.aliases_file(model.name).parent / JOURNALS / f"{name}.jsonl"
+    return store.working_folder(model.name) / JOURNALS / f"{name}.jsonl"

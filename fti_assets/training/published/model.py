@@ -21,7 +21,7 @@ from fti_assets.features.published.reading import group_of_store, known_stores
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.models.reader import verdict_of
+from fti_assets.stores.models.manifest_check import verdict_of
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.datasets.dataset import TrainingDataset

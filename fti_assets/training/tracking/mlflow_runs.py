@@ -20,6 +20,7 @@ from fti_assets.core.manifest.learning import EpochRecord, LearningRecord
 from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
 from fti_assets.errors import FtiError, MissingExtraError, StoreError
+from fti_assets.stores.files import read_file
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE
 from fti_assets.training.tracking.mirrored import BUILD, COMPLETE, Mirrored, build_name, mirrored_build, mirrored_trial
@@ -126,7 +127,9 @@ class _Mirror:
         if LEARNING_FILE in manifest.files:
             what = f"{LEARNING_FILE} of {manifest.reference}"
             history = from_json(LearningRecord, self._store.file(manifest, LEARNING_FILE), what=what).epochs
-        content = mirrored_build(manifest, config, (folder / "card.md").read_text(errors="replace"), history)
+        content = mirrored_build(
+            manifest, config, (read_file(folder / "card.md") or b"").decode(errors="replace"), history
+        )
         at = _milliseconds(manifest.created_at)
         run_id = self._write(experiment, content, at)
         if STUDY in manifest.files:
@@ -184,8 +187,10 @@ class _Mirror:
             model = require("onnx").load_from_string(graph)
             require("mlflow.onnx").save_model(model, f"{place}/model", pip_requirements=needed or ["onnxruntime"])
             self._client.log_artifacts(run_id, f"{place}/model", "model")
-        for name in ("manifest.json", "card.md", *manifest.files):
-            self._client.log_artifact(run_id, str(folder / name), "build")
+            for name in ("manifest.json", "card.md", *manifest.files):
+                own = Path(place, name)
+                own.write_bytes(read_file(folder / name) or b"")
+                self._client.log_artifact(run_id, str(own), "build")
 
     def _url(self, experiment: str, run_id: str) -> str | None:
         uri = show_address(self._tracker.uri)

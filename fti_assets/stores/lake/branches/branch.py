@@ -11,6 +11,7 @@ from fti_assets.core.records import from_json, record
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, excerpt, list_some, one_of
 from fti_assets.stores.files import is_folder, paths_in, read_file
 from fti_assets.stores.lake.folder import LakeFolder
+from fti_assets.stores.lake.postgres.address import LakeAddress
 from fti_assets.stores.models.branches import ModelBase
 
 ABOUT, HELD, MERGED = "environment.json", "held.txt", "merged.json"
@@ -64,14 +65,22 @@ def branch_folder(main: LakeFolder, name: str) -> Path:
     """The folder of a branch, whether it is there or not.
 
     Raises:
-        StoreError: the name is none.
+        StoreError: the name is none, or the lake has no folder.
     """
-    return main.root / BRANCHES / checked_branch_name(name)
+    checked = checked_branch_name(name)
+    if isinstance(main.root, LakeAddress):
+        raise StoreError(
+            f"the lake at {main.root} has no environments: they are made of a lake in a folder. Run what you change on a lake of its own, "
+            "in another database and folder of the bucket"
+        )
+    return main.folder / BRANCHES / checked
 
 
 def branch_names(main: LakeFolder) -> list[str]:
     """The branches of a lake, by name."""
-    return [one.name for one in paths_in(main.root / BRANCHES) if _NAME.fullmatch(one.name) and is_folder(one)]
+    if isinstance(main.root, LakeAddress):
+        return []
+    return [one.name for one in paths_in(main.folder / BRANCHES) if _NAME.fullmatch(one.name) and is_folder(one)]
 
 
 def branch_named(main: LakeFolder, name: str) -> Branch:
@@ -94,7 +103,9 @@ def branch_named(main: LakeFolder, name: str) -> Branch:
 
 def branch_of(store: LakeFolder) -> Branch | None:
     """What a lake says of itself if it is a branch; None if it is none."""
-    folder = store.root.parent
+    if isinstance(store.root, LakeAddress):
+        return None
+    folder = store.folder.parent
     if folder.parent.name != BRANCHES or not (folder / ABOUT).exists():
         return None
     return _read(folder)

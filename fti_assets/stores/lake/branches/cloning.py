@@ -57,7 +57,7 @@ def clone_catalog(main: Lake, copy: Path, *, own_data: Path, first: int, message
     order = {
         "catalog": str(main.store.catalog),
         "copy": str(copy),
-        "data": f"{main.store.root.absolute() / 'data'}/",
+        "data": f"{main.store.folder.absolute() / 'data'}/",
         "own_data": f"{own_data}/",
         "first": first,
         "snapshot": main.snapshot(),

@@ -180,7 +180,7 @@ def _replace_rows(main: Lake, move: _Move) -> None:
 def _attached(main: Lake, branch: LakeReader) -> Iterator[None]:
     """The branch beside main on main's connection."""
     execute = main.connection.execute
-    catalog, data = branch.store.catalog, branch.store.root / "data"
+    catalog, data = branch.store.catalog, branch.store.data
     try:
         execute(
             f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS {quote(_OTHER)} "

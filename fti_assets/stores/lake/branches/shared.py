@@ -5,6 +5,7 @@ from __future__ import annotations
 from fti_assets.core.sql import literal
 from fti_assets.stores.lake.branches.branch import branch_of, held_paths
 from fti_assets.stores.lake.connection import ask_catalog, own_table
+from fti_assets.stores.lake.postgres.address import LakeAddress
 from fti_assets.stores.lake.reader import LakeReader
 
 _NEVER = "9999-01-01 00:00:00+00"
@@ -14,7 +15,7 @@ _NEVER = "9999-01-01 00:00:00+00"
 def shared_files(lake: LakeReader) -> list[str]:
     """The absolute paths of the files that a branch names and that lie outside of its own folder."""
     rows = ask_catalog(
-        lake.connection,
+        lake,
         "SELECT path FROM ducklake_data_file WHERE path_is_relative = 0 UNION SELECT path FROM ducklake_delete_file WHERE "
         "path_is_relative = 0",
     )
@@ -27,6 +28,8 @@ def spare_shared_files(lake: LakeReader) -> None:
 
     The caller holds the writers' lock.
     """
+    if isinstance(lake.store.root, LakeAddress):
+        return
     waiting, execute = own_table("files_scheduled_for_deletion"), lake.connection.execute
     if branch_of(lake.store) is not None:
         execute(
@@ -44,8 +47,10 @@ def spare_shared_files(lake: LakeReader) -> None:
 
 def files_spared(lake: LakeReader) -> int:
     """How many files that no snapshot of main needs are kept for branches."""
+    if isinstance(lake.store.root, LakeAddress):
+        return 0
     [(count,)] = ask_catalog(
-        lake.connection,
+        lake,
         "SELECT count(*) FROM ducklake_files_scheduled_for_deletion WHERE schedule_start = ?1",
         [_NEVER],
     )
@@ -53,4 +58,4 @@ def files_spared(lake: LakeReader) -> int:
 
 
 def _own_data(lake: LakeReader) -> str:
-    return f"{lake.store.root.absolute() / 'data'}/"
+    return f"{lake.store.folder.absolute() / 'data'}/"

@@ -14,16 +14,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Self
 
 import duckdb
 
 from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
 from fti_assets.errors import DamagedError, FtiError, StoreError, list_some
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.duckdb.content_hash import OF_DUCKDB, content_sums, data_version, hash_of, with_content
 from fti_assets.stores.duckdb.file_damage import first_line
-from fti_assets.stores.files import may_write
 from fti_assets.stores.lake.files.current_files import CurrentFile, current_files
 from fti_assets.stores.lake.files.damage import is_readable
 from fti_assets.stores.lake.files.recorded_checksums import record_lacking
@@ -90,7 +89,7 @@ def compare_contents(
         StoreError: the lake cannot be read for another reason than its files.
     """
     contents, snapshot = Contents(), lake.snapshot()
-    with _Readers(lake.store.root, snapshot) as readers:
+    with _Readers(lake.store.location, snapshot) as readers:
         for table in tables:
             before = contents.rows
             batches = deque(_in_batches(lake.ledger(table, snapshot=snapshot)))
@@ -123,7 +122,7 @@ def _record_checksums(lake: LakeReader, tables: Sequence[TableName], contents: C
         }
         for table in tables
     }
-    if any(lacking.values()) and may_write(lake.store.root):
+    if any(lacking.values()) and lake.store.may_write and not isinstance(lake.store.data, BucketPath):
         with lake.store.lock():
             for table, partitions in lacking.items():
                 record_lacking(lake, table, partitions, snapshot=snapshot)
@@ -132,8 +131,8 @@ def _record_checksums(lake: LakeReader, tables: Sequence[TableName], contents: C
 class _Readers:
     """Processes that read batches of partitions, one after another: the next begins when one has ended over a damaged file."""
 
-    def __init__(self, root: Path, snapshot: int) -> None:
-        self._began = {"root": str(root), "snapshot": snapshot}
+    def __init__(self, location: str, snapshot: int) -> None:
+        self._began = {"location": location, "snapshot": snapshot}
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -183,11 +182,11 @@ class _Readers:
 
 def read_batches() -> None:
     """Answer questions on standard input until it ends, one a line; what the process of ``compare_contents`` does."""
-    from fti_assets.stores.lake.store import OfflineStore  # which rests on this room
+    from fti_assets.stores.lake.location import offline_store  # which rests on this room
 
     began = json.loads(sys.stdin.readline())
     try:
-        with OfflineStore(began["root"]).connect() as lake:
+        with offline_store(began["location"]).connect() as lake:
             # Each file is read once: DuckDB would keep its bytes until memory is short.
             lake.connection.execute("SET enable_external_file_cache = false")
             for line in sys.stdin:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError
+from fti_assets.stores.buckets.path import SCHEME, BucketPath
 from fti_assets.stores.file_kinds import FILE, kind_of
 from fti_assets.stores.files import reason
 from fti_assets.stores.lake.connection import ask_catalog, own_table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fti_assets.stores.lake.folder import LakeFolder
 
 PATH = (
-    "CASE WHEN f.path_is_relative = 0 THEN '' WHEN t.path_is_relative = 0 THEN t.path WHEN s.path_is_relative = 0 "
+    "CASE WHEN NOT f.path_is_relative THEN '' WHEN NOT t.path_is_relative THEN t.path WHEN NOT s.path_is_relative "
     "THEN s.path || t.path ELSE ?1 || s.path || t.path END || f.path"
 )
 """The SQL of where a file ``f`` of a table ``t`` and its schema ``s`` lies; the first parameter is the data folder with a slash."""
@@ -66,8 +67,19 @@ class CurrentFile:
     own_number: int = -1
     checksum: Checksum | None = None
 
+    def is_there(self) -> bool:
+        """Whether something is in its place."""
+        if self.path.startswith(SCHEME):
+            return BucketPath.of(self.path).is_file()
+        return os.path.exists(self.path)
+
     def exists(self) -> bool:
         """Whether it is there, in the size that it was written in."""
+        if self.path.startswith(SCHEME):
+            try:
+                return BucketPath.of(self.path).stat().st_size == self.size
+            except FileNotFoundError:
+                return False
         try:
             status = os.stat(self.path)
             return S_ISREG(status.st_mode) and status.st_size == self.size
@@ -81,6 +93,8 @@ class CurrentFile:
         Args:
             whole: whether all bytes are compared, or those of its end.
         """
+        if self.path.startswith(SCHEME):  # what an object store gives is what it was given
+            return None
         try:
             if not S_ISREG(os.stat(self.path).st_mode):
                 return f"{self.size} bytes were written"
@@ -109,20 +123,22 @@ def current_files(
     keys: list[str] = []
     if selection is not None and len(selection) <= _KEYS_AT_ONCE:
         keys = sorted(selection)
-        mine += f" AND p.partition_value IN ({', '.join(f'?{number}' for number in range(4, 4 + len(keys)))})"
+        places = ", ".join(f"?{number}" for number in range(4, 4 + len(keys)))
+        mine += f" AND p.partition_value IN ({places})" if keys else " AND 1 = 0"  # Postgres takes no empty list
 
     def of(name: str, own_number: str, deletes: int) -> str:
         return (
-            f"SELECT data_file_id, {PATH}, p.partition_value, f.file_size_bytes, {deletes}, {own_number} AS own_number, "
+            f"SELECT data_file_id, {PATH} AS place, p.partition_value, f.file_size_bytes, {deletes} AS deletes, "
+            f"{own_number} AS own_number, "
             f"{CHECKSUM_COLUMNS} FROM {name} f {TO_SCHEMA} JOIN ducklake_file_partition_value p USING (data_file_id) "
             f"{to_checksum(lake, own_number)} WHERE p.partition_key_index = 0 AND {mine}"
         )
 
     rows = ask_catalog(
-        lake.connection,
+        lake,
         f"{of('ducklake_data_file', 'data_file_id', 0)} UNION ALL {of('ducklake_delete_file', 'f.delete_file_id', 1)} "
         "ORDER BY 1, 2, 3, 4, 5",
-        [f"{lake.store.root / 'data'}/", table.schema, table.name, *keys],
+        [f"{lake.store.data}/", table.schema, table.name, *keys],
     )
     files = [
         CurrentFile(
@@ -232,7 +248,8 @@ def refuse_damaged_or_missing(
 def damage_of(table: TableName, file: CurrentFile, message: str) -> DamagedError:
     """The error that names a file, its partition, what is wrong with it and what to do."""
     try:
-        kind = kind_of(Path(file.path))
+        place = BucketPath.of(file.path) if file.path.startswith(SCHEME) else Path(file.path)
+        kind = kind_of(place)
     except OSError:
         kind = FILE
     what = {FILE: "is damaged", None: "is not there"}.get(kind, f"is {kind} where a file belongs")
@@ -253,7 +270,7 @@ def rows_in_files(lake: OpenLake, table: TableName, partitions: Collection[str])
         )
 
     counts = ask_catalog(
-        lake.connection,
+        lake,
         f"{of('ducklake_data_file', 'f.record_count')} UNION ALL {of('ducklake_delete_file', '-f.delete_count')}",
         [table.schema, table.name],
     )

@@ -88,6 +88,14 @@ def damage_errors(lake: LakeReader) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, FtiError) as error:
+        of_library = (error.__cause__ or error.__context__) if isinstance(error, FtiError) else error
+        trouble = lake.store.trouble(of_library) if isinstance(of_library, duckdb.Error) else None
+        if trouble is not None and trouble in str(error):
+            raise
+        if trouble is not None:
+            raise StoreError(
+                f"the offline store at {lake.store.root} cannot be used: {trouble}. What is committed is whole; do it again then"
+            ) from error
         if isinstance(error, duckdb.Error) and _cannot_write(lake, str(error)):
             raise StoreError(
                 f"the offline store at {lake.store.root} cannot be used: {first_line(str(error))}. "
@@ -104,16 +112,14 @@ def _damage(lake: LakeReader, error: duckdb.Error) -> DamagedError | None:
     message = str(error)
     if not is_of_files(error):
         return None
-    root = str(lake.store.root / "data")
+    root = str(lake.store.data)
     try:
         with lake.connection.cursor() as cursor:  # its own transaction: that of the lake may have failed
             apart = lake.on(cursor)
             files = [
                 (table, file) for table in [*apart.tables(), *apart.tiles()] for file in current_files(apart, table)
             ]
-            matches = [
-                (table, file) for table, file in files if file.path in message or Path(file.path).name in message
-            ]
+            matches = [(table, file) for table, file in files if Path(file.path).name in message]
             if not matches and (outside := _damage_outside(lake, error)) is not None:
                 return outside
             result = matches or [(table, file) for table, file in files if not is_readable(apart, file)]
@@ -138,7 +144,7 @@ def _damage_outside(lake: LakeReader, error: duckdb.Error) -> DamagedError | Non
 def _cannot_write(lake: LakeReader, message: str) -> bool:
     """Whether it is the lake that cannot be written, and not a file of the user's own."""
     of_catalog = ("disk i/o error", "disk is full")
-    of_files = any(word in message.lower() for word in OF_WRITING) and str(lake.store.root) in message
+    of_files = any(word in message.lower() for word in OF_WRITING) and str(lake.store.data.parent) in message
     return of_files or any(word in message.lower() for word in of_catalog)
 
 

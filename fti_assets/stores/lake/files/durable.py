@@ -9,13 +9,17 @@ from stat import S_ISREG
 from urllib import parse
 
 from fti_assets.core.names import PARTITION, TableName
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.files import sync_file, sync_folder
+from fti_assets.stores.places import Place
 
 _SYNCS_AT_ONCE = 16
 
 
-def sync_new_files(data: Path, table: TableName, partitions: Sequence[str]) -> None:
+def sync_new_files(data: Place, table: TableName, partitions: Sequence[str]) -> None:
     """Make the files of some partitions, and those of deletions, durable, with their folders, under the folder of all data."""
+    if isinstance(data, BucketPath):
+        return  # what an object store has taken is durable
     folder = data / table.schema / table.name
     for deletions in folder.glob("*-delete.parquet"):  # of row-level changes, beside the partitions' folders
         sync_file(deletions)

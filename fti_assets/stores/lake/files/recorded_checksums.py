@@ -14,6 +14,7 @@ import duckdb
 
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.lake.connection import CATALOG, ask_catalog, own_table
 from fti_assets.stores.lake.files.checksums import SMALL_BYTES, checksum_of
 from fti_assets.stores.lake.files.current_files import CHECKSUMS, PATH, TO_SCHEMA, OpenLake, current_files
@@ -25,17 +26,20 @@ _SQL = f"{CATALOG}.{CHECKSUMS}"
 def record_checksums(lake: OpenLake, *, after: int) -> None:
     """Write down the checksums of the files that commits after a snapshot have made; the caller holds the writers' lock.
 
-    It comes after the commit, so it raises nothing: what it does not get done, ``fti lake check --contents`` does.
+    It comes after the commit, so it raises nothing: what it does not get done, ``fti lake check --contents`` does. An object store keeps
+    checksums of its own, and to read the files back would cost what writing them did.
     """
+    if isinstance(lake.store.data, BucketPath):
+        return
     newer = "(SELECT next_file_id FROM ducklake_snapshot WHERE snapshot_id = ?2)"
     try:
         with _one_transaction(lake.connection):
             rows = ask_catalog(
-                lake.connection,
+                lake,
                 f"SELECT f.data_file_id, {PATH}, f.file_size_bytes FROM ducklake_data_file f {TO_SCHEMA} WHERE f.data_file_id >= {newer} "
                 f"UNION ALL SELECT f.delete_file_id, {PATH}, f.file_size_bytes FROM ducklake_delete_file f {TO_SCHEMA} "
                 f"WHERE f.delete_file_id >= {newer}",
-                [f"{lake.store.root / 'data'}/", int(after)],
+                [f"{lake.store.data}/", int(after)],
             )
             _record(lake, {int(str(number)): (str(path), int(str(size))) for number, path, size in rows})
     except (duckdb.Error, OSError) as error:

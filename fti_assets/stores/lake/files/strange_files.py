@@ -6,9 +6,7 @@ own files are there.
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 from fti_assets.core.names import LEDGER, TILES, TableName
 from fti_assets.errors import DamagedError, list_some
@@ -16,6 +14,7 @@ from fti_assets.stores.files import files_under, is_folder
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.reader import LakeReader
+from fti_assets.stores.places import Place, real_place
 
 REPAIR = "repair the lake from its files"
 """The message of a repair's commits: what it left out stays beside the catalog, and is known to be no rows of it."""
@@ -31,11 +30,11 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
     """
     if table.schema in (TILES, LEDGER) or lake.has(table):
         return
-    folder = Path(os.path.realpath(lake.store.root / "data" / table.schema / table.name))
+    folder = real_place(lake.store.data / table.schema / table.name)
     files = [file for file in files_under(folder) if file.suffix == ".parquet"] if is_folder(folder) else []
     if not files:
         return
-    names = named_paths(lake, Path(os.path.realpath(lake.store.root / "data")))
+    names = named_paths(lake, lake.store.real_data)
     strays = [file for file in files if str(file) not in names]
     if not strays or not (sign := _sign_of_another_catalog(lake, strays)):
         return
@@ -47,7 +46,7 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
     )
 
 
-def _sign_of_another_catalog(lake: LakeReader, strays: list[Path]) -> str:
+def _sign_of_another_catalog(lake: LakeReader, strays: list[Place]) -> str:
     execute = lake.connection.execute
     snapshots = execute("SELECT snapshot_id, epoch_ms(snapshot_time), commit_message FROM lake.snapshots()").fetchall()
     if any(message == REPAIR for _, _, message in snapshots):
@@ -55,11 +54,11 @@ def _sign_of_another_catalog(lake: LakeReader, strays: list[Path]) -> str:
     made_ms = next((int(at) for number, at, _ in snapshots if number == 0), None)  # None when it is expired
     if made_ms is not None and (older := [file for file in strays if (_written_ms(file) or made_ms) < made_ms]):
         return f"{older[0].name} was written before this catalog was made"
-    absent = [file.path for one in lake.tables() for file in current_files(lake, one) if not os.path.exists(file.path)]
+    absent = [file.path for one in lake.tables() for file in current_files(lake, one) if not file.is_there()]
     return f"The catalog names {len(absent)} files that are not there, such as {min(absent)}" if absent else ""
 
 
-def _written_ms(file: Path) -> int | None:
+def _written_ms(file: Place) -> int | None:
     """When DuckLake wrote a file, in milliseconds since 1970, by the UUID in its name."""
     match = _NAME.match(file.name)
     return None if match is None else int(match[1] + match[2], 16)

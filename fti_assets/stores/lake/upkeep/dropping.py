@@ -33,7 +33,7 @@ def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> Non
             execute(f"DROP TABLE IF EXISTS {table.positions_sql}")
             execute(f"DROP TABLE IF EXISTS {table.contract.sql}")
         execute("CALL lake.set_commit_message(?, ?)", ["fti_assets", message])
-        execute("COMMIT")
+        lake.store.commit(lake.connection)
     except BaseException as error:
         with suppress(duckdb.Error):
             execute("ROLLBACK")

@@ -10,13 +10,12 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from stat import S_ISREG
 
 import duckdb
 
@@ -24,7 +23,8 @@ from fti_assets.core import clock
 from fti_assets.core.names import TableName
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores.files import files_under, guard_writes, paths_in, readable, sync_file, sync_folder
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.files import files_under, guard_writes, sized_files, sync_file, sync_folder
 from fti_assets.stores.lake.branches.shared import spare_shared_files
 from fti_assets.stores.lake.catalog import delete_dead_ledger_rows, files_waiting, put_columns, snapshots
 from fti_assets.stores.lake.files.current_files import current_files, refuse_damaged_files
@@ -36,6 +36,7 @@ from fti_assets.stores.lake.upkeep.pins import pins
 from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, refuse_only_copies, refuse_to_delete_most
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore
+from fti_assets.stores.places import Place
 from fti_assets.stores.temporary_folders import TEMPORARY, locked_folder
 
 DAY = timedelta(days=1)
@@ -128,9 +129,8 @@ def upkeep(
 
 def size(lake: Lake) -> LakeSize:
     """How much a lake holds now."""
-    results = _sizes(files_under(lake.store.root / "data"))
-    catalog = paths_in(lake.store.root, f"{lake.store.catalog.name}*")
-    return LakeSize(len(results), sum(results), sum(_sizes(catalog)), len(snapshots(lake)))
+    results = [size for _, size, _ in sized_files(lake.store.data)]
+    return LakeSize(len(results), sum(results), lake.store.catalog_bytes, len(snapshots(lake)))
 
 
 def expire(lake: Lake, versions: list[int]) -> None:
@@ -169,7 +169,7 @@ def delete_spilled(folder: Path, *, untouched_for: timedelta = DAY) -> int:
     return count
 
 
-def _delete_begun(folder: Path) -> int:
+def _delete_begun(folder: Place) -> int:
     """Delete what killed steps had begun to write of rejected rows, a day old. How many files it was."""
     count, a_day_ago = 0, time.time() - DAY.total_seconds()
     for file in files_under(folder):
@@ -231,8 +231,8 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
             lake, table
         ):  # whose new files would hold damage as what was written
             refuse_damaged_files(lake, table, several)
-        folder = lake.store.root / "data" / table.schema / table.name
-        before, newest = set(folder.rglob("*.parquet")), lake.snapshot()
+        folder = lake.store.data / table.schema / table.name
+        before, newest = _parquet_in(folder), lake.snapshot()
         execute("BEGIN")
         try:
             merges = execute(
@@ -242,16 +242,21 @@ def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
                 execute("ROLLBACK")
                 return 0, 0
             execute("CALL lake.set_commit_message('fti_assets', ?)", [f"merge small files of {table.full_name}"])
-            for file in set(folder.rglob("*.parquet")) - before:
+            for file in _parquet_in(folder) - before:
                 sync_file(file)
                 sync_folder(file.parent)
-            execute("COMMIT")
+            lake.store.commit(lake.connection)
         except BaseException:
             with suppress(duckdb.Error):
                 execute("ROLLBACK")
             raise
         record_checksums(lake, after=newest)
         return sum(int(row[2]) for row in merges), sum(int(row[3]) for row in merges)
+
+
+def _parquet_in(folder: Place) -> set[Path]:
+    """The files of a folder that have to be made durable; an object store has done that."""
+    return set() if isinstance(folder, BucketPath) else set(folder.rglob("*.parquet"))
 
 
 def _partitions_of_several_files(lake: Lake, table: TableName) -> list[str]:
@@ -269,16 +274,6 @@ def _delete_orphans(lake: Lake, tables_compared: Collection[TableName], tables_r
 
 def _older_than(age: timedelta) -> str:
     return f"older_than => now() - to_microseconds({age // timedelta(microseconds=1)})"
-
-
-def _sizes(files: Iterable[Path]) -> list[int]:
-    """The bytes of those that are there and are files."""
-    results = []
-    for file in files:
-        with readable(file), suppress(FileNotFoundError):
-            about = file.stat()
-            results += [about.st_size] * S_ISREG(about.st_mode)
-    return results
 
 
 @contextmanager

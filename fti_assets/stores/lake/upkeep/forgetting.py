@@ -16,13 +16,15 @@ from fti_assets.core import clock
 from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, list_some
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under
-from fti_assets.stores.lake.catalog import data_files, narrow_bounds, overwrite_deleted
+from fti_assets.stores.lake.catalog import data_files, narrow_bounds
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.upkeep.expiry import delete_spilled, delete_unneeded, expire
 from fti_assets.stores.lake.upkeep.occurrences import REMEDY, files_answer, is_readable_as_written
 from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_sizes, tables_in
+from fti_assets.stores.places import Place, real_place, within
 
 
 @dataclass(frozen=True)
@@ -125,43 +127,42 @@ def expire_snapshots(lake: Lake, versions: Sequence[int], predicates: Mapping[Ta
         delete_spilled(Path(tempfile.gettempdir()), untouched_for=timedelta(0))
         for table in predicates:
             narrow_bounds(lake, table)
-        overwrite_deleted(lake)
+        lake.store.overwrite_deleted()
         count, holding, unreadable = 0, [], []
         # Of other bytes than were written, DuckDB could leave the rows out, or end the process.
-        root = lake.store.root / "data"
+        root = lake.store.data
         damage = {
-            os.path.realpath(file.path)
+            file.path if isinstance(root, BucketPath) else os.path.realpath(file.path)
             for table in tables_in(root)
             for file in data_files(lake, table)
             if not is_readable_as_written(file)
         }
-        for file in sorted(files_under(lake.store.root / "data")):
+        for file in sorted(files_under(root), key=str):
             if file.name.endswith("-delete.parquet"):  # it holds positions of rows, and no values
                 continue
             count += 1
-            where = file.relative_to(lake.store.root / "data").parts
+            where = within(file, root).parts
             predicate = predicates.get(TableName(where[0], where[1])) if len(where) > 2 else None
-            if file.suffix != ".parquet" or os.path.realpath(file) in damage:
+            if file.suffix != ".parquet" or str(real_place(file)) in damage:
                 unreadable.append(str(file))
             elif predicate is not None:
                 try:
                     holding += [str(file)] if _holds(lake, file, predicate) else []
                 except (duckdb.Error, DamagedError):
                     unreadable.append(str(file))
-        folder, beside = str(lake.store.root / "data"), tuple(_files_beside(lake))
+        folder, beside = str(root), tuple(_files_beside(lake))
     return ExpiryReport(deletions, strays, folder, count, beside, tuple(holding), tuple(unreadable))
 
 
 def _files_beside(lake: Lake) -> list[str]:
     """The files of a lake that are none of its own: neither data, nor the catalog and lock, nor rows that were kept aside."""
-    store = lake.store
-    own = (store.catalog.name, "catalog.new", "lake.lock")
+    folder = lake.store.data.parent
     return sorted(
         str(file)
-        for file in files_under(store.root)
-        if file.relative_to(store.root).parts[0] != "data"
-        and not (file.parent == store.root and file.name.startswith(own))
-        and not (file.is_relative_to(store.rejected) and file.suffix in (".jsonl", ".tmp"))
+        for file in files_under(folder)
+        if within(file, folder).parts[0] != lake.store.data.name
+        and not (file.parent == folder and file.name.startswith(lake.store.own_files))
+        and not (within(file, folder).parts[0] == lake.store.rejected.name and file.suffix in (".jsonl", ".tmp"))
     )
 
 
@@ -172,7 +173,7 @@ def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> li
     """
     results = []
     with lake.store.lock_if_writable():
-        for file in sorted(file_sizes(lake).strays):
+        for file in sorted(file_sizes(lake).strays, key=str):
             predicate = predicates.get(TableName(*file.parts[-4:-2])) if len(file.parts) > 3 else None
             if predicate is not None and file.suffix == ".parquet":
                 with suppress(duckdb.Error, DamagedError):  # half written: it goes with the others
@@ -180,7 +181,7 @@ def unnamed_files_holding(lake: Lake, predicates: Mapping[TableName, str]) -> li
     return results
 
 
-def _holds(lake: Lake, file: Path, predicate: str) -> bool:
+def _holds(lake: Lake, file: Place, predicate: str) -> bool:
     """Whether a row of a file is found by a predicate; not if it lacks the columns."""
     check_file(file, REMEDY)
     try:

@@ -6,16 +6,16 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from fti_assets.errors import DamagedError
 from fti_assets.stores.files import guard_writes, paths_in, read_file, readable, write_atomically
+from fti_assets.stores.places import Place
 
 _WRITING_SECONDS = 60.0  # far longer than a step needs for some rejected rows
 
 
-def rejected_rows(folder: Path, matches: Callable[[Mapping[str, Any]], bool], *, remove: bool) -> tuple[int, int]:
+def rejected_rows(folder: Place, matches: Callable[[Mapping[str, Any]], bool], *, remove: bool) -> tuple[int, int]:
     """How many rows that were kept aside match, in how many files; with ``remove``, they are taken out.
 
     What a killed step had begun to write is deleted with them: its file, or the half line at the end of one.
@@ -55,7 +55,7 @@ def _is_half_line(content: bytes, last: bytes) -> bool:
         return True
 
 
-def _row(line: bytes, file: Path) -> dict[str, Any]:
+def _row(line: bytes, file: Place) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -26,9 +26,11 @@ from fti_assets.stores.lake.catalog import skip_snapshots
 from fti_assets.stores.lake.connection import is_of_full_disk, is_without_tables, lake_connection
 from fti_assets.stores.lake.files.strange_files import REPAIR
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.postgres.address import LakeAddress
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.tables.schema import fit, settled_rows
 from fti_assets.stores.lake.upkeep.unnamed_files import file_sizes
+from fti_assets.stores.places import Place, within
 
 _DELETIONS = "-delete.parquet"
 _MANIFEST = "its manifest was in the catalog, which is lost"
@@ -88,20 +90,35 @@ def repair(store: OfflineStore, versions: RecordedVersions, *, above: int) -> Re
         DamagedError: the catalog is damaged, or none of a lake.
         StoreError: the catalog cannot be opened or written.
     """
+    refuse_repair(store)
     refuse_branch(
         store,
         "be repaired, as a new catalog would lack them",
         "Drop it and make it again: fti env drop, fti env create",
     )
+    data = store.folder / "data"
     with store.lock(), _repair_errors(store):
-        if store.has_catalog and not is_without_tables(store.catalog):
-            with lake_connection(store.catalog, store.root / "data") as connection:
+        if store.has_catalog and not is_without_tables(store.folder / "catalog.sqlite"):
+            with lake_connection(store.folder / "catalog.sqlite", data) as connection:
                 return _repair(Lake(connection, store), versions, above, new_catalog=False)
         half_made = store.new_catalog()
-        with lake_connection(half_made, store.root / "data") as connection:
+        with lake_connection(half_made, data) as connection:
             report = _repair(Lake(connection, store), versions, above, new_catalog=True)
         store.put_catalog(half_made)
         return report
+
+
+def refuse_repair(store: OfflineStore) -> None:
+    """Refuse a lake whose catalog is no file: a database has backups of its own.
+
+    Raises:
+        StoreError: it is one.
+    """
+    if isinstance(store.root, LakeAddress):
+        raise StoreError(
+            f"the catalog of {store.root} is a database: restore it from its backup (pg_dump, or a replay of its write-ahead log to an "
+            "instant). Only a catalog in a file is made anew from the lake's files"
+        )
 
 
 @contextmanager
@@ -146,17 +163,15 @@ def _repair(lake: Lake, versions: RecordedVersions, above: int, *, new_catalog: 
 
 def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
     """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
-    folder = Path(os.path.realpath(lake.store.root / "data"))
+    folder = lake.store.real_data
     results: dict[TableName, dict[str, list[Path]]] = {}
     for file in sorted(file_sizes(lake).strays, key=lambda file: file.name):  # a name begins with its time
-        within = file.relative_to(folder)
-        match within.parts:
+        match within(file, folder).parts:
             case (schema, name, partition, _) if schema != TILES and partition.startswith(f"{PARTITION}="):
                 if file.suffix == ".parquet":
                     key = unquote(partition.removeprefix(f"{PARTITION}="))
-                    path = (
-                        lake.store.root / "data" / within
-                    )  # as DuckLake knows its folder, so that it stays relative to that
+                    # As DuckLake knows its folder, so that it stays relative to that.
+                    path = lake.store.folder / "data" / within(file, folder)
                     results.setdefault(TableName(schema, name), {}).setdefault(key, []).append(path)
     return dict(sorted(results.items(), key=lambda item: str(item[0])))
 
@@ -166,7 +181,7 @@ def _newer_without_record(
     table: TableName,
     by_partition: Mapping[str, Sequence[Path]],
     versions: Mapping[str, RecordedVersion],
-    named: Collection[Path],
+    named: Collection[Place],
 ) -> list[str]:
     """The partitions that the catalog has and nobody recorded, with a file that is newer than all that it names of them."""
     ledger = lake.ledger(table)

@@ -6,14 +6,11 @@ nobody is about to commit it.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import unquote
 
 import duckdb
@@ -22,11 +19,12 @@ from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partit
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.file_kinds import check_file
-from fti_assets.stores.files import files_under, is_folder, paths_in, readable, reason
+from fti_assets.stores.files import is_folder, paths_in, read_end, readable, reason, sized_files
 from fti_assets.stores.lake.branches.branch import held_paths
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.places import Place, within
 
 _NAME = re.compile(r"ducklake-([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f-]+(?:-delete)?\.parquet")
 _END = b"PAR1"  # a Parquet file is written from its beginning to its end
@@ -36,22 +34,22 @@ _END = b"PAR1"  # a Parquet file is written from its beginning to its end
 class FileSizes:
     """The files of a lake's folder with their bytes, by whether the catalog names them."""
 
-    by_catalog: dict[Path, int]
-    strays: dict[Path, int]
+    by_catalog: dict[Place, int]
+    strays: dict[Place, int]
+    written: dict[Place, float]
+    """When each stray was written last, in seconds since 1970."""
 
 
 def file_sizes(lake: Lake) -> FileSizes:
     """Every file under ``data/``; the caller holds the writers' lock, or takes files of a writer at work for unnamed."""
-    folder = Path(os.path.realpath(lake.store.root / "data"))
+    folder = lake.store.real_data
     names = named_paths(lake, folder)
-    result = FileSizes({}, {})
-    for file in files_under(folder):
-        with readable(file):
-            try:
-                size = file.stat().st_size
-            except FileNotFoundError:  # deleted meanwhile
-                continue
-        (result.by_catalog if str(file) in names else result.strays)[file] = size
+    result = FileSizes({}, {}, {})
+    for file, size, written in sized_files(folder):
+        if str(file) in names:
+            result.by_catalog[file] = size
+        else:
+            result.strays[file], result.written[file] = size, written
     return result
 
 
@@ -65,7 +63,7 @@ def missing_files(lake: Lake) -> list[str]:
     )
 
 
-def tables_in(data: Path) -> list[TableName]:
+def tables_in(data: Place) -> list[TableName]:
     """The tables that have a folder."""
     schemas = filter(is_folder, paths_in(data))
     return [
@@ -99,7 +97,7 @@ def refuse_to_delete_most(
         rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
     if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.by_catalog):
         raise DamagedError(
-            f"{lake.store.catalog} names {len(sizes.by_catalog)} files of {known_bytes} bytes, and {lake.store.root / 'data'} holds "
+            f"{lake.store.catalog} names {len(sizes.by_catalog)} files of {known_bytes} bytes, and {lake.store.data} holds "
             f"{len(rows)} more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete "
             "what it does not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the "
             f"files that are there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
@@ -126,9 +124,9 @@ def refuse_only_copies(
     strays = unnamed_parquet(lake, older_than=older_than)
     if not strays:
         return
-    holds = f"{lake.store.root / 'data'} holds {len(strays)} files that it does not name"
+    holds = f"{lake.store.data} holds {len(strays)} files that it does not name"
     files = (file for table in lake.tables() for file in current_files(lake, table))
-    if absent := sorted(file.path for file in files if not os.path.exists(file.path)):
+    if absent := sorted(file.path for file in files if not file.is_there()):
         raise DamagedError(
             f"{lake.store.catalog} names {len(absent)} files that are not there: {list_some(absent)}, and {holds}: it may be the "
             "catalog of another lake, or an old one, and those files the only copy of their rows. Nothing was deleted. Put the right "
@@ -143,7 +141,7 @@ def refuse_only_copies(
         )
 
 
-def unnamed_parquet(lake: Lake, *, older_than: timedelta = timedelta(0)) -> dict[Path, int]:
+def unnamed_parquet(lake: Lake, *, older_than: timedelta = timedelta(0)) -> dict[Place, int]:
     """The Parquet files that no snapshot names and that are so old, with their bytes; the caller holds the writers' lock."""
     return _old_parquet(file_sizes(lake), older_than)
 
@@ -160,7 +158,7 @@ def unnamed_tables(lake: Lake) -> dict[TableName, list[float]]:
     return {table: times[table] for table in sorted(times, key=str)}
 
 
-def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Path] | None = None) -> int:
+def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Place] | None = None) -> int:
     """Delete the Parquet files that no snapshot names, nor a branch reads, and that are so old. How many it was.
 
     The caller holds the writers' lock.
@@ -173,8 +171,8 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     Raises:
         StoreError: one cannot be deleted.
     """
-    count, data = 0, os.path.realpath(lake.store.root / "data")
-    held = {Path(data, path) for path in held_paths(lake.store)}  # of a catalog that a repair has replaced
+    count, data = 0, lake.store.real_data
+    held = {data / path for path in held_paths(lake.store)}  # of a catalog that a repair has replaced
     for file in unnamed_parquet(lake, older_than=older_than):
         if file not in held and (among is None or file in among):
             try:
@@ -185,7 +183,7 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     return count
 
 
-def _partitions_lacking(lake: Lake, strays: Collection[Path], tables_compared: Collection[TableName]) -> list[str]:
+def _partitions_lacking(lake: Lake, strays: Collection[Place], tables_compared: Collection[TableName]) -> list[str]:
     """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made anew."""
     by_table: dict[TableName, set[str | None]] = {}
     for file in strays:
@@ -201,26 +199,25 @@ def _partitions_lacking(lake: Lake, strays: Collection[Path], tables_compared: C
     return sorted(lacking)
 
 
-def _is_of(lake: Lake, file: Path, tables: Collection[TableName]) -> bool:
+def _is_of(lake: Lake, file: Place, tables: Collection[TableName]) -> bool:
     of = _table_and_partition(lake, file)
     return of is not None and of[0] in tables
 
 
-def _table_and_partition(lake: Lake, file: Path) -> tuple[TableName, str | None] | None:
+def _table_and_partition(lake: Lake, file: Place) -> tuple[TableName, str | None] | None:
     """What a file is of, by the folders that it is in; the partition is None for what lies beside the partitions' folders."""
-    match file.relative_to(os.path.realpath(lake.store.root / "data")).parts:
+    match within(file, lake.store.real_data).parts:
         case (schema, name, folder, *_) if schema not in (TILES, LEDGER):
             key = unquote(folder.removeprefix(f"{PARTITION}=")) if folder.startswith(f"{PARTITION}=") else None
             return TableName(schema, name), key
     return None
 
 
-def _is_no_only_copy(lake: Lake, file: Path) -> bool:
+def _is_no_only_copy(lake: Lake, file: Place) -> bool:
     """Whether a file was cut off, or the current rows of its partition hold each of its rows as often as it does."""
     check_file(file, "move it away")
-    with readable(file), file.open("rb") as content:
-        content.seek(-min(len(_END), file.stat().st_size), os.SEEK_END)
-        if content.read() != _END:
+    with readable(file):
+        if read_end(file, len(_END)) != _END:
             return True
     table, partition = _table_and_partition(lake, file) or (None, None)
     if table is None or partition is None or not lake.has(table):
@@ -237,7 +234,7 @@ def _is_no_only_copy(lake: Lake, file: Path) -> bool:
         return False
 
 
-def _written_at(file: Path) -> float:
+def _written_at(file: Place) -> float:
     """When a file was begun: by its name, which a copy keeps, else by its time."""
     match = _NAME.fullmatch(file.name)
     if match is not None:
@@ -246,11 +243,8 @@ def _written_at(file: Path) -> float:
         return file.stat().st_mtime
 
 
-def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Path, int]:
-    return {file: size for file, size in sizes.strays.items() if _is_old_parquet(file, age)}
-
-
-def _is_old_parquet(file: Path, age: timedelta) -> bool:
-    with readable(file), suppress(FileNotFoundError):
-        return file.suffix == ".parquet" and file.stat().st_mtime <= time.time() - age.total_seconds()
-    return False
+def _old_parquet(sizes: FileSizes, age: timedelta) -> dict[Place, int]:
+    then = time.time() - age.total_seconds()
+    return {
+        file: size for file, size in sizes.strays.items() if file.suffix == ".parquet" and sizes.written[file] <= then
+    }

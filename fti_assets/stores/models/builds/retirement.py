@@ -13,9 +13,13 @@ from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
 from fti_assets.core.times import duration, instant
 from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.buckets.publish import remove_objects
 from fti_assets.stores.files import files_under, guard_writes, readable, sync_renamed
-from fti_assets.stores.models.aliases import RetiredBuilds
+from fti_assets.stores.models.aliases import Aliases, RetiredBuilds
+from fti_assets.stores.models.reader import MANIFEST
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.places import Place
 
 
 @record(frozen=True)
@@ -69,10 +73,14 @@ def plan_retirement(store: ModelStore, model: str, policy: Policy) -> Retirement
         DamagedError: a manifest or the aliases cannot be read, so nobody can say what rests on which build.
         StoreError: the folder cannot be read.
     """
+    return _plan(store, model, policy, store.aliases(model))
+
+
+def _plan(store: ModelStore, model: str, policy: Policy, aliases: Aliases) -> Retirement:
     builds = store.builds(model)
     if not builds:
         raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
-    reasons = _pins(store, model)
+    reasons = _pins(store, model, aliases)
     old = _old(builds, policy)
     sizes = {build.reference: _size(store.folder(build)) for build in old if build.reference not in reasons}
     spared = {build.reference: reasons[build.reference] for build in old if build.reference in reasons}
@@ -97,14 +105,26 @@ def retire(
     Raises:
         StoreError: as ``plan_retirement``, or a folder cannot be written; what went before it is gone.
     """
-    with store.locked(model):  # nobody publishes or promotes meanwhile
-        plan = plan_retirement(store, model, policy)
+    plan, sizes = Retirement(model, {}, {}), dict[str, int]()
+
+    def retired(aliases: Aliases) -> Aliases:
+        nonlocal plan, sizes
+        plan = _plan(store, model, policy, aliases)
         sizes = {reference: size for reference, size in plan.sizes.items() if among is None or reference in among}
-        if sizes:
-            aliases = store.aliases(model)
-            record = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
+        record = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
+        return replace(aliases, retired=(*aliases.retired, record)) if sizes else aliases
+
+    if isinstance(store.root, BucketPath):
+        store.change_aliases(model, retired)  # whoever promotes one of these afterwards is refused
+        for reference in sizes:
+            remove_objects(store.root / model / reference, first=MANIFEST)
+        return Retirement(model, sizes, plan.spared)
+    with store.locked(model):  # nobody publishes or promotes meanwhile
+        aliases = store.aliases(model)
+        after = retired(aliases)
+        if after != aliases:
             with guard_writes(store.aliases_file(model)):
-                store.write_aliases(replace(aliases, retired=(*aliases.retired, record)))
+                store.write_aliases(after)
         for reference in sizes:
             _remove(store.root / model / reference)
         with suppress(OSError):  # what is left is hidden, and the next change of a build removes it
@@ -124,9 +144,8 @@ def _old(builds: list[ModelManifest], policy: Policy) -> list[ModelManifest]:
     return candidates
 
 
-def _pins(store: ModelStore, model: str) -> dict[str, str]:
+def _pins(store: ModelStore, model: str, aliases: Aliases) -> dict[str, str]:
     """Why builds of a model stay, by reference."""
-    aliases = store.aliases(model)
     reasons: dict[str, str] = {}
     for name in store.models():
         for build in store.builds(name):
@@ -157,6 +176,8 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
 
 
-def _size(folder: Path) -> int:
+def _size(folder: Place) -> int:
     with readable(folder):
+        if isinstance(folder, BucketPath):
+            return sum(status.st_size for _, status in folder.files())
         return sum(file.stat().st_size for file in files_under(folder))

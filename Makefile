@@ -86,6 +86,7 @@ bench: install
 	$(BIN)/python -m benchmarks.batch_memory
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python benchmarks/lake.py
+	$(BIN)/python -m benchmarks.catalogs
 	$(BIN)/python -m benchmarks.checksums
 	$(BIN)/python benchmarks/online.py
 	$(BIN)/python -m benchmarks.vectors

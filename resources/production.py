@@ -1,4 +1,13 @@
-"""Stores that are reached by environment variables, so that nothing of a machine is in the code."""
+"""Stores that are reached by environment variables, so that nothing of a machine is in the code.
+
+===================  ==========================================================================
+``FLIGHTS_LAKE``     ``postgresql://user:password@host/database?data=s3://bucket/folder``
+``FLIGHTS_MODELS``   ``s3://bucket/folder``
+``FLIGHTS_ONLINE``   ``redis://host:port/db?prefix=name``
+``FLIGHTS_LANDING``  the folder in which the files of flights land
+``AWS_...``          the bucket's key, region and endpoint
+===================  ==========================================================================
+"""
 
 import dagster as dg
 

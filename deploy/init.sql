@@ -1,0 +1,3 @@
+-- One database for the lake's catalog, one for what Dagster keeps of runs.
+CREATE DATABASE lake;
+CREATE DATABASE dagster;

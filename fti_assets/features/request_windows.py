@@ -163,7 +163,7 @@ def _lengths(windows: Sequence[str | timedelta | Window], what: str) -> dict[str
 
 
 def _check_names(record: RequestWindows, keys: Sequence[str], source: FeatureGroup, what: str) -> None:
-    names = [f"{one.name}_{length.text}" for one in record.aggregates for length in record.lengths]
+    names = [f"{name}_{length.text}" for one in record.aggregates for name in one.names for length in record.lengths]
     times = [source.event_time, source.available_at]
     for name in names:
         if names.count(name) > 1 or name in keys or name in times:

@@ -11,7 +11,22 @@ from hypothesis import strategies as st
 
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey, RequestWindows, WindowLength
 from fti_assets.core.times import EPOCH, duration, microseconds
-from fti_assets.features.windows import Aggregate, Count, DistinctCount, First, Last, Max, Mean, Min, Rate, Std, Sum
+from fti_assets.features.windows import (
+    Aggregate,
+    Count,
+    DistinctCount,
+    First,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Percentile,
+    Rate,
+    Sessions,
+    Std,
+    Sum,
+)
+from fti_assets.features.windows.aggregates import names_of
 from fti_assets.features.windows.records import record_of
 from tests.features import oracles, window_oracles
 from tests.features.oracles import START, Row
@@ -27,6 +42,12 @@ AGGREGATES: Mapping[str, Aggregate] = {
     "high_t": Max("t"), "low_t": Min("t"), "low_s": Min("s"), "high_b": Max("b"), "last_t": Last("t"), "last_x": Last("x"),
     "last_s": Last("s"), "first_t": First("t"), "first_x": First("x"),
     "differ_t": DistinctCount("t"), "differ_x": DistinctCount("x"), "differ_s": DistinctCount("s"),
+    "median_x": Percentile("x", 0.5), "most_x": Percentile("x", 0.9), "median_n": Percentile("n", 0.25), "median_b": Percentile("b", 0.37),
+    "lasts_x": Last("x", n=3), "lasts_t": Last("t", n=2), "firsts_s": First("s", n=2), "firsts_n": First("n", n=4),
+    "kinds_t": Last("t", n=3, distinct=True), "kind_x": Last("x", distinct=True), "kinds_b": First("b", n=2, distinct=True),
+    "kinds_x": First("x", n=2, distinct=True), "kinds_2_t": Last("t", n=2, distinct=True),
+    "sessions": Sessions(gap="20min"), "rows_of_last": Sessions(gap="20min", of="rows"), "seconds": Sessions(gap="20min", of="seconds"),
+    "rests": Sessions(gap=timedelta(microseconds=1)), "seconds_of_rests": Sessions(gap="50min", of="seconds"),
 }  # fmt: skip
 TYPES = {"n": "integer", "x": "number", "t": "text", "b": "boolean", "s": "timestamp"}
 
@@ -51,7 +72,9 @@ def type_of(aggregate: Aggregate) -> Any:
     match aggregate:
         case Count() | DistinctCount():
             return "integer"
-        case Mean() | Rate() | Std():
+        case Sessions(of=of):
+            return "number" if of == "seconds" else "integer"
+        case Mean() | Rate() | Std() | Percentile():
             return "number"
         case Sum(column):
             return "number" if TYPES[column] == "number" else "integer"
@@ -71,8 +94,9 @@ def declared(
         tuple(record_of(name, aggregate) for name, aggregate in aggregates.items()),
     )
     columns = [
-        JoinedColumn(f"f_{name}_{text}", f"{name}_{text}", type_of(aggregate))
+        JoinedColumn(f"f_{one}_{text}", f"{one}_{text}", type_of(aggregate))
         for name, aggregate in aggregates.items()
+        for one in names_of(name, aggregate)
         for text in windows
     ]
     return JoinedGroup(
@@ -106,11 +130,17 @@ def brute_force(
         held[length.text] = [row for seen, row in mine if seen > begins]
     if not held[windows.longest.text]:
         return nothing
-    return [
-        value_of(aggregate, held[length.text], timedelta(microseconds=length.us), group.available_at)
-        for aggregate in aggregates.values()
-        for length in windows.lengths
-    ]
+    found = []
+    for aggregate in aggregates.values():
+        of_lengths = [
+            value_of(aggregate, held[length.text], timedelta(microseconds=length.us), group.available_at)
+            for length in windows.lengths
+        ]
+        if getattr(aggregate, "n", 1) > 1:
+            found += [values[place] for place in range(aggregate.n) for values in of_lengths]
+        else:
+            found += of_lengths
+    return found
 
 
 def value_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, available_at: str | None) -> Any:
@@ -121,6 +151,8 @@ def value_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, avail
     if isinstance(aggregate, Min | Max | First | Last):
         ranked = [{**row, str(column): None if row[column] is None else _Ranked(row[column])} for row in rows]
         found = window_oracles.aggregate_of(aggregate, ranked, length, available_at)
+        if isinstance(found, list):
+            return [one.value if isinstance(one, _Ranked) else one for one in found]
         return found.value if isinstance(found, _Ranked) else found
     if has_nan and isinstance(aggregate, DistinctCount):
         return len({"NaN" if isinstance(value, float) and math.isnan(value) else value for value in values})

@@ -78,7 +78,8 @@ def test_reading_at_an_instant_gives_what_a_request_then_would_get(tmp_path: Pat
         ({"every": "0s"}, "a length of time"),
         ({"aggregates": {}}, "one aggregate"),
         ({"aggregates": {"a b": fti.Count()}}, "a b"),
-        ({"aggregates": {"n": "count"}}, "which no window at the time of a request computes"),
+        ({"aggregates": {"n": "count"}}, "aggregate 'n' is 'count', which is none: take 'fti.Count'"),
+        ({"aggregates": {"shops": fti.Last("shop", n=2), "shops_1": fti.Count()}}, "two columns 'shops_1_30min'"),
         ({"aggregates": {"_fti_n": fti.Count()}}, "plans keep"),
         ({"windows": ["2h", fti.Window("2 h")]}, "has the window '2h' more than once"),
         ({"keys": ["paid_2h"]}, "two columns 'paid_2h'"),
@@ -118,8 +119,17 @@ def test_types_are_those_of_the_source() -> None:
     )(lambda: PAYMENTS)
     group = spending_of(typed, windows=["2h"])
     assert group.columns == {"card": "text", "spent_2h": "number", "paid_2h": "integer", "shop_2h": "text"}
-    with pytest.raises(DeclarationError, match="the sum of 'shop', which payments_v1 has as text"):
-        spending_of(typed, aggregates={"s": fti.Sum("shop")})
+    for aggregate, what in ((fti.Sum("shop"), "sum"), (fti.Percentile("shop", 0.5), "percentile")):
+        with pytest.raises(DeclarationError, match=f"the {what} of 'shop', which payments_v1 has as text"):
+            spending_of(typed, aggregates={"s": aggregate})
+    ordered = {
+        "median": fti.Percentile("amount", 0.5), "shops": fti.Last("shop", n=2, distinct=True), "visits": fti.Sessions(gap="10min"),
+        "seconds": fti.Sessions(gap="10min", of="seconds"),
+    }  # fmt: skip
+    group = spending_of(typed, windows=["2h"], aggregates=ordered)
+    assert group.columns == {
+        "card": "text", "median_2h": "number", "shops_1_2h": "text", "shops_2_2h": "text", "visits_2h": "integer", "seconds_2h": "number",
+    }  # fmt: skip
     with pytest.raises(DeclarationError, match="no column 'shops'"):
         spending_of(typed, aggregates={"s": fti.Last("shops")})
 

@@ -65,6 +65,10 @@ def test_an_earlier_layout_is_refused(tmp_path: Path) -> None:
         {"aggregates": []},
         {"aggregates": [{"name": "spent", "kind": "sum", "column": None, "per_us": None}]},
         {"aggregates": [{"name": "spent", "kind": "total", "column": "amount", "per_us": None}]},
+        {"aggregates": [{"name": "spent", "kind": "sum", "column": "amount", "n": 2}]},
+        {"aggregates": [{"name": "spent", "kind": "percentile", "column": "amount", "share": 1.5}]},
+        {"aggregates": [{"name": "spent", "kind": "sessions", "gap_us": 0, "of": "rows"}]},
+        {"aggregates": [{"name": "spent", "kind": "sessions", "gap_us": 5, "of": "days"}]},
     ],
 )
 def test_a_schema_whose_windows_cannot_be_computed_is_damaged(changes: dict[str, object]) -> None:
@@ -75,8 +79,15 @@ def test_a_schema_whose_windows_cannot_be_computed_is_damaged(changes: dict[str,
         Schema.from_json(json.dumps(plain))
 
 
-def test_decimals_that_are_no_floats_of_their_own_are_not_counted_online() -> None:
-    counted = replace(WINDOWS, aggregates=(WindowAggregate("amounts", "distinct_count", "amount"),), sources=())
+@pytest.mark.parametrize(
+    "aggregate",
+    [
+        WindowAggregate("amounts", "distinct_count", "amount"),
+        WindowAggregate("amounts", "last", "amount", n=2, distinct=True),
+    ],
+)
+def test_decimals_that_are_no_floats_of_their_own_are_not_counted_online(aggregate: WindowAggregate) -> None:
+    counted = replace(WINDOWS, aggregates=(aggregate,), sources=())
     assert with_sources(counted, {"amount": "DECIMAL(15,2)"}).sources == (WindowSource("amount", "number"),)
-    with pytest.raises(DeclarationError, match=r"'amounts' counts the different 'amount', DECIMAL\(18,2\)"):
+    with pytest.raises(DeclarationError, match=r"'amounts' takes the different 'amount', DECIMAL\(18,2\)"):
         with_sources(counted, {"amount": "DECIMAL(18,2)"})

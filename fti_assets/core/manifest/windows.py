@@ -7,7 +7,10 @@ from fti_assets.core.names import FEATURES, TableName, versioned_name
 from fti_assets.core.records import record
 from fti_assets.core.types import ColumnType
 
-WindowKind = Literal["count", "sum", "mean", "rate", "std", "min", "max", "first", "last", "distinct_count"]
+WindowKind = Literal[
+    "count", "sum", "mean", "rate", "std", "min", "max", "first", "last", "distinct_count", "percentile", "sessions"
+]
+SessionsOf = Literal["number", "rows", "seconds"]
 
 BEYOND_64_BITS = ", beyond the 64 bits of a whole number: store the column as DOUBLE, whose sums have no such end"
 """How the error of a sum of whole numbers ends that nobody can give."""
@@ -15,12 +18,44 @@ BEYOND_64_BITS = ", beyond the 64 bits of a whole number: store the column as DO
 
 @record(frozen=True)
 class WindowAggregate:
-    """One aggregate: its name, what it computes, of which column (None for the rows themselves), and a rate's unit of time."""
+    """One aggregate: its name, what it computes, of which column (None for the rows themselves), and a rate's unit of time.
+
+    Of first and last values ``n`` says how many, and ``distinct`` whether they are different; of a percentile ``share``, from 0 to 1, where
+    it lies; of sessions ``gap_us`` the longest time between two rows, and ``of`` what is asked of them.
+    """
 
     name: str
     kind: WindowKind
     column: str | None = None
     per_us: int | None = None
+    n: int = 1
+    distinct: bool = False
+    share: float | None = None
+    gap_us: int | None = None
+    of: SessionsOf | None = None
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether it is several first or last values, or different ones."""
+        return self.kind in ("first", "last") and (self.n > 1 or self.distinct)
+
+    @property
+    def names(self) -> list[str]:
+        """What its columns are called, less their window."""
+        return [self.name] if self.n == 1 else [f"{self.name}_{place}" for place in range(1, self.n + 1)]
+
+    @property
+    def problem(self) -> str:
+        """What makes it impossible, in words; empty if nothing does."""
+        if self.column is None and self.kind not in ("count", "rate", "sessions"):
+            return "aggregates no column"
+        if not 1 <= self.n <= 1000 or (self.n > 1 and self.kind not in ("first", "last")):
+            return f"is of {self.n} values"
+        if self.kind == "percentile" and not (self.share is not None and 0 <= self.share <= 1):
+            return f"is at {self.share}"
+        if self.kind == "sessions" and not (self.gap_us and self.gap_us > 0 and self.of):
+            return f"has sessions with the gap {self.gap_us}, of {self.of}"
+        return ""
 
 
 @record(frozen=True)
@@ -65,9 +100,14 @@ class RequestWindows:
         return TableName(FEATURES, versioned_name(self.source, self.source_version))
 
     @property
-    def columns(self) -> dict[str, tuple[WindowAggregate, WindowLength]]:
-        """What each column is, such as ``late_rate_3h``."""
-        return {f"{one.name}_{length.text}": (one, length) for one in self.aggregates for length in self.lengths}
+    def columns(self) -> dict[str, tuple[WindowAggregate, WindowLength, int]]:
+        """What each column is, such as ``late_rate_3h``, and which of the aggregate's values, counted from 0."""
+        return {
+            f"{name}_{length.text}": (one, length, place)
+            for one in self.aggregates
+            for place, name in enumerate(one.names)
+            for length in self.lengths
+        }
 
     @property
     def longest(self) -> WindowLength:
@@ -79,9 +119,11 @@ class RequestWindows:
             return "have no lengths"
         types = {one.name: one.type for one in self.sources}
         lacking = [one.column for one in self.aggregates if one.column is not None and one.column not in types]
-        lacking += [one.name for one in self.aggregates if one.column is None and one.kind not in ("count", "rate")]
         if lacking:
             return f"do not say of what type {lacking[0]!r} is"
+        impossible = [one for one in self.aggregates if one.problem]
+        if impossible:
+            return f"have {impossible[0].name!r}, which {impossible[0].problem}"
         strangers = [name for name in columns if name not in self.columns]
         return f"do not have the column {strangers[0]!r}" if strangers else ""
 

@@ -42,8 +42,8 @@ def group_columns(group: FeatureGroup) -> Columns:
     kinds: Mapping[str, Any] = group.columns or {}
     own = [table_column(key, kinds.get(key), "Key", nullable=False) for key in group.keys]
     if group.windows is not None:
-        for name, (aggregate, length) in group.windows.columns.items():
-            own.append(table_column(name, kinds.get(name), f"{in_words(aggregate)} over {length.text}"))
+        for name, (aggregate, length, place) in group.windows.columns.items():
+            own.append(table_column(name, kinds.get(name), f"{in_words(aggregate, place)} over {length.text}"))
         return {column.name: column for column in own}
     if group.event_time is not None:
         own.append(table_column(group.event_time, "timestamp", "Event time: when it was true", nullable=False))

@@ -27,7 +27,7 @@ def window_types(
         DeclarationError: a column has a type that cannot be aggregated so.
     """
     types: dict[str, ColumnType | None] = {key: source_types.get(key) for key in keys}
-    for name, (aggregate, _) in windows.columns.items():
+    for name, (aggregate, *_) in windows.columns.items():
         column = aggregate.column
         if column is None:
             types[name] = _type_of(aggregate, None)
@@ -40,9 +40,20 @@ def window_types(
     return types
 
 
-def in_words(aggregate: WindowAggregate) -> str:
-    """What is computed, such as ``mean of is_late``."""
+def in_words(aggregate: WindowAggregate, place: int = 0) -> str:
+    """What is computed, such as ``mean of is_late`` or ``percentile 0.95 of amount``; of several values the one in a place."""
     of = "" if aggregate.column is None else f" of {aggregate.column}"
+    if aggregate.is_placed:
+        return f"{aggregate.kind} {'different ' if aggregate.distinct else ''}value{of}, number {place + 1}"
+    if aggregate.kind == "percentile":
+        return f"percentile {aggregate.share}{of}"
+    if aggregate.kind == "sessions":
+        what = {
+            "number": "number of sessions",
+            "rows": "rows of the last session",
+            "seconds": "seconds of the last session",
+        }
+        return f"{what[aggregate.of or 'number']} with gaps up to {timedelta(microseconds=aggregate.gap_us or 0)}"
     per = "" if aggregate.per_us is None else f" per {timedelta(microseconds=aggregate.per_us)}"
     return f"{aggregate.kind.replace('_', ' ')}{of}{per}"
 
@@ -74,7 +85,9 @@ def _type_of(aggregate: WindowAggregate, kind: ColumnType | None) -> ColumnType 
     match aggregate.kind:
         case "count" | "distinct_count":
             return "integer"
-        case "mean" | "rate" | "std":
+        case "sessions":
+            return "number" if aggregate.of == "seconds" else "integer"
+        case "mean" | "rate" | "std" | "percentile":
             return "number"
         case "sum":
             return "number" if kind == "number" else "integer"

@@ -24,7 +24,8 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.keys import key_encoder
 from fti_assets.stores.online.tails.layout import TailLayout
-from fti_assets.stores.online.tails.tails import Rows, TailFormat
+from fti_assets.stores.online.tails.occurrences import Rows
+from fti_assets.stores.online.tails.tails import TailFormat
 from fti_assets.stores.online.tails.values import array_of
 
 _BATCH_ROWS = 100_000
@@ -42,9 +43,9 @@ def with_sources(windows: RequestWindows, sql_types: Mapping[str, str]) -> Reque
     """
     for one in windows.aggregates:
         digits = _DECIMAL.fullmatch(sql_types.get(one.column or "", ""))
-        if one.kind == "distinct_count" and digits and int(digits[1]) > _EXACT_DIGITS:
+        if (one.kind == "distinct_count" or one.distinct) and digits and int(digits[1]) > _EXACT_DIGITS:
             raise DeclarationError(
-                f"{one.name!r} counts the different {one.column!r}, {digits[0]}, of which the online store could not tell some apart: "
+                f"{one.name!r} takes the different {one.column!r}, {digits[0]}, of which the online store could not tell some apart: "
                 "store them as text or as whole numbers"
             )
     columns = dict.fromkeys(one.column for one in windows.aggregates if one.column is not None)

@@ -15,8 +15,9 @@ from fti_assets.features.rows.table import Grid, Table
 from fti_assets.features.rows.visibility import check_columns
 from fti_assets.features.windows.aggregates import Aggregate, Count, Max
 from fti_assets.features.windows.axis import AT, Axis, Windows
+from fti_assets.features.windows.combined import aggregated
 from fti_assets.features.windows.records import aggregate_of
-from fti_assets.features.windows.sweep import spans_table, sweep
+from fti_assets.features.windows.sweep import spans_table
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def windows_at_points(
         f"SELECT s.{ROW}, c.{KEY}, {at} - {axis.first} AS {AT} FROM {points.spine} s JOIN {points.codes} c ON {keys} "
         f"WHERE s.{quote(points.prediction_time)} IS NOT NULL"
     )
-    results = relation_name(sweep(windows, [ROW], targets, spans_table()))
+    results = relation_name(aggregated(windows, [ROW], targets, spans_table()))
     has_rows = f"w.{quote(f'{ROWS}_{group.windows.longest.text}')} > 0"
     own = {key.group: f"s.{quote(key.spine)}" for key in group.keys}
     own |= {name: f"w.{quote(f'{column}_{group.windows.longest.text}')}" for name, column in plan.of_rows.items()}
@@ -111,14 +112,14 @@ class _Plan:
         if unknown:
             raise DeclarationError(f"{group.table_name} has no column {unknown[0]!r}: it has {one_of(known)}")
         wanted = [known[name] for name in names if name in known]
-        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, _ in wanted} | {ROWS: Count()}
+        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, *_ in wanted} | {ROWS: Count()}
         of_rows = {ROWS: ROWS}
         for time, name in zip(times, (_EVENT, _AVAILABLE), strict=False):
             if time in names:
                 aggregates[name], of_rows[time] = Max(time), name
-        texts = {length.text for _, length in wanted} | {windows.longest.text}
+        texts = {length.text for _, length, _ in wanted} | {windows.longest.text}
         lengths = {one.text: one.us for one in windows.lengths if one.text in texts}
-        columns = [one.column for one, _ in wanted if one.column is not None]
+        columns = [one.column for one, *_ in wanted if one.column is not None]
         return cls(aggregates, lengths, list(dict.fromkeys([*times, *columns])), of_rows)
 
 

@@ -120,12 +120,11 @@ def _problems_of_windows(view: ViewRecord) -> Iterator[str]:
         for value in durations:
             if not 0 < value <= _LONGEST:
                 yield f"has {excerpt(value)} microseconds in {what}: between 1 and {_LONGEST} is expected"
-        if len(windows.columns) < len(windows.lengths) * len(windows.aggregates):
+        if impossible := [one for one in windows.aggregates if one.problem]:
+            yield f"has {excerpt(impossible[0].name)} in {what}, which {impossible[0].problem}"
+            continue
+        if len(windows.columns) < len(windows.lengths) * sum(one.n for one in windows.aggregates):
             yield f"names a column of {what} twice"
-        if lacking := [
-            one.name for one in windows.aggregates if one.column is None and one.kind not in ("count", "rate")
-        ]:
-            yield f"aggregates no column as {excerpt(lacking[0])} in {what}"
         known = {*windows.columns, *(key.group for key in group.keys)}
         if strangers := [one.column for one in group.columns if one.column not in known]:
             yield f"takes {excerpt(strangers[0])} from {what}, which have {one_of(windows.columns)}"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 from zlib import crc32
 
 from fti_assets.core.manifest.windows import BEYOND_64_BITS, WindowAggregate, WindowLength, far_end, sum_over
 from fti_assets.errors import DataError
 from fti_assets.stores.online.blobs import CRC_OF_CHECKED, RawWinner
-from fti_assets.stores.online.tails.distinct import DistinctPart
 from fti_assets.stores.online.tails.extremes import ExtremePart
-from fti_assets.stores.online.tails.layout import TailLayout
+from fti_assets.stores.online.tails.layout import Part, TailLayout
+from fti_assets.stores.online.tails.percentiles import PercentilePart
+from fti_assets.stores.online.tails.placed import PlacedPart
+from fti_assets.stores.online.tails.sessions import SessionsPart
 from fti_assets.stores.online.tails.tails import TailFormat
 from fti_assets.stores.online.tails.times import times_at
 from fti_assets.stores.online.tails.totals import TotalsPart, between
@@ -38,10 +41,11 @@ class WindowsFormat:
         known, windows = layout.windows.columns, layout.windows
         self._format = TailFormat(layout)
         wanted = [known[name] for name in selection]
-        self._lengths = list(dict.fromkeys([windows.longest, *(length for _, length in wanted)]))
+        self._lengths = list(dict.fromkeys([windows.longest, *(length for _, length, _ in wanted)]))
         self._us = [length.us for length in self._lengths]
         self._every, self._raw = windows.every_us, windows.raw_us
-        self._plans = [self._plan(layout, aggregate, length) for aggregate, length in wanted]
+        self._has_several = [isinstance(part, PlacedPart) for part in layout.parts]
+        self._plans = [(*self._plan(layout, aggregate, length), place) for aggregate, length, place in wanted]
 
     def _plan(
         self, layout: TailLayout, aggregate: WindowAggregate, length: WindowLength
@@ -75,23 +79,35 @@ class WindowsFormat:
         if firsts[0] == end:
             return None
         counts_at, values = size + 8 * entries, []
-        for read, part, window in self._plans:
+        several: dict[tuple[int, int], Any] = {}
+        for read, part, window, place in self._plans:
             first = firsts[window]
             if part < 0:
                 rows = between(blob, counts_at, first, end)
                 values.append(rows if read is None else read(blob, rows, 0, 0, 0, 0, 0))
-            else:
-                assert read is not None
+                continue
+            assert read is not None
+            if not self._has_several[part - 2]:
                 values.append(read(blob, head[part], entries, first, end, begins[window], at_us))
+                continue
+            if (part, window) not in several:
+                several[part, window] = read(blob, head[part], entries, first, end, begins[window], at_us)
+            values.append(several[part, window][place])
         return at_us, times[end - 1], tuple(values)
 
 
-def _reader(part: TotalsPart | ExtremePart | DistinctPart, aggregate: WindowAggregate, length: WindowLength) -> Read:
-    if isinstance(part, DistinctPart):
-        return lambda blob, at, entries, first, end, after, until: part.read(blob, at, after, until)
+def _reader(part: Part, aggregate: WindowAggregate, length: WindowLength) -> Read:
+    if isinstance(part, TotalsPart):
+        return _totals_reader(part, aggregate, length)
     if isinstance(part, ExtremePart):
         return lambda blob, at, entries, first, end, *_: part.read(blob, at, entries, first, end)
-    return _totals_reader(part, aggregate, length)
+    if isinstance(part, PercentilePart):
+        share = Fraction(repr(aggregate.share))
+        return lambda blob, at, entries, first, end, after, until: part.read(blob, at, after, until, share)
+    if isinstance(part, SessionsPart):
+        of = str(aggregate.of)
+        return lambda blob, at, entries, first, end, after, until: part.read(blob, at, after, until, of)
+    return lambda blob, at, entries, first, end, after, until: part.read(blob, at, after, until)
 
 
 def _totals_reader(part: TotalsPart, aggregate: WindowAggregate, length: WindowLength) -> Read:

@@ -11,40 +11,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fti_assets.core.manifest.windows import far_end
 from fti_assets.stores.online.blobs import CHECKSUM_BYTES, is_whole, with_checksum
-from fti_assets.stores.online.tails.distinct import DistinctPart
 from fti_assets.stores.online.tails.extremes import ExtremePart
 from fti_assets.stores.online.tails.layout import TailLayout
+from fti_assets.stores.online.tails.occurrences import OwnEntries, Rows
 from fti_assets.stores.online.tails.totals import TotalsPart, added, running
 from fti_assets.stores.online.tails.values import array_of
 
 NEVER = -(2**63)
 """The cut of what has no cells."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """``n`` rows of ``k`` keys, in the order of the keys.
-
-    Args:
-        keys: the encoded keys.
-        starts: where the rows of each begin, int64 ``[k]``.
-        visible, event, available: microseconds since 1970, int64 ``[n]``.
-        columns: the values of each column as ``values.array_of`` gives them, and where it is null, bool ``[n]``.
-    """
-
-    keys: Sequence[bytes]
-    starts: np.ndarray
-    visible: np.ndarray
-    event: np.ndarray
-    available: np.ndarray
-    columns: Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -77,13 +58,14 @@ class TailFormat:
         places = np.repeat(np.arange(len(rows.keys)), np.diff(rows.starts, append=number))
         parts: list[Any] = []
         for part in self.layout.parts:
+            if isinstance(part, OwnEntries):
+                parts.append(part.of_rows(places, rows))
+                continue
             values, nulls = rows.columns[part.column]
             if isinstance(part, TotalsPart):
                 parts.append(part.of_rows(values, nulls))
-            elif isinstance(part, ExtremePart):
-                parts.append(part.of_rows(values, nulls, rows.event, rows.available))
             else:
-                parts.append(part.of_rows(places, rows.visible, values, nulls))
+                parts.append(part.of_rows(values, nulls, rows.event, rows.available))
         cuts = np.full(len(rows.keys), NEVER)
         tails = Tails(rows.keys, cuts, places, rows.visible, np.ones(number, dtype=np.int64), parts)
         return self._sorted(tails)
@@ -99,10 +81,9 @@ class TailFormat:
         parts: list[Any] = []
         for number, part in enumerate(self.layout.parts):
             batches = [one.parts[number] for one in tails]
-            if isinstance(part, DistinctPart):
+            if isinstance(part, OwnEntries):
                 batches = [
-                    type(batch)(places[batch.keys], batch.times, batch.values)
-                    for batch, places in zip(batches, moved, strict=True)
+                    replace(batch, keys=places[batch.keys]) for batch, places in zip(batches, moved, strict=True)
                 ]
             parts.append(part.concat(batches))
         return self._sorted(
@@ -123,7 +104,7 @@ class TailFormat:
 
     def _take(self, tails: Tails, order: np.ndarray) -> Tails:
         parts = [
-            of_part if isinstance(part, DistinctPart) else of_part.take(order)
+            of_part if isinstance(part, OwnEntries) else of_part.take(order)
             for part, of_part in zip(self.layout.parts, tails.parts, strict=True)
         ]
         return Tails(tails.keys, tails.cuts, tails.places[order], tails.times[order], tails.rows[order], parts)
@@ -141,10 +122,10 @@ class TailFormat:
         times = entered(tails.times, tails.places)
         parts = list(tails.parts)
         for number, part in enumerate(self.layout.parts):
-            if isinstance(part, DistinctPart):
+            if isinstance(part, OwnEntries):
                 batch = parts[number]
-                batch = type(batch)(batch.keys, entered(batch.times, batch.keys), batch.values)
-                parts[number] = part.once(batch.take(np.flatnonzero(batch.times > out)))
+                batch = replace(batch, times=entered(batch.times, batch.keys))
+                parts[number] = part.in_cells(batch.take(np.flatnonzero(batch.times > out)))
         kept = Tails(tails.keys, cuts, tails.places, times, tails.rows, parts)
         if bool((times <= out).any()):
             kept = self._take(kept, np.flatnonzero(times > out))
@@ -179,7 +160,7 @@ class TailFormat:
         rows = running(tails.rows, starts)
         of_parts: list[list[bytes]] = []
         for part, of_part in zip(self.layout.parts, tails.parts, strict=True):
-            if isinstance(part, DistinctPart):
+            if isinstance(part, OwnEntries):
                 sections = part.pack(of_part, len(tails.keys))
                 of_parts.append([sections[place] for place in present.tolist()])
             else:
@@ -213,7 +194,7 @@ class TailFormat:
         parts: list[Any] = []
         for number, part in enumerate(self.layout.parts):
             places = [(blob, head[2 + number]) for (blob, _), head in zip(pairs, heads, strict=True)]
-            parts.append(part.unpack(places) if isinstance(part, DistinctPart) else part.unpack(places, counts))
+            parts.append(part.unpack(places) if isinstance(part, OwnEntries) else part.unpack(places, counts))
         return Tails(
             keys,
             np.array([head[0] for head in heads], dtype=np.int64),

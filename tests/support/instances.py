@@ -3,24 +3,30 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from dagster._config.pythonic_config import resource
+from dagster._core.definitions.job_definition import JobDefinition
+from dagster._core.definitions.materialize import EPHEMERAL_JOB_NAME
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from sqlalchemy.engine import Engine
 
-from tests.support.memory_storages import EventsInMemory, RunsInMemory
+import fti_assets as fti
+from tests.support.memory_storages import EventsInMemory, RunsInMemory, name_of_job, name_of_plan
 
 ROOT = Path(__file__).parents[2]
+KEPT_JOBS = 16
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ABOUT_NEW_DATABASES = ("tests/event_log/", "test_event_log", "test_upstream_facts")
 """The tests that look at how Dagster's databases on disk are made, which Dagster makes there."""
 
@@ -51,10 +57,82 @@ def instances_made_at_little_cost() -> Iterator[None]:
         )
         patch.setattr("dagster._core.storage.runs.InMemoryRunStorage", RunsInMemory)
         patch.setattr("dagster._core.storage.event_log.InMemoryEventLogStorage", EventsInMemory)
+        patch.setattr("dagster._core.snap.job_snapshot._create_job_snapshot_id", name_of_job)
+        patch.setattr("dagster._core.snap.execution_plan_snapshot.create_execution_plan_snapshot_id", name_of_plan)
+        patch.setattr(dg, "materialize", materialize_once_made(dg.materialize))
+        patch.setattr(JobDefinition, "as_ephemeral_job", jobs_in_process_kept(JobDefinition.as_ephemeral_job))
         copy_new_storages(patch, SqliteRunStorage, "runs.db", Path(templates))
         copy_new_storages(patch, SqliteScheduleStorage, "schedules.db", Path(templates))
         copy_new_event_logs(patch, Path(templates))
         yield
+
+
+def materialize_once_made(materialize: Any) -> Any:
+    """Dagster's ``materialize``, which makes a job of the same assets and resources once, where each call would.
+
+    Nothing is logged to the console, unless the run's configuration has loggers.
+    """
+    kept: dict[Any, tuple[JobDefinition, Any]] = {}
+
+    @wraps(materialize)
+    def materialize_kept(
+        assets: Sequence[Any],
+        run_config: Any = None,
+        instance: dg.DagsterInstance | None = None,
+        resources: Mapping[str, object] | None = None,
+        partition_key: str | None = None,
+        raise_on_error: bool = True,
+        tags: Mapping[str, str] | None = None,
+        selection: Any = None,
+    ) -> dg.ExecuteInProcessResult:
+        options = {"instance": instance, "partition_key": partition_key, "raise_on_error": raise_on_error, "tags": tags}
+        if selection is not None:
+            return materialize(assets, run_config=run_config, resources=resources, selection=selection, **options)
+        key = tuple(map(id, assets)), tuple((name, same(one)) for name, one in (resources or {}).items())
+        if key not in kept:
+            jobs = [dg.define_asset_job(name=EPHEMERAL_JOB_NAME)]
+            defs = dg.Definitions(jobs=jobs, assets=assets, resources=resources)
+            defs.resolve_all_job_defs()
+            if len(kept) == KEPT_JOBS:
+                del kept[next(iter(kept))]
+            kept[key] = defs.resolve_job_def(EPHEMERAL_JOB_NAME), (list(assets), resources)
+        return kept[key][0].execute_in_process(run_config=unlogged(run_config), **options)
+
+    return materialize_kept
+
+
+def unlogged(run_config: Any) -> Any:
+    if run_config is None or (isinstance(run_config, Mapping) and "loggers" not in run_config):
+        return {**QUIET, **(run_config or {})}
+    return run_config
+
+
+def same(resource: Any) -> Any:
+    """What stands for a resource among others: stores are the same whose fields are."""
+    return repr(resource.model_dump()) if type(resource) is fti.Stores else id(resource)
+
+
+def jobs_in_process_kept(as_ephemeral_job: Any) -> Any:
+    """Let what a job is in one process be made once, where each of its runs would make it."""
+
+    @wraps(as_ephemeral_job)
+    def kept(
+        job: JobDefinition,
+        resource_defs: Mapping[str, Any],
+        input_values: Mapping[str, Any],
+        op_selection: Sequence[str] | None = None,
+        asset_selection: Sequence[dg.AssetKey] | None = None,
+    ) -> JobDefinition:
+        of_job, key = job.__dict__.setdefault("kept_in_process", {}), frozenset(asset_selection or ())
+        own = resource_defs or input_values or op_selection
+        if own or key not in of_job:
+            made = as_ephemeral_job(job, resource_defs, input_values, op_selection, asset_selection)
+            if own:
+                return made
+            of_job[key] = made
+        return of_job[key]
+
+    return kept
 
 
 def cache_schemas(infer: Any) -> Any:

@@ -13,24 +13,18 @@ from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import PredictionError
-from fti_assets.features.groups.on_demand import on_demand
+from tests.stores import given_values
 
 NOON = datetime(2013, 7, 4, 12)
-GIVEN: dict[str, Any] = {}
-
-
-@on_demand(outputs={"x": float})
-def given() -> dict[str, Any]:
-    return {"x": GIVEN["x"]}
 
 
 def call(column_type: ColumnType, **changed: Any) -> OnDemandCall:
-    own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-    return OnDemandCall("f", 1, __name__, "given", own, (), (Column("x", column_type),), **changed)
+    own = hashlib.sha256(Path(given_values.__file__).read_bytes()).hexdigest()
+    return OnDemandCall("f", 1, given_values.__name__, "given", own, (), (Column("x", column_type),), **changed)
 
 
 def made(values: Any, column_type: ColumnType) -> Any:
-    GIVEN["x"] = values
+    given_values.GIVEN["x"] = values
     return LoadedCall(call(column_type), types={})({}, len(values))[0]
 
 

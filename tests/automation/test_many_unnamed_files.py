@@ -12,13 +12,12 @@ from fti_assets.errors import DamagedError
 from fti_assets.forget import Forgotten, forget
 from tests.automation.test_recorded import System, daily_things, put_back, whole_things
 from tests.stores.test_lost_catalog import age, of_data
-from tests.support.instances import dagster_home
+from tests.support.instances import instance_at_home
 
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
-    with dg.DagsterInstance.get() as instance:
+    with instance_at_home(tmp_path / "dagster", monkeypatch) as instance:
         yield System(tmp_path, instance)
 
 
@@ -102,8 +101,7 @@ def test_an_old_catalog_lets_nothing_be_deleted(
         patch.delenv("DAGSTER_HOME")
         system.instance = instance
         refuses()
-    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "other")))
-    with dg.DagsterInstance.get() as instance:
+    with instance_at_home(tmp_path / "other", monkeypatch) as instance:
         system.instance = instance
         refuses()
         system.run(7, daily_things, "2024-01-02..2024-01-02")

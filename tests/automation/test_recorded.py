@@ -21,7 +21,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from tests.stores.test_contents import flip_value
 from tests.stores.test_damage import without_checksums
 from tests.stores.test_lost_catalog import age, lose, of_data
-from tests.support.instances import dagster_home
+from tests.support.instances import instance_at_home
 from tests.support.partitions import range_tags
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
@@ -80,8 +80,7 @@ class System:
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
-    monkeypatch.setenv("DAGSTER_HOME", str(dagster_home(tmp_path / "dagster")))
-    with dg.DagsterInstance.get() as instance:
+    with instance_at_home(tmp_path / "dagster", monkeypatch) as instance:
         yield System(tmp_path, instance)
 
 

@@ -32,8 +32,11 @@ def test_a_declaration_is_what_was_written() -> None:
     assert (call.module, call.function, call.inputs) == (__name__, "doubled", ("distance",))
 
 
-def test_function_of_main_is_refused_by_views() -> None:
+def test_function_of_main_is_refused_by_views(monkeypatch: pytest.MonkeyPatch) -> None:
     def local(distance: np.ndarray) -> Any: ...
+
+    # The program of the tests imports much, all of which its meaning would rest on.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules[__name__])
 
     local.__module__ = "__main__"
     declared = fti.on_demand(outputs={"x": float})(local)

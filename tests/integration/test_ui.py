@@ -240,6 +240,7 @@ def test_graph_shows_three_pipelines_and_assets_of_one(ui: Ui) -> None:
     ui.text(f"/locations/{Path(__file__).name}/asset-groups/features", *names, "DuckDB")
 
 
+@pytest.mark.soak
 def test_asset_that_never_ran_shows_its_columns_and_what_uses_it(ui: Ui) -> None:
     ui.text(
         "/assets/later_predictions_v1?view=overview",
@@ -249,6 +250,7 @@ def test_asset_that_never_ran_shows_its_columns_and_what_uses_it(ui: Ui) -> None
     )
 
 
+@pytest.mark.soak
 def test_group_shows_its_columns_owners_kinds_and_models_that_use_it(ui: Ui) -> None:
     ui.text(
         "/assets/orders_v1?view=overview",
@@ -260,6 +262,7 @@ def test_group_shows_its_columns_owners_kinds_and_models_that_use_it(ui: Ui) -> 
     )
 
 
+@pytest.mark.soak
 def test_a_model_shows_its_scores_and_pictures(ui: Ui) -> None:
     ui.text(
         "/assets/return_model_v1?view=overview",
@@ -269,6 +272,7 @@ def test_a_model_shows_its_scores_and_pictures(ui: Ui) -> None:
     )
 
 
+@pytest.mark.soak
 def test_rejected_build_is_shown_with_its_scores_and_pictures(ui: Ui) -> None:
     ui.text(
         "/assets/contrary_model_v1?view=events",

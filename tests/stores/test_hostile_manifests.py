@@ -3,7 +3,9 @@
 import hashlib
 import sys
 from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,11 +23,21 @@ BODY = f"import sys\nsys.modules[{TOUCHED!r}] = sys\n"
 DECLARED = "from fti_assets import on_demand\n@on_demand(outputs={'y': float})\ndef made(x):\n    return {'y': x}\n"
 
 
+def program_of(file: Path) -> ModuleType:
+    """The program that runs, an app; that of the tests imports much, all of which its meaning would rest on."""
+    spec = spec_from_file_location("__main__", file)
+    assert spec is not None
+    return module_from_spec(spec)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Modules on the app's import path, most of which say that they ran."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, TOUCHED, raising=False)
+    program = tmp_path / "od_hostile_app.py"
+    program.write_text("from fti_assets.core.on_demand.meaning import meaning\n")
+    monkeypatch.setitem(sys.modules, "__main__", program_of(program))
     package = tmp_path / "od_hostile_pack"
     package.mkdir()
     (package / "__init__.py").write_text(BODY)

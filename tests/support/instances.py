@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,20 @@ def dagster_home(folder: Path) -> Path:
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "dagster.yaml", folder)
     return folder
+
+
+@contextmanager
+def instance_at_home(home: Path, patch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """An instance in memory that is the one of ``DAGSTER_HOME`` to all of this process: its databases on disk cost most of a run.
+
+    Args:
+        home: the folder, which is made.
+        patch: undoes it.
+    """
+    patch.setenv("DAGSTER_HOME", str(dagster_home(home)))
+    with dg.DagsterInstance.ephemeral() as instance:
+        patch.setattr(dg.DagsterInstance, "get", lambda: nullcontext(instance))
+        yield instance
 
 
 @contextmanager

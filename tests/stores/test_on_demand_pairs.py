@@ -746,10 +746,20 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path)
 
 
+BEFORE: dict[str, tuple[list[object], str | None]] = {}
+
+
+def before_changes(world: World, body: str) -> tuple[list[object], str | None]:
+    """What the world gives of a body, of which many pairs begin."""
+    if body not in BEFORE:
+        BEFORE[body] = world.look(sources(body))
+    return BEFORE[body]
+
+
 @pytest.mark.parametrize("pair", SAME)
 def test_pair_of_one_meaning_has_one_identity(world: World, pair: str) -> None:
     body, *changes = SAME[pair]
-    before = world.look(sources(body))
+    before = before_changes(world, body)
     after = world.look(changed(sources(body), tuple(changes)))
     assert before == after
     assert before[1] is not None
@@ -758,13 +768,14 @@ def test_pair_of_one_meaning_has_one_identity(world: World, pair: str) -> None:
 @pytest.mark.parametrize("pair", DIFFERENT)
 def test_pair_of_two_meanings_has_two_identities(world: World, pair: str) -> None:
     body, *changes = DIFFERENT[pair]
-    before = world.look(sources(body))
+    before = before_changes(world, body)
     after = world.look(changed(sources(body), tuple(changes)))
     assert before[0] != after[0], "the pair means one"
     assert before[1] != after[1]
     assert before[1] is not None
     assert after[1] is not None
-    assert not has_meaning("od_b_main", "made", before[1])
+    if SOAK or [*DIFFERENT].index(pair) % 4 == 0:  # reading as earlier releases did takes as long as all the rest
+        assert not has_meaning("od_b_main", "made", before[1])
     if SOAK:  # the other way round
         world.look(sources(body))
         assert not has_meaning("od_b_main", "made", after[1])

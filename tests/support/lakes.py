@@ -18,16 +18,25 @@ from fti_assets.stores.lake import connection as lake_connections
 from fti_assets.stores.lake.folder import LakeFolder
 
 ABOUT_NEW_LAKES = (
-    "test_offline",
+    *(
+        f"test_offline.py::test_{name}"
+        for name in ("a_lake_works_where", "folder_that_is_no_lake", "rows_are_plain", "new_files")
+    ),
     "test_lost_catalog",
     "test_faults.py::test_a_lake_is_whole_whatever_kind_of_operation_fails[a new lake]",
-    "test_repair",
-    "test_damage",
     "test_files",
     "test_full_disk",
 )
 """The tests that look at how a catalog is made, which DuckLake makes there."""
-ABOUT_CONNECTIONS = ("test_duckdb_extensions", "test_catalog_locks", "test_offline", "test_external", "test_full_disk")
+ABOUT_CONNECTIONS = (
+    "test_duckdb_extensions",
+    "test_catalog_locks",
+    "test_offline.py::test_lake_keeps_within",
+    "test_offline.py::test_a_limit",
+    "test_offline.py::test_an_interrupt",
+    "test_external",
+    "test_full_disk",
+)
 """The test files that look at DuckDB itself, which is started for each lake there."""
 HOLDS_SOMETHING = """
     SELECT 1 FROM duckdb_databases() WHERE NOT internal AND database_name <> 'memory' UNION ALL

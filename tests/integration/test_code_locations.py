@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pytest
 
 import fti_assets as fti
 from fti_assets.core import clock
-from fti_assets.core.names import DATASETS, FEATURES, TableName
+from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
 from fti_assets.errors import DeclarationError, NotMaterializedError, StoreError
 from fti_assets.features.published.reading import close_stores
 from fti_assets.stores.lake.tables.contracts import put_contract
@@ -25,6 +26,7 @@ from tests.support import visits as whole
 from tests.support.worlds import made_once
 
 NOW = "2013-01-09T00:00:00"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -248,3 +250,44 @@ def test_a_function_that_is_not_shipped_is_named(split: Split, monkeypatch: pyte
         DeclarationError, match="needs the on-demand function 'calendar' of module 'tests.on_demand', which is not here"
     ):
         fti.published_model("buyer", stores=split.stores)
+
+
+ELSEWHERE = """
+import json, sys
+
+for name in ("torch", "pytorch_lightning", "lightgbm", "xgboost", "sklearn", "onnx", "onnxscript", "skl2onnx"):
+    sys.modules[name] = None  # an import of it fails, as where it is not installed
+
+import dagster as dg
+
+import fti_assets as fti
+from fti_assets.core import clock
+from fti_assets.testing import stores_in
+
+stores, days = stores_in(sys.argv[1]), dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-20")
+with clock.at(sys.argv[2]):
+    model = fti.published_model("buyer", stores=stores)
+    scores = fti.batch_predictions(name="scores", model=model, partitions_def=days)
+    resources = {"fti": stores}
+    dg.materialize([scores.assets_def], resources=resources, partition_key="2013-01-06", run_config=json.loads(sys.argv[3]))
+"""
+"""An inference location, in an environment that has nothing to train with."""
+
+
+def test_an_environment_without_training_packages_answers_the_same(copied: fti.Stores, split: Split) -> None:
+    quiet = json.dumps({"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
+    home = Path(str(copied.lake)).parent
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(home), NOW, quiet], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    with clock.at(NOW):
+        whole.run(split.predictions, stores=split.stores, instance=split.instance, partition_key="2013-01-06")
+    table = TableName(PREDICTIONS, "scores_v1")
+    rows = [
+        fti.read("scores_v1", stores=stores, partitions=["2013-01-06"]).sort_values("visit_id").reset_index(drop=True)
+        for stores in (copied, split.stores)
+    ]
+    assert len(rows[0]) > 10
+    assert rows[0].equals(rows[1])
+    assert versions(copied, table)["2013-01-06"] == versions(split.stores, table)["2013-01-06"]

@@ -138,7 +138,10 @@ class Answering:
         Raises:
             RefusedError: there is none, or no such model; nothing is to be released then.
         """
-        endpoint = self.repository.get(name, version)
+        return self.admit_to(exchange, name, self.repository.get(name, version))
+
+    def admit_to(self, exchange: Exchange, name: str, endpoint: Endpoint) -> Endpoint:
+        """``admit`` to what answers for a model by now."""
         exchange.model, exchange.has_log = name, isinstance(endpoint, ServedPredictor)
         if self.active >= self.limits.requests:
             raise RefusedError(

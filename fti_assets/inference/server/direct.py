@@ -71,7 +71,7 @@ class DirectAnswers:
                 start=start,
             )
             answering.check_token(exchange)
-            answering.admit(exchange, name, None)
+            answering.admit_to(exchange, name, endpoint)
         except Exception:  # the usual way says what is wrong
             return None
         try:

@@ -54,6 +54,37 @@ class Occurrences:
     def take(self, order: np.ndarray) -> Self:
         return type(self)(*(getattr(self, one.name)[order] for one in fields(self)))
 
+    def by_time(self) -> Self:
+        """The entries sorted by key and time."""
+        order = order_of(self.keys, self.times)
+        return self if order is None else self.take(order)
+
+    def alone(self) -> np.ndarray:
+        """Of sorted entries, which have a time of their own."""
+        begins = np.append(is_begin(self.keys, self.times), True)
+        result: np.ndarray = begins[:-1] & begins[1:]
+        return result
+
+
+def order_of(keys: np.ndarray, times: np.ndarray) -> np.ndarray | None:
+    """A stable order by key, then by time; None where they are in it."""
+    if len(keys) < 2:
+        return None
+    first = int(times.min())
+    length = int(times.max()) - first + 1
+    if (int(keys.max()) + 1) * length >= 2**63:
+        return np.lexsort((times, keys))
+    # As one number, so that a few new ones among many sorted ones cost one pass.
+    both = keys * length + (times - first)
+    return None if bool((both[1:] >= both[:-1]).all()) else np.argsort(both, kind="stable")
+
+
+def is_begin(*columns: np.ndarray) -> np.ndarray:
+    """Whether an entry differs from the one before it in one of some columns."""
+    result = np.ones(len(columns[0]), dtype=bool)
+    result[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return result
+
 
 class OwnEntries(ABC):
     """A part whose entries are not those of the key."""
@@ -137,31 +168,35 @@ class DistinctPart(OwnEntries):
         return ValueOccurrences(keys, rows.visible, values).take(np.flatnonzero(~nulls))
 
     def in_cells(self, entries: ValueOccurrences) -> ValueOccurrences:
-        """Each value of a key and time once, sorted by key and time."""
-        if not len(entries.keys):
+        """Each value of a key and time once."""
+        entries = entries.by_time()
+        is_alone = entries.alone()
+        if is_alone.all():
             return entries
-        ranks = typed.ranks(entries.values)
-        order = np.lexsort((ranks, entries.times, entries.keys))
-        entries, ranks = entries.take(order), ranks[order]
-        is_same = (
-            (entries.keys[1:] == entries.keys[:-1])
-            & (entries.times[1:] == entries.times[:-1])
-            & (ranks[1:] == ranks[:-1])
-        )
-        return entries.take(np.flatnonzero(np.concatenate([[True], ~is_same])))
+        several = np.flatnonzero(~is_alone)
+        cells = np.cumsum(is_begin(entries.keys[several], entries.times[several]))
+        ranks = typed.ranks(entries.values[several])
+        is_alone[several[np.unique(cells * (int(ranks.max()) + 1) + ranks, return_index=True)[1]]] = True
+        return entries.take(np.flatnonzero(is_alone))
 
     def pack(self, entries: ValueOccurrences, keys: int) -> list[bytes]:
-        results = []
-        for first, end in bounds_of(entries, keys):
-            different, codes = _coded(entries.values[first:end])
-            pieces = [
-                _HEAD.pack(end - first, len(different)),
-                entries.times[first:end].astype("<i8").tobytes(),
-                codes.astype("<u4").tobytes(),
-                typed.pack(different, self.kind),
-            ]
-            results.append(b"".join(pieces))
-        return results
+        ranks = typed.ranks(entries.values)
+        of_key = entries.keys * (int(ranks.max(initial=0)) + 1) + ranks
+        _, firsts, codes = np.unique(of_key, return_index=True, return_inverse=True)
+        bounds = np.searchsorted(entries.keys[firsts], np.arange(keys + 1))
+        packed = (codes.reshape(-1) - bounds[entries.keys]).astype("<u4")
+        times, different = entries.times.astype("<i8"), entries.values[firsts]
+        return [
+            b"".join(
+                [
+                    _HEAD.pack(end - first, behind - begin),
+                    times[first:end].tobytes(),
+                    packed[first:end].tobytes(),
+                    typed.pack(different[begin:behind], self.kind),
+                ]
+            )
+            for (first, end), (begin, behind) in zip(bounds_of(entries, keys), pairwise(bounds.tolist()), strict=True)
+        ]
 
     def unpack(self, places: Sequence[tuple[bytes, int]]) -> ValueOccurrences:
         heads = [_HEAD.unpack_from(blob, at) for blob, at in places]
@@ -186,12 +221,3 @@ class DistinctPart(OwnEntries):
         first, end = within(blob, at, number, after_us, until_us)
         codes = np.frombuffer(blob, "<u4", end - first, at + 8 * number + 4 * first)
         return int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0
-
-
-def _coded(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different values, and the place of each value among them."""
-    if values.dtype != object:
-        return np.unique(values, return_inverse=True)
-    place_of: dict[str, int] = {}
-    codes = [place_of.setdefault(text, len(place_of)) for text in values.tolist()]
-    return typed.array_of(list(place_of), "text"), np.array(codes, dtype="<u4")

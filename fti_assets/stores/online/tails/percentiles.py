@@ -33,7 +33,7 @@ class PercentilePart(OwnEntries):
         return ValueOccurrences(keys, rows.visible, values.astype(np.float64)).take(np.flatnonzero(~nulls))
 
     def in_cells(self, entries: ValueOccurrences) -> ValueOccurrences:
-        return entries.take(np.lexsort((entries.values, entries.times, entries.keys)))
+        return entries.by_time()
 
     def pack(self, entries: ValueOccurrences, keys: int) -> list[bytes]:
         return sections_of(entries, keys, [entries.values.astype("<f8")])

@@ -2,8 +2,8 @@
 
     entries uint32 | times int64 | ranks uint32 | codes uint32 | event times and available-ats int64 | nulls uint8 | values
 
-The first of a key has the rank 0. Entries of equal values have equal codes. Of a cell, which is in a window as a whole or not at all,
-no more are kept than are asked for.
+The first of a key has the rank 0. Where different values are asked for, equal ones have equal codes. Of a cell, which is
+in a window as a whole or not at all, no more are kept than are asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from fti_assets.stores.online.tails.occurrences import (
     Rows,
     bounds_of,
     columns_of,
+    is_begin,
+    order_of,
     sections_of,
     within,
 )
@@ -63,38 +65,49 @@ class PlacedPart(OwnEntries):
         return entries.take(np.flatnonzero(~nulls)) if self.distinct else entries
 
     def in_cells(self, entries: PlacedOccurrences) -> PlacedOccurrences:
-        if not len(entries.keys):
+        entries = entries.by_time()
+        is_kept = entries.alone()
+        if is_kept.all():
             return entries
-        places, codes = self._order(entries)
-        order = np.lexsort((places, entries.times, entries.keys))
-        entries, codes = entries.take(order), codes[order]
-        cells = np.cumsum(np.concatenate([[True], (np.diff(entries.keys) != 0) | (np.diff(entries.times) != 0)]))
+        several = np.flatnonzero(~is_kept)
+        chosen = entries.take(several)
+        codes = self._codes(chosen)
+        cells = np.cumsum(is_begin(chosen.keys, chosen.times))
+        order = self._order(chosen, cells, codes)
         if self.distinct:  # of each value of a cell the first in the order
-            by_value = np.lexsort((np.arange(len(codes)), codes, cells))
-            is_first = np.ones(len(codes), dtype=bool)
-            is_first[1:] = (np.diff(cells[by_value]) != 0) | (np.diff(codes[by_value]) != 0)
-            kept = np.sort(by_value[is_first])
-            entries, cells = entries.take(kept), cells[kept]
-        starts = np.flatnonzero(np.concatenate([[True], np.diff(cells) != 0]))
-        in_cell = np.arange(len(cells)) - np.repeat(starts, np.diff(starts, append=len(cells)))
-        return entries.take(np.flatnonzero(in_cell < self.n))
+            by_value = order[np.lexsort((codes[order], cells[order]))]
+            is_first = np.zeros(len(order), dtype=bool)
+            is_first[by_value[is_begin(cells[by_value], codes[by_value])]] = True
+            order = order[is_first[order]]
+        begins = np.flatnonzero(is_begin(cells[order]))
+        in_cell = np.arange(len(order)) - np.repeat(begins, np.diff(begins, append=len(order)))
+        is_kept[several[order[in_cell < self.n]]] = True
+        return entries.take(np.flatnonzero(is_kept))
 
-    def _order(self, entries: PlacedOccurrences) -> tuple[np.ndarray, np.ndarray]:
-        """The place of each entry in the order that is asked for, and its value's rank, 0 for a null."""
-        codes = np.where(entries.nulls, 0, typed.ranks(entries.values)) if len(entries.nulls) else np.zeros(0, np.int64)
-        order = np.lexsort((codes, entries.available, entries.event))
-        places = np.empty(len(order), dtype=np.int64)
-        places[order[::-1] if self.last else order] = np.arange(len(order))
-        return places, codes
+    def _codes(self, entries: PlacedOccurrences) -> np.ndarray:
+        """The rank of each value, 0 of a null."""
+        if not len(entries.nulls):
+            return np.zeros(0, np.int64)
+        return np.where(entries.nulls, 0, typed.ranks(entries.values))
+
+    def _order(self, entries: PlacedOccurrences, groups: np.ndarray, codes: np.ndarray | None = None) -> np.ndarray:
+        """The entries group by group, in each as they are asked for."""
+        found = order_of(groups, entries.event)
+        order = np.arange(len(groups)) if found is None else found
+        if not is_begin(groups[order], entries.event[order]).all():  # what else decides is seldom asked for
+            codes = self._codes(entries) if codes is None else codes
+            order = np.lexsort((codes, entries.available, entries.event, groups))
+        if not self.last:
+            return order
+        backwards = order[::-1]
+        return backwards[np.argsort(groups[backwards], kind="stable")]
 
     def pack(self, entries: PlacedOccurrences, keys: int) -> list[bytes]:
-        places, codes = self._order(entries)
+        codes = self._codes(entries) if self.distinct else np.zeros(len(entries.keys), dtype=np.int64)
         bounds = bounds_of(entries, keys)
-        order = np.lexsort((places, entries.keys))
-        ranks = np.empty(len(order), dtype=np.int64)
-        ranks[order] = np.arange(len(order)) - np.repeat(
-            [first for first, _ in bounds], [end - first for first, end in bounds]
-        )
+        ranks = np.empty(len(entries.keys), dtype=np.int64)
+        ranks[self._order(entries, entries.keys, codes if self.distinct else None)] = np.arange(len(ranks))
+        ranks -= np.repeat([first for first, _ in bounds], [end - first for first, end in bounds])
         columns = [ranks, codes, entries.event, entries.available, entries.nulls]
         sections = sections_of(entries, keys, [one.astype(kind) for one, kind in zip(columns, _TYPES, strict=True)])
         return [

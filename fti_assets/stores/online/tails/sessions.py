@@ -18,6 +18,7 @@ from fti_assets.stores.online.tails.occurrences import (
     OwnEntries,
     Rows,
     columns_of,
+    is_begin,
     sections_of,
     within,
 )
@@ -50,11 +51,11 @@ class SessionsPart(OwnEntries):
         return Spans(keys, rows.visible, rows.event, rows.event, np.ones(len(keys), dtype=np.int64))
 
     def in_cells(self, entries: Spans) -> Spans:
-        number = len(entries.keys)
-        if not number:
+        entries, number = entries.by_time(), len(entries.keys)
+        if entries.alone().all():
             return entries
         entries = entries.take(np.lexsort((entries.first, entries.times, entries.keys)))
-        is_new = np.concatenate([[True], (np.diff(entries.keys) != 0) | (np.diff(entries.times) != 0)])
+        is_new = is_begin(entries.keys, entries.times)
         # The latest end so far within a cell, as a running maximum over all of them: each cell's numbers are above those before it.
         ends, ranks = np.unique(entries.last, return_inverse=True)
         latest = ends[np.maximum.accumulate(np.cumsum(is_new) * number + ranks.reshape(-1)) % number]

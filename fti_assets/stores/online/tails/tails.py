@@ -20,7 +20,7 @@ from fti_assets.core.manifest.windows import far_end
 from fti_assets.stores.online.blobs import CHECKSUM_BYTES, is_whole, with_checksum
 from fti_assets.stores.online.tails.extremes import ExtremePart
 from fti_assets.stores.online.tails.layout import TailLayout
-from fti_assets.stores.online.tails.occurrences import OwnEntries, Rows
+from fti_assets.stores.online.tails.occurrences import OwnEntries, Rows, order_of
 from fti_assets.stores.online.tails.totals import TotalsPart, added, running
 from fti_assets.stores.online.tails.values import array_of
 
@@ -98,9 +98,8 @@ class TailFormat:
         )
 
     def _sorted(self, tails: Tails) -> Tails:
-        if bool(np.all((np.diff(tails.places) > 0) | ((np.diff(tails.places) == 0) & (np.diff(tails.times) >= 0)))):
-            return tails
-        return self._take(tails, np.lexsort((tails.times, tails.places)))
+        order = order_of(tails.places, tails.times)
+        return tails if order is None else self._take(tails, order)
 
     def _take(self, tails: Tails, order: np.ndarray) -> Tails:
         parts = [

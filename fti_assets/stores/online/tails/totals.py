@@ -85,11 +85,11 @@ class TotalsPart:
         """The section of each key, whose entries begin at the starts."""
         sums = [limbs.packed(one, starts) for one in totals.sums]
         counts = running(totals.counts, starts)
-        odd = [running(totals.odd[:, place], starts) for place in range(self.odd)]
+        odd = [running(totals.odd[:, place], starts) for place in range(self.odd)] if totals.odd.any() else []
         results = []
         for place, of_counts in enumerate(counts):
             of_odd = b"".join(one[place] for one in odd)
-            is_odd = any(of_odd)
+            is_odd = bool(of_odd.strip(b"\0"))
             heads = b"".join(_SUM.pack(power, digits) for power, digits, _ in (one[place] for one in sums))
             pieces = [heads, _FLAG.pack(is_odd), of_counts, of_odd if is_odd else b"", *(one[place][2] for one in sums)]
             results.append(b"".join(pieces))
@@ -100,11 +100,13 @@ class TotalsPart:
         counts: list[bytes] = []
         odd: list[list[bytes]] = [[] for _ in range(self.odd)]
         sums: list[list[tuple[int, int, bytes]]] = [[] for _ in range(self.sums)]
+        has_odd = False
         for (blob, at), number in zip(places, entries.tolist(), strict=True):
             heads, is_odd, at = self.head(blob, at)
             size = 4 * (number + 1)
             counts.append(blob[at : at + size])
             at += size
+            has_odd |= is_odd
             for of_kind in odd:
                 of_kind.append(blob[at : at + size] if is_odd else bytes(size))
                 at += size if is_odd else 0
@@ -114,8 +116,8 @@ class TotalsPart:
         return Totals(
             added(counts, entries),
             np.stack([added(of_kind, entries) for of_kind in odd], axis=1)
-            if odd
-            else np.zeros((int(entries.sum()), 0), dtype=np.int64),
+            if has_odd
+            else np.zeros((int(entries.sum()), self.odd), dtype=np.int64),
             tuple(limbs.unpacked(of_sum, entries) for of_sum in sums),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -45,10 +45,11 @@ def pack(values: np.ndarray, kind: ColumnType) -> bytes:
     """Values as bytes; of texts first where each begins and the last ends."""
     if kind != "text":
         return values.astype(_DTYPES[kind], copy=False).tobytes()
-    texts = [value.encode() for value in values.tolist()]
-    offsets = np.zeros(len(texts) + 1, dtype="<u4")
-    np.cumsum([len(text) for text in texts], out=offsets[1:])
-    return offsets.tobytes() + b"".join(texts)
+    texts = values.tolist()
+    together = "".join(texts)
+    content = together.encode()
+    sizes = map(len, texts) if len(content) == len(together) else (len(text.encode()) for text in texts)  # mostly ASCII
+    return struct.pack(f"<{len(texts) + 1}I", 0, *accumulate(sizes)) + content
 
 
 def unpack(places: Sequence[tuple[bytes, int, int]], kind: ColumnType) -> np.ndarray:
@@ -60,7 +61,12 @@ def unpack(places: Sequence[tuple[bytes, int, int]], kind: ColumnType) -> np.nda
     for blob, at, number in places:
         offsets = struct.unpack_from(f"<{number + 1}I", blob, at)
         begin = at + 4 * (number + 1)
-        texts += [str(blob[begin + first : begin + end], "utf-8") for first, end in pairwise(offsets)]
+        content = blob[begin : begin + offsets[-1]]
+        together = str(content, "utf-8")
+        if len(together) == len(content):
+            texts += [together[first:end] for first, end in pairwise(offsets)]
+        else:
+            texts += [str(content[first:end], "utf-8") for first, end in pairwise(offsets)]
     return array_of(texts, kind)
 
 

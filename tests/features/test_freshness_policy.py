@@ -14,6 +14,7 @@ import fti_assets as fti
 from fti_assets.core import clock
 from fti_assets.orchestration.due import due_partition, longest_silence
 from fti_assets.testing import MemoryStream
+from tests.support.examples import examples
 from tests.support.payments import payments
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2024-01-01")
@@ -97,7 +98,7 @@ def test_silence_of_a_calendar_with_hardly_any_partition() -> None:
 
 @pytest.mark.parametrize("calendar", CALENDARS)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(45), deadline=None)
 def test_silence_is_longer_only_while_due_partition_is_missing(calendar: str, data: st.DataObject) -> None:
     """Each partition is materialized between its end and its due; then what is silent for longer lacks the one that is due."""
     partitions_def: dg.TimeWindowPartitionsDefinition = CALENDARS[calendar]

@@ -21,6 +21,7 @@ from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
+from tests.support.examples import examples
 
 FEATURES = [
     Column("a", "number"),
@@ -281,7 +282,7 @@ def ensembles(draw) -> onnx.ModelProto:
 SMALL = st.lists(st.sampled_from([-2.0, -1.0, 0.0, 1.0, 2.0, np.nan]), min_size=3, max_size=3)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(ensembles(), st.lists(SMALL, min_size=1, max_size=4), SMALL)
 def test_any_trees_are_read_and_explained_as_onnxruntime_runs_them(model, rows, own) -> None:
     inputs = (GraphInput("numbers", "float32", ("x", "y", "z")),)

@@ -28,6 +28,7 @@ from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.inference.serving.log.lines import encode_line, usage_line
 from fti_assets.inference.serving.log.service import Usage, UsageTally
 from fti_assets.inference.serving.log.writer import LogWriter
+from tests.support.examples import examples
 from tests.support.logged import BUYER, DAYS, answer, dropped, file_in, line_of
 
 LIMITS = ServiceLimits(error_rate=0.1, unknown_rate=0.5, p99_ms=50, peak_memory_mb=100, min_requests=3)
@@ -67,7 +68,7 @@ ROWS = st.lists(
 
 
 @given(rows=ROWS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_figures_are_those_of_brute_force(rows: list[Any]) -> None:
     records = [
         {

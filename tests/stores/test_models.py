@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -342,8 +343,9 @@ def test_the_newest_accepted_build_of_a_cutoff(store):
     assert store.newest_accepted("other") is None
 
 
+# Imports once, which takes a second, and forks a publisher for each line; it tells how each ended.
 KILLED = """
-import os, signal, sys
+import json, os, signal, sys
 from fti_assets.stores import files
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.stores.models.store import ModelStore
@@ -353,25 +355,37 @@ calls, sync = 0, os.fsync
 def kill_at(descriptor):
     global calls
     calls += 1
-    if calls == int(sys.argv[2]):
+    if calls == step:
         os.kill(os.getpid(), signal.SIGKILL)
     sync(descriptor)
 files.os.fsync = kill_at
-ModelStore(sys.argv[1]).publish(from_json(ModelManifest, sys.argv[3], what=""), constant_graph(), "")
+for line in sys.stdin:
+    step, manifest = json.loads(line)
+    publisher = os.fork()
+    if not publisher:
+        code = 1
+        try:
+            ModelStore(sys.argv[1]).publish(from_json(ModelManifest, manifest, what=""), constant_graph(), "")
+            code = 0
+        finally:
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(publisher, 0)[1]), flush=True)
 """
 
 
 def test_publisher_killed_anytime_leaves_no_build_or_whole_one(store):
     publish(store, made(4))
     outcomes = []
-    for step in range(1, 8):
-        command = [sys.executable, "-c", KILLED, str(store.root), str(step), to_json(made(5, step))]
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        builds = [build.reference for build in store.builds("delay_net")]
-        there = made(5, step).reference in builds
-        if there:
-            store.load("delay_net", made(5, step).reference)
-        outcomes.append((code, there))
+    command = [sys.executable, "-c", KILLED, str(store.root)]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as nursery:
+        for step in range(1, 8):
+            print(json.dumps([step, to_json(made(5, step))]), file=nursery.stdin, flush=True)
+            code = int(nursery.stdout.readline())
+            there = made(5, step).reference in [build.reference for build in store.builds("delay_net")]
+            if there:
+                store.load("delay_net", made(5, step).reference)
+            outcomes.append((code, there))
+        nursery.stdin.close()
     assert {code for code, _ in outcomes} == {-9, 0}
     assert outcomes[0] == (-9, False)
     assert outcomes[-1] == (0, True)

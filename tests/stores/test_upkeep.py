@@ -143,7 +143,7 @@ def test_every_pinned_snapshot_stays_row_for_row_and_others_go(house: House) -> 
     assert (done.before.snapshots, done.after.snapshots) == (11, 6)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 10))])
 def test_random_histories_with_random_pins(house: House, seed: int) -> None:
     chance = random.Random(seed)
     with house.offline.connect() as lake:

@@ -12,6 +12,7 @@ from fti_assets.errors import ModelError
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.registry import metric_named
 from fti_assets.training.judging.resampling.bootstrap import percentile_interval, resample, resample_counts
+from tests.support.examples import examples
 
 
 def _draws(rows: int, **keywords: object) -> np.ndarray:
@@ -27,7 +28,7 @@ def test_a_draw_does_not_depend_on_how_many_follow() -> None:
 
 
 @given(rows=st.integers(1, 40), number=st.integers(1, 20), seed=st.integers(0, 2**32))
-@settings(max_examples=30)
+@settings(max_examples=examples(90))
 def test_each_draw_has_as_many_rows(rows: int, number: int, seed: int) -> None:
     counts = _draws(rows, number=number, seed=seed)
     assert counts.shape == (number, rows)

@@ -11,6 +11,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from fti_assets.training.calibration.calibrators import calibrated_answers, fit_calibrator, log_odds
 from fti_assets.training.calibration.nodes import with_calibration
+from tests.support.examples import examples
 
 
 def identity(classes=0):
@@ -40,7 +41,7 @@ def drawn(seed, rows, ties=1_000):
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(2, 300), ties=st.sampled_from([3, 50, 10**6]))
-@settings(max_examples=12)
+@settings(max_examples=examples(36))
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_graph_answers_as_scikit_learn(method, seed, rows, ties):
     probability, truth = drawn(seed, rows, ties)

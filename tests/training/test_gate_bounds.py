@@ -16,6 +16,7 @@ from fti_assets.training.judging.graph_cost import GraphCost
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.metrics.calibration_slope import calibration_slope
 from fti_assets.training.judging.scores import BaselineScores, ChampionScores, Scores
+from tests.support.examples import examples
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_impossible_bounds_are_refused(bounds):
 
 
 @given(seed=st.integers(0, 2**32), stretch=st.sampled_from([0.3, 1.0, 3.0]), rows=st.integers(30, 400))
-@settings(max_examples=30)
+@settings(max_examples=examples(90))
 def test_calibration_slope_is_that_of_an_unpenalized_logistic_regression(seed, stretch, rows):
     rng = np.random.default_rng(seed)
     odds = rng.normal(size=rows)

@@ -18,6 +18,7 @@ from fti_assets.training.judging.pictures.importance_picture import (
     importance_picture,
     importance_section,
 )
+from tests.support.examples import examples
 
 
 def measured(columns, y, predict, *, metric="rmse", features=None, **options):
@@ -114,7 +115,7 @@ def test_undefined_metric_gives_no_record() -> None:
     assert permutation_importance(fti.Importance(), {"a": np.ones(0)}, score, metric="r2", features=["a"]) is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(90), deadline=None)
 @given(st.integers(0, 300), st.integers(1, 300), st.integers(0, 5))
 def test_shuffles_are_orders_and_samples_are_rows(rows: int, most: int, seed: int) -> None:
     assert sorted(shuffled(rows, "x", seed).tolist()) == list(range(rows))

@@ -31,6 +31,7 @@ from fti_assets.stores.models.builds.differences import differences
 from fti_assets.testing import train_tiny
 from fti_assets.training.datasets.labels import with_label
 from tests.features import oracles
+from tests.support.examples import examples
 from tests.support.serving import ask
 from tests.training import test_dataset_rows as stored_rows
 from tests.training.test_dataset_rows import declared, event, events, made, outcome, outcomes, row, spine
@@ -49,7 +50,7 @@ outcome_rows = st.builds(outcome, st.integers(0, 4), whole_hours, st.sampled_fro
 event_rows = st.builds(event, st.just("x"), whole_hours, st.sampled_from([0.0, 1.0]))
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(36))
 @given(
     st.lists(whole_hours, min_size=1, max_size=5),
     st.lists(outcome_rows, max_size=5, unique_by=lambda one: (one["id"], one["e"])),

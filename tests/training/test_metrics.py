@@ -14,6 +14,7 @@ from fti_assets.training.judging.metrics.answers import Answers, answers_of
 from fti_assets.training.judging.metrics.classification import ECE_BINS
 from fti_assets.training.judging.metrics.own import Metric
 from fti_assets.training.judging.metrics.registry import METRICS, metric_named
+from tests.support.examples import examples
 
 TIED = st.sampled_from([0.0, 0.1, 0.2, 0.4, 0.5, 0.75, 1.0])
 WEIGHT = st.integers(0, 3)
@@ -42,7 +43,7 @@ def brute_ece(truth: np.ndarray, probability: np.ndarray, weights: np.ndarray) -
     return total / weights.sum()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(180))
 @given(
     st.lists(st.tuples(TIED, st.booleans(), WEIGHT), min_size=1, max_size=12).filter(
         lambda rows: any(row[2] for row in rows)
@@ -74,7 +75,7 @@ def test_binary_metrics_are_scikit_learns_on_weighted_rows(rows, threshold):
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(120))
 @given(st.lists(st.tuples(st.tuples(TIED, TIED, TIED), st.integers(0, 2), WEIGHT), min_size=1, max_size=10))
 def test_multiclass_metrics_are_scikit_learns_on_weighted_rows(rows):
     raw, y, weights = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
@@ -105,7 +106,7 @@ def test_multiclass_metrics_are_scikit_learns_on_weighted_rows(rows):
     assert all(close(ours[name], theirs[name]) for name in theirs), (ours, theirs)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from([(1, 8, 1), (1, 3, 6), (4, 5, 1), (3, 3, 4)]), min_size=3, max_size=12))
 def test_multiclass_areas_keep_the_ties_of_a_graph(tenths):
     graph = (np.array(tenths) / 10).astype(np.float32)
@@ -134,7 +135,7 @@ def test_a_class_that_is_never_predicted_counts_zero():
     assert metrics["f1"] == pytest.approx(sklearn.f1_score(y, said, average="macro", zero_division=0))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(120))
 @given(
     st.lists(st.tuples(st.integers(-3, 3), st.integers(-9, 9), WEIGHT), min_size=1, max_size=10).filter(
         lambda rows: any(row[2] for row in rows)

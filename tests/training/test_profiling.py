@@ -16,6 +16,7 @@ from fti_assets.core.manifest.profiles import BINS, CATEGORIES, LARGEST, ColumnP
 from fti_assets.core.records import from_json, to_json
 from fti_assets.training.datasets.profiling import profile_of
 from fti_assets.training.models.answers_profile import answers_profile
+from tests.support.examples import examples
 from tests.training.test_dataset_rows import connection
 
 __all__ = ["connection"]
@@ -64,7 +65,7 @@ NUMBERS = st.none() | st.floats(width=32) | st.sampled_from([0.0, 1.0, math.inf,
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=90), st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(90))
 def test_bins_are_those_of_numpy(connection: duckdb.DuckDBPyConnection, values: list[float | None], data: Any) -> None:
     whole = data.draw(st.lists(st.none() | st.integers(-5, 5), min_size=len(values), max_size=len(values)))
     found = profiled(connection, x=("number", values), k=("integer", whole), y=("boolean", [True] * len(values)))
@@ -83,7 +84,7 @@ def test_bins_of_many_values_hold_alike(connection: duckdb.DuckDBPyConnection, r
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "", None]), min_size=1, max_size=30))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 def test_categories_are_counted(connection: duckdb.DuckDBPyConnection, values: list[str | None]) -> None:
     flags = [None if one is None else one == "a" for one in values]
     found = profiled(connection, c=("text", values), f=("boolean", flags), y=("text", values))

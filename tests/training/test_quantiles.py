@@ -24,6 +24,7 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.export import export
+from tests.support.examples import examples
 
 LEVELS = (0.1, 0.5, 0.9)
 FEATURES = [Column("temp", "number"), Column("wind", "number")]
@@ -96,7 +97,7 @@ def test_a_torch_module_learns_by_the_pinball_loss():
     assert graph_answers(trained, data) == pytest.approx(np.sort(own, axis=1), abs=1e-4)
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(*[st.integers(-5, 5)] * 4), min_size=1, max_size=8))
 def test_metrics_are_those_of_scikit_learn(rows):
     y, *columns = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))

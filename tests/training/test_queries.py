@@ -19,6 +19,7 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.importance import sampled_queries
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.trainer.parts.batches import QueryBatches
+from tests.support.examples import examples
 from tests.training.test_dataset_rows import connection, declared, made, row, spine
 
 __all__ = ["connection"]
@@ -38,7 +39,7 @@ def part_of(hours: float, cutoff: float) -> str:
     return "validation" if 7 < age <= 10 else "train" if age > 12 else "between splits"
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(45), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 23), st.booleans()), min_size=1, max_size=30))
 def test_a_query_is_in_one_part_whole_or_left_out(connection: duckdb.DuckDBPyConnection, given_rows: Any) -> None:
     cutoff, always = 20.25, [row(100, 4, k="early"), row(101, 4, k="early")]
@@ -96,7 +97,7 @@ def test_impossible_queries_are_refused_at_load(options: Any, message: str) -> N
         declared(LABEL, **options)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20))
 def test_queries_are_numbered_by_their_first_time(
     connection: duckdb.DuckDBPyConnection, rows: list[tuple[int, int]]
@@ -138,7 +139,7 @@ def test_groups_and_qid_are_in_the_order_of_the_rows() -> None:
     assert training_data([2, 1], "regression").train.groups.tolist() == [2, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(180), deadline=None)
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=20), st.integers(1, 12), st.integers(0, 3))
 def test_batches_hold_whole_queries_each_once(sizes: list[int], batch_size: int, seed: int) -> None:
     qid = np.repeat(np.arange(len(sizes)), sizes)

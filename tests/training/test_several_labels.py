@@ -40,6 +40,7 @@ from fti_assets.training.judging.thresholds import chosen_threshold, cuts_of, th
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.graphs.calibrated import calibrated
 from fti_assets.training.models.graphs.export import export
+from tests.support.examples import examples
 
 FEATURES = [Column("temp", "number"), Column("wind", "number"), Column("origin", "text")]
 LABELS = ("late", "cancelled", "diverted")
@@ -228,7 +229,7 @@ rows_of_two = st.lists(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(90))
 @given(rows_of_two)
 def test_metrics_are_the_mean_of_those_of_scikit_learn(rows: list[tuple[float, ...]]) -> None:
     table = np.array(rows, dtype=np.float64)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import fti_assets as fti
 from fti_assets.errors import DataError, DeclarationError
+from tests.support.examples import examples
 from tests.training.test_dataset_rows import connection, declared, made, outcome, outcomes, row, spine
 
 __all__ = ["connection"]
@@ -20,7 +21,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["x", "y", None]))
 
 
 @given(ROWS)
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_for_which_it_is_false_or_null_are_left_out(
     connection: duckdb.DuckDBPyConnection, rows: list[tuple[int, str | None]]
 ) -> None:

@@ -18,6 +18,7 @@ from fti_assets.training.trainer.parts import rows as stored_rows
 from fti_assets.training.trainer.parts.batches import Share, bounds
 from fti_assets.training.trainer.parts.rows import RowsInMemory, write_rows
 from fti_assets.training.trainer.parts.stream import Source, Stream
+from tests.support.examples import examples
 
 FEATURES = [Column("temp", "number"), Column("carrier", "text"), Column("shop", "text")]
 
@@ -76,7 +77,7 @@ class AsIs:
         return start + len(values)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 @given(
     rows=st.integers(1, 400),
     batch_size=st.integers(1, 150),

@@ -8,6 +8,7 @@ from fti_assets.errors import DeclarationError, ModelError
 from fti_assets.training.judging.evaluation import Evaluation, evaluate
 from fti_assets.training.judging.metrics.answers import Answers
 from fti_assets.training.judging.thresholds import chosen_threshold, threshold_of
+from tests.support.examples import examples
 
 ROWS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.30000000000000004, 0.5, 0.9, 1.0]), st.booleans()),
@@ -30,7 +31,7 @@ def said(probability: np.ndarray, threshold: float) -> np.ndarray:
     return probability.astype(np.float32) >= np.float32(threshold)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(180))
 @given(ROWS, st.sampled_from(["f1", "accuracy", "youden"]))
 def test_no_other_threshold_does_better(rows, goal):
     probability, y = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])

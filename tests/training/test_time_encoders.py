@@ -18,6 +18,7 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
 from fti_assets.training.models.frames import Frames
 from fti_assets.training.models.graphs.export import export
+from tests.support.examples import examples
 
 PARTS = ["minute", "hour", "weekday", "day", "month", "day_of_year", "year"]
 TIMES = st.lists(
@@ -46,7 +47,7 @@ def of_pandas(times: np.ndarray, part: str) -> np.ndarray:
     return getattr(dates, {"weekday": "day_of_week"}.get(part, part)).to_numpy(dtype=np.float64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(180), deadline=None)
 @given(TIMES)
 def test_calendar_parts_are_those_of_pandas(times) -> None:
     columns = {"t": array(times)}
@@ -58,7 +59,7 @@ def test_calendar_parts_are_those_of_pandas(times) -> None:
         assert np.array_equal(dense[:, at], np.where(np.isnan(expected), -1, expected))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(90), deadline=None)
 @given(TIMES)
 def test_cyclical_parts_lie_on_a_circle(times) -> None:
     columns = {"t": array(times)}
@@ -71,7 +72,7 @@ def test_cyclical_parts_lie_on_a_circle(times) -> None:
         assert np.allclose(dense[:, 2 * at : 2 * at + 2], expected, atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(180), deadline=None)
 @given(TIMES, st.sampled_from(["1s", "1h", "1d", "7d"]), st.sampled_from([None, -1.0, 0]))
 def test_age_is_the_difference_in_units(times, unit, missing) -> None:
     own, other = array(times), array(times[::-1])
@@ -116,7 +117,7 @@ def test_age_needs_another_time_of_the_view() -> None:
         check_encoders(features, {"t": fti.Standardize()})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(90), deadline=None)
 @given(TIMES.filter(bool))
 def test_requests_and_batches_fill_the_same_inputs(times) -> None:
     inputs = (

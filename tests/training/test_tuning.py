@@ -24,6 +24,7 @@ from fti_assets.training.tuning.search import Search
 from fti_assets.training.tuning.spaces import Space, at_places, check_space, names_in, parameters_of
 from fti_assets.training.tuning.study import Study, TrialRecord
 from fti_assets.training.tuning.trial import Trial, TrialPruned
+from tests.support.examples import examples
 
 FAMILIES: Space = {
     "family": fti.Choice({"near": {"x": fti.Uniform(0.0, 1.0)}, "far": {"x": fti.LogUniform(1.0, 100.0), "n": fti.Integers(1, 3)}}),
@@ -208,7 +209,7 @@ def test_epochs_of_numpy_prune_as_pythons_own() -> None:
     assert all({*one.reported} <= {"0", "1", "2"} for one in study.trials)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(90), deadline=None)
 @given(st.data())
 def test_parameters_of_a_space_are_found_at_their_places(data: st.DataObject) -> None:
     def choose(place: str, domain: Any) -> Any:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.streams.decoding import PAYLOAD_BYTES, Decode, event_decoder
 from fti_assets.stores.streams.event import Event
+from tests.support.examples import examples
 
 COLUMNS = ("card", "amount", "at", "flags")
 decode = event_decoder(COLUMNS)
@@ -110,7 +111,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(payload)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=40) | OBJECTS | damaged())
 def test_events_are_taken_as_strict_json_has_them_and_nothing_is_raised(payload: bytes) -> None:
     content = of(payload)

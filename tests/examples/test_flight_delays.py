@@ -367,6 +367,7 @@ def test_a_planes_last_leg_is_known_15_minutes_later(
     assert set(seen) == {"departed", "landed", None}
 
 
+@pytest.mark.soak
 def test_a_retrain_that_learns_nothing_is_rejected(trained: System) -> None:
     @fti.model(
         name="retrained_net",
@@ -465,6 +466,7 @@ def test_day_run_alone_has_data_versions_that_it_has_in_range(system: System) ->
     assert system.versions(groups) == in_range
 
 
+@pytest.mark.soak
 def test_no_feature_knows_outcome_that_is_after_its_prediction(
     trained: System, manifest: DatasetManifest, tmp_path: Path
 ) -> None:
@@ -635,6 +637,7 @@ def test_page_says_why_it_has_no_answer(served: str, monkeypatch: pytest.MonkeyP
     assert "`make serve` starts one" in drawn_page().error[0].value
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(chromium.CHROMIUM is None, reason=chromium.ABSENT)
 def test_a_browser_shows_risk_reasons_and_ages(served: str, tmp_path: Path) -> None:
     with socket.socket() as free:

@@ -855,6 +855,7 @@ def test_online_group_with_key_that_cannot_be_joined_on_stores_nothing(world: Wo
         assert lake.tables() == []
 
 
+@pytest.mark.soak
 def test_days_with_a_long_lookback_equal_a_range(world: World) -> None:
     given = {"arrivals": world.arrivals}
 

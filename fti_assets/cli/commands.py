@@ -19,6 +19,7 @@ from fti_assets.cli.monitoring.delay_audit import delay_audit
 from fti_assets.cli.monitoring.leak_report import leak_report
 from fti_assets.cli.monitoring.report import report
 from fti_assets.cli.options import definitions, load_definitions
+from fti_assets.cli.plan import plan
 from fti_assets.cli.rollout import rollout
 from fti_assets.cli.running.run import run
 from fti_assets.cli.stream import stream
@@ -126,6 +127,7 @@ for command in (
     leak_report,
     report,
     mcp,
+    plan,
     env,
     rows.forget,
     rows.reset,

@@ -20,6 +20,7 @@ from fti_assets.orchestration.options import accepted_by_dagster
 from fti_assets.orchestration.partitions import is_timed
 from fti_assets.orchestration.resources import STORES, Stores
 from fti_assets.orchestration.signature import CONTEXT, parameters_of, take
+from fti_assets.stores.lake.work import begin_work, end_work
 
 ENVIRONMENT = "fti/environment"
 """The tag of a run that writes the stores of an environment."""
@@ -78,8 +79,12 @@ def build_asset(
         stores: Stores = arguments.pop(STORES)
         if stores.environment_name is not None:
             tell_environment(context, stores.environment_name)
-        with named_extras(name):  # what only a step needs is imported there
-            yield from run(context, stores, arguments)
+        begin_work(context.assets_def.code_versions_by_key[context.assets_def.key] or "")
+        try:
+            with named_extras(name):  # what only a step needs is imported there
+                yield from run(context, stores, arguments)
+        finally:
+            end_work()
 
     step.__name__ = name
     # Dagster gives a step what its signature names, so the generator takes on the user's parameters.

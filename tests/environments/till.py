@@ -49,6 +49,11 @@ def system(
     strength: float = 1.0,
     version: int = 1,
     with_seats: bool = False,
+    ttl: str | None = None,
+    with_shop: bool = False,
+    test: str = "2d",
+    dataset_version: int = 1,
+    moment: Any = None,
     stored: Any = None,
 ) -> SimpleNamespace:
     """The declarations; what is given is what a change of code would be."""
@@ -63,22 +68,30 @@ def system(
         rows = rows_of(context)
         return rows[["sale", "t"]].assign(refunded=(rows["price"] > 10).astype(int))
 
-    @fti.feature_group(
-        keys=["shop"],
-        event_time="hour",
-        partitions_def=DAYS,
-        lookback=lookback,
-        online=True,
-        serving_delay="1min",
-        ins={"sales": sales},
-        version=version,
-    )
-    def busy(sales: fti.Table) -> pd.DataFrame:
-        hours = fti.window_aggregate(
-            sales, keys=["shop"], every="6h", windows=["1d"], aggregates={"takings": fti.Mean("price")}
+    busy_versions = {}
+    for number in dict.fromkeys((1, version)):  # the old one stays declared, since the champion needs it
+
+        @fti.feature_group(
+            name="busy",
+            keys=["shop"],
+            event_time="hour",
+            partitions_def=DAYS,
+            lookback=lookback,
+            online=True,
+            serving_delay="1min",
+            ins={"sales": sales},
+            version=number,
+            ttl=ttl,
         )
-        frame = hours.df().rename(columns={"t": "hour"})
-        return frame.assign(takings_1d=frame["takings_1d"] * factor)
+        def busy_of_version(sales: fti.Table) -> pd.DataFrame:
+            hours = fti.window_aggregate(
+                sales, keys=["shop"], every="6h", windows=["1d"], aggregates={"takings": fti.Mean("price")}
+            )
+            frame = hours.df().rename(columns={"t": "hour"})
+            return frame.assign(takings_1d=frame["takings_1d"] * factor)
+
+        busy_versions[number] = busy_of_version
+    busy = busy_versions[version]
 
     @fti.feature_group(keys=["shop"])
     def shops() -> pd.DataFrame:
@@ -88,11 +101,20 @@ def system(
         name="refunding",
         spine=sales,
         label=fti.Label(refunds["refunded"]),
-        features=[sales["price"], busy["takings_1d"], shops["size"]],
-        encoders={"price": encoder or fti.Standardize()},
+        features=[
+            sales["price", "shop"] if with_shop else sales["price"],
+            busy["takings_1d"],
+            shops["size"],
+            *([moment] if moment else []),
+        ],
+        encoders={"price": encoder or fti.Standardize(), **({"shop": fti.OneHot()} if with_shop else {})},
     )
     dataset = fti.training_dataset(
-        name="refund_dataset", view=view, split=fti.TimeSplit(validation="1d", test="2d"), partitions_def=CUTOFFS
+        name="refund_dataset",
+        version=dataset_version,
+        view=view,
+        split=fti.TimeSplit(validation="1d", test=test),
+        partitions_def=CUTOFFS,
     )
 
     @fti.model(name="refund_model", dataset=dataset, task="binary")
@@ -100,11 +122,14 @@ def system(
         return LogisticRegression(C=strength).fit(data.train.X, data.train.y)
 
     scores = fti.batch_predictions(name="scores", model=refund_model, partitions_def=DAYS)
-    definitions = fti.build_definitions([scores], resources=None if stored is None else {"fti": stored})
+    definitions = fti.build_definitions(
+        [scores, busy_versions[1]], name="till", resources=None if stored is None else {"fti": stored}
+    )
     return SimpleNamespace(
         sales=sales,
         refunds=refunds,
         busy=busy,
+        first_busy=busy_versions[1],
         shops=shops,
         dataset=dataset,
         model=refund_model,

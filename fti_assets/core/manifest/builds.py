@@ -168,7 +168,7 @@ class ModelManifest:
     for, or crossed ones, joined by commas. ``intervals`` are those of ``metrics``, ``slice_intervals`` those of ``slices``, and
     ``bootstrap`` says how they were made. ``tuning`` says how its parameters were chosen, if by trials. ``seed`` is that of
     the training; composites and builds of earlier releases have none. ``trained_because`` has the reasons of the triggers that asked for
-    it, and is empty if none did.
+    it, and is empty if none did. ``seconds`` is how long the build took, without being published; builds of earlier releases have none.
     """
 
     model: str
@@ -215,6 +215,7 @@ class ModelManifest:
     bootstrap: BootstrapRecord | None = None
     seed: int | None = None
     trained_because: str = ""
+    seconds: float | None = None
     format: int = 1
 
     @property

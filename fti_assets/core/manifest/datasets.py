@@ -94,7 +94,8 @@ class DatasetManifest:
     ``classes`` counts the rows of each class by split, where the label has classes; ``keys_in_several_parts`` is the share of keys, or of
     what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
     earlier release has none. ``labels`` are those of a view that has several: ``label`` and ``label_group`` are then the first one's,
-    ``maturity_us`` is the longest, and ``classes`` is empty.
+    ``maturity_us`` is the longest, and ``classes`` is empty. ``seconds`` is
+    how long it took to make; a manifest of an earlier release has none.
     """
 
     dataset: str
@@ -125,6 +126,7 @@ class DatasetManifest:
     query: tuple[str, ...] = ()
     queries: dict[str, int] = field(default_factory=dict)
     labels: tuple[LabelRecord, ...] = ()
+    seconds: float | None = None
 
     @property
     def label_columns(self) -> tuple[Column, ...]:

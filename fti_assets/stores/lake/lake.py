@@ -24,6 +24,7 @@ from fti_assets.stores.lake.reader import CLOCK, LakeReader
 from fti_assets.stores.lake.tables.contracts import put_contract
 from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
+from fti_assets.stores.lake.work import with_work
 
 
 class _OtherRowsError(StoreError):
@@ -340,6 +341,7 @@ class Lake(LakeReader):
         if replacements := [record.partition for record in records if record.partition in old]:
             execute(f"DELETE FROM {table.ledger_sql} WHERE partition IN (SELECT unnest(?))", [replacements])
         if records:
+            records = with_work(records)
             execute(
                 f"INSERT INTO {table.ledger_sql} SELECT unnest($1), unnest($2), unnest($3), unnest($4), unnest($5), unnest($6), "
                 "unnest($7)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ def build_model_at(
         StoreError: there is no room for the train rows or for the build, or the champion's manifest is of a later release.
     """
     check_converters(model.annotations.get("return"))
-    progress = progress or Progress()
+    progress, began = progress or Progress(), time.monotonic()
     # Read before anything is compared: promotion fails if the champion has changed meanwhile.
     alias = _champion(model, store, warn)
     with temporary_folder("fti_rows_") as folder:
@@ -173,6 +174,7 @@ def build_model_at(
         bootstrap=measurement.bootstrap,
         seed=progress.seed,
         trained_because=because,
+        seconds=round(time.monotonic() - began, 3),
         threshold=judgement.thresholds[""] if model.task == "binary" else None,
         thresholds=dict(judgement.thresholds) if model.task == "multilabel" else {},
         tuning=None if study is None else study.in_short,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fti_assets.cli.options import definitions, load_definitions, stores
+from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
 
 if TYPE_CHECKING:
     from fti_assets.plan import Plan
@@ -32,6 +32,8 @@ _FAILS: dict[str, Callable[[Plan], bool]] = {
     help="the environment that it is held against (default: main, or what FTI_ENV says)",
 )
 @click.option("--json", "as_json", is_flag=True, help="for machines")
+@click.option("--commands", is_flag=True, help="only the commands that run it, one a line, for a shell: | sh -e")
+@click.option("--out", metavar="FILE", help="also write it to a file, such as for a comment")
 @click.option(
     "--fail-on",
     type=click.Choice(list(_FAILS)),
@@ -47,6 +49,8 @@ _FAILS: dict[str, Callable[[Plan], bool]] = {
 def plan(
     against: str | None,
     as_json: bool,
+    commands: bool,
+    out: str | None,
     fail_on: tuple[str, ...],
     max_minutes: float | None,
     file: str | None,
@@ -62,13 +66,17 @@ def plan(
     from fti_assets.describe import stores_of
     from fti_assets.plan import as_text, plan_change
 
+    out_file = None if out is None else file_to_write(out)
     system = load_definitions(file, module)
     system_stores = stores_of(system, **folders)
     if against is not None:
         system_stores = system_stores.in_environment(against)
     source = f"-m {module}" if module is not None else f"-f {file or 'definitions.py'}"
     result = plan_change(system, system_stores, source=source)
-    click.echo(json.dumps(result.plain, indent=2) if as_json else as_text(result))
+    text = json.dumps(result.plain, indent=2) if as_json else as_text(result)
+    click.echo("\n".join(result.commands) if commands else text)
+    if out_file is not None:
+        write_file(out_file, text + "\n")
     failures = [name for name in fail_on if _FAILS[name](result)]
     seconds = result.total.seconds
     if max_minutes is not None and result.recomputes and (seconds is None or seconds > 60 * max_minutes):

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 import fti_assets as fti
@@ -61,7 +62,7 @@ def _sit_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("PWD", str(folder))  # as a shell would set it
     patch.syspath_prepend(str(folder))
     patch.setattr(sys, "dont_write_bytecode", True)
-    for name in ("DAGSTER_HOME", "FTI_HOME"):
+    for name in ("DAGSTER_HOME", "FTI_HOME", "FTI_ENV"):
         patch.setenv(name, "")  # so that what a page exports is taken back
         patch.delenv(name)
     patch.setattr(addresses, "_whole", {})  # else an address of another test gets a second number
@@ -139,6 +140,17 @@ def test_the_reference_says_how_each_argument_is_called() -> None:
             wanted = [parameter for parameter in inspect.signature(value).parameters if not parameter.startswith("_")]
             missing = [parameter for parameter in wanted if not re.search(rf"\b{parameter}\b", block[1])]
             assert not missing, f"{file} shows {name} without {missing}"
+
+
+def test_every_command_of_the_promoting_workflow_is_run_on_its_page() -> None:
+    blocks = list(blocks_of(DOCS / "how-to" / "ci-cd.md"))
+    run = {line for block in blocks if block.language == "console" for line in re.findall(r"^\$ (.+)$", block.text, re.M)}
+    [workflow] = [yaml.safe_load(block.text) for block in blocks if block.language == "yaml"]
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    commands = [line.removesuffix(" | sh -e") for step in steps for line in step.splitlines()]
+    ours = [re.sub(r"\$NAME|\bstaging\b", "pr-12", line) for line in commands if line.startswith(("fti ", "dagster "))]
+    assert len(ours) > 10
+    assert [line for line in ours if line not in run] == []
 
 
 def test_every_link_to_file_of_repository_leads_somewhere() -> None:

@@ -144,7 +144,9 @@ def test_the_reference_says_how_each_argument_is_called() -> None:
 
 def test_every_command_of_the_promoting_workflow_is_run_on_its_page() -> None:
     blocks = list(blocks_of(DOCS / "how-to" / "ci-cd.md"))
-    run = {line for block in blocks if block.language == "console" for line in re.findall(r"^\$ (.+)$", block.text, re.M)}
+    run = {
+        line for block in blocks if block.language == "console" for line in re.findall(r"^\$ (.+)$", block.text, re.M)
+    }
     [workflow] = [yaml.safe_load(block.text) for block in blocks if block.language == "yaml"]
     steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     commands = [line.removesuffix(" | sh -e") for step in steps for line in step.splitlines()]

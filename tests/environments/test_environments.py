@@ -94,9 +94,8 @@ def bytes_of(stores: fti.Stores) -> dict[str, str]:
 def catalog_of(stores: fti.Stores) -> list[Any]:
     """What the catalog says, whatever its journal holds."""
     with stores.offline_store().connect() as lake:
-        ask = lake.connection
-        names = ask_catalog(ask, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
-        return [(name, sorted(map(str, ask_catalog(ask, f'SELECT * FROM "{name}"')))) for (name,) in names]
+        names = ask_catalog(lake, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+        return [(name, sorted(map(str, ask_catalog(lake, f'SELECT * FROM "{name}"')))) for (name,) in names]
 
 
 def test_main_is_untouched_until_the_merge_and_then_is_what_the_change_gives_there(

@@ -85,6 +85,7 @@ bench: install
 	$(BIN)/python -m benchmarks.batch
 	$(BIN)/python -m benchmarks.batch_memory
 	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.engines
 	$(BIN)/python benchmarks/lake.py
 	$(BIN)/python -m benchmarks.catalogs
 	$(BIN)/python -m benchmarks.checksums

@@ -467,6 +467,30 @@ def test_day_run_alone_has_data_versions_that_it_has_in_range(system: System) ->
 
 
 @pytest.mark.soak
+def test_spark_gives_the_dataset_and_the_answers_that_duckdb_gave(trained: System) -> None:
+    """Every join of the flagship, and its net, on Sail: the same data versions, so nothing is stale."""
+    table, answers = short_dataset.table, short_predictions.table
+    with trained.stores.offline_store().connect() as lake:
+        before = [lake.ledger(one)[CUTOFF].data_version for one in (table, answers)]
+    places = {name: str(trained.home / name) for name in ("lake", "models", "online")}
+    stores = fti.Stores(**places, spark=fti.SparkEngine(url="sail", engine="spark"))
+    again = {"ops": {answers.name: {"config": {"predict_again": True}}}}
+    for declaration, config in ((short_dataset, {}), (short_predictions, again)):
+        result = dg.materialize(
+            [declaration.assets_def],
+            instance=trained.instance,
+            resources={"fti": stores},
+            run_config=QUIET | config,
+            partition_key=CUTOFF,
+        )
+        (event,) = result.asset_materializations_for_node(declaration.table_name)
+        engines = {plan["engine"] for plan in event.metadata["engine"].data.values()}
+        assert engines == {"spark"}
+    with trained.stores.offline_store().connect() as lake:
+        assert [lake.ledger(one)[CUTOFF].data_version for one in (table, answers)] == before
+
+
+@pytest.mark.soak
 def test_no_feature_knows_outcome_that_is_after_its_prediction(
     trained: System, manifest: DatasetManifest, tmp_path: Path
 ) -> None:

@@ -1,12 +1,14 @@
 """Feature groups whose functions are of Spark: what they are given, what becomes of what they give, and what is refused."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pandas as pd
 import pandera.pandas as pa
 import pytest
@@ -15,11 +17,15 @@ from pyspark.sql import functions as f
 
 import fti_assets as fti
 from fti_assets.core import clock
+from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.times import Partition
 from fti_assets.engines.running import RunningEngine, SparkPlace
-from fti_assets.engines.spark.lake_files import LakeTable
+from fti_assets.engines.spark.lake_files import Bounds, FilesRead, LakeTable
 from fti_assets.errors import DataError, DeclarationError, EngineError, LookbackError
 from fti_assets.features.groups.group import FeatureGroup
+from fti_assets.features.point_in_time.asof import KEY, ROW, Points, candidates
+from fti_assets.features.point_in_time.join import point_in_time
+from fti_assets.features.point_in_time.on_spark import SparkJoins
 from fti_assets.features.steps.inputs import input_table
 from tests.support.partitions import range_tags
 
@@ -217,8 +223,7 @@ def test_both_engines_read_the_files_within_the_lookback_alone(world: World) -> 
     ]
     with world.stores.offline_store().connect() as lake:
         rows = input_table(lake, payments, totals, days).relation
-        plan = lake.connection.execute(f"EXPLAIN ANALYZE {rows.sql_query()}").fetchall()[0][1]
-        assert "Total Files Read: 2" in plan
+        assert files_read(lake.connection, rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -286,3 +291,61 @@ def test_a_parameter_of_the_other_engine_is_refused_when_it_is_declared() -> Non
 
         @fti.feature_group(keys=["card"], engine="spark")
         def four(nobody: DataFrame) -> DataFrame: ...
+
+
+def test_both_engines_read_the_files_within_the_ttl_and_the_window_alone(world: World) -> None:
+    """Of nine days: the spine's two, which the window names, and of the group a day before the first prediction until the last."""
+    join = JoinedGroup(
+        "payments",
+        1,
+        (JoinedKey("card", "card", "text"),),
+        (JoinedColumn("amount", "amount", "number"),),
+        event_time="at",
+        tie_break="number",
+        ttl_us=86_400_000_000,
+    )
+    with world.stores.offline_store().connect() as lake:
+        snapshot, connection = lake.snapshot(), lake.connection
+        spine = lake.rows(payments.table, snapshot=snapshot).filter(
+            "\"at\" >= TIMESTAMP '2024-05-05' AND \"at\" < TIMESTAMP '2024-05-07'"
+        )
+        assert files_read(connection, spine) == 2
+        connection.execute(
+            f'CREATE TEMP TABLE spine AS SELECT row_number() OVER () AS {ROW}, card, "at" + INTERVAL 1 MINUTE AS t FROM '
+            f"({spine.sql_query()})"
+        )
+        connection.execute(
+            f"CREATE TEMP TABLE codes AS SELECT card, row_number() OVER () AS {KEY} FROM (SELECT DISTINCT card FROM spine)"
+        )
+        rows = candidates(connection, Points("spine", "codes", "t"), join, lake.rows(payments.table, snapshot=snapshot))
+        assert files_read(connection, rows) == 3
+        asked: list[Sequence[Bounds]] = []
+
+        def files(group: JoinedGroup, bounds: Sequence[Bounds]) -> LakeTable:
+            asked.append(bounds)
+            return LakeTable(lake, group.table, snapshot=snapshot, bounds=bounds)
+
+        place = SparkPlace("sail", Path(world.stores.lake or "") / "scratch")
+        with RunningEngine("spark", place, connection, what="tests", log=lambda _: None) as engine:
+            by_spark, by_duckdb = (
+                point_in_time(
+                    connection,
+                    connection.sql("SELECT card, t FROM spine"),
+                    [join],
+                    lambda group: lake.rows(group.table, snapshot=snapshot),
+                    prediction_time="t",
+                    by=by,
+                ).fetchall()
+                for by in (SparkJoins(engine, connection, files), None)
+            )
+            assert engine.files["payments_v1"] == FilesRead(read=3, total=9)
+        assert by_spark == by_duckdb
+        assert len(by_spark) == 48
+        assert asked == [[Bounds("at", since=datetime(2024, 5, 4, 0, 1), until=datetime(2024, 5, 6, 23, 1))]]
+
+
+def files_read(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> int:
+    """How many Parquet files DuckDB opened for some rows."""
+    plan = connection.execute(f"EXPLAIN ANALYZE {rows.sql_query()}").fetchall()[0][1]
+    [number] = re.findall(r"Total Files Read: (\d+)", plan)
+    return int(number)

@@ -17,19 +17,21 @@ _SECONDS = 120
 
 @dataclass
 class SparkServer:
-    """A server of Spark Connect, and the workers behind it if it has any of their own."""
+    """A server of Spark Connect, its process, and the workers behind it if it has any of their own."""
 
     url: str
+    process: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
 
 @contextmanager
-def spark_server(folder: Path, *, workers: int = 0) -> Iterator[SparkServer]:
+def spark_server(folder: Path, *, workers: int = 0, memory: str = "2g") -> Iterator[SparkServer]:
     """Start a server of Spark Connect for a block.
 
     Args:
         folder: where it may write, and where its logs are.
         workers: how many workers of one core a master has; 0 for two threads of the server itself.
+        memory: what the server has.
     """
     with ExitStack() as stack:
         master, processes = "local[2]", []
@@ -66,14 +68,14 @@ def spark_server(folder: Path, *, workers: int = 0) -> Iterator[SparkServer]:
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
         }
         submit = [f"--conf={name}={value}" for name, value in settings.items()]
-        stack.enter_context(
+        server = stack.enter_context(
             _running(
-                folder / "server.log", "org.apache.spark.deploy.SparkSubmit", "--master", master, "--driver-memory", "2g", *submit,
+                folder / "server.log", "org.apache.spark.deploy.SparkSubmit", "--master", master, "--driver-memory", memory, *submit,
                 "--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal",
             )
         )  # fmt: skip
         _wait_for(port, folder / "server.log")
-        yield SparkServer(f"sc://127.0.0.1:{port}", processes)
+        yield SparkServer(f"sc://127.0.0.1:{port}", server, processes)
 
 
 def free_port() -> int:

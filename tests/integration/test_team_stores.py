@@ -10,9 +10,13 @@ import psycopg
 import pytest
 
 import fti_assets as fti
+from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
+from fti_assets.errors import DamagedError, StoreError
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.upkeep.expiry import upkeep
+from fti_assets.stores.lake.upkeep.unnamed_files import missing_files
 from tests.forgetting import library
 from tests.forgetting.library import ANN
 from tests.forgetting.test_forget import TABLES, forget_in, run, run_all, stores_in
@@ -135,7 +139,30 @@ def test_upkeep_leaves_every_row(team: fti.Stores, server: BucketServer) -> None
     assert versions(team) == before
 
 
-def test_forgotten_member_is_in_no_object_and_in_no_row_of_the_catalog(
+def test_command_checks_the_lake_and_names_a_file_that_is_gone(
+    team: fti.Stores, catalog: str, server: BucketServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with team.offline_store().connect() as lake:
+        assert missing_files(lake) == []
+        file = current_files(lake, MEMBERS)[0]
+        client, key = server.client(), file.path.removeprefix("s3://team/")
+        content = client.get_object(Bucket="team", Key=key)["Body"].read()
+        client.delete_object(Bucket="team", Key=key)
+        assert missing_files(lake) == [file.path]
+    with pytest.raises(DamagedError, match=f"of partition '{file.partition}' of features.members_v1, is not there"):
+        fti.read(library.members_v1, stores=team)
+    client.put_object(Bucket="team", Key=key, Body=content)
+    assert len(fti.read(library.members_v1, stores=team)) > 0
+    assert main(["lake", "repair", "--lake", team.offline_store().location]) == 1
+    assert "restore it from its backup" in capsys.readouterr().err
+
+
+def test_environments_are_not_made_of_a_teams_lake(team: fti.Stores) -> None:
+    with pytest.raises(StoreError, match="has no environments: they are made of a lake in a folder"):
+        team.in_environment("pr-12").offline_store()
+
+
+def test_forgotten_member_is_in_no_file_and_in_no_row_of_the_catalog(
     team: fti.Stores, catalog: str, server: BucketServer
 ) -> None:
     assert _rows_with(catalog, ANN)  # else the search would find nothing ever

@@ -197,8 +197,8 @@ class PostgresLake(OfflineStore):
         try:
             with session(self._address) as connection, connection.transaction():
                 # Whoever is about to commit has written there, and is waited for: the connection may have been lost after the
-                # database had begun to.
-                connection.execute("SET LOCAL lock_timeout = '30s'")
+                # database had begun to. The database takes a minute to see that a client is gone that says nothing.
+                connection.execute("SET LOCAL lock_timeout = '90s'")
                 connection.execute("LOCK TABLE ducklake_snapshot IN EXCLUSIVE MODE")
                 query = "SELECT 1 FROM ducklake_snapshot_changes WHERE snapshot_id > %s AND commit_extra_info = %s"
                 return bool(connection.execute(query, [before, text]).fetchall())

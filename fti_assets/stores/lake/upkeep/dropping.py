@@ -38,7 +38,12 @@ def drop_tables(lake: Lake, tables: Sequence[TableName], *, message: str) -> Non
         with suppress(duckdb.Error):
             execute("ROLLBACK")
         if isinstance(error, duckdb.Error):
-            raise StoreError(
-                f"{list_some(tables)} could not be dropped from {lake.store.root}: {error}. Nothing was changed"
-            ) from error
+            trouble = lake.store.trouble(error)
+            # Where the answer of a database is lost, they may be dropped.
+            what = (
+                f"{error}. Nothing was changed"
+                if trouble is None
+                else f"{trouble}. Do it again then: all are there, or none"
+            )
+            raise StoreError(f"{list_some(tables)} could not be dropped from {lake.store.root}: {what}") from error
         raise

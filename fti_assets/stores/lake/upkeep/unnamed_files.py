@@ -18,6 +18,7 @@ import duckdb
 from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partitions
 from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError, list_some
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import is_folder, paths_in, read_end, readable, reason, sized_files
 from fti_assets.stores.lake.branches.branch import held_paths
@@ -55,12 +56,11 @@ def file_sizes(lake: Lake) -> FileSizes:
 
 def missing_files(lake: Lake) -> list[str]:
     """The files that current rows are in, and that are not there or of another size than they were written in."""
-    return sorted(
-        file.path
-        for table in [*lake.tables(), *lake.tiles()]
-        for file in current_files(lake, table)
-        if not file.exists()
-    )
+    files = [file for table in [*lake.tables(), *lake.tiles()] for file in current_files(lake, table)]
+    if isinstance(lake.store.data, BucketPath):  # which is asked once, and not for each
+        sizes = {str(path): size for path, size, _ in sized_files(lake.store.data)}
+        return sorted(file.path for file in files if sizes.get(file.path) != file.size)
+    return sorted(file.path for file in files if not file.exists())
 
 
 def tables_in(data: Place) -> list[TableName]:

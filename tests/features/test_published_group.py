@@ -19,8 +19,11 @@ from fti_assets.errors import DamagedError, DeclarationError, NotMaterializedErr
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.published.contract import contract_of
 from fti_assets.features.published.reading import close_stores
+from fti_assets.reset.plan import plan_reset
 from fti_assets.stores.lake.tables.contracts import put_contract
-from fti_assets.testing import stores_in
+from fti_assets.testing import assert_no_leak, stores_in
+from tests.support.buckets import bucket_server
+from tests.support.team_lakes import team_lake
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2025-03-01", end_date="2025-03-10")
 SALES = TableName(FEATURES, "sales_v1")
@@ -192,6 +195,20 @@ def test_what_is_owned_here_counts_where_another_names_it(stores: fti.Stores) ->
 
 def test_it_is_not_run_from_elsewhere(stores: fti.Stores) -> None:
     with pytest.raises(
+        DeclarationError, match="new_data_sensor has the target sales_v1, which another code location makes"
+    ):
+        fti.new_data_sensor(targets=[elsewhere("sales", stores)])(lambda: {})
+    with pytest.raises(
+        StoreError, match="'sales_v1' is owned by another code location, whose rows are not reset from here"
+    ):
+        plan_reset(
+            fti.build_definitions([elsewhere("sales", stores)], resources={"fti": stores}), ["sales"], stores=stores
+        )
+    with pytest.raises(
+        DeclarationError, match="doubled_v1 is made in another code location, which has its function: check it there"
+    ):
+        assert_no_leak(elsewhere("doubled", stores), stores=stores)
+    with pytest.raises(
         DeclarationError, match="sales_v1 is made in another code location, which has its function: run it there"
     ):
         elsewhere("sales", stores)()
@@ -212,6 +229,27 @@ def test_it_is_not_run_from_elsewhere(stores: fti.Stores) -> None:
 def test_what_is_not_there_is_named(use: Any, kind: type[Exception], said: str, stores: fti.Stores) -> None:
     with pytest.raises(kind, match=said):
         use(stores)
+
+
+def test_a_contract_is_read_from_the_lake_of_a_team(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with bucket_server("team") as server, team_lake(server) as location:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        team = fti.Stores(lake=location, online=str(tmp_path / "online"))
+        run(sales, team, "2025-03-01")
+        there = elsewhere("sales", team)
+        assert (there.ttl, there.partitions_def, there.columns) == (sales.ttl, DAYS, elsewhere("sales", team).columns)
+        with pytest.raises(NotMaterializedError, match="has no features.sales_v2"):
+            elsewhere("sales", team, version=2)
+        close_stores()
+        run(owned(ttl="5d"), team, "2025-03-01")
+        assert elsewhere("sales", team).ttl == timedelta(days=5)
+        close_stores()
+
+
+def test_a_store_that_cannot_be_reached_is_named() -> None:
+    with pytest.raises(StoreError, match="127.0.0.1:9"):
+        elsewhere("sales", fti.Stores(lake="postgresql://postgres@127.0.0.1:9/lake?data=s3://team/lake"))
 
 
 def test_stores_are_found_by_environment_variables(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,10 @@ def new_data_sensor(
         raise DeclarationError(
             f"new_data_sensor: minimum_interval_seconds={minimum_interval_seconds} is negative: give seconds, such as 30"
         )
+    if elsewhere := [target for target in targets if not getattr(target, "is_owned", True)]:
+        raise DeclarationError(
+            f"new_data_sensor has the target {elsewhere[0].key.to_user_string()}, which another code location makes: a sensor there runs it"
+        )
     names = caller_names()
 
     def declare(function: Callable[..., Versions]) -> dg.SensorDefinition:

@@ -21,7 +21,7 @@ from fti_assets.stores.lake.files.current_files import CHECKSUMS, CurrentFile, c
 from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.lake.upkeep.expiry import _merge, expire
+from fti_assets.stores.lake.upkeep.expiry import expire, merge_files
 from fti_assets.stores.lake.upkeep.forgetting import expire_snapshots, take_out
 from fti_assets.stores.lake.upkeep.occurrences import find
 from tests.stores.test_contents import TABLE, flip, put
@@ -133,10 +133,10 @@ def test_merged_files_have_a_checksum_and_damage_is_not_merged(store: OfflineSto
         damaged = next(file for file in current_files(lake, TABLE, partitions=["a"]) if file.checksum is not None)
         flip(Path(damaged.path), 40, 3)
         with pytest.raises(DamagedError, match="its bytes are not those that were written"):
-            _merge(lake, TABLE)
+            merge_files(lake, TABLE)
         assert {file.path for file in current_files(lake, TABLE, partitions=["a"])} == before.keys()
         Path(damaged.path).write_bytes(before[damaged.path])
-        assert _merge(lake, TABLE) == (2, 1)
+        assert merge_files(lake, TABLE) == (2, 1)
         assert not lacking(lake)
 
 

@@ -8,16 +8,20 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pytest
 
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, FtiError, SchemaChangedError, StoreError
+from fti_assets.stores.lake.appends import Append, append_rows
+from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.location import offline_store
 from fti_assets.stores.lake.postgres import lock as lock_module
 from fti_assets.stores.lake.postgres.lock import LOCK
 from fti_assets.stores.lake.store import OfflineStore
+from fti_assets.stores.lake.upkeep.expiry import merge_files
 from tests.support.buckets import BucketServer, bucket_server
 from tests.support.proxies import CuttingProxy, cutting_proxy
 from tests.support.team_lakes import HOST, database, lake_location
@@ -241,6 +245,45 @@ def test_clock_off_by_an_hour_is_refused_before_anything_is_written(
         write(lake, table, DAYS[0], times=2)
     monkeypatch.undo()
     assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0)}
+
+
+def append(lake: Lake, table: TableName, first: int) -> None:
+    """Add ten rows to a day, as a stream's flush does."""
+    lake.connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE events AS SELECT range AS id, range::DOUBLE AS v, TIMESTAMP '{DAYS[1]}' AS at, "
+        f"'{DAYS[1]}' AS _partition FROM range({first}, {first + 10})"
+    )
+    append_rows(lake, table, lambda before: Append("events", {0: first + 10}, ["id", "at"]), asset=table.name)
+
+
+def test_rows_of_a_stream_are_added_as_in_a_folder(location: str, table: TableName, tmp_path: Path) -> None:
+    with offline_store(location).connect() as team, OfflineStore(tmp_path / "lake").connect() as own:
+        write(own, table, DAYS[0])
+        for lake in (team, own):
+            for first in (0, 10, 10):  # the last one again, as after a restart
+                append(lake, table, first)
+        versions = [{key: one.data_version for key, one in lake.ledger(table).items()} for lake in (team, own)]
+        assert versions[0] == versions[1]
+        assert team.stream_positions(table) == own.stream_positions(table) == {0: 20}
+    assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (20, 190.0)}
+
+
+def test_merge_whose_answer_is_lost_loses_no_row(
+    proxy: CuttingProxy, location: str, name: str, table: TableName, tmp_path: Path
+) -> None:
+    """The small files are no longer named, so the merged one must be there."""
+    with offline_store(location).connect() as lake:
+        for first in (0, 10):
+            append(lake, table, first)
+        assert len(current_files(lake, table, partitions=[DAYS[1]])) == 2
+    with through(proxy, name).connect() as lake:
+        proxy.cut_after, proxy.last_arrives = (b".ducklake_snapshot VALUES", b"COMMIT"), True
+        with pytest.raises(duckdb.Error):
+            merge_files(lake, table)
+    assert proxy.cuts == 1
+    with offline_store(location).connect() as lake:
+        assert len(current_files(lake, table, partitions=[DAYS[1]])) == 1
+    assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (20, 190.0)}
 
 
 @pytest.fixture

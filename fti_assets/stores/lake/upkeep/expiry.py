@@ -213,14 +213,14 @@ def _merge_all(lake: Lake, tables: Sequence[TableName]) -> tuple[dict[str, tuple
     first = None
     for table in tables:
         try:
-            if (counts := _merge(lake, table)) != (0, 0):
+            if (counts := merge_files(lake, table)) != (0, 0):
                 merges[table.full_name] = counts
         except (duckdb.Error, DamagedError) as error:
             first = first or error
     return merges, first
 
 
-def _merge(lake: Lake, table: TableName) -> tuple[int, int]:
+def merge_files(lake: Lake, table: TableName) -> tuple[int, int]:
     """Merge small files of one partition of a table; every snapshot keeps its rows. How many files became how many."""
     execute = lake.connection.execute
     with lake.store.lock():

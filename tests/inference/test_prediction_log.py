@@ -217,23 +217,28 @@ def test_lines_of_no_partition_are_kept_outside(bench: Bench) -> None:
     assert outside_lines(bench.folder) == 5
 
 
+DAMAGED = [
+    b'{"log":1,"redacted":7}', b'{"log":1,"redacted":[[1]]}', b'{"log":1,"redacted":"shop"}', b'{"end":7}',
+    b'{"end":{"rows":1,"hours":[[1]]}}', b'{"end":{"rows":1,"hours":[7]}}', b'{"end":{"rows":1,"hours":7}}',
+    b'{"end":{"hours":{}}}', b"[" * 100_000, b'{"end":' + b"[" * 100_000, b"null", b'{"at":"\xff\xfe2013-06-02T12:00:00"}',
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("place", [0, -1])
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"log":1,"redacted":7}', b'{"log":1,"redacted":[[1]]}', b'{"log":1,"redacted":"shop"}', b'{"end":7}',
-        b'{"end":{"rows":1,"hours":[[1]]}}', b'{"end":{"rows":1,"hours":[7]}}', b'{"end":{"rows":1,"hours":7}}',
-        b'{"end":{"hours":{}}}', b"[" * 100_000, b'{"end":' + b"[" * 100_000, b"null", b'{"at":"\xff\xfe2013-06-02T12:00:00"}',
-    ],
-)  # fmt: skip
-def test_damaged_first_and_last_lines_lose_no_answer(bench: Bench, line: bytes, place: int) -> None:
-    path = file_in(bench.folder, [line_of(1, on(2)), line_of(2, datetime(2013, 5, 31))])
-    lines = path.read_bytes().splitlines()
-    lines[place] = line
-    path.write_bytes(b"".join(one + b"\n" for one in lines))
+def test_damaged_first_and_last_lines_lose_no_answer(bench: Bench, place: int) -> None:
+    """Each in a file of its own, of one answer of a partition and one of none."""
+    for number, line in enumerate(DAMAGED):
+        answers = [line_of(2 * number, on(2)), line_of(2 * number + 1, datetime(2013, 5, 31))]
+        path = file_in(bench.folder, answers, number=number)
+        lines = path.read_bytes().splitlines()
+        lines[place] = line
+        path.write_bytes(b"".join(one + b"\n" for one in lines))
     bench.take_in()
-    assert (bench.ids(), bench.files()) == ({"r1": 1}, [])
-    assert sum(b'"r2"' in kept.read_bytes() for kept in bench.folder.glob("outside/*.jsonl")) == 1
+    assert bench.ids() == {f"r{2 * number}": 1 for number in range(len(DAMAGED))}
+    assert bench.files() == []
+    kept = [path.read_bytes() for path in bench.folder.glob("outside/*.jsonl")]
+    for number in range(len(DAMAGED)):
+        assert sum(f'"r{2 * number + 1}"'.encode() in one for one in kept) == 1, DAMAGED[number][:50]
 
 
 def test_lines_that_are_put_back_are_taken_in_by_partitions_that_have_come(bench: Bench) -> None:

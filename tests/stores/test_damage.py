@@ -67,8 +67,11 @@ def of(lake: Lake, partition: str) -> set[int]:
     return {row[1] for row in lake.rows(ROWS, partitions=[partition]).fetchall()}
 
 
-@pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    ("damage", "number"),
+    [(damage, 2) for damage in DAMAGES]
+    + [pytest.param(damage, 1, marks=[pytest.mark.soak] * (damage is not cut)) for damage in DAMAGES],
+)
 def test_its_partition_is_replaced_and_the_others_stay(
     store: OfflineStore, damage: Callable[[Path], None], number: int
 ) -> None:

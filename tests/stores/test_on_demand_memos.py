@@ -101,7 +101,7 @@ PROGRAMS: Mapping[str, list[dict[str, str]]] = {
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_that_answer_differently_have_other_identities(world: World, program: str) -> None:
     programs = PROGRAMS[program]
-    bent = 0
+    bent, also_as_earlier = 0, SOAK or [*PROGRAMS].index(program) % 4 == 0  # which takes as long as all the rest
     for order in (programs, programs[::-1]) if SOAK else (programs,):
         looks: list[tuple[list[object], str | None]] = []
         for files in order:
@@ -109,7 +109,7 @@ def test_programs_that_answer_differently_have_other_identities(world: World, pr
             for others, other in looks:
                 if answers != others:
                     assert identity != other or identity is None
-                    assert other is None or not has_meaning("od_b_main", "made", other)
+                    assert other is None or not (also_as_earlier and has_meaning("od_b_main", "made", other))
                     bent += 1
             looks.append((answers, identity))
     assert bent

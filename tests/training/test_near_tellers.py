@@ -12,6 +12,7 @@ from fti_assets.core.manifest import Column
 from fti_assets.training.datasets.leaks.near_tellers import near_tellers
 from fti_assets.training.datasets.leaks.telling import LabelFacts
 from tests.features import oracles
+from tests.support.examples import examples
 
 SQL = {"boolean": "BOOLEAN", "integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR"}
 
@@ -58,7 +59,7 @@ def expected(kind: str, values: Sequence[Any], y: Sequence[Any]) -> int | None:
     return right if len(y) >= 500 and wrong * 200 <= len(y) and wrong * 10 <= others and others - wrong >= 9 else None
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(examples(40)))
 def test_rows_told_are_those_of_a_count_in_python(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
     draw = random.Random(seed)
     rows, share = draw.choice([499, 500, 1_100]), draw.choice([0.03, 0.1, 0.5])

@@ -109,6 +109,7 @@ class EventsInMemory(InMemoryEventLogStorage):
         self._waiting: list[tuple[int, EventLogEntry]] = []
         self._waiting_of_assets: list[tuple[int, EventLogEntry]] = []
         self._newest: dict[tuple[AssetKey, str | None], EventLogRecord] = {}
+        self._newest_observed: dict[tuple[AssetKey, str | None], EventLogRecord] = {}
         self._last_runs: dict[AssetKey, str | None] = {}
         self._with_status: set[AssetKey] = set()
         self._has_all = True  # until something is deleted
@@ -147,6 +148,9 @@ class EventsInMemory(InMemoryEventLogStorage):
         if event.is_step_materialization or event.is_asset_materialization_planned:
             self._last_runs[event.asset_key] = record.run_id
         elif event.is_asset_observation:
+            self._newest_observed[event.asset_key, None] = self._newest_observed[event.asset_key, event.partition] = (
+                record
+            )
             self._last_runs.setdefault(event.asset_key, None)
 
     def _store_waiting_of_assets(self) -> None:
@@ -187,14 +191,38 @@ class EventsInMemory(InMemoryEventLogStorage):
         ascending: bool = False,
     ) -> EventRecordsResult:
         """Dagster's own, unless the newest is asked for, of an asset or of one partition."""
-        if limit == 1 and not cursor and not ascending and self._has_all:
-            asked = _asset_and_partition(records_filter)
-            if asked is not None:
-                newest = self._newest.get(asked)
-                at = EventLogCursor.from_storage_id(-1 if newest is None else newest.storage_id).to_string()
-                return EventRecordsResult([] if newest is None else [newest], cursor=at, has_more=newest is not None)
+        if limit == 1 and not cursor and not ascending:
+            newest = self._newest_that_is(records_filter, self._newest)
+            if newest is not None:
+                return newest
         with self._asking_of_assets():
             return super().fetch_materializations(records_filter, limit, cursor, ascending)
+
+    def fetch_observations(
+        self,
+        records_filter: AssetKey | AssetRecordsFilter,
+        limit: int,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> EventRecordsResult:
+        """Dagster's own, unless the newest is asked for, of an asset or of one partition."""
+        if limit == 1 and not cursor and not ascending:
+            newest = self._newest_that_is(records_filter, self._newest_observed)
+            if newest is not None:
+                return newest
+        with self._asking_of_assets():
+            return super().fetch_observations(records_filter, limit, cursor, ascending)
+
+    def _newest_that_is(
+        self, records_filter: AssetKey | AssetRecordsFilter, kept: dict[tuple[AssetKey, str | None], EventLogRecord]
+    ) -> EventRecordsResult | None:
+        """One or no record, or None where the database must be asked."""
+        asked = _asset_and_partition(records_filter)
+        if asked is None or not self._has_all:
+            return None
+        record = kept.get(asked)
+        at = EventLogCursor.from_storage_id(-1 if record is None else record.storage_id).to_string()
+        return EventRecordsResult([] if record is None else [record], cursor=at, has_more=record is not None)
 
     def wipe(self) -> None:
         """Dagster's own, which from here on is asked."""

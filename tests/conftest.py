@@ -29,6 +29,16 @@ def cheap_instances() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Runs log to the console where a test reads it."""
+    from tests.support.instances import CONSOLE
+
+    CONSOLE["is read"] = not {"capsys", "capfd", "capsysbinary", "capfdbinary"}.isdisjoint(
+        getattr(item, "fixturenames", ())
+    )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def copied_catalogs() -> Iterator[None]:
     """New lakes are copies of one that is empty, and one DuckDB serves many."""

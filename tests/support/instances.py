@@ -26,6 +26,8 @@ from tests.support.memory_storages import EventsInMemory, RunsInMemory, name_of_
 
 ROOT = Path(__file__).parents[2]
 KEPT_JOBS = 16
+CONSOLE = {"is read": False}
+"""Whether the test that runs reads what is printed."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 ABOUT_NEW_DATABASES = ("tests/event_log/", "test_event_log", "test_upstream_facts")
 """The tests that look at how Dagster's databases on disk are made, which Dagster makes there."""
@@ -84,7 +86,7 @@ def instances_made_at_little_cost() -> Iterator[None]:
 def materialize_once_made(materialize: Any) -> Any:
     """Dagster's ``materialize``, which makes a job of the same assets and resources once, where each call would.
 
-    Nothing is logged to the console, unless the run's configuration has loggers.
+    Nothing is logged to the console, unless the run's configuration has loggers or the test reads what is printed.
     """
     kept: dict[Any, tuple[JobDefinition, Any]] = {}
 
@@ -116,6 +118,8 @@ def materialize_once_made(materialize: Any) -> Any:
 
 
 def unlogged(run_config: Any) -> Any:
+    if CONSOLE["is read"]:
+        return run_config
     if run_config is None or (isinstance(run_config, Mapping) and "loggers" not in run_config):
         return {**QUIET, **(run_config or {})}
     return run_config

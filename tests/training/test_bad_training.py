@@ -114,7 +114,7 @@ def test_the_seed_of_a_run_is_its_tag_and_in_the_manifest(bench: Bench) -> None:
 def test_no_space_for_the_model_is_named_and_keeps_the_champion(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     first = bench.published("05", promoted=True)
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

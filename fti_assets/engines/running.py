@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from fti_assets.engines.choice import Choice, Engine, PlanSize, Room, choose
 from fti_assets.errors import EngineError
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.duckdb.s3_secret import read_s3
+from fti_assets.stores.places import Place
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +31,7 @@ class SparkPlace:
     """
 
     url: str
-    scratch: Path
+    scratch: Place
     cores: int | None = None
 
 
@@ -121,6 +123,8 @@ class RunningEngine:
             from fti_assets.engines.spark.tables import SparkTables
 
             assert self._spark is not None
+            if isinstance(self._spark.scratch, BucketPath):
+                read_s3(self._connection)
             folder = self._stack.enter_context(scratch(self._spark.scratch))
             session = self._stack.enter_context(spark_session(self._spark.url))
             self._tables = SparkTables(session, self._connection, folder)

@@ -12,6 +12,8 @@ from fti_assets.engines.running import RunningEngine, SparkPlace
 from fti_assets.engines.spark.sessions import kind_of
 from fti_assets.errors import DeclarationError
 from fti_assets.orchestration.addresses import whole_address, without_secrets
+from fti_assets.stores.buckets.path import SCHEME, BucketPath
+from fti_assets.stores.places import Place
 
 ENGINE = "engine"
 """The metadata that says on which engine each plan of a step ran, and why."""
@@ -29,8 +31,8 @@ class SparkEngine(dg.Config):  # type: ignore[misc]
             better still, ``dg.EnvVar`` keeps it out of the code.
         engine: what runs a dataset or predictions that name no engine themselves: ``"auto"`` chooses by rows and memory, ``"spark"`` runs
             all on Spark, ``"duckdb"`` none.
-        scratch: the folder through which rows go to Spark and back, which the step and all of Spark's workers reach by the same path;
-            ``<lake>/scratch`` by default.
+        scratch: the folder through which rows go to Spark and back, which the step and all of Spark's workers reach by the same path, or
+            ``s3://bucket/folder``; by default ``scratch`` beside the lake's own files.
         cores: how many cores Spark has. ``"auto"`` then chooses the faster one, too; without it Spark is chosen where DuckDB's memory
             is not enough.
 
@@ -56,10 +58,15 @@ class SparkEngine(dg.Config):  # type: ignore[misc]
             url=without_secrets(url), engine=engine, scratch=None if scratch is None else str(scratch), cores=cores
         )
 
-    def place(self, lake: Path) -> SparkPlace:
-        """Where Spark is, for steps on a lake in a folder."""
-        scratch = lake / "scratch" if self.scratch is None else Path(self.scratch)
-        return SparkPlace(str(whole_address(self.url)), scratch.absolute(), self.cores)
+    def place(self, data: Place) -> SparkPlace:
+        """Where Spark is, for steps on a lake whose files lie in a folder or a bucket."""
+        if self.scratch is None:
+            scratch: Place = data.parent / "scratch"
+        else:
+            scratch = BucketPath.of(self.scratch) if self.scratch.startswith(SCHEME) else Path(self.scratch)
+        return SparkPlace(
+            str(whole_address(self.url)), scratch.absolute() if isinstance(scratch, Path) else scratch, self.cores
+        )
 
 
 def engine_metadata(engine: RunningEngine) -> dict[str, dg.MetadataValue]:

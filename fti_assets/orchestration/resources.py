@@ -136,11 +136,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         """
         if engine is None:
             engine = "duckdb" if self.spark is None else checked_engine(self.spark.engine, what="fti.SparkEngine")
-        place = (
-            None
-            if self.spark is None
-            else self.spark.place(lake.store.root if isinstance(lake.store.root, Path) else home() / "lake")
-        )
+        place = None if self.spark is None else self.spark.place(lake.store.data)
         return RunningEngine(engine or "duckdb", place, lake.connection, what=what, log=log)
 
     def log_folder(self) -> Path:

@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fti_assets.errors import StoreError
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.files import reason
+from fti_assets.stores.places import Place
 from fti_assets.stores.temporary_folders import locked_folder, used_folder
 
 _PREFIX = "fti_spark_"
@@ -25,26 +27,37 @@ class Scratch:
         folder: the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._folder = folder
         self._number = 0
 
-    def place(self, what: str) -> Path:
+    def place(self, what: str) -> Place:
         """A folder that nobody has written to."""
         self._number += 1
         folder = self._folder / f"{self._number:03}_{what}"
-        folder.mkdir()
+        if isinstance(folder, Path):  # a bucket has no folders of its own
+            folder.mkdir()
         return folder
 
 
 @contextmanager
-def scratch(root: Path) -> Iterator[Scratch]:
+def scratch(root: Place) -> Iterator[Scratch]:
     """A scratch folder below a folder for a block. What killed steps left there more than a day ago is deleted.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: it cannot be made, or the bucket refuses it.
     """
     folder = root / f"{_PREFIX}{secrets.token_hex(8)}"
+    if isinstance(folder, BucketPath):
+        assert isinstance(root, BucketPath)
+        _delete(root, older_than=_LEFT_AFTER_S)
+        try:
+            yield Scratch(folder)
+        finally:
+            with suppress(Exception):  # it would hide the cause; the next step deletes what is left
+                _delete(folder)
+        return
+    assert isinstance(root, Path)
     try:
         root.mkdir(parents=True, exist_ok=True)
         _clean(root)
@@ -59,6 +72,13 @@ def scratch(root: Path) -> Iterator[Scratch]:
             yield Scratch(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete(folder: BucketPath, *, older_than: float = -1) -> None:
+    """Delete the objects below a folder of a bucket that were written so many seconds ago."""
+    for one, status in list(folder.files()):
+        if time.time() - status.st_mtime > older_than:
+            one.unlink(missing_ok=True)
 
 
 def _clean(root: Path) -> None:

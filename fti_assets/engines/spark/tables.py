@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote as url_quote
 
-from fti_assets.core.sql import literal, names_alike, quote
+from fti_assets.core.sql import literal, names_alike, quote, temporary_name
 from fti_assets.engines.spark.columns import column, read_type, refuse_unfit
 from fti_assets.engines.spark.scratch import Scratch
 from fti_assets.errors import DataError, EngineError
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.duckdb.relations import relation_name
+from fti_assets.stores.places import Place
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,11 +48,11 @@ class SparkTables:
         # Sail reads a path as a URL, Spark as a pattern; and Sail names no application.
         self._is_sail = session.conf.get("spark.app.id", None) is None
 
-    def place(self, what: str) -> Path:
+    def place(self, what: str) -> Place:
         """A new folder, which the workers reach too."""
         return self._scratch.place(what)
 
-    def read(self, *paths: str | Path) -> DataFrame:
+    def read(self, *paths: str | Place) -> DataFrame:
         """Files of Parquet as a frame, whatever letters are in their paths."""
         return self.session.read.parquet(*(self._readable(str(path)) for path in paths))
 
@@ -62,8 +63,8 @@ class SparkTables:
 
     def _writable(self, path: str) -> str:
         """A path as a place to write to, whatever file system Spark's own default is."""
-        if "://" in path:
-            return path
+        if "://" in path:  # Spark's own client of buckets goes by another name
+            return path if self._is_sail else path.replace("s3://", "s3a://", 1)
         return f"file://{url_quote(os.path.abspath(path)) if self._is_sail else os.path.abspath(path)}"
 
     def send(self, relation: duckdb.DuckDBPyRelation, *, what: str, of: str) -> DataFrame:
@@ -102,10 +103,19 @@ class SparkTables:
         _refuse_columns(frame, of)
         place = self._scratch.place(what)
         frame.write.mode("overwrite").parquet(self._writable(str(place)))
-        if any(place.glob("*.parquet")):
-            rows = self._connection.sql(f"FROM read_parquet({literal(f'{glob_free(place)}/*.parquet')})")
-        else:  # of no rows Sail writes no file
-            rows = self._connection.from_arrow(frame.limit(0).toArrow())
+        pattern = literal(f"{glob_free(place)}/*.parquet")
+        [(written,)] = self._connection.execute(f"SELECT count(*) FROM glob({pattern})").fetchall()
+        if not written:  # of no rows Sail writes no file
+            return self._typed(self._connection.from_arrow(frame.limit(0).toArrow()), types)
+        rows = f"FROM read_parquet({pattern})"
+        if isinstance(place, BucketPath):  # read once: a relation lists and opens its files whenever it is looked at
+            table = quote("temp", temporary_name("received"))
+            self._connection.execute(f"CREATE TEMP TABLE {table} AS {rows}")
+            rows = f"FROM {table}"
+        return self._typed(self._connection.sql(rows), types)
+
+    @staticmethod
+    def _typed(rows: duckdb.DuckDBPyRelation, types: Mapping[str, str] | None) -> duckdb.DuckDBPyRelation:
         if types is None:
             return rows
         return rows.project(", ".join(f"{quote(name)}::{kind} AS {quote(name)}" for name, kind in types.items()))
@@ -117,7 +127,7 @@ def typed(frame: DataFrame, types: Mapping[str, str]) -> DataFrame:
     return frame.withColumns({name: column(name).cast(kind) for name, kind in wider.items()}) if wider else frame
 
 
-def glob_free(path: Path) -> str:
+def glob_free(path: Place) -> str:
     """A path in whose text DuckDB sees no pattern."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 

@@ -15,9 +15,11 @@ from fti_assets.core.records import from_json
 from fti_assets.core.types import SIDES
 from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import EngineError
+from fti_assets.stores.buckets.path import SCHEME, BucketPath
 from fti_assets.stores.models.answering import Answering
 from fti_assets.stores.models.graphs.execution import execution_providers
 from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.places import Place
 
 
 class Question(NamedTuple):
@@ -55,7 +57,7 @@ class Worker:
                 f"the step runs fti-assets {of_version}, and a worker of Spark {own_version()}: install the same on the workers"
             )
         self._number, self._questions = number, questions
-        self._answering = [_opened(Path(question.folder)) for question in questions]
+        self._answering = [_opened(_place(question.folder)) for question in questions]
 
     def answers(self, batches: Iterator[Any]) -> Iterator[Any]:
         """The answers to each batch, with the numbers of its rows."""
@@ -75,7 +77,11 @@ class Worker:
         return pa.RecordBatch.from_pydict(results)
 
 
-def _opened(folder: Path) -> Answering:
+def _place(folder: str) -> Place:
+    return BucketPath.of(folder) if folder.startswith(SCHEME) else Path(folder)
+
+
+def _opened(folder: Place) -> Answering:
     manifest = from_json(ModelManifest, (folder / "manifest.json").read_bytes(), what=str(folder))
     graph = Graph.from_bytes(
         (folder / "model.onnx").read_bytes(), manifest.inputs, what=str(folder), providers=execution_providers()

@@ -59,7 +59,7 @@ def score_on_spark(
         folder, manifest = tables.place("build"), scorer.manifest
         _, graph = store.load(manifest.model, manifest.reference)
         (folder / "model.onnx").write_bytes(graph)
-        (folder / "manifest.json").write_text(to_json(manifest))
+        (folder / "manifest.json").write_bytes(to_json(manifest).encode())
         of_build = tuple((names[feature], feature) for feature in manifest.view.features)
         questions.append(Question(str(folder), of_build))
     number, own = NUMBER, own_version()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
-from fti_assets.environments.making import delete_leftovers
+from fti_assets.environments.making import delete_leftovers, remove_branch
 from fti_assets.environments.opening import stores_of_main
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.files import is_folder
-from fti_assets.stores.lake.branches.branch import branch_folder, branch_named
+from fti_assets.stores.buckets.path import BucketPath
+from fti_assets.stores.lake.branches.branch import branch_folder, branch_named, is_branch
+from fti_assets.stores.lake.postgres.store import PostgresLake
 from fti_assets.stores.locks import hold_lock
 from fti_assets.stores.online.store import is_redis
 
@@ -27,14 +29,23 @@ def drop(stores: Stores, name: str) -> None:
     folder = branch_folder(store, name)
     with store.lock():
         delete_leftovers(store)
-    if not is_folder(folder):
+    if not is_branch(folder):
         branch_named(store, name)  # says which there are
         raise NotMaterializedError(f"there is no environment {name!r}")
     with suppress(DamagedError):  # of an environment that does not say what it is, only the folder is known
-        online = stores.in_environment(name).online_store()
+        own = stores.in_environment(name)
+        online = own.online_store()
         if is_redis(online.location):
             for namespace in online.namespaces():
                 online.drop(namespace)
+        elif isinstance(folder, BucketPath):
+            shutil.rmtree(Path(online.location).parent, ignore_errors=True)
+            shutil.rmtree(own.log_folder().parent, ignore_errors=True)
+    if isinstance(folder, BucketPath):
+        assert isinstance(store, PostgresLake)
+        with store.lock():
+            remove_branch(store, name)
+        return
     # Whoever writes it holds its lock; whoever reads it loses what it reads.
     with hold_lock(folder / "lake" / "lake.lock", timeout=60.0), store.lock():
         gone = folder.parent / f".{name}.dropped"

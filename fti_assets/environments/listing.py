@@ -10,9 +10,10 @@ from fti_assets.core.home import MAIN
 from fti_assets.environments.opening import refuse_other_main
 from fti_assets.errors import FtiError
 from fti_assets.orchestration.resources import Stores
-from fti_assets.stores.files import files_under
+from fti_assets.stores.files import sized_files
 from fti_assets.stores.lake.branches.branch import Branch, branch_folder, branch_named, branch_names, held_paths_of
 from fti_assets.stores.lake.branches.comparing import partition_changes
+from fti_assets.stores.lake.branches.places import branch_store
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 
@@ -65,9 +66,9 @@ def _facts(main: Lake, store: OfflineStore, names: list[str]) -> Iterator[Enviro
         try:
             about, held = branch_named(store, name), len(held_paths_of(store, name))
             refuse_other_main(main, about)
-            with OfflineStore(folder / "lake").connect() as own:
+            with branch_store(store, name).connect() as own:
                 changed = len(partition_changes(own, main, about))
         except FtiError as error:
             problem = str(error)
-        own_bytes = sum(file.stat().st_size for file in files_under(folder / "lake"))
+        own_bytes = sum(size for _, size, _ in sized_files(folder / "lake"))
         yield EnvironmentFacts(name, about.made_at, about.by, about.snapshot, changed, own_bytes, held, problem)

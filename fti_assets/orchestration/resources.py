@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from fti_assets.core.arguments import checked_arguments
-from fti_assets.core.home import MAIN, home
+from fti_assets.core.home import BRANCHES, MAIN, home
 from fti_assets.core.home import environment as environment_of_process
 from fti_assets.core.names import TableName
 from fti_assets.engines.choice import Engine, checked_engine
@@ -20,10 +20,12 @@ from fti_assets.orchestration.engine import SparkEngine
 from fti_assets.orchestration.tracking import MlflowTracking
 from fti_assets.stores.duckdb.pandas_rows import pandas_rows
 from fti_assets.stores.lake.branches.branch import branch_folder, branch_named
+from fti_assets.stores.lake.branches.places import branch_store
 from fti_assets.stores.lake.location import offline_store
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import OnlineStore, is_redis, online_store, with_prefix
+from fti_assets.stores.places import Place
 
 if TYPE_CHECKING:
     from fti_assets.stores.lake.lake import Lake
@@ -108,7 +110,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
 
     def offline_store(self) -> OfflineStore:
         folder, main = self._folder(), offline_store(whole_address(self.lake) or home() / "lake")
-        return main if folder is None else OfflineStore(folder / "lake")
+        return main if folder is None else branch_store(main, folder.name)
 
     def model_store(self) -> ModelStore:
         folder = self._folder()
@@ -118,9 +120,9 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         folder, main = self._folder(), whole_address(self.online) or home() / "online"
         if folder is None:
             return online_store(main)
-        return online_store(
-            with_prefix(main, folder.name) if isinstance(main, str) and is_redis(main) else folder / "online"
-        )
+        if isinstance(main, str) and is_redis(main):
+            return online_store(with_prefix(main, folder.name))
+        return online_store(_own_folder(folder, main, "online"))
 
     def engine(self, engine: Engine | None, lake: Lake, *, what: str, log: Callable[[str], None]) -> RunningEngine:
         """What runs the plans of a step.
@@ -142,9 +144,10 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
     def log_folder(self) -> Path:
         """The folder of prediction logs, with one folder a model."""
         folder = self._folder()
-        return Path(whole_address(self.log) or home() / "log") if folder is None else folder / "log"
+        main = Path(whole_address(self.log) or home() / "log")
+        return main if folder is None else _own_folder(folder, main, "log")
 
-    def _folder(self) -> Path | None:
+    def _folder(self) -> Place | None:
         """The folder of the environment; None for main.
 
         Raises:
@@ -194,6 +197,11 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
                     f"an input takes {key}, of which {list_some(missing)} is not materialized: materialize it first"
                 )
             return _as(context.dagster_type.typing_type, lake.rows(table, partitions=partitions), key)
+
+
+def _own_folder(folder: Place, main: str | Path, name: str) -> Path:
+    """The folder of an environment's store of this machine: of a lake in a bucket it lies beside that of main."""
+    return folder / name if isinstance(folder, Path) else Path(main).parent / BRANCHES / folder.name / name
 
 
 def _as(kind: Any, rows: Any, key: str) -> Any:

@@ -17,6 +17,7 @@ import duckdb
 
 from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import (
@@ -124,6 +125,13 @@ class LakeFolder:
             lake_connection(catalog, self.folder / "data", *options) as connection,
         ):
             yield connection
+
+    def attach_beside(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+        """Attach the lake, which is there, to a connection to another of its kind, to be read under an alias."""
+        connection.execute(
+            f"ATTACH {literal(f'ducklake:sqlite:{self.file}')} AS {quote(alias)} "
+            f"(DATA_PATH {literal(str(self.data))}, OVERRIDE_DATA_PATH true, {READ})"
+        )
 
     def trouble(self, error: Exception) -> str | None:
         """What an error says of a database or a bucket of the lake that cannot be used; a folder has neither."""

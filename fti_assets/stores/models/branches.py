@@ -7,15 +7,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record, to_json
 from fti_assets.errors import AliasConflictError, StoreError, list_some
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.files import files_under, guard_writes, make_folder, read_file
-from fti_assets.stores.folders import publish_folder
+from fti_assets.stores.folders import publish_folder, remove_folder
+from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.places import Place, within
 
 
 @record(frozen=True)
@@ -40,17 +41,13 @@ class ModelChange:
     moves_aliases: bool
 
 
-def share_models(main: ModelStore, target: Path) -> dict[str, ModelBase]:
+def share_models(main: ModelStore, target: Place) -> dict[str, ModelBase]:
     """Make a store that has the builds and aliases of another, without copying graphs where links can be made.
 
     Args:
         main: the store of main.
         target: the folder of the new store.
     """
-    if isinstance(main.root, BucketPath):
-        raise StoreError(
-            f"the model store {main.root} cannot be shared with an environment: that is done for a store in a folder"
-        )
     bases = {}
     make_folder(target)
     for model in main.models():
@@ -100,7 +97,8 @@ def publish_again(main: ModelStore, branch: ModelStore, build: ModelManifest, sn
     target = main.root / build.model / build.reference
     with guard_writes(target), main.locked(build.model):
         main.remove_leftovers(build.model)
-        if not target.exists():
+        if not (target / "manifest.json").exists():
+            remove_folder(target)  # in a bucket, what a merge was killed over: the manifest is written last
             publish_folder(target, files, last="manifest.json")
 
 
@@ -111,26 +109,31 @@ def move_aliases(main: ModelStore, branch: ModelStore, model: str, base: ModelBa
         AliasConflictError: those of main have changed since the branch was made; nothing was changed.
     """
     aliases = branch.aliases(model)
-    with guard_writes(main.aliases_file(model)), main.locked(model):
-        if read_file(main.aliases_file(model)) == to_json(aliases).encode():
-            return
-        if aliases_moved(main, model, base):
+
+    def change(current: Aliases) -> Aliases:
+        if current != aliases and aliases_moved(main, model, base):
             raise AliasConflictError(
                 f"the champion or the rollout of model {model!r} was changed in main since: nothing was changed there"
             )
         references = [one for one in (aliases.champion, *aliases.arms) if one is not None]
-        if absent := [one for one in references if not (main.root / model / one).is_dir()]:
+        if absent := [one for one in references if not (main.root / model / one / "manifest.json").exists()]:
             raise StoreError(
                 f"main has no build {list_some(absent)} of model {model!r}, which would serve: nothing was changed"
             )
-        main.write_aliases(aliases)
+        return aliases
+
+    if main.aliases(model) != aliases:
+        main.change_aliases(model, change)
 
 
-def _link_folder(source: Path, target: Path) -> None:
+def _link_folder(source: Place, target: Place) -> None:
     make_folder(target)
     for file in files_under(source):
-        place = target / file.relative_to(source)
+        place = target / within(file, source)
         make_folder(place.parent)
+        if isinstance(file, BucketPath) or isinstance(place, BucketPath):
+            place.write_bytes(file.read_bytes())
+            continue
         try:
             os.link(file, place)  # files of a build are never written again
         except OSError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from pathlib import Path
 
 from fti_assets.core.home import BRANCHES, MAIN
 from fti_assets.core.records import from_json, record
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, excerpt, list_some, one_of
+from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.files import is_folder, paths_in, read_file
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.postgres.address import LakeAddress
 from fti_assets.stores.models.branches import ModelBase
+from fti_assets.stores.places import Place
 
 ABOUT, HELD, MERGED = "environment.json", "held.txt", "merged.json"
 FIRST_NUMBER = 10**9
@@ -61,26 +62,27 @@ def checked_branch_name(name: str) -> str:
     return name
 
 
-def branch_folder(main: LakeFolder, name: str) -> Path:
-    """The folder of a branch, whether it is there or not.
+def branch_folder(main: LakeFolder, name: str) -> Place:
+    """The folder of a branch, in the bucket of a team's lake, whether it is there or not.
 
     Raises:
-        StoreError: the name is none, or the lake has no folder.
+        StoreError: the name is none.
     """
-    checked = checked_branch_name(name)
-    if isinstance(main.root, LakeAddress):
-        raise StoreError(
-            f"the lake at {main.root} has no environments: they are made of a lake in a folder. Run what you change on a lake of its own, "
-            "in another database and folder of the bucket"
-        )
-    return main.folder / BRANCHES / checked
+    return _branches(main) / checked_branch_name(name)
 
 
 def branch_names(main: LakeFolder) -> list[str]:
     """The branches of a lake, by name."""
-    if isinstance(main.root, LakeAddress):
-        return []
-    return [one.name for one in paths_in(main.folder / BRANCHES) if _NAME.fullmatch(one.name) and is_folder(one)]
+    return [one.name for one in paths_in(_branches(main)) if _NAME.fullmatch(one.name) and is_branch(one)]
+
+
+def is_branch(folder: Place) -> bool:
+    """Whether a branch lies in a folder; in a bucket what it says of itself is written last, and deleted first."""
+    return (folder / ABOUT).is_file() if isinstance(folder, BucketPath) else is_folder(folder)
+
+
+def _branches(main: LakeFolder) -> Place:
+    return main.root.data / BRANCHES if isinstance(main.root, LakeAddress) else main.folder / BRANCHES
 
 
 def branch_named(main: LakeFolder, name: str) -> Branch:
@@ -92,7 +94,7 @@ def branch_named(main: LakeFolder, name: str) -> Branch:
         StoreError: the name is none.
     """
     folder = branch_folder(main, name)
-    if not is_folder(folder):
+    if not is_branch(folder):
         names = branch_names(main)
         there = f"it has {list_some(names)}" if names else "it has none"
         raise NotMaterializedError(
@@ -103,9 +105,7 @@ def branch_named(main: LakeFolder, name: str) -> Branch:
 
 def branch_of(store: LakeFolder) -> Branch | None:
     """What a lake says of itself if it is a branch; None if it is none."""
-    if isinstance(store.root, LakeAddress):
-        return None
-    folder = store.folder.parent
+    folder: Place = store.root.data.parent if isinstance(store.root, LakeAddress) else store.folder.parent
     if folder.parent.name != BRANCHES or not (folder / ABOUT).exists():
         return None
     return _read(folder)
@@ -159,7 +159,7 @@ def held_paths_of(store: LakeFolder, name: str) -> list[str]:
     return content.decode().splitlines()
 
 
-def _read(folder: Path) -> Branch:
+def _read(folder: Place) -> Branch:
     remedy = f"drop the environment, fti env drop {folder.name}"
     content = read_file(folder / ABOUT, remedy)
     if content is None:

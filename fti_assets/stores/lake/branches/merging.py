@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from fti_assets.core.names import DATASETS, PartitionRecord, TableName, in_partitions
-from fti_assets.core.sql import literal, quote, temporary_name
+from fti_assets.core.sql import quote, temporary_name
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.lake.branches.branch import Branch
 from fti_assets.stores.lake.branches.comparing import PartitionChange
@@ -180,12 +180,8 @@ def _replace_rows(main: Lake, move: _Move) -> None:
 def _attached(main: Lake, branch: LakeReader) -> Iterator[None]:
     """The branch beside main on main's connection."""
     execute = main.connection.execute
-    catalog, data = branch.store.catalog, branch.store.data
     try:
-        execute(
-            f"ATTACH {literal(f'ducklake:sqlite:{catalog}')} AS {quote(_OTHER)} "
-            f"(DATA_PATH {literal(str(data))}, OVERRIDE_DATA_PATH true, READ_ONLY, CREATE_IF_NOT_EXISTS false)"
-        )
+        branch.store.attach_beside(main.connection, _OTHER)
     except duckdb.Error as error:
         raise StoreError(
             f"the environment at {branch.store.root} cannot be read: {error}. Nothing was changed"

@@ -12,13 +12,13 @@ import duckdb
 
 from fti_assets.core.addresses import scrub
 from fti_assets.core.names import LEDGER
-from fti_assets.core.sql import literal
+from fti_assets.core.sql import literal, quote
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.s3_secret import read_s3, unreachable_s3
 from fti_assets.stores.files import files_under
-from fti_assets.stores.lake.connection import METADATA, prepared_connection
+from fti_assets.stores.lake.connection import METADATA, READ, prepared_connection
 from fti_assets.stores.lake.postgres.address import LakeAddress, lake_address
 from fti_assets.stores.lake.postgres.lock import session, writers_lock
 from fti_assets.stores.lake.postgres.trouble import trouble_of
@@ -168,6 +168,15 @@ class PostgresLake(OfflineStore):
             except duckdb.Error as error:
                 raise self._refusal("cannot be opened", error) from None
             yield connection
+
+    def attach_beside(self, connection: duckdb.DuckDBPyConnection, alias: str) -> None:
+        """Attach the lake to a connection to another in the same server, whose password it has, to be read under an alias."""
+        database = self._address.database
+        settings = [f"DATA_PATH {literal(f'{self.data}/')}", "OVERRIDE_DATA_PATH true", READ]
+        settings += [f"META_SECRET {literal(_SECRET)}"] if database.password is not None else []
+        connection.execute(
+            f"ATTACH {literal(f'ducklake:postgres:{database.text}')} AS {quote(alias)} ({', '.join(settings)})"
+        )
 
     def ask(
         self, connection: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[str | int] = ()

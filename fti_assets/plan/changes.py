@@ -36,7 +36,9 @@ class Change:
 
 
 def change_of(declaration: Declaration, stored: Stored, lake: Lake) -> Change:
-    """Compare a declaration with what is stored of it."""
+    """Compare a declaration with what is stored of it; of what another code location makes nothing is known, and nothing run from here."""
+    if not declaration.is_owned:
+        return Change()
     made = stored.made(declaration)
     declared = declaration.assets_def.code_versions_by_key.get(declaration.key)
     if not made:
@@ -138,6 +140,8 @@ def _column_changes(
 
 def is_run_by_hand(declaration: Declaration) -> bool:
     """Whether its stored partitions are made anew when its code changes: answers that were given, logs and figures stay."""
-    return isinstance(declaration, FeatureGroup | TrainingDataset | Model) and (
-        not isinstance(declaration, TableDeclaration) or declaration.is_stored
+    return (
+        declaration.is_owned
+        and isinstance(declaration, FeatureGroup | TrainingDataset | Model)
+        and (not isinstance(declaration, TableDeclaration) or declaration.is_stored)
     )

@@ -20,6 +20,8 @@ from fti_assets.core import clock
 from fti_assets.core.names import DATASETS, FEATURES, PREDICTIONS, TableName
 from fti_assets.errors import DeclarationError, NotMaterializedError, StoreError
 from fti_assets.features.published.reading import close_stores
+from fti_assets.plan.plan import Plan, plan_change
+from fti_assets.plan.text import as_text
 from fti_assets.stores.lake.tables.contracts import put_contract
 from tests.on_demand import calendar, half_stake
 from tests.support import visits as whole
@@ -242,6 +244,24 @@ def test_a_group_that_means_something_else_by_now_is_refused(copied: fti.Stores)
         match=r"crowds_v1 has changed its meaning under one version: available_at was 'known' and is None, but model 'buyer'",
     ):
         fti.published_model("buyer", stores=copied)
+
+
+def planned(stores: fti.Stores) -> Plan:
+    """What the training location's code would recompute."""
+    return plan_change(fti.build_definitions([train(stores)], resources={"fti": stores}), stores)
+
+
+def test_a_plan_runs_nothing_of_others_and_sees_what_their_contract_changes(copied: fti.Stores) -> None:
+    assert not planned(copied).recomputes
+    table = TableName(FEATURES, "crowds_v1")
+    with copied.offline_store().connect() as lake:
+        contract = {**json.loads(lake.contract(table)), "ttl_us": 3_600_000_000}
+        with lake.one_snapshot():
+            put_contract(lake, table, json.dumps(contract))
+    text = as_text(planned(copied))
+    assert "buyer_dataset_v1 (dataset): 2013-01-05" in text
+    assert "crowds_v1 is joined otherwise (its ttl, times, keys or columns)" in text
+    assert "--select crowds_v1" not in text
 
 
 def test_a_function_that_is_not_shipped_is_named(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:

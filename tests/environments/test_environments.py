@@ -15,6 +15,7 @@ from fti_assets import environments
 from fti_assets.cli import main
 from fti_assets.core.names import TableName
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.features.published.reading import close_stores
 from fti_assets.forget import forget
 from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.upkeep.expiry import upkeep
@@ -436,3 +437,15 @@ def test_merging_small_files_of_main_keeps_those_that_an_environment_reads(store
     assert rows() == before
     environments.drop(stores, "pr-12")
     assert keep_up(stores).deleted == 4
+
+
+def test_a_new_version_is_merged_with_what_it_promises_to_other_code_locations(stores: fti.Stores) -> None:
+    changed = till.system(version=2, factor=2.0)
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+    till.run(changed.busy, branch, ("2025-01-03", till.LAST))
+    assert fti.group("busy", version=2, stores=branch).keys == changed.busy.keys
+    close_stores()
+    environments.merge(changed.defs, stores, "pr-12")
+    assert fti.group("busy", version=2, stores=stores).times == changed.busy.times
+    close_stores()

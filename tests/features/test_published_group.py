@@ -323,7 +323,7 @@ def test_rows_of_an_earlier_release_promise_nothing_until_they_are_made_again(ow
         lake.connection.execute(f"DROP TABLE {SALES.contract.sql}")
     with pytest.raises(
         NotMaterializedError,
-        match="code of an earlier release made it. Upgrade fti-assets in the code location that owns",
+        match="code of an earlier release made it, or its catalog was made anew. Upgrade",
     ):
         fti.group("sales", stores=own_stores)
     close_stores()

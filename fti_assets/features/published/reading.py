@@ -98,8 +98,9 @@ def _no_contract(lake: Lake, name: str, version: int) -> NotMaterializedError:
     table, root = contract_table(name, version), lake.store.root
     if lake.has(table):
         return NotMaterializedError(
-            f"{table.full_name} is stored in {root}, but nobody has said there what it promises: code of an earlier release made it. "
-            "Upgrade fti-assets in the code location that owns it and materialize one of its partitions once more"
+            f"{table.full_name} is stored in {root}, but nobody has said there what it promises: code of an earlier release made it, or "
+            "its catalog was made anew. Upgrade fti-assets in the code location that owns it and materialize one of its partitions "
+            "once more"
         )
     names = [one.name for one in lake.tables() if one.schema == FEATURES]
     versions = [one for one in names if one.rpartition("_v")[0] == name]

@@ -65,6 +65,9 @@ def move_partitions(
             following = main.snapshot() + 1
             moves = [_staged(main, branch, about, table, its, following) for table, its in by_table.items()]
         writes = [TableWrite(move.table, move.records, move.old, move.rows) for move in moves]
+        for table in by_table:
+            if contract := branch.contract(table):
+                main.state_contract(table, contract)
         extra = {"asset": ", ".join(table.full_name for table in by_table), "run_id": "", "environment": about.name}
         with main.transaction_over(writes, message=message, extra=extra):
             for move in moves:

@@ -94,7 +94,7 @@ PAGES = {
         "fti_assets.testing",
         _names(
             "rows stores_in materialize Materialized tiny_dataset train_tiny TinyBuild assert_no_leak assert_parity ParityReport "
-            "assert_logged_parity LoggedParityReport Rehearsal RehearsedRun publish "
+            "assert_logged_parity LoggedParityReport Rehearsal RehearsedRun publish MemoryStream take_events TakenEvents "
             "LeakFound ParityBroken RowsRefused"
         ),
     ),

@@ -9,18 +9,19 @@ from collections.abc import Sequence
 
 import click
 
-from fti_assets.cli import builds, models, rows, serving, tracking
-from fti_assets.cli.bundle import bundle
+from fti_assets.cli import rows, serving
 from fti_assets.cli.env import env
-from fti_assets.cli.export import export
 from fti_assets.cli.lake import lake
 from fti_assets.cli.mcp import mcp
+from fti_assets.cli.model_store import builds, models, tracking
+from fti_assets.cli.model_store.bundle import bundle
+from fti_assets.cli.model_store.export import export
+from fti_assets.cli.model_store.rollout import rollout
 from fti_assets.cli.monitoring.delay_audit import delay_audit
 from fti_assets.cli.monitoring.leak_report import leak_report
 from fti_assets.cli.monitoring.report import report
 from fti_assets.cli.options import definitions, load_definitions
 from fti_assets.cli.plan import plan
-from fti_assets.cli.rollout import rollout
 from fti_assets.cli.running.run import run
 from fti_assets.cli.stream import stream
 from fti_assets.cli.training.backtest import backtest

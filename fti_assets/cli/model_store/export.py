@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fti_assets.cli.models import find_sources_here, models_folder, store_in
+from fti_assets.cli.model_store.models import find_sources_here, models_folder, store_in
 
 _TARGETS = ("triton", "kserve", "onnx")
 _KSERVE_ONLY = ("storage_uri", "image", "online")

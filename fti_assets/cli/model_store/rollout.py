@@ -6,7 +6,7 @@ import secrets
 
 import click
 
-from fti_assets.cli.models import (
+from fti_assets.cli.model_store.models import (
     check_served,
     find_sources_here,
     models_folder,

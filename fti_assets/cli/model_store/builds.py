@@ -10,7 +10,7 @@ from datetime import datetime
 
 import click
 
-from fti_assets.cli.models import models_folder, person, store_in, who
+from fti_assets.cli.model_store.models import models_folder, person, store_in, who
 from fti_assets.core.times import instant
 from fti_assets.errors import NoChampionError, StoreError, excerpt
 from fti_assets.stores.models.aliases import AliasChange, Aliases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from fti_assets.cli.models import models_folder, store_in
+from fti_assets.cli.model_store.models import models_folder, store_in
 
 
 @click.command()

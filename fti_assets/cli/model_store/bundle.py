@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fti_assets.cli.models import find_sources_here, store_in
+from fti_assets.cli.model_store.models import find_sources_here, store_in
 from fti_assets.cli.options import stores
 from fti_assets.core.home import default_store
 from fti_assets.core.times import duration

@@ -10,12 +10,14 @@ from datetime import date, datetime
 from typing import Any, ClassVar
 
 from fti_assets.core import clock
+from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.times import instant, microseconds
 from fti_assets.errors import DeclarationError, excerpt
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.stream import EventStream, Subscription
 
 
+@checked_arguments()
 @dataclass(frozen=True, repr=False)
 class MemoryStream(EventStream):
     """A stream of events in memory: ``stream=`` of a group, for tests without a broker.

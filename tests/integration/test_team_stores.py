@@ -13,7 +13,7 @@ import fti_assets as fti
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.names import TableName
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.errors import DamagedError
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.lake.upkeep.unnamed_files import missing_files
@@ -155,11 +155,6 @@ def test_command_checks_the_lake_and_names_a_file_that_is_gone(
     assert len(fti.read(library.members_v1, stores=team)) > 0
     assert main(["lake", "repair", "--lake", team.offline_store().location]) == 1
     assert "restore it from its backup" in capsys.readouterr().err
-
-
-def test_environments_are_not_made_of_a_teams_lake(team: fti.Stores) -> None:
-    with pytest.raises(StoreError, match="has no environments: they are made of a lake in a folder"):
-        team.in_environment("pr-12").offline_store()
 
 
 def test_forgotten_member_is_in_no_file_and_in_no_row_of_the_catalog(

@@ -1,6 +1,7 @@
 """Opening a Spark, and what is said where it cannot be opened or fails."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from fti_assets.engines.spark import sessions
 from fti_assets.engines.spark.problems import spark_problems
 from fti_assets.engines.spark.sessions import spark_session
 from fti_assets.errors import DeclarationError, EngineError, FtiError, MissingExtraError
+from tests.support.spark import PYTHON
 
 
 def opened(url: str) -> FtiError:
@@ -87,3 +89,14 @@ def fail(cause: Callable[[], Exception]) -> None:
 def test_an_error_of_anything_else_is_raised_as_it_is() -> None:
     with pytest.raises(ZeroDivisionError):
         fail(ZeroDivisionError)
+
+
+@pytest.mark.soak
+def test_a_local_spark_is_started_and_stopped_with_the_step() -> None:
+    program = (
+        "from fti_assets.engines.spark.sessions import spark_session\n"
+        "with spark_session('local[2]') as session:\n"
+        "    print('rows', session.range(10).count(), session.conf.get('spark.sql.session.timeZone'))"
+    )
+    run = subprocess.run([PYTHON, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert "rows 10 UTC" in run.stdout

@@ -74,7 +74,7 @@ def spark_session(url: str) -> Iterator[SparkSession]:
         else:
             _knock(url)
         with spark_problems(url):
-            session = SparkSession.builder.remote(address).create()
+            session = _started_here(url) if kind == LOCAL else SparkSession.builder.remote(address).create()
             _hurry(session)
             for name, value in _SETTINGS.items():
                 session.conf.set(name, value)
@@ -103,6 +103,13 @@ def _sail() -> Iterator[str]:
         yield f"sc://{host}:{port}"
     finally:
         server.stop()
+
+
+def _started_here(url: str) -> SparkSession:
+    """A session of a server of Spark Connect that is started in this process, and stopped with the session."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.remote(url).getOrCreate()
 
 
 def _check_local(url: str) -> None:

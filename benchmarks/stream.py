@@ -30,7 +30,7 @@ from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.kinds.categories import Embedding, FittedEmbedding
 from fti_assets.training.encoders.kinds.scales import FittedStandardize
 from fti_assets.training.models.data import TrainingData
-from fti_assets.training.models.split_rows import train_rows
+from fti_assets.training.models.parts.split_rows import train_rows
 
 GOAL, FLAT = 1.2, 1.3
 ROWS = (1_000_000, 10_000_000)

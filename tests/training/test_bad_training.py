@@ -14,8 +14,8 @@ from fti_assets.core.records import from_json
 from fti_assets.errors import ModelError
 from fti_assets.stores.models import store as model_store
 from fti_assets.training.judging.pictures.learning import LEARNING_FILE
-from fti_assets.training.models import split_rows
 from fti_assets.training.models.champions.promotion import successor_of_lost
+from fti_assets.training.models.parts import split_rows
 from fti_assets.training.trainer.fits import epoch_end
 from fti_assets.training.trainer.fits.checkpoints import FOLDER
 from fti_assets.training.trainer.fits.losses import loss

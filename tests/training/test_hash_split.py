@@ -18,7 +18,7 @@ from fti_assets.core.manifest import RandomParts
 from fti_assets.errors import DataError, DeclarationError
 from fti_assets.training.datasets.splits.hash_split import HASH
 from fti_assets.training.models.champions.champion import _Incomparable, _untrained_rows
-from fti_assets.training.models.split_rows import ROW, SplitRows
+from fti_assets.training.models.parts.split_rows import ROW, SplitRows
 from tests.training.test_dataset_rows import connection, declared, hours, made, row, spine
 
 __all__ = ["connection"]

@@ -16,8 +16,8 @@ from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.declarations import check_encoders
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.encoders.graph import build_encoder
-from fti_assets.training.models.frames import Frames
 from fti_assets.training.models.graphs.export import export
+from fti_assets.training.models.parts.frames import Frames
 from tests.support.examples import examples
 
 PARTS = ["minute", "hour", "weekday", "day", "month", "day_of_year", "year"]

@@ -34,13 +34,13 @@ from fti_assets.training.models.champions.promotion import is_promoted, successo
 from fti_assets.training.models.contract import contract_file
 from fti_assets.training.models.cores.returns import check_converters
 from fti_assets.training.models.data import unused_weights
-from fti_assets.training.models.dataset_parts import DatasetParts, read_parts
 from fti_assets.training.models.graphs.calibrated import Calibrated, calibrated
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.judgement import Judgement, judge
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.packages import packages
+from fti_assets.training.models.parts.dataset_parts import DatasetParts, read_parts
 from fti_assets.training.models.tuned import Train, journal_of, train_model
 from fti_assets.training.trainer.fits.progress import Progress
 from fti_assets.training.tuning.journal import forget_journal

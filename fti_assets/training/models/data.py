@@ -15,7 +15,7 @@ from fti_assets.training.encoders.custom_checks import check_custom
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
 from fti_assets.training.encoders.kinds.targets import FittedTarget, cross_fit
-from fti_assets.training.models.frames import Frames
+from fti_assets.training.models.parts.frames import Frames
 from fti_assets.training.trainer.fits import losses
 from fti_assets.training.trainer.fits.fit import check_settings, run_fit
 from fti_assets.training.trainer.fits.progress import Progress

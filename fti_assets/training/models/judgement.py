@@ -25,9 +25,9 @@ from fti_assets.training.judging.metrics.answers import Thresholds, answers_of
 from fti_assets.training.judging.scores import BaselineScores, Scores
 from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
 from fti_assets.training.models.champions.champion import champion_scores
-from fti_assets.training.models.dataset_parts import DatasetParts
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
+from fti_assets.training.models.parts.dataset_parts import DatasetParts
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from fti_assets.training.judging.thresholds import cuts_of
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.split_rows import ROW, SplitRows
+from fti_assets.training.models.parts.split_rows import ROW, SplitRows
 
 _log = logging.getLogger(__name__)
 _JOIN_FIELDS = ("joins", "on_demand", "features")

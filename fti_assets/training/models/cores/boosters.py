@@ -13,7 +13,7 @@ import numpy as np
 from fti_assets.core.extras import require
 from fti_assets.core.manifest import Task, model_of
 from fti_assets.errors import ModelError, one_of
-from fti_assets.training.models.frames import Layout
+from fti_assets.training.models.parts.frames import Layout
 
 BOOSTERS = ("lightgbm", "xgboost")
 """The packages whose models are converted."""

@@ -40,7 +40,7 @@ from fti_assets.training.models.cores.estimators import (
     take_float,
     take_yes,
 )
-from fti_assets.training.models.frames import Layout
+from fti_assets.training.models.parts.frames import Layout
 
 _OLDEST_OF_THE_HEAD = 11  # whose Clip has its bounds as inputs
 

@@ -15,7 +15,7 @@ from fti_assets.training.models.cores.fitted import booster_core, sklearn_core, 
 from fti_assets.training.models.cores.networks import onnx_core, torch_core
 from fti_assets.training.models.cores.returns import NOT_YET
 from fti_assets.training.models.cores.several import labels_core, quantiles_core
-from fti_assets.training.models.frames import Layout
+from fti_assets.training.models.parts.frames import Layout
 
 BY_LABEL = ("MultiOutputClassifier", "MultiOutputRegressor")
 """The estimators of scikit-learn that hold one of their own for each label."""

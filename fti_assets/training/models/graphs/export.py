@@ -16,7 +16,6 @@ from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.cores.core import MATRIX, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of
 from fti_assets.training.models.data import Part, TrainingData, matrix
-from fti_assets.training.models.frames import layout_of
 from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
 from fti_assets.training.models.graphs.parity import (
     OUTLIERS,
@@ -26,6 +25,7 @@ from fti_assets.training.models.graphs.parity import (
     reason_and_advice,
     refuse_lost,
 )
+from fti_assets.training.models.parts.frames import layout_of
 
 _OLDEST_OPSET = 10
 _OLDEST_OF_QUANTILES = 11  # whose TopK can put in ascending order

@@ -21,7 +21,7 @@ from fti_assets.training.encoders.encoders import FittedEncoder, fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
 from fti_assets.training.models.data import TrainingData, refuse_one_class, train_target
 from fti_assets.training.models.model import Model
-from fti_assets.training.models.split_rows import (
+from fti_assets.training.models.parts.split_rows import (
     SplitRows,
     TrainRows,
     beyond_float64,

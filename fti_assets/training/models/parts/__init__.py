@@ -1,0 +1,1 @@
+"""The parts of a dataset, as a build is trained and judged on them."""

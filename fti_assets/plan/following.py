@@ -61,7 +61,9 @@ def following(declaration: Declaration, assets: Assets) -> tuple[list[str], str]
     keys = _readers_of_changes(declaration, within, _of(nodes, Unread), assets)
     if of_newest:
         keys = _newest_cutoffs(declaration, of_newest[0], keys, assets)
-    keys = [key for key in keys if key not in _blocked(declaration, nodes, assets)]
+    if keys:
+        blocked = _blocked(declaration, nodes, assets)
+        keys = [key for key in keys if key not in blocked]
     for one in _of(nodes, Answerable):
         keys = _answerable(declaration, one, keys, assets)
     if _of(nodes, PartitionOver):

@@ -34,7 +34,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Runs log to the console where a test reads it."""
     from tests.support.instances import CONSOLE
 
-    CONSOLE["is read"] = not {"capsys", "capfd", "capsysbinary", "capfdbinary"}.isdisjoint(
+    CONSOLE["is read"] = not {"capsys", "capfd", "caplog", "capsysbinary", "capfdbinary"}.isdisjoint(
         getattr(item, "fixturenames", ())
     )
 

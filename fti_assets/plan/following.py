@@ -64,6 +64,7 @@ def following(declaration: Declaration, assets: Assets) -> tuple[list[str], str]
     if keys:
         blocked = _blocked(declaration, nodes, assets)
         keys = [key for key in keys if key not in blocked]
+        keys = _with_something_there(declaration, within, keys, assets)
     for one in _of(nodes, Answerable):
         keys = _answerable(declaration, one, keys, assets)
     if _of(nodes, PartitionOver):
@@ -104,6 +105,21 @@ def _blocked(declaration: Declaration, nodes: Sequence[dg.AutomationCondition[An
             elif missing:
                 blocked |= {*_every(declaration.partitions_def)}
     return blocked
+
+
+def _with_something_there(
+    declaration: Declaration, within: Sequence[AnyWithinReach], keys: Sequence[str], assets: Assets
+) -> list[str]:
+    """Those of which something is there that they read, where nothing waits for what is missing."""
+    sources = [source for one in within if one.label == "there" for source in one.sources]
+    if not sources:
+        return list(keys)
+    with_something: set[str] = set()
+    for source in sources:
+        if there := sorted(assets.there.get(source.key, set()).intersection(_every(source.partitions_def))):
+            found = readers_among(source, there, declaration.partitions_def)
+            with_something |= set(keys if found is None else found)
+    return [key for key in keys if key in with_something]
 
 
 def _missing(source: Upstream, assets: Assets, *, after_newest: bool) -> list[str]:

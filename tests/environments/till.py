@@ -122,6 +122,7 @@ def system(
         return LogisticRegression(C=strength).fit(data.train.X, data.train.y)
 
     scores = fti.batch_predictions(name="scores", model=refund_model, partitions_def=DAYS)
+    watch = fti.monitor(name="watch", predictions=scores, partitions_def=DAYS, drift=[fti.Drift("psi")])
     definitions = fti.build_definitions(
         [scores, busy_versions[1]], name="till", resources=None if stored is None else {"fti": stored}
     )
@@ -134,6 +135,7 @@ def system(
         dataset=dataset,
         model=refund_model,
         scores=scores,
+        watch=watch,
         defs=definitions,
     )
 

@@ -34,6 +34,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import JoinedColumn, JoinedGroup, JoinedKey
 from fti_assets.core.sql import quote
 from fti_assets.features.online.load import load_online
+from fti_assets.inference.serving.rows.columns import Columns
 from fti_assets.inference.serving.rows.online_features import OnlineFeatures
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
@@ -148,10 +149,22 @@ class Reads:
             ]
         self.hand = self.redis_hand if kind == "redis" else self.sqlite_hand
 
-    def ours(self, users: list[str]) -> list[Any]:
-        rows = [[user] for user in users]
-        self._features.extend(rows, AT_US)
-        return rows
+    def ours(self, users: list[str]) -> list[Any] | Columns:
+        """What a prediction reads: the values of one key behind it, those of several in columns."""
+        if len(users) == 1:
+            row: list[Any] = [*users]
+            self._features.extend(row, AT_US)
+            return row
+        columns = Columns(len(users), [users])
+        self._features.extend_all(columns, [users], AT_US)
+        return columns
+
+    def values(self, users: list[str]) -> list[list[list[Any]]]:
+        """The same by group and key."""
+        read, width = self.ours(users), len(COLUMNS)
+        by_slot = [read.plain(slot) for slot in range(read.width)] if isinstance(read, Columns) else [[v] for v in read]
+        slots = [by_slot[1 + n * width : 1 + (n + 1) * width] for n in range(len(self.tables))]
+        return [[list(key) for key in zip(*group, strict=True)] for group in slots]
 
     def sqlite_hand(self, users: list[str]) -> list[Any]:
         if len(users) == 1:
@@ -179,8 +192,7 @@ class Reads:
         """CPU microseconds of a read of ``count`` keys of the three groups: ours and by hand, alternating."""
         calls = 20 if count == 1 else 4
         for users in (self.users[:count], self.users[-count:]):
-            ours = [[list(one) for one in group] for group in self.ours(users)]
-            assert ours == self.hand(users), "ours and by hand differ"
+            assert self.values(users) == self.hand(users), "ours and by hand differ"
         times: tuple[list[float], list[float]] = ([], [])
         for block in range(BLOCKS):
             first = block * calls * count % (len(self.users) - calls * count)
@@ -242,7 +254,7 @@ def beside_feast(lake: Lake, root: Path) -> dict[str, float]:
     if done.returncode:
         raise SystemExit(f"Feast failed: {done.stderr[-2000:]}")
     for count, answered in json.loads((folder / "answers.json").read_text()).items():
-        ours = reads.ours(keys_of[int(count)][0])
+        ours = reads.values(keys_of[int(count)][0])
         assert [list(chain(*row)) for row in zip(*ours, strict=True)] == answered, "ours and Feast's differ"
     figures: dict[str, float] = {}
     for count, feast_us in json.loads(done.stdout.splitlines()[-1]).items():

@@ -97,6 +97,9 @@ bench: install
 	$(BIN)/python benchmarks/flight_quality.py
 	$(BIN)/python benchmarks/validation.py
 	$(BIN)/python benchmarks/sensor_tick.py
+	$(BIN)/python -m benchmarks.many_partitions
+	$(BIN)/python -m benchmarks.scale_points
+	$(BIN)/python -m benchmarks.scale_model --entities 1e8 --events 1e9
 	$(BIN)/python -m benchmarks.drift
 
 # Feast, beside which the joins are measured and checked, has an environment of its own.

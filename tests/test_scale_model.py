@@ -22,6 +22,15 @@ def test_held_out_points_are_met_within_30_percent() -> None:
     assert {at: error for at, error in errors.items() if abs(error) > scale_model.GOAL} == {}
 
 
+def test_the_page_shows_the_errors_and_the_cost_of_today() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+    errors = [error.relative for one in quantities().values() for error in one.errors()]
+    shown = [f"{error:+.0%}".replace("%", " %").replace("+0", "0").replace("-0", "0") for error in errors]
+    assert [text for text in shown if text not in page] == []
+    of_all = machines(quantities(), demand())
+    assert f"a month costs {of_all.cost(demand(), 0.05, 0.02):,.0f}" in page
+
+
 def test_no_held_out_point_is_one_that_a_line_was_fitted_to() -> None:
     for one in quantities().values():
         assert {size for size, _ in one.fitted}.isdisjoint(size for size, _ in one.held_out)

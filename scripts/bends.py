@@ -118,8 +118,8 @@ BENDS = (
     Bend(
         "a row lives a microsecond too short online, beside others",
         "inference/serving/rows/online_features.py",
-        "return ages, ages_us > ttl_us if oldest > ttl_us else None",
-        "return ages, ages_us >= ttl_us if oldest >= ttl_us else None",
+        "is_stale = at_us - winners.event_us > group.ttl_us",
+        "is_stale = at_us - winners.event_us >= group.ttl_us",
         ("inference/test_predictor.py::test_the_online_winner_is_the_brute_force_one",),
     ),
     Bend(
@@ -344,7 +344,7 @@ BENDS = (
     Bend(
         "a new catalog is made beside files of a lost one",
         "stores/lake/folder.py",
-        'if number := sum(1 for _ in files_under(self.root / "data")):',
+        'if number := sum(1 for _ in files_under(self.folder / "data")):',
         "if number := 0:",
         ("stores/test_lost_catalog.py::test_a_lost_catalog_beside_files_is_refused",),
     ),
@@ -410,7 +410,7 @@ BENDS = (
     Bend(
         "a function of another meaning is run",
         "core/on_demand/call.py",
-        "if call.meaning and not has_meaning(call.module, call.function, call.meaning):",
+        "if call.meaning and not has_meaning(call.module, call.function, call.meaning, requires):",
         "if False:",
         ("inference/test_predictor.py::test_another_meaning_of_an_on_demand_function_is_refused",),
     ),

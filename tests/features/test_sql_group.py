@@ -68,7 +68,7 @@ def lineage(made: Any) -> dict[str, set[tuple[str, str]]]:
 
 
 def test_terms_are_those_of_a_group() -> None:
-    of_group = set(inspect.signature(fti.feature_group).parameters) - {"name", "keys", "ins", "options"}
+    of_group = set(inspect.signature(fti.feature_group).parameters) - {"name", "keys", "ins", "options", "engine"}
     own = set(inspect.signature(fti.sql_feature_group).parameters) - {"name", "keys", "ins", "sql", "file", "terms"}
     assert not own
     assert of_group == set(GroupTerms.__annotations__) - set(AssetOptions.__annotations__)

@@ -142,9 +142,8 @@ class GroupService:
         loop = asyncio.get_running_loop()
         begin = -1.0
         while not stop.is_set():
-            # Each turn waits for the disk twice, however few events it has.
-            if (pause := begin + settings.batch_seconds - loop.time()) > 0:
-                await asyncio.sleep(pause)
+            # Each turn waits for the disk twice, however few events it has. A broker that always has more must not keep flushes waiting.
+            await asyncio.sleep(max(begin + settings.batch_seconds - loop.time(), 0.0))
             events = await subscription.fetch(settings.batch_events, within)
             begin = loop.time() if len(events) < settings.batch_events else -1.0
             if is_away != (subscription.trouble is not None):

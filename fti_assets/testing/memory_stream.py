@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import date, datetime
@@ -117,7 +118,9 @@ class MemorySubscription:
     def _next(self, at_most: int) -> list[Event]:
         events: list[Event] = []
         for shard, after in self._after.items():
-            new = [event for event in self._stream.stored[shard] if event.sequence > after][: at_most - len(events)]
+            stored = self._stream.stored[shard]
+            start = bisect_right(stored, after, key=_sequence)
+            new = stored[start : start + at_most - len(events)]
             events += new
             if new:
                 self._after[shard] = new[-1].sequence
@@ -128,9 +131,16 @@ class MemorySubscription:
 
     async def lag(self) -> Mapping[int, int]:
         stored = self._stream.stored
-        return {shard: sum(event.sequence > after for event in stored[shard]) for shard, after in self._after.items()}
+        return {
+            shard: len(stored[shard]) - bisect_right(stored[shard], after, key=_sequence)
+            for shard, after in self._after.items()
+        }
 
     async def close(self) -> None: ...
+
+
+def _sequence(event: Event) -> int:
+    return event.sequence
 
 
 def _in_iso(value: Any) -> Any:

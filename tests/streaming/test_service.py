@@ -26,6 +26,7 @@ from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import Outbox, open_outbox
 from fti_assets.streaming.service import Settings, outbox_path, stream
 from fti_assets.testing import MemoryStream
+from fti_assets.testing.memory_stream import MemorySubscription
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
 
 NOON = DAY + 720 * MINUTE
@@ -94,6 +95,23 @@ def test_a_service_goes_on_where_it_was(world):
     world.run(group)
     assert [row[3] for row in world.rows(group)] == [1.0, 2.0, 1.5]
     assert world.value(group, "a") == 2.0
+
+
+def test_flushes_go_on_while_a_broker_always_has_more(world):
+    class Busy(MemoryStream):
+        async def subscribe(self, shards, after, identities=None):
+            return BusySubscription(self, {shard: after.get(shard, -1) for shard in shards})
+
+    class BusySubscription(MemorySubscription):
+        async def fetch(self, at_most, within):
+            number = len(events.events)
+            if number < 500 and all(what != "flushed" for what, _ in world.events):
+                events.put(payment(f"c{number}"), at=DAY + 660 * MINUTE + number)
+            return await super().fetch(at_most, within)
+
+    events = Busy("payments")
+    world.run(payments(events), flush_seconds=0.01, batch_events=1)
+    assert len(events.events) < 500
 
 
 def test_an_event_from_tomorrow_answers_from_tomorrow_on(world):

@@ -28,6 +28,9 @@ _ARROW: dict[ColumnType, pa.DataType] = {
     "boolean": pa.bool_(),
     "timestamp": pa.timestamp("us"),
 }
+_IN_UTC = pa.timestamp("us", "UTC")
+_FIRST, _LAST = microseconds(datetime(2, 1, 1)), microseconds(datetime(9998, 12, 31))
+"""What is closer to the ends of time is looked at one by one."""
 _PLAIN: dict[ColumnType, type] = {"text": str, "integer": int, "number": float, "boolean": bool}
 
 
@@ -95,6 +98,8 @@ class _Column:
         classes = {*map(type, values)}
         if self.nullable:
             classes.discard(type(None))
+        if classes == {str} and pa.types.is_timestamp(self.arrow):
+            return _times(values)
         if classes and classes != {self.plain}:
             return None
         try:
@@ -173,6 +178,17 @@ def _timestamp(value: Any) -> int:
         return microseconds(naive_utc(value))
     except OverflowError:
         raise _NotThis("it is outside the years 1 to 9999 in UTC") from None
+
+
+def _times(values: list[str | None]) -> pa.Array | None:
+    """ISO times with an offset in the years 1 to 9999, all at once; None if one is written otherwise."""
+    try:
+        array = pa.array(values, pa.string()).cast(_IN_UTC).cast(pa.int64())
+    except (pa.ArrowInvalid, UnicodeEncodeError):
+        return None
+    ends = pc.min_max(array).as_py()
+    is_within = ends["min"] is None or (ends["min"] >= _FIRST and ends["max"] <= _LAST)
+    return array.cast(_ARROW["timestamp"]) if is_within else None
 
 
 def _vector(single: bool, length: int | None) -> Callable[[Any], list[float]]:

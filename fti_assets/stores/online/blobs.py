@@ -184,7 +184,7 @@ class BlobFormat:
     def extended(self, key: bytes, blob: bytes, versions: Sequence[Version], since_us: int) -> bytes | None:
         """A key's blob with newer versions behind those that it has, without those that no instant from one on needs.
 
-        None where the versions are not all newer, or not all visible after that instant: then they are to be merged one by one.
+        None where the versions are not all newer: then they are to be merged one by one.
 
         Raises:
             ValueError: the blob is not what was written under this key.
@@ -194,10 +194,15 @@ class BlobFormat:
             raise ValueError("the checksum does not fit")
         width, end = self._row.size, self.last(blob) + self._row.size
         visible, event = _TIMES.unpack_from(blob, end - width)
-        for late, after, _ in versions:
-            if late is None or after is None or late <= max(visible, since_us) or after < event:
+        needed = -1
+        for place, (late, after, _) in enumerate(versions):
+            if late is None or after is None or late <= visible or after < event:
                 return None
             visible, event = late, after
+            if late <= since_us:
+                needed = place
+        if needed >= 0:  # of what was visible by then the last one answers
+            return self.pack(key, versions[needed:])
         rows = np.frombuffer(blob, self.dtype(), end // width)
         first = max(0, int(np.searchsorted(rows["visible"], since_us, side="right")) - 1)
         new = self.pack(key, versions)[:-CHECKSUM_BYTES]

@@ -83,6 +83,12 @@ class ExtremePart:
     def pack(self, entries: Candidates, starts: np.ndarray) -> list[bytes]:
         ranks = self.ranks(entries).astype("<u4")
         ends = np.append(starts[1:], len(ranks)).tolist()
+        if not self.by_time and self.kind != "text":  # all at once, then cut
+            of_ranks, of_values, size = ranks.tobytes(), *typed.whole(entries.values, self.kind)
+            return [
+                of_ranks[4 * first : 4 * end] + of_values[size * first : size * end]
+                for first, end in zip(starts.tolist(), ends, strict=True)
+            ]
         results = []
         for first, end in zip(starts.tolist(), ends, strict=True):
             pieces = [ranks[first:end].tobytes()]

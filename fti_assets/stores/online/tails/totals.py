@@ -85,7 +85,15 @@ class TotalsPart:
         """The section of each key, whose entries begin at the starts."""
         sums = [limbs.packed(one, starts) for one in totals.sums]
         counts = running(totals.counts, starts)
-        odd = [running(totals.odd[:, place], starts) for place in range(self.odd)] if totals.odd.any() else []
+        if not totals.odd.any():
+            if self.sums == 1:
+                return [
+                    b"".join((_SUM.pack(power, digits), b"\0", of_counts, of_sum))
+                    for of_counts, (power, digits, of_sum) in zip(counts, sums[0], strict=True)
+                ]
+            odd = []
+        else:
+            odd = [running(totals.odd[:, place], starts) for place in range(self.odd)]
         results = []
         for place, of_counts in enumerate(counts):
             of_odd = b"".join(one[place] for one in odd)
@@ -100,16 +108,17 @@ class TotalsPart:
         counts: list[bytes] = []
         odd: list[list[bytes]] = [[] for _ in range(self.odd)]
         sums: list[list[tuple[int, int, bytes]]] = [[] for _ in range(self.sums)]
-        has_odd = False
-        for (blob, at), number in zip(places, entries.tolist(), strict=True):
+        numbers = entries.tolist()
+        has_odd = any(blob[at + _SUM.size * self.sums] for blob, at in places)
+        for (blob, at), number in zip(places, numbers, strict=True):
             heads, is_odd, at = self.head(blob, at)
             size = 4 * (number + 1)
             counts.append(blob[at : at + size])
             at += size
-            has_odd |= is_odd
-            for of_kind in odd:
-                of_kind.append(blob[at : at + size] if is_odd else bytes(size))
-                at += size if is_odd else 0
+            if has_odd:
+                for of_kind in odd:
+                    of_kind.append(blob[at : at + size] if is_odd else bytes(size))
+                    at += size if is_odd else 0
             for of_sum, (power, digits) in zip(sums, heads, strict=True):
                 of_sum.append((power, digits, blob[at : at + digits * size]))
                 at += digits * size

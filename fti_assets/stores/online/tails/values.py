@@ -52,6 +52,11 @@ def pack(values: np.ndarray, kind: ColumnType) -> bytes:
     return struct.pack(f"<{len(texts) + 1}I", 0, *accumulate(sizes)) + content
 
 
+def whole(values: np.ndarray, kind: ColumnType) -> tuple[bytes, int]:
+    """Values that are no texts as bytes, and how many bytes each has."""
+    return values.astype(_DTYPES[kind], copy=False).tobytes(), np.dtype(_DTYPES[kind]).itemsize
+
+
 def unpack(places: Sequence[tuple[bytes, int, int]], kind: ColumnType) -> np.ndarray:
     """The values that ``pack`` wrote to some places behind one another; each is a blob, where they begin and how many there are."""
     if kind != "text":

@@ -42,6 +42,8 @@ SYSTEM = """
     @fti.feature_group(keys=["shop"], event_time="sold_at", schema=Sales, partitions_def=days)
     def sales(context: dg.AssetExecutionContext, config: Loading) -> pd.DataFrame:
         calls.append(list(context.partition_keys))
+        if "2025-03-09" in context.partition_keys:
+            print("sales are read")
         if "2025-03-05" in context.partition_keys:
             raise ConnectionError("the till does not answer")
         if "2025-03-06" in context.partition_keys:
@@ -163,6 +165,19 @@ def test_an_error_names_the_asset_the_partition_and_its_cause(run: Any) -> None:
         "failed",
         ["ConnectionError: the till does not answer"],
     )
+
+
+def test_output_for_machines_is_one_object_whatever_happens(run: Any) -> None:
+    code, out, err = run("sales", "--partition", "2025-03-09", "--json")
+    assert (code, json.loads(out)["status"], "sales are read" in err) == (0, "materialized", True)
+    for asset, key, named in (("nosuch", "2025-03-01", "nosuch"), ("sales", "2031-01-01", "2031-01-01")):
+        code, out, err = run(asset, "--partition", key, "--json")
+        plain = json.loads(out)
+        assert (code, plain["exit_code"], plain["status"], plain["assets"]) == (2, 2, "not run", [asset])
+        assert named in plain["errors"][0]
+        assert plain["errors"][0] in err
+    code, out, _ = run("sales", "--partition", "2025-03-01", "--json", "-f", "absent.py")
+    assert (code, json.loads(out)["exit_code"], json.loads(out)["status"]) == (1, 1, "failed")
 
 
 def test_a_gate_refuses_and_a_gate_that_fails_no_run_withholds(run: Any) -> None:

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +16,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+
+from fti_assets.core.decorators import without_words
 
 _PLAIN = (
     bool,
@@ -42,10 +44,11 @@ _MOST = 10_000
 """So many values are looked at; what holds more is not told apart from what holds others."""
 
 
-def source_text(function: Any) -> str:
+def source_text(function: Any, words: Collection[str] = ()) -> str:
     """The source of a function and what it holds besides; where there is no source, as of a console, its place.
 
-    It is the same in each process. Of a value that cannot be put into words it has the type alone.
+    It is the same in each process. Of a value that cannot be put into words it has the type alone. Arguments of decorators that are
+    called as ``words`` are left out.
 
     >>> def scaled(factor):
     ...     return lambda value: factor * value
@@ -53,7 +56,8 @@ def source_text(function: Any) -> str:
     False
     """
     capture = capture_text(function, type_name)
-    return f"{_source_of(function)}\n{capture}" if capture else _source_of(function)
+    source = without_words(_source_of(function), words) if words else _source_of(function)
+    return f"{source}\n{capture}" if capture else source
 
 
 def capture_text(function: Any, unknown: Callable[[Any], str]) -> str:

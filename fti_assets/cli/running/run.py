@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fti_assets.cli.options import definitions, load_definitions
+from fti_assets.errors import FtiError
 
 
 @click.command()
@@ -51,17 +54,25 @@ def run(
     """
     from fti_assets.cli.running.launch import launch
 
-    system = load_definitions(file, module)
-    with _termination_as_interrupt():
-        outcome = launch(
-            system,
-            assets,
-            partition=partition,
-            first=first,
-            last=last,
-            config={} if config is None else _config(Path(config)),
-            log_level=log_level,
-        )
+    try:
+        # What the user's code prints would stand before the one object that a machine reads.
+        with redirect_stdout(sys.stderr) if as_json else nullcontext(), _termination_as_interrupt():
+            outcome = launch(
+                load_definitions(file, module),
+                assets,
+                partition=partition,
+                first=first,
+                last=last,
+                config={} if config is None else _config(Path(config)),
+                log_level=log_level,
+            )
+    except (click.UsageError, FtiError) as error:
+        if as_json:
+            status, code = ("failed", 1) if isinstance(error, FtiError) else ("not run", 2)
+            text = error.format_message() if isinstance(error, click.UsageError) else str(error)
+            plain = {"assets": list(assets), "status": status, "exit_code": code, "errors": [text]}
+            click.echo(json.dumps(plain, indent=2))
+        raise
     if as_json:
         click.echo(outcome.as_json())
     else:

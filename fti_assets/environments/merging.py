@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +15,10 @@ from fti_assets.errors import StoreError, list_some
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.plan.reads import partitions_read, reads_of, tables_of
-from fti_assets.stores.files import write_atomically
-from fti_assets.stores.lake.branches.branch import MERGED, branch_folder
-from fti_assets.stores.lake.branches.comparing import PartitionChange, merged_versions, partition_changes
+from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
 from fti_assets.stores.lake.branches.merging import move_partitions, tables_changed_since
-from fti_assets.stores.models.branches import ModelChange, aliases_moved, model_changes, move_aliases, publish_again
+from fti_assets.stores.lake.branches.notes import MergeNotes, merge_notes, write_notes
+from fti_assets.stores.models.branches import ModelChange, aliases_hash, model_changes, move_aliases, publish_again
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,21 @@ def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
         changes = partition_changes(env.own, env.main, env.about)
         moves = [one for one in changes if not one.is_in_main]
         mains, own = env.main_stores.model_store(), env.own_stores.model_store()
-        models = model_changes(mains, own, env.about.models)
+        models = model_changes(mains, own, env.about.models, merge_notes(env.main.store, name).aliases)
         _refuse_conflicts(env, moves, models, definitions)
         builds, left_out = _builds_to_move(env, models)
         message = f"merge environment {name}"
         snapshot = move_partitions(env.main, env.own, env.about, moves, message=message)
-        _note(env, moves)
+        _note(env, changes)
         for build in builds:
             number = build.snapshot if build.snapshot < env.about.first else snapshot
             publish_again(mains, own, build, number)
         champions = {}
         for one in models:
             if one.moves_aliases:
-                move_aliases(mains, own, one.model, env.about.models.get(one.model))
+                move_aliases(mains, own, one.model, _known_aliases(env, one.model))
                 champions[one.model] = one.champion
+        _note(env, changes)
     return Merge(name, snapshot, moves, builds, champions, left_out)
 
 
@@ -122,7 +121,7 @@ def _refuse_conflicts(
         f"the champion or the rollout of model {one.model!r} was changed"
         for one in models
         if one.moves_aliases
-        and aliases_moved(env.main_stores.model_store(), one.model, env.about.models.get(one.model))
+        and aliases_hash(env.main_stores.model_store(), one.model) not in _known_aliases(env, one.model)
     ]
     if problems:
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -166,7 +165,7 @@ def _moved_in_main(env: OpenEnvironment, table: TableName) -> set[str]:
     """The partitions that main has in rows that are neither those of the beginning nor the environment's."""
     base = _versions(env.own.ledger(table, snapshot=env.about.snapshot))
     own, mains = _versions(env.own.ledger(table)), _versions(env.main.ledger(table))
-    merged = merged_versions(env.main.store, env.about.name).get(table.full_name, {})
+    merged = merge_notes(env.main.store, env.about.name).versions.get(table.full_name, {})
     return {
         key
         for key in {*base, *mains}
@@ -198,17 +197,27 @@ def _builds_to_move(env: OpenEnvironment, models: Sequence[ModelChange]) -> tupl
     return builds, left_out
 
 
-def _note(env: OpenEnvironment, moves: Sequence[PartitionChange]) -> None:
-    """Write down what was merged, so that a second merge knows it for its own."""
-    if not moves:
-        return
-    merged = {table: dict(its) for table, its in merged_versions(env.main.store, env.about.name).items()}
-    for table in dict.fromkeys(one.table for one in moves):
+def _note(env: OpenEnvironment, changes: Sequence[PartitionChange]) -> None:
+    """Write down what main has of the environment, so that another merge knows it for its own."""
+    before = merge_notes(env.main.store, env.about.name)
+    versions = {table: dict(its) for table, its in before.versions.items()}
+    for table in dict.fromkeys(one.table for one in changes):
         now = env.main.ledger(table)
-        its = merged.setdefault(table.full_name, {})
-        its |= {one.partition: now[one.partition].data_version for one in moves if one.table == table}
-    file = branch_folder(env.main.store, env.about.name) / MERGED
-    write_atomically(file, json.dumps(merged, indent=1).encode())
+        its = versions.setdefault(table.full_name, {})
+        its |= {one.partition: now[one.partition].data_version for one in changes if one.table == table}
+    aliases, (own, mains) = dict(before.aliases), (env.own_stores.model_store(), env.main_stores.model_store())
+    for model in own.models():
+        mark = aliases_hash(own, model)
+        if mark == aliases_hash(mains, model) and mark not in _known_aliases(env, model):
+            aliases[model] = (*aliases.get(model, ()), mark)
+    write_notes(env.main.store, env.about.name, MergeNotes(versions, aliases))
+
+
+def _known_aliases(env: OpenEnvironment, model: str) -> set[str]:
+    """The hashes of a model's aliases that main has from before the environment was made, or from it."""
+    base = env.about.models.get(model)
+    merged = merge_notes(env.main.store, env.about.name).aliases.get(model, ())
+    return {"" if base is None else base.aliases, *merged}
 
 
 def _versions(ledger: Any) -> dict[str, str]:

@@ -449,3 +449,24 @@ def test_a_new_version_is_merged_with_what_it_promises_to_other_code_locations(s
     environments.merge(changed.defs, stores, "pr-12")
     assert fti.group("busy", version=2, stores=stores).times == changed.busy.times
     close_stores()
+
+
+def test_a_champion_is_merged_again_where_main_has_the_one_that_was_merged_before(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    branch, mains = stores.in_environment("pr-12"), stores.model_store()
+    for strength in (0.1, 0.01):
+        changed = till.system(strength=strength)
+        till.run(changed.model, branch, till.CUTOFF)
+        champion = branch.model_store().aliases("refund_model").champion
+        assert environments.merge(changed.defs, stores, "pr-12").champions == {"refund_model": champion}
+        assert mains.aliases("refund_model") == branch.model_store().aliases("refund_model")
+
+    # One that main has rolled back since stays so, and is no difference of the environment's.
+    mains.roll_back("refund_model", reason="worse")
+    before = mains.aliases("refund_model").champion
+    assert environments.difference(stores, "pr-12").is_empty
+    assert environments.merge(changed.defs, stores, "pr-12").champions == {}
+    assert mains.aliases("refund_model").champion == before != champion
+    till.run(till.system(strength=1.0).model, branch, till.CUTOFF)
+    with pytest.raises(StoreError, match="the champion or the rollout of model 'refund_model' was changed"):
+        environments.merge(OLD.defs, stores, "pr-12")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from fti_assets.core.manifest import ModelManifest
@@ -63,24 +63,33 @@ def share_models(main: ModelStore, target: Place) -> dict[str, ModelBase]:
     return bases
 
 
-def model_changes(main: ModelStore, branch: ModelStore, bases: Mapping[str, ModelBase]) -> list[ModelChange]:
-    """What a branch's store has that main's had not when the branch was made, and has not now; by model."""
+def model_changes(
+    main: ModelStore, branch: ModelStore, bases: Mapping[str, ModelBase], merged: Mapping[str, Collection[str]]
+) -> list[ModelChange]:
+    """What a branch's store has that main's had not when the branch was made, and has not now; by model.
+
+    Args:
+        main: the store of main.
+        branch: that of the branch.
+        bases: what main had then.
+        merged: the hashes of the aliases that merges have moved to main, by model.
+    """
     changes = []
     for model in branch.models():
         base = bases.get(model, ModelBase((), ""))
         there = {build.reference for build in main.all_builds(model)[0]} if model in main.models() else set()
         builds = tuple(one for one in branch.builds(model) if one.reference not in {*base.builds, *there})
-        own, mains = (_hash(read_file(store.aliases_file(model))) for store in (branch, main))
-        moves = own not in (base.aliases, mains)
+        own = aliases_hash(branch, model)
+        moves = own not in {base.aliases, aliases_hash(main, model), *merged.get(model, ())}
         if builds or moves:
             champions = (branch.aliases(model).champion, main.aliases(model).champion)
             changes.append(ModelChange(model, builds, *champions, moves))
     return changes
 
 
-def aliases_moved(main: ModelStore, model: str, base: ModelBase | None) -> bool:
-    """Whether the aliases of a model in main are not those that it had when the branch was made."""
-    return _hash(read_file(main.aliases_file(model))) != (base.aliases if base is not None else "")
+def aliases_hash(store: ModelStore, model: str) -> str:
+    """The hash of a model's aliases; empty without any."""
+    return _hash(read_file(store.aliases_file(model)))
 
 
 def publish_again(main: ModelStore, branch: ModelStore, build: ModelManifest, snapshot: int) -> None:
@@ -102,8 +111,14 @@ def publish_again(main: ModelStore, branch: ModelStore, build: ModelManifest, sn
             publish_folder(target, files, last="manifest.json")
 
 
-def move_aliases(main: ModelStore, branch: ModelStore, model: str, base: ModelBase | None) -> None:
+def move_aliases(main: ModelStore, branch: ModelStore, model: str, known: Collection[str]) -> None:
     """Give main the aliases of a branch, with their history.
+
+    Args:
+        main: the store of main.
+        branch: that of the branch.
+        model: the model.
+        known: the hashes of the aliases that main may have: those when the branch was made, and those that merges have moved.
 
     Raises:
         AliasConflictError: those of main have changed since the branch was made; nothing was changed.
@@ -111,7 +126,7 @@ def move_aliases(main: ModelStore, branch: ModelStore, model: str, base: ModelBa
     aliases = branch.aliases(model)
 
     def change(current: Aliases) -> Aliases:
-        if current != aliases and aliases_moved(main, model, base):
+        if current != aliases and aliases_hash(main, model) not in known:
             raise AliasConflictError(
                 f"the champion or the rollout of model {model!r} was changed in main since: nothing was changed there"
             )

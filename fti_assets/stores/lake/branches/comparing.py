@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fti_assets.core.names import TILES, PartitionRecord, TableName
-from fti_assets.stores.files import read_file
-from fti_assets.stores.lake.branches.branch import MERGED, Branch, branch_folder
-from fti_assets.stores.lake.folder import LakeFolder
+from fti_assets.stores.lake.branches.branch import Branch
+from fti_assets.stores.lake.branches.notes import merge_notes
 from fti_assets.stores.lake.reader import LakeReader
 
 
@@ -56,7 +53,7 @@ class PartitionChange:
 
 def partition_changes(branch: LakeReader, main: LakeReader, about: Branch) -> list[PartitionChange]:
     """The partitions that were run in a branch since it was made, by table and partition."""
-    results, merged = [], merged_versions(main.store, about.name)
+    results, merged = [], merge_notes(main.store, about.name).versions
     for table in branch.tables():
         if table.schema == TILES:
             continue
@@ -77,12 +74,6 @@ def is_as_at_beginning(branch: LakeReader, main: LakeReader, about: Branch, tabl
     base = branch.ledger(table, snapshot=about.snapshot).get(partition)
     mains, own = main.ledger(table).get(partition), branch.ledger(table).get(partition)
     return _version(mains) in {_version(base), _version(own)}
-
-
-def merged_versions(main: LakeFolder, name: str) -> Mapping[str, Mapping[str, str]]:
-    """The data versions that merges have moved to main, by table and partition."""
-    content = read_file(branch_folder(main, name) / MERGED)
-    return {} if content is None else json.loads(content)
 
 
 def _version(record: PartitionRecord | None) -> str | None:

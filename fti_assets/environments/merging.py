@@ -11,10 +11,9 @@ import dagster as dg
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
+from fti_assets.environments.upstream import changed_below
 from fti_assets.errors import StoreError, list_some
-from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
-from fti_assets.plan.reads import partitions_read, reads_of, tables_of
 from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
 from fti_assets.stores.lake.branches.merging import move_partitions, tables_changed_since
 from fti_assets.stores.lake.branches.notes import MergeNotes, merge_notes, write_notes
@@ -116,7 +115,7 @@ def _refuse_conflicts(
         for one in moves
         if one.conflicts
     ]
-    problems += _changed_below(env, moves, definitions)
+    problems += changed_below(env, moves, definitions)
     problems += [
         f"the champion or the rollout of model {one.model!r} was changed"
         for one in models
@@ -132,45 +131,6 @@ def _refuse_conflicts(
             f"change there: "
             f"fti env drop {env.about.name}, fti env create {env.about.name}"
         )
-
-
-def _changed_below(
-    env: OpenEnvironment, moves: Sequence[PartitionChange], definitions: dg.Definitions
-) -> Iterator[str]:
-    """What partitions rest on, and main has in other rows than the environment had them."""
-    declarations = declarations_of(definitions)
-    by_table = tables_of(declarations)
-    by_key = {one.key: one for one in by_table.values()}
-    by_reader: dict[TableName, list[str]] = {}
-    for move in moves:
-        by_reader.setdefault(move.table, []).append(move.partition)
-    for table, keys in by_reader.items():
-        declaration = by_table.get(table)
-        if declaration is None:
-            raise StoreError(
-                f"{table.full_name}, of which the environment {env.about.name!r} has {len(keys)} partitions, is not declared in "
-                f"these definitions, "
-                "so nobody can say what they rest on: merge with the code that made them, -f FILE or -m MODULE. Nothing was merged"
-            )
-        for source in reads_of(declaration):
-            below = by_key.get(source.key)
-            if below is None:
-                continue
-            changed = _moved_in_main(env, below.table)
-            if read := partitions_read(source, keys, declaration.partitions_def, changed):
-                yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows"
-
-
-def _moved_in_main(env: OpenEnvironment, table: TableName) -> set[str]:
-    """The partitions that main has in rows that are neither those of the beginning nor the environment's."""
-    base = _versions(env.own.ledger(table, snapshot=env.about.snapshot))
-    own, mains = _versions(env.own.ledger(table)), _versions(env.main.ledger(table))
-    merged = merge_notes(env.main.store, env.about.name).versions.get(table.full_name, {})
-    return {
-        key
-        for key in {*base, *mains}
-        if mains.get(key) not in (base.get(key), own.get(key), merged.get(key, base.get(key)))
-    }
 
 
 def _builds_to_move(env: OpenEnvironment, models: Sequence[ModelChange]) -> tuple[list[ModelManifest], dict[str, str]]:
@@ -200,17 +160,20 @@ def _builds_to_move(env: OpenEnvironment, models: Sequence[ModelChange]) -> tupl
 def _note(env: OpenEnvironment, changes: Sequence[PartitionChange]) -> None:
     """Write down what main has of the environment, so that another merge knows it for its own."""
     before = merge_notes(env.main.store, env.about.name)
-    versions = {table: dict(its) for table, its in before.versions.items()}
+    versions, contracts = {table: dict(its) for table, its in before.versions.items()}, dict(before.contracts)
     for table in dict.fromkeys(one.table for one in changes):
         now = env.main.ledger(table)
         its = versions.setdefault(table.full_name, {})
         its |= {one.partition: now[one.partition].data_version for one in changes if one.table == table}
+        contract, noted = env.own.contract(table), contracts.get(table.full_name, ())
+        if contract and contract == env.main.contract(table) and contract not in noted:
+            contracts[table.full_name] = (*noted, contract)
     aliases, (own, mains) = dict(before.aliases), (env.own_stores.model_store(), env.main_stores.model_store())
     for model in own.models():
         mark = aliases_hash(own, model)
         if mark == aliases_hash(mains, model) and mark not in _known_aliases(env, model):
             aliases[model] = (*aliases.get(model, ()), mark)
-    write_notes(env.main.store, env.about.name, MergeNotes(versions, aliases))
+    write_notes(env.main.store, env.about.name, MergeNotes(versions, aliases, contracts))
 
 
 def _known_aliases(env: OpenEnvironment, model: str) -> set[str]:
@@ -218,10 +181,6 @@ def _known_aliases(env: OpenEnvironment, model: str) -> set[str]:
     base = env.about.models.get(model)
     merged = merge_notes(env.main.store, env.about.name).aliases.get(model, ())
     return {"" if base is None else base.aliases, *merged}
-
-
-def _versions(ledger: Any) -> dict[str, str]:
-    return {key: record.data_version for key, record in ledger.items()}
 
 
 def _rows(one: PartitionChange) -> str:

@@ -470,3 +470,33 @@ def test_a_champion_is_merged_again_where_main_has_the_one_that_was_merged_befor
     till.run(till.system(strength=1.0).model, branch, till.CUTOFF)
     with pytest.raises(StoreError, match="the champion or the rollout of model 'refund_model' was changed"):
         environments.merge(OLD.defs, stores, "pr-12")
+
+
+@pytest.mark.parametrize("what", ["moved", "read"])
+def test_rows_made_under_another_contract_than_mains_are_not_merged(stores: fti.Stores, what: str) -> None:
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+    if what == "moved":
+        till.run(NEW.busy, branch, "2025-01-05")
+    else:
+        till.run(till.system(test="3d").dataset, branch, till.CUTOFF)
+    short = till.system(ttl="6h")
+    till.run(short.busy, stores, till.LAST)  # the same rows, which are older than main wants
+    before, catalog = bytes_of(stores), catalog_of(stores)
+    with pytest.raises(
+        StoreError, match=r"features\.busy_v1 has another contract, in 'online_history_us' and 'ttl_us', than"
+    ):
+        environments.merge(till.system(factor=2.0, ttl="6h", test="3d").defs, stores, "pr-12")
+    assert (bytes_of(stores), catalog_of(stores)) == (before, catalog)
+    with stores.offline_store().connect() as lake:
+        assert json.loads(lake.contract(BUSY))["ttl_us"] == 6 * 3600 * 10**6
+
+
+def test_a_contract_is_merged_with_its_rows_and_again(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    for hours, day in ((6, "2025-01-05"), (12, "2025-01-06")):
+        changed = till.system(factor=2.0, ttl=f"{hours}h")
+        till.run(changed.busy, stores.in_environment("pr-12"), day)
+        environments.merge(changed.defs, stores, "pr-12")
+        with stores.offline_store().connect() as lake:
+            assert json.loads(lake.contract(BUSY))["ttl_us"] == hours * 3600 * 10**6

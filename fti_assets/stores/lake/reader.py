@@ -277,13 +277,13 @@ class LakeReader:
             return {}
         return {int(shard): (int(sequence), str(identity)) for shard, sequence, identity in rows}
 
-    def contract(self, table: TableName) -> str:
+    def contract(self, table: TableName, *, snapshot: int | None = None) -> str:
         """What its owner says of a table, as JSON; empty if it says nothing."""
-        text = self._one_snapshot(self.snapshot()).contract(table)
+        text = self._one_snapshot(self.snapshot() if snapshot is None else snapshot).contract(table)
         if text is not None:
             return text
         try:
-            rows = self.connection.execute(f"SELECT contract FROM {table.contract.sql}").fetchall()
+            rows = self.connection.execute(f"SELECT contract FROM {table.contract.sql}{_at(snapshot)}").fetchall()
         except duckdb.CatalogException:
             return ""
         return str(rows[0][0]) if rows else ""

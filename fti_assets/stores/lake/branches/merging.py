@@ -15,6 +15,7 @@ from fti_assets.core.sql import quote, temporary_name
 from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.lake.branches.branch import Branch
 from fti_assets.stores.lake.branches.comparing import PartitionChange
+from fti_assets.stores.lake.branches.contracts import contract_to_state
 from fti_assets.stores.lake.lake import Lake, TableWrite
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
@@ -66,7 +67,7 @@ def move_partitions(
             moves = [_staged(main, branch, about, table, its, following) for table, its in by_table.items()]
         writes = [TableWrite(move.table, move.records, move.old, move.rows) for move in moves]
         for table in by_table:
-            if contract := branch.contract(table):
+            if contract := contract_to_state(main, branch, about, table):
                 main.state_contract(table, contract)
         extra = {"asset": ", ".join(table.full_name for table in by_table), "run_id": "", "environment": about.name}
         with main.transaction_over(writes, message=message, extra=extra):

@@ -14,11 +14,12 @@ from fti_assets.stores.lake.folder import LakeFolder
 class MergeNotes:
     """What main has got from a branch.
 
-    ``versions`` are data versions by table and partition, ``aliases`` the hashes of a model's aliases.
+    ``versions`` are data versions by table and partition, ``aliases`` the hashes of a model's aliases, ``contracts`` those of a table.
     """
 
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    contracts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def merge_notes(main: LakeFolder, name: str) -> MergeNotes:

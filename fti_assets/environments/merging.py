@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,14 +90,13 @@ def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
         moves = [one for one in changes if not one.is_in_main]
         mains, own = env.main_stores.model_store(), env.own_stores.model_store()
         models = model_changes(mains, own, env.about.models, merge_notes(env.main.store, name).aliases)
-        _refuse_conflicts(env, moves, models, definitions)
         builds, left_out = _builds_to_move(env, models)
+        _refuse_conflicts(env, changes, models, [*builds, *_serving(env, models)], definitions)
         message = f"merge environment {name}"
         snapshot = move_partitions(env.main, env.own, env.about, moves, message=message)
         _note(env, changes)
         for build in builds:
-            number = build.snapshot if build.snapshot < env.about.first else snapshot
-            publish_again(mains, own, build, number)
+            publish_again(mains, own, build, _snapshot_in_main(env, build))
         champions = {}
         for one in models:
             if one.moves_aliases:
@@ -107,15 +107,20 @@ def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
 
 
 def _refuse_conflicts(
-    env: OpenEnvironment, moves: Sequence[PartitionChange], models: Sequence[ModelChange], definitions: dg.Definitions
+    env: OpenEnvironment,
+    changes: Sequence[PartitionChange],
+    models: Sequence[ModelChange],
+    builds: Sequence[ModelManifest],
+    definitions: dg.Definitions,
 ) -> None:
     problems = [
         f"{one.table.full_name} {one.partition} has {_rows(one)} in main, which were neither there when the environment was made "
         f"nor are its own"
-        for one in moves
-        if one.conflicts
+        for one in changes
+        if not one.is_in_main and one.conflicts
     ]
-    problems += changed_below(env, moves, definitions)
+    learned = {one.reference: one for build in builds for one in _trained(env, build)}
+    problems += changed_below(env, changes, list(learned.values()), definitions)
     problems += [
         f"the champion or the rollout of model {one.model!r} was changed"
         for one in models
@@ -123,14 +128,55 @@ def _refuse_conflicts(
         and aliases_hash(env.main_stores.model_store(), one.model) not in _known_aliases(env, one.model)
     ]
     if problems:
+        before = " What a merge moved before stays." if any(one.is_in_main for one in changes) else ""
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise StoreError(
             f"the environment {env.about.name!r} cannot be merged, since main has changed since snapshot {env.about.snapshot}, of "
             f"which it was "
-            f"made: {'; '.join(problems[:5])}{more}. Nothing was merged. Make a new environment of main as it is now, and run the "
+            f"made: {'; '.join(problems[:5])}{more}. Nothing was merged.{before} Make a new environment of main as it is now, and run the "
             f"change there: "
             f"fti env drop {env.about.name}, fti env create {env.about.name}"
         )
+
+
+def _serving(env: OpenEnvironment, models: Sequence[ModelChange]) -> Iterator[ModelManifest]:
+    """The builds of the environment that main has, and that are to serve there."""
+    own = env.own_stores.model_store()
+    for one in models:
+        base = env.about.models.get(one.model)
+        aliases = own.aliases(one.model)
+        for reference in (aliases.champion, *aliases.arms) if one.moves_aliases else ():
+            if reference is not None and (base is None or reference not in base.builds):
+                yield own.manifest(one.model, reference)
+
+
+def _trained(env: OpenEnvironment, build: ModelManifest) -> Iterator[ModelManifest]:
+    """The builds that have learned from a dataset: itself, or what a composite was made of in the environment."""
+    if build.composite is not None:
+        for member in build.composite.members:
+            base = env.about.models.get(member.model)
+            if base is None or member.build not in base.builds:
+                yield env.own_stores.model_store().manifest(member.model, member.build)
+    elif build.kind == "model":
+        yield build
+
+
+def _snapshot_in_main(env: OpenEnvironment, build: ModelManifest) -> int:
+    """The snapshot of main that has what a build learned from: the one that its dataset is pinned to there."""
+    if build.snapshot < env.about.first:
+        return build.snapshot
+    if build.composite is not None:
+        members = build.composite.members
+        own = env.own_stores.model_store()
+        return max(_snapshot_in_main(env, own.manifest(one.model, one.build)) for one in members)
+    table, key = build.dataset.table, build.dataset.partition
+    record, own_record = env.main.ledger(table).get(key), env.own.ledger(table).get(key)
+    if record is None or own_record is None or record.run_id != own_record.run_id:
+        raise StoreError(
+            f"main has another {table.full_name} {key} than the build {build.reference} of model {build.model!r} learned from: "
+            f"merge it once more"
+        )
+    return int(json.loads(record.record)["snapshot"])
 
 
 def _builds_to_move(env: OpenEnvironment, models: Sequence[ModelChange]) -> tuple[list[ModelManifest], dict[str, str]]:

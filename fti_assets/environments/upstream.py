@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment
 from fti_assets.errors import StoreError, list_some
@@ -17,20 +18,42 @@ from fti_assets.stores.lake.branches.contracts import contract_differences
 from fti_assets.stores.lake.branches.notes import merge_notes
 
 
-def changed_below(env: OpenEnvironment, moves: Sequence[PartitionChange], definitions: dg.Definitions) -> Iterator[str]:
-    """What partitions rest on, and main has in other rows or under another contract than the environment had them.
+def changed_below(
+    env: OpenEnvironment,
+    changes: Sequence[PartitionChange],
+    builds: Sequence[ModelManifest],
+    definitions: dg.Definitions,
+) -> Iterator[str]:
+    """What partitions and builds rest on, and main has in other rows or under another contract than the environment had them.
+
+    What they rest on and the environment has made itself, and merged before, counts with what that rests on.
+
+    Args:
+        env: the environment.
+        changes: the partitions that were run there.
+        builds: the builds that main gets.
+        definitions: the system's.
 
     Raises:
         StoreError: a table is not declared.
     """
-    declarations = declarations_of(definitions)
-    by_table = tables_of(declarations)
+    by_table = tables_of(declarations_of(definitions))
     by_key = {one.key: one for one in by_table.values()}
-    by_reader: dict[TableName, list[str]] = {}
-    for move in moves:
-        by_reader.setdefault(move.table, []).append(move.partition)
-    tables = dict.fromkeys(by_reader)
-    for table, keys in by_reader.items():
+    made, waiting, tables = (
+        _by_table(changes),
+        _by_table([one for one in changes if not one.is_in_main]),
+        dict[TableName, None](),
+    )
+    for build in builds:
+        table, key = build.dataset.table, build.dataset.partition
+        if key in _moved_in_main(env, table):
+            yield f"{table.full_name} {key!r}, which the build {build.reference} of model {build.model!r} rests on, has other rows"
+        waiting.setdefault(table, set()).add(key)
+    seen: dict[TableName, set[str]] = {}
+    while waiting:
+        table, keys = waiting.popitem()
+        keys -= seen.setdefault(table, set())
+        seen[table] |= keys
         declaration = by_table.get(table)
         if declaration is None:
             raise StoreError(
@@ -38,17 +61,28 @@ def changed_below(env: OpenEnvironment, moves: Sequence[PartitionChange], defini
                 f"these definitions, "
                 "so nobody can say what they rest on: merge with the code that made them, -f FILE or -m MODULE. Nothing was merged"
             )
+        tables[table] = None
         for source in reads_of(declaration):
             below = by_key.get(source.key)
-            if below is None:
+            if below is None or not keys:
                 continue
             tables[below.table] = None
             changed = _moved_in_main(env, below.table)
-            if read := partitions_read(source, keys, declaration.partitions_def, changed):
+            if read := partitions_read(source, sorted(keys), declaration.partitions_def, changed):
                 yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows"
+            own = partitions_read(source, sorted(keys), declaration.partitions_def, made.get(below.table, ()))
+            if more := {*own} - seen.get(below.table, set()):
+                waiting.setdefault(below.table, set()).update(more)
     for table in tables:
         if names := contract_differences(env.main, env.own, env.about, table):
             yield f"{table.full_name} has another contract, in {list_some(names)}, than the rows of the environment were made under"
+
+
+def _by_table(changes: Sequence[PartitionChange]) -> dict[TableName, set[str]]:
+    results: dict[TableName, set[str]] = {}
+    for one in changes:
+        results.setdefault(one.table, set()).add(one.partition)
+    return results
 
 
 def _moved_in_main(env: OpenEnvironment, table: TableName) -> set[str]:

@@ -25,6 +25,7 @@ from tests.environments import till
 
 OLD, NEW = till.system(), till.system(factor=2.0)
 BUSY, DAYS = TableName("features", "busy_v1"), 12
+AGAIN = {"ops": {"scores_v1": {"config": {"predict_again": True}}}}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def rerun(one: Any, stores: fti.Stores) -> None:
     till.run(one.busy, stores, ("2025-01-03", till.LAST))
     till.run(one.dataset, stores, till.CUTOFF)
     till.run(one.model, stores, till.CUTOFF)
-    till.run(one.scores, stores, till.LAST, run_config={"ops": {"scores_v1": {"config": {"predict_again": True}}}})
+    till.run(one.scores, stores, till.LAST, run_config=AGAIN)
 
 
 def contents(stores: fti.Stores) -> dict[str, dict[str, tuple[str, int]]]:
@@ -500,3 +501,56 @@ def test_a_contract_is_merged_with_its_rows_and_again(stores: fti.Stores) -> Non
         environments.merge(changed.defs, stores, "pr-12")
         with stores.offline_store().connect() as lake:
             assert json.loads(lake.contract(BUSY))["ttl_us"] == hours * 3600 * 10**6
+
+
+@pytest.mark.parametrize("what", ["dataset", "group"])
+def test_a_build_that_learned_from_what_main_has_changed_is_not_merged(stores: fti.Stores, what: str) -> None:
+    environments.create(stores, "pr-12")
+    changed = till.system(strength=0.1)
+    till.run(changed.model, stores.in_environment("pr-12"), till.CUTOFF)
+    if what == "dataset":
+        till.run(till.system(test="3d").dataset, stores, till.CUTOFF)
+        problem = (
+            r"datasets\.refund_dataset_v1 '2025-01-12', which the build .* of model 'refund_model' rests on, has other"
+        )
+    else:
+        till.run(NEW.busy, stores, "2025-01-06")
+        problem = r"features\.busy_v1 '2025-01-06', which datasets\.refund_dataset_v1 rests on, has other rows"
+    champion = stores.model_store().aliases("refund_model").champion
+    with pytest.raises(StoreError, match=problem):
+        environments.merge(changed.defs, stores, "pr-12")
+    assert stores.model_store().aliases("refund_model").champion == champion
+    assert len(stores.model_store().builds("refund_model")) == 1
+
+
+def test_a_build_merged_after_its_rows_is_pinned_to_their_snapshot(
+    stores: fti.Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+    till.run(NEW.busy, branch, "2025-01-05")
+    till.run(NEW.dataset, branch, till.CUTOFF)
+    till.run(NEW.model, branch, till.CUTOFF)
+    with monkeypatch.context() as patch:
+        patch.setattr("fti_assets.environments.merging.publish_again", killed)
+        with pytest.raises(KeyboardInterrupt):
+            environments.merge(NEW.defs, stores, "pr-12")
+    with stores.offline_store().connect() as lake:
+        number = lake.snapshot()
+    till.run(till.system(version=2).busy, stores, "2025-01-05")
+    environments.merge(NEW.defs, stores, "pr-12")
+    with stores.offline_store().connect() as lake:
+        assert lake.snapshot() > number == stores.model_store().champion("refund_model").snapshot
+
+
+def test_rows_that_rest_on_merged_ones_of_what_main_has_changed_since_are_not_merged(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+    till.run(NEW.busy, branch, till.LAST)
+    environments.merge(NEW.defs, stores, "pr-12")
+    till.run(till.system(raised=1.0).sales, stores, "2025-01-11")  # which the answers do not read themselves
+    till.run(NEW.scores, branch, till.LAST, run_config=AGAIN)
+    with pytest.raises(
+        StoreError, match="sales_v1 '2025-01-11', which features.busy_v1 .* What a merge moved before stays"
+    ):
+        environments.merge(NEW.defs, stores, "pr-12")

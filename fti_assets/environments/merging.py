@@ -14,7 +14,10 @@ from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
 from fti_assets.environments.upstream import changed_below
 from fti_assets.errors import StoreError, list_some
+from fti_assets.inference.batch.predictions import BatchPredictions
+from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
+from fti_assets.plan.reads import tables_of
 from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
 from fti_assets.stores.lake.branches.merging import move_partitions, tables_changed_since
 from fti_assets.stores.lake.branches.notes import MergeNotes, merge_notes, write_notes
@@ -127,6 +130,7 @@ def _refuse_conflicts(
         if one.moves_aliases
         and aliases_hash(env.main_stores.model_store(), one.model) not in _known_aliases(env, one.model)
     ]
+    problems += _other_answerers(env, changes, definitions)
     if problems:
         before = " What a merge moved before stays." if any(one.is_in_main for one in changes) else ""
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
@@ -137,6 +141,22 @@ def _refuse_conflicts(
             f"change there: "
             f"fti env drop {env.about.name}, fti env create {env.about.name}"
         )
+
+
+def _other_answerers(
+    env: OpenEnvironment, changes: Sequence[PartitionChange], definitions: dg.Definitions
+) -> Iterator[str]:
+    """Answers of the environment by models whose champion or rollout main has changed since."""
+    mains, own = env.main_stores.model_store(), env.own_stores.model_store()
+    by_table = tables_of(declarations_of(definitions))
+    for table in dict.fromkeys(one.table for one in changes if not one.is_in_main):
+        declaration = by_table.get(table)
+        for model in declaration.models if isinstance(declaration, BatchPredictions) else ():
+            if aliases_hash(mains, model.name) not in {
+                *_known_aliases(env, model.name),
+                aliases_hash(own, model.name),
+            }:
+                yield f"{table.full_name} was answered by model {model.name!r}, whose champion or rollout was changed"
 
 
 def _serving(env: OpenEnvironment, models: Sequence[ModelChange]) -> Iterator[ModelManifest]:

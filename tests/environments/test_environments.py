@@ -554,3 +554,15 @@ def test_rows_that_rest_on_merged_ones_of_what_main_has_changed_since_are_not_me
         StoreError, match="sales_v1 '2025-01-11', which features.busy_v1 .* What a merge moved before stays"
     ):
         environments.merge(NEW.defs, stores, "pr-12")
+
+
+def test_answers_of_a_champion_that_main_has_replaced_are_not_merged(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    till.run(OLD.scores, stores.in_environment("pr-12"), till.LAST, run_config=AGAIN)
+    till.run(till.system(strength=0.1).model, stores, till.CUTOFF)
+    before = contents(stores)
+    with pytest.raises(
+        StoreError, match=r"predictions\.scores_v1 was answered by model 'refund_model', whose champion or"
+    ):
+        environments.merge(OLD.defs, stores, "pr-12")
+    assert contents(stores) == before

@@ -23,6 +23,7 @@ def kind_of(path: Place) -> str | None:
     """What lies at a path or where its links lead: a file, a folder, a FIFO, a socket, a device, or a link that leads nowhere or in
     a circle; None where nothing does.
 
+    >>> from pathlib import Path
     >>> kind_of(Path("/")), kind_of(Path("/dev/null")), kind_of(Path("no/such/file"))
     ('a folder', 'a device', None)
 
@@ -46,6 +47,7 @@ def kind_of(path: Place) -> str | None:
 def check_file(path: Place, remedy: str) -> None:
     """Refuse what is no file where a file belongs; nothing may be there.
 
+    >>> from pathlib import Path
     >>> check_file(Path("no/such/file"), "restore the file from a copy")
 
     Raises:
@@ -61,6 +63,7 @@ def check_file(path: Place, remedy: str) -> None:
 def check_folder(path: Place) -> None:
     """Refuse what is no folder where a folder belongs; nothing may be there.
 
+    >>> from pathlib import Path
     >>> check_folder(Path("no/such/folder"))
 
     Raises:

@@ -10,7 +10,7 @@ import pytest
 
 from fti_assets.core.home import folder_of
 from fti_assets.errors import DamagedError, StoreError
-from fti_assets.stores import files, locks
+from fti_assets.stores import files, folders, locks
 from fti_assets.stores.files import read_file, readable, write_atomically
 from fti_assets.stores.folders import publish_folder
 from fti_assets.stores.locks import hold_lock
@@ -65,7 +65,7 @@ def test_a_published_folder_is_never_overwritten(tmp_path):
 
 def test_a_folder_published_meanwhile_by_another_is_not_overwritten(tmp_path, monkeypatch):
     taken = tmp_path / "build"
-    monkeypatch.setattr(files, "sync_folder", lambda folder: taken.mkdir() or (taken / "a").write_bytes(b"1"))
+    monkeypatch.setattr(folders, "sync_folder", lambda folder: taken.mkdir() or (taken / "a").write_bytes(b"1"))
     with pytest.raises(StoreError, match="already there"):
         publish_folder(taken, {"a": b"2"})
     assert (taken / "a").read_bytes() == b"1"

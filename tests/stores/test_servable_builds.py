@@ -20,6 +20,7 @@ from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DamagedError, FtiError, NoChampionError, PredictionError, StoreError
 from fti_assets.stores.models import opened_graph
+from fti_assets.stores.models.builds import servable
 from fti_assets.stores.models.loaded_build import load_build
 from fti_assets.stores.models.rollouts import start_rollout
 from fti_assets.stores.models.samples import SAMPLES, Samples
@@ -186,7 +187,8 @@ def test_a_whole_build_still_becomes_champion(store):
 def test_a_published_graph_is_not_run_again_by_its_promotion(store, monkeypatch):
     runs = []
     opened = opened_graph.open_graph
-    monkeypatch.setattr(opened_graph, "open_graph", lambda *given, **more: runs.append(1) or opened(*given, **more))
+    for module in (opened_graph, servable):
+        monkeypatch.setattr(module, "open_graph", lambda *given, **more: runs.append(1) or opened(*given, **more))
     manifest, onnx_bytes = store.load("delay_net", SECOND)
     samples = file_of(store, SAMPLES).read_bytes()
     shutil.rmtree(file_of(store, ""))

@@ -301,8 +301,11 @@ class ModelStore(ModelReader):
         # Not at the top: who reads manifests needs no runtime.
         from fti_assets.stores.models.builds.servable import check_answers, check_on_demand
 
+        samples = (
+            self.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
+        )  # compared with their hash each time
         if self._tried.get((model, reference)) != manifest:
-            check_answers(self, manifest, graph, role, seconds=self._trial_seconds)
+            check_answers(self, manifest, graph, samples, role, seconds=self._trial_seconds)
             self._tried[model, reference] = manifest
         check_on_demand(manifest, role)
 

@@ -29,8 +29,9 @@ _COLUMNS = (
 def branch_address(main: LakeAddress, name: str, data: BucketPath) -> LakeAddress:
     """The address of a branch: a database whose name has the branch's behind main's, and another folder.
 
+    >>> from fti_assets.stores.lake.postgres.address import lake_address
     >>> main = lake_address("postgresql://ann@db/lake?data=s3://team/lake")
-    >>> str(branch_address(main, "pr-12", BucketPath.of("s3://team/lake/environments/pr-12/lake")))
+    >>> branch_address(main, "pr-12", BucketPath.of("s3://team/lake/environments/pr-12/lake")).location
     'postgresql://ann@db/lake_env_pr-12?data=s3://team/lake/environments/pr-12/lake'
 
     Raises:

@@ -14,13 +14,14 @@ from fti_assets.stores.models.samples import SAMPLES
 _log = late_logger(__name__)
 
 
-def check_answers(store: ModelReader, manifest: ModelManifest, graph: bytes, role: str, *, seconds: float) -> None:
+def check_answers(
+    store: ModelReader, manifest: ModelManifest, graph: bytes, samples: bytes | None, role: str, *, seconds: float
+) -> None:
     """Refuse a build whose graph does not run, or answers its samples otherwise than when it was made.
 
     Raises:
         StoreError: it is so.
     """
-    samples = store.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
     what, samples_file = f"model {manifest.model!r} ({manifest.reference})", str(store.folder(manifest) / SAMPLES)
     try:
         open_graph(manifest, graph, samples, what=what, samples_file=samples_file, seconds=seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -59,6 +59,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
             view without times with a ``seed``; with ``keys`` it is an ``fti.HashSplit``, with ``by`` an ``fti.GroupSplit``.
         query: the spine's column that names a list to be ranked, or several.
         sample: ``{negatives: 0.1}``, ``{rows: 0.1}`` or ``{classes: {on time: 0.1}}``, the arguments of ``fti.Sample``.
+        engine: ``duckdb``, ``spark`` or ``auto``.
     """
 
     name: str | None = None
@@ -69,6 +70,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     where: str | None = None
     sample: Mapping[str, Any] | None = None
     catch_up: int = 1
+    engine: str | None = None
     row_schema: RowSchema
 
 
@@ -136,6 +138,7 @@ class FeatureViewComponent(DeclaringComponent):
             if dataset.sample
             else None,
             catch_up=dataset.catch_up,
+            engine=cast("Any", dataset.engine),
             schema=self.python(dataset.row_schema, what="schema"),
             **dataset.options(),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import dagster as dg
 from pydantic import Field
@@ -37,6 +37,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
         sinks: where they go beside the lake: ``{type: ParquetSink, folder: exports}``, ``{type: PostgresSink, dsn: {env: SHOP_DSN}}`` with
             the environment's variable of the connection string, ``{type: FunctionSink, function: "crm.py:push"}``.
         schema: the path of a Pandera model of the rows.
+        engine: ``duckdb``, ``spark`` or ``auto``.
     """
 
     name: str
@@ -46,6 +47,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
     sinks: Sequence[Mapping[str, Any]] = ()
     row_schema: RowSchema
     catch_up: int | None = None
+    engine: str | None = None
     online: bool = False
     online_history: str | None = None
 
@@ -77,6 +79,7 @@ class PredictionsComponent(AssetAttributes, DeclaringComponent):
             sinks=[self._sink(terms, what=f"a sink of {what}") for terms in self.sinks],
             schema=self.python(self.row_schema, what="schema"),
             catch_up=self.catch_up,
+            engine=cast("Any", self.engine),
             online=self.online,
             online_history=self.online_history,
             **self.options(),

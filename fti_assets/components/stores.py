@@ -27,6 +27,7 @@ class StoresComponent(PlacedComponent):
         online: the online store's folder.
         log: the folder into which answers are logged.
         tracking: where builds are mirrored besides, ``{tracking_uri: "http://host:5000", experiment: flights}``.
+        spark: what large plans run on, the arguments of ``fti.SparkEngine``: ``{url: "sc://spark:15002", engine: auto}``.
         environment: the environment of that lake, made by ``fti env create``; by default what ``FTI_ENV`` says.
         resource: the path of a ``Stores`` made in Python, as in ``my_project.resources.stores``, instead of folders. Python
             definitions that give the resource too must give that same object.
@@ -37,6 +38,7 @@ class StoresComponent(PlacedComponent):
     online: str | None = None
     log: str | None = None
     tracking: Mapping[str, str] | None = None
+    spark: Mapping[str, Any] | None = None
     environment: str | None = None
     resource: str | None = None
     _stores: Any = PrivateAttr(None)
@@ -66,11 +68,12 @@ class StoresComponent(PlacedComponent):
         return stores
 
     def _declared_stores(self) -> fti.Stores:
-        names = ("lake", "models", "online", "log", "tracking", "environment")
+        names = ("lake", "models", "online", "log", "tracking", "spark", "environment")
         folders: dict[str, Any] = {name: folder for name in names if (folder := getattr(self, name)) is not None}
         if self.resource is None:
             tracking = {} if self.tracking is None else {"tracking": fti.MlflowTracking(**self.tracking)}
-            return fti.Stores(**{**folders, **tracking})
+            spark = {} if self.spark is None else {"spark": fti.SparkEngine(**self.spark)}
+            return fti.Stores(**{**folders, **tracking, **spark})
         if folders:
             raise DeclarationError(f"{list_some(folders)} and resource are both given: leave out one of the two")
         result = python_object(self.resource, self._context, what="resource")

@@ -964,7 +964,7 @@ def test_stores_and_alerts_have_the_parameters_of_their_resources() -> None:
             FeatureGroupComponent,
             fti.feature_group,
             {"function", "inputs", "keep_last"},
-            {"ins", "duplicates"},
+            {"ins", "duplicates", "engine"},  # frames of Spark are made by code
         ),
         (FeatureViewComponent, fti.FeatureView, {"dataset"}, set()),
         (LabelAttributes, fti.Label, {"group"}, set()),

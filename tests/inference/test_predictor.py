@@ -53,6 +53,7 @@ from fti_assets.inference.serving.log.files import closed_files
 from fti_assets.inference.serving.lookup import OnlineReader
 from fti_assets.inference.serving.predictor import Prediction, Predictor
 from fti_assets.stores.models.graphs.graph import Graph
+from fti_assets.stores.models.reader import ModelReader
 from fti_assets.stores.models.store import ModelStore, build_id
 from fti_assets.stores.online.store import SqliteOnlineStore
 from tests.support.examples import examples, repetitions
@@ -918,7 +919,7 @@ def test_child_forked_while_threads_look_rows_up_reads(world):
 def test_child_forked_during_switch_follows_next_champion(world, monkeypatch):
     predictor = world.load()
     following = [world.publish(2), world.publish(3)]
-    load, loading = ModelStore.load, threading.Event()
+    load, loading = ModelReader.load, threading.Event()
 
     def slow(*arguments: Any) -> Any:
         loading.set()
@@ -926,7 +927,7 @@ def test_child_forked_during_switch_follows_next_champion(world, monkeypatch):
         return load(*arguments)
 
     world.promote(following[0])
-    monkeypatch.setattr(ModelStore, "load", slow)
+    monkeypatch.setattr(ModelReader, "load", slow)
     switching = threading.Thread(target=lambda: predictor.predict(REQUEST, at=NOON))
     switching.start()
     assert loading.wait(10)

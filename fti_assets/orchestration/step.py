@@ -150,14 +150,14 @@ def beta_accepted() -> Iterator[None]:
         yield
 
 
-_WORDS = ("description", "owners", "tags", "group_name", "kinds")
-"""The parameters of a declaration that change nothing of what is computed."""
+_WORDS = ("description",)
+"""The parameters of a declaration that are no part of its code version; all others were one from the start, so they stay."""
 
 
 def code_version(function: Callable[..., Any] | None, code_terms: object) -> str:
     """A version of what is computed, from the source of the function, what it holds besides, and what is declared around it.
 
-    A description, owners, tags, a group name and kinds among the arguments of the decorator do not count.
+    A description among the arguments of the decorator does not count.
     """
     source = "" if function is None else source_text(function, _WORDS)
     return hashlib.sha256(f"{source}\n{code_terms!r}".encode()).hexdigest()[:12]

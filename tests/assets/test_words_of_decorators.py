@@ -49,7 +49,7 @@ def test_a_description_makes_nothing_stale() -> None:
         return rows
 
     def described() -> fti.FeatureGroup:
-        @fti.feature_group(keys=["id"], description="rows", owners=["team:ml"], tags={"tier": "1"})
+        @fti.feature_group(keys=["id"], description="rows")
         def rows() -> None: ...
 
         return rows

@@ -11,7 +11,7 @@ from fti_assets.environments.opening import refuse_other_main
 from fti_assets.errors import FtiError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.files import sized_files
-from fti_assets.stores.lake.branches.branch import Branch, branch_folder, branch_named, branch_names, held_paths_of
+from fti_assets.stores.lake.branches.branch import Branch, branch_folder, branch_named, branch_names, paths_of_branch
 from fti_assets.stores.lake.branches.comparing import partition_changes
 from fti_assets.stores.lake.branches.places import branch_store
 from fti_assets.stores.lake.lake import Lake
@@ -64,7 +64,7 @@ def _facts(main: Lake, store: OfflineStore, names: list[str]) -> Iterator[Enviro
         about, changed, held, problem = Branch(name, "", 0, 0, "", 0, "", ""), 0, 0, ""
         folder = branch_folder(store, name)
         try:
-            about, held = branch_named(store, name), len(held_paths_of(store, name))
+            about, held = branch_named(store, name), len(paths_of_branch(store, name))
             refuse_other_main(main, about)
             with branch_store(store, name).connect() as own:
                 changed = len(partition_changes(own, main, about))

@@ -82,7 +82,7 @@ def _make_in_folder(main: Lake, models: ModelStore, about: Branch, keep: Collect
         (half_made / "online").mkdir()
         own_data = folder.absolute() / "lake" / "data"
         clone_catalog(main, own_root / "catalog.sqlite", own_data=own_data, first=about.first, message=_message(about))
-        held = _held(main, OfflineStore(own_root), keep)
+        held = _list_main_files(main, OfflineStore(own_root), keep)
         about = replace(about, models=share_models(models, half_made / "models"))
         (half_made / HELD).write_bytes(held)
         (half_made / ABOUT).write_text(to_json(about))
@@ -106,7 +106,7 @@ def _make_in_database(
     remove_branch(store, about.name)  # what somebody was killed over
     try:
         clone_database(store, own, snapshot=about.snapshot, first=about.first, message=_message(about))
-        held = _held(main, own, keep)
+        held = _list_main_files(main, own, keep)
         about = replace(about, models=share_models(models, folder / "models"))
         (folder / HELD).write_bytes(held)
         (folder / ABOUT).write_bytes(to_json(about).encode())  # last: from here on it is there
@@ -137,7 +137,7 @@ def _message(about: Branch) -> str:
     return f"environment {about.name} of {about.main} at its snapshot {about.snapshot}"
 
 
-def _held(main: Lake, store: OfflineStore, keep: Collection[int]) -> bytes:
+def _list_main_files(main: Lake, store: OfflineStore, keep: Collection[int]) -> bytes:
     """The files of main that a new branch reads, once it has no snapshots but those that are kept."""
     with store.connect() as own, store.lock():
         paths = shrink(own, keep)

@@ -103,7 +103,7 @@ def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
         champions = {}
         for one in models:
             if one.moves_aliases:
-                move_aliases(mains, own, one.model, _known_aliases(env, one.model))
+                move_aliases(mains, own, one.model, _aliases_before(env, one.model))
                 champions[one.model] = one.champion
         _note(env, changes)
     return Merge(name, snapshot, moves, builds, champions, left_out)
@@ -128,7 +128,7 @@ def _refuse_conflicts(
         f"the champion or the rollout of model {one.model!r} was changed"
         for one in models
         if one.moves_aliases
-        and aliases_hash(env.main_stores.model_store(), one.model) not in _known_aliases(env, one.model)
+        and aliases_hash(env.main_stores.model_store(), one.model) not in _aliases_before(env, one.model)
     ]
     problems += _other_answerers(env, changes, definitions)
     if problems:
@@ -153,7 +153,7 @@ def _other_answerers(
         declaration = by_table.get(table)
         for model in declaration.models if isinstance(declaration, BatchPredictions) else ():
             if aliases_hash(mains, model.name) not in {
-                *_known_aliases(env, model.name),
+                *_aliases_before(env, model.name),
                 aliases_hash(own, model.name),
             }:
                 yield f"{table.full_name} was answered by model {model.name!r}, whose champion or rollout was changed"
@@ -237,12 +237,12 @@ def _note(env: OpenEnvironment, changes: Sequence[PartitionChange]) -> None:
     aliases, (own, mains) = dict(before.aliases), (env.own_stores.model_store(), env.main_stores.model_store())
     for model in own.models():
         mark = aliases_hash(own, model)
-        if mark == aliases_hash(mains, model) and mark not in _known_aliases(env, model):
+        if mark == aliases_hash(mains, model) and mark not in _aliases_before(env, model):
             aliases[model] = (*aliases.get(model, ()), mark)
     write_notes(env.main.store, env.about.name, MergeNotes(versions, aliases, contracts))
 
 
-def _known_aliases(env: OpenEnvironment, model: str) -> set[str]:
+def _aliases_before(env: OpenEnvironment, model: str) -> set[str]:
     """The hashes of a model's aliases that main has from before the environment was made, or from it."""
     base = env.about.models.get(model)
     merged = merge_notes(env.main.store, env.about.name).aliases.get(model, ())

@@ -163,7 +163,7 @@ def _planned(declaration: Declaration, stored: Stored, lake: Lake, assets: Asset
     run = (
         [] if change.needs_version else [key for key in _run(declaration, change, stored, assets) if key not in follow]
     )
-    below = _resting_on_changes(declaration, made, assets)
+    below = _readers_of_changes(declaration, made, assets)
     redone = {*run, *follow}
     outdated = [key for key in made if key in {*below, *change.partitions} and key not in redone]
     waits = next((assets.blocked[one.key] for one in reads_of(declaration) if one.key in assets.blocked), "")
@@ -252,7 +252,7 @@ def _newest(
     return [key for key in newest if among is None or key in among]
 
 
-def _resting_on_changes(declaration: Declaration, made: Any, assets: Assets) -> set[str]:
+def _readers_of_changes(declaration: Declaration, made: Any, assets: Assets) -> set[str]:
     """The stored partitions that read what has other rows."""
     if isinstance(declaration, BatchPredictions):
         return set()  # answers that people got

@@ -17,10 +17,10 @@ _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _STORED = "Nothing was stored"
 
 
-def shown(url: str) -> str:
+def show_url(url: str) -> str:
     """An address without what is secret in it.
 
-    >>> shown("sc://spark:15002/;token=abc;user_id=me"), shown("local[2]")
+    >>> show_url("sc://spark:15002/;token=abc;user_id=me"), show_url("local[2]")
     ('sc://spark:15002;***', 'local[2]')
     """
     if "://" not in url:
@@ -43,7 +43,7 @@ def spark_problems(url: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_spark(error):
             raise
-        raise EngineError(f"{_problem(error, shown(url))}. {_STORED}") from error
+        raise EngineError(f"{_problem(error, show_url(url))}. {_STORED}") from error
 
 
 def _is_of_spark(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fti_assets.core.extras import named_extras
-from fti_assets.engines.spark.problems import shown, spark_problems
+from fti_assets.engines.spark.problems import show_url, spark_problems
 from fti_assets.errors import DeclarationError, EngineError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def kind_of(url: str) -> str:
     if url.startswith("sc://") and urlsplit(url.partition(";")[0]).hostname:
         return REMOTE
     raise DeclarationError(
-        f"the address of Spark is {shown(url)!r}: write 'sc://host:15002' for a server of Spark Connect, 'sail' for Sail in the step's "
+        f"the address of Spark is {show_url(url)!r}: write 'sc://host:15002' for a server of Spark Connect, 'sail' for Sail in the step's "
         "own process, or 'local[2]' for a Spark that the step starts, which takes Java"
     )
 
@@ -149,7 +149,7 @@ def _knock(url: str) -> None:
         socket.create_connection((str(parts.hostname), parts.port or _PORT), timeout=_SECONDS).close()
     except OSError as error:
         raise EngineError(
-            f"Spark at {shown(url)} cannot be reached: {error.strerror or error}. Nothing was stored. Start its Connect server "
+            f"Spark at {show_url(url)} cannot be reached: {error.strerror or error}. Nothing was stored. Start its Connect server "
             "(sbin/start-connect-server.sh of Spark, or sail spark server), give Stores(spark=fti.SparkEngine(url=...)) another address, "
             "or let this run on DuckDB: engine='duckdb'"
         ) from error

@@ -45,7 +45,7 @@ def close_stores() -> None:
 
 @contextmanager
 def _open(name: str, version: int, stores: Stores) -> Iterator[Lake]:
-    store, what = known_stores(stores).offline_store(), f"feature group {name!r} (version {version})"
+    store, what = resolve_stores(stores).offline_store(), f"feature group {name!r} (version {version})"
     if not store.exists():
         raise NotMaterializedError(
             f"{what} is owned by another code location, but there is no offline store at {store.root}: materialize the group there first, "
@@ -56,7 +56,7 @@ def _open(name: str, version: int, stores: Stores) -> Iterator[Lake]:
     yield lasting_lake(store)
 
 
-def known_stores(stores: Stores) -> Stores:
+def resolve_stores(stores: Stores) -> Stores:
     """The stores with the addresses that environment variables hold.
 
     Raises:

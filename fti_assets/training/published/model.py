@@ -17,7 +17,7 @@ from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.published.group import external_asset
 from fti_assets.features.published.partitions import partitions_def_of
-from fti_assets.features.published.reading import group_of_store, known_stores
+from fti_assets.features.published.reading import group_of_store, resolve_stores
 from fti_assets.orchestration.declaration import Declaration
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.resources import Stores
@@ -77,7 +77,7 @@ def model_of_store(name: str, version: int | None, stores: Stores) -> PublishedM
         StoreError: a later release made the build.
         DeclarationError: what it needs is not here.
     """
-    known = known_stores(stores)
+    known = resolve_stores(stores)
     store = known.model_store()
     manifest = _build(store, name, version)
     what = f"model {name!r} (build {manifest.reference})"

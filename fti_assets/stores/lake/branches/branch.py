@@ -138,16 +138,16 @@ def refuse_branched(store: LakeFolder, what: str) -> None:
         )
 
 
-def held_paths(store: LakeFolder) -> set[str]:
+def paths_of_branches(store: LakeFolder) -> set[str]:
     """The paths of a lake's files that its branches read, relative to its data folder where they lie in it.
 
     Raises:
         DamagedError: nobody can say what a branch reads.
     """
-    return {path for name in branch_names(store) for path in held_paths_of(store, name)}
+    return {path for name in branch_names(store) for path in paths_of_branch(store, name)}
 
 
-def held_paths_of(store: LakeFolder, name: str) -> list[str]:
+def paths_of_branch(store: LakeFolder, name: str) -> list[str]:
     """Those that one branch reads."""
     file = branch_folder(store, name) / HELD
     content = read_file(file, f"drop the environment, fti env drop {name}")

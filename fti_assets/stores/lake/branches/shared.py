@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fti_assets.core.sql import literal
-from fti_assets.stores.lake.branches.branch import branch_of, held_paths
+from fti_assets.stores.lake.branches.branch import branch_of, paths_of_branches
 from fti_assets.stores.lake.connection import ask_catalog, own_table
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.places import absolute
@@ -34,7 +34,7 @@ def spare_shared_files(lake: LakeReader) -> None:
             f"DELETE FROM {waiting} WHERE NOT path_is_relative::BOOLEAN AND NOT starts_with(path, {literal(_own_data(lake))})"
         )
         return
-    held = sorted(held_paths(lake.store))
+    held = sorted(paths_of_branches(lake.store))
     never = f"schedule_start::TIMESTAMPTZ = TIMESTAMPTZ '{_NEVER}'"
     execute(
         f"UPDATE {waiting} SET schedule_start = now()::VARCHAR WHERE {never} AND path NOT IN (SELECT unnest(?))", [held]

@@ -21,7 +21,7 @@ from fti_assets.errors import DamagedError, StoreError, list_some
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import is_folder, paths_in, read_end, readable, reason, sized_files
-from fti_assets.stores.lake.branches.branch import held_paths
+from fti_assets.stores.lake.branches.branch import paths_of_branches
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
 from fti_assets.stores.lake.lake import Lake
@@ -172,7 +172,7 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
         StoreError: one cannot be deleted.
     """
     count, data = 0, lake.store.real_data
-    held = {data / path for path in held_paths(lake.store)}  # of a catalog that a repair has replaced
+    held = {data / path for path in paths_of_branches(lake.store)}  # of a catalog that a repair has replaced
     for file in unnamed_parquet(lake, older_than=older_than):
         if file not in held and (among is None or file in among):
             try:

@@ -55,3 +55,18 @@ def graph_trials() -> Iterator[None]:
 
     with graphs_tried_here():
         yield
+
+
+SPARKS = ["sail", pytest.param("local", marks=pytest.mark.soak), pytest.param("workers", marks=pytest.mark.soak)]
+
+
+@pytest.fixture(scope="session", params=SPARKS)
+def spark_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Spark: Sail in the tests' own process, and in ``make soak`` Spark's own, alone and with two workers."""
+    if request.param == "sail":
+        yield "sail"
+        return
+    from tests.support.spark import spark_server
+
+    with spark_server(tmp_path_factory.mktemp("spark"), workers=2 if request.param == "workers" else 0) as server:
+        yield server.url

@@ -89,6 +89,7 @@ def totals_in_sql(payments: fti.Table) -> Any:
 class World:
     stores: fti.Stores
     instance: dg.DagsterInstance
+    spark_url: str
 
     def run(
         self, *groups: FeatureGroup, days: tuple[str, str] | None = None, **options: Any
@@ -108,11 +109,11 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, spark_url: str) -> Iterator[World]:
     root = tmp_path_factory.mktemp("spark [of] {groups}")
-    stores = fti.Stores(lake=root / "lake", spark=fti.SparkEngine(url="sail", engine="duckdb"))
+    stores = fti.Stores(lake=root / "lake", spark=fti.SparkEngine(url=spark_url, engine="duckdb"))
     with dg.DagsterInstance.ephemeral() as instance:
-        world = World(stores, instance)
+        world = World(stores, instance, spark_url)
         world.run(payments, days=("01", "09"))
         yield world
 
@@ -205,7 +206,7 @@ def test_rows_are_those_of_the_lake_whatever_was_done_to_it(world: World) -> Non
     with world.stores.offline_store().connect() as lake:
         lake.connection.execute(f"DELETE FROM {grown.table.sql} WHERE id = 2 AND \"at\" = TIMESTAMP '2024-05-03'")
         stored = lake.rows(grown.table).order('"at", id')
-        place = SparkPlace("sail", Path(world.stores.lake or "") / "scratch")
+        place = SparkPlace(world.spark_url, Path(world.stores.lake or "") / "scratch")
         with RunningEngine("spark", place, lake.connection, what="tests", log=lambda _: None) as engine:
             table = LakeTable(lake, grown.table, snapshot=lake.snapshot())
             frame = table.frame(engine.tables(), list(stored.columns))
@@ -244,7 +245,7 @@ def test_both_engines_read_the_files_within_the_lookback_alone(world: World) -> 
             DataError,
             "'card' and 'Card', which differ in capitals",
         ),
-        (lambda rows: rows.select("nowhere"), EngineError, "Spark at sail refuses: .*nowhere.*Nothing was stored"),
+        (lambda rows: rows.select("nowhere"), EngineError, r"Spark at \S+ refuses: .*nowhere.*Nothing was stored"),
         (
             lambda rows: rows.withColumn("n", f.raise_error(f.lit("no such card")).cast("string")),
             EngineError,
@@ -325,7 +326,7 @@ def test_both_engines_read_the_files_within_the_ttl_and_the_window_alone(world: 
             asked.append(bounds)
             return LakeTable(lake, group.table, snapshot=snapshot, bounds=bounds)
 
-        place = SparkPlace("sail", Path(world.stores.lake or "") / "scratch")
+        place = SparkPlace(world.spark_url, Path(world.stores.lake or "") / "scratch")
         with RunningEngine("spark", place, connection, what="tests", log=lambda _: None) as engine:
             by_spark, by_duckdb = (
                 point_in_time(

@@ -12,11 +12,15 @@ from fti_assets.engines import choice
 from fti_assets.errors import DeclarationError, EngineError
 from tests.support.visits import BUYER, DAYS, SCORER, SORTER, Bench, run
 
-SAIL = fti.SparkEngine(url="sail", engine="spark")
 SEVERAL = [BUYER, SCORER, SORTER]
 
 
-def on_sail(bench: Bench, spark: fti.SparkEngine = SAIL) -> Bench:
+@pytest.fixture
+def spark(spark_url: str) -> fti.SparkEngine:
+    return fti.SparkEngine(url=spark_url, engine="spark")
+
+
+def on_spark(bench: Bench, spark: fti.SparkEngine) -> Bench:
     bench.stores = fti.Stores(
         lake=bench.stores.lake, models=bench.stores.models, online=bench.stores.online, spark=spark
     )
@@ -33,11 +37,11 @@ def plans_of(result: dg.ExecuteInProcessResult, declaration: Any) -> dict[str, A
     return event.metadata["engine"].data if "engine" in event.metadata else {}
 
 
-def test_a_dataset_has_the_version_of_duckdb_and_nothing_is_stale(bench: Bench) -> None:
+def test_a_dataset_has_the_version_of_duckdb_and_nothing_is_stale(bench: Bench, spark: fti.SparkEngine) -> None:
     dataset, before = BUYER.dataset, bench.stores.offline_store()
     with before.connect() as lake:
         stored = lake.ledger(dataset.table)["2013-01-05"]
-    on_sail(bench)
+    on_spark(bench, spark)
     with clock.at("2013-01-09T00:00:00"):
         result = run(dataset, stores=bench.stores, instance=bench.instance, partition_key="2013-01-05")
     assert version_of(result, dataset) == stored.data_version
@@ -54,11 +58,11 @@ def test_a_dataset_has_the_version_of_duckdb_and_nothing_is_stale(bench: Bench) 
     assert list((bench.root / "lake" / "scratch").iterdir()) == []
 
 
-def test_answers_on_spark_are_those_of_duckdb_bit_by_bit(bench: Bench) -> None:
+def test_answers_on_spark_are_those_of_duckdb_bit_by_bit(bench: Bench, spark: fti.SparkEngine) -> None:
     predictions = fti.batch_predictions(name="several", model=SEVERAL, partitions_def=DAYS)
     by_duckdb = version_of(bench.predict(predictions, "06"), predictions)
     rows = bench.answers(predictions)
-    on_sail(bench)
+    on_spark(bench, spark)
     result = bench.predict(predictions, "06", again=True)
     assert version_of(result, predictions) == by_duckdb
     assert bench.answers(predictions).equals(rows)
@@ -69,7 +73,9 @@ def test_answers_on_spark_are_those_of_duckdb_bit_by_bit(bench: Bench) -> None:
     assert version_of(again, predictions) == by_duckdb
 
 
-def test_one_row_on_spark_is_answered_as_among_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_on_spark_is_answered_as_among_others(
+    bench: Bench, spark: fti.SparkEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     predictions = fti.batch_predictions(name="alone", model=BUYER, partitions_def=DAYS)
     bench.predict(predictions, "06")
     rows = bench.answers(predictions).set_index("visit_id")["probability"]
@@ -78,14 +84,14 @@ def test_one_row_on_spark_is_answered_as_among_others(bench: Bench, monkeypatch:
 
     whole = answers.spine_as_of
     monkeypatch.setattr(answers, "spine_as_of", lambda *given: whole(*given).filter(f"visit_id = {last}"))
-    on_sail(bench)
+    on_spark(bench, spark)
     bench.predict(predictions, "06", again=True)
     alone = bench.answers(predictions).set_index("visit_id")["probability"]
     assert alone.to_dict() == {last: rows[last]}
 
 
 def test_auto_stays_with_duckdb_for_few_rows_and_says_why(bench: Bench) -> None:
-    on_sail(bench, fti.SparkEngine(url="sc://127.0.0.1:9"))  # nobody is there, and nobody is asked
+    on_spark(bench, fti.SparkEngine(url="sc://127.0.0.1:9"))  # nobody is there, and nobody is asked
     predictions = fti.batch_predictions(name="few", model=BUYER, partitions_def=DAYS, engine="auto")
     plans = plans_of(bench.predict(predictions, "06"), predictions)
     assert {plan["engine"] for plan in plans.values()} == {"duckdb"}
@@ -96,7 +102,7 @@ def test_auto_stays_with_duckdb_for_few_rows_and_says_why(bench: Bench) -> None:
 def test_auto_takes_spark_for_what_memory_does_not_hold(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_COLUMN_BYTES", 2**30)
     dataset = replace(BUYER.dataset, engine="auto")
-    on_sail(bench, fti.SparkEngine(url="sail", engine="duckdb"))
+    on_spark(bench, fti.SparkEngine(url="sail", engine="duckdb"))
     with clock.at("2013-01-09T00:00:00"):
         result = run(dataset, stores=bench.stores, instance=bench.instance, partition_key="2013-01-05")
     plans = plans_of(result, dataset)
@@ -111,7 +117,7 @@ def test_spark_that_nobody_has_named_or_that_is_away_leaves_the_lake_alone(bench
     for stores, problem in (
         (bench.stores, r"buyer_dataset_v1 runs on Spark, and the stores do not say where that is: .*fti.SparkEngine"),
         (
-            on_sail(bench, fti.SparkEngine(url="sc://127.0.0.1:9/;token=secret")).stores,
+            on_spark(bench, fti.SparkEngine(url="sc://127.0.0.1:9/;token=secret")).stores,
             r"Spark at sc://127.0.0.1:9;\*\*\* cannot be reached: Connection refused. Nothing was stored. Start",
         ),
     ):

@@ -59,6 +59,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
             view without times with a ``seed``; with ``keys`` it is an ``fti.HashSplit``, with ``by`` an ``fti.GroupSplit``.
         query: the spine's column that names a list to be ranked, or several.
         sample: ``{negatives: 0.1}``, ``{rows: 0.1}`` or ``{classes: {on time: 0.1}}``, the arguments of ``fti.Sample``.
+        weight: the spine's column that says what each row counts.
         engine: ``duckdb``, ``spark`` or ``auto``.
     """
 
@@ -69,6 +70,7 @@ class DatasetAttributes(AssetAttributes, dg.Resolvable):  # type: ignore[misc]
     query: str | Sequence[str] | None = None
     where: str | None = None
     sample: Mapping[str, Any] | None = None
+    weight: str | None = None
     catch_up: int = 1
     engine: str | None = None
     row_schema: RowSchema
@@ -129,6 +131,7 @@ class FeatureViewComponent(DeclaringComponent):
             window=dataset.window,
             query=dataset.query,
             where=dataset.where,
+            weight=dataset.weight,
             sample=construct(
                 {"type": "Sample", **dataset.sample},
                 self._context,

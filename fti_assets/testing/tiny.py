@@ -23,16 +23,18 @@ from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.sampling.weights import ClassWeights
 from fti_assets.training.datasets.splits.split import SPLITS
+from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
-from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target, unused_weights
+from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.tuned import train_model
+from fti_assets.training.models.unused_weights import unused_weights
 from fti_assets.training.tuning.study import Study
 from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.views.view import FeatureView
@@ -168,6 +170,7 @@ def train_tiny(
         levels=model.levels,
         undo=undo,
         weights=weights,
+        counts=_row_weights(model, frame, rows_of),
         queries={part: queries[at] for part, at in rows_of.items()} if model.dataset.query else None,
         what=f"model {model.name!r}",
     )
@@ -184,7 +187,9 @@ def train_tiny(
     thresholds = thresholds_of(
         model.evaluate.threshold,
         data.labels,
-        lambda: answers_of(model.task, graph.run(split["validation"]), data.validation.y, data.classes),
+        lambda: answers_of(
+            model.task, graph.run(split["validation"]), data.validation.y, data.classes, weight=data.validation.counts
+        ),
         what=f"the tiny dataset of {model.name!r}",
     )
     metrics = evaluate(
@@ -195,6 +200,7 @@ def train_tiny(
         model_graph.classes,
         threshold=cuts_of(thresholds),
         queries=data.test.qid if model.task == "ranking" else None,
+        weight=data.test.counts,
     )
     return TinyBuild(data, result, model_graph, outputs[OUTPUT_NAMES[model.task]], metrics, study)
 
@@ -214,6 +220,19 @@ def _weights_of(model: Model, labels: np.ndarray) -> ClassWeights | None:
         return weights
     here = set(class_names(labels))
     return ClassWeights({name: one for name, one in weights.classes.items() if name in here} or "balanced")
+
+
+def _row_weights(
+    model: Model, frame: pd.DataFrame, rows_of: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray | None] | None:
+    """What the rows of each part count: the frame's column, and all alike where it has none."""
+    name = model.dataset.weight
+    if name is None:
+        return None
+    weights = np.asarray(frame[name], dtype=np.float64) if name in frame else np.ones(len(frame))
+    if not (np.isfinite(weights) & (weights > 0)).all():
+        raise DataError(f"the frame's {name!r} is to say what each row counts: give finite numbers above 0")
+    return {part: about_one(weights[at]) for part, at in rows_of.items()}
 
 
 def _selections(view: FeatureView) -> list[Selection]:

@@ -16,7 +16,9 @@ from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights
 from fti_assets.training.judging.baselines.baseline import Baseline
 from fti_assets.training.judging.baselines.last_value import LastValue
 from fti_assets.training.judging.gates.gate import BaselineGate, CheckedGate, MetricGate, SlicedGate
-from fti_assets.training.judging.metrics.registry import check_metrics
+from fti_assets.training.judging.metrics.metric import base_of
+from fti_assets.training.judging.metrics.own import Metric
+from fti_assets.training.judging.metrics.registry import check_metrics, metric_named
 from fti_assets.training.judging.slices import columns_of
 from fti_assets.training.models.cores.returns import check_return
 from fti_assets.training.models.model import KEPT_APART, Model, Rollback
@@ -56,6 +58,7 @@ def check_model(model: Model) -> None:
     if model.importance is not None:
         model.importance.check(model.view.feature_names, model.evaluate.metric_names, what=f"model {model.name!r}")
     _check_queries(model)
+    _check_weight(model)
     _check_baselines(model)
     _check_calibration(model)
     _check_threshold(model)
@@ -257,6 +260,19 @@ def _check_queries(model: Model) -> None:
             f"model {model.name!r} ranks the rows of a list, and nothing says which rows those are: declare its dataset with them, "
             f"fti.training_dataset(name=..., view={model.view.name}, query='session_id'), of a column of the spine "
             f"{model.view.spine.table_name}, or of several"
+        )
+
+
+def _check_weight(model: Model) -> None:
+    """Refuse metrics of one's own that would count alike rows that do not."""
+    if model.dataset.weight is None:
+        return
+    own = [base_of(metric_named(name)) for name in model.evaluate.metric_names]
+    deaf = dict.fromkeys(one.name for one in own if isinstance(one, Metric) and not one.takes_weight)
+    if deaf:
+        raise DeclarationError(
+            f"model {model.name!r} has the metric {one_of(deaf)}, and its dataset {model.dataset.table_name} rows that count by "
+            f"{model.dataset.weight!r}: give the metric's function a third parameter, weight"
         )
 
 

@@ -22,6 +22,7 @@ from fti_assets.training.datasets.sampling.sample import Sample
 from fti_assets.training.datasets.spine_filter import checked_filter
 from fti_assets.training.datasets.splits.hash_split import GroupSplit, HashedParts, HashSplit, RandomSplit
 from fti_assets.training.datasets.splits.split import TimeSplit
+from fti_assets.training.datasets.weight_column import check_weight
 from fti_assets.training.views.view import FeatureView
 
 
@@ -36,6 +37,7 @@ def training_dataset(
     query: str | Sequence[str] | None = None,
     where: str | None = None,
     sample: Sample | None = None,
+    weight: str | None = None,
     schema: Any = None,
     catch_up: int = 1,
     engine: Engine | None = None,
@@ -57,6 +59,8 @@ def training_dataset(
         where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
             It is on what the row was at its prediction time, never on the label or on other groups.
         sample: of which train rows a share is kept, ``fti.Sample(negatives=0.1)``; all by default.
+        weight: the spine's column that says what each row counts, a number above 0, such as how much is insured: in training, where
+            ``data.train.weight`` has it, and in all that is measured of a build. Encoders and the checks of the rows count rows alike.
         schema: a Pandera model or schema of the rows, checked before they are stored.
         catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
             1,000; older ones are left to a backfill, and the sensor's tick names them.
@@ -96,6 +100,9 @@ def training_dataset(
     if columns:
         _check_spine_columns(view, columns, what=what, verb="has queries by")
         _check_whole_queries(view, columns, split, sample, what=what)
+    if weight is not None:
+        check_weight(view, weight, columns, what=what)
+        _check_spine_columns(view, [weight], what=what, verb="has weights by")
     if options.get("partitions_def") is not None and not is_timed(options.get("partitions_def")):
         raise DeclarationError(f"{what}: its partitions are cutoffs, so partitions_def must be time windows")
     if SPLIT in [
@@ -105,6 +112,7 @@ def training_dataset(
         *view.labels,
         *getattr(split, "columns", ()),
         *columns,
+        weight,
     ]:
         raise DeclarationError(
             f"{what}: the column {SPLIT!r} is the dataset's own; give a feature a .prefix(), or the key, time or label of that "
@@ -119,6 +127,7 @@ def training_dataset(
         query=columns,
         where=None if where is None else checked_filter(where, view, what=what),
         sample=sample,
+        weight=weight,
         schema=None if schema is None else pandera_schema(schema, what=what),
         catch_up=checked_catch_up(catch_up, what=what),
         engine=checked_engine(engine, what=what),

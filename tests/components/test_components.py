@@ -685,7 +685,7 @@ def test_several_components_can_stand_in_one_file(project: Project) -> None:
 @pytest.mark.parametrize(
     ("more", "sample", "query"),
     [
-        ("sample: {negatives: 0.2}", fti.Sample(negatives=0.2), ()),
+        ("sample: {negatives: 0.2}\n    weight: spend", fti.Sample(negatives=0.2), ()),
         ("query: visit_id", None, ("visit_id",)),
         ("query: [visit_id, t]", None, ("visit_id", "t")),
     ],
@@ -711,6 +711,7 @@ def test_split_filter_sample_and_query_are_those_of_python(
         dataset = view_component.declaration_in(tree)
     assert dataset.split == fti.HashSplit(keys=["visit_id"], test=0.1)
     assert (dataset.where, dataset.sample, dataset.query) == ("spend > 0", sample, query)
+    assert dataset.weight == ("spend" if "weight" in more else None)
 
 
 DOUBLES = """

@@ -28,6 +28,7 @@ def part(y, columns=None, dense=None, codes=None, undo=None):
     rows = SimpleNamespace(
         y=np.asarray(y), rows=len(y), columns=columns or {}, inputs=inputs, X=inputs["dense"], frame=None, undo=undo
     )
+    rows.counts = None
     rows.copy = lambda: deepcopy(rows)
     return rows
 

@@ -41,7 +41,8 @@ class DatasetRecord:
 
     ``data_version`` is the hash of its rows' content, ``upstream`` names each group's table with a hash of the partition versions that
     it was made of; a manifest of an earlier release has none. ``where`` is the condition on the spine's rows,
-    ``sample`` what was kept of the train rows, ``query`` the columns of the spine that name a list to be ranked.
+    ``sample`` what was kept of the train rows, ``query`` the columns of the spine that name a list to be ranked, ``weight`` the one that
+    says what each row counts, empty where all count alike.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DatasetRecord:
     where: str = ""
     sample: SampleRecord | None = None
     query: tuple[str, ...] = ()
+    weight: str = ""
 
     @property
     def table(self) -> TableName:
@@ -95,7 +97,7 @@ class DatasetManifest:
     what the split goes by, that have rows in more than one. ``profile`` is how the values of the train rows were spread; a manifest of an
     earlier release has none. ``labels`` are those of a view that has several: ``label`` and ``label_group`` are then the first one's,
     ``maturity_us`` is the longest, and ``classes`` is empty. ``seconds`` is
-    how long it took to make; a manifest of an earlier release has none.
+    how long it took to make; a manifest of an earlier release has none. ``weight`` is the column that says what each row counts.
     """
 
     dataset: str
@@ -127,6 +129,7 @@ class DatasetManifest:
     queries: dict[str, int] = field(default_factory=dict)
     labels: tuple[LabelRecord, ...] = ()
     seconds: float | None = None
+    weight: str = ""
 
     @property
     def label_columns(self) -> tuple[Column, ...]:

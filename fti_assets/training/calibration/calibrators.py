@@ -65,13 +65,16 @@ def log_odds(probabilities: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(clipped) - np.log(1 - clipped))
 
 
-def fit_calibrator(method: Method, probabilities: np.ndarray, truth: np.ndarray) -> Platt | Isotonic:
+def fit_calibrator(
+    method: Method, probabilities: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None
+) -> Platt | Isotonic:
     """A calibrator of rows that the model has not trained on.
 
     Args:
         method: which one.
         probabilities: ``[n]``.
         truth: ``[n]``, whether it came true; both occur.
+        weight: ``[n]``, what each row counts, 1 on average; all alike by default.
 
     >>> fit_calibrator("isotonic", np.array([0.25, 0.375, 0.5, 0.75]), np.array([False, True, False, True])).values
     (0.0, 0.5, 0.5, 1.0)
@@ -79,17 +82,18 @@ def fit_calibrator(method: Method, probabilities: np.ndarray, truth: np.ndarray)
     probabilities = np.asarray(probabilities, dtype=np.float32).astype(np.float64)  # as a graph answers
     if method == "isotonic":
         regression = require("sklearn.isotonic").IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        regression.fit(probabilities, truth.astype(np.float64))
+        regression.fit(probabilities, truth.astype(np.float64), weight)
         return Isotonic(tuple(regression.X_thresholds_.tolist()), tuple(regression.y_thresholds_.tolist()))
     odds = log_odds(probabilities)[:, None]
-    yes, no = float(truth.sum()), float((~truth).sum())
+    own = np.ones(len(truth)) if weight is None else weight
+    yes, no = float(own[truth].sum()), float(own[~truth].sum())
     target = np.where(truth, (yes + 1) / (yes + 2), 1 / (no + 2))
     # A soft target is a row of each class with its share as the weight.
     model = require("sklearn.linear_model").LogisticRegression(C=np.inf, tol=_PRECISION, max_iter=_ROUNDS)
     model.fit(
         np.concatenate([odds, odds]),
         np.repeat([1, 0], len(odds)),
-        sample_weight=np.concatenate([target, 1 - target]),
+        sample_weight=np.concatenate([own * target, own * (1 - target)]),
     )
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
 

@@ -52,6 +52,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             **({"query": ", ".join(dataset.query)} if dataset.query else {}),
             **({} if dataset.where is None else {"where": dataset.where}),
             **({} if dataset.sample is None else {"sample": repr(dataset.sample)}),
+            **({} if dataset.weight is None else {"weight": dataset.weight}),
             **({} if dataset.partitions_def is None else {"catch_up": dataset.catch_up}),
             **column_schema(columns_of(dataset)),
             **{f"rests_on/{group.table_name}": dg.MetadataValue.asset(group.key) for group in view.groups},
@@ -70,6 +71,7 @@ def dataset_asset(dataset: TrainingDataset) -> dg.AssetsDefinition:
             *([("query", dataset.query)] if dataset.query else []),
             *([] if dataset.where is None else [dataset.where]),
             *([] if dataset.sample is None else [(dataset.sample.shares, dataset.sample.seed)]),
+            *([] if dataset.weight is None else [("weight", dataset.weight)]),
         ),
     )
 

@@ -44,6 +44,8 @@ class TrainingDataset(TableDeclaration):
     sample: Sample | None
     schema: pa.DataFrameSchema | None
     catch_up: int
+    weight: str | None = None
+    """The spine's column that says what each row counts; None where all count alike."""
     engine: Engine | None = None
     """What joins the features; None for what the stores say. It is no part of the code version, since the rows are the same."""
 
@@ -52,6 +54,14 @@ class TrainingDataset(TableDeclaration):
         """The spine's columns that name a row's entity or query and that are neither keys nor features: its rows keep them."""
         columns = dict.fromkeys((*(self.split.columns if isinstance(self.split, HashedParts) else ()), *self.query))
         return tuple(name for name in columns if name not in (*self.view.identity, *self.view.feature_names))
+
+    @property
+    def kept_columns(self) -> tuple[str, ...]:
+        """The spine's columns that its rows keep besides keys and features: those of entities and queries, and the weight."""
+        of_weight = (
+            [self.weight] if self.weight and self.weight not in (*self.view.identity, *self.view.feature_names) else []
+        )
+        return tuple(dict.fromkeys((*self.entity_columns, *of_weight)))
 
     @property
     def rests_on(self) -> list[FeatureGroup]:
@@ -106,10 +116,8 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     columns += [table_column(name, kind, origin) for name, kind, origin in view.declared_features]
     types, spine = view.spine.columns or {}, view.spine.table_name
     columns += [
-        table_column(
-            name, types.get(name), f"{'Query' if name in dataset.query else 'Entity'}, of {spine}", nullable=False
-        )
-        for name in dataset.entity_columns
+        table_column(name, types.get(name), f"{_what_it_is(name, dataset)}, of {spine}", nullable=False)
+        for name in dataset.kept_columns
     ]
     columns += [
         table_column(
@@ -122,6 +130,12 @@ def columns_of(dataset: TrainingDataset) -> Columns:
     ]
     columns.append(table_column(SPLIT, "text", "train, validation or test", nullable=False))
     return declared_columns(columns, dataset.schema)
+
+
+def _what_it_is(name: str, dataset: TrainingDataset) -> str:
+    if name in dataset.query:
+        return "Query"
+    return "Entity" if name in dataset.entity_columns else "Weight"
 
 
 JOINS = Rule("joins_find_rows", "Every join finds a row of its group", blocking=False)

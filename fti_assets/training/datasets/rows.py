@@ -41,6 +41,7 @@ from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_
 from fti_assets.training.datasets.spine_filter import filtered
 from fti_assets.training.datasets.splits.hash_split import HashedParts, share_sql
 from fti_assets.training.datasets.splits.split import SPLITS, Interval, TimeSplit
+from fti_assets.training.datasets.weight_column import refuse_wrong_weights
 from fti_assets.training.views.terms import Label
 
 
@@ -104,6 +105,10 @@ def dataset_rows(
         mature = _MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, dataset.view.maturity, window=dataset.window, rows=mature)
     _refuse_without_entity(connection, candidates, dataset, cutoff)
+    if dataset.weight is not None:
+        counted = f"{_has_labels(dataset)} AND {_mature(dataset, cutoff)}"
+        what = f"{dataset.table_name} at {cutoff}"
+        refuse_wrong_weights(connection, candidates, dataset.weight, counted, what=what, spine=spine.table_name)
     in_parts = f"SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     cut = ""
     if dataset.query:
@@ -145,7 +150,7 @@ def dataset_rows(
     result = assemble(lake, with_match_columns(view), usable, snapshot=snapshot, engine=engine)
     connection.execute(f"CREATE TEMP TABLE {table} AS FROM {relation_name(result)}")
     assembly = connection.table(table)
-    own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features), *dataset.entity_columns])
+    own = dict.fromkeys([*view.identity, *(feature.name for feature in view.features), *dataset.kept_columns])
     relation = assembly.project(
         f"{', '.join(map(quote, own))}, {', '.join(f'{column} AS {quote(label.name)}' for column, label in labels.items())}, "
         f"{ROW_SPLIT} AS {quote(SPLIT)}"

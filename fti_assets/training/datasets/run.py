@@ -183,6 +183,7 @@ def _manifest(
         queries=dict(rows.queries),
         where=dataset.where or "",
         sample=rows.sample,
+        weight=dataset.weight or "",
         profile=rows.profile,
         classes={} if several else records[0].classes,
         labels=tuple(records) if several else (),

@@ -187,6 +187,7 @@ def evaluate(
     *,
     threshold: Thresholds = THRESHOLD,
     queries: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Score a graph's outputs; metrics that are undefined on these rows are left out.
 
@@ -201,6 +202,7 @@ def evaluate(
         classes: the classes of a multiclass model, the levels of quantiles, or the names of several labels.
         threshold: the probability from which on a binary model says yes, or that of each of several labels.
         queries: ``[n]``, the number of each row's query, of a ranking model.
+        weight: ``[n]``, what each row counts; all alike by default.
 
     Raises:
         DeclarationError: a metric is unknown or not for the task.
@@ -210,7 +212,7 @@ def evaluate(
     {'accuracy': 0.5, 'roc_auc': 1.0}
     """
     check_metrics(task, metrics)
-    answers = answers_of(task, outputs, y, classes, threshold=threshold, queries=queries)
+    answers = answers_of(task, outputs, y, classes, threshold=threshold, queries=queries, weight=weight)
     return scores_of(answers, [metric_named(name) for name in metrics])
 
 

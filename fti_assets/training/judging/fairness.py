@@ -81,23 +81,25 @@ def _record(answers: Answers, division: Division, min_rows: int) -> FairnessReco
     slices, total = division.evaluated, len(answers.y)
     positives, truth = answers.decided == 1, np.asarray(answers.y) == 1
     position = np.full(total, len(slices))
-    for at, rows in enumerate(slices.values()):
-        position[rows] = at
+    for at, places in enumerate(slices.values()):
+        position[places] = at
     # The rows of each slice by what they are and what was said of them; the last slice is of those left out.
-    counts = np.bincount(position * 4 + truth * 2 + positives, minlength=4 * (len(slices) + 1)).reshape(-1, 2, 2)[:-1]
+    cells, width = position * 4 + truth * 2 + positives, 4 * (len(slices) + 1)
+    rows = np.bincount(cells, minlength=width).reshape(-1, 2, 2)[:-1]
+    counts = np.bincount(cells, weights=answers.weight, minlength=width).reshape(-1, 2, 2)[:-1]
     groups = {
         name: GroupRates(
-            rows=int(of_slice.sum()),
+            rows=int(rows_of_slice.sum()),
             selection_rate=float(of_slice[:, 1].sum() / of_slice.sum()),
             true_positive_rate=_rate(of_slice[1]),
             false_positive_rate=_rate(of_slice[0]),
         )
-        for name, of_slice in zip(slices, counts, strict=True)
+        for name, of_slice, rows_of_slice in zip(slices, counts, rows, strict=True)
     }
     return FairnessRecord(
         groups,
         _figures(list(groups.values())),
-        total - int(counts.sum()),
+        total - int(rows.sum()),
         division.slices_left_out,
         division.largest_left_out,
         min_rows,

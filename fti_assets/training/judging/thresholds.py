@@ -101,8 +101,9 @@ def chosen_threshold(goal: Goal, validation: Answers, *, what: str) -> Threshold
     rounded = validation.predictions.astype(np.float32)
     probabilities, positions = np.unique(rounded.astype(np.float64), return_inverse=True)
     # Above each candidate, from 0 up to beyond the largest probability:
-    hits = np.append(np.bincount(positions, y)[::-1].cumsum()[::-1], 0.0)
-    alarms = np.append(np.bincount(positions, ~y)[::-1].cumsum()[::-1], 0.0)
+    weight = np.ones(len(y)) if validation.weight is None else validation.weight
+    hits = np.append(np.bincount(positions, y * weight)[::-1].cumsum()[::-1], 0.0)
+    alarms = np.append(np.bincount(positions, ~y * weight)[::-1].cumsum()[::-1], 0.0)
     values = _values(goal, hits, alarms)
     middle = (probabilities[1:] + probabilities[:-1]) / 2
     # Between neighbours of float32 there is nothing: the middle may round to the lower one.

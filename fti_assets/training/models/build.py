@@ -33,7 +33,6 @@ from fti_assets.training.models.card import model_card
 from fti_assets.training.models.champions.promotion import is_promoted, successor_of_lost
 from fti_assets.training.models.contract import contract_file
 from fti_assets.training.models.cores.returns import check_converters
-from fti_assets.training.models.data import unused_weights
 from fti_assets.training.models.graphs.calibrated import Calibrated, calibrated
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import ExportedModel
@@ -42,6 +41,7 @@ from fti_assets.training.models.model import Model
 from fti_assets.training.models.packages import packages
 from fti_assets.training.models.parts.dataset_parts import DatasetParts, read_parts
 from fti_assets.training.models.tuned import Train, journal_of, train_model
+from fti_assets.training.models.unused_weights import unused_weights
 from fti_assets.training.trainer.fits.progress import Progress
 from fti_assets.training.tuning.journal import forget_journal
 from fti_assets.training.tuning.pictures import tuning_section
@@ -55,8 +55,8 @@ class Build:
     """A published build, what its exported graph answers on the test split, and the epochs of its training.
 
     ``outputs`` and ``y`` are ``[n]`` or ``[n, k]``; ``study`` are the trials that chose its parameters, if it is tuned;
-    ``queries`` are the numbers of each row's query ``[n]``, if it ranks; ``uncalibrated`` is what the graph would answer without its
-    calibration, if it has one.
+    ``queries`` are the numbers of each row's query ``[n]``, if it ranks, ``weight`` what each row counts, if they do not count alike;
+    ``uncalibrated`` is what the graph would answer without its calibration, if it has one.
     """
 
     manifest: ModelManifest
@@ -66,6 +66,7 @@ class Build:
     epochs: Sequence[EpochRecord] = ()
     uncalibrated: np.ndarray | None = None
     queries: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     @property
     def answers(self) -> Answers:
@@ -80,6 +81,7 @@ class Build:
             self.manifest.classes,
             threshold=cuts_of(thresholds) if thresholds else declared,
             queries=self.queries,
+            weight=self.weight,
         )
 
     @property
@@ -188,7 +190,7 @@ def build_model_at(
         store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
     before = None if calibration is None else calibration.before
     queries = data.test.qid if model.task == "ranking" else None
-    return Build(manifest, answers, data.test.y, study, tuple(progress.history), before, queries)
+    return Build(manifest, answers, data.test.y, study, tuple(progress.history), before, queries, data.test.counts)
 
 
 def _champion(model: Model, store: ModelStore, warn: Callable[[str], object]) -> str | None:

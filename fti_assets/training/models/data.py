@@ -60,6 +60,7 @@ class TrainingData:
         undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
         weights: what a row of each class counts.
         levels: those of the quantiles.
+        counts: for each of the parts what its rows count, 1 on average, float64 ``[n]``, where the dataset says it.
         queries: for each of the parts the number of each row's query ``[n]``, ascending, where the dataset has queries.
         what: the model, for errors.
 
@@ -88,6 +89,7 @@ class TrainingData:
         undo: np.ndarray | None = None,
         weights: ClassWeights | None = None,
         levels: Sequence[float] = (),
+        counts: Mapping[str, np.ndarray | None] | None = None,
         queries: Mapping[str, np.ndarray | None] | None = None,
         what: str = "the model",
     ) -> None:
@@ -109,10 +111,12 @@ class TrainingData:
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
             dense = self._cross_fitted(stored[name], y) if name == "train" else dict
             tensor_y = "int64" if task == "multiclass" else "float32"
+            own = None if counts is None else counts[name]
             if name == "train":
+                undo = own if undo is None else undo if own is None else undo * own
                 weight = row_weights(y, self.classes or BINARY, undo, weights, what=what)
             elif weight is not None:
-                weight = np.ones(len(y), dtype=np.float32)
+                weight = np.ones(len(y), dtype=np.float32) if own is None else own.astype(np.float32)
             parts[name] = Part(
                 stored[name],
                 y,
@@ -121,6 +125,7 @@ class TrainingData:
                 tensor_y=tensor_y,
                 weight=weight,
                 undo=undo if name == "train" else None,
+                counts=own,
                 seed=self.seed,
                 queries=None if queries is None else queries[name],
                 in_queries=task == "ranking",
@@ -320,22 +325,3 @@ def _refuse_one_class_of(data: "TrainingData", label: str, y: np.ndarray, *, wha
         f"{data.task} model tells classes apart. Let the dataset reach further back (a later cutoff, a longer window=), or look at "
         f"what fills {label!r}"
     )
-
-
-def unused_weights(data: "TrainingData", weights: ClassWeights | None, *, what: str) -> list[str]:
-    """What a build is warned of if its function has not asked for the weights that undo a sample.
-
-    Raises:
-        ModelError: it has not asked for those of classes, which were declared for it.
-    """
-    if not data.train.is_weighted or data.train.took_weight:
-        return []
-    how = "pass data.train.weight on, as in fit(X, y, sample_weight=data.train.weight), or the third of each batch to data.loss"
-    if weights is not None:
-        raise ModelError(
-            f"{what} declares weights={weights!r}, and its function never took them: {how}; or leave weights= out"
-        )
-    return [
-        f"the train rows are a sample of some classes, and the function of {what} never took data.train.weight, so its answers are of the "
-        f"sample's shares and not of the world's: {how}"
-    ]

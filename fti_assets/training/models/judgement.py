@@ -63,12 +63,15 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
     thresholds = thresholds_of(
         model.evaluate.threshold,
         data.labels,
-        lambda: answers_of(model.task, graph.run(parts.validation.columns), data.validation.y, classes),
+        lambda: answers_of(
+            model.task, graph.run(parts.validation.columns), data.validation.y, classes, weight=data.validation.counts
+        ),
         what=f"{model.dataset.table_name} {parts.partition}",
     )
     queries = data.test.qid if model.task == "ranking" else None
     threshold = cuts_of(thresholds)
-    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold, queries=queries)
+    weight = data.test.counts
+    on_test = answers_of(model.task, outputs, data.test.y, classes, threshold=threshold, queries=queries, weight=weight)
     clusters = parts.clusters
     measurement = measure(model.evaluate, on_test, test.columns, clusters)
     if queries is not None and model.evaluate.cluster is None and measurement.bootstrap is not None:
@@ -98,7 +101,7 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         graph=GraphCost(len(exported.bytes), lambda row: graph.run(_one_row(test.columns, row)), len(on_test.y)),
     )
     verdicts = tuple(verdict_of(gate, scores.copy()) for gate in model.gates)
-    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold, queries)
+    importance = _importance(model, graph, test.columns, data.test.y, classes, threshold, queries, weight)
     return Judgement(outputs, thresholds, measurement, baselines, verdicts, importance)
 
 
@@ -110,6 +113,7 @@ def _importance(
     classes: Sequence[str],
     threshold: Thresholds,
     queries: np.ndarray | None,
+    weight: np.ndarray | None,
 ) -> ImportanceRecord | None:
     """What each feature is worth to the graph on the test split, by the metric of the declaration, or the first one."""
     if model.importance is None:
@@ -118,11 +122,12 @@ def _importance(
 
     def score(rows: np.ndarray, sample: Mapping[str, np.ndarray]) -> float | None:
         try:
-            own = None if queries is None else queries[rows]
+            own, counts = (None if one is None else one[rows] for one in (queries, weight))
             outputs = graph.run(sample)
-            return evaluate(model.task, [metric], outputs, y[rows], classes, threshold=threshold, queries=own).get(
-                metric
+            scores = evaluate(
+                model.task, [metric], outputs, y[rows], classes, threshold=threshold, queries=own, weight=counts
             )
+            return scores.get(metric)
         except ModelError:  # rows that nobody has seen may have no finite answer
             return None
 

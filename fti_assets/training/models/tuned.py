@@ -95,7 +95,13 @@ def search_of(
     perfect = _perfect(model.task, data)
     queries = data.validation.qid if model.task == "ranking" else None
     if metric not in evaluate(
-        model.task, [metric], {output: perfect}, data.validation.y, data.classes, queries=queries
+        model.task,
+        [metric],
+        {output: perfect},
+        data.validation.y,
+        data.classes,
+        queries=queries,
+        weight=data.validation.counts,
     ):
         raise ModelError(
             f"model {model.name!r} is tuned by {metric!r}, which means nothing on its {data.validation.rows} validation rows, such "
@@ -109,10 +115,13 @@ def search_of(
 
     def judge(trained: Any) -> float:
         outputs, y = {output: answers_on(trained, data, data.validation.copy(), model.task)}, data.validation.y
-        answers = answers_of(model.task, outputs, y, data.classes, queries=queries)
+        weight = data.validation.counts
+        answers = answers_of(model.task, outputs, y, data.classes, queries=queries, weight=weight)
         declared = model.evaluate.threshold
         threshold = cuts_of(thresholds_of(declared, data.labels, lambda: answers, what=model.dataset.table_name))
-        scores = evaluate(model.task, [metric], outputs, y, data.classes, threshold=threshold, queries=queries)
+        scores = evaluate(
+            model.task, [metric], outputs, y, data.classes, threshold=threshold, queries=queries, weight=weight
+        )
         if metric not in scores:
             raise ModelError(f"{metric} is undefined on what the model answers on validation")
         return scores[metric]

@@ -45,6 +45,7 @@ def _data(manifest: ModelManifest) -> Facts:
         "point in time": "yes" if dataset.point_in_time else "no",
         "query": ", ".join(dataset.query),
         "where": dataset.where,
+        "weight": dataset.weight,
         "sample": "" if dataset.sample is None else _sample(dataset.sample),
         "split by hash": "" if dataset.random_parts is None else _parts(dataset.random_parts),
     }

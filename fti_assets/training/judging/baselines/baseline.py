@@ -34,7 +34,11 @@ class TrainRows(Rows, Protocol):
     def y(self) -> np.ndarray: ...
     @property
     def undo(self) -> np.ndarray | None:
-        """What a row counts, ``[n]``, where the dataset keeps a sample of a class; None where all count alike."""
+        """What a row counts, ``[n]``, where the dataset says it or keeps a sample of a class; None where all count alike."""
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """What a row counts by the dataset's weight alone ``[n]``."""
 
     @property
     def queries(self) -> np.ndarray | None:

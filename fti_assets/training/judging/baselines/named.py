@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,18 @@ class Prior:
 
     def answers(self, task: Task, classes: int, train: TrainRows, test: Rows) -> np.ndarray:
         """As ``Baseline`` has it."""
-        answer = np.quantile(train.y, self.levels) if self.levels else prior_of(task, classes, train)
+        answer = _quantiles(train, self.levels) if self.levels else prior_of(task, classes, train)
         return np.repeat(answer[None], test.rows, axis=0)
+
+
+def _quantiles(train: TrainRows, levels: Sequence[float]) -> np.ndarray:
+    """The quantiles of the labels; of rows that do not count alike the least label at which so much of what all count is reached."""
+    if train.undo is None:
+        return np.asarray(np.quantile(train.y, levels))
+    order = np.argsort(train.y, kind="stable")
+    reached = np.cumsum(train.undo[order])
+    at = np.searchsorted(reached, np.array(levels) * reached[-1])
+    return np.asarray(train.y[order][np.minimum(at, len(order) - 1)], dtype=np.float64)
 
 
 _NAMED: Mapping[str, Baseline] = {one.name: one for one in (Prior(), Linear("logistic"), Linear("linear"))}

@@ -59,7 +59,7 @@ def baseline_scores(
             continue
         answers = one.answers(task, len(classes), train, test)
         own, other = (
-            answers_of(task, {name: rows}, test.y, classes, threshold=threshold, queries=queries)
+            answers_of(task, {name: rows}, test.y, classes, threshold=threshold, queries=queries, weight=test.counts)
             for rows in (outputs[name], answers)
         )
         own_metrics = scores_of(other, [metric_named(metric) for metric in metrics])

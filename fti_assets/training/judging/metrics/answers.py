@@ -33,6 +33,7 @@ class Answers:
         queries: ``[n]``, the number of each row's query, of a ranking model.
         labels: the names of several labels.
         task: what is done for them, where there are several.
+        weight: ``[n]``, what each row counts beside the others; None where all count alike.
     """
 
     y: np.ndarray
@@ -43,6 +44,7 @@ class Answers:
     queries: np.ndarray | None = None
     labels: tuple[str, ...] = ()
     task: Task | None = None
+    weight: np.ndarray | None = None
 
     @property
     def classes(self) -> int:
@@ -78,12 +80,16 @@ class Answers:
             )
         at = self.labels.index(label)
         threshold = self.threshold[at] if isinstance(self.threshold, tuple) else self.threshold
-        return Answers(self.y[:, at], self.predictions[:, at], threshold)
+        return Answers(self.y[:, at], self.predictions[:, at], threshold, weight=self.weight)
 
     def part(self, rows: np.ndarray) -> "Answers":
         """Those of some rows, by position."""
-        scores, queries = (None if one is None else one[rows] for one in (self.scores, self.queries))
-        return replace(self, y=self.y[rows], predictions=self.predictions[rows], scores=scores, queries=queries)
+        scores, queries, weight = (
+            None if one is None else one[rows] for one in (self.scores, self.queries, self.weight)
+        )
+        return replace(
+            self, y=self.y[rows], predictions=self.predictions[rows], scores=scores, queries=queries, weight=weight
+        )
 
 
 def answers_of(
@@ -94,8 +100,9 @@ def answers_of(
     *,
     threshold: Thresholds = THRESHOLD,
     queries: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> Answers:
-    """A graph's outputs beside the labels, as ``evaluate`` takes them.
+    """A graph's outputs beside the labels, as ``evaluate`` takes them; ``weight`` is what each row counts, ``[n]``.
 
     Raises:
         ModelError: the outputs are not finite, or do not have the shape that the task and ``y`` ask for.
@@ -116,14 +123,14 @@ def answers_of(
     if each_task(task) != task:
         if y.shape != shape:
             raise ModelError(f"there are labels of the shape {list(y.shape)}, not {list(shape)}")
-        return Answers(y, predictions, threshold, labels=tuple(classes), task=task)
+        return Answers(y, predictions, threshold, labels=tuple(classes), task=task, weight=weight)
     if task == "quantile":
-        return Answers(y, predictions, threshold, tuple(map(float, classes)))
+        return Answers(y, predictions, threshold, tuple(map(float, classes)), weight=weight)
     if task == "ranking":
         return Answers(y, predictions, queries=queries)
     if task != "multiclass":
-        return Answers(y, predictions, threshold)
+        return Answers(y, predictions, threshold, weight=weight)
     sums = predictions.sum(axis=1, keepdims=True)
     # Divided by its sum a probability moves by a digit, which would break the ties that the graph gave.
     scores = predictions if np.allclose(sums, 1, rtol=0, atol=_ROUNDING) else None
-    return Answers(y, predictions / sums, threshold, scores=scores)
+    return Answers(y, predictions / sums, threshold, scores=scores, weight=weight)

@@ -31,17 +31,20 @@ def calibration_slope(answers: Answers) -> float | None:
     if len(y) == 0 or y.min() == y.max() or np.ptp(odds) < _CONVERGED:
         return None
     design = np.column_stack([np.ones(len(odds)), odds])
+    own = np.ones(len(y)) if answers.weight is None else answers.weight / answers.weight.mean()
     weights = np.zeros(2)
-    loss = _loss(design @ weights, y)
+    loss = _loss(design @ weights, y, own)
     for _ in range(_STEPS):
         estimates = 1 / (1 + np.exp(-np.clip(design @ weights, -500, 500)))
-        gradient = design.T @ (y - estimates)
-        curvature = (design * (estimates * (1 - estimates))[:, None]).T @ design
+        gradient = design.T @ (own * (y - estimates))
+        curvature = (design * (own * estimates * (1 - estimates))[:, None]).T @ design
         try:
             step = np.linalg.solve(curvature, gradient)
         except np.linalg.LinAlgError:
             return None
-        while (after := _loss(design @ (weights + step), y)) > loss + _CONVERGED and np.abs(step).max() > _CONVERGED:
+        while (after := _loss(design @ (weights + step), y, own)) > loss + _CONVERGED and np.abs(
+            step
+        ).max() > _CONVERGED:
             step /= 2  # a whole step may lead away from far off
         weights, loss = weights + step, after
         if not np.isfinite(weights).all() or abs(weights[1]) > _STEEPEST:
@@ -51,5 +54,5 @@ def calibration_slope(answers: Answers) -> float | None:
     return None
 
 
-def _loss(scores: np.ndarray, y: np.ndarray) -> float:
-    return float(np.sum(np.logaddexp(0, scores) - y * scores))
+def _loss(scores: np.ndarray, y: np.ndarray, weight: np.ndarray) -> float:
+    return float(np.sum(weight * (np.logaddexp(0, scores) - y * scores)))

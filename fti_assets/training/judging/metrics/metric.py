@@ -49,8 +49,8 @@ class BuiltIn:
     def statistic(self, answers: Answers) -> Statistic:
         """As ``AnyMetric`` has it; of several labels the mean of each, undefined where that of one is."""
         if answers.task is None or answers.task in self.tasks:
-            return self.weigh(answers)
-        return macro_mean(self.weigh, answers)
+            return of_weighted(self.weigh(answers), answers)
+        return of_weighted(macro_mean(self.weigh, answers), answers)
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,15 @@ def parts_of(metric: AnyMetric, answers: Answers) -> Statistic | None:
     if not isinstance(metric, BuiltIn) or metric.parts is None:
         return None
     if answers.task is None or answers.task in metric.tasks:
-        return metric.parts(answers)
+        return of_weighted(metric.parts(answers), answers)
     each = [metric.parts(answers.of_label(label)) for label in answers.labels]
-    return lambda weights: np.hstack([one(weights) for one in each]) / len(each)
+    return of_weighted(lambda weights: np.hstack([one(weights) for one in each]) / len(each), answers)
+
+
+def of_weighted(statistic: Statistic, answers: Answers) -> Statistic:
+    """The same of rows that do not count alike: how often a row is drawn, times what it counts."""
+    own = answers.weight
+    return statistic if own is None else lambda weights: statistic(weights * own)
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Metrics of a user's own."""
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ class Metric:
         function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions: probabilities
             ``[n]`` or ``[n, k]``, or values ``[n]``; of a ranking model with the labels and scores of one query. Of several labels it is
             called for each, and the mean counts; one for ``multilabel`` gets all of them, ``[n, k]``. It gives a number, or NaN or None
-            where the metric is undefined, which leaves a query out.
+            where the metric is undefined, which leaves a query out. With a parameter ``weight`` it also gets what each row counts, ``[n]``:
+            one of a dataset with ``weight=`` needs it.
         higher_is_better: which way is better.
         tasks: the tasks it is for.
 
@@ -54,6 +56,7 @@ class Metric:
     higher_is_better: bool = field(kw_only=True)
     tasks: Sequence[ModelTask] = field(kw_only=True)
     source: str = field(init=False, compare=False)
+    takes_weight: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         checked_name(self.name, what="metric")
@@ -64,6 +67,7 @@ class Metric:
         if not self.tasks:
             raise DeclarationError(f"{what} is for no task: give tasks=[...], of {one_of(get_args(ModelTask))}")
         object.__setattr__(self, "source", source_hash(self.function))
+        object.__setattr__(self, "takes_weight", _takes_weight(self.function))
         other = OWN.get(self.name)
         if built_in(self.name) or self.name in _TAKEN:
             raise DeclarationError(f"there is a metric {self.name!r} already: give your own another name")
@@ -95,8 +99,9 @@ class Metric:
         return lambda weights: np.array([of_counts(counts) for counts in weights])
 
     def _value(self, answers: Answers) -> float:
+        more = self._weight_of(answers)
         try:
-            value = self.function(answers.y, answers.ranking)  # as the graph gives them, to the last digit
+            value = self.function(answers.y, answers.ranking, **more)  # as the graph gives them, to the last digit
             number = math.nan if value is None else float(value)
         except (Exception, SystemExit) as error:
             raise ModelError(
@@ -104,6 +109,23 @@ class Metric:
                 "it is undefined, as where draws of the rows have one class alone"
             ) from error
         return number if math.isfinite(number) else math.nan
+
+    def _weight_of(self, answers: Answers) -> dict[str, np.ndarray]:
+        if self.takes_weight:
+            return {"weight": np.ones(len(answers.y)) if answers.weight is None else answers.weight}
+        if answers.weight is not None:
+            raise ModelError(
+                f"the rows do not count alike, and the metric {self.name!r} does not take what each counts: give its function a third "
+                "parameter, weight"
+            )
+        return {}
+
+
+def _takes_weight(function: Any) -> bool:
+    try:
+        return "weight" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some of C's have no signature
+        return False
 
 
 def _place(function: Any) -> str:

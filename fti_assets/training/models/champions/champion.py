@@ -110,14 +110,23 @@ def _scores_beside(
         if "quantiles" in answers and champion.classes != own_export.classes:
             raise ModelError(f"it has the levels {one_of(champion.classes)}, this model {one_of(own_export.classes)}")
         rows, queries = rows[is_judged], None
+        weight = None if data.test.counts is None else data.test.counts[rows]
         if model.task == "ranking":
             queries = data.test.qid[rows]
         own = {name: values[rows] for name, values in outputs.items()}
         y, metrics = data.test.y[rows], [metric_named(name) for name in model.evaluate.metric_names]
         of_champion = answers_of(
-            model.task, answers, y, own_export.classes, threshold=_threshold_of(champion), queries=queries
+            model.task,
+            answers,
+            y,
+            own_export.classes,
+            threshold=_threshold_of(champion),
+            queries=queries,
+            weight=weight,
         )
-        of_challenger = answers_of(model.task, own, y, own_export.classes, threshold=threshold, queries=queries)
+        of_challenger = answers_of(
+            model.task, own, y, own_export.classes, threshold=threshold, queries=queries, weight=weight
+        )
         return ChampionScores(
             champion.reference,
             scores_of(of_champion, metrics),

@@ -12,7 +12,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.training.calibration.calibrators import Method, calibrated_answers, calibrated_labels, fit_calibrator
 from fti_assets.training.calibration.nodes import with_calibration
 from fti_assets.training.judging.evaluation import evaluate
-from fti_assets.training.models.data import TrainingData
+from fti_assets.training.models.data import Part, TrainingData
 from fti_assets.training.models.graphs.comparison_rows import comparison_rows
 from fti_assets.training.models.graphs.parity import ExportedModel, check_parity, is_finite
 
@@ -59,10 +59,13 @@ def calibrated(exported: ExportedModel, method: Method, data: TrainingData, task
             f"the exported graph gives no finite answer for some rows in validation of {what}: nothing can be calibrated on them"
         )
     if task == "binary":
-        calibrators = [fit_calibrator(method, answers, validation.y == 1)]
+        calibrators = [fit_calibrator(method, answers, validation.y == 1, validation.counts)]
     else:
         truth = validation.y == 1 if of_labels else validation.y[:, None] == np.arange(len(exported.classes))
-        calibrators = [fit_calibrator(method, answers[:, at], truth[:, at]) for at in range(len(exported.classes))]
+        calibrators = [
+            fit_calibrator(method, answers[:, at], truth[:, at], validation.counts)
+            for at in range(len(exported.classes))
+        ]
     calibrate = calibrated_labels if of_labels else calibrated_answers
     calibrated_graph = with_calibration(exported.bytes, name, calibrators, are_classes=not of_labels)
     result = dataclasses.replace(exported, bytes=calibrated_graph)
@@ -77,15 +80,15 @@ def calibrated(exported: ExportedModel, method: Method, data: TrainingData, task
     record = CalibrationRecord(
         method=method,
         rows=validation.rows,
-        before=_scores(task, before, data.test.y, exported.classes),
-        after=_scores(task, after, data.test.y, exported.classes),
+        before=_scores(task, before, data.test, exported.classes),
+        after=_scores(task, after, data.test, exported.classes),
         largest_difference=comparison.largest_difference,
     )
     return Calibrated(dataclasses.replace(result, samples=samples), record, before)
 
 
-def _scores(task: Task, answers: np.ndarray, y: np.ndarray, classes: tuple[str, ...]) -> dict[str, float]:
-    return evaluate(task, _METRICS, {OUTPUT_NAMES[task]: answers}, y, classes)
+def _scores(task: Task, answers: np.ndarray, test: Part, classes: tuple[str, ...]) -> dict[str, float]:
+    return evaluate(task, _METRICS, {OUTPUT_NAMES[task]: answers}, test.y, classes, weight=test.counts)
 
 
 def _check_classes(y: np.ndarray, classes: tuple[str, ...], method: Method, what: str) -> None:

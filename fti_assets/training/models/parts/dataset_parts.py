@@ -73,6 +73,7 @@ class DatasetParts:
             where=manifest.where,
             sample=manifest.sample,
             query=manifest.query,
+            weight=manifest.weight,
         )
 
     def warnings(self, encoders: Mapping[str, FittedEncoder]) -> list[str]:
@@ -125,6 +126,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         undo=undoing(train.labels, dataset.sample),
         weights=model.weights,
         levels=model.levels,
+        counts={"train": train.weights, "validation": validation.weights, "test": test.weights},
         queries={"train": train.queries, "validation": validation.queries, "test": test.queries},
         what=f"model {model.name!r}",
     )

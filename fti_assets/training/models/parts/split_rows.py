@@ -17,6 +17,7 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.queries import QUERY, numbered
+from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.models.model import Model
 from fti_assets.training.trainer.parts.rows import RowsOnDisk, write_rows
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import duckdb
 
 LABEL = "_fti_label"
+WEIGHT = "_fti_weight"
 ROW = "_fti_row"
 """The column that numbers the rows of a part from 1."""
 
@@ -33,7 +35,8 @@ class SplitRows:
     """The rows of one part in memory: features, labels and prediction times, in the order of time and keys.
 
     ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1. Of a dataset with queries, those of one stand
-    together, and ``queries`` numbers each row's, int64 ``[n]`` ascending.
+    together, and ``queries`` numbers each row's, int64 ``[n]`` ascending. ``weights`` are what the rows count, 1 on average, float64
+    ``[n]``, of a dataset that says it.
     """
 
     columns: dict[str, np.ndarray]
@@ -41,19 +44,21 @@ class SplitRows:
     times: np.ndarray | None
     table: str
     queries: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class TrainRows:
     """The rows of the train part on disk, in the order of time and keys, and their labels. ``table`` is a view of them in the lake.
 
-    ``queries`` are as those of ``SplitRows``.
+    ``queries`` and ``weights`` are as those of ``SplitRows``.
     """
 
     stored: RowsOnDisk
     labels: np.ndarray
     table: str
     queries: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 def train_rows(
@@ -69,16 +74,21 @@ def train_rows(
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
     table = _part(lake, rows, dataset, "train")
     further = [Column(QUERY, "integer")] if dataset.query else []
-    named = [(column.name, column) for column in [*view.features, *further]] + [*labels.items()]
+    beside = labels | ({WEIGHT: Column(dataset.weight, "number")} if dataset.weight else {})
+    named = [(column.name, column) for column in [*view.features, *further]] + [*beside.items()]
     columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
     # Of the stored columns, not of the canonical ones, which may have their names.
     order = ", ".join(f"stored.{quote(name)}" for name in _order(dataset))
     in_order = lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {order}")
-    of_labels = [Column(name, one.type) for name, one in labels.items()]
-    stored = write_rows(folder / "train.arrow", in_order, [*view.features, *further, *of_labels])
+    stored = write_rows(
+        folder / "train.arrow",
+        in_order,
+        [*view.features, *further, *(Column(name, one.type) for name, one in beside.items())],
+    )
     queries = stored.column(QUERY).astype(np.int64) if dataset.query else None
     y = _stacked([stored.column(name) for name in labels])
-    return TrainRows(stored.part([feature.name for feature in view.features]), y, table, queries)
+    weights = about_one(stored.column(WEIGHT)) if dataset.weight else None
+    return TrainRows(stored.part([feature.name for feature in view.features]), y, table, queries, weights)
 
 
 def split_rows(
@@ -101,7 +111,14 @@ def split_rows(
         times=arrays[view.prediction_time] if view.prediction_time else None,
         table=table,
         queries=arrays[QUERY].astype(np.int64) if dataset.query else None,
+        weights=about_one(_numbers(lake, table, dataset.weight)) if dataset.weight else None,
     )
+
+
+def _numbers(lake: Lake, table: str, column: str) -> np.ndarray:
+    """A column of numbers of a part ``[n]``, as float64."""
+    rows = lake.connection.execute(f"SELECT {quote(column)}::DOUBLE AS number FROM {table} ORDER BY {ROW}")
+    return np.asarray(rows.fetchnumpy()["number"], dtype=np.float64)
 
 
 def _part(lake: Lake, rows: duckdb.DuckDBPyRelation, dataset: DatasetManifest, part: str) -> str:

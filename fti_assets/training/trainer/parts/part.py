@@ -41,9 +41,10 @@ class Part:
     Attributes:
         y: ``[n]``: int64 for binary (0 or 1) and multiclass (positions in ``data.classes``), float32 for regression and ranking. Of several
             labels ``[n, k]``, a column for each of ``data.labels``.
-        is_weighted: whether rows count more or less than 1, by the dataset's ``sample`` or the model's ``weights``; batches are then
-            ``(x, y, weight)``.
-        undo: what a row counts that only undoes the dataset's sample, float64 ``[n]``; None without one.
+        is_weighted: whether rows count more or less than 1, by the dataset's ``weight`` or ``sample`` or the model's ``weights``;
+            batches are then ``(x, y, weight)``.
+        undo: what a row counts by the dataset alone, its weight times what undoes its sample, float64 ``[n]``; None where all count alike.
+        counts: what a row counts by the dataset's ``weight``, 1 on average, float64 ``[n]``; None without one.
         took_weight: whether somebody has asked for the weights.
 
     Args:
@@ -53,7 +54,7 @@ class Part:
         dense: gives what stands in ``dense`` in place of what the encoders give, ``[n]`` by column.
         tensor_y: the type of ``y`` as a tensor.
         weight: what each row counts, float32 ``[n]``; None for all alike.
-        undo: as above.
+        undo, counts: as above.
         seed: of the order of a stream that is asked for without one.
         queries: the number of each row's query, ascending; None without queries.
         in_queries: whether batches hold whole queries.
@@ -69,12 +70,14 @@ class Part:
         tensor_y: str = "float32",
         weight: np.ndarray | None = None,
         undo: np.ndarray | None = None,
+        counts: np.ndarray | None = None,
         seed: int = 0,
         queries: np.ndarray | None = None,
         in_queries: bool = False,
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
         self._weight, self.undo, self.took_weight, self._seed = weight, undo, False, seed
+        self.counts = counts
         self._original: Part | None = None
         self._is_kept = False
         self._queries = None if queries is None else queries_of(queries, len(y))
@@ -91,8 +94,8 @@ class Part:
             vars(other).pop(name, None)
         other._original, other._is_kept = self, keep
         other.stored, other.y, other._make_dense = CopiedRows(self.stored), self.y.copy(), lambda: self._dense
-        other._weight, other.undo, other._queries = (
-            None if one is None else one.copy() for one in (self._weight, self.undo, self._queries)
+        other._weight, other.undo, other.counts, other._queries = (
+            None if one is None else one.copy() for one in (self._weight, self.undo, self.counts, self._queries)
         )
         return other
 
@@ -104,9 +107,9 @@ class Part:
     def weight(self) -> np.ndarray:
         """What each row counts when a model is trained, float32 ``[n]``, 1 on average: ``sample_weight`` of scikit-learn and of boosters.
 
-        Rows of a class of which the dataset keeps a sample count in proportion to what they stand for, so a model's probabilities are of
-        the world as it is; times the weight of their class, where the model has ``weights=``. All count 1 otherwise, and in validation and
-        test.
+        Rows count what the dataset's ``weight=`` says, in each part. In train, those of a class of which the dataset keeps a sample count
+        in proportion to what they stand for, so a model's probabilities are of the world as it is; times the weight of their class,
+        where the model has ``weights=``. All count 1 otherwise.
         """
         self.took_weight = True
         if self._original is not None:

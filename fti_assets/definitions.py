@@ -26,6 +26,7 @@ from fti_assets.features.groups.timed_table import TimedTable
 from fti_assets.features.published.reading import close_stores
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.late_labels.sensor import late_label_sensors
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
 from fti_assets.monitors.triggers import check_trigger
@@ -116,7 +117,7 @@ def build_definitions(
     refuse_retired_versions(everything, all_resources[STORES])
     assets = [*(declaration.assets_def for declaration in everything), *plain]
     own_sensors = [one.sensor for one in everything if isinstance(one, PredictionLog)]
-    own_sensors += retraining_sensors(everything, everything)
+    own_sensors += [*retraining_sensors(everything, everything), *late_label_sensors(everything)]
     automation = [*automation_sensors(name or declarations[0].name, everything)]
     watch = _watch(name or declarations[0].name, everything, plain, all_resources.get(ALERTS))
     try:

@@ -25,6 +25,7 @@ class Cause:
         text: what a person needs to begin with: the reason, the run, what to do.
         end: what is said when it is over.
         since: when it began, naive UTC; None if nobody knows: then when it was seen first.
+        places: the partitions of which it is, where it is of some; if all of them were told there is no news.
     """
 
     subject: str
@@ -33,6 +34,7 @@ class Cause:
     occurrence: str = ""
     end: str = ""
     since: datetime | None = None
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class OpenCause:
-    """A cause that was told: what it was, since when (naive UTC ISO text), and what is said when it is over."""
+    """A cause that was told: what it was, since when (naive UTC ISO text), what is said when it is over, and of which partitions it is."""
 
     occurrence: str
     title: str
     end: str
     since: str
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,12 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: datetim
     begun, remaining = [], dict[str, OpenCause]()
     for subject, cause in present.items():
         old = before.get(subject)
-        is_same = old is not None and {*cause.occurrence.split("\n")} <= {*old.occurrence.split("\n")}
+        is_same = old is not None and _is_told(cause, old)
         since = min(cause.since or now, now).isoformat()  # the clock of whoever noted it may run ahead
         remaining[subject] = (
-            replace(old, occurrence=cause.occurrence, title=cause.title, end=cause.end)
+            replace(old, occurrence=cause.occurrence, title=cause.title, end=cause.end, places=cause.places)
             if is_same and old
-            else OpenCause(cause.occurrence, cause.title, cause.end, since)
+            else OpenCause(cause.occurrence, cause.title, cause.end, since, cause.places)
         )
         if not is_same:
             begun.append(cause)
@@ -104,6 +107,12 @@ def changes_of(before: Mapping[str, OpenCause], findings: Findings, now: datetim
             remaining[subject] = old
     over = tuple(old for subject, old in before.items() if subject not in remaining)
     return Changes(tuple(begun), over, remaining)
+
+
+def _is_told(cause: Cause, old: OpenCause) -> bool:
+    """Whether nothing of a cause is news beside what was told of its subject."""
+    are_places_told = bool(cause.places) and {*cause.places} <= {*old.places}
+    return are_places_told or {*cause.occurrence.split("\n")} <= {*old.occurrence.split("\n")}
 
 
 def age_text(since: datetime, now: datetime) -> str:

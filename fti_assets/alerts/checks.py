@@ -6,12 +6,13 @@ What a monitor's rule says of a day is the exception. Nobody can mend a past day
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import dagster as dg
 
-from fti_assets.alerts.causes import Cause, Findings, event_time, shortened
+from fti_assets.alerts.causes import Cause, Findings, OpenCause, event_time, shortened
+from fti_assets.errors import list_some
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed, partitions_of
 
 _PARTITION = "dagster/partition"
@@ -37,6 +38,7 @@ class Evaluation:
         at: when, naive UTC; None if nobody knows.
         since: when the first of those in a row failed of which the last is this one.
         judged: how much a monitor's rule had to judge; None of every other check.
+        began_in: the run in which the check began to fail, and has since, whatever the partition; ``earlier`` if that lies further back.
     """
 
     key: dg.AssetCheckKey
@@ -49,54 +51,83 @@ class Evaluation:
     at: datetime | None = None
     since: datetime | None = None
     judged: int | None = None
+    began_in: str = ""
 
 
 @dataclass(frozen=True)
 class BrokenChecks:
-    """The evaluations that failed and that no later one of their partitions has passed, and the subjects of which nothing is known."""
+    """The evaluations that failed and that no later one of their partitions has passed, the subjects of which nothing is known, and
+    by subject the partitions of which it was told and that nobody has evaluated for so long that they are not looked for."""
 
     broken: tuple[Evaluation, ...]
     unseen: frozenset[str]
+    unseen_places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def findings(self, *, gates: Collection[dg.AssetCheckKey], warnings: bool) -> Findings:
-        """The causes of them, without those of gates, and of those that only warn if these count."""
-        told = [one for one in self.broken if one.key not in gates and (one.is_error or warnings)]
-        return Findings(tuple(map(_cause_of, told)), self.unseen)
+        """The causes of them, one a check, without those of gates, and of those that only warn if these count."""
+        told: dict[str, list[Evaluation]] = {}
+        for one in self.broken:
+            if one.key not in gates and (one.is_error or warnings):
+                told.setdefault(_subject_of(one.key), []).append(one)
+        causes = [_cause_of(subject, some, self.unseen_places.get(subject, ())) for subject, some in told.items()]
+        return Findings(tuple(causes), self.unseen)
 
 
 def broken_checks(
-    instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition], open_subjects: Collection[str]
+    instance: dg.DagsterInstance, assets: Sequence[dg.AssetsDefinition], open_causes: Mapping[str, OpenCause]
 ) -> BrokenChecks:
     """Look at the checks of some assets.
 
     Args:
         instance: Dagster's.
         assets: those that are watched.
-        open_subjects: what was told and was not over: the history of a check that passes is looked through only if it is one of these.
+        open_causes: what was told and was not over, by subject: the history of a check that passes is looked through only if it is one.
     """
-    broken, unseen = list[Evaluation](), set[str]()
+    broken, unseen, unseen_places = list[Evaluation](), set[str](), dict[str, tuple[str, ...]]()
     for asset in assets:
         for key in asset.check_keys:
-            start = f"{_subject_of(key)} "
-            own_subjects = [one for one in open_subjects if one == start.strip() or one.startswith(start)]
+            subject = _subject_of(key)
             newest = instance.get_latest_asset_check_evaluation_record(key)
-            if newest is None or (newest.status.value == "SUCCEEDED" and not own_subjects):
+            if newest is None or (newest.status.value == "SUCCEEDED" and subject not in open_causes):
                 continue
-            known, history = set[str | None](), list(_history(instance, asset, key))
-            for place, evaluation in enumerate(history):
-                if not evaluation.passed and (still_broken := evaluation.partitions - known):
-                    first = _first_failure(still_broken, history[place:])
-                    since_then = history[: next(at for at, one in enumerate(history) if one is first)]
-                    if not _is_past(asset, still_broken, since_then, evaluation):
-                        broken.append(replace(evaluation, since=first.at))
-                known |= evaluation.partitions
-            for subject in own_subjects:
-                own = _partitions_in(asset, subject.removeprefix(start.strip()).strip())
-                if not own & known and not _is_past(asset, own, history):
-                    unseen.add(subject)
-            if newest.status.value == "PLANNED":  # under way, or its run was ended before it
-                unseen |= {one for one in own_subjects if one not in {_subject(evaluation) for evaluation in broken}}
-    return BrokenChecks(tuple(broken), frozenset(unseen))
+            history = list(_history(instance, asset, key))
+            own = list(_broken_in(asset, history))
+            broken += own
+            old_places = open_causes[subject].places if subject in open_causes else ()
+            unseen_places[subject] = tuple(_unseen_in(asset, history, old_places))
+            # Under way, or its run was ended before it: a check that was told stays as it was.
+            is_unknown = newest.status.value == "PLANNED" and subject in open_causes
+            if not own and (is_unknown or unseen_places[subject]):
+                unseen.add(subject)
+    return BrokenChecks(tuple(broken), frozenset(unseen), unseen_places)
+
+
+def _broken_in(asset: dg.AssetsDefinition, history: Sequence[Evaluation]) -> Iterator[Evaluation]:
+    """Of the evaluations of a check, the newest first, those that failed and that no later one of their partitions has passed."""
+    known = set[str | None]()
+    for place, evaluation in enumerate(history):
+        if not evaluation.passed and (still_broken := evaluation.partitions - known):
+            first = _first_failure(still_broken, history[place:])
+            at = next(at for at, one in enumerate(history) if one is first)
+            if not _is_past(asset, still_broken, history[:at], evaluation):
+                yield replace(evaluation, since=first.at, began_in=_beginning(history, at))
+        known |= evaluation.partitions
+
+
+def _beginning(history: Sequence[Evaluation], at: int) -> str:
+    """The run in which the check began to fail that failed in an evaluation, with none between that passed."""
+    while at + 1 < len(history) and not history[at + 1].passed:
+        at += 1
+    return "earlier" if at + 1 == len(history) == _HISTORY else history[at].run_id
+
+
+def _unseen_in(asset: dg.AssetsDefinition, history: Sequence[Evaluation], places: Sequence[str]) -> Iterator[str]:
+    """Of the places that were told those that lie before the history, and that no later partition has ended."""
+    known = {partition for one in history for partition in one.partitions}
+    for place in places:
+        partitions = _partitions_in(asset, place)
+        if not partitions & known and not _is_past(asset, partitions, history):
+            yield place
 
 
 def _first_failure(partitions: Collection[str | None], history: Sequence[Evaluation]) -> Evaluation:
@@ -196,17 +227,28 @@ def _subject_of(key: dg.AssetCheckKey) -> str:
     return f"check {key.name} of {key.asset_key.to_user_string()}"
 
 
-def _subject(evaluation: Evaluation) -> str:
-    return f"{_subject_of(evaluation.key)} {evaluation.place}".strip()
+def _cause_of(subject: str, evaluations: Sequence[Evaluation], unseen_places: Sequence[str]) -> Cause:
+    """What is wrong with a check, of whichever partitions: a person is told once when it begins to fail, and once when it is over.
 
-
-def _cause_of(evaluation: Evaluation) -> Cause:
-    name = _subject_of(evaluation.key).removeprefix("check ")
-    place = f" in partition {evaluation.place}" if evaluation.place else ""
+    Args:
+        subject: the check's.
+        evaluations: those that failed, the newest first.
+        unseen_places: where else it had failed, longer ago.
+    """
+    newest, name = evaluations[0], subject.removeprefix("check ")
+    places = tuple(dict.fromkeys([*(one.place for one in evaluations), *unseen_places]))
+    blocks = any(one.is_error for one in evaluations)
+    began = {one.began_in for one in evaluations} | ({"blocks"} if blocks else set())
+    known = [one.since for one in evaluations if one.since is not None]
+    where = f" in partition {places[0]}" if places[0] else ""
+    if len(places) > 1:
+        where = f" in {len(places)} partitions, {list_some(places, 3)}"
     return Cause(
-        subject=_subject(evaluation),
-        title=f"Check {name} {'failed' if evaluation.is_error else 'warns'}{place}",
-        text=f"{shortened(evaluation.reason) or 'It gave no reason.'}\nRun {evaluation.run_id}",
-        end=f"Check {name} passes again{place}",
-        since=evaluation.since,
+        subject=subject,
+        occurrence="\n".join(sorted(began)),
+        title=f"Check {name} {'failed' if blocks else 'warns'}{where}",
+        text=f"{shortened(newest.reason) or 'It gave no reason.'}\nRun {newest.run_id}",
+        end=f"Check {name} passes again",
+        since=min(known) if len(known) == len(evaluations) else None,
+        places=places,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from fti_assets.alerts.causes import OpenCause
 from fti_assets.core.times import instant
@@ -26,6 +26,27 @@ class Message:
     kind: Kind
 
 
+def _open_cause(fields: dict[str, Any]) -> OpenCause:
+    return OpenCause(**{**fields, "places": tuple(map(str, fields.get("places", ())))})
+
+
+def _of_checks(causes: dict[str, OpenCause]) -> dict[str, OpenCause]:
+    """The causes with those of one check together: of an earlier release each partition of a check was a cause by itself."""
+    result: dict[str, OpenCause] = {}
+    for subject, one in causes.items():
+        start, place = subject, ""
+        if subject.startswith("check ") and not one.places:
+            first, of, rest = subject.partition(" of ")
+            asset, _, place = rest.partition(" ")
+            start = f"{first}{of}{asset}"
+        own = replace(one, places=one.places or (place,)) if subject.startswith("check ") else one
+        other = result.get(start)
+        if other is not None:
+            own = replace(min(other, own, key=lambda each: each.since), places=(*other.places, *own.places))
+        result[start] = own
+    return result
+
+
 @dataclass
 class AlertsCursor:
     """By subject what is wrong, and by target the messages that it has not taken yet and how many were left out."""
@@ -39,7 +60,7 @@ class AlertsCursor:
         """The cursor that was written; an empty one if there is none, or somebody cleared it."""
         try:
             fields = json.loads(text or "{}")
-            causes = {subject: OpenCause(**one) for subject, one in fields.get("causes", {}).items()}
+            causes = _of_checks({subject: _open_cause(one) for subject, one in fields.get("causes", {}).items()})
             for one in causes.values():
                 instant(one.since)
             waiting = {target: [Message(**one) for one in some] for target, some in fields.get("waiting", {}).items()}

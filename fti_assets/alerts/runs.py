@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from fti_assets.alerts.causes import Cause, Findings, event_time, shortened
+from fti_assets.alerts.causes import Cause, Findings, OpenCause, event_time, shortened
 from fti_assets.alerts.checks import broken_checks
 from fti_assets.training.models.model import Model, Servable
 
@@ -19,7 +19,7 @@ def findings_of_runs(
     models: Iterable[Servable],
     *,
     warnings: bool,
-    open_subjects: Collection[str] = (),
+    open_causes: Mapping[str, OpenCause] | None = None,
 ) -> Findings:
     """The checks whose last evaluation of a partition failed, and the assets that failed in a step of their own when they were last run.
 
@@ -31,10 +31,10 @@ def findings_of_runs(
         assets: those that are watched.
         models: the gates of these are left out.
         warnings: whether checks that only warn count.
-        open_subjects: what was wrong before.
+        open_causes: what was wrong before, by subject.
     """
     gates = {dg.AssetCheckKey(one.key, gate.name) for one in models if isinstance(one, Model) for gate in one.gates}
-    checks = broken_checks(instance, assets, open_subjects)
+    checks = broken_checks(instance, assets, open_causes or {})
     ended = {(one.key.asset_key, one.run_id) for one in checks.broken if one.is_error}
     return checks.findings(gates=gates, warnings=warnings) + _findings_of_steps(instance, assets, ended)
 

@@ -56,7 +56,7 @@ def _sensor(name: str, watched: Callable[[dg.SensorEvaluationContext], _Watched]
         now, before = clock.now(), AlertsCursor.of(context.cursor).causes
         findings = (
             findings_of_runs(
-                context.instance, assets, models, warnings=alerts.at_least == "warning", open_subjects=before
+                context.instance, assets, models, warnings=alerts.at_least == "warning", open_causes=before
             )
             + findings_of_groups(context.instance, groups, now)
             + findings_of_builds(stores.model_store(), sorted({one.name for one in models}))

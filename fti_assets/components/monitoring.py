@@ -15,6 +15,7 @@ from fti_assets.components.scaffold import MonitorScaffolder, ParityScaffolder
 from fti_assets.core.names import versioned_name
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
+from fti_assets.monitors.late_labels.sensor import late_label_sensors
 from fti_assets.monitors.monitor import Monitor
 from fti_assets.monitors.parity.parity import Parity
 
@@ -109,6 +110,10 @@ class MonitorComponent(_WatchingComponent):
             estimate=self.estimate,
             **self.options(),
         )
+
+    def sensors_of(self, declaration: Monitor) -> Sequence[dg.SensorDefinition]:
+        """The sensor of labels that come late."""
+        return late_label_sensors([declaration])
 
 
 @dg.scaffold_with(ParityScaffolder)

@@ -70,7 +70,8 @@ def _condition(monitor: Monitor) -> dg.AutomationCondition[Any]:
     if not monitor.quality:
         # Of half a day each hour of the day would be drift.
         return (on_changed_inputs(inputs, whole=False, gaps=True) & PartitionOver()).with_label("answers_changed")
-    labels = [one for one in monitor.labels if one.group.source is None]
+    # Of a label's group without partitions in time the sensor of late labels says of which days, where Dagster would ask for all.
+    labels = [one for one in monitor.labels if one.group.source is None and is_timed(one.group.partitions_def)]
     outcomes = [Upstream(one.group.key, one.group.partitions_def, Reach(ahead=one.age)) for one in labels]
     condition = on_changed_inputs(inputs, whole=False, outcomes=outcomes, gaps=True) & PartitionOver()
     if is_timed(own) and monitor.maturity is not None:

@@ -18,10 +18,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
+from fti_assets.alerts import checks
 from fti_assets.alerts.causes import Cause, Findings, OpenCause, changes_of
 from fti_assets.alerts.checks import broken_checks
 from fti_assets.alerts.cursor import MOST_WAITING, AlertsCursor, Message
 from fti_assets.alerts.delivery import deliver
+from fti_assets.alerts.runs import findings_of_runs
 from fti_assets.alerts.sensor import alerts_sensor
 from fti_assets.core import clock
 from fti_assets.errors import DeclarationError, StoreError
@@ -141,7 +143,7 @@ def test_a_broken_check_is_told_once_and_its_end_once(ticks: Ticks, told: Any, c
     assert ticks.run(readings, "2024-01-04")
     assert ticks() == "all is well"
     (end,) = told()
-    assert end.startswith("Over: Check temp") and end.endswith("again in partition 2024-01-04")  # noqa: PT018 - one line
+    assert end.startswith("Over: Check temp") and end.endswith("of readings_v1 passes again")  # noqa: PT018 - one line
     ticks()
     assert told() == []
 
@@ -158,24 +160,100 @@ def test_a_check_that_passes_on_another_day_ends_nothing(ticks: Ticks, told: Any
     assert told() == []
     WORLD["temp"] = 60.0
     assert not ticks.run(readings, "2024-01-02")
-    assert "2 causes are open" in ticks()
-    assert len(told()) == 1
+    assert "1 cause is open" in ticks()
+    (again,) = told()
+    assert again.endswith("failed in 2 partitions, '2024-01-02' and '2024-01-04'"), "it had passed in between: news"
     WORLD["temp"] = 20.0
     assert ticks.run(readings, "2024-01-04")
-    ticks()
-    (end,) = told()
-    assert end.endswith("passes again in partition 2024-01-04")
+    assert "1 cause is open" in ticks()
+    assert told() == [], "one of both is mended"
     with clock.at(NOW):  # a range that holds the other one
         tags = dict(zip(RANGE_TAGS, ("2024-01-01", "2024-01-03"), strict=True))
         assert dg.materialize(
             [readings.assets_def], tags=tags, resources={"fti": ticks.stores}, instance=ticks.instance
         ).success
     assert ticks() == "all is well"
-    assert [line.rpartition(" ")[2] for line in told()] == ["2024-01-02"]
+    (end,) = told()
+    assert end.endswith("passes again")
+
+
+def test_a_check_that_fails_day_after_day_is_one_cause() -> None:
+    """One message when it begins and one when all of its days are mended, however many there are and in whichever order."""
+    world, key = {"good": True}, dg.AssetKey("sea")
+
+    @dg.asset(name="sea", check_specs=[dg.AssetCheckSpec("salt", asset="sea")], partitions_def=DAYS)
+    def sea() -> Iterator[Any]:
+        yield dg.MaterializeResult(asset_key=key)
+        yield dg.AssetCheckResult(asset_key=key, check_name="salt", passed=world["good"], severity=world["severity"])
+
+    cursor, told = AlertsCursor(), list[str]()
+
+    def look(
+        instance: dg.DagsterInstance, day: int, good: bool, severity: Any = dg.AssetCheckSeverity.WARN
+    ) -> list[str]:
+        world.update(good=good, severity=severity)
+        assert dg.materialize([sea], partition_key=f"2024-01-{day:02}", instance=instance).success
+        findings = findings_of_runs(instance, [sea], [], warnings=True, open_causes=cursor.causes)
+        changes = changes_of(cursor.causes, findings, datetime(2024, 2, 1))
+        cursor.causes = AlertsCursor.of(AlertsCursor(changes.open).text()).causes
+        return [*(one.end for one in changes.over), *(one.title for one in changes.begun)]
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        for day in range(1, 6):
+            told += look(instance, day, good=False)
+        assert told == ["Check salt of sea warns in partition 2024-01-01"]
+        (cause,) = cursor.causes.values()
+        assert cause.title.startswith("Check salt of sea warns in 5 partitions, '2024-01-05', '2024-01-04'")
+        assert [look(instance, day, good=True) for day in (3, 1, 5, 2)] == [[]] * 4
+        assert look(instance, 4, good=True) == ["Check salt of sea passes again"]
+        assert look(instance, 6, good=False) == ["Check salt of sea warns in partition 2024-01-06"]
+        assert look(instance, 7, good=False, severity=dg.AssetCheckSeverity.ERROR) == [
+            "Check salt of sea failed in 2 partitions, '2024-01-07' and '2024-01-06'"
+        ], "one that blocks is news where it had only warned"
+        assert look(instance, 8, good=False, severity=dg.AssetCheckSeverity.ERROR) == []
+
+
+def test_a_check_that_fails_longer_than_its_history_goes_back_is_told_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_HISTORY", 3)
+    said = [checks._beginning([evaluation(number) for number in range(length, 0, -1)], 0) for length in (1, 2, 3)]
+    assert said == ["run 1", "run 1", "earlier"]
+
+
+def evaluation(number: int) -> checks.Evaluation:
+    key = dg.AssetCheckKey(dg.AssetKey("sea"), "salt")
+    return checks.Evaluation(key, f"run {number}", False, False, "", frozenset([str(number)]), str(number))
+
+
+def test_causes_of_an_earlier_release_are_those_of_one_check() -> None:
+    """It had a cause for each partition of a check, which is neither over nor news after an update."""
+    old = {"occurrence": "", "title": "a", "end": "b"}
+    written = {
+        "check salt of sea 2024-01-01": {**old, "since": "2024-01-03T00:00:00"},
+        "check salt of sea 2024-01-02 to 2024-01-03": {**old, "since": "2024-01-02T00:00:00"},
+        "check salt of lake": {**old, "since": "2024-01-02T00:00:00"},
+        "stale sea": {**old, "since": "2024-01-02T00:00:00"},
+    }
+    causes = AlertsCursor.of(json.dumps({"causes": written})).causes
+    assert {subject: (one.places, one.since) for subject, one in causes.items()} == {
+        "check salt of sea": (("2024-01-01", "2024-01-02 to 2024-01-03"), "2024-01-02T00:00:00"),
+        "check salt of lake": (("",), "2024-01-02T00:00:00"),
+        "stale sea": ((), "2024-01-02T00:00:00"),
+    }
+    same = Cause("check salt of sea", "a", "", "run 1", places=("2024-01-01",))
+    unseen = frozenset({"stale sea", "check salt of lake"})
+    changes = changes_of(causes, Findings((same,), unseen), datetime(2024, 2, 1))
+    assert (changes.begun, changes.over) == ((), ())
+
+
+def open_cause(*places: str) -> OpenCause:
+    return OpenCause("", "", "", "2024-01-01T00:00:00", places)
 
 
 def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
     said: dict[str, Any] = {}
+    subject = "check quality_f1 of watch"
     key, rule = dg.AssetKey("watch"), dg.AssetCheckSpec("quality_f1", asset="watch")
 
     @dg.asset(name="watch", check_specs=[rule], partitions_def=DAYS)
@@ -187,7 +265,7 @@ def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
         severity = facts.pop("severity", dg.AssetCheckSeverity.WARN)
         said.update(passed=passed, severity=severity, metadata=facts)
         assert dg.materialize([watch], partition_key=f"2024-01-{day}", instance=instance).success
-        return sorted(one.place[-2:] for one in broken_checks(instance, [watch], ["check quality_f1 of watch"]).broken)
+        return sorted(one.place[-2:] for one in broken_checks(instance, [watch], {subject: open_cause()}).broken)
 
     truth, estimate, nothing = ({"judged": a, "estimated": b} for a, b in ((2, 1), (1, 1), (0, 0)))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -201,8 +279,8 @@ def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
         assert run(instance, "06", False, **estimate) == ["06"]
         assert run(instance, "07", True, **estimate) == []
         assert run(instance, "06", False, **truth) == ["06"], "labels say more"
-        old = ["check quality_f1 of watch 2024-01-01", "check quality_f1 of watch 2024-01-31"]
-        assert broken_checks(instance, [watch], old).unseen == {old[1]}, "a day before the history, and one after"
+        looked_at = broken_checks(instance, [watch], {subject: open_cause("2024-01-01", "2024-01-31")})
+        assert looked_at.unseen_places == {subject: ("2024-01-31",)}, "a day before the history, and one after"
     for facts in ({}, {"judged": 1, "severity": dg.AssetCheckSeverity.ERROR}):
         with dg.DagsterInstance.ephemeral() as instance:
             assert run(instance, "03", False, **facts) == ["03"]
@@ -294,11 +372,11 @@ def test_a_check_has_been_broken_since_the_first_failure_in_a_row(ticks: Ticks) 
         WORLD["temp"] = temp
         ticks.run(readings, "2024-01-02")
         ends.append(datetime.now(UTC).replace(tzinfo=None))
-    [check] = broken_checks(ticks.instance, [readings.assets_def], ()).broken
+    [check] = broken_checks(ticks.instance, [readings.assets_def], {}).broken
     assert check.since is not None
     assert ends[1] - timedelta(seconds=1) <= check.since <= ends[2], "whole seconds"
     with clock.at(NOW):
-        [check] = broken_checks(ticks.instance, [readings.assets_def], ()).broken
+        [check] = broken_checks(ticks.instance, [readings.assets_def], {}).broken
     assert check.since is None, "Dagster's clock is another than the one that is set"
 
 

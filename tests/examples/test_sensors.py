@@ -71,6 +71,7 @@ def test_sensors_of_system_run_without_being_turned_on() -> None:
         "new_landings": "RUNNING",
         "flight_delays_features_and_training": "RUNNING",
         "flight_delays_inference": "RUNNING",
+        "delay_quality_v1_late_labels": "RUNNING",
     }
 
 

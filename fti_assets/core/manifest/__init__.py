@@ -38,6 +38,7 @@ from fti_assets.core.manifest.tasks import (
     TaskTraits,
     each_task,
     model_of,
+    public_task,
 )
 from fti_assets.core.manifest.views import (
     NOT_NULLABLE,
@@ -114,4 +115,5 @@ __all__ = [
     "each_task",
     "far_end",
     "model_of",
+    "public_task",
 ]

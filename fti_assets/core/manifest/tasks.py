@@ -49,6 +49,15 @@ VALUES: tuple[Task, ...] = tuple(task for task, traits in TASKS.items() if not t
 """The tasks whose answer is one number, such as what a regression of the label gives."""
 
 
+def public_task(task: Task) -> str:
+    """The task as a model declares it.
+
+    >>> public_task("multioutput"), public_task("multilabel")
+    ('regression', 'multilabel')
+    """
+    return "regression" if task == "multioutput" else task
+
+
 def model_of(task: Task) -> str:
     """What does it, in words with an article.
 

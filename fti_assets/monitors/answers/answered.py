@@ -63,6 +63,10 @@ class Answered(ABC):
     def labelled(self, partitions: Sequence[Partition]) -> str:
         """The same without what builds see: the answers with what stands beside them, the spine's columns or the log's."""
 
+    @abstractmethod
+    def beside_keys(self, label: Label) -> duckdb.DuckDBPyRelation:
+        """All stored answers by their prediction time, lazily, with the columns that a label is joined by."""
+
     @property
     @abstractmethod
     def source(self) -> BatchPredictions | PredictionLog:

@@ -87,6 +87,22 @@ class BatchAnswers(Answered):
             self.with_every_label(self._spine_rows(_without_features(self.predictions.spine), partitions))
         )
 
+    def beside_keys(self, label: Label) -> duckdb.DuckDBPyRelation:
+        """As ``Answered`` has it: what the answers have not stands in their spine rows, whichever version of one."""
+        predictions, spine = self.predictions, self.predictions.spine
+        identity = list(map(quote, predictions.identity))
+        answers = relation_name(self.lake.rows(predictions.table, snapshot=self.snapshot))
+        own = [f"answers.{name}" for name in identity]
+        beside = [quote(label.column.spine_keys.get(key, key)) for key in label.group.keys]
+        missing = [name for name in dict.fromkeys(beside) if name not in identity]
+        if not missing:
+            return self.lake.connection.sql(f"SELECT DISTINCT {', '.join(own)} FROM {answers} answers")
+        rows = relation_name(self.lake.rows(spine.table, snapshot=self.snapshot))
+        listed = ", ".join([*own, *(f"spine.{name}" for name in missing)])
+        return self.lake.connection.sql(
+            f"SELECT DISTINCT {listed} FROM {answers} answers JOIN {rows} spine USING ({', '.join(identity)})"
+        )
+
     def _spine_rows(self, view: ViewRecord, partitions: Sequence[Partition]) -> duckdb.DuckDBPyRelation:
         """The spine rows that were answered, with their answers."""
         connection = self.lake.connection

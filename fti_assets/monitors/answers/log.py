@@ -77,6 +77,13 @@ class LogAnswers(Answered):
         """As ``Answered`` has it."""
         return self.to_table(self.lake.connection.sql(f"FROM {self._labelled(self.stored(partitions))}"))
 
+    def beside_keys(self, label: Label) -> duckdb.DuckDBPyRelation:
+        """As ``Answered`` has it."""
+        rows = self.lake.rows(self.log.table, snapshot=self.snapshot).filter(ANSWERED)
+        return self.lake.connection.sql(
+            f"SELECT *{fields_of_label(self.log, label, self.lake)} FROM {relation_name(rows)}"
+        )
+
     def _labelled(self, answers: duckdb.DuckDBPyRelation) -> str:
         """The name of the answers with their label."""
         mature = self.mature_sql(quote(self.log.event_time))

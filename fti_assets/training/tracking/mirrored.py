@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fti_assets.core.manifest import ModelManifest
+from fti_assets.core.manifest import ModelManifest, public_task
 from fti_assets.core.manifest.learning import EpochRecord
 from fti_assets.training.encoders.words import encoder_of
 from fti_assets.training.tuning.study import Study, TrialRecord
@@ -51,7 +51,7 @@ def mirrored_build(
     """
     dataset, tuning = manifest.dataset, manifest.tuning
     of_build = {
-        "task": manifest.task,
+        "task": public_task(manifest.task),
         "view": f"{manifest.view.name} v{manifest.view.version}",
         "dataset": f"{dataset.name} v{dataset.version}",
         "partition": dataset.partition,

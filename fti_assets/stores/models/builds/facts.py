@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts, SampleRecord
+from fti_assets.core.manifest import ModelManifest, OnDemandCall, RandomParts, SampleRecord, public_task
 from fti_assets.errors import list_some
 
 SECTIONS = ("data", "code", "features", "encoders", "metrics", "gates", "tuning", "packages", "model")
@@ -133,7 +133,7 @@ def _model(manifest: ModelManifest) -> Facts:
     composite = manifest.composite
     return {
         "kind": manifest.kind,
-        "task": manifest.task,
+        "task": public_task(manifest.task),
         "status": manifest.status,
         "classes": list(manifest.classes),
         "graph": manifest.sha256[:_HASH_DIGITS],

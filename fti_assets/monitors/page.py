@@ -11,12 +11,11 @@ from fti_assets.core.times import Partition
 from fti_assets.monitoring.drift.drift import TRAINING, WEEKS_BEFORE
 from fti_assets.monitors.history_picture import History, history_picture
 from fti_assets.monitors.monitor import START, Monitor
-from fti_assets.orchestration.partitions import partitions_between
+from fti_assets.monitors.recent_rows import recent_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
 
 MOST_PICTURES = 60
-_PARTITIONS = 90
 _SHOWN = 15
 
 
@@ -26,7 +25,7 @@ def page_of(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, Any]:
     ``drift`` is a table of the figures that are nearest to their limits or above them, ``history/<column>`` a picture of a column's PSI
     and null rate over the newest 90 partitions until then, of the 60 columns that drift most.
     """
-    rows = _rows(lake, monitor, newest)
+    rows = recent_rows(lake, monitor, newest)
     if rows is None:
         return {}
     histories = _histories(rows)
@@ -48,16 +47,6 @@ def answers_by_partition(lake: Lake, monitor: Monitor, partitions: Sequence[Part
         answers, warnings = figures.get(one.start, (0, 0))
         results[one.key] = {"answers": int(answers or 0), "warnings": int(warnings)}
     return results
-
-
-def _rows(lake: Lake, monitor: Monitor, newest: Partition) -> Any:
-    assert newest.start is not None
-    assert newest.end is not None
-    ledger = lake.ledger(monitor.table)
-    length = newest.end - newest.start
-    span = partitions_between(monitor.calendar, newest.start - length * _PARTITIONS, newest.end)
-    keys = [one.key for one in span if one.key in ledger][-_PARTITIONS:]
-    return lake.rows(monitor.table, partitions=keys) if keys else None
 
 
 def _histories(rows: Any) -> list[History]:

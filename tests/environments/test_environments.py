@@ -18,6 +18,7 @@ from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.features.published.reading import close_stores
 from fti_assets.forget import forget
 from fti_assets.stores.lake.connection import ask_catalog
+from fti_assets.stores.lake.tables.staged_contents import contents_of
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.lake.upkeep.repair import repair
 from fti_assets.testing import stores_in
@@ -64,7 +65,7 @@ def contents(stores: fti.Stores) -> dict[str, dict[str, tuple[str, int]]]:
             ledger = lake.ledger(table)
             rows = lake.rows(table, with_partition=True)
             rows.create("hashed_anew")
-            assert lake.contents("hashed_anew", list(ledger)) == {
+            assert contents_of(lake, "hashed_anew", list(ledger)) == {
                 key: (record.data_version, record.rows) for key, record in ledger.items()
             }
             lake.connection.execute("DROP TABLE hashed_anew")

@@ -15,19 +15,18 @@ from fti_assets import environments
 from fti_assets.core.names import TableName
 from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.lake.connection import ask_catalog
+from fti_assets.stores.lake.tables.staged_contents import contents_of
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from tests.environments import till
-from tests.support.buckets import BucketServer, bucket_server
-from tests.support.team_lakes import ADMIN, database, lake_location
+from tests.support.buckets import BucketServer
+from tests.support.team_lakes import ADMIN, database, lake_location, team_bucket
 
 OLD, NEW = till.system(), till.system(factor=2.0)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BucketServer]:
-    with bucket_server("team") as server, pytest.MonkeyPatch.context() as patch:
-        for variable, value in server.environment.items():
-            patch.setenv(variable, value)
+    with team_bucket() as server:
         yield server
 
 
@@ -56,7 +55,7 @@ def contents(stores: fti.Stores) -> dict[str, Any]:
         for table in lake.tables():
             lake.rows(table, with_partition=True).create("hashed_anew")
             ledger = lake.ledger(table)
-            assert lake.contents("hashed_anew", list(ledger)) == {
+            assert contents_of(lake, "hashed_anew", list(ledger)) == {
                 key: (one.data_version, one.rows) for key, one in ledger.items()
             }
             lake.connection.execute("DROP TABLE hashed_anew")

@@ -21,8 +21,8 @@ from tests.forgetting import library
 from tests.forgetting.library import ANN
 from tests.forgetting.test_forget import TABLES, forget_in, run, run_all, stores_in
 from tests.stores.online_stores import redis_location
-from tests.support.buckets import BucketServer, bucket_server
-from tests.support.team_lakes import HOST, database, lake_location
+from tests.support.buckets import BucketServer
+from tests.support.team_lakes import HOST, database, lake_location, team_bucket
 from tests.support.worlds import made_once
 
 MEMBERS = TableName("features", "members_v1")
@@ -30,9 +30,7 @@ MEMBERS = TableName("features", "members_v1")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BucketServer]:
-    with bucket_server("team") as server, pytest.MonkeyPatch.context() as patch:
-        for variable, value in server.environment.items():
-            patch.setenv(variable, value)
+    with team_bucket() as server:
         yield server
 
 

@@ -48,7 +48,7 @@ def test_a_deletion_whose_bytes_others_still_read_says_so(
     store: SqliteOnlineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(store, [(("JFK",), "cold")])
-    monkeypatch.setattr("fti_assets.stores.online.sqlite.store.WAIT_SECONDS", 0.2)
+    monkeypatch.setattr("fti_assets.stores.online.sqlite.writer.WAIT_SECONDS", 0.2)
     reading = sqlite3.connect(tmp_path / "notes_v1.sqlite", isolation_level=None)
     reading.execute("BEGIN")
     assert reading.execute("SELECT count(*) FROM rows").fetchone() == (1,)

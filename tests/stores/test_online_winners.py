@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fti_assets.core.manifest import Column
-from fti_assets.stores.online.blobs import BlobFormat, are_whole, is_whole, with_checksum
+from fti_assets.stores.online.blobs import BlobFormat
+from fti_assets.stores.online.checksums import are_whole, is_whole, with_checksum
 from fti_assets.stores.online.store import SqliteOnlineStore
 from fti_assets.stores.online.winners import WinnersFormat
 from tests.support.examples import examples

@@ -22,9 +22,9 @@ from fti_assets.stores.lake.postgres import lock as lock_module
 from fti_assets.stores.lake.postgres.lock import LOCK
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.lake.upkeep.expiry import merge_files
-from tests.support.buckets import BucketServer, bucket_server
+from tests.support.buckets import BucketServer
 from tests.support.proxies import CuttingProxy, cutting_proxy
-from tests.support.team_lakes import HOST, database, lake_location
+from tests.support.team_lakes import HOST, database, lake_location, team_bucket
 
 READINGS = TableName("features", "readings_v1")
 DAYS = [f"2024-01-0{day}" for day in range(1, 4)]
@@ -32,9 +32,7 @@ DAYS = [f"2024-01-0{day}" for day in range(1, 4)]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[BucketServer]:
-    with bucket_server("team") as server, pytest.MonkeyPatch.context() as patch:
-        for variable, value in server.environment.items():
-            patch.setenv(variable, value)
+    with team_bucket() as server:
         yield server
 
 

@@ -16,7 +16,7 @@ import pytest
 from fti_assets.core import clock
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
-from fti_assets.stores.online.sqlite.store import SqliteWriter
+from fti_assets.stores.online.sqlite.writer import SqliteWriter
 from fti_assets.stores.online.store import online_store
 from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import Outbox

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -192,12 +192,7 @@ class EventsInMemory(InMemoryEventLogStorage):
         ascending: bool = False,
     ) -> EventRecordsResult:
         """Dagster's own, unless the newest is asked for, of an asset or of one partition."""
-        if limit == 1 and not cursor and not ascending:
-            newest = self._newest_that_is(records_filter, self._newest)
-            if newest is not None:
-                return newest
-        with self._asking_of_assets():
-            return super().fetch_materializations(records_filter, limit, cursor, ascending)
+        return self._fetch(super().fetch_materializations, self._newest, records_filter, limit, cursor, ascending)
 
     def fetch_observations(
         self,
@@ -207,12 +202,23 @@ class EventsInMemory(InMemoryEventLogStorage):
         ascending: bool = False,
     ) -> EventRecordsResult:
         """Dagster's own, unless the newest is asked for, of an asset or of one partition."""
+        return self._fetch(super().fetch_observations, self._newest_observed, records_filter, limit, cursor, ascending)
+
+    def _fetch(
+        self,
+        fetch: Callable[[AssetKey | AssetRecordsFilter, int, str | None, bool], EventRecordsResult],
+        kept: dict[tuple[AssetKey, str | None], EventLogRecord],
+        records_filter: AssetKey | AssetRecordsFilter,
+        limit: int,
+        cursor: str | None,
+        ascending: bool,
+    ) -> EventRecordsResult:
         if limit == 1 and not cursor and not ascending:
-            newest = self._newest_that_is(records_filter, self._newest_observed)
+            newest = self._newest_that_is(records_filter, kept)
             if newest is not None:
                 return newest
         with self._asking_of_assets():
-            return super().fetch_observations(records_filter, limit, cursor, ascending)
+            return fetch(records_filter, limit, cursor, ascending)
 
     def _newest_that_is(
         self, records_filter: AssetKey | AssetRecordsFilter, kept: dict[tuple[AssetKey, str | None], EventLogRecord]

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from tests.support.buckets import BucketServer
+from tests.support.buckets import BucketServer, bucket_server
 
 HOST = "127.0.0.1:5432"
 ADMIN = f"postgresql://postgres@{HOST}/postgres"
@@ -53,3 +53,12 @@ def team_lake(server: BucketServer, bucket: str = "team") -> Iterator[str]:
     """The address of an empty lake."""
     with database() as name:
         yield lake_location(name, f"s3://{bucket}/{name}")
+
+
+@contextmanager
+def team_bucket() -> Iterator[BucketServer]:
+    """A server with a bucket ``team``, to which this process's environment leads."""
+    with bucket_server("team") as server, pytest.MonkeyPatch.context() as patch:
+        for variable, value in server.environment.items():
+            patch.setenv(variable, value)
+        yield server

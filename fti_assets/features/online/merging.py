@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.features.online.rows import online_schema
-from fti_assets.stores.online.blobs import BlobFormat, Version
+from fti_assets.stores.online.blobs import BlobFormat
 from fti_assets.stores.online.keys import key_encoder
+from fti_assets.stores.online.versions import Version
 
 Row = tuple[int, int, tuple[Any, ...]]
 """When a row becomes visible, its event time, both microseconds since 1970, and its values."""

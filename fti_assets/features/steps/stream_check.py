@@ -29,6 +29,7 @@ from fti_assets.orchestration.partitions import partitions_of
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.appends import has_appends
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tables.staged_contents import contents_of
 
 _NOTE = "stream"
 _ONE_FLUSH = timedelta(minutes=1)
@@ -74,7 +75,7 @@ def check_stream_rows(
     streamed = {key: place for key, place in places.items() if place is not None}
     if not streamed:
         return StreamCheck(Verdict(rule, facts={"judged": "no: the service has stored nothing of these partitions"}))
-    contents = lake.contents(staging, list(streamed))
+    contents = contents_of(lake, staging, list(streamed))
     equal = {
         key for key, place in streamed.items() if not place and contents[key] == (ledger[key].data_version, ledger[key].rows)
     }  # fmt: skip

@@ -14,9 +14,9 @@ from fti_assets.core.times import from_microseconds, instant, microseconds, naiv
 from fti_assets.core.types.vectors import plain_vector
 from fti_assets.errors import RequestError, excerpt
 from fti_assets.inference.serving.forks import flights
-from fti_assets.stores.online.blobs import Key, Winner
 from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.store import online_store
+from fti_assets.stores.online.versions import Key, Winner
 
 
 @checked_arguments()

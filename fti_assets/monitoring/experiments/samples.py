@@ -54,7 +54,7 @@ class Answers:
         is_paired: bool = False,
         keys_move: bool = False,
     ) -> None:
-        self._connection, self._arms, self._paired = connection, tuple(arms), is_paired
+        self._connection, self._arms = connection, tuple(arms)
         self._rows, self._keys = (quote(temporary_name(kind)) for kind in ("answers", "keys"))
         within = f"arm IN ({', '.join(map(literal, arms))})"
         connection.execute(

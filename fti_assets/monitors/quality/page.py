@@ -15,11 +15,10 @@ from fti_assets.monitoring.quality.quality import LABEL_RATE
 from fti_assets.monitors.monitor import START, Monitor
 from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
 from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
-from fti_assets.orchestration.partitions import partitions_between
+from fti_assets.monitors.recent_rows import recent_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
 
-_PARTITIONS = 90
 _SHOWN = 20
 
 
@@ -29,9 +28,10 @@ def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, A
     ``quality`` is a table of the newest partition's figures, those nearest to their bounds or beyond them first, and
     ``quality/<metric>`` a picture of a metric over the newest 90 partitions until then, over all builds and rows.
     """
-    rows = _rows(lake, monitor, newest) if monitor.quality else None
+    rows = recent_rows(lake, monitor, newest) if monitor.quality else None
     if rows is None:
         return {}
+    rows = rows.filter(f"subject = '{QUALITY}'")
     pictures = {
         f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name))
         for one in _histories(rows, monitor)
@@ -55,16 +55,6 @@ def with_quality(
         name = f"{one.statistic}_estimated" if one.estimated else one.statistic
         results[keys[one.partition_start]][name] = one.value
     return results
-
-
-def _rows(lake: Lake, monitor: Monitor, newest: Partition) -> Any:
-    assert newest.start is not None
-    assert newest.end is not None
-    ledger = lake.ledger(monitor.table)
-    length = newest.end - newest.start
-    span = partitions_between(monitor.calendar, newest.start - length * _PARTITIONS, newest.end)
-    keys = [one.key for one in span if one.key in ledger][-_PARTITIONS:]
-    return lake.rows(monitor.table, partitions=keys).filter(f"subject = '{QUALITY}'") if keys else None
 
 
 def _histories(rows: Any, monitor: Monitor) -> list[QualityHistory]:

@@ -21,13 +21,13 @@ _INSTANT = timedelta(microseconds=1)
 
 
 def newest_made(
-    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str], *, after: int | None = None
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
 ) -> dict[str, bool]:
-    """Of some partitions, those that were made after an event, and whether their newest materialization is provisional."""
+    """Of some partitions, those that were made, and whether their newest materialization is provisional."""
     unseen, marks = set(partitions), dict[str, bool]()
     while unseen:
         records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen), after_storage_id=after), limit=_EVENTS
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen)), limit=_EVENTS
         ).records
         for record in records:  # newest first
             event = record.asset_materialization

@@ -10,13 +10,13 @@ from dataclasses import astuple, dataclass
 import duckdb
 
 from fti_assets.core import clock
-from fti_assets.core.names import PARTITION, Commit, PartitionRecord, TableName, in_partitions
+from fti_assets.core.names import Commit, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import quote
 from fti_assets.errors import StoreError, list_some
-from fti_assets.stores.duckdb.content_hash import content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.catalog import put_columns
 from fti_assets.stores.lake.files.current_files import damaged_files, rows_in_files
-from fti_assets.stores.lake.files.damage import give_up, unreadable_files
+from fti_assets.stores.lake.files.damage import give_up, unreadable_files, with_other_rows
+from fti_assets.stores.lake.files.lost_partitions import lost_partitions
 from fti_assets.stores.lake.files.recorded_checksums import record_checksums
 from fti_assets.stores.lake.files.strange_files import refuse_strange_files
 from fti_assets.stores.lake.one_snapshot import OneSnapshot
@@ -24,6 +24,7 @@ from fti_assets.stores.lake.reader import CLOCK, LakeReader
 from fti_assets.stores.lake.tables.contracts import put_contract
 from fti_assets.stores.lake.tables.earlier_types import unchanged_partitions
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
+from fti_assets.stores.lake.tables.staged_contents import contents_of, keep_earlier_hashes
 from fti_assets.stores.lake.work import with_work
 
 
@@ -78,7 +79,7 @@ class Lake(LakeReader):
             SchemaChangedError: the stored table has other columns or types.
             StoreError: the commit failed; the old rows are still there.
         """
-        contents = self.contents(staging, partitions)
+        contents = contents_of(self, staging, partitions)
         now = clock.now()
         # Two transactions that make the same new partition would both commit, so the lock comes before BEGIN.
         with self._store.lock():
@@ -88,8 +89,8 @@ class Lake(LakeReader):
                     check()
                 old = self.ledger(table, partitions=partitions)
                 if settle(self, table, staging):
-                    contents = self.contents(staging, partitions)
-                self.keep_earlier_hashes(staging, contents, old)
+                    contents = contents_of(self, staging, partitions)
+                keep_earlier_hashes(self, staging, contents, old)
                 refuse_other_schema(self, table, staging, addable)
                 other = [key for key in old if (old[key].rows, old[key].data_version) != contents[key][::-1]]
                 # A column may have got its type after these rows were hashed; then they are compared in the types of
@@ -99,9 +100,9 @@ class Lake(LakeReader):
                 )
             types = self.staged_types(staging)
             same = [key for key in old if key not in other]
-            lost = self._lost_partitions(table, types, {key: old[key] for key in same})
+            lost = lost_partitions(self, table, types, {key: old[key] for key in same})
             for key, its in earlier.items():
-                if not self._lost_partitions(table, its.types, {key: old[key]}, its.selection):
+                if not lost_partitions(self, table, its.types, {key: old[key]}, its.selection):
                     same, contents[key] = [*same, key], (old[key].data_version, old[key].rows)
             changes = tuple(key for key in partitions if key not in same or key in lost)
             new_records = tuple(
@@ -162,7 +163,7 @@ class Lake(LakeReader):
                 )
                 break
             except _OtherRowsError:
-                more = set(self.with_other_rows(table, {key: old[key] for key in replacements}))
+                more = set(with_other_rows(self, table, {key: old[key] for key in replacements}))
                 if more <= damage:
                     raise
             except StoreError:
@@ -215,34 +216,6 @@ class Lake(LakeReader):
                 execute(
                     f"INSERT INTO {table.sql} BY NAME SELECT * FROM {quote(staging)} WHERE {in_partitions(changes)}"
                 )
-
-    def _lost_partitions(
-        self, table: TableName, types: Mapping[str, str], records: Mapping[str, PartitionRecord], selection: str = "*"
-    ) -> set[str]:
-        """The partitions whose files do not hold what was written, so that the same rows have to be written again."""
-        holding = [key for key, record in records.items() if record.rows]
-        if not holding:
-            return set()
-        if damage := {file.partition for file in damaged_files(self, table, holding)}:
-            readable = {key: record for key, record in records.items() if key not in damage}
-            return damage | self._lost_partitions(table, types, readable, selection)
-        try:
-            results: dict[str, str] = {}
-            for version in {hash_of(records[key].data_version) for key in holding}:
-                keys = [key for key in holding if hash_of(records[key].data_version) == version]
-                rows = f"SELECT {selection} FROM {table.sql} WHERE {in_partitions(keys)}"
-                contents = with_content(types, f"({rows})", version, columns=PARTITION)
-                query = f"SELECT {PARTITION}, {content_sums(version)} FROM {contents} GROUP BY 1"
-                for key, *sums in self.connection.execute(query).fetchall():
-                    results[key] = data_version(types, tuple(map(int, sums)), version)
-        except duckdb.Error:
-            damage = {file.partition for file in unreadable_files(self, table, holding)}
-            if not damage:
-                raise
-            return damage | self._lost_partitions(
-                table, types, {key: records[key] for key in holding if key not in damage}, selection
-            )
-        return {key for key in holding if results.get(key) != records[key].data_version}
 
     @contextmanager
     def transaction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +12,6 @@ from fti_assets.core.names import PARTITION, TILES, WHOLE, PartitionRecord, Tabl
 from fti_assets.core.sql import quote
 from fti_assets.core.types import ColumnType, type_of_sql
 from fti_assets.errors import NotMaterializedError, StoreError, list_some
-from fti_assets.stores.duckdb.content_hash import FIXED, OF_DUCKDB, content_sums, data_version, hash_of, with_content
 from fti_assets.stores.lake.files.current_files import (
     CHECKSUMS,
     refuse_damaged_files,
@@ -320,45 +319,6 @@ class LakeReader:
         """Column names and DuckDB types of a temporary table, without ``_partition``."""
         columns = self.connection.execute(f"DESCRIBE {quote(staging)}").fetchall()
         return {name: kind for name, kind, *_ in columns if name != PARTITION}
-
-    def contents(
-        self, staging: str, partitions: Sequence[str], *, hash_version: str = FIXED
-    ) -> dict[str, tuple[str, int]]:
-        """The data version and row count of each partition: a content hash that does not depend on the rows' order."""
-        types = self.staged_types(staging)
-        hashes = self.connection.execute(
-            f"SELECT {PARTITION}, {content_sums(hash_version)} FROM "
-            f"{with_content(types, quote(staging), hash_version, columns=PARTITION)} GROUP BY 1"
-        ).fetchall()
-        results = {partition: tuple(map(int, sums)) for partition, *sums in hashes}
-        contents = {}
-        for partition in partitions:
-            sums = results.get(partition, (0, 0, 0))
-            contents[partition] = (data_version(types, sums, hash_version), sums[0])
-        return contents
-
-    def with_other_rows(self, table: TableName, records: Mapping[str, PartitionRecord]) -> list[str]:
-        """The partitions that do not hold as many rows as was committed: of flipped bytes, or another file in the place of theirs."""
-        if not records:
-            return []
-        counts = dict(
-            self.connection.execute(
-                f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(list(records))} GROUP BY 1"
-            ).fetchall()
-        )
-        return [key for key, record in records.items() if counts.get(key, 0) != record.rows]
-
-    def keep_earlier_hashes(
-        self, staging: str, contents: dict[str, tuple[str, int]], old: Mapping[str, PartitionRecord]
-    ) -> None:
-        """Give staged rows their stored version where it is of the earlier hash and they are the stored rows."""
-        earlier = [key for key in contents if key in old and hash_of(old[key].data_version) == OF_DUCKDB]
-        if not earlier:
-            return
-        # Rows that were stored under the earlier hash keep their version, or everything downstream would run once more.
-        for key, content in self.contents(staging, earlier, hash_version=OF_DUCKDB).items():
-            if content == (old[key].data_version, old[key].rows):
-                contents[key] = content
 
     def sync_new_files(self, table: TableName, partitions: Sequence[str]) -> None:
         """Make the new Parquet files durable before the catalog names them; DuckLake itself never does."""

@@ -73,7 +73,7 @@ def stop_rollout(store: ModelStore, model: str, *, reason: str) -> Aliases:
     return store.change_aliases(model, change)
 
 
-def promote_arm(store: ModelStore, model: str, arm: str, *, reason: str, run_id: str = "", by: str = "") -> Aliases:
+def promote_arm(store: ModelStore, model: str, arm: str, *, reason: str, by: str = "") -> Aliases:
     """Make the build of an arm champion and end the rollout, in one change.
 
     Raises:
@@ -85,7 +85,7 @@ def promote_arm(store: ModelStore, model: str, arm: str, *, reason: str, run_id:
         if arm not in builds:
             raise StoreError(f"the rollout of model {model!r} has no arm {arm!r:.100}: there are {one_of(builds)}")
         without_rollout = with_rollout(aliases, None, f"promoted {arm}", reason)
-        return store.with_champion(without_rollout, builds[arm], reason=reason, run_id=run_id, by=by)
+        return store.with_champion(without_rollout, builds[arm], reason=reason, by=by)
 
     return store.change_aliases(model, change)
 

@@ -11,9 +11,8 @@ covers the key too, so a blob under another key's name does not pass.
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -21,40 +20,20 @@ import numpy as np
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import SIDES
 from fti_assets.errors import DataError
+from fti_assets.stores.online.checksums import CHECKSUM_BYTES, CRC_OF_CHECKED, with_checksum
+from fti_assets.stores.online.versions import RawWinner, Version, Winner, check_times
 
 FORMAT = 2
 """The number of this layout, which a namespace states with its schema."""
 
-Version = tuple[int | None, int | None, Sequence[Any]]
-"""When a row became visible, its event time (microseconds since 1970, both None for a lookup), and its values."""
-
-Key = tuple[Any, ...]
-"""A key: text, whole numbers and booleans, in the order of the group's keys."""
-
 Blobs = Iterator[tuple[bytes, bytes]]
 """Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
 
-CRC_OF_CHECKED = 0x2144DF1C
-"""The crc32 of any bytes followed by their own crc32."""
-CHECKSUM_BYTES = 4
-_BACK_TO_START = b"\x81\xd5\x9d\x4c"
-"""The bytes after which a crc32 that was ``CRC_OF_CHECKED`` is 0, as at the start."""
 _VISIBLE = struct.Struct("<q")
 _TIMES = struct.Struct("<qq")
 _SINGLE = np.dtype("<f4")
 _new = tuple.__new__  # of a named tuple, in half the time
 
-
-class Winner(NamedTuple):
-    """The row that wins at an instant; the times are microseconds since 1970, None for a lookup."""
-
-    event_us: int | None
-    visible_us: int | None
-    values: tuple[Any, ...]
-
-
-RawWinner = tuple[int | None, int | None, tuple[Any, ...]]
-"""The fields of a ``Winner``, as a plain tuple, which is made faster."""
 
 Find = Callable[[bytes, bytes, int], RawWinner | None]
 """What a key's blob says at an instant."""
@@ -98,7 +77,7 @@ class BlobFormat:
         Raises:
             DataError: the times are out of order, or a value is not of its column's type.
         """
-        self._check_times(versions)
+        check_times(versions, event_time=self.event_time)
         rows, texts = [], b""
         start = self._row.size * len(versions)
         for visible, event, values in versions:
@@ -297,21 +276,6 @@ class BlobFormat:
         fields += [("nulls", "u1", (self._nulls_width,))]
         return np.dtype([*fields, *((f"c{i}", SIDES[column.type].dtype) for i, column in enumerate(self.columns))])
 
-    def _check_times(self, versions: Sequence[Version]) -> None:
-        if not versions:
-            raise DataError("a key needs at least one version")
-        if not self.event_time:
-            if len(versions) != 1:
-                raise DataError(f"a lookup holds one row a key, not {len(versions)}")
-            return
-        visible, events = [version[0] for version in versions], [version[1] for version in versions]
-        if None in visible or None in events:
-            raise DataError("a version of a group with an event time has no times")
-        if any(late <= early for early, late in pairwise(visible)):  # type: ignore[operator]
-            raise DataError(f"the visible times {visible!r:.200} do not rise from version to version")
-        if any(late < early for early, late in pairwise(events)):  # type: ignore[operator]
-            raise DataError(f"the event times {events!r:.200} fall from version to version")
-
     def _fields(self, values: Sequence[Any]) -> tuple[Sequence[Any], bytes]:
         """The nulls and columns of a row as they are packed, and its texts."""
         if len(values) != len(self.columns):
@@ -359,25 +323,3 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]
     if list(places) == list(range(first, end)):
         return itemgetter(slice(first, end))
     return itemgetter(*places)
-
-
-def is_whole(key: object, blob: object) -> bool:
-    """Whether a key and its blob are what was written together."""
-    return isinstance(key, bytes) and isinstance(blob, bytes) and crc32(blob, crc32(key)) == CRC_OF_CHECKED
-
-
-def are_whole(keys: Sequence[bytes], blobs: Sequence[bytes]) -> bool:
-    """Whether ``n`` keys and their blobs are all what was written together, found by one crc32 in a quarter of the time of n.
-
-    After each pair that is whole the crc32 is the same, and behind it goes back to the start. What it is off by after one that is not
-    stays, in other bits, to the end: no single pair passes here that would not pass alone.
-    """
-    pieces = [_BACK_TO_START] * (3 * len(keys))
-    pieces[::3] = keys
-    pieces[1::3] = blobs
-    return crc32(b"".join(pieces)) == 0
-
-
-def with_checksum(key: bytes, content: bytes) -> bytes:
-    """The content with its checksum behind it."""
-    return content + crc32(content, crc32(key)).to_bytes(CHECKSUM_BYTES, "little")

@@ -7,7 +7,7 @@ from typing import Any
 from fti_assets.core.times import from_microseconds, microseconds, naive_utc
 from fti_assets.core.types import KEY_TYPES, SIDES, ColumnType
 from fti_assets.errors import DataError, one_of
-from fti_assets.stores.online.blobs import Key
+from fti_assets.stores.online.versions import Key
 
 _OF_NUMBER: dict[ColumnType, Callable[[int], Any]] = {"boolean": bool, "timestamp": from_microseconds}
 

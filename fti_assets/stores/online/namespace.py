@@ -5,8 +5,8 @@ from datetime import datetime
 
 from fti_assets.core.manifest import Column
 from fti_assets.core.types import ColumnType
-from fti_assets.stores.online.blobs import Key, Winner
 from fti_assets.stores.online.reader import NamespacesReader
+from fti_assets.stores.online.versions import Key, Winner
 
 
 class NamespaceReader:

@@ -12,10 +12,12 @@ from fti_assets.core.sql import is_name
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, NotMaterializedError, StoreError, excerpt, one_of
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, damaged_at
-from fti_assets.stores.online.blobs import BlobFormat, Blobs, Key, Version, is_whole
+from fti_assets.stores.online.blobs import BlobFormat, Blobs
+from fti_assets.stores.online.checksums import is_whole
 from fti_assets.stores.online.keys import key_encoder
 from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.reader import NamespacesReader
+from fti_assets.stores.online.versions import Key, Version
 
 _log = late_logger(__name__)
 

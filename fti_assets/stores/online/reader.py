@@ -10,14 +10,14 @@ from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
-from fti_assets.errors import DamagedError, DataError, PredictionError, StoreError, one_of
-from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, readable
-from fti_assets.stores.online.blobs import BlobFormat, Find, Key, RawWinner, Winner
-from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
-from fti_assets.stores.online.winners import FindMany, Found, WinnersFormat
+from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
+from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at
+from fti_assets.stores.online.blobs import Find
+from fti_assets.stores.online.reader_state import NamespaceContent, ReaderState, reader_state
+from fti_assets.stores.online.versions import Key, RawWinner, Winner
+from fti_assets.stores.online.winners import Found
 
 _log = late_logger(__name__)
-_ALWAYS = -(2**63)
 _READS_IN_VAIN = 5
 
 One = tuple[tuple[int | None, ...], Sequence[bytes | None]]
@@ -49,53 +49,6 @@ class Fetcher(Protocol):
 
     def where(self, position: int) -> str:
         """Where a namespace is, for an error message."""
-
-
-class _Content:
-    """What a reader knows of one generation of a namespace."""
-
-    def __init__(self, about: About, namespace: str, selection: Sequence[str] | None) -> None:
-        self.about = readable(about, namespace)
-        self.generation = about.generation
-        self.answerable_us = _ALWAYS if about.answers_from_us is None else about.answers_from_us
-        schema = about.schema
-        positions = {column.name: position for position, column in enumerate(schema.columns)}
-        names = list(positions) if selection is None else list(selection)
-        if absent := [name for name in names if name not in positions]:
-            raise StoreError(
-                f"online namespace {namespace!r} has no column {one_of(absent)}: it has {one_of(positions)}. "
-                "Load it from the group version that has the column"
-            )
-        self.columns = tuple(schema.columns[positions[name]] for name in names)
-        self.encode = key_encoder(schema.key_types, namespace)
-        if schema.windows is not None:
-            # What puts windows together is half a dozen modules, which an app without any need not load.
-            from fti_assets.stores.online.tails.layout import TailLayout
-            from fti_assets.stores.online.tails.many import ManyWindows
-            from fti_assets.stores.online.tails.reading import WindowsFormat
-
-            windows = WindowsFormat(TailLayout(schema.windows), names)
-            self.find: Find = windows.find
-            self.find_many: FindMany = ManyWindows(windows, self.columns).find
-            return
-        wanted_positions = [positions[name] for name in names]
-        blobs = BlobFormat(schema.columns, event_time=schema.event_time, selection=wanted_positions)
-        self.find = blobs.find
-        self.find_many = WinnersFormat(blobs, wanted_positions).find
-
-
-class _State(NamedTuple):
-    """What a reader knows of all its namespaces, replaced as one."""
-
-    contents: tuple[_Content, ...]
-    abouts: tuple[About, ...]
-    columns: tuple[tuple[Column, ...], ...]
-    generations: tuple[int | None, ...]
-    answerable_us: int
-    encoders: tuple[Callable[[Key], bytes], ...]
-    finds: tuple[Find, ...]
-    row_encoders: tuple[Callable[[Sequence[Any]], bytes | None], ...]
-    column_encoders: tuple[Callable[[Sequence[Sequence[Any]]], list[bytes | None]], ...]
 
 
 class NamespacesReader:
@@ -160,7 +113,7 @@ class NamespacesReader:
             DamagedError: a key's blob is not what was written.
         """
 
-        def encode_keys(state: _State) -> list[bytes | None]:
+        def encode_keys(state: ReaderState) -> list[bytes | None]:
             return [None if key is None else encode(key) for encode, key in zip(state.encoders, keys, strict=True)]
 
         return [_winner(winner) for winner in self._one(encode_keys, at_us)]
@@ -168,7 +121,7 @@ class NamespacesReader:
     def get_many(self, keys: Sequence[Sequence[Key | None]], at_us: int) -> list[list[Winner | None]]:
         """``get`` for ``n`` keys of each namespace, each namespace's all from one of its states."""
 
-        def encode_keys(state: _State) -> list[list[bytes | None]]:
+        def encode_keys(state: ReaderState) -> list[list[bytes | None]]:
             return [
                 [None if key is None else encode(key) for key in of_namespace]
                 for encode, of_namespace in zip(state.encoders, keys, strict=True)
@@ -229,7 +182,7 @@ class NamespacesReader:
                 raise
         return results
 
-    def _one(self, encode: Callable[[_State], list[bytes | None]], at_us: int) -> list[RawWinner | None]:
+    def _one(self, encode: Callable[[ReaderState], list[bytes | None]], at_us: int) -> list[RawWinner | None]:
         for state in self._states():
             try:
                 keys = encode(state)
@@ -254,8 +207,8 @@ class NamespacesReader:
         return results
 
     def _fetch(
-        self, encode: Callable[[_State], list[list[bytes | None]]], at_us: int
-    ) -> tuple[_State, list[list[bytes | None]], list[list[bytes]], Sequence[Sequence[bytes | None]]]:
+        self, encode: Callable[[ReaderState], list[list[bytes | None]]], at_us: int
+    ) -> tuple[ReaderState, list[list[bytes | None]], list[list[bytes]], Sequence[Sequence[bytes | None]]]:
         """The keys asked of each namespace, the different ones among them and their blobs, all of one state."""
         for state in self._states():
             try:
@@ -289,7 +242,7 @@ class NamespacesReader:
                 break
         return blobs[position] is not None
 
-    def _states(self) -> Iterator[_State]:
+    def _states(self) -> Iterator[ReaderState]:
         """The state to read with; after each read that does not fit it, the one that is there by then.
 
         Who loads all the time gives new generations and holds up nobody for ever; the same ones again and again are damage.
@@ -309,33 +262,15 @@ class NamespacesReader:
             f"themselves (in {one_of(map(self._fetcher.where, range(len(names))))}). Remove it and load its group again"
         )
 
-    def _have_changed(self, state: _State) -> bool:
+    def _have_changed(self, state: ReaderState) -> bool:
         """Whether the namespaces are no longer what they were; learns what they are."""
         self._state = self._read_state()
         return self._state.abouts != state.abouts
 
-    def _read_state(self, read: Sequence[About] | None = None) -> _State:
-        abouts = tuple(self._fetcher.abouts() if read is None else read)
-        contents = tuple(_Content(about, *selection) for about, selection in zip(abouts, self._selections, strict=True))
-        return _State(
-            contents,
-            abouts,
-            columns=tuple(content.columns for content in contents),
-            generations=tuple(content.generation for content in contents),
-            answerable_us=max([content.answerable_us for content in contents], default=_ALWAYS),
-            encoders=tuple(content.encode for content in contents),
-            finds=tuple(content.find for content in contents),
-            row_encoders=tuple(
-                row_encoder(content.encode, content.about.schema.key_types, slots)
-                for content, slots in zip(contents, self._slots, strict=bool(self._slots))
-            ),
-            column_encoders=tuple(
-                column_encoder(content.encode, content.about.schema.key_types, slots)
-                for content, slots in zip(contents, self._slots, strict=bool(self._slots))
-            ),
-        )
+    def _read_state(self, read: Sequence[About] | None = None) -> ReaderState:
+        return reader_state(self._fetcher.abouts() if read is None else read, self._selections, self._slots)
 
-    def _refuse_too_early(self, state: _State, at_us: int) -> None:
+    def _refuse_too_early(self, state: ReaderState, at_us: int) -> None:
         for position, content in enumerate(state.contents):
             if at_us < content.answerable_us:
                 raise self._too_early(position, content, at_us)
@@ -352,7 +287,7 @@ class NamespacesReader:
     def _damage_error(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
         return damaged_at(self._selections[position][0], key, blob, str(error), self._fetcher.where(position))
 
-    def _too_early(self, position: int, content: _Content, at_us: int) -> PredictionError:
+    def _too_early(self, position: int, content: NamespaceContent, at_us: int) -> PredictionError:
         return PredictionError(
             f"online namespace {self._selections[position][0]!r} answers from "
             f"{from_microseconds(content.answerable_us).isoformat()} on and cannot say what was known at "

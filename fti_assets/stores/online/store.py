@@ -4,11 +4,11 @@ from pathlib import Path
 
 from fti_assets.core.home import folder_of
 from fti_assets.stores.online.about import About, Schema
-from fti_assets.stores.online.blobs import Key, Version, Winner
 from fti_assets.stores.online.namespace import NamespaceReader
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore
 from fti_assets.stores.online.reader import NamespacesReader
 from fti_assets.stores.online.sqlite.store import SqliteOnlineStore
+from fti_assets.stores.online.versions import Key, Version, Winner
 
 __all__ = [
     "About",

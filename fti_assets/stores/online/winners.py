@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fti_assets.stores.online.blobs import CHECKSUM_BYTES, BlobFormat, are_whole, behind_rows
+from fti_assets.stores.online.blobs import BlobFormat, behind_rows
+from fti_assets.stores.online.checksums import CHECKSUM_BYTES, are_whole
 
 _greatest = np.maximum.reduce  # in half the time of a comparison and any()
 

@@ -13,6 +13,7 @@ from fti_assets.errors import FtiError, NotMaterializedError, list_some, one_of
 from fti_assets.features.external.rows import external_versions, read_external
 from fti_assets.features.rows.staging import stage
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tables.staged_contents import contents_of
 from fti_assets.training.datasets.dataset import TrainingDataset, layout_of
 from fti_assets.training.datasets.rows import DatasetRows, dataset_rows
 from fti_assets.training.datasets.run import stored_view
@@ -87,7 +88,7 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
             f"code of then. {error}"
         ) from error
     staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition)])
-    [(content, count)] = lake.contents(staged.table, [partition]).values()
+    [(content, count)] = contents_of(lake, staged.table, [partition]).values()
     differences = (
         [] if content == record.data_version else _differences(lake, dataset, partition, staged.table, manifest, rows)
     )

@@ -107,7 +107,6 @@ def mirror_build(
 
 class _Mirror:
     def __init__(self, tracker: Tracker, store: ModelStore) -> None:
-        self._mlflow = require("mlflow")
         self._entities = require("mlflow.entities")
         self._tracker, self._store = tracker, store
         _refuse_unreachable(tracker.uri)

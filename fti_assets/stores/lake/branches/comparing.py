@@ -23,11 +23,6 @@ class PartitionChange:
     merged: str = ""
 
     @property
-    def has_other_rows(self) -> bool:
-        """Whether the branch has other rows than it began with, and than a merge has moved."""
-        return _version(self.base) != self.own.data_version
-
-    @property
     def is_in_main(self) -> bool:
         """Whether main has the same rows, of the same run."""
         return self.main is not None and (self.main.data_version, self.main.run_id, self.main.run_at) == (
@@ -67,13 +62,6 @@ def partition_changes(branch: LakeReader, main: LakeReader, about: Branch) -> li
             if record != base.get(key)
         ]
     return results
-
-
-def is_as_at_beginning(branch: LakeReader, main: LakeReader, about: Branch, table: TableName, partition: str) -> bool:
-    """Whether main has the rows of a partition that it had when the branch was made, or those that the branch has."""
-    base = branch.ledger(table, snapshot=about.snapshot).get(partition)
-    mains, own = main.ledger(table).get(partition), branch.ledger(table).get(partition)
-    return _version(mains) in {_version(base), _version(own)}
 
 
 def _version(record: PartitionRecord | None) -> str | None:

@@ -19,6 +19,7 @@ from fti_assets.stores.lake.branches.contracts import contract_to_state
 from fti_assets.stores.lake.lake import Lake, TableWrite
 from fti_assets.stores.lake.reader import LakeReader
 from fti_assets.stores.lake.tables.schema import fit, refuse_other_schema, settle
+from fti_assets.stores.lake.tables.staged_contents import contents_of
 
 _OTHER = "fti_branch"
 _SNAPSHOT = "snapshot"
@@ -156,7 +157,7 @@ def _staged(
     )
     settle(main, table, staging)
     refuse_other_schema(main, table, staging, list(main.staged_types(staging)))
-    contents = main.contents(staging, keys)
+    contents = contents_of(main, staging, keys)
     for number, record in enumerate(records):
         if record.partition in contents:
             version, rows = contents[record.partition]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 
-from fti_assets.core.names import TableName
+from fti_assets.core.names import PARTITION, PartitionRecord, TableName, in_partitions
 from fti_assets.core.sql import literal
 from fti_assets.errors import DamagedError, FtiError, StoreError
 from fti_assets.stores.duckdb.file_damage import OF_WRITING, first_line, is_of_files, problem_of
@@ -57,9 +57,21 @@ def partitions_with_other_rows(lake: LakeReader, table: TableName) -> list[str]:
     records = lake.ledger(table)
 
     def ask(unreadable: Sequence[str]) -> list[str]:
-        return lake.with_other_rows(table, {key: one for key, one in records.items() if key not in unreadable})
+        return with_other_rows(lake, table, {key: one for key, one in records.items() if key not in unreadable})
 
     return without_unreadable(lake, table, ask)
+
+
+def with_other_rows(lake: LakeReader, table: TableName, records: Mapping[str, PartitionRecord]) -> list[str]:
+    """The partitions that do not hold as many rows as was committed: of flipped bytes, or another file in the place of theirs."""
+    if not records:
+        return []
+    counts = dict(
+        lake.connection.execute(
+            f"SELECT {PARTITION}, count(*) FROM {table.sql} WHERE {in_partitions(list(records))} GROUP BY 1"
+        ).fetchall()
+    )
+    return [key for key, record in records.items() if counts.get(key, 0) != record.rows]
 
 
 def give_up(lake: LakeReader, table: TableName, partitions: Sequence[str], *, until: int) -> None:

@@ -20,7 +20,9 @@ from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import files_under
 from fti_assets.stores.lake.catalog import data_files, narrow_bounds
+from fti_assets.stores.lake.files.damage import with_other_rows
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.lake.tables.staged_contents import contents_of, keep_earlier_hashes
 from fti_assets.stores.lake.upkeep.expiry import delete_spilled, delete_unneeded, expire
 from fti_assets.stores.lake.upkeep.occurrences import REMEDY, files_answer, is_readable_as_written
 from fti_assets.stores.lake.upkeep.unnamed_files import delete_unnamed, file_sizes, tables_in
@@ -87,8 +89,8 @@ def take_out(
             [partitions],
         )
         _refuse_other_rows(lake, table, old)
-        contents, splits = lake.contents(staging, partitions), _splits(lake, staging, split)
-        lake.keep_earlier_hashes(staging, contents, old)
+        contents, splits = contents_of(lake, staging, partitions), _splits(lake, staging, split)
+        keep_earlier_hashes(lake, staging, contents, old)
         changes = tuple(partition for partition in partitions if contents[partition][0] != old[partition].data_version)
         records = [
             replace(
@@ -208,7 +210,7 @@ def _refuse_other_rows(lake: Lake, table: TableName, records: Mapping[str, Parti
     Raises:
         DamagedError: it names them.
     """
-    other = lake.with_other_rows(table, records)
+    other = with_other_rows(lake, table, records)
     if other:
         raise DamagedError(
             f"{table.full_name} {list_some(other)} does not hold the rows that were committed: a file of it was changed, or another one "

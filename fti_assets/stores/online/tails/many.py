@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from fti_assets.core.manifest import Column
-from fti_assets.stores.online.blobs import RawWinner
 from fti_assets.stores.online.tails.reading import WindowsFormat
+from fti_assets.stores.online.versions import RawWinner
 from fti_assets.stores.online.winners import ColumnValues
 
 _DTYPES = {"number": np.float64, "integer": np.int64, "boolean": np.uint8, "timestamp": np.int64}

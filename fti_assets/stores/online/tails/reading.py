@@ -11,7 +11,7 @@ from zlib import crc32
 
 from fti_assets.core.manifest.windows import BEYOND_64_BITS, WindowAggregate, WindowLength, far_end, sum_over
 from fti_assets.errors import DataError
-from fti_assets.stores.online.blobs import CRC_OF_CHECKED, RawWinner
+from fti_assets.stores.online.checksums import CRC_OF_CHECKED
 from fti_assets.stores.online.tails.extremes import ExtremePart
 from fti_assets.stores.online.tails.layout import Part, TailLayout
 from fti_assets.stores.online.tails.percentiles import PercentilePart
@@ -20,6 +20,7 @@ from fti_assets.stores.online.tails.sessions import SessionsPart
 from fti_assets.stores.online.tails.tails import TailFormat
 from fti_assets.stores.online.tails.times import times_at
 from fti_assets.stores.online.tails.totals import TotalsPart, between
+from fti_assets.stores.online.versions import RawWinner
 
 Read = Callable[[bytes, int, int, int, int, int, int], Any]
 """A value from a blob, where its part begins, the number of entries, the first that counts, the one behind the last, and the

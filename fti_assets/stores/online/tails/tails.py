@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.manifest.windows import far_end
-from fti_assets.stores.online.blobs import CHECKSUM_BYTES, is_whole, with_checksum
+from fti_assets.stores.online.checksums import CHECKSUM_BYTES, is_whole, with_checksum
 from fti_assets.stores.online.tails.extremes import ExtremePart
 from fti_assets.stores.online.tails.layout import TailLayout
 from fti_assets.stores.online.tails.occurrences import OwnEntries, Rows, order_of

@@ -73,7 +73,6 @@ def resample(
     rows: int,
     *,
     number: int = RESAMPLES,
-    seed: int = SEED,
     clusters: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The values ``[number]`` of each statistic on the same draws, by name; the other arguments are those of ``resample_counts``.
@@ -84,7 +83,7 @@ def resample(
     (200, 1.0, 6.0)
     """
     blocks: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
-    for weights in resample_counts(rows, number=number, seed=seed, clusters=clusters):
+    for weights in resample_counts(rows, number=number, clusters=clusters):
         for name, statistic in statistics.items():
             blocks[name].append(statistic(weights))
     return {name: np.concatenate(values) for name, values in blocks.items()}

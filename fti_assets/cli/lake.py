@@ -222,7 +222,7 @@ def delete_unnamed_files(lake: str | None, yes: bool) -> None:
             return
         with store.lock():  # not while somebody thinks about the answer
             _refuse_only_copies(open_lake)
-            click.echo(f"deleted {delete_unnamed(open_lake, among=files)} files that no snapshot named")
+            click.echo(f"deleted {delete_unnamed(open_lake, files=files)} files that no snapshot named")
 
 
 def _refuse_only_copies(open_lake: Lake) -> None:

@@ -99,9 +99,12 @@ def choose(size: PlanSize, room: Room, *, cores: int | None, has_spark: bool) ->
     why = f"{rows}, of the {has:.1f} GB that DuckDB has"
     if cores is None:
         return Choice(size.what, "duckdb", why)
-    here, there = size.speed["duckdb"].seconds(size.rows, room.threads), size.speed["spark"].seconds(size.rows, cores)
-    why += f", and about {here:.1f} s on its {room.threads} threads, where Spark takes {there:.1f} s on {cores} cores"
-    return Choice(size.what, "spark" if there < here else "duckdb", why)
+    duckdb_seconds, spark_seconds = (
+        size.speed["duckdb"].seconds(size.rows, room.threads),
+        size.speed["spark"].seconds(size.rows, cores),
+    )
+    why += f", and about {duckdb_seconds:.1f} s on its {room.threads} threads, where Spark takes {spark_seconds:.1f} s on {cores} cores"
+    return Choice(size.what, "spark" if spark_seconds < duckdb_seconds else "duckdb", why)
 
 
 def checked_engine(engine: str | None, *, what: str) -> Engine | None:

@@ -13,7 +13,7 @@ from fti_assets.stores.lake.branches.comparing import PartitionChange, partition
 from fti_assets.stores.lake.branches.notes import merge_notes
 from fti_assets.stores.models.branches import ModelChange, model_changes
 
-_SHOWN = 10
+_MOST_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Difference:
                 if (number := sum(word_of(one) == word for one in its))
             )
             yield f"{table.full_name}: {counts}"
-            for one in its[:_SHOWN]:
+            for one in its[:_MOST_ROWS]:
                 before = "-" if one.main is None else f"{one.main.rows} rows {short(one.main.data_version)}"
                 yield f"  {one.partition}  {word_of(one)}  main {before}  here {one.own.rows} rows {short(one.own.data_version)}"
-            if len(its) > _SHOWN:
-                yield f"  and {len(its) - _SHOWN} more partitions"
+            if len(its) > _MOST_ROWS:
+                yield f"  and {len(its) - _MOST_ROWS} more partitions"
         for model in self.models:
             yield f"model {model.model}: {len(model.builds)} builds, champion {model.champion}, in main {model.main_champion}"
             for build in model.builds:

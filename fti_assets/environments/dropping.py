@@ -48,14 +48,14 @@ def drop(stores: Stores, name: str) -> None:
         return
     # Whoever writes it holds its lock; whoever reads it loses what it reads.
     with hold_lock(folder / "lake" / "lake.lock", timeout=60.0), store.lock():
-        gone = folder.parent / f".{name}.dropped"
+        trash = folder.parent / f".{name}.dropped"
         try:
-            folder.rename(gone)  # in one step, so that no half of it is an environment
+            folder.rename(trash)  # in one step, so that no half of it is an environment
         except OSError as error:
             raise StoreError(f"{folder} cannot be moved: {error.strerror}. Nothing was dropped") from error
-    shutil.rmtree(gone, ignore_errors=True)
-    if gone.exists():
-        raise StoreError(f"{gone} cannot be deleted whole: delete it by hand; the environment is dropped")
+    shutil.rmtree(trash, ignore_errors=True)
+    if trash.exists():
+        raise StoreError(f"{trash} cannot be deleted whole: delete it by hand; the environment is dropped")
     with store.lock():
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()

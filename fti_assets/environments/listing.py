@@ -61,14 +61,14 @@ def environments(stores: Stores) -> list[EnvironmentFacts]:
 
 def _facts(main: Lake, store: OfflineStore, names: list[str]) -> Iterator[EnvironmentFacts]:
     for name in names:
-        about, changed, held, problem = Branch(name, "", 0, 0, "", 0, "", ""), 0, 0, ""
+        about, changed, files, problem = Branch(name, "", 0, 0, "", 0, "", ""), 0, 0, ""
         folder = branch_folder(store, name)
         try:
-            about, held = branch_named(store, name), len(paths_of_branch(store, name))
+            about, files = branch_named(store, name), len(paths_of_branch(store, name))
             refuse_other_main(main, about)
             with branch_store(store, name).connect() as own:
                 changed = len(partition_changes(own, main, about))
         except FtiError as error:
             problem = str(error)
         own_bytes = sum(size for _, size, _ in sized_files(folder / "lake"))
-        yield EnvironmentFacts(name, about.made_at, about.by, about.snapshot, changed, own_bytes, held, problem)
+        yield EnvironmentFacts(name, about.made_at, about.by, about.snapshot, changed, own_bytes, files, problem)

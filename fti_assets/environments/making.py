@@ -82,9 +82,9 @@ def _make_in_folder(main: Lake, models: ModelStore, about: Branch, keep: Collect
         (half_made / "online").mkdir()
         own_data = folder.absolute() / "lake" / "data"
         clone_catalog(main, own_root / "catalog.sqlite", own_data=own_data, first=about.first, message=_message(about))
-        held = _list_main_files(main, OfflineStore(own_root), keep)
+        files = _list_main_files(main, OfflineStore(own_root), keep)
         about = replace(about, models=share_models(models, half_made / "models"))
-        (half_made / HELD).write_bytes(held)
+        (half_made / HELD).write_bytes(files)
         (half_made / ABOUT).write_text(to_json(about))
         for file in (half_made / ABOUT, half_made / HELD, own_root / "catalog.sqlite"):
             sync_file(file)
@@ -106,9 +106,9 @@ def _make_in_database(
     remove_branch(store, about.name)  # what somebody was killed over
     try:
         clone_database(store, own, snapshot=about.snapshot, first=about.first, message=_message(about))
-        held = _list_main_files(main, own, keep)
+        files = _list_main_files(main, own, keep)
         about = replace(about, models=share_models(models, folder / "models"))
-        (folder / HELD).write_bytes(held)
+        (folder / HELD).write_bytes(files)
         (folder / ABOUT).write_bytes(to_json(about).encode())  # last: from here on it is there
     except BaseException:
         with suppress(StoreError):  # it would hide the cause

@@ -49,11 +49,11 @@ def changed_below(
         if key in _moved_in_main(env, table):
             yield f"{table.full_name} {key!r}, which the build {build.reference} of model {build.model!r} rests on, has other rows"
         waiting.setdefault(table, set()).add(key)
-    seen: dict[TableName, set[str]] = {}
+    visited: dict[TableName, set[str]] = {}
     while waiting:
         table, keys = waiting.popitem()
-        keys -= seen.setdefault(table, set())
-        seen[table] |= keys
+        keys -= visited.setdefault(table, set())
+        visited[table] |= keys
         declaration = by_table.get(table)
         if declaration is None:
             raise StoreError(
@@ -71,7 +71,7 @@ def changed_below(
             if read := partitions_read(source, sorted(keys), declaration.partitions_def, changed):
                 yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows"
             own = partitions_read(source, sorted(keys), declaration.partitions_def, made.get(below.table, ()))
-            if more := {*own} - seen.get(below.table, set()):
+            if more := {*own} - visited.get(below.table, set()):
                 waiting.setdefault(below.table, set()).update(more)
     for table in tables:
         if names := contract_differences(env.main, env.own, env.about, table):

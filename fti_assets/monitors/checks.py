@@ -14,7 +14,7 @@ from fti_assets.monitors.monitor import ANSWERS_THERE, MEASURED, Monitor, rule_o
 from fti_assets.monitors.quality.checks import quality_verdicts
 from fti_assets.monitors.quality.redaction import redacted_by_logs
 
-_SHOWN = 10
+_MOST_ROWS = 10
 
 
 def verdicts_of(
@@ -55,7 +55,7 @@ def _of_rule(monitor: Monitor, rule: Drift, measurements: Sequence[Measurement])
             "rows": one.rows,
             "build": one.build,
         }
-        for one in warnings[:_SHOWN]
+        for one in warnings[:_MOST_ROWS]
     )
     return Verdict(rule_of(rule), len(warnings), sample, _problem(rule, warnings), facts)
 

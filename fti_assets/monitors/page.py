@@ -16,7 +16,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
 
 MOST_PICTURES = 60
-_SHOWN = 15
+_MOST_ROWS = 15
 
 
 def page_of(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, Any]:
@@ -79,6 +79,9 @@ def _table(rows: Any, newest: Partition) -> dg.TableMetadataValue:
     names = ("column", "statistic", "reference", "value", "at_most", "rows", "verdict", "build")
     kinds = ("text", "text", "text", "float", "float", "int", "text", "text")
     return dg.MetadataValue.table(
-        [dg.TableRecord(dict(zip(names, row, strict=True))) for row in ordered.limit(_SHOWN).project(query).fetchall()],
+        [
+            dg.TableRecord(dict(zip(names, row, strict=True)))
+            for row in ordered.limit(_MOST_ROWS).project(query).fetchall()
+        ],
         schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in zip(names, kinds, strict=True)]),
     )

@@ -62,11 +62,11 @@ def _check_metric(trigger: OnDegradation, monitor: Monitor, what: str) -> None:
     judged = [rule.metric for rule in monitor.quality if rule.is_judged and not rule.is_label_rate]
     if trigger.metric in judged:
         return
-    there = f"it judges {list_some(judged)}" if judged else "it judges no metric"
+    existing = f"it judges {list_some(judged)}" if judged else "it judges no metric"
     is_measured = any(rule.metric == trigger.metric for rule in monitor.quality)
     why = "measures it without a bound" if is_measured else "has no rule for it"
     raise DeclarationError(
-        f"{what} has {trigger!r}, which can never fire, since {monitor!r} {why}: {there}. Give the monitor "
+        f"{what} has {trigger!r}, which can never fire, since {monitor!r} {why}: {existing}. Give the monitor "
         f"quality=[fti.Quality({trigger.metric!r}, drop=0.05)], or name another metric"
     )
 

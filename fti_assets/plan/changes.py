@@ -114,8 +114,8 @@ def _other_columns(dataset: TrainingDataset, lake: Lake) -> str:
     except (DeclarationError, NotMaterializedError):
         return ""
     stored = lake.types(dataset.table)
-    new, gone = sorted(declared - stored.keys()), sorted(stored.keys() - declared)
-    return "; ".join([*(f"column {name} is new" for name in new), *(f"column {name} is gone" for name in gone)])
+    new, removed = sorted(declared - stored.keys()), sorted(stored.keys() - declared)
+    return "; ".join([*(f"column {name} is new" for name in new), *(f"column {name} is gone" for name in removed)])
 
 
 def _column_changes(

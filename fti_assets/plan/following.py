@@ -38,7 +38,7 @@ NEVER, OWN_CONDITION = "nothing runs it by itself", "its own automation conditio
 class Assets:
     """What is there of each asset once the plan is done, and what of it has other rows then; by asset key."""
 
-    there: dict[dg.AssetKey, set[str]]
+    stored_keys: dict[dg.AssetKey, set[str]]
     changed: dict[dg.AssetKey, set[str]]
     blocked: dict[dg.AssetKey, str]
     """What cannot be made before a table has a new version, by asset key, and the name of that table."""
@@ -80,8 +80,8 @@ def _readers_of_changes(
     sources = [source for one in within if one.label == "changed" for source in one.sources]
     for source in sources:
         if changed := assets.changed.get(source.key):
-            found = readers_among(source, sorted(changed), declaration.partitions_def)
-            results |= dict.fromkeys(_every(declaration.partitions_def) if found is None else found)
+            readers = readers_among(source, sorted(changed), declaration.partitions_def)
+            results |= dict.fromkeys(_every(declaration.partitions_def) if readers is None else readers)
     if any(one.others for one in unread):
         # What it depends on otherwise, as Dagster maps it: partitions of one definition to their like.
         for key in declaration.assets_def.dependency_keys - {source.key for source in sources}:
@@ -93,15 +93,15 @@ def _blocked(declaration: Declaration, nodes: Sequence[dg.AutomationCondition[An
     """The partitions that wait for an input that is not there."""
     blocked: set[str] = set()
     for one in _of(nodes, InputsThere):
-        if any(not assets.there.get(source.key) for source in one.upstream):
+        if any(not assets.stored_keys.get(source.key) for source in one.upstream):
             return {*_every(declaration.partitions_def)}
     for within in _of(nodes, AnyWithinReach):
         if within.label not in ("missing", "to_come"):
             continue
         for source in within.sources:
             missing = _missing(source, assets, after_newest=within.label == "to_come")
-            if missing and (found := readers_among(source, missing, declaration.partitions_def)) is not None:
-                blocked |= set(found)
+            if missing and (readers := readers_among(source, missing, declaration.partitions_def)) is not None:
+                blocked |= set(readers)
             elif missing:
                 blocked |= {*_every(declaration.partitions_def)}
     return blocked
@@ -116,29 +116,29 @@ def _with_something_there(
         return list(keys)
     with_something: set[str] = set()
     for source in sources:
-        if there := sorted(assets.there.get(source.key, set()).intersection(_every(source.partitions_def))):
-            found = readers_among(source, there, declaration.partitions_def)
-            with_something |= set(keys if found is None else found)
+        if stored_keys := sorted(assets.stored_keys.get(source.key, set()).intersection(_every(source.partitions_def))):
+            readers = readers_among(source, stored_keys, declaration.partitions_def)
+            with_something |= set(keys if readers is None else readers)
     return [key for key in keys if key in with_something]
 
 
 def _missing(source: Upstream, assets: Assets, *, after_newest: bool) -> list[str]:
-    there = assets.there.get(source.key, set())
+    stored_keys = assets.stored_keys.get(source.key, set())
     every = _every(source.partitions_def)
-    missing = [key for key in every if key not in there]
+    missing = [key for key in every if key not in stored_keys]
     if not after_newest or not is_timed(source.partitions_def):
         return missing
-    newest = max((number for number, key in enumerate(every) if key in there), default=-1)
-    return [key for key in every[newest + 1 :] if key not in there]
+    newest = max((number for number, key in enumerate(every) if key in stored_keys), default=-1)
+    return [key for key in every[newest + 1 :] if key not in stored_keys]
 
 
 def _missing_cutoffs(declaration: Declaration, condition: NewestCutoffs, assets: Assets) -> list[str]:
     """The newest cutoffs that are missing and ready."""
-    there, ready, results = assets.there.get(declaration.key, set()), 0, []
+    stored_keys, ready, results = assets.stored_keys.get(declaration.key, set()), 0, []
     for cutoff in _newest_first(declaration.partitions_def):
         if cutoff.start is None or cutoff.start > clock.now():
             continue
-        is_missing = cutoff.key not in there
+        is_missing = cutoff.key not in stored_keys
         if is_missing and not all(_is_ready(source, cutoff.start, assets) for source in condition.upstream):
             continue
         ready += 1
@@ -150,9 +150,9 @@ def _missing_cutoffs(declaration: Declaration, condition: NewestCutoffs, assets:
 
 def _is_ready(source: Upstream, cutoff: datetime, assets: Assets) -> bool:
     if not is_timed(source.partitions_def):
-        return bool(assets.there.get(source.key))
+        return bool(assets.stored_keys.get(source.key))
     last = last_before(source, cutoff)
-    if last is None or last.key not in assets.there.get(source.key, set()):
+    if last is None or last.key not in assets.stored_keys.get(source.key, set()):
         return False
     return last.key in assets.changed.get(source.key, set()) or last.key in assets.final.get(source.key, ())
 
@@ -163,7 +163,10 @@ def _newest_cutoffs(
     """Those of the newest cutoffs of a dataset whose rows have changed, or that no model was made for."""
     if not is_timed(declaration.partitions_def):
         return list(keys)
-    of_dataset, own = assets.there.get(condition.dataset.key, set()), assets.there.get(declaration.key, set())
+    of_dataset, own = (
+        assets.stored_keys.get(condition.dataset.key, set()),
+        assets.stored_keys.get(declaration.key, set()),
+    )
     newest = list(
         islice(
             (one.key for one in _newest_first(declaration.partitions_def) if one.key in of_dataset), condition.catch_up
@@ -174,7 +177,7 @@ def _newest_cutoffs(
 
 def _answerable(declaration: Declaration, condition: Answerable, keys: Sequence[str], assets: Assets) -> list[str]:
     """Those that a build is early enough for, or that were answered before by one."""
-    builds = assets.there.get(condition.model.key, set())
+    builds = assets.stored_keys.get(condition.model.key, set())
     cutoffs = condition.model.partitions_def
     if not builds:
         return []
@@ -184,7 +187,7 @@ def _answerable(declaration: Declaration, condition: Answerable, keys: Sequence[
     if not starts:
         return []
     newest = starts[: condition.catch_up]
-    own = assets.there.get(declaration.key, set())
+    own = assets.stored_keys.get(declaration.key, set())
     now = clock.now()
     return [
         one.key

@@ -170,7 +170,7 @@ def _planned(declaration: Declaration, stored: Stored, lake: Lake, assets: Asset
     if change.needs_version or waits:
         assets.blocked[declaration.key] = waits or declaration.asset_name
         run, follow, outdated = [], [], list(made) if change.needs_version else outdated
-    assets.there[declaration.key] |= {*run, *follow}
+    assets.stored_keys[declaration.key] |= {*run, *follow}
     assets.changed[declaration.key] |= {*run, *follow}
     whys = [change.why if run or outdated or change.is_new else "", "what it reads changes" if follow else ""]
     whys += [f"it waits for a new version of {waits}"] if waits else []
@@ -210,10 +210,10 @@ def _run(declaration: Declaration, change: Change, stored: Stored, assets: Asset
         if change.is_new:
             return [] if declaration.partitions_def is not None else [WHOLE]
         return _newest(
-            declaration.partitions_def, stored.keys(declaration), declaration.catch_up, among=change.partitions
+            declaration.partitions_def, stored.keys(declaration), declaration.catch_up, candidates=change.partitions
         )
     assert isinstance(declaration, Model)
-    cutoffs = assets.there.get(declaration.dataset.key, set())
+    cutoffs = assets.stored_keys.get(declaration.dataset.key, set())
     newest = _newest(declaration.partitions_def, cutoffs, declaration.catch_up)
     return (
         [key for key in newest if change.is_new or key in change.partitions or key not in stored.keys(declaration)]
@@ -234,22 +234,26 @@ def _of_new_group(group: FeatureGroup, stored: Stored, assets: Assets) -> list[s
         return every
     absent: set[str] = set()
     for source in inputs:
-        if not assets.there.get(source.key):
+        if not assets.stored_keys.get(source.key):
             return []
         if missing := _missing(source, assets, after_newest=False):
-            found = readers_among(source, missing, group.partitions_def)
-            absent |= set(every if found is None else found) if group.partitions_def is not None else set()
+            readers = readers_among(source, missing, group.partitions_def)
+            absent |= set(every if readers is None else readers) if group.partitions_def is not None else set()
     return [key for key in every if key not in absent]
 
 
 def _newest(
-    partitions_def: dg.PartitionsDefinition[str] | None, keys: Any, number: int, *, among: Sequence[str] | None = None
+    partitions_def: dg.PartitionsDefinition[str] | None,
+    keys: Any,
+    number: int,
+    *,
+    candidates: Sequence[str] | None = None,
 ) -> list[str]:
     """The newest so many of some partitions, those of them that are among others; all if they have no order in time."""
     if not is_timed(partitions_def):
-        return [key for key in keys if among is None or key in among]
+        return [key for key in keys if candidates is None or key in candidates]
     newest = [one.key for one in partitions_of(partitions_def, list(keys))][-number:]
-    return [key for key in newest if among is None or key in among]
+    return [key for key in newest if candidates is None or key in candidates]
 
 
 def _readers_of_changes(declaration: Declaration, made: Any, assets: Assets) -> set[str]:
@@ -259,8 +263,8 @@ def _readers_of_changes(declaration: Declaration, made: Any, assets: Assets) -> 
     results: set[str] = set()
     for source in reads_of(declaration):
         if changed := assets.changed.get(source.key):
-            found = readers_among(source, sorted(changed), declaration.partitions_def)
-            results |= set(made) if found is None else set(found) & set(made)
+            readers = readers_among(source, sorted(changed), declaration.partitions_def)
+            results |= set(made) if readers is None else set(readers) & set(made)
     return results
 
 
@@ -269,8 +273,8 @@ def _final(declaration: Declaration, lake: Lake) -> set[str]:
         return set()
     delay = getattr(declaration, "serving_delay", None) or timedelta(0)
     ledger = lake.ledger(declaration.table)
-    known = [key for key in ledger if declaration.partitions_def.has_partition_key(key)]
-    partitions = partitions_of(declaration.partitions_def, known)
+    current = [key for key in ledger if declaration.partitions_def.has_partition_key(key)]
+    partitions = partitions_of(declaration.partitions_def, current)
     return {one.key for one in partitions if one.end is None or ledger[one.key].run_at >= one.end + delay}
 
 
@@ -331,8 +335,8 @@ def ranges(partitions_def: dg.PartitionsDefinition[str], keys: Sequence[str]) ->
     if not is_timed(partitions_def):
         return [(key, key) for key in keys]
     places = {key: number for number, key in enumerate(_every(partitions_def))}
-    known = sorted((key for key in keys if key in places), key=places.__getitem__)
-    runs = groupby(enumerate(known), key=lambda one: places[one[1]] - one[0])
+    ordered = sorted((key for key in keys if key in places), key=places.__getitem__)
+    runs = groupby(enumerate(ordered), key=lambda one: places[one[1]] - one[0])
     results = []
     for _, group in runs:
         its = [key for _, key in group]

@@ -46,7 +46,7 @@ def partitions_read(
     source: Upstream,
     readers: Sequence[str],
     partitions_def: dg.PartitionsDefinition[str] | None,
-    there: Iterable[str],
+    stored_keys: Iterable[str],
 ) -> list[str]:
     """Those of some partitions of a source that some partitions of a reading asset read.
 
@@ -54,17 +54,17 @@ def partitions_read(
         source: what is read.
         readers: partitions of the reading asset.
         partitions_def: its partitions.
-        there: the partitions of the source that are asked about.
+        stored_keys: the partitions of the source that are asked about.
     """
-    keys = set(there)
+    keys = set(stored_keys)
     if not is_timed(source.partitions_def):
         same = source.partitions_def is not None and source.partitions_def == partitions_def
         return sorted(keys & set(readers) if same else keys)
     if not is_timed(partitions_def):
         return sorted(keys)
     spans = join_spans(_span(source.reach, one) for one in partitions_of(partitions_def, list(readers)))
-    found = (one.key for start, end in spans for one in partitions_between(source.partitions_def, start, end))
-    return [key for key in dict.fromkeys(found) if key in keys]
+    parts = (one.key for start, end in spans for one in partitions_between(source.partitions_def, start, end))
+    return [key for key in dict.fromkeys(parts) if key in keys]
 
 
 def readers_among(
@@ -84,8 +84,8 @@ def readers_among(
     ):
         span = source.reach.span_of(partitions_def, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
         if span is not None:
-            found = partitions_between(partitions_def, naive_utc(span.start), naive_utc(span.end))
-            results |= dict.fromkeys(one.key for one in found)
+            readers = partitions_between(partitions_def, naive_utc(span.start), naive_utc(span.end))
+            results |= dict.fromkeys(one.key for one in readers)
     return list(results)
 
 

@@ -114,5 +114,5 @@ def _made_of(record: PartitionRecord) -> Made:
 
 def _sum(values: Iterable[float | None]) -> float | None:
     """The sum of what is known; None if one is not."""
-    known = list(values)
-    return None if None in known else sum(value for value in known if value is not None)
+    numbers = list(values)
+    return None if None in numbers else sum(value for value in numbers if value is not None)

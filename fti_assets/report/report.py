@@ -140,11 +140,11 @@ def _fill(declarations: Sequence[Declaration], parts: _OfLake) -> None:
         ExperimentFigures(one.table.full_name, one.figure.name, problem=_UNREADABLE)
         for one in _of_kind(declarations, Experiment)
     ]
-    told = {one.table for one in parts.delays}
+    tables = {one.table for one in parts.delays}
     parts.delays += [
         Delay(one.table_name, problem=_UNREADABLE)
         for one in _of_kind(declarations, FeatureGroup)
-        if one.event_time is not None and one.is_stored and one.table_name not in told
+        if one.event_time is not None and one.is_stored and one.table_name not in tables
     ]
 
 

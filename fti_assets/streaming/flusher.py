@@ -75,12 +75,12 @@ class Flusher:
         with self._lock, self._connected() as lake:
             refuse_other_partitions(lake, self._group)
             _refuse_other_types(lake, self._group)
-            places, held = _places(lake, self._group, shards), outbox.positions()
+            places, positions = _places(lake, self._group, shards), outbox.positions()
             is_lost = any(
                 at.flushed is not None and (s not in places or places[s].sequence < at.flushed)
-                for s, at in held.items()
+                for s, at in positions.items()
             )
-            is_behind = any(s not in held or held[s].sequence < at.sequence for s, at in places.items())
+            is_behind = any(s not in positions or positions[s].sequence < at.sequence for s, at in places.items())
             if is_behind and not is_lost:
                 self._flush_all(lake, outbox)
                 places = _places(lake, self._group, shards)
@@ -89,14 +89,14 @@ class Flusher:
                 outbox.begin_at(places)
             self._load(lake, outbox)
 
-    def flush(self, outbox: Outbox, said: Callable[[Flush], None]) -> None:
+    def flush(self, outbox: Outbox, report: Callable[[Flush], None]) -> None:
         """Commit what the outbox holds, some rows at a time, and tell of each commit.
 
         Raises:
             StoreError: a commit failed; the outbox still has what is not committed.
         """
         with self._lock, self._connected() as lake, outbox.beside() as beside:
-            self._flush_all(lake, beside, said)
+            self._flush_all(lake, beside, report)
             if self.online is not None:
                 bases = _bases(lake, self._group)
                 if not _with_new(self._bases or {}, bases):  # a run has replaced a partition
@@ -112,7 +112,7 @@ class Flusher:
         with self._lock, self._connected() as lake, outbox.beside() as beside:
             self._load(lake, beside)
 
-    def _flush_all(self, lake: Lake, outbox: Outbox, said: Callable[[Flush], None] = lambda one: None) -> None:
+    def _flush_all(self, lake: Lake, outbox: Outbox, report: Callable[[Flush], None] = lambda one: None) -> None:
         # What comes meanwhile waits for the next flush: else a commit that takes as long as the next event would follow another for ever.
         newest, last = outbox.newest(), 0
         while last < newest and (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
@@ -125,7 +125,7 @@ class Flusher:
                     is_own = _with_new(self._bases or {}, _bases(lake, self._group))
                     if lake.snapshot() == result.commit.snapshot and is_own:
                         self.online.advance(lake, result.commit.snapshot, result.positions)
-            said(result)
+            report(result)
 
     def _load(self, lake: Lake, outbox: Outbox) -> None:
         if self.online is not None:

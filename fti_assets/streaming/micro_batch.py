@@ -96,12 +96,12 @@ class MicroBatches:
 
     def _without_clashes(self, rows: pa.Table) -> tuple[pa.Table, list[tuple[int, int]]]:
         """The rows without those whose keys and times a row before them has, and the events of these."""
-        seen: set[tuple[object, ...]] = set()
+        identities: set[tuple[object, ...]] = set()
         kept: list[int] = []
         clashes: list[int] = []
         for place, identity in enumerate(self._identities(rows)):
-            (clashes if identity in seen or identity in self._recent else kept).append(place)
-            seen.add(identity)
+            (clashes if identity in identities or identity in self._recent else kept).append(place)
+            identities.add(identity)
         if not clashes:
             return rows, []
         events = rows.select([SHARD, SEQUENCE]).take(pa.array(clashes)).to_pydict()

@@ -195,8 +195,11 @@ class OnlineRows:
             about = writer.about
             if about is None or not self._is_mine(about):
                 return False
-            held = origin_of(about).positions
-            if any(held.get(shard, -1) < sequence for shard, sequence in flushed.items()) or about.snapshot > snapshot:
+            positions = origin_of(about).positions
+            if (
+                any(positions.get(shard, -1) < sequence for shard, sequence in flushed.items())
+                or about.snapshot > snapshot
+            ):
                 return False
             at = lake.snapshot_at(snapshot)
             answers_from = None if about.answers_from_us is None else from_microseconds(about.answers_from_us)
@@ -212,5 +215,5 @@ class OnlineRows:
         except DamagedNamespaceError:
             return False
         is_declared = origin.declared == winner_terms(self._target, self._whole)
-        held = {shard: origin.positions.get(shard, -1) for shard in self._written or {}}
-        return is_declared and about.schema == online_schema(self._whole) and held == dict(self._written or {})
+        positions = {shard: origin.positions.get(shard, -1) for shard in self._written or {}}
+        return is_declared and about.schema == online_schema(self._whole) and positions == dict(self._written or {})

@@ -80,14 +80,14 @@ class Batches:
 
     def positions(self) -> dict[int, int]:
         """How far they reach, by shard."""
-        found: dict[int, int] = {letter.shard: letter.sequence for letter in self.dead_letters}
+        newest: dict[int, int] = {letter.shard: letter.sequence for letter in self.dead_letters}
         if self.rows is not None:
             ends = self.rows.group_by(SHARD).aggregate([(SEQUENCE, "max")])
             for shard, sequence in zip(
                 ends.column(SHARD).to_pylist(), ends.column(f"{SEQUENCE}_max").to_pylist(), strict=True
             ):
-                found[shard] = max(sequence, found.get(shard, sequence))
-        return found
+                newest[shard] = max(sequence, newest.get(shard, sequence))
+        return newest
 
 
 class Outbox:

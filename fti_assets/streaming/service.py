@@ -112,11 +112,11 @@ class GroupService:
             stack.enter_context(hold_shards(path.parent, shards, names, what=what))
             outbox = stack.enter_context(open_outbox(path, of=self._group.table_name))
             await asyncio.to_thread(self._flusher.start, outbox, shards)
-            held = outbox.positions()
+            positions = outbox.positions()
             subscription = await self._stream.subscribe(
                 shards,
-                {shard: at.sequence for shard, at in held.items()},
-                {shard: at.identity for shard, at in held.items() if at.identity},
+                {shard: at.sequence for shard, at in positions.items()},
+                {shard: at.identity for shard, at in positions.items() if at.identity},
             )
             stack.push_async_callback(subscription.close)
             batches = MicroBatches(self._group, outbox, group_decoder(self._group))

@@ -67,8 +67,8 @@ def module_hash(module: Any, *others: Any) -> str:
     """The hash of what a torch module, the modules in it and the functions that these hold are written in; others are classes."""
     owners: list[Any] = [type(part) for part in module.modules()]
     for part in module.modules():
-        held = [one.func if isinstance(one, functools.partial) else one for one in vars(part).values()]
-        owners += [one for one in held if inspect.isfunction(one) or inspect.isclass(one)]
+        values = [one.func if isinstance(one, functools.partial) else one for one in vars(part).values()]
+        owners += [one for one in values if inspect.isfunction(one) or inspect.isclass(one)]
     return source_hash(*owners, *others)
 
 

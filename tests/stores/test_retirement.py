@@ -239,6 +239,6 @@ def test_only_what_was_shown_goes(store: ModelStore) -> None:
     first, _ = publish(store, made(1), made(2))
     plan = plan_retirement(store, "delay_net", KEEP_ONE)
     publish(store, made(3))
-    assert retire(store, "delay_net", KEEP_ONE, among=plan.sizes) == Retirement("delay_net", plan.sizes, {})
+    assert retire(store, "delay_net", KEEP_ONE, references=plan.sizes) == Retirement("delay_net", plan.sizes, {})
     assert references(store) == [made(2).reference, made(3).reference]
     assert first not in references(store)

@@ -150,7 +150,7 @@ def retire(
     if not yes and not _confirm(len(plan.sizes)):
         click.echo("nothing was deleted: answer y, or say --yes")
         return
-    retired = delete(store, model, policy, among=plan.sizes, by=by or person())
+    retired = delete(store, model, policy, references=plan.sizes, by=by or person())
     click.echo(f"deleted {len(retired.sizes)} builds of {model}, {sum(retired.sizes.values()):,} bytes")
 
 

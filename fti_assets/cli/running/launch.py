@@ -135,10 +135,10 @@ def _partitions(
 ) -> list[str]:
     """The partitions that are run, in their order; none of assets without partitions."""
     definitions = {_text(key): repository.asset_graph.get(key).partitions_def for key in keys}
-    asked = partition is not None or first is not None or last is not None
+    is_selected = partition is not None or first is not None or last is not None
     parts = [one for one in definitions.values() if one is not None]
     if not parts:
-        if asked:
+        if is_selected:
             raise click.UsageError(
                 f"{list_some(definitions)} has no partitions: leave out --partition, --from and --to"
             )
@@ -147,10 +147,10 @@ def _partitions(
     every = _span(definition)
     if partition is not None and (first is not None or last is not None):
         raise click.UsageError("--partition names one partition, --from and --to a range: give one or the other")
-    if not asked or (partition is None and (first is None or last is None)):
+    if not is_selected or (partition is None and (first is None or last is None)):
         lacking = (
             "name one, --partition KEY, or a range, --from KEY --to KEY"
-            if not asked
+            if not is_selected
             else "a range needs both --from and --to"
         )
         raise click.UsageError(f"{name} is partitioned, {every}: {lacking}")

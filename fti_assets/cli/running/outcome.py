@@ -17,7 +17,7 @@ EXIT_CODES: dict[Status, int] = {"materialized": 0, "failed": 1, "refused": 3, "
 """What the command ends with; 2 is for what cannot be run at all, such as a partition that there is not."""
 
 _INTERRUPTED = "dagster._core.errors.DagsterExecutionInterruptedError"
-_SHOWN = ("dagster/row_count", "dagster/partition_row_count", "snapshot", "build", "status")
+_METADATA = ("dagster/row_count", "dagster/partition_row_count", "snapshot", "build", "status")
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def made_by(events: Sequence[dg.DagsterEvent]) -> Iterator[Made]:
         if event.event_type_value != "ASSET_MATERIALIZATION":
             continue
         one = event.step_materialization_data.materialization
-        facts = {name: one.metadata[name].value for name in _SHOWN if name in one.metadata}
+        facts = {name: one.metadata[name].value for name in _METADATA if name in one.metadata}
         plain = {name: value for name, value in facts.items() if isinstance(value, str | int | float)}
         if "dagster/partition_row_count" in plain:  # the row count of its run, which may be of several partitions
             plain.pop("dagster/row_count", None)

@@ -120,8 +120,8 @@ def _sample(
         f"LEFT JOIN {batch} b ON {same('b')} LEFT JOIN {stream} s ON {same('s')} ORDER BY c.__fti_kind, c.__fti_turn"
     ).fetchall()
     records = []
-    for number, *found in rows:
-        own, others = found[: len(identity)], found[len(identity) :]
+    for number, *differing in rows:
+        own, others = differing[: len(identity)], differing[len(identity) :]
         record = {"difference": _KINDS[number], "row": ", ".join(map(_term, identity, own))}
         changed = [
             f"{name} is {_text(one)} in batch and {_text(two)} in stream"

@@ -90,7 +90,7 @@ class EventReader:
         for position, key in enumerate(keys):
             if key is None and position not in wrong:
                 problems[places[position]] = self._outside(rows, position)
-        for position, reason in self._rules.broken(rows).items():
+        for position, reason in self._rules.problems(rows).items():
             problems.setdefault(places[position], reason)
         rows = rows.append_column(PARTITION, pa.array(keys, pa.string()))
         for name, values in (

@@ -48,7 +48,7 @@ class RowRules:
         self._connection.execute("SET TimeZone = 'UTC'")
         self._query = self._compiled()
 
-    def broken(self, rows: pa.Table) -> dict[int, str]:
+    def problems(self, rows: pa.Table) -> dict[int, str]:
         """By the position of a row that breaks a rule, which it breaks."""
         problems: dict[int, str] = {}
         unsure: list[RuleKey] = []

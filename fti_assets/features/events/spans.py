@@ -37,13 +37,13 @@ class Spans:
             return self._keys[place]
         try:
             instant = from_microseconds(instant_us)
-            found = partitions_between(self._partitions_def, instant, instant + _INSTANT)
+            partitions = partitions_between(self._partitions_def, instant, instant + _INSTANT)
         except (OverflowError, ValueError):  # at the ends of what a datetime holds
             return None
-        if not found or found[0].start is None or found[0].end is None:
+        if not partitions or partitions[0].start is None or partitions[0].end is None:
             return None
-        at = bisect_right(self._starts, microseconds(found[0].start))
-        self._starts.insert(at, microseconds(found[0].start))
-        self._ends.insert(at, microseconds(found[0].end))
-        self._keys.insert(at, found[0].key)
-        return found[0].key
+        at = bisect_right(self._starts, microseconds(partitions[0].start))
+        self._starts.insert(at, microseconds(partitions[0].start))
+        self._ends.insert(at, microseconds(partitions[0].end))
+        self._keys.insert(at, partitions[0].key)
+        return partitions[0].key

@@ -225,10 +225,10 @@ class _Load:
         if about is None:
             return positions, {}
         origin = origin_of(about)
-        others = [shard for shard in {**origin.positions, **origin.seen} if shard not in own]
+        foreign = [shard for shard in {**origin.positions, **origin.seen} if shard not in own]
         if not self._changed:  # of the shards of others nothing was made anew
-            positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in others}
-        seen = {s: at for s in others if (at := origin.greatest(s)) > positions.get(s, -1)}
+            positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in foreign}
+        seen = {s: at for s in foreign if (at := origin.greatest(s)) > positions.get(s, -1)}
         return positions, seen
 
     def _newest(self, about: About | None = None) -> int | None:
@@ -237,20 +237,22 @@ class _Load:
         Args:
             about: what a namespace said that is loaded in part.
         """
-        known = None if about is None else origin_of(about).newest_us
+        loaded_until = None if about is None else origin_of(about).newest_us
         available = self._group.times.available_at
-        if available is None or (known is None and self._unflushed is None and not self._flushed):
+        if available is None or (loaded_until is None and self._unflushed is None and not self._flushed):
             return None
         if not self._lake.has(self._group.table):
             return NOTHING_STORED
-        if about is not None and known is not None and not self._changed:
-            return known
+        if about is not None and loaded_until is not None and not self._changed:
+            return loaded_until
         partitions = (
-            None if known is None else [key for key in self._changed if key in self._lake.ledger(self._group.table)]
+            None
+            if loaded_until is None
+            else [key for key in self._changed if key in self._lake.ledger(self._group.table)]
         )
         rows = relation_name(self._lake.rows(self._group.table, snapshot=self._snapshot, partitions=partitions))
         [(newest,)] = self._lake.connection.execute(f"SELECT epoch_us(max({quote(available)})) FROM {rows}").fetchall()
-        return max(NOTHING_STORED if one is None else one for one in (newest, known))
+        return max(NOTHING_STORED if one is None else one for one in (newest, loaded_until))
 
     def _changed_keys(self, about: About) -> set[bytes]:
         """The keys with rows that only one of the snapshots has, looked for in the partitions that changed: as a table, and encoded."""

@@ -46,10 +46,10 @@ class Merge:
         keys = map(self._encode, zip(*(columns[name] for name in self._keys), strict=True))
         values = zip(*(columns[name] for name, _ in self._columns), strict=True)
         available = columns[self._columns[self._available][0]]
-        found: dict[bytes, list[Row]] = {}
+        versions: dict[bytes, list[Row]] = {}
         for key, event, at, row in zip(keys, columns[self._event], available, values, strict=True):
-            found.setdefault(key, []).append((max(event, at), event, row))
-        return dict(sorted(found.items()))
+            versions.setdefault(key, []).append((max(event, at), event, row))
+        return dict(sorted(versions.items()))
 
     def blobs(
         self, rows: Mapping[bytes, Sequence[Row]], old: Mapping[bytes, bytes], since_us: int

@@ -33,5 +33,5 @@ def windows_at(
     spine = connection.sql(f"SELECT DISTINCT {keys}, {timestamp(at)} AS {_AT} FROM {relation_name(rows)}")
     mark = JoinedColumn(_MARK, whole.keys[0].group, whole.keys[0].type)
     marked = replace(whole, columns=(*whole.columns, mark))
-    found = point_in_time(connection, spine, [marked], lambda _: rows, prediction_time=_AT)
-    return found.filter(f"{_MARK} IS NOT NULL").project(f"* EXCLUDE ({_AT}, {_MARK})")
+    result = point_in_time(connection, spine, [marked], lambda _: rows, prediction_time=_AT)
+    return result.filter(f"{_MARK} IS NOT NULL").project(f"* EXCLUDE ({_AT}, {_MARK})")

@@ -111,15 +111,15 @@ class _Plan:
         unknown = [name for name in names if name not in known and name not in {*keys, *times, ROWS}]
         if unknown:
             raise DeclarationError(f"{group.table_name} has no column {unknown[0]!r}: it has {one_of(known)}")
-        wanted = [known[name] for name in names if name in known]
-        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, *_ in wanted} | {ROWS: Count()}
+        selected = [known[name] for name in names if name in known]
+        aggregates: dict[str, Aggregate] = {one.name: aggregate_of(one) for one, *_ in selected} | {ROWS: Count()}
         of_rows = {ROWS: ROWS}
         for time, name in zip(times, (_EVENT, _AVAILABLE), strict=False):
             if time in names:
                 aggregates[name], of_rows[time] = Max(time), name
-        texts = {length.text for _, length, _ in wanted} | {windows.longest.text}
+        texts = {length.text for _, length, _ in selected} | {windows.longest.text}
         lengths = {one.text: one.us for one in windows.lengths if one.text in texts}
-        columns = [one.column for one, *_ in wanted if one.column is not None]
+        columns = [one.column for one, *_ in selected if one.column is not None]
         return cls(aggregates, lengths, list(dict.fromkeys([*times, *columns])), of_rows)
 
 

@@ -88,10 +88,10 @@ def _group(lake: Lake, name: str, version: int) -> PublishedGroup:
         types = lake.column_types(table)
     inputs = {one: _group(lake, one, of) for one, of in contract.inputs.items() if read_contract(lake, one, of)}
     key = (lake.store.identity, name, version, lake.contract(table), repr(types))
-    known = _groups.get(key)
-    if known is None or list(known.inputs.values()) != list(inputs.values()):
-        known = _groups[key] = published_group(contract, types, inputs)
-    return known
+    group = _groups.get(key)
+    if group is None or list(group.inputs.values()) != list(inputs.values()):
+        group = _groups[key] = published_group(contract, types, inputs)
+    return group
 
 
 def _no_contract(lake: Lake, name: str, version: int) -> NotMaterializedError:
@@ -104,9 +104,9 @@ def _no_contract(lake: Lake, name: str, version: int) -> NotMaterializedError:
         )
     names = [one.name for one in lake.tables() if one.schema == FEATURES]
     versions = [one for one in names if one.rpartition("_v")[0] == name]
-    there = f"it has {one_of(versions)}" if versions else f"it has the feature groups {list_some(names, 20)}"
+    existing = f"it has {one_of(versions)}" if versions else f"it has the feature groups {list_some(names, 20)}"
     return NotMaterializedError(
-        f"the offline store at {root} has no {table.full_name}, which another code location is to own: {there}. Materialize it there "
+        f"the offline store at {root} has no {table.full_name}, which another code location is to own: {existing}. Materialize it there "
         "first, and load this code location again"
     )
 

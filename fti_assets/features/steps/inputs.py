@@ -119,10 +119,10 @@ def within_reach(table: Table, source: TimedTable, group: FeatureGroup, partitio
     if source.event_time is None:
         return replace(table, grid=grid)
     reach, column = timestamp(back_from(start, group.lookback)), quote(source.partition_by or source.event_time)
-    seen = " AND ".join(bound.sql() for bound in bounds_of(source, group, partitions))
+    visible = " AND ".join(bound.sql() for bound in bounds_of(source, group, partitions))
     return replace(
         table,
-        relation=table.relation.filter(seen),
+        relation=table.relation.filter(visible),
         grid=grid,
         beyond=None if group.lookback == LIFETIME_LENGTH else table.relation.filter(f"{column} < {reach}"),
     )

@@ -88,20 +88,20 @@ def check_stream_rows(
     others = [one for one in partitions if one.key in streamed and one.key not in equal]
     try:
         until = _newest_flushed(lake, group, ledger, [one.key for one in others], snapshot)
-        found = _differences(lake, group, staging, others, streamed, ledger, until, snapshot)
+        differences = _differences(lake, group, staging, others, streamed, ledger, until, snapshot)
     except (StoreError, duckdb.Error) as error:  # a damaged file must not stand in the way of the run that mends it
         problem = f"{group.table_name}: the rows of the stream cannot be read any more, so the run cannot be compared: {error}"
         kept = {key: place for key, place in streamed.items() if place}
         return StreamCheck(Verdict(rule, 1, (), problem, facts), {**{key: {} for key in equal}, **kept})
     notes: dict[str, Mapping[str, Any]] = {key: {} for key in streamed}
-    for key in found.counts:
+    for key in differences.counts:
         notes[key] = streamed[key] or {"snapshot": snapshot, "until": microseconds(until)}
     if ahead := _rows_after(lake, group, staging, [one.key for one in others], until):
         facts["not_flushed_yet"] = ahead
-    batch, stream, values = found.totals
+    batch, stream, values = differences.totals
     facts |= {"only_in_batch": batch, "only_in_stream": stream, "other_values": values}
-    problem = _problem(group, found) if found.counts else ""
-    return StreamCheck(Verdict(rule, batch + stream + values, found.sample, problem, facts), notes)
+    problem = _problem(group, differences) if differences.counts else ""
+    return StreamCheck(Verdict(rule, batch + stream + values, differences.sample, problem, facts), notes)
 
 
 def _place(record: PartitionRecord) -> Mapping[str, Any] | None:
@@ -179,8 +179,8 @@ def _first_streamed(group: FeatureGroup, ledger: Mapping[str, PartitionRecord]) 
     return min(partitions_of(group.partitions_def, streamed), key=lambda one: one.start or datetime.min).key
 
 
-def _problem(group: FeatureGroup, found: Differences) -> str:
-    batch, stream, values = found.totals
+def _problem(group: FeatureGroup, differences: Differences) -> str:
+    batch, stream, values = differences.totals
     counts = [
         f"{number} {what}"
         for number, what in (
@@ -192,9 +192,9 @@ def _problem(group: FeatureGroup, found: Differences) -> str:
     ]
     rows = [
         f"{record['difference']}: {record['row']}{', ' if record['values'] else ''}{record['values']}"
-        for record in found.sample[:3]
+        for record in differences.sample[:3]
     ]
     return (
-        f"{group.table_name} {list_some(found.counts)}: the rows of the run are not those of the stream, {', '.join(counts)}. "
+        f"{group.table_name} {list_some(differences.counts)}: the rows of the run are not those of the stream, {', '.join(counts)}. "
         f"{'; '.join(rows)}"
     )

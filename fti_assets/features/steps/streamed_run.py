@@ -133,7 +133,7 @@ def _with_streamed(
     stored = relation_name(
         lake.rows(group.table, partitions=[*dict.fromkeys([*changed, *is_open])], with_partition=True)
     )
-    given = equal_columns(lake.connection, quote(staging), names, rows="given", target="stored")
+    is_equal = equal_columns(lake.connection, quote(staging), names, rows="given", target="stored")
     stays = []
     if changed:
         partitions_changed = f"stored.{PARTITION} IN ({', '.join(map(literal, changed))})"
@@ -155,6 +155,6 @@ def _with_streamed(
         stays.append(f"(stored.{PARTITION} = {literal(key)} AND (stored.{available} > {newest} OR {newest} IS NULL))")
     [(count,)] = execute(
         f"INSERT INTO {quote(table)} BY NAME SELECT stored.* FROM {stored} stored WHERE ({' OR '.join(stays)}) "
-        f"AND NOT EXISTS (SELECT 1 FROM {quote(staging)} given WHERE {given})"
+        f"AND NOT EXISTS (SELECT 1 FROM {quote(staging)} given WHERE {is_equal})"
     ).fetchall()
     return table, int(count)

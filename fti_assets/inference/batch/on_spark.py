@@ -81,11 +81,11 @@ def score_on_spark(
         f"CREATE TEMP TABLE {name} AS SELECT {', '.join([*own_columns, *values])} FROM {table} rows "
         f"JOIN {answered_rows} chunk USING ({NUMBER})"
     )
-    [(given, due)] = connection.execute(
+    [(rows_back, due)] = connection.execute(
         f"SELECT (SELECT count(*) FROM {name}), (SELECT count(*) FROM {table})"
     ).fetchall()
-    if given != due:
-        raise EngineError(f"Spark answered {given} of {due} rows. Nothing was stored; run it again")
+    if rows_back != due:
+        raise EngineError(f"Spark answered {rows_back} of {due} rows. Nothing was stored; run it again")
     return name
 
 

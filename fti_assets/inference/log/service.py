@@ -18,7 +18,7 @@ from fti_assets.inference.serving.log.service import Usage
 RATES = {"missing_rate": "missing", "unknown_rate": "unknown", "out_of_schema_rate": "out_of_schema"}
 """The shares of answers by name, and the columns of names that they count."""
 _MEGABYTE = 1_000_000
-_SHOWN = 20
+_MOST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Service:
         result: dict[str, Any] = {"requests": max(self.requests, self.statuses)}
         result |= {name: round(value, 6) for name, value in self.figures.items() if value is not None}
         for column in RATES.values():
-            largest = sorted(self.counts.get(column, {}).items(), key=lambda pair: (-pair[1], pair[0]))[:_SHOWN]
+            largest = sorted(self.counts.get(column, {}).items(), key=lambda pair: (-pair[1], pair[0]))[:_MOST_ROWS]
             result |= {f"{column}/{name}": round(number / self.answers, 6) for name, number in largest}
         return result | {f"status/{status}": number for status, number in sorted(self.usage.requests.items())}
 

@@ -79,10 +79,10 @@ def first_commits(
         "CASE WHEN spans.until IS NOT NULL THEN coalesce(spans.made_at <= spans.until, false) OR spans.is_at_pace "
         f"ELSE coalesce(new.{_SNAPSHOT} > firsts.{_SNAPSHOT}, false) OR new.{_OF} IN ({before}) END"
     )
-    known = f"new.{_OF} NOT IN ({before})" if partitions else "true"
+    is_new = f"new.{_OF} NOT IN ({before})" if partitions else "true"
     select = (
         "SELECT new.event, new.available, moments.at AS committed, "
-        f"CASE WHEN NOT {known} THEN 'unknown' WHEN {judged} THEN 'judged' ELSE 'backfill' END AS standing "
+        f"CASE WHEN NOT {is_new} THEN 'unknown' WHEN {judged} THEN 'judged' ELSE 'backfill' END AS standing "
         f"FROM {new_rows} new JOIN {moments} moments ON moments.number = new.{_SNAPSHOT} "
         f"LEFT JOIN {firsts} firsts ON firsts.partition = new.{_OF} "
         f"LEFT JOIN {spans} spans ON spans.partition = new.{_OF}"

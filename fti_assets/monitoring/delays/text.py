@@ -49,14 +49,14 @@ def _left_out(delays: Delays) -> str:
 def _proposal(audit: DelayAudit, one: Proposal) -> str:
     few = f" (of {audit.delays.judged} rows only)" if audit.delays.judged < _FEW else ""
     share = f"{one.quantile * 100:g}%"
-    there = f"{share} of the rows were there {span(one.measured)} after"
+    arrival = f"{share} of the rows were there {span(one.measured)} after"
     if one.of == "serving_delay":
         if one.declared_holds:
-            return f"the declared delay is honest: {there} their event time{few}"
-        return f'proposal: serving_delay="{written(one.delay)}": {there} their event time{few}'
+            return f"the declared delay is honest: {arrival} their event time{few}"
+        return f'proposal: serving_delay="{written(one.delay)}": {arrival} their event time{few}'
     if one.declared_holds:
         return f"what the column says is honest: {share} of the rows were there by then{few}"
-    return f"proposal: an available_at that is {written(one.delay)} later: {there} it{few}"
+    return f"proposal: an available_at that is {written(one.delay)} later: {arrival} it{few}"
 
 
 def _name(quantile: float) -> str:

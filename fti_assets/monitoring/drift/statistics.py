@@ -156,10 +156,10 @@ def unknown_rate(
     present = current.rows - current.nulls
     if not present or not reference.rows or (reference.further_categories and learned is None):
         return None
-    known: Collection[str] = reference.categories
+    categories: Collection[str] = reference.categories
     if reference.further_categories:
-        known = {*known, *(learned or ())}
-    return 1.0 - sum(count for name, count in current.categories.items() if name in known) / present
+        categories = {*categories, *(learned or ())}
+    return 1.0 - sum(count for name, count in current.categories.items() if name in categories) / present
 
 
 def unknown_rate_of_reference(reference: ColumnProfile, learned: Collection[str] | None = None) -> float:
@@ -175,8 +175,8 @@ def unknown_rate_of_reference(reference: ColumnProfile, learned: Collection[str]
     present = reference.rows - reference.nulls
     if not present or not reference.further_categories:
         return 0.0
-    known = len({*(learned or ())} - reference.categories.keys())
-    return reference.rest / present * max(0.0, 1.0 - known / reference.further_categories)
+    others = len({*(learned or ())} - reference.categories.keys())
+    return reference.rest / present * max(0.0, 1.0 - others / reference.further_categories)
 
 
 def category_churn(reference: ColumnProfile, current: ColumnProfile) -> float | None:
@@ -192,8 +192,8 @@ def category_churn(reference: ColumnProfile, current: ColumnProfile) -> float | 
     if reference.further_categories:
         new &= reference.categories.keys()
     both = old | new
-    gone = [name for name in both if not reference.categories.get(name) or not current.categories.get(name)]
-    return len(gone) / len(both) if both else None
+    absent = [name for name in both if not reference.categories.get(name) or not current.categories.get(name)]
+    return len(absent) / len(both) if both else None
 
 
 def together(columns: Iterable[ColumnProfile]) -> ColumnProfile | None:

@@ -59,10 +59,10 @@ def figure_for(name: str, task: Task) -> Figure:
     if figure is None or task not in figure.tasks:
         fitting = [one.name for one in FIGURES.values() if task in one.tasks]
         if not fitting:
-            there = one_of(dict.fromkeys(task for one in FIGURES.values() for task in one.tasks))
+            tasks = one_of(dict.fromkeys(task for one in FIGURES.values() for task in one.tasks))
             raise DeclarationError(
                 f"an experiment cannot compare arms of {model_of(task)}: it compares a mean of one number an answer, which there is for "
-                f"{there} models of one label: leave it out, and look at what a monitor of the log says of each arm"
+                f"{tasks} models of one label: leave it out, and look at what a monitor of the log says of each arm"
             )
         raise DeclarationError(
             f"an experiment cannot compare arms of {model_of(task)} by {name!r}: a mean over answers is compared, such as {one_of(fitting)}"

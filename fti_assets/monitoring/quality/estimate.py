@@ -100,10 +100,10 @@ def _of_labels(
     for at, label in enumerate(answers.labels):
         own = {metric.metric.name: name for name, metric in _of_one(metrics).items() if metric.label == label}
         if own:
-            found = estimates(
+            of_labels = estimates(
                 list(own), answers.of_label(label), probabilities[:, at], draws=draws, confidence=confidence
             )
-            results |= {own[name]: one for name, one in found.items()}
+            results |= {own[name]: one for name, one in of_labels.items()}
     if means := [name for name in metrics if name not in _of_one(metrics)]:
         each = [
             estimates(means, answers.of_label(label), probabilities[:, at], draws=0)

@@ -62,7 +62,7 @@ class OnlinePath:
     def snapshots(self, manifest: ModelManifest) -> dict[str, int]:
         """The lake's snapshot that each namespace of a build was loaded from."""
         tables = {join.table_name for join in manifest.view.joins}
-        return {name: found for name in tables if (found := self._online.snapshot(name)) is not None}
+        return {name: number for name in tables if (number := self._online.snapshot(name)) is not None}
 
     def close(self) -> None:
         """Let go of all that was loaded."""

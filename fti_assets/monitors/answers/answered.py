@@ -109,8 +109,8 @@ class Answered(ABC):
 
     def rows_of(self, label: Label) -> duckdb.DuckDBPyRelation | None:
         """The rows of a label's group, None while there are none."""
-        there = self.lake.has(label.group.table)
-        return self.lake.rows(label.group.table, snapshot=self.snapshot) if there else None
+        is_stored = self.lake.has(label.group.table)
+        return self.lake.rows(label.group.table, snapshot=self.snapshot) if is_stored else None
 
     @abstractmethod
     def with_one_label(

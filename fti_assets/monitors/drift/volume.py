@@ -74,13 +74,13 @@ def usual_answers(partition: Partition, before: Sequence[Partition], answers: Ma
     """
     assert partition.start is not None
     assert partition.end is not None
-    known = [one for one in before if one.key in answers and one.start is not None and one.end is not None]
-    starts = [one.start for one in known if one.start is not None]
+    usual = [one for one in before if one.key in answers and one.start is not None and one.end is not None]
+    starts = [one.start for one in usual if one.start is not None]
     middle, alike = partition.start + (partition.end - partition.start) / 2, dict[str, int]()
     while starts and middle - _WEEK >= starts[0]:
         middle -= _WEEK
-        one = known[bisect_right(starts, middle) - 1]
+        one = usual[bisect_right(starts, middle) - 1]
         if one.end is not None and middle < one.end:
             alike[one.key] = answers[one.key]
-    counts = list(alike.values()) if len(alike) >= _LEAST_ALIKE else [answers[one.key] for one in known]
+    counts = list(alike.values()) if len(alike) >= _LEAST_ALIKE else [answers[one.key] for one in usual]
     return median(counts) if counts else None

@@ -126,10 +126,10 @@ def _requests(
         view = with_spine_times(replay.load(build)[0].view, predictions.spine)
     except FtiError as error:
         return [], nothing, "build_is_gone", str(error)
-    asked = f"(SELECT {identity} FROM {sample.table} WHERE {quote(answer.build)} = $1 AND {PREDICTED_AT} = $2)"
+    of_answer = f"(SELECT {identity} FROM {sample.table} WHERE {quote(answer.build)} = $1 AND {PREDICTED_AT} = $2)"
     spine = stored_spine(lake, view, snapshot=snapshot)
     rows = lake.connection.execute(
-        f"SELECT spine.* FROM {relation_name(spine)} spine JOIN {asked} USING ({identity})", [build, answered_at]
+        f"SELECT spine.* FROM {relation_name(spine)} spine JOIN {of_answer} USING ({identity})", [build, answered_at]
     )
     fields = [column[0] for column in rows.description or ()]
     spine_rows = [dict(zip(fields, row, strict=True)) for row in rows.fetchall()]

@@ -20,7 +20,7 @@ from fti_assets.monitoring.replays.replay import Comparison
 from fti_assets.monitors.parity.parity import NO_DELAY_BREACHES, ONLINE_IS_OFFLINE, REPLAYED, Parity, columns_of
 
 _TYPES = {"timestamp": pa.timestamp("us"), "text": pa.string(), "integer": pa.int64()}
-_SHOWN = 10
+_MOST_ROWS = 10
 
 Compared = Sequence[tuple[str, Comparison]]
 """Each model with what came of its requests."""
@@ -69,9 +69,9 @@ def verdicts_of(parity: Parity, by_partition: Mapping[str, Compared]) -> list[Ve
         for kind in ("break", "delay_breach")
     )
     facts = facts_of(compared)
-    asked = sum(len({id(past) for past, _ in one.uncompared}) + max(one.compared.values()) for one in comparisons)
+    requests = sum(len({id(past) for past, _ in one.uncompared}) + max(one.compared.values()) for one in comparisons)
     replayed = sum(one.compared["replayed"] for one in comparisons)
-    none_replayed = bool(asked) and not replayed
+    none_replayed = bool(requests) and not replayed
     return [
         Verdict(ONLINE_IS_OFFLINE, len(breaks), _shown(breaks), _problem(parity, breaks, "differ"), facts),
         Verdict(
@@ -82,7 +82,7 @@ def verdicts_of(parity: Parity, by_partition: Mapping[str, Compared]) -> list[Ve
         ),
         Verdict(
             REPLAYED,
-            asked if none_replayed else 0,
+            requests if none_replayed else 0,
             problem=f"none of the requests of {parity.of.table_name} could be replayed: {_causes(comparisons)}"
             if none_replayed
             else "",
@@ -141,7 +141,7 @@ def _shown(findings: Sequence[tuple[PastRequest, Finding]]) -> tuple[dict[str, A
             "offline_time": one.offline_time,
             "reason": one.reason,
         }
-        for past, one in findings[:_SHOWN]
+        for past, one in findings[:_MOST_ROWS]
     )
 
 

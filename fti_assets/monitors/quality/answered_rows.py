@@ -105,7 +105,7 @@ def answered_rows(answers: Answered, partitions: Sequence[Partition], columns: I
     kinds = [Column(name, "text") for name in (PARTITION, BUILD, ARM)]
     kinds += [Column(MATURE, "boolean"), Column(_NUMBER, "integer")]
     kinds += [Column(column, type_of_sql(stored[column]) or "text") for column in labels]
-    kinds += [Column(name, "integer") for name, there in ((QUERY, query), (_CLUSTER, has_clusters)) if there]
+    kinds += [Column(name, "integer") for name, is_present in ((QUERY, query), (_CLUSTER, has_clusters)) if is_present]
     places = [f"{ANSWER}{place}" for place in range(len(names))] if answers.model.task in BY_NAME else [ANSWER]
     kinds += [Column(name, "number") for name in places]
     kinds += [Column(name, kind) for name, kind in beside.items()]
@@ -157,8 +157,8 @@ def _together(numbers: Sequence[np.ndarray], rows: int) -> np.ndarray:
 
 def has_label(labels: np.ndarray) -> np.ndarray:
     """Which canonical labels ``[n]`` there are; of several, ``[n, k]``, which rows have all."""
-    there = np.asarray(labels != "" if labels.dtype.kind in "OU" else ~np.isnan(labels))
-    return there if there.ndim == 1 else np.asarray(there.all(axis=1))
+    is_labelled = np.asarray(labels != "" if labels.dtype.kind in "OU" else ~np.isnan(labels))
+    return is_labelled if is_labelled.ndim == 1 else np.asarray(is_labelled.all(axis=1))
 
 
 def _in_order(values: np.ndarray, before: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -173,8 +173,8 @@ def label_fits(labels: np.ndarray, task: Task, classes: Sequence[str]) -> np.nda
     if labels.ndim == 2:
         each = [label_fits(labels[:, at], each_task(task), ()) for at in range(labels.shape[1])]
         return np.asarray(np.all(each, axis=0))
-    there = has_label(labels)
-    distinct, positions = np.unique(labels[there], return_inverse=True)
+    is_labelled = has_label(labels)
+    distinct, positions = np.unique(labels[is_labelled], return_inverse=True)
     fits = np.zeros(len(distinct), dtype=bool)
     for place, one in enumerate(distinct) if task in ("binary", "multiclass") or labels.dtype.kind in "OU" else ():
         try:
@@ -185,5 +185,5 @@ def label_fits(labels: np.ndarray, task: Task, classes: Sequence[str]) -> np.nda
     if task not in ("binary", "multiclass") and labels.dtype.kind not in "OU":
         fits = np.isfinite(distinct) & ((distinct >= 0) | (task != "ranking"))
     result = np.zeros(len(labels), dtype=bool)
-    result[there] = fits[positions]
+    result[is_labelled] = fits[positions]
     return result

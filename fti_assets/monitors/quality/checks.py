@@ -14,7 +14,7 @@ from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.monitor import quality_rule_of
 from fti_assets.monitors.quality.redaction import mask_slice
 
-_SHOWN = 10
+_MOST_ROWS = 10
 
 
 def quality_verdicts(
@@ -24,8 +24,8 @@ def quality_verdicts(
     for rule in rules:
         if rule.is_judged:
             own = [one for one in measurements if (one.subject, one.statistic) == (QUALITY, rule.metric)]
-            shown = [replace(one, slice=mask_slice(one.slice, rules, hidden)) for one in _once(own)]
-            yield _verdict(rule, shown)
+            masked = [replace(one, slice=mask_slice(one.slice, rules, hidden)) for one in _once(own)]
+            yield _verdict(rule, masked)
 
 
 def _once(measurements: Sequence[Measurement]) -> Iterator[Measurement]:
@@ -60,7 +60,7 @@ def _verdict(rule: Quality, own: Sequence[Measurement]) -> Verdict:
             "rows": one.rows,
             "estimated": one.estimated,
         }
-        for one in warnings[:_SHOWN]
+        for one in warnings[:_MOST_ROWS]
     )
     return Verdict(quality_rule_of(rule), len(warnings), sample, _problem(rule, warnings), facts)
 

@@ -96,8 +96,8 @@ class SampleFigures:
     @property
     def _slicings(self) -> list[By]:
         """The slicings whose columns are there."""
-        there = self.sample.rows.columns
-        return [by for by in slicings(self._metric_rules) if all(name in there for name in columns_of(by))]
+        columns = self.sample.rows.columns
+        return [by for by in slicings(self._metric_rules) if all(name in columns for name in columns_of(by))]
 
     def _truths(self, labelled: Sample, rows: int) -> Iterator[Measurement]:
         if not rows or not self._names:

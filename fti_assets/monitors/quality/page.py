@@ -19,7 +19,7 @@ from fti_assets.monitors.recent_rows import recent_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
 
-_SHOWN = 20
+_MOST_ROWS = 20
 
 
 def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _table(rows: Any, monitor: Monitor, newest: Partition) -> dg.TableMetadataVa
     hidden = redacted_by_logs(monitor.models)
     records = [
         dg.TableRecord(dict(zip(names, (metric, mask_slice(part, monitor.quality, hidden), *figures), strict=True)))
-        for metric, part, *figures in ordered.limit(_SHOWN).project(query).fetchall()
+        for metric, part, *figures in ordered.limit(_MOST_ROWS).project(query).fetchall()
     ]
     return dg.MetadataValue.table(
         records,

@@ -20,9 +20,7 @@ _MOST_PAGES = 25
 _INSTANT = timedelta(microseconds=1)
 
 
-def newest_made(
-    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
-) -> dict[str, bool]:
+def newest_made(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]) -> dict[str, bool]:
     """Of some partitions, those that were made, and whether their newest materialization is provisional."""
     unseen, marks = set(partitions), dict[str, bool]()
     while unseen:

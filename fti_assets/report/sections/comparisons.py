@@ -26,7 +26,7 @@ from fti_assets.report.sections.elements import (
 )
 from fti_assets.stores.models.rollouts import shares_of
 
-_SHOWN = 14
+_MOST_ROWS = 14
 
 
 def parity_part(parities: Sequence[ParityFigures], most: int) -> Html:
@@ -91,9 +91,12 @@ def _parity_of(parity: ParityFigures, most: int) -> Iterator[Html]:
     numbers = table(
         "By partition",
         ("partition", "compared", "not compared", "behind", "breaks", "late rows"),
-        [(one.start, one.compared, one.not_compared, one.behind, one.breaks, one.breaches) for one in days[-_SHOWN:]],
+        [
+            (one.start, one.compared, one.not_compared, one.behind, one.breaks, one.breaches)
+            for one in days[-_MOST_ROWS:]
+        ],
     )
-    yield details(f"The newest {_SHOWN} partitions as numbers", numbers)
+    yield details(f"The newest {_MOST_ROWS} partitions as numbers", numbers)
 
 
 def rollout_part(models: Sequence[ModelHistory], experiments: Sequence[ExperimentFigures]) -> Html:
@@ -131,7 +134,7 @@ def _rollout_of(history: ModelHistory) -> Iterator[Html]:
                 ", ".join(f"{name} {one.builds.get(name, '')} {share:.1%}" for name, share in one.shares.items()),
                 one.reason,
             )
-            for one in reversed(aliases.rollouts[-_SHOWN:])
+            for one in reversed(aliases.rollouts[-_MOST_ROWS:])
         ],
     )
 

@@ -23,7 +23,7 @@ from fti_assets.report.sections.elements import (
     under,
 )
 
-_SHOWN = 14
+_MOST_ROWS = 14
 
 
 def drift_part(monitors: Sequence[MonitorFigures], most: int) -> Html:
@@ -83,7 +83,7 @@ def _drift_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         ],
     )
     if current:
-        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(current))
+        yield details(f"The newest {_MOST_ROWS} partitions as numbers", _numbers(current))
 
 
 def quality_part(monitors: Sequence[MonitorFigures], most: int) -> Html:
@@ -133,7 +133,7 @@ def _quality_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         ],
     )
     if first:
-        yield details(f"The newest {_SHOWN} partitions as numbers", _numbers(first))
+        yield details(f"The newest {_MOST_ROWS} partitions as numbers", _numbers(first))
 
 
 def _beyond(number: int) -> str:
@@ -165,7 +165,7 @@ def _numbers(series: Sequence[Series]) -> Html:
         points.sort(key=lambda pair: pair[0].start)
         rows += [
             (one.name, one.reference, point.start, point.value, interval(point.low, point.high), point.rows, how)
-            for point, how in points[-_SHOWN:]
+            for point, how in points[-_MOST_ROWS:]
         ]
     return table(
         "By partition", ("name", "against, or of", "partition", "value", "interval", "rows", "how"), rows[:600]

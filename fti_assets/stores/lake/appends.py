@@ -199,8 +199,8 @@ def _stored_sums(lake: Lake, table: TableName, key: str, old: PartitionRecord, s
 
 def _sums_by_partition(lake: Lake, rows: str, types: Mapping[str, str]) -> dict[str, _Sums]:
     content = with_content(types, rows, columns=PARTITION)
-    found = lake.connection.execute(f"SELECT {PARTITION}, {content_sums()} FROM {content} GROUP BY 1").fetchall()
-    return {key: tuple(map(int, sums)) for key, *sums in found}
+    results = lake.connection.execute(f"SELECT {PARTITION}, {content_sums()} FROM {content} GROUP BY 1").fetchall()
+    return {key: tuple(map(int, sums)) for key, *sums in results}
 
 
 def _drop_present(lake: Lake, table: TableName, append: Append) -> int:

@@ -77,8 +77,8 @@ def model_changes(
     changes = []
     for model in branch.models():
         base = bases.get(model, ModelBase((), ""))
-        there = {build.reference for build in main.all_builds(model)[0]} if model in main.models() else set()
-        builds = tuple(one for one in branch.builds(model) if one.reference not in {*base.builds, *there})
+        references = {build.reference for build in main.all_builds(model)[0]} if model in main.models() else set()
+        builds = tuple(one for one in branch.builds(model) if one.reference not in {*base.builds, *references})
         own = aliases_hash(branch, model)
         moves = own not in {base.aliases, aliases_hash(main, model), *merged.get(model, ())}
         if builds or moves:

@@ -125,8 +125,8 @@ def _problems_of_windows(view: ViewRecord) -> Iterator[str]:
             continue
         if len(windows.columns) < len(windows.lengths) * sum(one.n for one in windows.aggregates):
             yield f"names a column of {what} twice"
-        known = {*windows.columns, *(key.group for key in group.keys)}
-        if strangers := [one.column for one in group.columns if one.column not in known]:
+        names = {*windows.columns, *(key.group for key in group.keys)}
+        if strangers := [one.column for one in group.columns if one.column not in names]:
             yield f"takes {excerpt(strangers[0])} from {what}, which have {one_of(windows.columns)}"
 
 

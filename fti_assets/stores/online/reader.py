@@ -15,7 +15,7 @@ from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged
 from fti_assets.stores.online.blobs import Find
 from fti_assets.stores.online.reader_state import NamespaceContent, ReaderState, reader_state
 from fti_assets.stores.online.versions import Key, RawWinner, Winner
-from fti_assets.stores.online.winners import Found
+from fti_assets.stores.online.winners import WinningRows
 
 _log = late_logger(__name__)
 _READS_IN_VAIN = 5
@@ -31,7 +31,7 @@ class RowWinners(NamedTuple):
     """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
     they are the rows' in order."""
 
-    winners: Found
+    winners: WinningRows
     places: np.ndarray | None
 
 

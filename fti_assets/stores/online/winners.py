@@ -14,7 +14,7 @@ _greatest = np.maximum.reduce  # in half the time of a comparison and any()
 ColumnValues = np.ndarray | list[str] | list[np.ndarray | None]
 
 
-class Found(Protocol):
+class WinningRows(Protocol):
     """What is found for ``n`` keys at an instant, in columns."""
 
     won: np.ndarray | None
@@ -34,7 +34,7 @@ class Found(Protocol):
         """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts or vectors. A null is 0, or empty."""
 
 
-FindMany = Callable[[Sequence[bytes], Sequence[bytes | None], int], Found]
+FindMany = Callable[[Sequence[bytes], Sequence[bytes | None], int], WinningRows]
 """What the blobs of some keys say at an instant."""
 
 

@@ -67,10 +67,10 @@ def hold_shards(folder: Path, shards: Sequence[int], names: Sequence[str], *, wh
     Raises:
         StoreError: another service holds one of them.
     """
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for shard in sorted(shards):
             try:
-                held.enter_context(hold_lock(folder / f".shard_{shard}.lock", timeout=0))
+                locks.enter_context(hold_lock(folder / f".shard_{shard}.lock", timeout=0))
             except StoreError as error:
                 if not str(error).startswith("the lock "):
                     raise

@@ -48,7 +48,7 @@ def event_decoder(columns: Collection[str], kind: type[Any] | None = None) -> De
     with named_extras("a stream", "streaming"):
         from msgspec.json import Decoder
     parse = Decoder().decode
-    known = frozenset(columns)
+    names = frozenset(columns)
     read = None if kind is None else _typed(kind, tuple(columns))
 
     def decode(event: Event) -> Mapping[str, Any] | str:
@@ -69,8 +69,8 @@ def event_decoder(columns: Collection[str], kind: type[Any] | None = None) -> De
             return _reason(error, payload)
         if not is_object:
             return f"it is {excerpt(content)}, and no JSON object"
-        if not content.keys() <= known:
-            unknown = [name for name in content if name not in known]
+        if not content.keys() <= names:
+            unknown = [name for name in content if name not in names]
             return f"it has {list_some(unknown)}, which is none of the columns {list_some(columns, limit=20)}"[:1_000]
         row: Mapping[str, Any] = content
         return row
@@ -151,9 +151,9 @@ def _reason(error: Exception, payload: bytes) -> str:
             text = "it ends too early, or has half of a character (a lone surrogate)"
         return f"it cannot be read: {text}"[:1_000]
     if module.startswith("pydantic") and hasattr(error, "errors"):
-        told = [
+        reasons = [
             f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}"
             for one in error.errors(include_url=False, include_input=False, include_context=False)
         ]
-        return f"it cannot be read: {'; '.join(told)}"[:1_000]
+        return f"it cannot be read: {'; '.join(reasons)}"[:1_000]
     return f"it cannot be read: {class_name(error)}: {excerpt(text, 200)}"

@@ -127,8 +127,8 @@ def _differences(
         for one in described
     ]
     ways = (
-        [f"only the stored rows have {list_some(gone)}"]
-        if (gone := [one for one in types[0] if one not in types[1]])
+        [f"only the stored rows have {list_some(absent)}"]
+        if (absent := [one for one in types[0] if one not in types[1]])
         else []
     )
     ways += (

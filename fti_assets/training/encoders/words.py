@@ -5,7 +5,7 @@ from typing import Any
 
 from fti_assets.core.manifest import ModelManifest
 
-_SHOWN = 3
+_EXAMPLES = 3
 
 
 def encoder_in_words(encoder: Mapping[str, Any]) -> str:
@@ -36,7 +36,7 @@ def _fact(name: str, value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         if value and isinstance(value[0], Sequence) and not isinstance(value[0], str):
             return ""  # a table beside its categories
-        examples = ", ".join(map(_text, value[:_SHOWN])) + (" and more" if len(value) > _SHOWN else "")
+        examples = ", ".join(map(_text, value[:_EXAMPLES])) + (" and more" if len(value) > _EXAMPLES else "")
         return f"{len(value)} {name} ({examples})" if value else f"no {name}"
     return f"{name} {_text(value)}"
 

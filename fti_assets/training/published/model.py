@@ -77,8 +77,8 @@ def model_of_store(name: str, version: int | None, stores: Stores) -> PublishedM
         StoreError: a later release made the build.
         DeclarationError: what it needs is not here.
     """
-    known = resolve_stores(stores)
-    store = known.model_store()
+    resolved = resolve_stores(stores)
+    store = resolved.model_store()
     manifest = _build(store, name, version)
     what = f"model {name!r} (build {manifest.reference})"
     if CONTRACT_FILE not in manifest.files:
@@ -90,7 +90,7 @@ def model_of_store(name: str, version: int | None, stores: Stores) -> PublishedM
     contract = from_json(ModelContract, content, what=f"{CONTRACT_FILE} of {what} in {store.root}")
 
     def groups(group: str, of: int) -> FeatureGroup:
-        return group_of_store(group, of, known)
+        return group_of_store(group, of, resolved)
 
     view = published_view(manifest.view, contract, groups, what=what)
     return _composite(contract, view) if contract.task == "composite" else _model(contract, view)

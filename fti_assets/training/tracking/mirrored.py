@@ -130,9 +130,9 @@ def _by_epoch(history: Sequence[EpochRecord]) -> dict[str, dict[int, float]]:
     return {re.sub(r"[^\w./ -]", "_", name): values for name, values in steps.items()}
 
 
-def _free(name: str, kind: str, taken: Mapping[str, Any]) -> str:
+def _free(name: str, kind: str, names: Mapping[str, Any]) -> str:
     """A name of the user's, or the name beside what is called so already."""
-    return f"{kind}.{name}" if name in taken else name
+    return f"{kind}.{name}" if name in names else name
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -67,32 +67,32 @@ class Names:
         self._texts: dict[str, set[str]] = {}
         self._place(tree, self._module)
 
-    def paths(self, node: ast.expr, seen: frozenset[tuple[int, str]] = _NONE) -> set[str]:
+    def paths(self, node: ast.expr, visited: frozenset[tuple[int, str]] = _NONE) -> set[str]:
         """The dotted names that an expression may stand for, ``numpy.load`` or ``builtins.open``; none for other values."""
         if isinstance(node, ast.Name):
-            return self._meanings(node.id, self._scopes[node], seen)
+            return self._meanings(node.id, self._scopes[node], visited)
         if isinstance(node, ast.Attribute):
-            return self._parts(self.paths(node.value, seen), node.attr, seen)
+            return self._parts(self.paths(node.value, visited), node.attr, visited)
         if isinstance(node, ast.NamedExpr):
-            return self.paths(node.value, seen)
+            return self.paths(node.value, visited)
         if isinstance(node, ast.IfExp):
-            return self.paths(node.body, seen) | self.paths(node.orelse, seen)
+            return self.paths(node.body, visited) | self.paths(node.orelse, visited)
         if isinstance(node, ast.BoolOp):
-            return {path for one in node.values for path in self.paths(one, seen)}
+            return {path for one in node.values for path in self.paths(one, visited)}
         if isinstance(node, ast.Call) and node.args:
-            callees, text = self.paths(node.func, seen), text_of(node.args[0])
+            callees, text = self.paths(node.func, visited), text_of(node.args[0])
             if "builtins.getattr" in callees and len(node.args) > 1 and (part := text_of(node.args[1])) is not None:
-                return self._parts(self.paths(node.args[0], seen), part, seen)
+                return self._parts(self.paths(node.args[0], visited), part, visited)
             if text is not None and "importlib.import_module" in callees:
                 return {text}
             if text is not None and "builtins.__import__" in callees:
                 return {text, text.partition(".")[0]}
         return set()
 
-    def binds(self, name: str, seen: frozenset[str] = frozenset()) -> bool:
+    def binds(self, name: str, visited: frozenset[str] = frozenset()) -> bool:
         """Whether the module gives a name a value, or takes it with all names of another."""
         return name in self._module.names or any(
-            self._of(one).binds(name, seen | {one}) for one in self._stars if one not in seen
+            self._of(one).binds(name, visited | {one}) for one in self._stars if one not in visited
         )
 
     def is_of_a_class(self, node: ast.AST) -> bool:
@@ -131,14 +131,14 @@ class Names:
     def _parts(self, owners: set[str], part: str, path_so_far: frozenset[tuple[int, str]]) -> set[str]:
         return {path for owner in owners for path in self._resolve(f"{owner}.{part}", path_so_far)}
 
-    def _resolve(self, path: str, seen: frozenset[tuple[int, str]]) -> set[str]:
+    def _resolve(self, path: str, visited: frozenset[tuple[int, str]]) -> set[str]:
         """A path, and what the module of the user's own that it leads through has under that name."""
         if not is_own(path):
             return {path}
         module, _, name = path.rpartition(".")
         if not module or source_file(module) is None:
             return {path}
-        return {path} | self._of(module)._meanings(name, None, seen)
+        return {path} | self._of(module)._meanings(name, None, visited)
 
     def _of(self, module: str) -> Names:
         if module not in self._read:
@@ -151,25 +151,25 @@ class Names:
             self._read[module] = Names(tree, package, self._read)
         return self._read[module]
 
-    def _meanings(self, name: str, scope: _Scope | None, seen: frozenset[tuple[int, str]]) -> set[str]:
+    def _meanings(self, name: str, scope: _Scope | None, visited: frozenset[tuple[int, str]]) -> set[str]:
         """What a name stands for where it is said; without a scope, what the module has under it for others."""
         scope_of_name = self._binding(name, scope or self._module)
         if scope_of_name is None:
-            if (mark := (id(self._module), f"*{name}")) in seen:
+            if (mark := (id(self._module), f"*{name}")) in visited:
                 return set()
             star_modules = [self._of(one) for one in self._stars]
             if scope is None or any(one.binds(name) for one in star_modules):
-                return set[str]().union(*(one._meanings(name, None, seen | {mark}) for one in star_modules))
+                return set[str]().union(*(one._meanings(name, None, visited | {mark}) for one in star_modules))
             return {f"builtins.{name}"} if hasattr(builtins, name) or name == "__builtins__" else set()
         mark = (id(scope_of_name), name)
-        if mark in seen:
+        if mark in visited:
             return set()
         paths: set[str] = set()
         for one in scope_of_name.names[name]:
             if isinstance(one, str):
-                paths |= self._resolve(one, seen | {mark})
+                paths |= self._resolve(one, visited | {mark})
             else:
-                paths |= self.paths(one, seen | {mark})
+                paths |= self.paths(one, visited | {mark})
         return paths
 
     def _binding(self, name: str, scope: _Scope) -> _Scope | None:
@@ -267,17 +267,17 @@ def any_among(
         look: gives its verdict of a node of a module, and where that leads.
     """
     waiting: list[tuple[Names, ast.AST]] = [(names, node)]
-    seen: set[ast.AST | str | int] = set()
+    visited: set[ast.AST | str | int] = set()
     while waiting:
         names, node = waiting.pop()
-        if node in seen:
+        if node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if isinstance(node, ast.Name):
             place = names.place_of(node)
-            if place in seen:
+            if place in visited:
                 continue
-            seen.add(place)
+            visited.add(place)
         verdict, more = look(names, node)
         if verdict:
             return True

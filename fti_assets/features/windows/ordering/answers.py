@@ -71,14 +71,16 @@ class OrderedResults:
             for number, text in enumerate(self.windows.lengths):
                 match aggregate:
                     case Percentile():
-                        found = [self._percentile(aggregate, part, number, orders)]
+                        columns = [self._percentile(aggregate, part, number, orders)]
                     case Sessions():
-                        found = [self._sessions(aggregate, part, number, orders)]
+                        columns = [self._sessions(aggregate, part, number, orders)]
                     case First() | Last():
-                        found = self._values(aggregate, part, number, orders)
+                        columns = self._values(aggregate, part, number, orders)
                     case _:
                         raise AssertionError(aggregate)
-                answers |= {f"{one}_{text}": array for one, array in zip(names_of(name, aggregate), found, strict=True)}
+                answers |= {
+                    f"{one}_{text}": array for one, array in zip(names_of(name, aggregate), columns, strict=True)
+                }
         return answers
 
     def _percentile(self, aggregate: Percentile, part: Part, window: int, orders: dict[Any, Ordered]) -> pa.Array:
@@ -119,11 +121,11 @@ class OrderedResults:
             of_span, starts, ends = (array[order_of_spans] for array in (of_span, starts, ends))
         standing = Standing(starts, ends)
         moments, of_target = part.at_targets(standing)
-        found = nth_rows(standing, moments, aggregate.n, last=last)[:, of_target]
+        places = nth_rows(standing, moments, aggregate.n, last=last)[:, of_target]
         if of_span is not None:
-            found = np.where(found == NOTHING, NOTHING, of_span[found] if len(of_span) else NOTHING)
+            places = np.where(places == NOTHING, NOTHING, of_span[places] if len(of_span) else NOTHING)
         values = rows.columns[column].combine_chunks()
-        return [values.take(pa.array(np.where(one < 0, 0, one), mask=one < 0)) for one in found]
+        return [values.take(pa.array(np.where(one < 0, 0, one), mask=one < 0)) for one in places]
 
     def _sessions(self, aggregate: Sessions, part: Part, window: int, orders: dict[Any, Ordered]) -> pa.Array:
         import pyarrow as pa

@@ -17,11 +17,11 @@ def nth_rows(standing: Standing, moments: Moments, n: int, *, last: bool) -> Who
     """The first or last ``n`` rows at each moment, ``[n, moments]``; ``NOTHING`` where there are fewer."""
     numbers = moments.number
     places = np.repeat(np.arange(n)[:, None], len(numbers), axis=1)
-    found = places < numbers
-    rows = np.full(found.shape, NOTHING, np.int64)
-    _, which = np.nonzero(found)
-    of = (numbers - 1 - places)[found] if last else places[found]
-    rows[found] = standing.nth(moments[which], of)
+    exists = places < numbers
+    rows = np.full(exists.shape, NOTHING, np.int64)
+    _, which = np.nonzero(exists)
+    of = (numbers - 1 - places)[exists] if last else places[exists]
+    rows[exists] = standing.nth(moments[which], of)
     return rows
 
 
@@ -39,8 +39,8 @@ def percentiles(
         ),
         np.concatenate([places, places[between] + 1]),
     )
-    found = values[rows]
-    result, high = found[: len(places)], found[len(places) :]
+    results = values[rows]
+    result, high = results[: len(places)], results[len(places) :]
     low, part = result[between], parts[between] / share.denominator
     with np.errstate(invalid="ignore"):  # of both infinities
         mixed = low * (1 - part) + high * part

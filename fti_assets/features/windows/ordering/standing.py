@@ -84,16 +84,16 @@ class Standing:
         if self.first_in_first_out:
             before: Whole = np.minimum(np.maximum(rows - moments.left, 0), moments.number)
             return before
-        entered, left, found = moments.entered, moments.left, np.zeros(len(rows), np.int64)
+        entered, left, counts = moments.entered, moments.left, np.zeros(len(rows), np.int64)
         for shift, entered_zeros, left_zeros in self._levels():
             start = rows >> (shift + 1) << (shift + 1)
             low_entered = entered_zeros[start + entered] - entered_zeros[start]
             low_left = left_zeros[start + left] - left_zeros[start]
             is_high = (rows >> shift & 1).astype(bool)
-            found = found + np.where(is_high, low_entered - low_left, 0)
+            counts = counts + np.where(is_high, low_entered - low_left, 0)
             entered = np.where(is_high, entered - low_entered, low_entered)
             left = np.where(is_high, left - low_left, low_left)
-        return found
+        return counts
 
     def _levels(self) -> Iterator[tuple[int, Whole, Whole]]:
         """For each bit of a row's place, from the highest on, how many have a 0 there before each position of both sequences.

@@ -10,7 +10,7 @@ import numpy as np
 from fti_assets.core.times import from_microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.core.types.columns import canonical
-from fti_assets.stores.online.winners import Found
+from fti_assets.stores.online.winners import WinningRows
 
 
 class GroupColumns(NamedTuple):
@@ -25,7 +25,7 @@ class GroupColumns(NamedTuple):
             may lie where no float may begin.
     """
 
-    winners: Found
+    winners: WinningRows
     places: np.ndarray | None
     missing: np.ndarray | None
     types: tuple[ColumnType, ...]

@@ -11,7 +11,7 @@ from fti_assets.core.types import EXACT
 from fti_assets.errors import PredictionError, excerpt
 from fti_assets.inference.serving.rows.columns import Columns, GroupColumns
 from fti_assets.stores.online.store import OnlineStore
-from fti_assets.stores.online.winners import Found
+from fti_assets.stores.online.winners import WinningRows
 
 Values = tuple[Any, ...]
 Row = list[Any]
@@ -32,7 +32,7 @@ class LookupReport:
     def __init__(self, rows: int, at_us: int) -> None:
         self.absent: list[np.ndarray | None] = []
         self._rows, self._at_us = rows, at_us
-        self._groups: list[tuple[Found, np.ndarray | None]] = []
+        self._groups: list[tuple[WinningRows, np.ndarray | None]] = []
         self._ages: list[np.ndarray] | None = None
 
     @classmethod
@@ -42,7 +42,7 @@ class LookupReport:
         report.absent, report._ages = [None] * groups, [np.empty(0) for _ in range(groups)]
         return report
 
-    def add(self, winners: Found, places: np.ndarray | None, absent: np.ndarray | None) -> None:
+    def add(self, winners: WinningRows, places: np.ndarray | None, absent: np.ndarray | None) -> None:
         """Take note of the next group: the winners of its keys, which of them is each row's, and to which rows it brings nothing."""
         self._groups.append((winners, places))
         self.absent.append(absent)
@@ -54,7 +54,7 @@ class LookupReport:
             self._ages = [self._of(winners, places) for winners, places in self._groups]
         return self._ages
 
-    def _of(self, winners: Found, places: np.ndarray | None) -> np.ndarray:
+    def _of(self, winners: WinningRows, places: np.ndarray | None) -> np.ndarray:
         if winners.event_us is None:
             return np.full(self._rows, np.nan)
         ages_us = self._at_us - winners.event_us
@@ -207,7 +207,7 @@ class OnlineFeatures:
 
 
 def _add(
-    columns: Columns, winners: Found, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
+    columns: Columns, winners: WinningRows, absent: np.ndarray | None, places: np.ndarray | None, group: OnlineGroup
 ) -> None:
     """Put the values of a group into the next slots: those of its keys, by the places of the rows."""
     nulls = winners.nulls

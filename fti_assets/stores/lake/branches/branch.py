@@ -96,9 +96,9 @@ def branch_named(main: LakeFolder, name: str) -> Branch:
     folder = branch_folder(main, name)
     if not is_branch(folder):
         names = branch_names(main)
-        there = f"it has {list_some(names)}" if names else "it has none"
+        existing = f"it has {list_some(names)}" if names else "it has none"
         raise NotMaterializedError(
-            f"the lake at {main.root} has no environment {name!r}: {there}. Make it with fti env create {name}, or name another one"
+            f"the lake at {main.root} has no environment {name!r}: {existing}. Make it with fti env create {name}, or name another one"
         )
     return _read(folder)
 

@@ -34,13 +34,14 @@ def spare_shared_files(lake: LakeReader) -> None:
             f"DELETE FROM {waiting} WHERE NOT path_is_relative::BOOLEAN AND NOT starts_with(path, {literal(_own_data(lake))})"
         )
         return
-    held = sorted(paths_of_branches(lake.store))
+    paths = sorted(paths_of_branches(lake.store))
     never = f"schedule_start::TIMESTAMPTZ = TIMESTAMPTZ '{_NEVER}'"
     execute(
-        f"UPDATE {waiting} SET schedule_start = now()::VARCHAR WHERE {never} AND path NOT IN (SELECT unnest(?))", [held]
+        f"UPDATE {waiting} SET schedule_start = now()::VARCHAR WHERE {never} AND path NOT IN (SELECT unnest(?))",
+        [paths],
     )
-    if held:
-        execute(f"UPDATE {waiting} SET schedule_start = '{_NEVER}' WHERE path IN (SELECT unnest(?))", [held])
+    if paths:
+        execute(f"UPDATE {waiting} SET schedule_start = '{_NEVER}' WHERE path IN (SELECT unnest(?))", [paths])
 
 
 def _own_data(lake: LakeReader) -> str:

@@ -68,9 +68,9 @@ def lake_address(location: str) -> LakeAddress:
     """
     dsn, data = _without_data(location.strip())
     if data is None or not data.startswith(SCHEME):
-        shown = show_address(dsn)
+        masked = show_address(dsn)
         raise StoreError(
-            f"the offline store at {shown} does not say in which bucket its files lie: write {shown}{'&' if '?' in shown else '?'}"
+            f"the offline store at {masked} does not say in which bucket its files lie: write {masked}{'&' if '?' in masked else '?'}"
             "data=s3://bucket/folder"
         )
     address = postgres_address(dsn, what="the offline store")

@@ -82,11 +82,11 @@ def clone_database(main: PostgresLake, branch: PostgresLake, *, snapshot: int, f
     with session(main.root) as source, session(branch.root) as target:
         try:
             with source.transaction(), target.transaction():
-                there = {name for (name,) in target.execute(_TABLES).fetchall()}
-                for name in there:
+                tables = {name for (name,) in target.execute(_TABLES).fetchall()}
+                for name in tables:
                     target.execute(f"TRUNCATE {_quote(name)}")
                 for (name,) in source.execute(_TABLES).fetchall():
-                    _copy_table(source, target, name, is_there=name in there)
+                    _copy_table(source, target, name, is_there=name in tables)
                 _make_branch(target, main, branch, snapshot=snapshot, first=first, message=message)
         except psycopg.Error as error:
             reason = scrub(" ".join(str(error).split()), main.root.database.secrets)

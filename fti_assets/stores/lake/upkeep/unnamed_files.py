@@ -158,7 +158,7 @@ def unnamed_tables(lake: Lake) -> dict[TableName, list[float]]:
     return {table: times[table] for table in sorted(times, key=str)}
 
 
-def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: Collection[Place] | None = None) -> int:
+def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), files: Collection[Place] | None = None) -> int:
     """Delete the Parquet files that no snapshot names, nor a branch reads, and that are so old. How many it was.
 
     The caller holds the writers' lock.
@@ -166,15 +166,15 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), among: C
     Args:
         lake: the open lake, which was found to be whole: see ``refuse_only_copies``.
         older_than: the age.
-        among: only these files.
+        files: only these files.
 
     Raises:
         StoreError: one cannot be deleted.
     """
     count, data = 0, lake.store.real_data
-    held = {data / path for path in paths_of_branches(lake.store)}  # of a catalog that a repair has replaced
+    shared = {data / path for path in paths_of_branches(lake.store)}  # of a catalog that a repair has replaced
     for file in unnamed_parquet(lake, older_than=older_than):
-        if file not in held and (among is None or file in among):
+        if file not in shared and (files is None or file in files):
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:

@@ -88,7 +88,7 @@ def _plan(store: ModelStore, model: str, policy: Policy, aliases: Aliases) -> Re
 
 
 def retire(
-    store: ModelStore, model: str, policy: Policy, *, among: Collection[str] | None = None, by: str = ""
+    store: ModelStore, model: str, policy: Policy, *, references: Collection[str] | None = None, by: str = ""
 ) -> Retirement:
     """Delete the builds that a policy names, each in one step: it is there whole or not at all, whenever the process is killed.
 
@@ -99,7 +99,7 @@ def retire(
         store: the model store.
         model: whose builds go.
         policy: which of them are old.
-        among: only these references, such as those that somebody has been shown.
+        references: only these, such as those that somebody has been shown.
         by: the person, for the alias file.
 
     Raises:
@@ -110,7 +110,9 @@ def retire(
     def retired(aliases: Aliases) -> Aliases:
         nonlocal plan, sizes
         plan = _plan(store, model, policy, aliases)
-        sizes = {reference: size for reference, size in plan.sizes.items() if among is None or reference in among}
+        sizes = {
+            reference: size for reference, size in plan.sizes.items() if references is None or reference in references
+        }
         record = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
         return replace(aliases, retired=(*aliases.retired, record)) if sizes else aliases
 

@@ -58,7 +58,7 @@ class RedisReads:
         with self._server.store_errors():
             try:
                 result = self._few(places, keys)
-            except self._server.broken:
+            except self._server.connection_error:
                 result = self._few(places, keys)
         generations = tuple([generation_of(blobs[0]) for blobs in result])
         read = [blobs[1] if len(blobs) > 1 else None for blobs in result]
@@ -116,7 +116,7 @@ class RedisReads:
                 raise self._server.late("Timeout reading from socket") from error
             except OSError as error:
                 connection.disconnect()
-                raise self._server.broken(str(error)) from error
+                raise self._server.connection_error(str(error)) from error
             except BaseException:
                 connection.disconnect()  # answers may still be on their way
                 raise
@@ -132,7 +132,7 @@ class RedisReads:
         with self._server.store_errors():
             try:
                 return self._exchange(commands)
-            except self._server.broken:
+            except self._server.connection_error:
                 return self._exchange(commands)
 
     def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:

@@ -40,7 +40,7 @@ class RedisServer:
         self.location = location
         self._local = threading.local()
         self._prefix = options.pop("prefix", _PREFIX)
-        self.broken = redis.ConnectionError
+        self.connection_error = redis.ConnectionError
         self.late = redis.TimeoutError
         self._error = redis.RedisError
         try:

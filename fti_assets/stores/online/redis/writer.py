@@ -88,8 +88,8 @@ class RedisWriter:
         with self._server.store_errors():
             for start in range(0, len(keys), _CHUNK):
                 chunk = list(keys[start : start + _CHUNK])
-                found: Any = self._client.hmget(self._load().place, chunk)
-                result |= {key: blob for key, blob in zip(chunk, found, strict=True) if blob is not None}
+                values: Any = self._client.hmget(self._load().place, chunk)
+                result |= {key: blob for key, blob in zip(chunk, values, strict=True) if blob is not None}
         return result
 
     def count_keys(self) -> int:

@@ -14,21 +14,21 @@ from fti_assets.stores.online.winners import ColumnValues
 _DTYPES = {"number": np.float64, "integer": np.int64, "boolean": np.uint8, "timestamp": np.int64}
 
 
-class FoundWindows:
-    """What windows come to for ``n`` keys, as ``winners.Found`` says.
+class WinningWindows:
+    """What windows come to for ``n`` keys, as ``winners.WinningRows`` says.
 
     Args:
         columns: the wanted ones, in order.
         found: of each key, None where it has none.
     """
 
-    def __init__(self, columns: Sequence[Column], found: Sequence[RawWinner | None], at_us: int) -> None:
+    def __init__(self, columns: Sequence[Column], winners: Sequence[RawWinner | None], at_us: int) -> None:
         self._columns = columns
         nothing = (None,) * len(columns)
-        self._rows = [nothing if one is None else one[2] for one in found]
-        has_none = any(one is None for one in found)
-        self.won = np.array([one is not None for one in found], dtype=bool) if has_none else None
-        self.event_us: np.ndarray | None = np.full(len(found), at_us)
+        self._rows = [nothing if one is None else one[2] for one in winners]
+        has_none = any(one is None for one in winners)
+        self.won = np.array([one is not None for one in winners], dtype=bool) if has_none else None
+        self.event_us: np.ndarray | None = np.full(len(winners), at_us)
 
     @property
     def numbers(self) -> np.ndarray | None:
@@ -62,8 +62,8 @@ class ManyWindows:
     def __init__(self, windows: WindowsFormat, columns: Sequence[Column]) -> None:
         self._windows, self._columns = windows, columns
 
-    def find(self, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int) -> FoundWindows:
+    def find(self, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int) -> WinningWindows:
         """What windows come to at ``at_us`` for ``n`` keys from their blobs, None where a key has none."""
         find = self._windows.find
-        found = [None if blob is None else find(key, blob, at_us) for key, blob in zip(keys, blobs, strict=True)]
-        return FoundWindows(self._columns, found, at_us)
+        winners = [None if blob is None else find(key, blob, at_us) for key, blob in zip(keys, blobs, strict=True)]
+        return WinningWindows(self._columns, winners, at_us)

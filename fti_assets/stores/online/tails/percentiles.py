@@ -48,9 +48,9 @@ class PercentilePart(OwnEntries):
         if first == end:
             return None
         place, part = divmod((end - first - 1) * share.numerator, share.denominator)
-        wanted = [place, place + 1] if part else [place]
+        places = [place, place + 1] if part else [place]
         values = np.frombuffer(blob, "<f8", end - first, at + NUMBER.size + 8 * (number + first))
-        low, *more = np.partition(values, wanted)[wanted].tolist()
+        low, *more = np.partition(values, places)[places].tolist()
         return low if not more or low == more[0] else _between(low, more[0], part / share.denominator)
 
 

@@ -92,8 +92,8 @@ class PlacedPart(OwnEntries):
 
     def _order(self, entries: PlacedOccurrences, groups: np.ndarray, codes: np.ndarray | None = None) -> np.ndarray:
         """The entries group by group, in each as they are asked for."""
-        found = order_of(groups, entries.event)
-        order = np.arange(len(groups)) if found is None else found
+        by_event = order_of(groups, entries.event)
+        order = np.arange(len(groups)) if by_event is None else by_event
         if not is_begin(groups[order], entries.event[order]).all():  # what else decides is seldom asked for
             codes = self._codes(entries) if codes is None else codes
             order = np.lexsort((codes, entries.available, entries.event, groups))

@@ -39,14 +39,14 @@ class WindowsFormat:
     """
 
     def __init__(self, layout: TailLayout, selection: Sequence[str]) -> None:
-        known, windows = layout.windows.columns, layout.windows
+        columns, windows = layout.windows.columns, layout.windows
         self._format = TailFormat(layout)
-        wanted = [known[name] for name in selection]
-        self._lengths = list(dict.fromkeys([windows.longest, *(length for _, length, _ in wanted)]))
+        selected = [columns[name] for name in selection]
+        self._lengths = list(dict.fromkeys([windows.longest, *(length for _, length, _ in selected)]))
         self._us = [length.us for length in self._lengths]
         self._every, self._raw = windows.every_us, windows.raw_us
         self._has_several = [isinstance(part, PlacedPart) for part in layout.parts]
-        self._plans = [(*self._plan(layout, aggregate, length), place) for aggregate, length, place in wanted]
+        self._plans = [(*self._plan(layout, aggregate, length), place) for aggregate, length, place in selected]
 
     def _plan(
         self, layout: TailLayout, aggregate: WindowAggregate, length: WindowLength

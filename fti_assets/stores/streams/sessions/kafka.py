@@ -178,26 +178,26 @@ class KafkaSession(Session):
         low, high = await self._run(lambda: self._consumer.get_watermark_offsets(place, _ANSWER_SECONDS, cached=False))
         return low, high
 
-    async def start(self, shard: int, held: int | None, known: str) -> int:
+    async def start(self, shard: int, position: int | None, identity: str) -> int:
         """The offset from which a partition is to be read.
 
         Raises:
             StoreError: what is after the position is gone, or the topic is another one.
         """
         low, high = await self.ends(shard)
-        if held is None:
+        if position is None:
             return low
-        if high < held:
-            raise made_anew(self._stream, str(shard), f"ends at {high}, and was read up to {held}")
-        if low > held:
-            raise lost(self._stream, str(shard), str(held + 1), str(low), low - held)
-        sequence, _, stored_at = known.partition("@")
+        if high < position:
+            raise made_anew(self._stream, str(shard), f"ends at {high}, and was read up to {position}")
+        if low > position:
+            raise lost(self._stream, str(shard), str(position + 1), str(low), low - position)
+        sequence, _, stored_at = identity.partition("@")
         if stored_at and low < int(sequence) <= high:
-            found = await self.stored_at(shard, int(sequence) - 1)
-            if found != int(stored_at):
+            stored_event = await self.stored_at(shard, int(sequence) - 1)
+            if stored_event != int(stored_at):
                 raise made_anew(self._stream, str(shard), f"has another message at {sequence} than was read")
-            self._identities[shard] = known
-        return held
+            self._identities[shard] = identity
+        return position
 
     async def assign(self, starts: Mapping[int, int]) -> None:
         """Read partitions from their offsets on."""
@@ -231,10 +231,10 @@ class KafkaSession(Session):
             low: the first offset that is kept.
             high: the next that the partition gives.
         """
-        asked = TopicPartition(self._stream.name, shard, -(-start // 1_000))
-        (found,) = await self._run(lambda: self._consumer.offsets_for_times([asked], _ANSWER_SECONDS))
-        if found.offset >= 0:
-            return max(found.offset, low)
+        partition = TopicPartition(self._stream.name, shard, -(-start // 1_000))
+        (place,) = await self._run(lambda: self._consumer.offsets_for_times([partition], _ANSWER_SECONDS))
+        if place.offset >= 0:
+            return max(place.offset, low)
         # Nothing so late; but a broker without an index of times says so, too. At the end may be markers of transactions.
         for back in (1, 10, 1_000):
             stored_at = await self.stored_at(shard, max(high - back, low)) if low < high else None

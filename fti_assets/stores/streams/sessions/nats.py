@@ -58,15 +58,15 @@ async def open_session(
     try:
         await session.connect()
         for shard in shards:
-            name, held, known = names[shard], after.get(shard), identities.get(shard)
+            name, position, identity = names[shard], after.get(shard), identities.get(shard)
             state = await session.server.state(name)
-            if known is not None and known != state.created:
-                raise made_anew(stream, name, f"is of {state.created}, and was of {known}")
-            if held is not None and state.last < held:
-                raise made_anew(stream, name, f"ends at {state.last}, and was read up to {held}")
-            if held is not None and state.first > held + 1:
-                raise lost(stream, name, str(held + 1), str(state.first - 1), state.first - 1 - held)
-            start = max(state.first, 1) if held is None else held + 1
+            if identity is not None and identity != state.created:
+                raise made_anew(stream, name, f"is of {state.created}, and was of {identity}")
+            if position is not None and state.last < position:
+                raise made_anew(stream, name, f"ends at {state.last}, and was read up to {position}")
+            if position is not None and state.first > position + 1:
+                raise lost(stream, name, str(position + 1), str(state.first - 1), state.first - 1 - position)
+            start = max(state.first, 1) if position is None else position + 1
             where = {"deliver_policy": "by_start_sequence", "opt_start_seq": start}
             await session.pull(shard, name, state.created, where, start)
     except BaseException:
@@ -119,7 +119,7 @@ class _Pull:
         self.expected = expected
         self.remaining = remaining
         self.arrived: deque[tuple[int, int, bytes, int]] = deque()
-        self.asked = 0
+        self.requested = 0
         self.heard_at = time.monotonic()
         self.problem: str | None = None
 
@@ -130,14 +130,14 @@ class _Pull:
         if len(parts) >= 9 and parts[1] == "ACK":
             sequence, _, stored_at, pending = parts[5:9] if len(parts) == 9 else parts[7:11]
             self.arrived.append((int(sequence), int(stored_at) // 1_000, message.data, int(pending)))
-            self.asked -= 1
+            self.requested -= 1
             return
         headers = message.headers or {}
         status = headers.get("Status", "")
         words = " ".join(str(value) for key, value in headers.items() if str(key) == "Description")
         if status == "100":  # a heartbeat
             return
-        self.asked = 0
+        self.requested = 0
         if status not in ("404", "408") and "MaxBytes" not in words:
             self.problem = f"JetStream says {status} {words or 'no more'}"
 
@@ -196,7 +196,7 @@ class NatsSession(Session):
         while True:
             self._news.clear()
             for pull in self._pulls:
-                if pull.asked <= 0 and len(pull.arrived) < at_most:
+                if pull.requested <= 0 and len(pull.arrived) < at_most:
                     await self._request(pull, max(at_most, _BATCH))
             events = await self._taken(at_most)
             left = deadline - time.monotonic()
@@ -283,7 +283,7 @@ class NatsSession(Session):
             "expires": _REQUEST_SECONDS * _NANOSECONDS,
             "idle_heartbeat": _HEARTBEAT_SECONDS * _NANOSECONDS,
         }
-        pull.asked, pull.heard_at = batch, time.monotonic()
+        pull.requested, pull.heard_at = batch, time.monotonic()
         await self.server.send(f"CONSUMER.MSG.NEXT.{pull.name}.{pull.consumer}", body, pull.inbox)
 
     def _check(self) -> None:
@@ -292,5 +292,5 @@ class NatsSession(Session):
         for pull in self._pulls:
             if pull.problem is not None:
                 raise Away(pull.problem)
-            if pull.asked > 0 and time.monotonic() - pull.heard_at > 3 * _HEARTBEAT_SECONDS:
+            if pull.requested > 0 and time.monotonic() - pull.heard_at > 3 * _HEARTBEAT_SECONDS:
                 raise Away(f"nothing was heard of {pull.name!r} for {3 * _HEARTBEAT_SECONDS} s")

@@ -134,7 +134,7 @@ class RedisSession(Session):
             if shard in self._counts
         }
 
-    async def begin(self, shard: int, held: int, known: str) -> None:
+    async def begin(self, shard: int, last_held: int, identity: str) -> None:
         """Read a shard after a position.
 
         Raises:
@@ -142,13 +142,13 @@ class RedisSession(Session):
         """
         about = await self.about(shard)
         name = self._keys.names[shard]
-        if about.last < held:
-            ends = f"ends at {id_of(about.last)}, and was read up to {id_of(held)}"
+        if about.last < last_held:
+            ends = f"ends at {id_of(about.last)}, and was read up to {id_of(last_held)}"
             raise made_anew(self._stream, name, f"{ends}, or has lost its latest entries with its server,")
-        position, _, count = known.partition(":")
-        if held and position == str(held):
+        position, _, count = identity.partition(":")
+        if last_held and position == str(last_held):
             self._counts[shard] = int(count)
-        self._positions[shard] = held
+        self._positions[shard] = last_held
         await self._read(shard, 1)  # which sees what is gone
 
     async def about(self, shard: int) -> _About:
@@ -275,16 +275,16 @@ class RedisSession(Session):
                 return count
             at = sequence_of(entries[-1][0], self._stream)
 
-    def _about(self, said: Mapping[str, Any]) -> _About:
-        if "entries-added" not in said:
+    def _about(self, info: Mapping[str, Any]) -> _About:
+        if "entries-added" not in info:
             raise StoreError(
                 f"{self._stream.place} is of a server that does not count what it took out of a stream: it takes Redis 7 or later"
             )
-        last = sequence_of(said["last-generated-id"], self._stream)
-        first = said["first-entry"]
+        last = sequence_of(info["last-generated-id"], self._stream)
+        first = info["first-entry"]
         first_at = sequence_of(first[0], self._stream) if first else last + (1 << COUNTER_BITS)
-        length = int(said["length"])
-        return _About(length, int(said["entries-added"]), last, first_at >> COUNTER_BITS, last >> COUNTER_BITS)
+        length = int(info["length"])
+        return _About(length, int(info["entries-added"]), last, first_at >> COUNTER_BITS, last >> COUNTER_BITS)
 
     @contextmanager
     def _errors(self, name: str = "") -> Iterator[None]:

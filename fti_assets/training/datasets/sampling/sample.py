@@ -139,10 +139,11 @@ def sample_record(
             f"{what} keeps a sample of the class {one_of(unknown)}, which no train row has: there is "
             f"{one_of([*counts][:_MOST_CLASSES])}"
         )
-    if gone := [one for one in sample.shares if not counts[one][1]]:
-        of_class = f" of class {gone[0]!r}" if gone[0] else ""
+    if absent := [one for one in sample.shares if not counts[one][1]]:
+        of_class = f" of class {absent[0]!r}" if absent[0] else ""
         raise DataError(
-            f"{what} keeps none of {counts[gone[0]][0]} train rows{of_class} with a share of {sample.shares[gone[0]]}: give a larger share"
+            f"{what} keeps none of {counts[absent[0]][0]} train rows{of_class} with a share of {sample.shares[absent[0]]}: "
+            "give a larger share"
         )
     return SampleRecord(
         HASH,

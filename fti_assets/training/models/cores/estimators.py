@@ -19,11 +19,11 @@ _ULPS = 4
 """How far a converted threshold lies at most from the tree's own, in steps of float32."""
 
 
-def _parts_of(value: Any, seen: set[int]) -> Iterator[Any]:
+def _parts_of(value: Any, visited: set[int]) -> Iterator[Any]:
     """Every object of scikit-learn within an estimator and itself: of a forest, within a pipeline, a vote or a calibration."""
-    if id(value) in seen:
+    if id(value) in visited:
         return
-    seen.add(id(value))
+    visited.add(id(value))
     inner: Any = ()
     if isinstance(value, dict):
         inner = value.values()
@@ -37,7 +37,7 @@ def _parts_of(value: Any, seen: set[int]) -> Iterator[Any]:
         yield value
         inner = vars(value).values() if hasattr(value, "__dict__") else ()
     for one in inner:
-        yield from _parts_of(one, seen)
+        yield from _parts_of(one, visited)
 
 
 def boosters_within(estimator: Any) -> list[Any]:

@@ -24,17 +24,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	FTI_NOW=$(FTI_NOW) $(BIN)/python -m examples.flight_delays.demo
 
-# Forecasts of electricity, on stores of their own.
+# Electricity forecasts, on stores of their own.
 electricity: export FTI_HOME := .fti/electricity
 electricity: install
 	FTI_NOW=2014-12-31T13:00:00Z $(BIN)/python -m examples.electricity.demo
 
-# Decisions about loans: approval, an A/B and its verdict, on stores of their own.
+# Loan decisions: approval, an A/B test and its verdict, on stores of their own.
 loans: export FTI_HOME := .fti/loans
 loans: install
 	$(BIN)/python -m examples.loans.demo
 
-# Fraud by card, decided while a stream is told a day; on stores of their own.
+# Card payments of one simulated day, decided live from a stream; on stores of their own.
 card_fraud: export FTI_HOME := .fti/card_fraud
 card_fraud: install
 	$(BIN)/python -m examples.card_fraud.demo

@@ -3,7 +3,8 @@
     python -m benchmarks.predict
 
 Three groups and 20 features: one key; 100 keys as rows and in columns, over one statement a group for all keys. And as many groups and
-numbers as the flagship has, one key. To make the requests is in neither.
+numbers as the flagship has, one key. To make the requests is in neither. Each comes twice: with keys that were not asked for before, all of
+whose rows are read as by hand, and with keys of which the predictor has kept the rows, of which it asks the store whether they still hold.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ from fti_assets.stores.online.store import SqliteOnlineStore
 GOAL, GOAL_OF_MANY = 2, 1.4
 ROWS = 100
 KEYS = 20_000
+KEPT = 500
 BLOCKS = 400
 CALLS = 20
 HOUR_US = 3_600_000_000
@@ -190,14 +192,14 @@ def build_floor(root: Path, widths: dict[str, int] = WIDTHS, rows: int = 1) -> C
     return floor
 
 
-def key_of(i: int) -> str:
-    """The key of the i-th request."""
-    return f"K{i * 7919 % KEYS}"
+def key_of(i: int, keys: int = KEYS) -> str:
+    """The key of the i-th request, of so many keys."""
+    return f"K{i * 7919 % keys}"
 
 
-def keys_of(i: int, rows: int) -> list[str]:
+def keys_of(i: int, rows: int, keys: int = KEYS) -> list[str]:
     """The keys of the rows of the i-th request."""
-    return [key_of(i * rows + row) for row in range(rows)]
+    return [key_of(i * rows + row, keys) for row in range(rows)]
 
 
 def block_us(call: Callable[[Any], object], inputs: list[Any]) -> float:
@@ -216,50 +218,64 @@ def compare(
     floor: Callable[[list[str]], object],
     calls: int,
     rows: int = 1,
+    keys: int = KEYS,
 ) -> None:
     """Measure both in turn, and print the medians."""
     times: tuple[list[float], list[float]] = ([], [])
     for block in range(BLOCKS):
         numbers = range(block * calls, (block + 1) * calls)
         times[0].append(block_us(ours, [make(i) for i in numbers]))
-        times[1].append(block_us(floor, [keys_of(i, rows) for i in numbers]))
+        times[1].append(block_us(floor, [keys_of(i, rows, keys) for i in numbers]))
     ours_us, floor_us = (statistics.median(one[BLOCKS // 10 :]) for one in times)
     result = {"benchmark": "predict", "what": what, "ratio": round(ours_us / floor_us, 2), "goal": goal}
     print(json.dumps(result | {"ours_us": round(ours_us, 1), "floor_us": round(floor_us, 1)}))
+
+
+def compare_all(root: Path, what: str, keys: int) -> None:
+    """Measure a predictor that is loaded just now, with so many keys in turn."""
+    predictor, wider = (
+        Predictor.load("delay_net", models=root / name / "models", online=root / name / "online")
+        for name in ("narrow", "wide")
+    )
+
+    def request(i: int, widths: dict[str, int] = WIDTHS) -> dict[str, object]:
+        of_groups = dict.fromkeys([f"{group}_key" for group in widths], key_of(i, keys))
+        return {"flight_id": i, "distance": 733.0, "seats": 150.0, **of_groups}
+
+    def requests(i: int) -> list[dict[str, object]]:
+        return [request(i * ROWS + row) for row in range(ROWS)]
+
+    def columns(i: int) -> dict[str, list[Any]]:
+        of_groups = {f"{group}_key": keys_of(i, ROWS, keys) for group in WIDTHS}
+        return {"flight_id": [*range(ROWS)], "distance": [733.0] * ROWS, "seats": [150.0] * ROWS, **of_groups}
+
+    def predict(request: Any) -> object:
+        return predictor.predict(request, at=AT)
+
+    assert not predictor.predict(request(1), at=AT).missing
+    compare(f"1 key, {what}", GOAL, predict, request, build_floor(root / "narrow"), CALLS, keys=keys)
+    many = build_floor(root / "narrow", rows=ROWS)
+    compare(f"100 keys, rows, {what}", GOAL_OF_MANY, predict, requests, many, 1, ROWS, keys)
+    of_columns = partial(predictor.predict_columns, at=AT)
+    compare(f"100 keys, columns, {what}", GOAL_OF_MANY, of_columns, columns, many, 1, ROWS, keys)
+    of_wide = partial(wider.predict, at=AT)
+    floor = build_floor(root / "wide", WIDE)
+    compare(
+        f"97 numbers of 8 groups, 1 key, {what}", None, of_wide, lambda i: request(i, WIDE), floor, CALLS, keys=keys
+    )
 
 
 def main() -> None:
     """Measure, alternating, and print the medians."""
     os.environ.pop("FTI_NOW", None)
     with tempfile.TemporaryDirectory() as folder:
-        narrow, wide = Path(folder, "narrow"), Path(folder, "wide")
-        narrow.mkdir()
-        wide.mkdir()
-        predictor, wider = build_ours(narrow), build_ours(wide, WIDE)
-
-        def request(i: int, widths: dict[str, int] = WIDTHS) -> dict[str, object]:
-            keys = dict.fromkeys([f"{group}_key" for group in widths], key_of(i))
-            return {"flight_id": i, "distance": 733.0, "seats": 150.0, **keys}
-
-        def requests(i: int) -> list[dict[str, object]]:
-            return [request(i * ROWS + row) for row in range(ROWS)]
-
-        def columns(i: int) -> dict[str, list[Any]]:
-            keys = {f"{group}_key": keys_of(i, ROWS) for group in WIDTHS}
-            return {"flight_id": [*range(ROWS)], "distance": [733.0] * ROWS, "seats": [150.0] * ROWS, **keys}
-
-        def predict(request: Any) -> object:
-            return predictor.predict(request, at=AT)
-
-        assert not predictor.predict(request(1), at=AT).missing
-        compare("1 key", GOAL, predict, request, build_floor(narrow), CALLS)
-        many = build_floor(narrow, rows=ROWS)
-        compare("100 keys, rows", GOAL_OF_MANY, predict, requests, many, 1, ROWS)
-        of_columns = partial(predictor.predict_columns, at=AT)
-        compare("100 keys, columns", GOAL_OF_MANY, of_columns, columns, many, 1, ROWS)
-        of_wide = partial(wider.predict, at=AT)
-        floor = build_floor(wide, WIDE)
-        compare("97 numbers of 8 groups, 1 key", None, of_wide, lambda i: request(i, WIDE), floor, CALLS)
+        for name, widths in (("narrow", WIDTHS), ("wide", WIDE)):
+            Path(folder, name).mkdir()
+            build_ours(Path(folder, name), widths).close()
+        os.environ["FTI_ROW_CACHE_MB"] = "0"
+        compare_all(Path(folder), "new", KEYS)
+        del os.environ["FTI_ROW_CACHE_MB"]
+        compare_all(Path(folder), "kept", KEPT)
 
 
 if __name__ == "__main__":

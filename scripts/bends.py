@@ -283,6 +283,23 @@ BENDS = (
         ),
     ),
     Bend(
+        "kept rows are answered from after their namespace was written",
+        "stores/online/row_cache.py",
+        "return monotonic() < self._look_until and self._writes == Writes.count",
+        "return True",
+        (
+            "stores/test_row_cache.py::test_answers_of_kept_rows_are_those_of_the_store_by_now",
+            "stores/test_row_cache.py::test_what_another_process_writes_is_seen_after_a_look",
+        ),
+    ),
+    Bend(
+        "a row is kept that is not what was written",
+        "stores/online/reader.py",
+        "are_all = are_whole(own_keys, whole)  # type: ignore[arg-type]",
+        "are_all = True",
+        ("stores/test_row_cache.py::test_damage_is_not_kept",),
+    ),
+    Bend(
         "aliases of another model are taken",
         "stores/models/reader.py",
         "if aliases.model != model:",

@@ -452,8 +452,11 @@ def test_more_namespaces_than_sqlite_attaches_are_read_together(store):
 
 
 def test_no_namespace_at_all_is_read_as_nothing(store):
+    load(store, [(("k",), [(0, 0, (1.0,))])])
+    assert store.readers([("weather_v1", None)]).get([("k",)], 0)[0].values == (1.0,)  # which connects to a server
     reader = store.readers([])
     assert reader.get([], 0) == []
+    assert reader.find([], 0) == []
     assert reader.get_many([], 0) == []
 
 

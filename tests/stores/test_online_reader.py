@@ -11,8 +11,9 @@ from fti_assets.core.manifest import Column
 from fti_assets.errors import DamagedError, DataError
 from fti_assets.stores.online.about import About, Schema
 from fti_assets.stores.online.blobs import BlobFormat
+from fti_assets.stores.online.fetcher import Many, One
 from fti_assets.stores.online.keys import key_encoder
-from fti_assets.stores.online.reader import Many, NamespacesReader, One
+from fti_assets.stores.online.reader import NamespacesReader
 
 SCHEMA = Schema(("text",), (Column("temp", "number"),), event_time=True)
 KEY = key_encoder(("text",), "weather_v1")(("a",))

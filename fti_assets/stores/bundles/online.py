@@ -15,9 +15,10 @@ import numpy as np
 
 from fti_assets.errors import DamagedError, PredictionError, StoreError
 from fti_assets.stores.online.about import About
+from fti_assets.stores.online.fetcher import Many, One
 from fti_assets.stores.online.keys import key_decoder
 from fti_assets.stores.online.protocol import NamespaceWriter, OnlineStore, absent
-from fti_assets.stores.online.reader import Many, NamespacesReader, One
+from fti_assets.stores.online.reader import NamespacesReader
 
 Parts = tuple[int, ...]
 """Places in a key."""

@@ -36,7 +36,10 @@ _new = tuple.__new__  # of a named tuple, in half the time
 
 
 Find = Callable[[bytes, bytes, int], RawWinner | None]
-"""What a key's blob says at an instant."""
+"""What a key's blob says at an instant, after a look whether it is what was written under the key."""
+
+FindWhole = Callable[[bytes, int], RawWinner | None]
+"""What a blob says at an instant that is known to be what was written."""
 
 
 class BlobFormat:
@@ -68,7 +71,9 @@ class BlobFormat:
         places = [first + i for i in (range(len(columns)) if selection is None else selection)]
         self._wanted_texts = frozenset(places) & frozenset(self._texts)
         self._pick = _picker(places)
-        self.find: Find = self._find if self._has_texts else self._quick()
+        self.find_whole: FindWhole = self._find_whole if self._has_texts else self._quick()
+        """``winner`` as a plain tuple, of a blob that is known to be what was written."""
+        self.find: Find = _checked(self.find_whole)
         """``winner`` as a plain tuple."""
 
     def pack(self, key: bytes, versions: Sequence[Version]) -> bytes:
@@ -195,31 +200,28 @@ class BlobFormat:
         newer["texts"] = newer["texts"].astype(np.int64) + (start + len(kept) - split)
         return with_checksum(key, b"".join([older.tobytes(), newer.tobytes(), kept, new[split:]]))
 
-    def _quick(self) -> Find:
-        """``_find`` for the most frequent case, that the newest version wins and lacks nothing."""
+    def _quick(self) -> FindWhole:
+        """``_find_whole`` for the most frequent case, that the newest version wins and lacks nothing."""
         unpack, tail, head, no_nulls = (
             self._row.unpack_from,
             self._row.size + CHECKSUM_BYTES,
             self._head,
             self._no_nulls,
         )
-        pick, find, is_lookup = self._pick, self._find, not self.event_time
+        pick, find, is_lookup = self._pick, self._find_whole, not self.event_time
 
-        def quick(key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
-            if crc32(blob, crc32(key)) == CRC_OF_CHECKED:
-                fields = unpack(blob, len(blob) - tail)
-                if fields[head] == no_nulls:
-                    if is_lookup:
-                        return None, None, pick(fields)
-                    if fields[0] <= at_us:
-                        return fields[1], fields[0], pick(fields)
-            return find(key, blob, at_us)
+        def quick(blob: bytes, at_us: int) -> RawWinner | None:
+            fields = unpack(blob, len(blob) - tail)
+            if fields[head] == no_nulls:
+                if is_lookup:
+                    return None, None, pick(fields)
+                if fields[0] <= at_us:
+                    return fields[1], fields[0], pick(fields)
+            return find(blob, at_us)
 
         return quick
 
-    def _find(self, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
-        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
-            raise ValueError("the checksum does not fit")
+    def _find_whole(self, blob: bytes, at_us: int) -> RawWinner | None:
         if not self.event_time:
             return None, None, self._values(blob, self._row.unpack_from(blob))
         last = self.last(blob)
@@ -304,6 +306,15 @@ class BlobFormat:
             else:
                 fields.append(value)
         return (bytes(nulls), *fields), b"".join([*texts, *of_vectors])
+
+
+def _checked(find_whole: FindWhole) -> Find:
+    def find(key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
+        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
+            raise ValueError("the checksum does not fit")
+        return find_whole(blob, at_us)
+
+    return find
 
 
 def behind_rows(columns: Sequence[Column]) -> list[int]:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from time import monotonic
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,18 +14,15 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DamagedError, DataError, PredictionError, one_of
 from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at
 from fti_assets.stores.online.blobs import Find
+from fti_assets.stores.online.checksums import are_whole
+from fti_assets.stores.online.fetcher import Fetcher
 from fti_assets.stores.online.reader_state import NamespaceContent, ReaderState, reader_state
+from fti_assets.stores.online.row_cache import Writes, missing_of, most_bytes, together
 from fti_assets.stores.online.versions import Key, RawWinner, Winner
 from fti_assets.stores.online.winners import WinningRows
 
 _log = late_logger(__name__)
 _READS_IN_VAIN = 5
-
-One = tuple[tuple[int | None, ...], Sequence[bytes | None]]
-"""The generation of each namespace, and the blob of one key of each."""
-
-Many = tuple[tuple[int | None, ...], Sequence[Sequence[bytes | None]]]
-"""The generation of each namespace, and the blobs of some keys of each, in the keys' order."""
 
 
 class RowWinners(NamedTuple):
@@ -35,30 +33,15 @@ class RowWinners(NamedTuple):
     places: np.ndarray | None
 
 
-class Fetcher(Protocol):
-    """How a store reads the blobs of its namespaces, which it was given in an order."""
-
-    def abouts(self) -> list[About]:
-        """What each namespace says of itself; raises NotMaterializedError if one is not there."""
-
-    def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
-        """Of each namespace its generation and the blob of one key, in one round trip."""
-
-    def many(self, abouts: Sequence[About], keys: Sequence[Sequence[bytes]]) -> Many:
-        """Of each namespace its generation and the blobs of some keys, no key twice, in one round trip."""
-
-    def where(self, position: int) -> str:
-        """Where a namespace is, for an error message."""
-
-
 class NamespacesReader:
     """Reads several namespaces together, from any thread.
 
-    Each namespace's answers are of one of its states; the namespaces are loaded each for itself.
+    Each namespace's answers are of one of its states; the namespaces are loaded each for itself. Rows that were read are kept for as long
+    as their namespace stays as it is, which is looked at before each answer, or was less than a millisecond ago.
 
     Args:
         fetcher: how the store reads their blobs.
-        wanted: each namespace with the columns to return, in order, None for all.
+        selections: each namespace with the columns to return, in order, None for all.
         slots: of each namespace, where ``find`` has the parts of its key in a row.
         abouts: what the namespaces say of themselves, if it was read just now.
     """
@@ -73,6 +56,7 @@ class NamespacesReader:
         self._fetcher = fetcher
         self._selections = tuple(selections)
         self._slots = tuple(slots)
+        self._most_bytes = most_bytes()
         self._state = self._read_state(abouts)
 
     @property
@@ -143,18 +127,47 @@ class NamespacesReader:
         state = self._state
         try:
             keys = [encode(row) for encode in state.row_encoders]
-        except DataError:
-            return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
-        generations, blobs = self._fetcher.one(state.abouts, keys)
-        if generations == state.generations and at_us >= state.answerable_us:
-            try:
-                return [
-                    None if blob is None or key is None else find(key, blob, at_us)
-                    for find, key, blob in zip(state.finds, keys, blobs, strict=True)
-                ]
-            except Exception:
-                _log.debug("a blob cannot be read; it is read again to say which", exc_info=True)
+            kept = [rows.get(key) for rows, key in zip(state.cache.rows, keys, strict=True)]
+            if at_us >= state.answerable_us:
+                if None in kept:
+                    winners = self._find_others(state, keys, kept, at_us)
+                    if winners is not None:
+                        return winners
+                elif state.cache.is_current() or self._is_still(state):
+                    return [find(blob, at_us) for find, blob in zip(state.whole_finds, kept, strict=True)]  # type: ignore[arg-type]
+        except Exception:
+            _log.debug("a blob cannot be read; it is read again to say which", exc_info=True)
         return self._one(lambda state: [encode(row) for encode in state.row_encoders], at_us)
+
+    def _find_others(
+        self, state: ReaderState, keys: Sequence[bytes | None], kept: Sequence[bytes | None], at_us: int
+    ) -> list[RawWinner | None] | None:
+        """The winners of keys whose blobs are not all kept; None if the namespaces are no longer what they were."""
+        missing = [key if blob is None else None for key, blob in zip(keys, kept, strict=True)]
+        start, writes = monotonic(), Writes.count
+        generations, blobs = self._fetcher.one(state.abouts, missing)
+        if generations != state.generations:
+            return None
+        state.cache.stand(start, writes)
+        winners: list[RawWinner | None] = []
+        for position, (key, own, blob) in enumerate(zip(missing, kept, blobs, strict=True)):
+            if own is not None:
+                winners.append(state.whole_finds[position](own, at_us))
+            elif key is None or blob is None:
+                winners.append(None)
+            else:
+                winners.append(state.finds[position](key, blob, at_us))
+                state.cache.keep(position, (key,), (blob,))
+        return winners
+
+    def _is_still(self, state: ReaderState) -> bool:
+        """Whether the namespaces are what they were by now."""
+        start, writes = monotonic(), Writes.count
+        generations, _ = self._fetcher.one(state.abouts, [None] * len(state.abouts))
+        if generations != state.generations:
+            return False
+        state.cache.stand(start, writes)
+        return True
 
     def find_many(self, columns: Sequence[Sequence[Any]], at_us: int) -> list[RowWinners]:
         """``find`` for ``n`` rows in columns, by namespace."""
@@ -172,7 +185,7 @@ class NamespacesReader:
                     keys, of_keys = [*keys, b""], [*of_keys, None]
                 places = np.array([place_of[key] for key in of_namespace])
             try:
-                results.append(RowWinners(content.find_many(keys, of_keys, at_us), places))
+                results.append(RowWinners(content.find_many(of_keys, at_us), places))
             except DataError:
                 raise
             except Exception:
@@ -218,12 +231,43 @@ class NamespacesReader:
                     raise
                 continue
             distinct = [_distinct(of_namespace) for of_namespace in keys]
-            generations, blobs = self._fetcher.many(state.abouts, distinct)
+            kept = [state.cache.of(position, of_namespace) for position, of_namespace in enumerate(distinct)]
+            missing = [missing_of(*pair) for pair in zip(distinct, kept, strict=True)]
+            if not any(missing):
+                if state.cache.is_current() or self._is_still(state):
+                    others: Sequence[Sequence[bytes | None]] = missing
+                    break
+                continue
+            start, writes = monotonic(), Writes.count
+            generations, others = self._fetcher.many(state.abouts, missing)
             if generations == state.generations:
+                state.cache.stand(start, writes)
                 break
         if at_us < state.answerable_us and any(keys):
             self._refuse_too_early(state, at_us)
-        return state, keys, distinct, blobs
+        for position, (of_namespace, blobs) in enumerate(zip(missing, others, strict=True)):
+            if of_namespace:
+                self._check_all(position, state.finds[position], of_namespace, blobs, at_us)
+                state.cache.keep(position, of_namespace, blobs)
+                kept[position] = together(kept[position], blobs)
+        return state, keys, distinct, kept
+
+    def _check_all(
+        self, position: int, find: Find, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int
+    ) -> None:
+        """Refuse blobs of which one is not what was written under its key; the error names it."""
+        own_keys, whole = keys, blobs
+        if not all(blobs):  # a blob is not empty
+            own_keys = [key for key, blob in zip(keys, blobs, strict=True) if blob is not None]
+            whole = [blob for blob in blobs if blob is not None]
+        try:
+            are_all = are_whole(own_keys, whole)  # type: ignore[arg-type]
+        except TypeError:  # something else stands in place of a blob
+            are_all = False
+        if not are_all:
+            for key, blob in zip(own_keys, whole, strict=True):
+                self._check(position, find, key, blob, at_us)  # type: ignore[arg-type]
+            raise self._damage_error(position, keys, blobs, ValueError("a checksum does not fit"))
 
     def holds(self, position: int, key: Key) -> bool:
         """Whether a key has any row in a namespace, visible yet or not."""
@@ -268,12 +312,18 @@ class NamespacesReader:
         return self._state.abouts != state.abouts
 
     def _read_state(self, read: Sequence[About] | None = None) -> ReaderState:
-        return reader_state(self._fetcher.abouts() if read is None else read, self._selections, self._slots)
+        abouts = self._fetcher.abouts() if read is None else read
+        return reader_state(abouts, self._selections, self._slots, self._most_bytes)
 
     def _refuse_too_early(self, state: ReaderState, at_us: int) -> None:
         for position, content in enumerate(state.contents):
             if at_us < content.answerable_us:
-                raise self._too_early(position, content, at_us)
+                raise PredictionError(
+                    f"online namespace {self._selections[position][0]!r} answers from "
+                    f"{from_microseconds(content.answerable_us).isoformat()} on and cannot say what was known at "
+                    f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
+                    "online_history"
+                )
 
     def _check(self, position: int, find: Find, key: bytes, blob: bytes, at_us: int) -> RawWinner | None:
         """What a blob says; the error names its namespace and key."""
@@ -286,14 +336,6 @@ class NamespacesReader:
 
     def _damage_error(self, position: int, key: object, blob: object, error: Exception) -> DamagedError:
         return damaged_at(self._selections[position][0], key, blob, str(error), self._fetcher.where(position))
-
-    def _too_early(self, position: int, content: NamespaceContent, at_us: int) -> PredictionError:
-        return PredictionError(
-            f"online namespace {self._selections[position][0]!r} answers from "
-            f"{from_microseconds(content.answerable_us).isoformat()} on and cannot say what was known at "
-            f"{from_microseconds(at_us).isoformat()}: ask for a later instant, or load the group with a longer "
-            "online_history"
-        )
 
 
 def _distinct(keys: list[bytes | None]) -> list[bytes]:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from fti_assets.core.manifest import Column
 from fti_assets.errors import StoreError, one_of
 from fti_assets.stores.online.about import About, readable
-from fti_assets.stores.online.blobs import BlobFormat, Find
+from fti_assets.stores.online.blobs import BlobFormat, Find, FindWhole
 from fti_assets.stores.online.keys import column_encoder, key_encoder, row_encoder
+from fti_assets.stores.online.row_cache import RowCache
 from fti_assets.stores.online.versions import Key
 from fti_assets.stores.online.winners import FindMany, WinnersFormat
 
@@ -39,12 +40,14 @@ class NamespaceContent:
 
             windows = WindowsFormat(TailLayout(schema.windows), names)
             self.find: Find = windows.find
-            self.find_many: FindMany = ManyWindows(windows, self.columns).find
+            self.find_whole: FindWhole = windows.find_whole
+            self.find_many: FindMany = ManyWindows(windows, self.columns).find_whole
             return
         wanted_positions = [positions[name] for name in names]
         blobs = BlobFormat(schema.columns, event_time=schema.event_time, selection=wanted_positions)
         self.find = blobs.find
-        self.find_many = WinnersFormat(blobs, wanted_positions).find
+        self.find_whole = blobs.find_whole
+        self.find_many = WinnersFormat(blobs, wanted_positions).find_whole
 
 
 class ReaderState(NamedTuple):
@@ -57,12 +60,17 @@ class ReaderState(NamedTuple):
     answerable_us: int
     encoders: tuple[Callable[[Key], bytes], ...]
     finds: tuple[Find, ...]
+    whole_finds: tuple[FindWhole, ...]
     row_encoders: tuple[Callable[[Sequence[Any]], bytes | None], ...]
     column_encoders: tuple[Callable[[Sequence[Sequence[Any]]], list[bytes | None]], ...]
+    cache: RowCache
 
 
 def reader_state(
-    abouts: Sequence[About], selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]]
+    abouts: Sequence[About],
+    selections: Sequence[tuple[str, Sequence[str] | None]],
+    slots: Sequence[Sequence[int]],
+    most_bytes: int,
 ) -> ReaderState:
     """What a reader knows of its namespaces.
 
@@ -70,6 +78,7 @@ def reader_state(
         abouts: what each namespace says of itself.
         selections: each namespace with the columns to return, None for all.
         slots: of each namespace, where a row has the parts of its key; empty if no rows are read.
+        most_bytes: how much is kept of their rows.
     """
     contents = tuple(NamespaceContent(about, *selection) for about, selection in zip(abouts, selections, strict=True))
     placed = list(zip(contents, slots, strict=bool(slots)))
@@ -81,10 +90,12 @@ def reader_state(
         answerable_us=max([content.answerable_us for content in contents], default=_ALWAYS),
         encoders=tuple(content.encode for content in contents),
         finds=tuple(content.find for content in contents),
+        whole_finds=tuple(content.find_whole for content in contents),
         row_encoders=tuple(
             row_encoder(content.encode, content.about.schema.key_types, places) for content, places in placed
         ),
         column_encoders=tuple(
             column_encoder(content.encode, content.about.schema.key_types, places) for content, places in placed
         ),
+        cache=RowCache(len(contents), most_bytes),
     )

@@ -34,8 +34,8 @@ class WinningRows(Protocol):
         """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts or vectors. A null is 0, or empty."""
 
 
-FindMany = Callable[[Sequence[bytes], Sequence[bytes | None], int], WinningRows]
-"""What the blobs of some keys say at an instant."""
+FindMany = Callable[[Sequence[bytes | None], int], WinningRows]
+"""What some blobs say at an instant that are known to be what was written."""
 
 
 class Winners:
@@ -126,15 +126,18 @@ class WinnersFormat:
         Raises:
             ValueError, TypeError, struct.error: a blob is not what was written under its key; ``BlobFormat.find`` says what is wrong.
         """
+        pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
+        if not are_whole([key for key, _ in pairs], [blob for _, blob in pairs]):
+            raise ValueError("a checksum does not fit")
+        return self.find_whole(blobs, at_us)
+
+    def find_whole(self, blobs: Sequence[bytes | None], at_us: int) -> Winners:
+        """``find`` for blobs that are known to be what was written."""
         won = None
         whole: Sequence[bytes] = blobs  # type: ignore[assignment]
-        present_keys = keys
         if not all(blobs):  # a blob is not empty
             won = np.array([blob is not None for blob in blobs], dtype=bool)
-            pairs = [(key, blob) for key, blob in zip(keys, blobs, strict=True) if blob is not None]
-            present_keys, whole = [key for key, _ in pairs], [blob for _, blob in pairs]
-        if not are_whole(present_keys, whole):
-            raise ValueError("a checksum does not fit")
+            whole = [blob for blob in blobs if blob is not None]
         size, last = self._size, self.blobs.last
         pieces = whole
         if self.texts:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fti_assets.errors import DamagedError, NotMaterializedError, one_of
 from fti_assets.stores.online.about import About
-from fti_assets.stores.online.reader import Many, One
+from fti_assets.stores.online.fetcher import Many, One
 from fti_assets.stores.online.redis.server import MARKER, RedisServer, from_json
 from fti_assets.stores.online.redis.wire import UnexpectedAnswerError, hmget, read_values
 
@@ -54,6 +54,8 @@ class RedisReads:
         )
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
+        if not abouts:  # nothing would be answered, and waited for
+            return (), []
         places = [about.place for about in abouts]
         with self._server.store_errors():
             try:

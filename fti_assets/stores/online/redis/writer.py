@@ -12,6 +12,7 @@ from fti_assets.stores.online.about import About, Schema, since_us
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.protocol import chunks, in_order
 from fti_assets.stores.online.redis.server import MARKER, RedisServer, to_json
+from fti_assets.stores.online.row_cache import Writes
 
 _LEFT_OVER_SECONDS = 3_600
 _CHUNK = 500
@@ -174,6 +175,7 @@ class RedisWriter:
                     break
                 except WatchError:  # the lock was prolonged meanwhile, or lost
                     continue
+        Writes.count += 1
         self.about = about
 
     def _load(self) -> About:

@@ -12,7 +12,7 @@ from typing import Any
 from fti_assets.errors import NotMaterializedError, StoreError
 from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged_at, group_of
 from fti_assets.stores.online.checksums import is_whole
-from fti_assets.stores.online.reader import Many, One
+from fti_assets.stores.online.fetcher import Many, One
 from fti_assets.stores.online.sqlite.connections import Connections, Execute, Part
 from fti_assets.stores.online.sqlite.files import connect_to_read, file_error, read_about
 

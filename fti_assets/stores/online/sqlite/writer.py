@@ -15,6 +15,7 @@ from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema,
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.checksums import is_whole
 from fti_assets.stores.online.protocol import chunks, in_order, key_text
+from fti_assets.stores.online.row_cache import Writes
 from fti_assets.stores.online.sqlite.files import BESIDE, WAIT_SECONDS, connect_to_read, file_error, page_bytes
 
 _log = late_logger(__name__)
@@ -147,6 +148,7 @@ class SqliteWriter:
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    Writes.count += 1
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")

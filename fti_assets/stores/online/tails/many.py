@@ -62,8 +62,8 @@ class ManyWindows:
     def __init__(self, windows: WindowsFormat, columns: Sequence[Column]) -> None:
         self._windows, self._columns = windows, columns
 
-    def find(self, keys: Sequence[bytes], blobs: Sequence[bytes | None], at_us: int) -> WinningWindows:
-        """What windows come to at ``at_us`` for ``n`` keys from their blobs, None where a key has none."""
-        find = self._windows.find
-        winners = [None if blob is None else find(key, blob, at_us) for key, blob in zip(keys, blobs, strict=True)]
+    def find_whole(self, blobs: Sequence[bytes | None], at_us: int) -> WinningWindows:
+        """What windows come to at ``at_us`` for ``n`` keys from their blobs, None where a key has none, which are what was written."""
+        find = self._windows.find_whole
+        winners = [None if blob is None else find(blob, at_us) for blob in blobs]
         return WinningWindows(self._columns, winners, at_us)

@@ -69,6 +69,10 @@ class WindowsFormat:
         """
         if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
             raise ValueError("the checksum does not fit")
+        return self.find_whole(blob, at_us)
+
+    def find_whole(self, blob: bytes, at_us: int) -> RawWinner | None:
+        """``find`` for a blob that is known to be what was written."""
         head = self._format.head.unpack_from(blob)
         entries, size = head[1], self._format.head.size
         if at_us - self._raw < head[0]:

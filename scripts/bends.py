@@ -287,10 +287,7 @@ BENDS = (
         "stores/online/row_cache.py",
         "return monotonic() < self._look_until and self._writes == Writes.count",
         "return True",
-        (
-            "stores/test_row_cache.py::test_answers_of_kept_rows_are_those_of_the_store_by_now",
-            "stores/test_row_cache.py::test_what_another_process_writes_is_seen_after_a_look",
-        ),
+        ("stores/test_row_cache.py::test_what_another_process_writes_is_seen_after_a_look",),
     ),
     Bend(
         "a row is kept that is not what was written",

@@ -16,7 +16,7 @@ from fti_assets.stores.online.about import About, DamagedNamespaceError, damaged
 from fti_assets.stores.online.blobs import Find
 from fti_assets.stores.online.checksums import are_whole
 from fti_assets.stores.online.fetcher import Fetcher
-from fti_assets.stores.online.reader_state import NamespaceContent, ReaderState, reader_state
+from fti_assets.stores.online.reader_state import ReaderState, reader_state
 from fti_assets.stores.online.row_cache import Writes, missing_of, most_bytes, together
 from fti_assets.stores.online.versions import Key, RawWinner, Winner
 from fti_assets.stores.online.winners import WinningRows

@@ -16,6 +16,7 @@ import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
+from fti_assets.components.mistakes import refusal_of, told_in_words
 from fti_assets.errors import DeclarationError, list_some, one_of
 
 
@@ -25,9 +26,22 @@ class PlacedComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
     _context: Any = PrivateAttr(None)
 
     @classmethod
+    def get_model_cls(cls) -> type[BaseModel] | None:
+        """The attributes as YAML gives them; what is refused of them is told in words."""
+        model = super().get_model_cls()
+        return None if model is None else told_in_words(model, cls.__name__)
+
+    @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:
         """Make the component from its attributes, and keep where they stand."""
-        component = super().load(attributes, context)
+        try:
+            component = super().load(attributes, context)
+        except Exception as error:  # Dagster's own, of what a template gave
+            values = {} if attributes is None else attributes.model_dump(by_alias=True)
+            refusal = refusal_of(error, values, cls.__name__)
+            if not refusal:
+                raise
+            raise DeclarationError(f"{_position(context)}: {refusal}") from error
         component._context = context
         return component
 
@@ -36,8 +50,13 @@ class PlacedComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
         """The file and line of the component."""
         if self._context is None:
             return type(self).__name__
-        positions = self._context.resolution_context.source_position_tree
-        return str(positions.position if positions else self._context.path)
+        return _position(self._context)
+
+
+def _position(context: dg.ComponentLoadContext) -> str:
+    """The file and line of what is loaded."""
+    positions = context.resolution_context.source_position_tree
+    return str(positions.position if positions else context.path)
 
 
 def is_path(reference: str) -> bool:

@@ -865,6 +865,12 @@ def test_a_component_can_be_made_in_python() -> None:
         ("watching", "statistic: psi", "statistic: pse", "Drift has the statistic 'pse': it can be 'psi'"),
         ("watching", "columns: [spend]", "columns: [spent]", "'spent', which is not measured"),
         ("watching", "metric: log_loss", "metric: log_loss, at_least: 1", "log_loss is better the lower"),
+        (
+            "watching",
+            "at_most: 0.25",
+            "at_most: much",
+            "'at_most' of number 1 (statistic 'psi') of drift of MonitorComponent 'buys_watch' is 'much': it should be a valid number",
+        ),
     ],
 )
 def test_bad_yaml_is_refused_with_file_and_what_to_do(
@@ -881,11 +887,36 @@ def test_bad_yaml_is_refused_with_file_and_what_to_do(
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            "statistic: psi",
+            "statistic: psi, at_mst: 0.2",
+            "number 1 (statistic 'psi') of drift of MonitorComponent 'buys_watch' has no attribute 'at_mst', which is 0.2: did you mean "
+            "'at_most'? It takes 'statistic', 'at_most', 'columns', 'in_a_row', 'min_rows' and 'reference'",
+        ),
+        ("statistic: psi", "statistik: psi", "has no attribute 'statistik', which is 'psi': did you mean 'statistic'?"),
+        ("metric: log_loss", "at_most: 1", "number 2 of quality of MonitorComponent 'buys_watch' needs 'metric'"),
+        ("metric: log_loss", "metric: [log_loss]", "is ['log_loss']: it should be a valid string"),
+        ("  drift:", "  wekes: 2\n  drift:", "MonitorComponent 'buys_watch' has no attribute 'wekes', which is 2: did you mean 'weeks'?"),
+    ],
+)  # fmt: skip
+def test_a_typo_within_a_rule_is_told_once_and_in_words(project: Project, before: str, after: str, said: str) -> None:
+    project.write_system()
+    assert before in WATCHING
+    path = project.write("watching", WATCHING.replace(before, after, 1))
+    message = project.refused()
+    assert said in message
+    assert f"{path}:" in message
+    assert "Extra inputs" not in message and "tuple[" not in message  # noqa: PT018 - of Pydantic's own words none
+
+
 def test_attribute_that_does_not_exist_is_refused_with_its_line(project: Project) -> None:
     path = project.write("visits", VISITS.replace("event_time", "even_time"))
     message = project.refused()
     assert f"{path}:5" in message
-    assert "even_time" in message
+    assert "has no attribute 'even_time', which is 't': did you mean 'event_time'?" in message
 
 
 def test_two_versions_of_one_group_are_told_apart_by_version(project: Project) -> None:

@@ -51,7 +51,7 @@ class TuningAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     space: Mapping[str, Mapping[str, Any]]
     trials: int = 20
     metric: str | None = None
-    pruning: Literal["none", "median"] = "none"
+    pruning: str | Mapping[str, Any] = "none"
     seed: int = 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.core.manifest import Column, GraphInput
@@ -17,6 +18,8 @@ from fti_assets.inference.serving.explanations.build_explanations import BuildEx
 from fti_assets.inference.serving.explanations.trees import Trees
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.graphs.whole_graph import WholeGraph
+from fti_assets.training.calibration.calibrators import Isotonic, Platt
+from fti_assets.training.calibration.nodes import with_calibration
 from fti_assets.training.datasets.splits.split import SPLITS
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.models.data import TrainingData
@@ -360,6 +363,87 @@ def test_score_of_a_booster_is_exact_and_its_answer_is_asked_for() -> None:
     answer = of_build.explain(raw_row(data, 20))
     assert answer.of == "answer"
     assert answer.base + sum(answer.contributions.values()) == pytest.approx(probability, abs=1e-6)
+
+
+def calibrated(graph: Graph, calibrators, **more) -> Graph:
+    return Graph.from_bytes(
+        with_calibration(graph.source, "probability", calibrators, **more), graph.inputs, what="calibrated"
+    )
+
+
+@pytest.mark.parametrize("library", ["lightgbm", "xgboost", "linear"])
+def test_score_is_exact_through_platts_calibration(library) -> None:
+    encoders = ENCODERS if library != "linear" else {"c": fti.OneHot(), "e": fti.OneHot()}
+    model = (
+        LogisticRegression()
+        if library == "linear"
+        else {"lightgbm": lightgbm, "xgboost": xgboost}[library]("Classifier")
+    )
+    graph, background, data, _ = trained("binary", model, encoders)
+    steeper = calibrated(graph, [Platt(1.75, -0.5)])
+    before = explanations(graph, background, "binary").explain(raw_row(data, 20), "score")
+    after = explanations(steeper, background, "binary").explain(raw_row(data, 20), "score")
+    assert (before.exact, after.exact) == (True, True)
+    assert after.base == pytest.approx(1.75 * before.base - 0.5, abs=1e-5)
+    assert after.contributions == pytest.approx(
+        {name: 1.75 * one for name, one in before.contributions.items()}, abs=1e-5
+    )
+    row = {name: values[20:21] for name, values in data.test.columns.items()}
+    probability = float(steeper.run(row)["probability"][0])
+    total = after.base + sum(after.contributions.values())
+    assert total == pytest.approx(np.log(probability / (1 - probability)), abs=1e-4)
+
+
+def test_score_behind_another_calibration_is_asked_for() -> None:
+    graph, background, data, _ = trained("binary", lightgbm("Classifier"))
+    points = (0.25, 0.5, 0.75)
+    risen = calibrated(graph, [Isotonic(points, (0.125, 0.5, 0.875))])
+    with pytest.raises(ValueError, match="stands behind whatever adds up"):
+        AdditiveGraph(risen, "probability", background)
+    answer = explanations(risen, background, "binary").explain(raw_row(data, 20))
+    row = {name: values[20:21] for name, values in data.test.columns.items()}
+    total = answer.base + sum(answer.contributions.values())
+    assert total == pytest.approx(float(risen.run(row)["probability"][0]), abs=1e-6)
+
+
+def test_each_label_is_explained_through_its_own_calibration() -> None:
+    weights = np.array([[0.5, -1.0], [0.25, 2.0]], dtype=np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["numbers", "weights"], ["score"]),
+        helper.make_node("Sigmoid", ["score"], ["probability"]),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("numbers", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 2])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    source = helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString()
+    plain = Graph.from_bytes(source, (GraphInput("numbers", "float32", ("a", "b")),), what="made")
+    background = {"a": np.array([0.0, 1.0, 3.0]), "b": np.array([0.0, -1.0, 0.5])}
+    lines = [Platt(2.0, 0.25), Platt(0.5, -1.0)]
+    both = [plain, calibrated(plain, lines, are_classes=False)]
+    for graph, slope, intercept in zip(both, ([1, 1], [2, 0.5]), ([0, 0], [0.25, -1]), strict=True):
+        of_build = BuildExplanations(
+            graph,
+            "probability",
+            None,
+            background,
+            types={"a": "number", "b": "number"},
+            classes=["late", "lost"],
+            has_scores=True,
+            are_labels=True,
+        )
+        score = of_build.explain({"a": 2.0, "b": 1.0}, "score")
+        assert score.exact
+        for at, label in enumerate(["late", "lost"]):
+            distances = {name: x - background[name].mean() for name, x in (("a", 2.0), ("b", 1.0))}
+            expected = {name: slope[at] * weights[place, at] * distances[name] for place, name in enumerate("ab")}
+            assert score.contributions[label] == pytest.approx(expected, abs=1e-6)
+            mean = slope[at] * (background["a"].mean() * weights[0, at] + background["b"].mean() * weights[1, at])
+            assert score.base[label] == pytest.approx(mean + intercept[at], abs=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

@@ -20,6 +20,7 @@ from fti_assets.errors import DeclarationError, MissingExtraError, ModelError
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
 from fti_assets.training.tuning.journal import Journal, forget_journal, open_journal
 from fti_assets.training.tuning.pictures import tuning_pictures, tuning_section
+from fti_assets.training.tuning.pruning import pruning_text
 from fti_assets.training.tuning.search import Search
 from fti_assets.training.tuning.spaces import Space, at_places, check_space, names_in, parameters_of
 from fti_assets.training.tuning.study import Study, TrialRecord
@@ -119,6 +120,61 @@ def test_killed_study_goes_on_as_if_nothing_happened(study: Study, tmp_path: Pat
         assert [replace(one, seconds=0.0) for one in journal.trials] == without_seconds(study)
     forget_journal(file)
     assert list(tmp_path.iterdir()) == []
+
+
+PRUNINGS: list[Any] = [
+    {"name": "percentile", "percentile": 25.0, "n_startup_trials": 2},
+    {"name": "halving", "reduction_factor": 2},
+    {"name": "hyperband", "max_resource": 4, "reduction_factor": 2},
+    {"name": "patient", "patience": 1},
+    {"name": "threshold", "upper": 3.0},
+    "wilcoxon",
+]
+
+
+@pytest.mark.parametrize("pruning", PRUNINGS, ids=pruning_text)
+def test_study_of_any_pruner_goes_on_as_if_nothing_happened(pruning: Any, tmp_path: Path) -> None:
+    model, whole = search(distance, trials=14, pruning=pruning).run(Journal(None))
+    assert whole.pruning == pruning_text(pruning)
+    assert whole.counts["complete"] >= 1
+    if pruning_text(pruning) not in ("wilcoxon", "patient, patience=1"):  # each epoch is better than the one before
+        assert whole.counts["pruned"] >= 1
+    for done in (5, 11):
+        file = tmp_path / f"{done}.jsonl"
+        with open_journal(file) as journal:
+            for trial in whole.trials[:done]:
+                journal.add(trial)
+        with open_journal(file) as journal:
+            resumed_model, resumed = search(distance, trials=14, pruning=pruning).run(journal)
+        assert without_seconds(resumed) == without_seconds(whole)
+        assert resumed_model == model
+
+
+@given(st.lists(st.lists(st.floats(0, 9), min_size=4, max_size=4), min_size=2, max_size=14))
+@settings(max_examples=examples(20))
+def test_trials_end_where_optuna_itself_ends_them(curves: list[list[float]]) -> None:
+    """Each trial reports a curve of four epochs; optuna is asked by hand with a pruner of the same terms."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+    def train(trial: Trial) -> float:
+        for epoch, value in enumerate(curves[trial.number - 1]):
+            trial.report(epoch, value)
+        return curves[trial.number - 1][-1]
+
+    space = {"x": fti.Uniform(0.0, 1.0)}
+    tuning = fti.Tuning(space=space, trials=len(curves), pruning={"name": "halving", "reduction_factor": 2})
+    tell = lines_of([])
+    _, study = Search(tuning, "rmse", False, train, float, tell, tell).run(Journal(None))
+    by_hand = optuna.create_study(pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2))
+    for own, curve in zip(study.trials, curves, strict=True):
+        trial, reported, ended = by_hand.ask(), 0, False
+        while reported < len(curve) and not ended:
+            trial.report(curve[reported], reported)
+            reported, ended = reported + 1, trial.should_prune()
+        by_hand.tell(trial, None if ended else curve[-1], state=None if not ended else optuna.trial.TrialState.PRUNED)
+        assert (len(own.reported), own.state) == (reported, "pruned" if ended else "complete")
 
 
 def test_journal_of_another_space_is_not_taken_over(study: Study) -> None:
@@ -236,7 +292,17 @@ def test_parameters_of_a_space_are_found_at_their_places(data: st.DataObject) ->
         (lambda: fti.Tuning(space={"a b": fti.Uniform(0, 1)}), "a parameter 'a b'"),
         (lambda: fti.Tuning(space={"a": (0, 1)}), "for the parameter 'a': write fti.Uniform"),
         (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, trials=0), "trials=0"),
-        (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning="hard"), "pruning='hard'"),
+        (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning="hard"), "pruning='hard': it is 'none', 'median'"),
+        (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning="hyperband"), "'hyperband' needs 'max_resource'"),
+        (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning="threshold"), "needs 'lower' or 'upper'"),
+        (
+            lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning={"name": "median", "patience": 1}),
+            "'median' takes 'n_startup_trials', .*, not 'patience'",
+        ),
+        (
+            lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, pruning={"name": "percentile", "percentile": "low"}),
+            "'percentile' is no number",
+        ),
         (lambda: fti.Tuning(space={"a": fti.Uniform(0, 1)}, seed=-1), "seed=-1"),
         (lambda: fti.Uniform(1, 1), "low end is to be below"),
         (lambda: fti.LogUniform(0, 1), "above 0"),

@@ -15,16 +15,17 @@ from typing import Any, Literal
 from fti_assets.core.extras import require
 from fti_assets.errors import MissingExtraError, ModelError
 from fti_assets.training.tuning.journal import Journal
+from fti_assets.training.tuning.pruning import new_pruner, pruning_text
 from fti_assets.training.tuning.spaces import at_places, parameters_of
 from fti_assets.training.tuning.study import Study, TrialRecord, parameters_text
 from fti_assets.training.tuning.trial import Trial, TrialPruned
 from fti_assets.training.tuning.tuning import Tuning
 
-FEWEST_BEFORE_PRUNING = 5
 RANDOM_TRIALS = 10
 """So many trials are chosen at random before the sampler learns from them."""
 
 _ERROR = 500
+_RUNG = "completed_rung_"
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,7 @@ class Search:
     def _new_study(self, optuna: Any) -> Any:
         return optuna.create_study(
             direction="maximize" if self.higher_is_better else "minimize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=FEWEST_BEFORE_PRUNING)
-            if self.tuning.pruning == "median"
-            else optuna.pruners.NopPruner(),
+            pruner=new_pruner(optuna, self.tuning.pruning),
             study_name="study",
         )
 
@@ -111,6 +110,7 @@ class Search:
                     params=values,
                     distributions={place: domain.distribution() for place, domain in domains.items()},
                     intermediate_values=reported,
+                    system_attrs={f"{_RUNG}{rung}": value for rung, value in trial.rungs.items()},
                 )
             )
             trials.append(trial)
@@ -136,7 +136,7 @@ class Search:
             study.tell(proposal, trial.value)
         else:
             study.tell(proposal, state=states.PRUNED if trial.state == "pruned" else states.FAIL)
-        return trial, model
+        return replace(trial, rungs=_rungs(study.get_trials(deepcopy=False)[-1])), model
 
     def _train(self, proposal: Any, parameters: dict[str, Any], number: int, seed: int) -> tuple[TrialRecord, Any]:
         """A trial that trains, whatever the function does."""
@@ -187,7 +187,7 @@ class Search:
         return Study(
             metric=self.metric,
             higher_is_better=self.higher_is_better,
-            pruning=self.tuning.pruning,
+            pruning=pruning_text(self.tuning.pruning),
             seed=self.tuning.seed,
             sampler=f"TPE of optuna {optuna.__version__}, {RANDOM_TRIALS} trials at random first",
             space={name: repr(domain) for name, domain in self.tuning.space.items()},
@@ -205,6 +205,12 @@ class Search:
 def _seed(seed: int, number: int) -> int:
     """The seed of a trial's sampler, from the study's and the trial's number."""
     return int.from_bytes(hashlib.sha256(f"trial {seed} {number}".encode()).digest()[:4], "big")
+
+
+def _rungs(trial: Any) -> dict[str, float]:
+    """What a trial had reached where halving compared it, by rung, as optuna keeps it beside the trial."""
+    attributes = trial.system_attrs
+    return {name.removeprefix(_RUNG): float(value) for name, value in attributes.items() if name.startswith(_RUNG)}
 
 
 def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -30,6 +30,7 @@ class TrialRecord:
     seed: int
     error: str = ""
     same_as: int | None = None
+    rungs: dict[str, float] = field(default_factory=dict)
 
 
 @record(frozen=True)

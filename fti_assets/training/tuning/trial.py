@@ -48,7 +48,7 @@ class Trial(Mapping[str, Any]):
     def report(self, epoch: int, value: float) -> None:
         """Say how the trial does after an epoch, or a number of trees: on validation, better in the direction of the tuned metric.
 
-        With ``pruning="median"`` a trial ends here if it does worse than the earlier ones did at that epoch.
+        With ``pruning=`` a trial ends here if it does badly beside the earlier ones: with ``"median"``, worse than half of them by then.
 
         Args:
             epoch: a whole number from 0 on, each time a greater one.

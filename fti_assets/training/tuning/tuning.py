@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.errors import DeclarationError
+from fti_assets.training.tuning.pruning import Pruning, check_pruning
 from fti_assets.training.tuning.spaces import Domain, check_space, names_in
-
-Pruning = Literal["none", "median"]
 
 MOST_TRIALS = 10_000
 
 
-@checked_arguments(itself=("space",))
+@checked_arguments(itself=("space", "pruning"))
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
     """A search for the parameters of a model, judged on validation. Method: TPE, Bergstra et al., "Algorithms for Hyper-Parameter
@@ -28,8 +26,10 @@ class Tuning:
             among families of models brings the parameters of each.
         trials: how many are made.
         metric: what is judged, the first of the model's metrics by default.
-        pruning: ``median`` ends a trial that does worse at an epoch than the median of the earlier ones did, once five are complete; what
-            the function reports by ``trial.report`` says how it does.
+        pruning: which trials end early; what the function reports by ``trial.report`` says how they do. ``median`` ends one that does worse
+            at an epoch than the median of the earlier ones did, once five are complete. Others of optuna are ``percentile``, ``halving``,
+            ``hyperband``, ``threshold``, ``patient`` and ``wilcoxon``, with their arguments in a mapping:
+            ``{"name": "percentile", "percentile": 25.0}``.
         seed: of the sampler.
 
     Raises:
@@ -49,8 +49,7 @@ class Tuning:
         check_space(self.space, what="fti.Tuning")
         if not 1 <= self.trials <= MOST_TRIALS:
             raise DeclarationError(f"fti.Tuning has trials={self.trials}: it makes 1 to {MOST_TRIALS:,}")
-        if self.pruning not in get_args(Pruning):
-            raise DeclarationError(f"fti.Tuning has pruning={self.pruning!r}: it is 'none' or 'median'")
+        check_pruning(self.pruning, what="fti.Tuning")
         if not 0 <= self.seed < 2**32:
             raise DeclarationError(f"fti.Tuning has seed={self.seed}: it is 0 to {2**32 - 1}")
 

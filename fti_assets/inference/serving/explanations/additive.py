@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 import onnxruntime
 
+from fti_assets.inference.serving.explanations.platt import Line, line_before
 from fti_assets.inference.serving.explanations.trees import Trees
 from fti_assets.stores.models.graphs.execution import new_session
 from fti_assets.stores.models.graphs.graph import Graph
@@ -79,7 +80,7 @@ class AdditiveGraph:
         if graph.source is None:
             raise ValueError("its bytes are not here")
         whole = WholeGraph(graph.source)
-        self._sum, self._base, self._matrix = _deciding_sum(whole, output)
+        self._sum, self._base, self._matrix, self._line = _deciding_sum(whole, output)
         self._session = (
             None if self._matrix in whole.inputs else new_session(with_outputs(graph.source, [self._matrix]))
         )
@@ -89,8 +90,8 @@ class AdditiveGraph:
         self._rows = self._encode(self._background)
         self._of_column = np.full(self._rows.shape[1], -1, dtype=np.int64)
         self._learn_columns(self._background, {name: np.roll(values, 1) for name, values in self._background.items()})
-        self._column, self.link = _link_of(self._scores(self._rows), graph.run(self._background)[output])
-        self.base = self._in_terms_of_answer(self._scores(self._rows)).mean(axis=0)
+        self._column, self.link = _link_of(self._scores(self._rows), graph.run(self._background)[output], self._line)
+        self.base = self._scores_of_answer(self._rows).mean(axis=0)
 
     @property
     def rows(self) -> int:
@@ -113,7 +114,7 @@ class AdditiveGraph:
         shares = self._in_terms_of_answer(
             self._sum.contributions(encoded[0], self._rows, self._of_column, len(self.features))
         )
-        total, score = (self.base + shares.sum(axis=0))[None], self._in_terms_of_answer(self._scores(encoded))
+        total, score = (self.base + shares.sum(axis=0))[None], self._scores_of_answer(encoded)
         answer = self._graph.run(own)[self._output]
         if not (_is_close(total, score) and _is_close(_LINKS[self.link](total), answer)):
             raise ValueError("its answer is not what the contributions add up to")
@@ -122,13 +123,18 @@ class AdditiveGraph:
     def _scores(self, rows: np.ndarray) -> np.ndarray:
         return np.asarray(self._sum.scores(rows) + self._base)
 
+    def _scores_of_answer(self, rows: np.ndarray) -> np.ndarray:
+        scores = self._in_terms_of_answer(self._scores(rows))
+        return scores if self._line is None else scores + self._line.intercept
+
     def _in_terms_of_answer(self, scores: np.ndarray) -> np.ndarray:
-        """What the answer tells of scores ``[n, targets]``: one of them, their difference, or all, of a softmax less their mean."""
+        """What the answer tells of scores ``[n, targets]``: one of them, their difference, or all, of a softmax less their mean; times
+        the slope of a calibration."""
         if self._column is not None:
-            return np.asarray(scores @ np.array(self._column))
-        if self.link == "softmax":
-            return np.asarray(scores - scores.mean(axis=1, keepdims=True))
-        return scores
+            scores = np.asarray(scores @ np.array(self._column))
+        elif self.link == "softmax":
+            scores = np.asarray(scores - scores.mean(axis=1, keepdims=True))
+        return scores if self._line is None else np.asarray(scores * self._line.slope)
 
     def _encode(self, columns: Columns) -> np.ndarray:
         feeds = self._graph.feeds(columns)
@@ -179,16 +185,18 @@ class AdditiveGraph:
             self._of_column[changed] = at
 
 
-def _deciding_sum(whole: WholeGraph, output: str) -> tuple[Sum, np.ndarray, str]:
-    """The sum that alone decides an output, what is added to it, ``[targets]``, and the columns that it takes."""
+def _deciding_sum(whole: WholeGraph, output: str) -> tuple[Sum, np.ndarray, str, Line | None]:
+    """The sum that alone decides an output, what is added to it, ``[targets]``, the columns that it takes, and the line of a calibration
+    behind it."""
     producers = {name: node for node in whole.nodes for name in node.outputs}
-    name, added = output, np.zeros(1)
+    line = line_before(whole, producers, output)
+    name, added = output if line is None else line.source, np.zeros(1)
     while (node := producers.get(name)) is not None:
         if node.op in _SUMS:
             if node.op.endswith("Classifier") and name != node.outputs[1]:
                 raise ValueError("the label decides, not the scores")
             own, base = _SUMS[node.op](whole, node)
-            return own, base + added, node.inputs[0]
+            return own, base + added, node.inputs[0], line
         values = [one for one in node.inputs if one and whole.constant(one) is None]
         if len(values) != 1 or (node.op != "Add" and node.op not in _AFTER):
             raise ValueError(f"{node.op} stands behind whatever adds up")
@@ -248,16 +256,21 @@ _OF_ONE_ANSWER: Mapping[int, tuple[tuple[float, ...], ...]] = {1: ((1.0,),), 2: 
 """By how many scores there are, what of them may make one answer: the last one, or of two their difference."""
 
 
-def _link_of(scores: np.ndarray, answers: np.ndarray) -> tuple[tuple[float, ...] | None, Link]:
-    """What of scores ``[n, targets]`` makes the answers ``[n]`` or ``[n, k]``: weights for them, None for all, and the link."""
+def _link_of(scores: np.ndarray, answers: np.ndarray, line: Line | None) -> tuple[tuple[float, ...] | None, Link]:
+    """What of scores ``[n, targets]`` makes the answers ``[n]`` or ``[n, k]``: weights for them, None for all, and the link.
+
+    With a calibration's line behind it the link is a sigmoid.
+    """
     columns: tuple[tuple[float, ...] | None, ...] = (None,)
-    links: tuple[Link, ...] = ("identity", "softmax")
+    links: tuple[Link, ...] = ("identity", "softmax", "sigmoid")
     if answers.ndim == 1:
         links = ("identity", "sigmoid")
         columns = _OF_ONE_ANSWER.get(scores.shape[1], ())
     for column in columns:
-        for link in links:
+        for link in links if line is None else links[-1:]:
             totals = scores if column is None else scores @ np.array(column)
+            if line is not None:
+                totals = totals * line.slope + line.intercept
             estimates = _LINKS[link](totals)
             if estimates.shape == answers.shape and _is_close(estimates, answers):
                 return column, link

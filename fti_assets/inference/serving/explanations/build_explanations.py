@@ -58,7 +58,10 @@ class BuildExplanations:
         if function is None:
             # Most graphs do not add up, and whatever else is strange about one, it can be asked.
             with suppress(Exception):
-                self._additive = AdditiveGraph(graph, output, background)
+                additive = AdditiveGraph(graph, output, background)
+                # The score of a class is told beside the others', which log odds of its own are not.
+                if not (classes and not are_labels and additive.link == "sigmoid"):
+                    self._additive = additive
 
     def explain(self, raw: Mapping[str, Any], explain: Explain = True) -> Explanation:
         """What each feature contributes to the answer to some raw features, or to its score."""

@@ -117,6 +117,19 @@ def worded(buyer: np.ndarray) -> dict[str, np.ndarray]:
     return {"word": np.where(buyer > 0.5, "yes", "no")}
 
 
+@fti.on_demand(outputs={"letters": fti.Vector(dim=5, flag=True), "length": int})
+def spelled(word: np.ndarray) -> dict[str, np.ndarray]:
+    """The first letters of a word by their place in the alphabet; what is no letter is missing."""
+    codes = [
+        [ord(letter) - 96.0 if "a" <= letter <= "z" else np.nan for letter in text[:5].ljust(5, "`")] for text in word
+    ]
+    return {"letters": np.array(codes).reshape(len(word), 5), "length": np.array([len(text) for text in word])}
+
+
+@fti.on_demand(outputs={"first": float})
+def first_of(letters: np.ndarray) -> dict[str, np.ndarray]: ...
+
+
 @fti.on_demand(outputs={"stake": float})
 def half_stake(buyer: np.ndarray) -> dict[str, np.ndarray]:
     return {"stake": buyer / 2}

@@ -97,6 +97,10 @@ def feature_differences(
         # numpy may round a row alone otherwise than among others, by vector instructions
         if feature.name in on_demand and isinstance(online, float) and isinstance(offline, float):
             same = bool(np.isclose(online, offline, rtol=1e-9, atol=0.0))
+        if feature.name in on_demand and isinstance(online, list) and isinstance(offline, list):
+            same = len(online) == len(offline) and np.allclose(
+                _floats(online), _floats(offline), rtol=1e-6, atol=0.0, equal_nan=True
+            )
         if not same:
             yield {"feature": feature.name, "online": online, "offline": offline}
 
@@ -116,6 +120,10 @@ def plain(value: Any, kind: ColumnType) -> Any:
     if isinstance(value, Decimal):
         return float(value)
     return instant(value) if kind == "timestamp" and isinstance(value, str) and value else value
+
+
+def _floats(numbers: list[float | None]) -> np.ndarray:
+    return np.array(numbers, dtype=np.float64)
 
 
 def numbers_of(manifest: ModelManifest, value: Any) -> np.ndarray:

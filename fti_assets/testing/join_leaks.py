@@ -225,6 +225,8 @@ def _plain(value: Any) -> Any:
 
 
 def _close(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.shape == second.shape and np.allclose(first, second, rtol=1e-6, atol=0.0, equal_nan=True)
     if isinstance(first, float | np.floating):
         # numpy may sum a column in another order than one row alone, which changes the last digits.
         return bool(np.isclose(first, second, rtol=1e-9, atol=0.0, equal_nan=True))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule
+from fti_assets.core.manifest import Column, OnDemandCall, OnDemandModule, OnDemandVector
 from fti_assets.core.on_demand.call import LoadedCall
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import PredictionError
@@ -75,6 +75,54 @@ def test_a_value_of_another_type_is_an_error(values: Any, column_type: ColumnTyp
         PredictionError, match=f"on-demand function 'f' version 1 {'' if 'returned' in message else '.*'}{message}"
     ):
         made(values, column_type)
+
+
+def vectors_of(values: Any) -> Any:
+    given_values.GIVEN["x"] = values
+    return LoadedCall(call("vector", vectors=(OnDemandVector("x", 2),)), types={})({}, len(values))[0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[1, 2], [3, 4]]),
+        np.array([[1, 2], [3, 4]], dtype=np.uint8),
+        np.array([[1.0, 2.0], [3.0, 4.0]]),
+        [[1.0, 2], [3, 4.0]],
+    ],
+)
+def test_a_matrix_comes_as_a_vector_of_float32_a_row(values: Any) -> None:
+    found = vectors_of(values)
+    assert [one.dtype for one in found] == [np.float32] * 2
+    assert [one.tolist() for one in found] == [[1, 2], [3, 4]]
+
+
+def test_what_float32_lacks_of_a_vector_is_missing_or_refused() -> None:
+    [numbers] = vectors_of(np.array([[np.nan, 1e300]]))
+    assert np.isnan(numbers[0])
+    assert np.isinf(numbers[1])
+    assert vectors_of(np.array([[2**24, -(2**24)]]))[0].tolist() == [2.0**24, -(2.0**24)]
+    with pytest.raises(PredictionError, match=r"returned 'x' with 16777217: a vector is of float32.*2\*\*24"):
+        vectors_of(np.array([[0, 2**24 + 1]]))
+
+
+def test_no_rows_are_no_vectors() -> None:
+    assert vectors_of(np.empty((0, 2))) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3)), r"of shape \(2, 3\): \(2, 2\) is expected"),
+        (np.zeros(2), r"of shape \(2,\): \(2, 2\) is expected"),
+        (np.array([["a", "b"]]), "as <U1: a list of numbers, is expected"),
+        (np.array([[True, False]]), "as bool: a list of numbers, is expected"),
+        (np.array([[1, None]], dtype=object), "as object: a list of numbers, is expected"),
+    ],
+)
+def test_what_is_no_matrix_of_numbers_is_an_error(values: Any, message: str) -> None:
+    with pytest.raises(PredictionError, match=f"on-demand function 'f' version 1 returned 'x' {message}"):
+        vectors_of(values)
 
 
 def test_imported_module_must_match_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

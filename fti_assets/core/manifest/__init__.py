@@ -51,6 +51,7 @@ from fti_assets.core.manifest.views import (
     OnDemandCall,
     OnDemandModule,
     OnDemandPackage,
+    OnDemandVector,
     SpineTimes,
     ViewRecord,
 )
@@ -98,6 +99,7 @@ __all__ = [
     "OnDemandCall",
     "OnDemandModule",
     "OnDemandPackage",
+    "OnDemandVector",
     "RandomParts",
     "RequestWindows",
     "SampleRecord",

@@ -97,11 +97,20 @@ class OnDemandPackage:
 
 
 @record(frozen=True)
+class OnDemandVector:
+    """How many numbers each vector of an on-demand function's output has."""
+
+    output: str
+    dim: int
+
+
+@record(frozen=True)
 class OnDemandCall:
     """An on-demand function as it was when the model learned from it.
 
     ``meaning`` is the hash of its code and of what that reaches, without comments and layout; a manifest of an earlier release has
     none and is compared by the hashes of the modules. ``requires`` are packages beside numpy, of which the same release must be there.
+    ``vectors`` are of the outputs that are vectors.
     """
 
     name: str
@@ -114,6 +123,11 @@ class OnDemandCall:
     imports: tuple[OnDemandModule, ...] = ()
     meaning: str = ""
     requires: tuple[OnDemandPackage, ...] = ()
+    vectors: tuple[OnDemandVector, ...] = ()
+
+    def dim(self, output: str) -> int | None:
+        """How many numbers the vectors of an output have; None for other outputs."""
+        return next((one.dim for one in self.vectors if one.output == output), None)
 
 
 @record(frozen=True)

@@ -16,7 +16,11 @@ from fti_assets.core.on_demand.required import check_packages
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types import EXACT, SIDES, ColumnType
+from fti_assets.core.types.vectors import vectors
 from fti_assets.errors import DataError, DeclarationError, PredictionError, one_of
+
+_WHOLE_SINGLES = 2**24
+"""Up to here float32 holds each whole number."""
 
 
 class LoadedCall:
@@ -51,12 +55,14 @@ class LoadedCall:
             rows: n.
 
         Returns:
-            for each output, in the manifest's order, ``n`` plain values of its type, None where missing.
+            for each output, in the manifest's order, ``n`` plain values of its type, None where missing; of a vector float32 arrays
+            ``[dim]``.
 
         Raises:
             DataError: an input has whole numbers that float64 does not tell from their neighbours; its ``places`` and ``problem`` say
                 which, for who knows them exactly.
-            PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]`` and of its type.
+            PredictionError: the function failed, or its outputs are not the declared ones, each ``[n]``, a vector ``[n, dim]``, and of
+                its type.
         """
         places = [
             (name, index) for name in self._whole for index in np.flatnonzero(np.abs(inputs[name]) >= EXACT).tolist()
@@ -75,11 +81,13 @@ class LoadedCall:
         values = []
         for output in self.call.outputs:
             array = np.asarray(outputs[output.name])
-            if array.shape != (rows,):
+            shape = (rows,) if output.type != "vector" else (rows, self.call.dim(output.name))
+            if array.shape != shape:
                 raise PredictionError(
-                    f"{_call_text(self.call)} returned {output.name!r} of shape {array.shape}: ({rows},) is expected"
+                    f"{_call_text(self.call)} returned {output.name!r} of shape {array.shape}: {shape} is expected"
                 )
-            values.append(_plain_values(array, output, self.call))
+            plain = _plain_vectors if output.type == "vector" else _plain_values
+            values.append(plain(array, output, self.call))
         return values
 
 
@@ -124,6 +132,24 @@ def _plain_values(array: np.ndarray, output: Column, call: OnDemandCall) -> list
             raise _type_error(output, call, f"with {value!r:.80}, a {type(value).__name__}")
         results.append(plain)
     return results
+
+
+def _plain_vectors(array: np.ndarray, output: Column, call: OnDemandCall) -> list[Any]:
+    """An output ``[n, dim]`` as ``n`` vectors.
+
+    Raises:
+        PredictionError: it is not of numbers, or of whole numbers that float32 does not tell from their neighbours.
+    """
+    if array.dtype.kind not in "fiu":
+        raise _type_error(output, call, f"as {array.dtype}")
+    with np.errstate(over="ignore", under="ignore"):
+        single = array.astype(np.float32)
+    if array.dtype.kind != "f" and (merged := np.flatnonzero(np.abs(array.ravel()) > _WHOLE_SINGLES)).size:
+        raise PredictionError(
+            f"{_call_text(call)} returned {output.name!r} with {array.ravel()[merged[0]]}: a vector is of float32, where whole numbers "
+            "beyond 2**24 merge with their neighbours"
+        )
+    return list(vectors(single))
 
 
 def _type_error(output: Column, call: OnDemandCall, type_text: str) -> PredictionError:

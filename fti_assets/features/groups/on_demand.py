@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments, checked_function
-from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall, OnDemandModule
+from fti_assets.core.manifest import ON_DEMAND_MARK, Column, OnDemandCall, OnDemandModule, OnDemandVector
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
-from fti_assets.core.types import SIDES
+from fti_assets.core.types import SIDES, ColumnType
+from fti_assets.core.types.vector import Vector
 from fti_assets.errors import DeclarationError, excerpt, list_some, one_of
 
 _TYPES = {sides.plain: kind for kind, sides in SIDES.items() if kind != "vector"}
@@ -31,6 +32,7 @@ class OnDemand:
     inputs: tuple[str, ...]
     outputs: tuple[Column, ...]
     requires: tuple[str, ...] = ()
+    vectors: tuple[tuple[str, Vector], ...] = ()
 
     def __call__(self, *arrays: Any, **keywords: Any) -> Mapping[str, np.ndarray]:
         return self.function(*arrays, **keywords)
@@ -65,26 +67,32 @@ class OnDemand:
             ),
             meaning=meaning(self.function.__module__, self.function.__name__, self.requires),
             requires=packages_here(self.requires, what=f"on-demand feature {self.name!r}"),
+            vectors=tuple(OnDemandVector(output, vector.dim) for output, vector in self.vectors),
         )
 
 
 @checked_arguments(itself=["outputs"])
 def on_demand(
-    *, outputs: Mapping[str, type], version: int = 1, name: str | None = None, requires: str | Sequence[str] = ()
+    *,
+    outputs: Mapping[str, type | Vector],
+    version: int = 1,
+    name: str | None = None,
+    requires: str | Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], OnDemand]:
     """Declare a function that computes features from a request's fields and other features.
 
     Its parameters are fields of the request, features, and outputs of other on-demand functions, by name, in whatever order
     they are listed; each comes as an array of shape ``[n]``: float64 with NaN for numbers, booleans and whole numbers, ``str``
     objects with ``""`` for text, ``datetime64[us]`` in UTC for times. It gives an array of shape ``[n]`` for each output, with
-    NaN, None or NaT for what is missing; a value of another type is an error, in training as when it serves.
+    NaN, None or NaT for what is missing, and an array ``[n, dim]`` for a vector; a value of another type is an error, in training as when
+    it serves.
 
     Its module is shipped with the app: a view refuses one that imports more than numpy, ``fti_assets``, what is
     deterministic in the standard library, and modules that keep to the same.
 
     Args:
         outputs: the type of each output: ``int``, ``float``, ``bool`` or ``str``; ``datetime`` for what only another
-            on-demand function takes.
+            on-demand function takes; ``fti.Vector(dim=)`` for a vector, which is its encoder as well.
         version: raise it when the meaning changes.
         name: the function's own name by default.
         requires: packages that its module imports beside numpy, such as ``"tokenizers"``, by the names that they are imported by. The
@@ -109,20 +117,28 @@ def on_demand(
             raise DeclarationError(
                 f"outputs of on-demand feature {own!r} are {outputs!r}: give the type of each, as in outputs={{'hour_of_day': int}}"
             )
-        unknown = [output for output, kind in outputs.items() if kind not in _TYPES]
+        types = {output: _type_of(kind) for output, kind in outputs.items()}
+        unknown = [output for output, kind in types.items() if kind is None]
         if unknown or not outputs:
             raise DeclarationError(
-                f"outputs of on-demand feature {own!r}: {one_of(unknown)} must be int, float, bool, str or datetime, as in "
-                "outputs={'hour_of_day': int}"
+                f"outputs of on-demand feature {own!r}: {one_of(unknown)} must be int, float, bool, str or datetime, or a vector, as in "
+                "outputs={'hour_of_day': int, 'tokens': fti.Vector(dim=48)}"
             )
         columns = tuple(
-            Column(checked_name(output, what=f"output of {own!r}"), _TYPES[kind]) for output, kind in outputs.items()
+            Column(checked_name(output, what=f"output of {own!r}"), kind) for output, kind in types.items() if kind
         )
+        vectors = tuple((output, kind) for output, kind in outputs.items() if isinstance(kind, Vector))
         packages = _checked_packages(requires, what=f"on-demand feature {own!r}")
         setattr(function, ON_DEMAND_MARK, _meaning_of(function, packages))
-        return OnDemand(own, version, function, tuple(inspect.signature(function).parameters), columns, packages)
+        inputs = tuple(inspect.signature(function).parameters)
+        return OnDemand(own, version, function, inputs, columns, packages, vectors)
 
     return declare
+
+
+def _type_of(kind: type | Vector) -> ColumnType | None:
+    """The column type that is declared; None for what no output is of."""
+    return "vector" if isinstance(kind, Vector) else _TYPES.get(kind)
 
 
 def _checked_packages(requires: str | Sequence[str], *, what: str) -> tuple[str, ...]:

@@ -147,6 +147,7 @@ _INSTALLED_PARTS = ("importlib.", "logging.config", "logging.handlers")
 _OWN = {
     "fti_assets",
     "fti_assets.on_demand",
+    "fti_assets.Vector",
     "fti_assets.errors",
     "fti_assets.features.groups.on_demand",
     "fti_assets.core.times",

@@ -104,7 +104,7 @@ def reach_into(dataset: TrainingDataset, group: FeatureGroup) -> Reach:
 def _view_terms(view: FeatureView) -> tuple[object, ...]:
     """Everything of a view that decides what its rows hold."""
     features = [
-        (feature.name, feature.version, feature.inputs, feature.outputs)
+        (feature.name, feature.version, feature.inputs, feature.outputs, *feature.vectors)
         if isinstance(feature, OnDemand)
         else _selection_terms(selection_of(feature))
         for feature in view.features

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from fti_assets.core.manifest import JoinedGroup, OnDemandCall, ViewRecord
 from fti_assets.core.manifest.contracts import LabelContract, ModelContract
+from fti_assets.core.types.vector import Vector
 from fti_assets.errors import DeclarationError, list_some
 from fti_assets.features.groups.group import FeatureGroup, Selection
 from fti_assets.features.groups.on_demand import OnDemand
@@ -106,5 +107,9 @@ def _function(call: OnDemandCall, what: str) -> OnDemand:
     return (
         function
         if isinstance(function, OnDemand)
-        else OnDemand(call.name, call.version, function, call.inputs, call.outputs)
+        else OnDemand(call.name, call.version, function, call.inputs, call.outputs, vectors=_vectors(call))
     )
+
+
+def _vectors(call: OnDemandCall) -> tuple[tuple[str, Vector], ...]:
+    return tuple((one.output, Vector(one.dim)) for one in call.vectors)

@@ -12,6 +12,7 @@ from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.errors import DeclarationError
 from fti_assets.training.views.checks.declaration import check_view
+from fti_assets.training.views.checks.encoders import vector_encoders
 from fti_assets.training.views.checks.types import check_label_types
 from fti_assets.training.views.record import Types, view_record
 from fti_assets.training.views.terms import ViewTerms
@@ -35,7 +36,8 @@ class FeatureView(ViewTerms):
             fti.Label(...)}``: a row counts once the last of them is mature, and is left out if it lacks one.
         features: columns of groups (``weather["temp"]``, ``airports.on(dest="airport").prefix("dest_")["late_rate"]``),
             the spine's own columns, which a request brings, and on-demand features.
-        encoders: an encoder for a feature; numbers without one are standardized.
+        encoders: an encoder for a feature; numbers without one are standardized, and a vector of an on-demand function is given as it
+            declares.
 
     Raises:
         DeclarationError: the view names what is not there, or cannot be joined.
@@ -48,6 +50,8 @@ class FeatureView(ViewTerms):
                 f"view {self.name!r} predicts at {self.prediction_time!r}, but the event time of its spine {self.spine.table_name} "
                 f"is {self.spine.event_time!r}: the prediction time is the spine's event time"
             )
+        if isinstance(self.features, list | tuple):  # else the check says what is wrong
+            object.__setattr__(self, "encoders", {**vector_encoders(self.features), **self.encoders})
         check_view(self)
 
     def record(self, types: Types) -> ViewRecord:

@@ -8,50 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.manifest import Column, GraphInput
-from fti_assets.errors import DeclarationError, ModelError, excerpt
+from fti_assets.core.types.vector import Vector as Vector
+from fti_assets.errors import ModelError
 from fti_assets.training.encoders.fitted import FittedSingle
 from fti_assets.training.encoders.nodes import Nodes
-
-MOST = 65_536
-"""Numbers that a vector may have."""
-
-
-@checked_arguments()
-@dataclass(frozen=True)
-class Vector:
-    """Give a vector of one length, such as an embedding, to the model as it is: float32, ``dim`` columns. Nothing is learned.
-
-    For list columns of floats (``FLOAT[]``, ``DOUBLE[]``). A vector that is missing as a whole (no row, an expired one, a null) is ``dim``
-    missing numbers; a null, a NaN and what float32 does not hold are missing numbers of a vector.
-
-    Args:
-        dim: how many numbers each has. A row of another length is an error: when it is stored, if the group's schema states the length,
-            and else when a model is trained on it or asked with it.
-        missing: what stands for a missing number: ``"zero"``, or ``"nan"`` for trees.
-        flag: whether one more column, ``<feature>:missing``, is 1 where any number is missing and 0 elsewhere.
-
-    Raises:
-        DeclarationError: ``dim`` is no whole number from 1 to 65,536, or ``missing`` is neither.
-
-    >>> from fti_assets.core.types.vectors import vectors
-    >>> from fti_assets.training.encoders.encoders import fit
-    >>> fit(Vector(dim=2, flag=True), vectors([[0.5, 1.0], None]), "vector")
-    FittedVector(dim=2, missing='zero', flag=True, kind='vector')
-    """
-
-    dim: int
-    missing: Literal["zero", "nan"] = "zero"
-    flag: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int) or not 1 <= self.dim <= MOST:
-            raise DeclarationError(
-                f"Vector(dim={excerpt(self.dim)}): give how many numbers each vector has, 1 to {MOST:,}, as in fti.Vector(dim=384)"
-            )
-        if self.missing not in ("zero", "nan"):
-            raise DeclarationError(f"Vector(missing={excerpt(self.missing)}): give 'zero' or 'nan'")
 
 
 @dataclass(frozen=True)

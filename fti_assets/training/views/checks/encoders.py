@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fti_assets.errors import DeclarationError, list_some, one_of
+from fti_assets.features.groups.on_demand import OnDemand
 from fti_assets.features.validation.schema import vector_dims
 from fti_assets.training.encoders.declarations import Encoder, check_ages, check_encoder
 from fti_assets.training.encoders.kinds.vectors import Vector
@@ -34,7 +35,15 @@ def check_view_encoders(view: ViewTerms, encoders: Mapping[str, Encoder], *, wha
 
 
 def check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
-    """Refuse a vector's encoder of another length than the group's schema states."""
+    """Refuse a vector's encoder of another length than the group's schema, or the on-demand function, states."""
+    for feature in view.on_demand:
+        for output, declared in feature.vectors:
+            encoder = encoders.get(output, declared)
+            if isinstance(encoder, Vector) and encoder.dim != declared.dim:
+                raise DeclarationError(
+                    f"the encoder of {output!r} is fti.Vector(dim={encoder.dim}), but the on-demand feature {feature.name!r} declares "
+                    f"{declared.dim} numbers: write fti.Vector(dim={declared.dim}), or leave the encoder out"
+                )
     for selection in view.selections:
         schema = selection.group.schema
         if schema is None or "vector" not in (selection.group.columns or {}).values():
@@ -47,6 +56,12 @@ def check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
                     f"the encoder of {selection.feature_prefix + column!r} is fti.Vector(dim={encoder.dim}), but the schema of "
                     f"{selection.group.table_name} declares {dims[column]} numbers: write fti.Vector(dim={dims[column]})"
                 )
+
+
+def vector_encoders(features: Sequence[object]) -> dict[str, Encoder]:
+    """The encoders of vectors that on-demand functions make: what these declare of them."""
+    functions = [feature for feature in features if isinstance(feature, OnDemand)]
+    return {output: vector for function in functions for output, vector in function.vectors}
 
 
 def refuse_unknown(view: ViewTerms, encoders: Mapping[str, Encoder], *, what: str) -> None:

@@ -68,6 +68,13 @@ SYSTEM = """
     def shops() -> pd.DataFrame:
         return pd.DataFrame({"shop": range(60), "size": np.arange(60) * 1.0, "good": np.arange(60) % 2})
 
+    class Naming(dg.Config):
+        in_words: bool = False
+
+    @fti.feature_group(keys=["shop"])
+    def floors(config: Naming) -> pd.DataFrame:
+        return pd.DataFrame({"shop": [1], "floor": ["first" if config.in_words else 1]})
+
     @fti.feature_group(name="shops", version=2, keys=["shop"])
     def new_shops() -> pd.DataFrame: ...
 
@@ -84,7 +91,7 @@ SYSTEM = """
     def regions() -> None: ...
 
     models = [declared("strict"), declared("lenient", gates_fail_run=False)]
-    defs = fti.build_definitions([sales, apart, new_shops, *models], assets=[regions, dg.AssetSpec("elsewhere")])
+    defs = fti.build_definitions([sales, apart, floors, new_shops, *models], assets=[regions, dg.AssetSpec("elsewhere")])
 """
 
 
@@ -155,6 +162,15 @@ def test_a_blocking_check_has_an_exit_code_of_its_own(run: Any) -> None:
     assert err.startswith(
         "fti: sales_v1 2025-03-04 was refused by 'amount_greater_than_or_equal_to': sales_v1: nothing was stored, because amount: "
     )
+
+
+def test_what_needs_a_new_version_is_refused_since_trying_again_cannot_help(run: Any, folder: Path) -> None:
+    assert run("floors")[0] == 0
+    (folder / "words.yaml").write_text("ops: {floors_v1: {config: {in_words: true}}}")
+    code, out, err = run("floors", "-c", "words.yaml", "--log-level", "critical")
+    assert (code, out) == (3, "")
+    assert err.startswith("fti: floors_v1 was refused: fti_assets.errors.SchemaChangedError: ")
+    assert "version=2" in err
 
 
 def test_an_error_names_the_asset_the_partition_and_its_cause(run: Any) -> None:

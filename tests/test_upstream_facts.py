@@ -307,10 +307,11 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
         return list(inspect.signature(function).parameters)
 
     assert sorted(inside.__all__) == [
-        "AssetCheckEvaluationTargetMaterializationData", "BulkActionStatus", "CheckError", "CronFreshnessPolicy",
-        "DATA_VERSION_IS_USER_PROVIDED_TAG", "DATA_VERSION_TAG", "ObjectMetadataValue",
-        "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "TemporalContext", "TimeWindowFreshnessPolicy", "build_data_version_tags",
-        "get_code_version", "get_input_provenance_data", "partition_loading_context",
+        "AssetCheckEvaluationTargetMaterializationData", "AssetMaterializationPlannedData", "BulkActionStatus", "CODE_VERSION_TAG",
+        "CheckError", "CronFreshnessPolicy", "DATA_VERSION_IS_USER_PROVIDED_TAG", "DATA_VERSION_TAG", "DEFAULT_DATA_VERSION",
+        "IMPLICIT_ASSET_JOB_NAME", "ObjectMetadataValue", "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION", "StepMaterializationData",
+        "StepSuccessData", "TemporalContext", "TimeWindowFreshnessPolicy", "build_data_version_tags",
+        "extract_data_version_from_entry", "get_code_version", "get_input_provenance_data", "partition_loading_context",
     ]  # fmt: skip
     assert inside.TemporalContext._fields == ("effective_dt", "last_event_id")
     with inside.partition_loading_context(datetime(2001, 1, 3, tzinfo=UTC)):
@@ -322,6 +323,12 @@ def test_dagsters_inside_is_what_the_library_takes_of_it() -> None:
     assert {"CANCELED", "CANCELING"} <= {status.name for status in inside.BulkActionStatus}
     assert inside.DATA_VERSION_IS_USER_PROVIDED_TAG == "dagster/data_version_is_user_provided"
     assert inside.DATA_VERSION_TAG == "dagster/data_version"
+    assert (inside.CODE_VERSION_TAG, inside.IMPLICIT_ASSET_JOB_NAME) == ("dagster/code_version", "__ASSET_JOB")
+    assert dg.DataVersion("INITIAL") == inside.DEFAULT_DATA_VERSION
+    assert inside.AssetMaterializationPlannedData._fields == ("asset_key", "partition", "partitions_subset")
+    assert inside.StepMaterializationData._fields == ("materialization", "asset_lineage")
+    assert inside.StepSuccessData._fields == ("duration_ms",)
+    assert parameters(inside.extract_data_version_from_entry) == ["entry"]
     assert inside.SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION == "__source_asset_observation__"
     assert parameters(inside.build_data_version_tags) == [
         "data_version", "code_version", "input_provenance_data", "data_version_is_user_provided"

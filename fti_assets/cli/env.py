@@ -40,6 +40,27 @@ def create(name: str, file: str | None, module: str | None, **folders: str | Non
     )
 
 
+@env.command()
+@click.argument("name")
+@definitions
+@stores("lake", "models", "online")
+def load(name: str, file: str | None, module: str | None, **folders: str | None) -> None:
+    """Load the online store of an environment from its lake.
+
+    NAME is the environment's, whose online store is empty when it is made. All groups and predictions with online=True are loaded, from
+    what main had and what was run in the environment since.
+    """
+    from fti_assets import environments
+    from fti_assets.describe import stores_of
+
+    system = load_definitions(file, module)
+    loaded = environments.load(system, stores_of(system, **folders), name)
+    for namespace, keys in loaded.items():
+        click.echo(f"{namespace}: {keys} keys")
+    if not loaded:
+        click.echo(f"nothing of the environment {name} is served online: no group or prediction of it has online=True")
+
+
 @env.command("list")
 @_AS_JSON
 @definitions
@@ -87,27 +108,32 @@ def merge(name: str, as_json: bool, file: str | None, module: str | None, **fold
     """Move what was made in an environment into main.
 
     NAME is the environment's; the definitions are those that made it. Its partitions go in one transaction, then its builds and champions.
-    Nothing is moved if main has changed the same partitions, or what they rest on, since the environment was made.
+    Nothing is moved if main has changed the same partitions, or what they rest on, since the environment was made. Then main's online
+    store is loaded, and the Dagster instance of DAGSTER_HOME is told, which has to be that of main: its conditions run nothing of it again.
     """
     from fti_assets import environments
+    from fti_assets.cli.running.instance import instance_of_home
     from fti_assets.describe import stores_of
 
     system = load_definitions(file, module)
-    result = environments.merge(system, stores_of(system, **folders), name)
+    with instance_of_home() as instance:
+        result = environments.merge(system, stores_of(system, **folders), name, instance=instance)
     click.echo(json.dumps(result.plain, indent=2) if as_json else str(result))
 
 
 @env.command()
 @click.argument("name")
+@click.option("--force", is_flag=True, help="also what main has not")
 @definitions
 @stores("lake", "models", "online")
-def drop(name: str, file: str | None, module: str | None, **folders: str | None) -> None:
+def drop(name: str, force: bool, file: str | None, module: str | None, **folders: str | None) -> None:
     """Delete an environment with all that was written in it.
 
-    NAME is the environment's. What it read of main stays.
+    NAME is the environment's. What it read of main stays. Rows, builds and champions that main has not are deleted with --force alone.
     """
     from fti_assets import environments
     from fti_assets.describe import stores_of
 
-    environments.drop(stores_of(load_definitions(file, module), **folders), name)
+    delete = environments.discard if force else environments.drop
+    delete(stores_of(load_definitions(file, module), **folders), name)
     click.echo(f"the environment {name} is dropped")

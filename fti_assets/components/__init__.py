@@ -10,6 +10,7 @@ from fti_assets.components.feature_view import FeatureViewComponent
 from fti_assets.components.model import CompositeComponent, ModelComponent
 from fti_assets.components.monitoring import MonitorComponent, ParityComponent
 from fti_assets.components.predictions import ExperimentComponent, PredictionLogComponent, PredictionsComponent
+from fti_assets.components.published import PublishedGroupComponent, PublishedModelComponent
 from fti_assets.components.stores import StoresComponent
 
 __all__ = [
@@ -23,5 +24,7 @@ __all__ = [
     "ParityComponent",
     "PredictionLogComponent",
     "PredictionsComponent",
+    "PublishedGroupComponent",
+    "PublishedModelComponent",
     "StoresComponent",
 ]

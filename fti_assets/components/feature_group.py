@@ -10,6 +10,7 @@ import dagster as dg
 import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, components_of, names_of
+from fti_assets.components.published import PublishedGroupComponent
 from fti_assets.components.reference import construct, or_variable
 from fti_assets.components.scaffold import FeatureGroupScaffolder
 from fti_assets.errors import DeclarationError, list_some
@@ -137,9 +138,14 @@ class FeatureGroupComponent(AssetAttributes, DeclaringComponent):
                 f"{list_some(sorted(groups))}. Name its group, as in inputs: {{{missing[0]}: <group>}}"
             )
         return {
-            name: self.look_up(
-                tree, {FeatureGroupComponent: FeatureGroup}, inputs.get(name, name), what=f"input {name!r}"
-            )
+            name: self.look_up(tree, GROUPS, inputs.get(name, name), what=f"input {name!r}")
             for name in tables
             if name in inputs or name in groups
         }
+
+
+GROUPS: Mapping[type[DeclaringComponent], type[FeatureGroup]] = {
+    FeatureGroupComponent: FeatureGroup,
+    PublishedGroupComponent: FeatureGroup,
+}
+"""The components of feature groups, and what each declares."""

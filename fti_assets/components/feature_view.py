@@ -10,7 +10,7 @@ import dagster as dg
 import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
-from fti_assets.components.feature_group import FeatureGroupComponent
+from fti_assets.components.feature_group import GROUPS
 from fti_assets.components.reference import construct, encoders_of
 from fti_assets.components.scaffold import FeatureViewScaffolder
 from fti_assets.core.names import versioned_name
@@ -150,7 +150,7 @@ class FeatureViewComponent(DeclaringComponent):
         return self.dataset or DatasetAttributes()
 
     def _group(self, tree: ComponentTree, reference: str, *, what: str) -> FeatureGroup:
-        return self.look_up(tree, {FeatureGroupComponent: FeatureGroup}, reference, what=what)
+        return self.look_up(tree, GROUPS, reference, what=what)
 
     def _labels(self, tree: ComponentTree) -> fti.Label | dict[str, fti.Label]:
         if isinstance(self.label, LabelAttributes):

@@ -11,6 +11,7 @@ import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, PythonObject
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent, names_of
 from fti_assets.components.feature_view import FeatureViewComponent
+from fti_assets.components.published import PublishedModelComponent
 from fti_assets.components.reference import encoders_of, gate_of, space_of, trigger_of
 from fti_assets.components.scaffold import CompositeScaffolder, ModelScaffolder
 from fti_assets.core.manifest import ModelTask
@@ -195,11 +196,15 @@ class CompositeComponent(AssetAttributes, DeclaringComponent):
         )
 
     def _model(self, tree: ComponentTree, name: str) -> Model:
-        return self.look_up(tree, {ModelComponent: Model}, name, what=f"model of composite {self.name!r}")
+        return self.look_up(tree, MODELS, name, what=f"model of composite {self.name!r}")
 
+
+MODELS: Mapping[type[DeclaringComponent], type[Model]] = {ModelComponent: Model, PublishedModelComponent: Model}
+"""The components of models."""
 
 SERVABLE: Mapping[type[DeclaringComponent], type[Model | Composite]] = {
     ModelComponent: Model,
     CompositeComponent: Composite,
+    PublishedModelComponent: Model,  # or a composite, as its build says
 }
 """The components of what answers, and what each declares."""

@@ -11,7 +11,7 @@ from pydantic import Field
 import fti_assets as fti
 from fti_assets.components.attributes import AssetAttributes, RowSchema
 from fti_assets.components.declaring import ComponentTree, DeclaringComponent
-from fti_assets.components.model import SERVABLE, ModelComponent
+from fti_assets.components.model import MODELS, SERVABLE
 from fti_assets.components.reference import construct, or_variable
 from fti_assets.components.scaffold import ExperimentScaffolder, PredictionLogScaffolder, PredictionsScaffolder
 from fti_assets.core.names import versioned_name
@@ -193,7 +193,7 @@ class ExperimentComponent(AssetAttributes, DeclaringComponent):
         return fti.experiment(
             name=self.name,
             version=self.version,
-            model=self.look_up(tree, {ModelComponent: Model}, self.judging, what=f"model of {what}"),
+            model=self.look_up(tree, MODELS, self.judging, what=f"model of {what}"),
             log=self.look_up(tree, {PredictionLogComponent: PredictionLog}, self.log, what=f"log of {what}"),
             metric=self.metric,
             better=self.better,

@@ -1,4 +1,7 @@
-"""Dropping an environment: its folder, and its keys on an online server; main's files are not touched."""
+"""Dropping an environment: its folder, and its keys on an online server; main's files are not touched.
+
+What main has not all of is dropped only by ``discard``.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from fti_assets.environments.difference import Difference, difference
 from fti_assets.environments.making import delete_leftovers, remove_branch
 from fti_assets.environments.opening import stores_of_main
-from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, list_some
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.lake.branches.branch import branch_folder, branch_named, is_branch
@@ -18,7 +22,24 @@ from fti_assets.stores.online.store import is_redis
 
 
 def drop(stores: Stores, name: str) -> None:
-    """Delete an environment with all that was written in it; what it read of main stays there.
+    """Delete an environment, if main has all that was made in it; what it read of main stays there.
+
+    Raises:
+        NotMaterializedError: there is none of that name.
+        StoreError: main has not all of it, or it is chosen itself, or is being written: nothing was deleted.
+    """
+    main_stores = stores_of_main(stores, "no environment can be dropped from within one")
+    with suppress(DamagedError):  # of one whose main was reset since nothing can be merged any more
+        if of_main := _not_in_main(difference(main_stores, name)):
+            raise StoreError(
+                f"the environment {name!r} has {of_main} that main has not, and nothing was dropped: fti env diff {name} shows it, fti env "
+                f"merge {name} moves it into main, fti env drop {name} --force deletes it"
+            )
+    discard(stores, name)
+
+
+def discard(stores: Stores, name: str) -> None:
+    """Delete an environment with all that was written in it, whether main has it or not; what it read of main stays there.
 
     Raises:
         NotMaterializedError: there is none of that name.
@@ -59,3 +80,13 @@ def drop(stores: Stores, name: str) -> None:
     with store.lock():
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
+
+
+def _not_in_main(result: Difference) -> str:
+    """What would be lost with an environment, in words; empty if nothing."""
+    partitions = [one for one in result.partitions if one.moves_rows and one.merged != one.own.data_version]
+    tables = list_some(dict.fromkeys(one.table.full_name for one in partitions))
+    words = [f"{len(partitions)} partitions of {tables}"] if partitions else []
+    if result.models:
+        words.append(f"builds or a champion of {list_some(one.model for one in result.models)}")
+    return " and ".join(words)

@@ -12,7 +12,9 @@ import dagster as dg
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
-from fti_assets.environments.upstream import changed_below
+from fti_assets.environments.serving import load_tables
+from fti_assets.environments.telling import refuse_instance_of, tell_dagster
+from fti_assets.environments.upstream import changed_below, written_by
 from fti_assets.errors import StoreError, list_some
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import declarations_of
@@ -26,7 +28,11 @@ from fti_assets.stores.models.branches import ModelChange, aliases_hash, model_c
 
 @dataclass(frozen=True)
 class Merge:
-    """What a merge has moved: partitions, by table, builds and champions; and the snapshot of main that has them."""
+    """What a merge has moved: partitions, by table, builds and champions; and the snapshot of main that has them.
+
+    ``online`` is how many keys each namespace of main's online store has that was loaded, and ``told`` how many partitions of each asset
+    Dagster was told of, None if no instance was named.
+    """
 
     environment: str
     snapshot: int
@@ -34,6 +40,8 @@ class Merge:
     builds: Sequence[ModelManifest]
     champions: dict[str, str | None]
     left_out: dict[str, str] = field(default_factory=dict)
+    online: dict[str, int] = field(default_factory=dict)
+    told: dict[str, int] | None = None
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -45,6 +53,8 @@ class Merge:
             "builds": [f"{build.model}/{build.reference}" for build in self.builds],
             "champions": self.champions,
             "left_out": self.left_out,
+            "online": self.online,
+            "told": self.told,
         }
 
     @property
@@ -69,25 +79,40 @@ class Merge:
             yield f"model {model}: the champion is {champion}"
         for what, why in self.left_out.items():
             yield f"left out: {what}, {why}"
+        for namespace, keys in self.online.items():
+            yield f"online {namespace}: {keys} keys"
+        if self.told is None:
+            yield (
+                "Dagster was not told, since DAGSTER_HOME is not set: its conditions would make again what was merged. Set it to the "
+                f"instance of main, then fti env merge {self.environment} once more"
+            )
+        elif self.told:
+            yield "Dagster knows " + ", ".join(f"{count} of {asset}" for asset, count in self.told.items())
 
 
-def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
+def merge(
+    definitions: dg.Definitions, stores: Stores, name: str, *, instance: dg.DagsterInstance | None = None
+) -> Merge:
     """Move what was made in an environment into main: its partitions in one transaction, then its builds, then its champions.
 
-    What was killed half way is done by doing it again: what main has already is left as it is.
+    Then main's online store is loaded with what came, and Dagster is told of it, so that its conditions run nothing of it again. What was
+    killed half way is done by doing it again: what main has already is left as it is.
 
     Args:
         definitions: the system's, whose code made what is merged.
         stores: those of main.
         name: the environment's.
+        instance: the Dagster instance of main; none is told without one.
 
     Raises:
         NotMaterializedError: there is none of that name.
         DamagedError: main was reset since, or a file of the environment is damaged.
-        StoreError: main has changed the same partitions, or what they rest on, or a champion, since the environment was made. Nothing was
-            changed.
+        StoreError: main has changed the same partitions, or what they rest on, or a champion, since the environment was made, or the
+            instance is that of the environment: nothing was changed. Or the online store cannot be loaded: what was merged stays.
     """
     main_stores = stores_of_main(stores, "an environment is merged into main alone")
+    if instance is not None:
+        refuse_instance_of(instance, name, definitions)
     with open_environment(main_stores, name) as env, env.main.store.lock():
         changes = partition_changes(env.own, env.main, env.about)
         moves = [one for one in changes if not one.is_in_main]
@@ -106,7 +131,21 @@ def merge(definitions: dg.Definitions, stores: Stores, name: str) -> Merge:
                 move_aliases(mains, own, one.model, _aliases_before(env, one.model))
                 champions[one.model] = one.champion
         _note(env, changes)
-    return Merge(name, snapshot, moves, builds, champions, left_out)
+        # Dagster last: what a condition then asks for finds everything in its place.
+        online = _load_online(env, definitions, changes)
+        told = None if instance is None else tell_dagster(instance, env, definitions, changes, online, champions)
+    return Merge(name, snapshot, moves, builds, champions, left_out, online, told)
+
+
+def _load_online(
+    env: OpenEnvironment, definitions: dg.Definitions, changes: Sequence[PartitionChange]
+) -> dict[str, int]:
+    try:
+        return load_tables(definitions, env.main, env.main_stores, {one.table for one in changes})
+    except StoreError as error:
+        raise StoreError(
+            f"{error}. What was merged stays: see to the online store, then fti env merge {env.about.name} once more"
+        ) from error
 
 
 def _refuse_conflicts(
@@ -118,7 +157,7 @@ def _refuse_conflicts(
 ) -> None:
     problems = [
         f"{one.table.full_name} {one.partition} has {_rows(one)} in main, which were neither there when the environment was made "
-        f"nor are its own"
+        f"nor are its own{written_by(one.main)}"
         for one in changes
         if not one.is_in_main and one.conflicts
     ]

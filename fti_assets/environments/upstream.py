@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from fti_assets.core.manifest import ModelManifest
-from fti_assets.core.names import TableName
+from fti_assets.core.names import PartitionRecord, TableName
 from fti_assets.environments.opening import OpenEnvironment
 from fti_assets.errors import StoreError, list_some
 from fti_assets.orchestration.declaration import declarations_of
@@ -47,7 +47,8 @@ def changed_below(
     for build in builds:
         table, key = build.dataset.table, build.dataset.partition
         if key in _moved_in_main(env, table):
-            yield f"{table.full_name} {key!r}, which the build {build.reference} of model {build.model!r} rests on, has other rows"
+            by = written_by(env.main.ledger(table).get(key))
+            yield f"{table.full_name} {key!r}, which the build {build.reference} of model {build.model!r} rests on, has other rows{by}"
         waiting.setdefault(table, set()).add(key)
     visited: dict[TableName, set[str]] = {}
     while waiting:
@@ -69,13 +70,22 @@ def changed_below(
             tables[below.table] = None
             changed = _moved_in_main(env, below.table)
             if read := partitions_read(source, sorted(keys), declaration.partitions_def, changed):
-                yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows"
+                by = written_by(env.main.ledger(below.table).get(read[0]))
+                yield f"{below.table.full_name} {list_some(read)}, which {table.full_name} rests on, has other rows{by}"
             own = partitions_read(source, sorted(keys), declaration.partitions_def, made.get(below.table, ()))
             if more := {*own} - visited.get(below.table, set()):
                 waiting.setdefault(below.table, set()).update(more)
     for table in tables:
         if names := contract_differences(env.main, env.own, env.about, table):
             yield f"{table.full_name} has another contract, in {list_some(names)}, than the rows of the environment were made under"
+
+
+def written_by(record: PartitionRecord | None) -> str:
+    """Which run of main has written a partition, as a refusal goes on to say; empty of none."""
+    if record is None:
+        return ""
+    run = f"run {record.run_id}" if record.run_id else "a merge or a command"
+    return f" (written by {run} at {record.committed_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _by_table(changes: Sequence[PartitionChange]) -> dict[TableName, set[str]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 import pytest
 import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 from dagster.components.testing.utils import DefsFolderSandbox, component_defs
+from sklearn.linear_model import LogisticRegression
 
 import fti_assets as fti
 from fti_assets.components import (
@@ -26,6 +28,8 @@ from fti_assets.components import (
     ParityComponent,
     PredictionLogComponent,
     PredictionsComponent,
+    PublishedGroupComponent,
+    PublishedModelComponent,
     StoresComponent,
 )
 from fti_assets.components.attributes import AssetAttributes
@@ -1010,6 +1014,8 @@ def test_stores_and_alerts_have_the_parameters_of_their_resources() -> None:
         (DriftAttributes, fti.Drift, set(), set()),
         (QualityAttributes, fti.Quality, set(), set()),
         (ParityComponent, fti.parity, set(), set()),
+        (PublishedGroupComponent, fti.group, set(), {"stores"}),
+        (PublishedModelComponent, fti.published_model, set(), {"stores"}),
     ],
 )
 def test_yaml_takes_what_python_takes(
@@ -1030,6 +1036,55 @@ def test_every_component_says_what_it_makes() -> None:
         assert issubclass(kind, DeclaringComponent)
         made = ["asset", "asset_check", *(["sensor"] if kind is PredictionLogComponent else [])]
         assert list(kind.get_spec().produces) == made
+
+
+RATINGS = """
+type: fti_assets.components.PublishedModelComponent
+attributes: {name: rater}
+---
+type: fti_assets.components.PublishedGroupComponent
+attributes: {name: people}
+---
+type: fti_assets.components.PredictionsComponent
+attributes: {name: ratings, model: rater}
+---
+type: fti_assets.components.FeatureViewComponent
+attributes: {name: again, spine: people, label: {group: people, column: good}, features: [{group: people, columns: [age]}]}
+"""
+
+
+def test_what_other_code_locations_own_is_named_in_yaml(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FTI_HOME", str(tmp_path / "fti"))
+    project.write("ratings", RATINGS)
+    assert "defs.yaml" in (problem := project.refused())
+    assert "model 'rater' is owned by another code location" in problem
+
+    @fti.feature_group(keys=["person"])
+    def people() -> pd.DataFrame:
+        return pd.DataFrame(
+            {"person": range(60), "age": [one * 1.0 for one in range(60)], "good": [one % 2 for one in range(60)]}
+        )
+
+    view = fti.FeatureView(name="rating", spine=people, label=fti.Label(people["good"]), features=[people["age"]])
+
+    @fti.model(dataset=view, task="binary")
+    def rater(data: fti.TrainingData) -> LogisticRegression:
+        return LogisticRegression().fit(data.train.X, data.train.y)
+
+    owner = fti.build_definitions([rater])
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert owner.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
+    with project.load() as defs:
+        graph = defs.resolve_asset_graph()
+        assert [graph.get(dg.AssetKey(name)).is_executable for name in ("people_v1", "rater_v1", "ratings_v1")] == [
+            False,
+            False,
+            True,
+        ]
+        assert graph.get(dg.AssetKey("again_dataset_v1")).parent_keys == {dg.AssetKey("people_v1")}
+        assert graph.get(dg.AssetKey("ratings_v1")).parent_keys == {dg.AssetKey("people_v1"), dg.AssetKey("rater_v1")}
 
 
 def test_space_in_yaml_is_that_of_python() -> None:

@@ -165,7 +165,7 @@ def test_upkeep_of_main_keeps_the_files_that_an_environment_reads(stores: fti.St
     assert contents(branch)["features.sales_v1"] == before["features.sales_v1"]
     assert read < set(folder.rglob("*.parquet"))
 
-    environments.drop(stores, "pr-12")
+    environments.discard(stores, "pr-12")
     assert keep_up(stores).deleted == DAYS
     assert len(read & set(folder.rglob("*.parquet"))) == DAYS  # those of the snapshot that the champion is pinned to
 
@@ -197,10 +197,10 @@ def test_a_merge_over_a_changed_main_is_refused_whole(stores: fti.Stores, what: 
     match what:
         case "same partition":
             till.run(till.system(factor=3.0).busy, stores, "2025-01-06")
-            problem = "features.busy_v1 2025-01-06 has 8 rows in main"
+            problem = "features.busy_v1 2025-01-06 has 8 rows in main, .* nor are its own (written by run "
         case "what it rests on":
             till.run(till.system(raised=1.0).sales, stores, "2025-01-04")
-            problem = "features.sales_v1 '2025-01-04', which features.busy_v1 rests on, has other rows"
+            problem = "features.sales_v1 '2025-01-04', which features.busy_v1 rests on, has other rows (written by run "
         case _:
             till.run(till.system(strength=0.1).model, stores, till.CUTOFF)
             problem = "the champion or the rollout of model 'refund_model' was changed"
@@ -384,6 +384,36 @@ def test_what_needs_all_files_is_refused(stores: fti.Stores) -> None:
         keep_up(stores)
     environments.drop(stores, "pr-12")
     keep_up(stores)
+
+
+def test_work_that_main_has_not_is_dropped_by_force_alone(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+    till.run(OLD.busy, branch, "2025-01-05")  # the same rows
+    till.run(NEW.busy, branch, "2025-01-06")
+    till.run(till.system(strength=0.1).model, branch, till.CUTOFF)
+    unmerged = (
+        r"1 partitions of 'features.busy_v1' and builds or a champion of 'refund_model' that main has not.*--force"
+    )
+    with pytest.raises(StoreError, match=unmerged):
+        environments.drop(stores, "pr-12")
+    assert [one.changed_partitions for one in environments.environments(stores)] == [2]
+    environments.discard(stores, "pr-12")
+    assert environments.environments(stores) == []
+
+
+def test_who_reads_an_environment_that_is_dropped_is_told(stores: fti.Stores) -> None:
+    environments.create(stores, "pr-12")
+    branch = stores.in_environment("pr-12")
+
+    def read_while_it_is_dropped() -> None:
+        with branch.offline_store().connect() as lake:
+            till.run(NEW.busy, branch, "2025-01-06")
+            environments.discard(stores, "pr-12")
+            lake.rows(BUSY).fetchall()
+
+    with pytest.raises(NotMaterializedError, match="the environment 'pr-12' was dropped while it was in use"):
+        read_while_it_is_dropped()
 
 
 def test_what_was_half_made_is_no_environment(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:

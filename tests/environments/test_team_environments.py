@@ -133,4 +133,4 @@ def test_one_that_was_killed_half_made_is_made_again(
     with pytest.raises(StoreError, match=r"features\.busy_v1 2025-01-05 has 8 rows in main"):
         environments.merge(NEW.defs, stores, "pr-13")
     assert contents(stores) == before
-    environments.drop(stores, "pr-13")
+    environments.discard(stores, "pr-13")

@@ -93,7 +93,7 @@ def system(
         busy_versions[number] = busy_of_version
     busy = busy_versions[version]
 
-    @fti.feature_group(keys=["shop"])
+    @fti.feature_group(keys=["shop"], online=True)
     def shops() -> pd.DataFrame:
         return pd.DataFrame({"shop": ["a", "b"], "size": [3, 7], **({"seats": [1, None]} if with_seats else {})})
 

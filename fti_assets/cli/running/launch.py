@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 import dagster as dg
 
+from fti_assets.cli.running.instance import instance_to_run_in
 from fti_assets.cli.running.outcome import Outcome, checks_of, errors_of, made_by
 from fti_assets.errors import list_some, one_of
 from fti_assets.orchestration.dagster_internals import partition_loading_context
@@ -44,7 +42,7 @@ def launch(
     """
     repository = system.get_repository_def()
     keys = [_key(repository, name) for name in dict.fromkeys(names)]
-    with _instance() as instance, partition_loading_context(dynamic_partitions_store=instance):
+    with instance_to_run_in() as instance, partition_loading_context(dynamic_partitions_store=instance):
         parts = {repository.asset_graph.get(key).partitions_def for key in keys}
         job = repository.get_implicit_job_def_for_assets(keys)
         if job is None or len(parts - {None}) > 1:
@@ -82,26 +80,6 @@ def launch(
 
 def _text(key: dg.AssetKey) -> str:
     return str(key.to_user_string())
-
-
-@contextmanager
-def _instance() -> Iterator[dg.DagsterInstance]:
-    """The instance of ``DAGSTER_HOME``, else one that is gone when the command ends.
-
-    Raises:
-        UsageError: the folder is not there, or is no absolute path.
-    """
-    home = os.environ.get("DAGSTER_HOME")
-    if not home:
-        with dg.DagsterInstance.ephemeral() as instance:
-            yield instance
-        return
-    if not Path(home).is_absolute() or not Path(home).is_dir():
-        raise click.UsageError(
-            f"DAGSTER_HOME is {home!r}: make that folder and name it whole, or unset DAGSTER_HOME to keep no events"
-        )
-    with dg.DagsterInstance.get() as instance:
-        yield instance
 
 
 def _key(repository: Any, name: str) -> dg.AssetKey:

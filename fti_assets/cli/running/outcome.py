@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
-from fti_assets.errors import list_some
+from fti_assets.errors import DeclarationError, SchemaChangedError, list_some
 
 Status = Literal["materialized", "failed", "refused", "withheld", "stopped"]
 
@@ -17,6 +17,8 @@ EXIT_CODES: dict[Status, int] = {"materialized": 0, "failed": 1, "refused": 3, "
 """What the command ends with; 2 is for what cannot be run at all, such as a partition that there is not."""
 
 _INTERRUPTED = "dagster._core.errors.DagsterExecutionInterruptedError"
+_OF_CODE = tuple(f"{one.__module__}.{one.__qualname__}:" for one in (SchemaChangedError, DeclarationError))
+"""What a run fails of as long as the code is as it is."""
 _METADATA = ("dagster/row_count", "dagster/partition_row_count", "snapshot", "build", "status")
 
 
@@ -76,7 +78,8 @@ class Outcome:
         if any(error.startswith(_INTERRUPTED) for error in self.errors):
             return "stopped"
         if self.errors:
-            return "refused" if self.refusals else "failed"
+            is_refused = self.refusals or all(error.startswith(_OF_CODE) for error in self.errors)
+            return "refused" if is_refused else "failed"
         return "withheld" if self.withheld else "materialized"
 
     @property
@@ -142,8 +145,8 @@ class Outcome:
         """What is wrong, in one sentence."""
         match self.status:
             case "refused":
-                checks = list_some(dict.fromkeys(one.check for one in self.refusals))
-                return f"{self.what} was refused by {checks}: {self.errors[0]}"
+                by = f" by {list_some(dict.fromkeys(one.check for one in self.refusals))}" if self.refusals else ""
+                return f"{self.what} was refused{by}: {self.errors[0]}"
             case "failed":
                 return f"{self.what} failed: {self.errors[0]}"
             case "stopped":

@@ -49,7 +49,8 @@ def run(
     The events go to the instance of DAGSTER_HOME, if that is set. Neither a daemon nor a web server has to run.
 
     It ends with 0 if everything was materialized, 1 if a run failed or the definitions cannot be loaded, 2 if there is no such asset or
-    partition, 3 if a blocking check or a gate refused, so that trying again cannot help, and 4 if runs succeeded and something is not
+    partition, 3 if a blocking check or a gate refused, or what is stored needs another version of the code, so that trying again cannot
+    help, and 4 if runs succeeded and something is not
     materialized, such as a model whose gates do not fail its run.
     """
     from fti_assets.cli.running.launch import launch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -22,19 +22,30 @@ _INSTANT = timedelta(microseconds=1)
 
 def newest_made(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]) -> dict[str, bool]:
     """Of some partitions, those that were made, and whether their newest materialization is provisional."""
-    unseen, marks = set(partitions), dict[str, bool]()
+    return {
+        event.partition: (event.tags or {}).get(PROVISIONAL) == "true"
+        for event in newest_events(instance, key, partitions)
+        if event.partition is not None
+    }
+
+
+def newest_events(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str | None]
+) -> Iterator[dg.AssetMaterialization]:
+    """The newest materialization of each of some partitions, of those that have one; None is that of an asset without partitions."""
+    unseen = set(partitions)
     while unseen:
+        keys = sorted(one for one in unseen if one is not None)
         records = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=key, asset_partitions=sorted(unseen)), limit=_EVENTS
+            dg.AssetRecordsFilter(asset_key=key, asset_partitions=keys or None), limit=_EVENTS
         ).records
         for record in records:  # newest first
             event = record.asset_materialization
             if event is not None and event.partition in unseen:
                 unseen.discard(event.partition)
-                marks[event.partition] = (event.tags or {}).get(PROVISIONAL) == "true"
-        if len(records) < _EVENTS:
+                yield event
+        if len(records) < _EVENTS or not keys:
             break
-    return marks
 
 
 def newest_marks(instance: dg.DagsterInstance, key: dg.AssetKey, *, after: int | None) -> dict[str, bool]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fti_assets.stores.lake.branches.branch import errors_of_dropped
 from fti_assets.stores.lake.files.damage import damage_errors
 from fti_assets.stores.lake.folder import LakeFolder
 from fti_assets.stores.lake.lake import Lake
@@ -30,12 +31,11 @@ class OfflineStore(LakeFolder):
         Raises:
             DataError: the block read a value of an external group that is not of its declared type.
             DamagedError: the lake has lost its catalog; or the block met a file that is missing or damaged.
+            NotMaterializedError: it is that of an environment, which was dropped meanwhile.
             StoreError: it cannot be opened or made.
         """
         self.create()
-        with (
-            self.attached() as connection,
-        ):
+        with errors_of_dropped(self), self.attached() as connection:
             lake = Lake(connection, self)
             with damage_errors(lake), without_secrets(), value_errors():
                 yield lake

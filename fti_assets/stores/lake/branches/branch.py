@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import field
 
 from fti_assets.core.home import BRANCHES, MAIN
@@ -105,10 +107,30 @@ def branch_named(main: LakeFolder, name: str) -> Branch:
 
 def branch_of(store: LakeFolder) -> Branch | None:
     """What a lake says of itself if it is a branch; None if it is none."""
-    folder: Place = store.root.data.parent if isinstance(store.root, LakeAddress) else store.folder.parent
+    folder = _folder_of(store)
     if folder.parent.name != BRANCHES or not (folder / ABOUT).exists():
         return None
     return _read(folder)
+
+
+@contextmanager
+def errors_of_dropped(store: LakeFolder) -> Iterator[None]:
+    """Say of what fails because its environment was dropped meanwhile that it was.
+
+    Raises:
+        NotMaterializedError: the environment is there no more.
+    """
+    folder = _folder_of(store)
+    was_there = folder.parent.name == BRANCHES and is_branch(folder)
+    try:
+        yield
+    except Exception as error:
+        if not was_there or is_branch(folder):
+            raise
+        raise NotMaterializedError(
+            f"the environment {folder.name!r} was dropped while it was in use, with all that was written in it: make it again, fti env "
+            f"create {folder.name}, or unset FTI_ENV to use main"
+        ) from error
 
 
 def refuse_branch(store: LakeFolder, what: str, instead: str) -> None:
@@ -157,6 +179,11 @@ def paths_of_branch(store: LakeFolder, name: str) -> list[str]:
             f"fti env drop {name}, or restore the file from a copy"
         )
     return content.decode().splitlines()
+
+
+def _folder_of(store: LakeFolder) -> Place:
+    """The folder of a branch, if the lake is one."""
+    return store.root.data.parent if isinstance(store.root, LakeAddress) else store.folder.parent
 
 
 def _read(folder: Place) -> Branch:

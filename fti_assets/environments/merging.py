@@ -12,7 +12,7 @@ import dagster as dg
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
-from fti_assets.environments.serving import load_tables
+from fti_assets.environments.serving import load_behind
 from fti_assets.environments.telling import refuse_instance_of, tell_dagster
 from fti_assets.environments.upstream import changed_below, written_by
 from fti_assets.errors import StoreError, list_some
@@ -141,7 +141,7 @@ def _load_online(
     env: OpenEnvironment, definitions: dg.Definitions, changes: Sequence[PartitionChange]
 ) -> dict[str, int]:
     try:
-        return load_tables(definitions, env.main, env.main_stores, {one.table for one in changes})
+        return load_behind(definitions, env.main, env.main_stores, {one.table for one in changes})
     except StoreError as error:
         raise StoreError(
             f"{error}. What was merged stays: see to the online store, then fti env merge {env.about.name} once more"

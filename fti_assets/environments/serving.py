@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import dagster as dg
+import duckdb
 
-from fti_assets.core.names import TableName
+from fti_assets.core.names import PartitionRecord, TableName
 from fti_assets.environments.opening import open_environment
 from fti_assets.errors import StoreError
 from fti_assets.features.online.load import load_online
 from fti_assets.orchestration.declaration import TableDeclaration, declarations_of, walk
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.online.store import OnlineStore
 
 
 def load(definitions: dg.Definitions, stores: Stores, name: str) -> dict[str, int]:
@@ -52,6 +54,33 @@ def load_tables(
                 f"{declaration.table_name} is in the lake, but not in the online store {stores.online_store()}: {error}"
             ) from error
     return loaded
+
+
+def load_behind(
+    definitions: dg.Definitions, lake: Lake, stores: Stores, tables: Collection[TableName]
+) -> dict[str, int]:
+    """Bring those namespaces of some tables that lack rows of the lake to its newest snapshot; how many keys each has.
+
+    Raises:
+        StoreError: the online store takes nothing.
+    """
+    online = stores.online_store()
+    behind = {one.table for one in _served(definitions, tables) if _is_behind(lake, online, one)}
+    return load_tables(definitions, lake, stores, behind)
+
+
+def _is_behind(lake: Lake, online: OnlineStore, declaration: TableDeclaration) -> bool:
+    """Whether a namespace is not of the rows that the lake has; it is if nobody can say."""
+    try:
+        about = online.about(declaration.table_name)
+        before = None if about is None else lake.ledger(declaration.table, snapshot=about.snapshot)
+    except (StoreError, duckdb.Error):  # it is damaged, or its snapshot has expired
+        return True
+    return before is None or _versions(before) != _versions(lake.ledger(declaration.table))
+
+
+def _versions(ledger: Mapping[str, PartitionRecord]) -> dict[str, str]:
+    return {key: record.data_version for key, record in ledger.items()}
 
 
 def _served(definitions: dg.Definitions, tables: Collection[TableName]) -> Iterator[TableDeclaration]:

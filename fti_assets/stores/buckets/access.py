@@ -1,4 +1,4 @@
-"""How an object store is reached, from the environment alone."""
+"""How an object store is reached, from the environment, a profile or a role."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from urllib.parse import urlsplit
 
 from fti_assets.core.records import record
+from fti_assets.stores.buckets.credentials import credentials, profile_region
 
 
 @record(frozen=True)
@@ -19,6 +20,8 @@ class S3Access:
     endpoint: str
     """Of a store that is not Amazon's: host and port."""
     scheme: str
+    key_of: str = ""
+    """Whose key it is, for errors."""
 
     def __repr__(self) -> str:
         return f"S3Access(region={self.region!r}, endpoint={self.endpoint!r}, scheme={self.scheme!r})"
@@ -35,20 +38,24 @@ class S3Access:
 
 
 def s3_access() -> S3Access:
-    """What the usual ``AWS_`` variables say.
+    """What the usual ``AWS_`` variables, a profile or a role say.
 
-    ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, and
-    ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` for a store that is not Amazon's. Without a key the access is anonymous.
+    ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` for a store that is not Amazon's, and the key
+    that ``credentials`` finds. Without a key the access is anonymous.
+
+    Raises:
+        StoreError: a profile, a role or a service that is named gives no key.
     """
-    endpoint = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    endpoint, key = _first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"), credentials()
     url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}")
     return S3Access(
-        key_id=_first("AWS_ACCESS_KEY_ID"),
-        secret=_first("AWS_SECRET_ACCESS_KEY"),
-        session_token=_first("AWS_SESSION_TOKEN"),
-        region=_first("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1",
+        key_id=key.key_id,
+        secret=key.secret,
+        session_token=key.session_token,
+        region=_first("AWS_REGION", "AWS_DEFAULT_REGION") or profile_region() or "us-east-1",
         endpoint=url.netloc,
         scheme=url.scheme,
+        key_of=key.of,
     )
 
 

@@ -38,6 +38,7 @@ def client_of(bucket: str) -> Any:
     """The client of a bucket of the object store that the ``AWS_`` variables name now.
 
     Raises:
+        StoreError: a profile, a role or a service that is named gives no key.
         MissingExtraError: obstore is not installed.
     """
     with _making:  # it is one for all threads
@@ -112,10 +113,9 @@ def _as_bucket_error(error: Exception, path: str) -> BucketError:
     words = scrub(" ".join(text.partition("Debug source")[0].split())[:300], access.secrets)
     where = access.endpoint or "Amazon S3"
     if type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or "403 Forbidden" in text:
-        who = "the key in AWS_ACCESS_KEY_ID" if access.key_id else "access without a key (AWS_ACCESS_KEY_ID is not set)"
         return BucketError(
             errno.EACCES,
-            f"{where} refuses it to {who}: {_code(text) or words}",
+            f"{where} refuses it to {access.key_of}: {_code(text) or words}",
             path,
             REMEDY_OF_REFUSAL,
         )

@@ -1,4 +1,4 @@
-"""Credentials for ``s3://`` addresses, from the environment alone."""
+"""Credentials for ``s3://`` addresses, from the environment, a profile or a role."""
 
 from __future__ import annotations
 
@@ -30,13 +30,10 @@ def unreachable_s3(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def read_s3(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let a connection read ``s3://`` addresses, with what the usual ``AWS_`` variables say.
-
-    ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_SESSION_TOKEN``, ``AWS_REGION`` or ``AWS_DEFAULT_REGION``, and
-    ``AWS_ENDPOINT_URL_S3`` or ``AWS_ENDPOINT_URL`` for a store that is not Amazon's. Without a key the access is anonymous.
+    """Let a connection read ``s3://`` addresses, with what ``s3_access`` says now. Without a key the access is anonymous.
 
     Raises:
-        StoreError: DuckDB refuses what they say.
+        StoreError: DuckDB refuses what it says, or a profile, a role or a service that is named gives no key.
     """
     load_extension(connection, "httpfs")
     access = s3_access()

@@ -1,10 +1,12 @@
 """What a group of 5,000 partitions costs beside one of 500: the lake, a commit, the code location, the sensors, the UI's page.
 
-``python -m benchmarks.many_partitions [partitions ...]`` makes two groups of hours, a dataset, a model and predictions on them. All rows
-of one are in a lake, in files of a partition each. CPU seconds of one process, medians: to open the lake and read one partition; to
-replace one; to load the code location, imports aside; of the worst tick of its sensors; to answer the query with which the UI fills the
+``python -m benchmarks.many_partitions [--team] [partitions ...]`` makes two groups of hours, a dataset, a model and predictions on them.
+All rows of one are in a lake, in files of a partition each. CPU seconds of one process, medians: to open the lake and read one partition;
+to replace one; to load the code location, imports aside; of the worst tick of its sensors; to answer the query with which the UI fills the
 page of a group's partitions. The first such query reads all events, those after it only new ones. The catalog and Dagster's events are
-on SQLite. The ratio is that of the last number of partitions over the first.
+on SQLite; with ``--team`` in Postgres, and the files in a bucket on the loopback, whose own seconds are not counted. ``FTI_POSTGRES`` is
+the server's address, ``postgresql://postgres@127.0.0.1:5432/postgres`` by default. The ratio is that of the last number of partitions over
+the first.
 """
 
 from __future__ import annotations
@@ -12,12 +14,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,9 +35,12 @@ from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster_graphql.schema import create_schema
+from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks import sensor_tick
+from benchmarks.catalogs import postgres_database
 from benchmarks.lake import stage
+from fti_assets.stores.lake.location import offline_store
 from fti_assets.stores.lake.store import OfflineStore
 
 PARTITIONS = (500, 5_000)
@@ -60,9 +70,8 @@ def cpu_s(call: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def of_lake(root: Path, group: Any, keys: Sequence[str]) -> dict[str, float]:
+def of_lake(store: OfflineStore, group: Any, keys: Sequence[str]) -> dict[str, float]:
     """What opening the lake and replacing one partition take."""
-    store = OfflineStore(root)
     with store.connect() as lake:
         for first in range(0, len(keys), AT_ONCE):
             some = keys[first : first + AT_ONCE]
@@ -91,14 +100,13 @@ def of_dagster(
     folder: Path, count: int, defs: dg.Definitions, groups: list[Any], landed: dict[str, str]
 ) -> dict[str, float]:
     """What loading the code location, a tick and the page of a group's partitions take."""
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     origins = []
     for run in range(RUNS):  # a module of its own for each, since Python keeps one that it has loaded
         module = folder / f"system_{count}_{run}.py"
         module.write_text(f"from benchmarks.sensor_tick import system\n\ndefs, _, _ = system({count})\n")
         root = str(Path(__file__).parents[1])
         origins.append(LoadableTargetOrigin(python_file=str(module), working_directory=root))
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
         for group in groups:
             sensor_tick.record(instance, group.key, list(landed))
         loads, pages = [], list[float]()
@@ -131,16 +139,63 @@ def page(process: WorkspaceProcessContext, group: Any) -> dict[str, Any]:
     return data
 
 
+@contextmanager
+def embedded_stores(folder: Path) -> Iterator[OfflineStore]:
+    """A lake in a folder, and a ``dagster.yaml`` with SQLite."""
+    (folder / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    yield OfflineStore(folder / "lake")
+
+
+@contextmanager
+def team_stores(folder: Path) -> Iterator[OfflineStore]:
+    """A lake in Postgres and a bucket, and a ``dagster.yaml`` with another database."""
+    with postgres_database() as (lake, _), postgres_database() as (events, _), bucket() as name:
+        of_events = conninfo_to_dict(events)
+        address = "{user}@{host}:{port}/{dbname}".format_map(of_events)
+        (folder / "home" / "dagster.yaml").write_text(
+            f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: 'postgresql+psycopg2://{address}'}}}}\n"
+        )
+        yield offline_store(
+            "postgresql://{user}@{host}:{port}/{dbname}".format_map(conninfo_to_dict(lake)) + f"?data=s3://{name}/lake"
+        )
+
+
+@contextmanager
+def bucket() -> Iterator[str]:
+    """An empty bucket of a server of its own process, which the ``AWS_`` variables name."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        access = {"ENDPOINT_URL": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret"}
+        os.environ |= {f"AWS_{name}": value for name, value in access.items()}
+        request = urllib.request.Request(f"{access['ENDPOINT_URL']}/many", method="PUT")
+        urllib.request.urlopen(request).close()
+        yield "many"
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main() -> None:
     logging.disable(logging.INFO)
-    counts = [int(argument) for argument in sys.argv[1:]] or list(PARTITIONS)
+    arguments = sys.argv[1:]
+    stores = team_stores if "--team" in arguments else embedded_stores
+    counts = [int(argument) for argument in arguments if argument != "--team"] or list(PARTITIONS)
     measured = {}
     for count in counts:
         defs, groups, landed = sensor_tick.system(count)
         with tempfile.TemporaryDirectory() as name:
             (Path(name) / "home").mkdir()
-            measured[count] = of_lake(Path(name) / "lake", groups[0], list(landed))
-            measured[count] |= of_dagster(Path(name) / "home", count, defs, groups, landed)
+            with stores(Path(name)) as store:
+                measured[count] = of_lake(store, groups[0], list(landed))
+                measured[count] |= of_dagster(Path(name) / "home", count, defs, groups, landed)
         print(f"{count} partitions measured", flush=True)
     print(f"{'CPU s':34}" + "".join(f"{count:>10,}" for count in counts) + "     ratio")
     ratios = {}

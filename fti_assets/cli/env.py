@@ -54,10 +54,10 @@ def load(name: str, file: str | None, module: str | None, **folders: str | None)
     from fti_assets.describe import stores_of
 
     system = load_definitions(file, module)
-    loaded = environments.load(system, stores_of(system, **folders), name)
-    for namespace, keys in loaded.items():
+    counts = environments.load(system, stores_of(system, **folders), name)
+    for namespace, keys in counts.items():
         click.echo(f"{namespace}: {keys} keys")
-    if not loaded:
+    if not counts:
         click.echo(f"nothing of the environment {name} is served online: no group or prediction of it has online=True")
 
 

@@ -12,7 +12,7 @@ import dagster as dg
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.names import TableName
 from fti_assets.environments.opening import OpenEnvironment, open_environment, stores_of_main
-from fti_assets.environments.serving import load_behind
+from fti_assets.environments.serving import load_stale
 from fti_assets.environments.telling import refuse_instance_of, tell_dagster
 from fti_assets.environments.upstream import changed_below, written_by
 from fti_assets.errors import StoreError, list_some
@@ -30,8 +30,8 @@ from fti_assets.stores.models.branches import ModelChange, aliases_hash, model_c
 class Merge:
     """What a merge has moved: partitions, by table, builds and champions; and the snapshot of main that has them.
 
-    ``online`` is how many keys each namespace of main's online store has that was loaded, and ``told`` how many partitions of each asset
-    Dagster was told of, None if no instance was named.
+    ``online`` is how many keys each namespace of main's online store has that was loaded, and ``reports`` how many partitions of each
+    asset Dagster was told of, None if no instance was named.
     """
 
     environment: str
@@ -41,7 +41,7 @@ class Merge:
     champions: dict[str, str | None]
     left_out: dict[str, str] = field(default_factory=dict)
     online: dict[str, int] = field(default_factory=dict)
-    told: dict[str, int] | None = None
+    reports: dict[str, int] | None = None
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Merge:
             "champions": self.champions,
             "left_out": self.left_out,
             "online": self.online,
-            "told": self.told,
+            "reports": self.reports,
         }
 
     @property
@@ -79,15 +79,15 @@ class Merge:
             yield f"model {model}: the champion is {champion}"
         for what, why in self.left_out.items():
             yield f"left out: {what}, {why}"
-        for namespace, keys in self.online.items():
-            yield f"online {namespace}: {keys} keys"
-        if self.told is None:
+        for namespace, count in self.online.items():
+            yield f"online {namespace}: {count} keys"
+        if self.reports is None:
             yield (
                 "Dagster was not told, since DAGSTER_HOME is not set: its conditions would make again what was merged. Set it to the "
                 f"instance of main, then fti env merge {self.environment} once more"
             )
-        elif self.told:
-            yield "Dagster knows " + ", ".join(f"{count} of {asset}" for asset, count in self.told.items())
+        elif self.reports:
+            yield "Dagster knows " + ", ".join(f"{count} of {asset}" for asset, count in self.reports.items())
 
 
 def merge(
@@ -133,15 +133,15 @@ def merge(
         _note(env, changes)
         # Dagster last: what a condition then asks for finds everything in its place.
         online = _load_online(env, definitions, changes)
-        told = None if instance is None else tell_dagster(instance, env, definitions, changes, online, champions)
-    return Merge(name, snapshot, moves, builds, champions, left_out, online, told)
+        reports = None if instance is None else tell_dagster(instance, env, definitions, changes, online, champions)
+    return Merge(name, snapshot, moves, builds, champions, left_out, online, reports)
 
 
 def _load_online(
     env: OpenEnvironment, definitions: dg.Definitions, changes: Sequence[PartitionChange]
 ) -> dict[str, int]:
     try:
-        return load_behind(definitions, env.main, env.main_stores, {one.table for one in changes})
+        return load_stale(definitions, env.main, env.main_stores, {one.table for one in changes})
     except StoreError as error:
         raise StoreError(
             f"{error}. What was merged stays: see to the online store, then fti env merge {env.about.name} once more"

@@ -45,18 +45,18 @@ def load_tables(
     Raises:
         StoreError: the online store takes nothing.
     """
-    loaded = {}
+    counts = {}
     for declaration in _served(definitions, tables):
         try:
-            loaded[declaration.table_name] = load_online(lake, stores.online_store(), declaration)  # type: ignore[arg-type]
+            counts[declaration.table_name] = load_online(lake, stores.online_store(), declaration)  # type: ignore[arg-type]
         except StoreError as error:
             raise StoreError(
                 f"{declaration.table_name} is in the lake, but not in the online store {stores.online_store()}: {error}"
             ) from error
-    return loaded
+    return counts
 
 
-def load_behind(
+def load_stale(
     definitions: dg.Definitions, lake: Lake, stores: Stores, tables: Collection[TableName]
 ) -> dict[str, int]:
     """Bring those namespaces of some tables that lack rows of the lake to its newest snapshot; how many keys each has.
@@ -65,11 +65,11 @@ def load_behind(
         StoreError: the online store takes nothing.
     """
     online = stores.online_store()
-    behind = {one.table for one in _served(definitions, tables) if _is_behind(lake, online, one)}
-    return load_tables(definitions, lake, stores, behind)
+    stale = {one.table for one in _served(definitions, tables) if _is_stale(lake, online, one)}
+    return load_tables(definitions, lake, stores, stale)
 
 
-def _is_behind(lake: Lake, online: OnlineStore, declaration: TableDeclaration) -> bool:
+def _is_stale(lake: Lake, online: OnlineStore, declaration: TableDeclaration) -> bool:
     """Whether a namespace is not of the rows that the lake has; it is if nobody can say."""
     try:
         about = online.about(declaration.table_name)

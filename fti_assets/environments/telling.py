@@ -17,7 +17,7 @@ from fti_assets.monitors.monitor import Monitor
 from fti_assets.orchestration.conditions.partition_conditions import CHAMPION_AFTER_RUN, NO_CHAMPION
 from fti_assets.orchestration.declaration import Declaration, TableDeclaration, declarations_of, walk
 from fti_assets.orchestration.partitions import partitions_of
-from fti_assets.orchestration.reported_run import MadeElsewhere, report_run, untold
+from fti_assets.orchestration.reported_run import MadeElsewhere, report_run, unreported
 from fti_assets.orchestration.resources import ONLINE_KEYS
 from fti_assets.orchestration.step import ENVIRONMENT
 from fti_assets.stores.lake.branches.comparing import PartitionChange
@@ -66,7 +66,7 @@ def tell_dagster(
     Returns:
         How many partitions of each asset were told, by name.
     """
-    made = untold(instance, list(_made(env, definitions, changes, online_keys)))
+    made = unreported(instance, list(_made(env, definitions, changes, online_keys)))
     store = env.main_stores.model_store()
     if made:
         name = env.about.name

@@ -43,9 +43,9 @@ class MadeElsewhere:
     is_provisional: bool = False
 
 
-def untold(instance: dg.DagsterInstance, made: Sequence[MadeElsewhere]) -> list[MadeElsewhere]:
+def unreported(instance: dg.DagsterInstance, made: Sequence[MadeElsewhere]) -> list[MadeElsewhere]:
     """Those of which Dagster's newest event is of another data or code version, or that it does not know."""
-    return [one for its in _by_asset(made).values() for one in _untold_of_asset(instance, its)]
+    return [one for its in _by_asset(made).values() for one in _unreported_of_asset(instance, its)]
 
 
 def report_run(
@@ -86,12 +86,12 @@ def _by_asset(made: Sequence[MadeElsewhere]) -> dict[dg.AssetKey, list[MadeElsew
     return results
 
 
-def _untold_of_asset(instance: dg.DagsterInstance, its: Sequence[MadeElsewhere]) -> list[MadeElsewhere]:
-    known = {
+def _unreported_of_asset(instance: dg.DagsterInstance, its: Sequence[MadeElsewhere]) -> list[MadeElsewhere]:
+    versions = {
         event.partition: ((event.tags or {}).get(DATA_VERSION_TAG), (event.tags or {}).get(CODE_VERSION_TAG))
         for event in newest_events(instance, its[0].asset.key, {one.partition for one in its})
     }
-    return [one for one in its if known.get(one.partition) != (one.data_version, one.code_version)]
+    return [one for one in its if versions.get(one.partition) != (one.data_version, one.code_version)]
 
 
 @contextmanager

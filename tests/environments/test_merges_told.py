@@ -68,7 +68,7 @@ def test_without_being_told_they_would_train_again(home: Path, made: Any) -> Non
     stores, (_, instance, cursors) = stores_in(home), made
     changed = changed_in_environment(stores)
     mains = Rehearsal(changed.defs, instance, _cursors=dict(cursors))
-    assert environments.merge(changed.defs, stores, "pr-12").told is None
+    assert environments.merge(changed.defs, stores, "pr-12").reports is None
     till.run(changed.dataset, stores, till.CUTOFF, instance=instance)  # finds the rows that were merged
     assert {asset for run in mains.settle(TICK) for asset in run.assets} == {"refund_model_v1"}
 
@@ -78,7 +78,7 @@ def test_conditions_run_nothing_of_what_was_merged(home: Path, made: Any) -> Non
     changed = changed_in_environment(stores)
     mains = Rehearsal(changed.defs, instance, _cursors=dict(cursors))
     result = environments.merge(changed.defs, stores, "pr-12", instance=instance)
-    assert result.told == {"busy_v1": 10, "refund_dataset_v1": 1, "refund_model_v1": 1, "scores_v1": 1}
+    assert result.reports == {"busy_v1": 10, "refund_dataset_v1": 1, "refund_model_v1": 1, "scores_v1": 1}
     assert mains.settle(TICK) == []
 
     # The pages of the assets show it, and nothing is stale.
@@ -101,7 +101,7 @@ def test_conditions_run_nothing_of_what_was_merged(home: Path, made: Any) -> Non
         assert status.get_status(key, partition) == StaleStatus.FRESH, status.get_stale_causes(key, partition)
 
     # What comes later is no less seen, and a second merge tells nothing twice.
-    assert environments.merge(changed.defs, stores, "pr-12", instance=instance).told == {}
+    assert environments.merge(changed.defs, stores, "pr-12", instance=instance).reports == {}
     till.run(changed.dataset, stores, till.CUTOFF, instance=instance)  # the same rows
     assert mains.settle(TICK) == []
     till.run(till.system(raised=1.0).sales, stores, "2025-01-11", instance=instance)
@@ -127,7 +127,7 @@ def test_a_merge_killed_while_it_tells_tells_the_rest_again(
                 environments.merge(changed.defs, stores, "pr-12", instance=instance)
         [left] = instance.get_runs()
         assert left.status == dg.DagsterRunStatus.STARTED
-        assert sum(environments.merge(changed.defs, stores, "pr-12", instance=instance).told.values()) == 13
+        assert sum(environments.merge(changed.defs, stores, "pr-12", instance=instance).reports.values()) == 13
         assert [run.status.value for run in instance.get_runs()] == ["SUCCESS", "FAILURE"]
 
 

@@ -113,7 +113,7 @@ def _nobody(server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setattr(module, "_held", {})
+    monkeypatch.setattr(module, "_keys_of_roles", {})
 
 
 def write_and_read() -> None:
@@ -152,7 +152,7 @@ def test_a_role_writes_and_reads_and_is_asked_anew_before_its_keys_end(
     assert credentials().session_token == "session"
     assert roles.asked == 1
     roles.lasts = timedelta(minutes=4)
-    monkeypatch.setattr(module, "_held", {})
+    monkeypatch.setattr(module, "_keys_of_roles", {})
     for asked in (2, 3):
         assert credentials().key_id == KEY
         assert roles.asked == asked

@@ -26,7 +26,7 @@ _CONTAINER_HOST = "http://169.254.170.2"
 _INSTANCE_HOST = "http://169.254.169.254"
 _VENDOR = Path("/sys/devices/virtual/dmi/id/sys_vendor")
 
-_held: dict[tuple[str, ...], Credentials] = {}
+_keys_of_roles: dict[tuple[str, ...], Credentials] = {}
 _asking = threading.Lock()
 
 
@@ -59,10 +59,10 @@ def credentials() -> Credentials:
         return Credentials()
     of, ask = source
     with _asking:
-        known = _held.get(of)
-        if known is None or known.ends_at - _EARLY_SECONDS < time.time():
-            known = _held[of] = ask()
-        return known
+        key = _keys_of_roles.get(of)
+        if key is None or key.ends_at - _EARLY_SECONDS < time.time():
+            key = _keys_of_roles[of] = ask()
+        return key
 
 
 def profile_region() -> str:
@@ -130,9 +130,9 @@ def _role() -> tuple[tuple[str, ...], Callable[[], Credentials]] | None:
         return ("container", relative), lambda: _of_container(f"{_CONTAINER_HOST}{relative}")
     if whole := environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
         return ("container", whole), lambda: _of_container(whole)
-    named = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
-    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and (named or _is_of_ec2()):
-        host = named or _INSTANCE_HOST
+    endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "").rstrip("/")
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() != "true" and (endpoint or _is_of_ec2()):
+        host = endpoint or _INSTANCE_HOST
         return ("instance", host), lambda: _of_instance(host)
     return None
 
@@ -164,8 +164,8 @@ def _of_web_identity(file: str, role: str) -> Credentials:
         "WebIdentityToken": token,
     }
     text = _ask(f"{host}/", f"the role {role}", data=urlencode(fields).encode())
-    found = {one.tag.rpartition("}")[2]: one.text or "" for one in ElementTree.fromstring(text).iter()}
-    return _from(found, f"the role {role}", key="AccessKeyId", token="SessionToken")
+    fields_of_answer = {one.tag.rpartition("}")[2]: one.text or "" for one in ElementTree.fromstring(text).iter()}
+    return _from(fields_of_answer, f"the role {role}", key="AccessKeyId", token="SessionToken")
 
 
 def _of_container(address: str) -> Credentials:

@@ -38,7 +38,8 @@ def told_in_words(model: type[BaseModel], component: str) -> type[BaseModel]:
             mistakes = list(mistakes_of(error, values, model, component))
             raise ValidationError.from_exception_data(error.title, mistakes) from None
 
-    validators: Any = {"told": model_validator(mode="wrap")(classmethod(told))}
+    wrapped: Any = classmethod(told)
+    validators: Any = {"told": model_validator(mode="wrap")(wrapped)}
     result: type[BaseModel] = create_model(model.__name__, __base__=model, __validators__=validators)
     return result
 
@@ -138,7 +139,10 @@ def _where(path: Path, values: Any, component: str) -> str:
     name = values.get("name") if isinstance(values, Mapping) else None
     words = f"{component} {name!r}" if isinstance(name, str) else component
     for part in path:
-        values = values[part] if isinstance(values, Mapping | list | tuple) else None
+        try:
+            values = values[part]
+        except (TypeError, KeyError, IndexError):  # it is what a template gave
+            values = None
         named = ""
         if isinstance(values, Mapping):
             named = next((f" ({key} {values[key]!r})" for key in _TELLING if isinstance(values.get(key), str)), "")

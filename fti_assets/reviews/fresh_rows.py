@@ -50,6 +50,11 @@ class FreshRows:
         """The first so many: a look takes no more, and each row that is left out is joined for nobody."""
         return replace(self, labels=self.labels[:rows], times=self.times[:rows])
 
+    def fingerprint(self) -> str:
+        """What tells these rows, their order and their labels from others."""
+        rows = self.lake.connection.execute(f"SELECT sum(hash(fresh)::HUGEINT) FROM (FROM {self._source}) fresh")
+        return f"{len(self.times)} rows {rows.fetchall()[0][0]}"
+
     @property
     def _source(self) -> str:
         return f"{self.table} WHERE {_ROW} <= {len(self.times):d}"

@@ -33,18 +33,31 @@ from fti_assets.stores.models.proposals import propose_rollback, withdraw_propos
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.models.events import champion_observations, proposal_observation
 
+_JUDGED = "judged"
+"""The metadata of a comparison by which a champion held: what was compared, on which rows."""
+
 
 class _Unjudged(Exception):
     """Why nothing can be said of the champion, as a sentence."""
+
+
+class _HeldBefore(Exception):
+    """The last run held the champion on the same rows."""
 
 
 def run_review(review: Review, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:
     """Compare, and propose or do a rollback if the champion is the one that was judged."""
     store, model = stores.model_store(), review.model
     aliases, problem, outcome = store.aliases(model.name), "", ""
+    before = _facts_before(context)
     try:
         with stores.offline_store().connect() as lake:
-            comparison = _compared(review, lake, store, aliases)
+            comparison, judged = _compared(review, lake, store, aliases, str(before.get(_JUDGED, "")))
+    except _HeldBefore:
+        context.log.info("the rows of the last look are those on which the champion held before")
+        yield dg.MaterializeResult(metadata=before)
+        yield check_result(context.assets_def.key, Verdict(HOLDS))
+        return
     except _Unjudged as why:
         context.log.info(str(why))
         yield dg.MaterializeResult(metadata={"outcome": str(why)})
@@ -61,7 +74,8 @@ def run_review(review: Review, context: dg.AssetExecutionContext, stores: Stores
     except AliasConflictError as conflict:
         problem = outcome = str(conflict)
         context.log.warning(outcome)
-    yield dg.MaterializeResult(metadata={"outcome": outcome or "the champion holds", **_facts(comparison)})
+    facts = _facts(comparison) | ({} if comparison.is_worse else {_JUDGED: judged})
+    yield dg.MaterializeResult(metadata={"outcome": outcome or "the champion holds", **facts})
     yield check_result(context.assets_def.key, Verdict(HOLDS, int(bool(problem)), problem=problem))
     if outcome.startswith("rolled back"):
         yield from champion_observations(store, store.aliases(model.name))
@@ -90,11 +104,14 @@ def _act(review: Review, stores: Stores, store: ModelStore, comparison: FreshCom
     return f"a rollback to {back} is proposed: fti rollback {name} --to {back} --reason WHY{why}"
 
 
-def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -> FreshComparison:
-    """The champion beside the one before it.
+def _compared(
+    review: Review, lake: Lake, store: ModelStore, aliases: Aliases, judged_before: str
+) -> tuple[FreshComparison, str]:
+    """The champion beside the one before it, and what was compared on which rows.
 
     Raises:
         _Unjudged: there is nothing to go back to, nothing to compare by, or too little.
+        _HeldBefore: what would be compared is what the last run has compared, and the champion held.
     """
     model = review.model
     if aliases.champion is None:
@@ -123,6 +140,10 @@ def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -
             )
         *_, last = looks_at(len(rows.times))
         rows = rows.earliest(last.rows)
+        # Looks double, so on most days there is no further one: then nothing is joined and asked again.
+        judged = f"{review.metric} of {champion.reference} and {previous.reference} since {since}, {rows.fingerprint()}"
+        if judged == judged_before:
+            raise _HeldBefore
         own, features = answers_to(rows, champion, graph, model, champion.classes)
         other, _ = answers_to(rows, previous, graph_before, model, champion.classes)
     except (DamagedError, DataError, ModelError, NotMaterializedError, PredictionError) as error:
@@ -131,7 +152,17 @@ def _compared(review: Review, lake: Lake, store: ModelStore, aliases: Aliases) -
     comparison = compared(champion.reference, previous.reference, review.metric, own, other, rows.times, clusters)
     if comparison is None:
         raise _Unjudged(f"{review.metric} is undefined on the {len(rows.times)} rows that have come since {since}")
-    return comparison
+    return comparison, judged
+
+
+def _facts_before(context: dg.AssetExecutionContext) -> dict[str, Any]:
+    """What the last run said."""
+    event = context.instance.get_latest_materialization_event(context.assets_def.key)
+    materialization = None if event is None else event.asset_materialization
+    own = {} if materialization is None else dict(materialization.metadata)
+    if _JUDGED not in own:
+        return {}
+    return {name: value.value for name, value in own.items() if name.startswith("behind/") or "/" not in name}
 
 
 def _decided_at(aliases: Aliases) -> datetime | None:

@@ -231,6 +231,35 @@ def test_what_a_person_could_see_undoes_no_decision(world: World) -> None:
     assert fresh.since == "2024-01-19T02:06:00"
 
 
+def test_rows_on_which_a_champion_held_are_judged_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks double, so most runs have no further rows; a label that was corrected among those of the look is judged anew."""
+    asked = list[int]()
+
+    def counting(rows: Any, *others: Any) -> Any:
+        asked.append(len(rows.times))
+        return answers_to(rows, *others)
+
+    monkeypatch.setattr(review_run, "answers_to", counting)
+    first = world.build("2024-01-23T03:00", "2024-01-23")
+    world.load("2024-01-27T01:00", "2024-01-23", "2024-01-26")
+    held = world.review("2024-01-27T02:00")
+    assert held == ("the champion holds", True)
+    assert world.store.aliases("net").champion == first
+    assert asked == [500, 500]
+    facts = world.instance.get_latest_materialization_event(review_of(world.net).key)
+    assert world.review("2024-01-27T03:00") == held
+    again = world.instance.get_latest_materialization_event(review_of(world.net).key)
+    assert facts is not None and again is not None  # noqa: PT018 - of either there is one
+    metadata = [one.asset_materialization.metadata for one in (facts, again) if one.asset_materialization]
+    assert metadata[0] == metadata[1]
+    assert asked == [500, 500], "nothing is asked again"
+    honest = rows_of
+    monkeypatch.setitem(globals(), "rows_of", lambda day: honest(day).assign(y=lambda rows: 1 - rows["y"]))
+    world.load("2024-01-27T04:00", "2024-01-23", "2024-01-23")
+    world.review("2024-01-27T05:00")
+    assert asked == [500, 500, 500, 500], "labels of the look were corrected"
+
+
 def test_an_outage_of_labels_is_no_evidence() -> None:
     """Days on which nobody loaded what happened are no days on which nothing did."""
 

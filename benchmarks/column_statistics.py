@@ -79,9 +79,9 @@ def measured(what: str, sql: str, runs: int) -> float:
             stored, _ = cpu(lambda: lake.replace(TableName("features", "b"), staged.table, keys, asset="b"))  # noqa: B023
             storing.append(seconds + stored)
             rows = connection.table(quote(staged.table))
-            shown = rows.project("* EXCLUDE (_partition)")
-            columns.append(cpu(lambda: column_statistics(connection, shown))[0])  # noqa: B023
-            names = [name for name in shown.columns if name not in ("k", "t")]
+            displayed = rows.project("* EXCLUDE (_partition)")
+            columns.append(cpu(lambda: column_statistics(connection, displayed))[0])  # noqa: B023
+            names = [name for name in displayed.columns if name not in ("k", "t")]
             partitions.append(cpu(lambda: by_partition(connection, rows, names, now=START))[0])  # noqa: B023
     floor, of_columns, of_partitions = of.median(storing), of.median(columns), of.median(partitions)
     print(what)

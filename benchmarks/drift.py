@@ -82,10 +82,10 @@ def by_hand(connection: duckdb.DuckDBPyConnection, profile: Profile) -> dict[str
         moved = float(distances[:-1] @ np.diff([*one.edges, one.edges[-1]]))
         results[one.name] = [1 - present / total, *_of_shares(p, q), float(distances.max()), moved]
     query = " UNION ALL ".join(f"SELECT {n}, {one.name}, count(*) FROM day GROUP BY 2" for n, one in enumerate(texts))
-    found: list[dict[str, int]] = [{} for _ in texts]
+    rows_read: list[dict[str, int]] = [{} for _ in texts]
     for place, value, count in connection.execute(query).fetchall():
-        found[place][value] = count
-    for one, values in zip(texts, found, strict=True):
+        rows_read[place][value] = count
+    for one, values in zip(texts, rows_read, strict=True):
         nulls = values.pop(None, 0)  # type: ignore[call-overload]
         now = [values.get(name, 0) for name in one.categories]
         present = sum(values.values())

@@ -93,10 +93,10 @@ def cpu_s(work: Callable[[], Any]) -> float:
 
 def at_request(connection: duckdb.DuckDBPyConnection) -> None:
     rows = connection.table("payments")
-    found = point_in_time(
+    result = point_in_time(
         connection, connection.table("predictions"), [group(True)], lambda _: rows, prediction_time="at"
     )
-    connection.execute(f"CREATE TEMP TABLE exact AS {found.sql_query()}")
+    connection.execute(f"CREATE TEMP TABLE exact AS {result.sql_query()}")
 
 
 def on_grid(connection: duckdb.DuckDBPyConnection) -> None:
@@ -105,10 +105,10 @@ def on_grid(connection: duckdb.DuckDBPyConnection) -> None:
     hours = window_aggregate(rows, keys=["card"], every=EVERY, windows=WINDOWS, aggregates=AGGREGATES)
     connection.execute(f"CREATE TEMP TABLE hours AS {hours.relation.sql_query()}")
     rows_of = connection.table("hours")
-    found = point_in_time(
+    result = point_in_time(
         connection, connection.table("predictions"), [group(False)], lambda _: rows_of, prediction_time="at"
     )
-    connection.execute(f"CREATE TEMP TABLE hourly AS {found.sql_query()}")
+    connection.execute(f"CREATE TEMP TABLE hourly AS {result.sql_query()}")
 
 
 def online(payments: pa.Table) -> dict[str, float]:

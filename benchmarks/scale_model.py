@@ -230,7 +230,7 @@ def number(least: float, most: float) -> Callable[[str], float]:
 
 
 def parser() -> argparse.ArgumentParser:
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    requests = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for option, least, most, default, what in (
         ("entities", 1, 1e12, None, "keys, each of which has a row a day in each group"),
         ("events", 1, 1e13, None, "rows of events a day"),
@@ -245,23 +245,23 @@ def parser() -> argparse.ArgumentParser:
         ("hours", 0.1, 24, 8, "hours in which a day's batches are to be done"),
     ):
         text = what if default is None else f"{what} (default {default:g})"
-        asked.add_argument(
+        requests.add_argument(
             f"--{option}", type=number(least, most), default=default, required=default is None, help=text
         )
     for price, what in (
         ("core-hour", "price of an hour of a core"),
         ("gb-month", "price of a GB of the lake for a month"),
     ):
-        asked.add_argument(f"--{price}", type=number(0, 1e6), help=what)
-    return asked
+        requests.add_argument(f"--{price}", type=number(0, 1e6), help=what)
+    return requests
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    asked = parser()
-    options = vars(asked.parse_args(arguments))
+    requests = parser()
+    options = vars(requests.parse_args(arguments))
     core_hour, gb_month = options.pop("core_hour"), options.pop("gb_month")
     if (core_hour is None) != (gb_month is None):
-        asked.error("--core-hour and --gb-month go together")
+        requests.error("--core-hour and --gb-month go together")
     known, demand = quantities(), Demand(**options)
     print(f"{'held out':18}{'size':>28}{'measured':>14}{'predicted':>14}{'error':>8}")
     worst = 0.0

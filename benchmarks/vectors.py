@@ -78,14 +78,14 @@ def main() -> None:
             return [np.frombuffer(floor.execute(one, (key,)).fetchone()[0], "<f4") for key in keys]
 
         def ours_many() -> list[np.ndarray]:
-            found = [reader.find_many([some], AT_US)[0].winners for some in hundreds]
-            return [matrix(winners.values(0), DIM, what="vectors") for winners in found]  # type: ignore[arg-type]
+            results = [reader.find_many([some], AT_US)[0].winners for some in hundreds]
+            return [matrix(winners.values(0), DIM, what="vectors") for winners in results]  # type: ignore[arg-type]
 
         def floor_many() -> list[np.ndarray]:
-            found = [dict(floor.execute(many, some).fetchall()) for some in hundreds]
+            results = [dict(floor.execute(many, some).fetchall()) for some in hundreds]
             return [
                 np.frombuffer(b"".join([rows[key] for key in some]), "<f4").reshape(-1, DIM)
-                for some, rows in zip(hundreds, found, strict=True)
+                for some, rows in zip(hundreds, results, strict=True)
             ]
 
         for ours, hand in ((ours_one, floor_one), (ours_many, floor_many)):

@@ -67,12 +67,12 @@ def by_hand(kind: str) -> Callable[[duckdb.DuckDBPyConnection], str]:
             for place, (e, x) in enumerate([("e", "x"), ("e_1", "x_1"), ("e_2", "x_2")], start=1)
             for window, hours in WINDOWS.items()
         )
-        found = f"SELECT g.k, hour, {values} FROM ({every}) g ASOF JOIN (SELECT *, {earlier} FROM events) r ON g.k = r.k AND hour >= e"
+        result = f"SELECT g.k, hour, {values} FROM ({every}) g ASOF JOIN (SELECT *, {earlier} FROM events) r ON g.k = r.k AND hour >= e"
         both = f"SELECT k, e AS hour, e FROM events UNION ALL SELECT *, NULL FROM ({every})"
         counted = (
             f"SELECT * FROM (SELECT k, hour, e, {counts} FROM ({both}) WINDOW {frames}) WHERE e IS NULL AND rows_7d > 0"
         )
-        return lambda _: f"SELECT * EXCLUDE (e) FROM ({counted}) JOIN ({found}) USING (k, hour)"
+        return lambda _: f"SELECT * EXCLUDE (e) FROM ({counted}) JOIN ({result}) USING (k, hour)"
     flag = "(e - lag(e) OVER (PARTITION BY k ORDER BY e) <= INTERVAL 30 MINUTE) IS NOT TRUE"
     both = (
         f"SELECT k, e AS hour, x, e, {flag} AS begins FROM events UNION ALL SELECT *, NULL, NULL, NULL FROM ({every})"

@@ -166,10 +166,10 @@ def _described(one: Any, prefix: str) -> Iterator[str]:
                 or (member.is_attribute and not member.docstring)
             ):
                 continue
-            shown = f"{one.name}.{member.name}"
-            yield from ("", f"### {shown}", "")
+            displayed = f"{one.name}.{member.name}"
+            yield from ("", f"### {displayed}", "")
             if member.is_function:
-                yield from ("```py", _signature(member, shown), "```", "")
+                yield from ("```py", _signature(member, displayed), "```", "")
             elif member.annotation is not None:
                 yield from (f"`{member.annotation}`", "")
             yield from _docstring(member)
@@ -234,8 +234,8 @@ def _docstring(one: Any) -> Iterator[str]:
                 yield from (f"**Returns:** {_prose(' '.join(text.split()))}", "")
             case "examples":
                 for kind, text in section.value:
-                    shown = kind.value == "examples"
-                    yield from ("```pycon", text, "```", "") if shown else (*_text(text), "")
+                    displayed = kind.value == "examples"
+                    yield from ("```pycon", text, "```", "") if displayed else (*_text(text), "")
 
 
 def _text(text: str) -> Iterator[str]:

@@ -205,8 +205,8 @@ def test_dagster_shows_and_records_no_secret(
         assert context.resources.fti.online_store().location == address
         context.resources.fti.online_store().namespaces()
 
-    for given in (address, dg.EnvVar("SHOP_ONLINE")):
-        stores = fti.Stores(online=given)
+    for inputs in (address, dg.EnvVar("SHOP_ONLINE")):
+        stores = fti.Stores(online=inputs)
         definitions = dg.Definitions(assets=[looks], resources={"fti": stores})
         repository = definitions.get_repository_def()
         assert "s3cret" not in serialize_value(RepositorySnap.from_def(repository))
@@ -241,17 +241,17 @@ def test_an_unreachable_server_is_named_without_a_secret(address: str) -> None:
 @pytest.mark.parametrize("address", OTHERS)
 def test_an_address_is_no_folder(address: str) -> None:
     for make in (OfflineStore, ModelStore, online_store):
-        said = said_of(lambda make=make: make(address))  # type: ignore[misc]
-        assert "store cannot lie at" in said
-        assert "s3cret" not in said
+        result = said_of(lambda make=make: make(address))  # type: ignore[misc]
+        assert "store cannot lie at" in result
+        assert "s3cret" not in result
 
 
 @pytest.mark.parametrize("address", MISTYPED)
 def test_a_mistyped_address_is_no_folder_either(address: str) -> None:
     for make in (OfflineStore, ModelStore, online_store):
-        said = said_of(lambda make=make: make(address))  # type: ignore[misc]
-        assert "looks like a mistyped address" in said
-        assert "s3cret" not in said
+        result = said_of(lambda make=make: make(address))  # type: ignore[misc]
+        assert "looks like a mistyped address" in result
+        assert "s3cret" not in result
 
 
 def test_wrong_arguments_are_told_without_a_secret() -> None:
@@ -289,9 +289,9 @@ def test_a_signed_address_that_cannot_be_read(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["s3://key:s3cret@bucket/x", "s3://bucket/x.parquet?s3_secret_access_key=s3cret"])
 def test_the_keys_of_a_bucket_stand_in_no_path(path: str) -> None:
-    said = said_of(lambda: ParquetFiles(path=path))
-    assert "the AWS_ environment variables have them" in said
-    assert "s3cret" not in said
+    result = said_of(lambda: ParquetFiles(path=path))
+    assert "the AWS_ environment variables have them" in result
+    assert "s3cret" not in result
 
 
 def test_keys_of_bucket_that_cannot_be_reached_are_in_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,9 +314,9 @@ def test_postgres_that_cannot_be_reached_is_named_without_secret(dsn: str) -> No
     source = PostgresTable(dsn=dsn, table="t")
     assert "s3cret" not in f"{source!r} {source.place}"
     with source_connection() as connection:
-        said = said_of(lambda: column_types(connection, source))
-    assert "user=ann" in said
-    assert "s3cret" not in said
+        result = said_of(lambda: column_types(connection, source))
+    assert "user=ann" in result
+    assert "s3cret" not in result
 
 
 def test_slash_in_password_of_postgres_is_refused_and_not_repeated() -> None:
@@ -366,6 +366,6 @@ def test_no_command_says_a_secret(
     monkeypatch.setenv("ADDRESS", REDIS[2])
     monkeypatch.chdir(tmp_path)
     main(command)
-    said = "".join(capfd.readouterr())
-    assert said
-    assert "s3cret" not in said
+    output = "".join(capfd.readouterr())
+    assert output
+    assert "s3cret" not in output

@@ -13,8 +13,8 @@ def test_each_bends_text_is_in_the_code_once() -> None:
 
 
 def test_a_text_that_is_gone_is_told() -> None:
-    gone = Bend("nothing", "errors.py", "no such text", "", ())
-    assert out_of_date([gone]) == ["fti_assets/errors.py has the text of 'nothing' 0 times"]
+    removed = Bend("nothing", "errors.py", "no such text", "", ())
+    assert out_of_date([removed]) == ["fti_assets/errors.py has the text of 'nothing' 0 times"]
 
 
 def test_bends_have_names_of_their_own_and_tests_that_are_there() -> None:

@@ -100,9 +100,9 @@ def dagster_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def newest(key: dg.AssetKey) -> dg.AssetObservation:
     with dg.DagsterInstance.get() as instance:
-        found = instance.fetch_observations(key, limit=1).records[0].asset_observation
-    assert found is not None
-    return found
+        result = instance.fetch_observations(key, limit=1).records[0].asset_observation
+    assert result is not None
+    return result
 
 
 def test_a_promotion_and_a_rollback_are_reported_to_dagster(
@@ -112,9 +112,9 @@ def test_a_promotion_and_a_rollback_are_reported_to_dagster(
         assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "reported to Dagster, on the page of delay_net_v1"
     promoted = newest(dg.AssetKey("delay_net_v1"))
-    shown = {name: value.value for name, value in promoted.metadata.items()}
-    assert str(shown.pop("changed_by")).endswith(f" on {socket.gethostname()}")
-    assert shown == {
+    displayed = {name: value.value for name, value in promoted.metadata.items()}
+    assert str(displayed.pop("changed_by")).endswith(f" on {socket.gethostname()}")
+    assert displayed == {
         "champion": SECOND, "previous_champion": FIRST, "reason": "it is newer", "changed_at": "2013-07-02T10:00:00 UTC",
         "evidence/roc_auc": 0.75, "evidence/gates": "passed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
     }  # fmt: skip
@@ -135,8 +135,8 @@ def test_every_page_that_names_old_or_new_champion_is_told(models: str, dagster_
     store.publish(manifest, GRAPH, "a card")
     assert main(["promote", "delay_net", other, "--reason", "it is newer", "--models", models]) == 0
     for key, partition in ((["flights", "delay_net_v2"], "2013-06-01"), (["delay_net_v1"], None)):
-        told = newest(dg.AssetKey(key))
-        assert (told.metadata["champion"].value, told.partition) == (other, partition)
+        result = newest(dg.AssetKey(key))
+        assert (result.metadata["champion"].value, result.partition) == (other, partition)
 
 
 def test_without_dagster_instance_champion_changes_and_it_is_said(

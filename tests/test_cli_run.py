@@ -114,8 +114,8 @@ def _here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(capsys: pytest.CaptureFixture[str]) -> Any:
     def run(*words: str) -> tuple[int, str, str]:
         code = main(["run", *words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return run
 
@@ -129,16 +129,16 @@ def test_a_partition_is_materialized_and_told_in_a_line(run: Any) -> None:
 
 def test_a_range_is_one_run_and_told_for_machines(run: Any) -> None:
     code, out, err = run("sales_v1", "--from", "2025-03-01", "--to", "2025-03-03", "--json")
-    said = json.loads(out)
-    assert (code, said["exit_code"], said["status"], err) == (0, 0, "materialized", "")
-    assert said["assets"] == ["sales_v1"]
+    messages = json.loads(out)
+    assert (code, messages["exit_code"], messages["status"], err) == (0, 0, "materialized", "")
+    assert messages["assets"] == ["sales_v1"]
     assert (
-        said["partitions"]
+        messages["partitions"]
         == ["2025-03-01", "2025-03-02", "2025-03-03"]
-        == [one["partition"] for one in said["materialized"]]
+        == [one["partition"] for one in messages["materialized"]]
     )
-    assert len(said["runs"]) == 1
-    [warning] = [one for one in said["checks"] if not one["passed"]]
+    assert len(messages["runs"]) == 1
+    [warning] = [one for one in messages["checks"] if not one["passed"]]
     assert (warning["check"], warning["blocking"]) == ("rebate_less_than_or_equal_to", False)
 
 
@@ -211,9 +211,9 @@ def test_a_gate_refuses_and_a_gate_that_fails_no_run_withholds(run: Any) -> None
 
 def test_assets_with_and_without_partitions_are_one_run(run: Any) -> None:
     code, out, _ = run("shops_v1", "sales", "--partition", "2025-03-01", "--json")
-    said = json.loads(out)
-    assert (code, len(said["runs"])) == (0, 1)
-    assert {(one["asset"], one["partition"]) for one in said["materialized"]} == {
+    messages = json.loads(out)
+    assert (code, len(messages["runs"])) == (0, 1)
+    assert {(one["asset"], one["partition"]) for one in messages["materialized"]} == {
         ("shops_v1", None),
         ("sales_v1", "2025-03-01"),
     }

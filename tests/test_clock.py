@@ -39,12 +39,12 @@ def test_the_environment_sets_the_clock_of_a_whole_process(monkeypatch: pytest.M
 
 
 def test_another_thread_keeps_its_own_clock() -> None:
-    seen: list[datetime] = []
+    observed: list[datetime] = []
     with clock.at(NOON):
-        thread = threading.Thread(target=lambda: seen.append(clock.now()))
+        thread = threading.Thread(target=lambda: observed.append(clock.now()))
         thread.start()
         thread.join()
-    assert seen[0].year > 2013
+    assert observed[0].year > 2013
 
 
 @pytest.mark.parametrize("text", ["noon", "2013-13-01", "x" * 10_000])

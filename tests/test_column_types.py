@@ -89,14 +89,14 @@ def test_a_value_is_the_same_on_every_side(kind: ColumnType, data: st.DataObject
         assert value is None or type(winner.values[0]) is sides.packs[0]
 
     texts = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-    asked = [CONVERTERS[kind](value) for value in json.loads(json.dumps(texts))]
-    assert asked == values
-    assert {type(value) for value in asked} <= {sides.plain, type(None)}
+    requests = [CONVERTERS[kind](value) for value in json.loads(json.dumps(texts))]
+    assert requests == values
+    assert {type(value) for value in requests} <= {sides.plain, type(None)}
 
     for input_type in sides.inputs:
         with np.errstate(over="ignore"):
             offline, online = (
-                identity(input_type).run({"x": one})["y"][:, 0] for one in (array, canonical(asked, kind))
+                identity(input_type).run({"x": one})["y"][:, 0] for one in (array, canonical(requests, kind))
             )
         np.testing.assert_array_equal(offline, online)
         is_whole = input_type == "int64" and kind != "timestamp"

@@ -105,8 +105,10 @@ def fact(system: dict[str, Any], part: str, asset: str) -> dict[str, Any]:
 def test_each_asset_is_found_to_be_what_it_was_declared_as(definitions: dg.Definitions) -> None:
     assets = list(definitions.get_repository_def().assets_defs_by_key.values())
     mapped = dg.map_asset_specs(lambda spec: spec.merge_attributes(tags={"team": "shop"}), assets)
-    found, found_mapped = ({one.key.to_user_string(): declaration_of(one) for one in some} for some in (assets, mapped))
-    assert found == found_mapped == {
+    result, found_mapped = (
+        {one.key.to_user_string(): declaration_of(one) for one in some} for some in (assets, mapped)
+    )
+    assert result == found_mapped == {
         "orders_v1": orders, "outcomes_v1": outcomes, "habits_v1": habits, "returns_dataset_v1": dataset,
         "returns_model_v1": returns_model, "net_v1": net, "scores_v1": scores, "report": None,
     }  # fmt: skip
@@ -303,9 +305,9 @@ def test_what_watches_a_system_is_told_in_words(watched: dg.Definitions) -> None
         "the champion of retried_v1 with the one before it",
     )
     assert system["others"] == []
-    [told] = system["alerts"]
-    assert (told["asset"], told["of"], told["tells"][:2]) == ("alerts", "errors", ["log", "$ON_CALL"])
-    assert told["tells"][2].startswith("jsons://*** and its password")
+    [result] = system["alerts"]
+    assert (result["asset"], result["of"], result["tells"][:2]) == ("alerts", "errors", ["log", "$ON_CALL"])
+    assert result["tells"][2].startswith("jsons://*** and its password")
     lines = as_text(system).splitlines()
     assert {"MONITORING", "ALERTS"} <= set(lines)
     assert json.loads(json.dumps(system)) == system

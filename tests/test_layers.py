@@ -29,13 +29,13 @@ def test_no_import_goes_in_a_circle() -> None:
     graph = grimp.build_graph("fti_assets", cache_dir=None)
     assert len(graph.modules) > 200
     imports = {module: graph.find_modules_directly_imported_by(module) for module in sorted(graph.modules)}
-    found = circle(imports)
-    shown = "\n".join(
+    result = circle(imports)
+    displayed = "\n".join(
         f"  {importer}, line {detail['line_number']}: {detail['line_contents']}"
-        for imported, importer in pairwise(found)
+        for imported, importer in pairwise(result)
         for detail in graph.get_import_details(importer=importer, imported=imported)
     )
-    assert not found, f"these imports go in a circle: move what two of them share below both\n{shown}"
+    assert not result, f"these imports go in a circle: move what two of them share below both\n{displayed}"
 
 
 def test_every_module_can_be_imported() -> None:

@@ -14,6 +14,6 @@ ROOT = Path(__file__).parent.parent
 def test_commands_of_make_keep_their_bytecode() -> None:
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     show = ["make", "--eval", "shown:\n\t@env", "shown"]
-    shown = subprocess.run(show, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    assert "DAGSTER_HOME=" in shown.stdout
-    assert "PYTHONDONTWRITEBYTECODE" not in shown.stdout
+    displayed = subprocess.run(show, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "DAGSTER_HOME=" in displayed.stdout
+    assert "PYTHONDONTWRITEBYTECODE" not in displayed.stdout

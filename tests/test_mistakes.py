@@ -45,8 +45,8 @@ def group(**changes: TYPE) -> TYPE:
 
 def view(**changes: TYPE) -> fti.FeatureView:
     features: TYPE = [customers["age", "plan"]]
-    given = {"name": "churn_view", "spine": customers, "label": fti.Label(customers["churned"]), "features": features}
-    return fti.FeatureView(**{**given, "encoders": {"plan": fti.OneHot()}, **changes})
+    inputs = {"name": "churn_view", "spine": customers, "label": fti.Label(customers["churned"]), "features": features}
+    return fti.FeatureView(**{**inputs, "encoders": {"plan": fti.OneHot()}, **changes})
 
 
 VIEW = view()
@@ -239,8 +239,8 @@ def test_one_class_alone_ends_the_run_with_the_dataset(tmp_path: Path) -> None:
     def kept() -> pd.DataFrame:
         return customers().assign(churned=0)
 
-    seen = fti.FeatureView(name="kept", spine=kept, label=fti.Label(kept["churned"]), features=[kept["age"]])
-    stays = fti.model(dataset=seen, task="binary", name="stays")(fitted)
+    observed = fti.FeatureView(name="kept", spine=kept, label=fti.Label(kept["churned"]), features=[kept["age"]])
+    stays = fti.model(dataset=observed, task="binary", name="stays")(fitted)
     stores = testing.stores_in(tmp_path)
     with pytest.raises(ModelError, match="kept_dataset_v1 all has only one class"):
         testing.materialize(kept, stays.dataset, stays, stores=stores)

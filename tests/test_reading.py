@@ -138,8 +138,8 @@ def test_at_instant_each_key_has_row_that_wins_then(stores: fti.Stores, minute: 
     key = (JoinedKey("k", "k", "text"),)
     group = JoinedGroup("moves", 1, key, (), event_time="e", available_at="a", ttl_us=15 * 60 * 1_000_000)
     wanted = [row for k in "xy" if (row := oracles.winner(group, MOVES, [k], at)) is not None]
-    found = fti.read(moves, at=at.replace(tzinfo=UTC), as_="dicts", stores=stores)
-    assert sorted(found, key=lambda row: str(row["k"])) == wanted
+    results = fti.read(moves, at=at.replace(tzinfo=UTC), as_="dicts", stores=stores)
+    assert sorted(results, key=lambda row: str(row["k"])) == wanted
 
 
 def test_at_instant_lookup_is_whole_and_columns_can_be_chosen(stores: fti.Stores) -> None:
@@ -237,7 +237,7 @@ def test_threads_read_relations_beside_each_other(stores: fti.Stores) -> None:
 
     def ids(_: int) -> list[int]:
         relations = [fti.read(group, as_="relation", stores=stores) for group in (visits, places, visits)]
-        return sorted(found for (found,) in relations[-1].project("id").fetchall())
+        return sorted(results for (results,) in relations[-1].project("id").fetchall())
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(ids, range(12))) == [expected] * 12

@@ -19,9 +19,9 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def _block(marker: str) -> str:
-    found = re.search(rf"<!-- {re.escape(marker)} -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found is not None, f"the README has no block {marker}"
-    return found[1]
+    results = re.search(rf"<!-- {re.escape(marker)} -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert results is not None, f"the README has no block {marker}"
+    return results[1]
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def test_the_small_system_is_about_twenty_lines() -> None:
 
 def test_the_small_system_materializes_and_serves(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    code, said = called("dagster", "asset", "materialize", "-f", "churn.py", "--select", "*")
-    assert code == 0, said[-3000:]
+    code, result = called("dagster", "asset", "materialize", "-f", "churn.py", "--select", "*")
+    assert code == 0, result[-3000:]
     answer = subprocess.run([sys.executable, "app.py"], cwd=folder, capture_output=True, text=True, check=True)
     assert 0 < float(answer.stdout) < 1
     manifest = json.loads(next((folder / ".fti/models/churn/v1").glob("*/manifest.json")).read_text())
@@ -76,9 +76,9 @@ def test_first_block_works_for_range_and_day(shop: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(shop)
     monkeypatch.syspath_prepend(shop)
     ranged = ("--partition-range", "2024-01-01...2024-01-09")
-    code, said = called("dagster", "asset", "materialize", "-f", "shop.py", "--select", "*", *ranged)
-    assert code == 0, said[-3000:]
-    assert "RUN_SUCCESS" in said
+    code, result = called("dagster", "asset", "materialize", "-f", "shop.py", "--select", "*", *ranged)
+    assert code == 0, result[-3000:]
+    assert "RUN_SUCCESS" in result
     system = runpy.run_path("shop.py")
     orders, shop_load = system["orders"], system["shop_load"]
     stores = testing.stores_in(".fti")

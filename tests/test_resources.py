@@ -36,9 +36,9 @@ ID = 2**53 + 1
 
 @fti.feature_group(keys=["k"])
 def orders() -> pa.Table:
-    given = [Decimal(ID), None]
+    inputs = [Decimal(ID), None]
     return pa.table(
-        {"k": [1, 2], "id": [ID, None], "code": pa.array(given, pa.decimal128(38, 0)), "price": [Decimal("0.5"), None]}
+        {"k": [1, 2], "id": [ID, None], "code": pa.array(inputs, pa.decimal128(38, 0)), "price": [Decimal("0.5"), None]}
     )
 
 

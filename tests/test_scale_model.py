@@ -25,8 +25,8 @@ def test_held_out_points_are_met_within_30_percent() -> None:
 def test_the_page_shows_the_errors_and_the_cost_of_today() -> None:
     page = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
     errors = [error.relative for one in quantities().values() for error in one.errors()]
-    shown = [f"{error:+.0%}".replace("%", " %").replace("+0", "0").replace("-0", "0") for error in errors]
-    assert [text for text in shown if text not in page] == []
+    displayed = [f"{error:+.0%}".replace("%", " %").replace("+0", "0").replace("-0", "0") for error in errors]
+    assert [text for text in displayed if text not in page] == []
     of_all = machines(quantities(), demand())
     assert f"a month costs {of_all.cost(demand(), 0.05, 0.02):,.0f}" in page
 
@@ -73,11 +73,13 @@ def test_a_join_that_one_machine_cannot_do_is_done_on_spark() -> None:
 
 
 def test_the_cost_is_what_a_hand_adds_up() -> None:
-    asked = demand(cores=10.0)
+    requests = demand(cores=10.0)
     of_all = scale_model.Machines(
         batch=1, servers=2, redis=3, batch_core_hours=4.0, lake_gb=1000.0, joins_on_spark=False
     )
-    assert of_all.cost(asked, core_hour=0.5, gb_month=0.1) == pytest.approx((4 * 30 + 5 * 10 * 720) * 0.5 + 1000 * 0.1)
+    assert of_all.cost(requests, core_hour=0.5, gb_month=0.1) == pytest.approx(
+        (4 * 30 + 5 * 10 * 720) * 0.5 + 1000 * 0.1
+    )
 
 
 @pytest.mark.parametrize(

@@ -104,8 +104,8 @@ def test_ducklake_writes_partition_into_folder_with_url_quoted_name(
 def test_hash_of_known_row_is_what_it_was(connection: duckdb.DuckDBPyConnection) -> None:
     """Data versions are made of it: when this changes, raise ``_HASH_VERSION`` in ``stores/content_hash.py``."""
     row = "1::BIGINT, 'JFK', 1.5::DOUBLE, TIMESTAMP '2013-01-01 05:00', true, NULL::VARCHAR"
-    found = connection.execute(f"SELECT hash({row}), hash(hash({row}), 1), hash(0), hash(NULL::BIGINT)").fetchall()
-    assert found == [(18424938325297720630, 17508459590788317866, 0, 13787848793156543929)]
+    result = connection.execute(f"SELECT hash({row}), hash(hash({row}), 1), hash(0), hash(NULL::BIGINT)").fetchall()
+    assert result == [(18424938325297720630, 17508459590788317866, 0, 13787848793156543929)]
 
 
 def test_sum_of_hashes_counts_duplicates_and_does_not_overflow(connection: duckdb.DuckDBPyConnection) -> None:
@@ -115,11 +115,11 @@ def test_sum_of_hashes_counts_duplicates_and_does_not_overflow(connection: duckd
 
 
 def test_asof_picks_the_last_row_at_or_before(connection: duckdb.DuckDBPyConnection) -> None:
-    found = connection.execute(
+    result = connection.execute(
         "SELECT s.t, f.v FROM (VALUES ('a', 0), ('a', 1), ('a', 5), ('b', 5), (NULL, 5)) s(k, t) "
         "ASOF LEFT JOIN (VALUES ('a', 1, 10), ('a', 4, 40), ('a', 6, 60)) f(k, t, v) ON s.k = f.k AND s.t >= f.t ORDER BY ALL"
     ).fetchall()
-    assert found == [(0, None), (1, 10), (5, 40), (5, None), (5, None)]
+    assert result == [(0, None), (1, 10), (5, 40), (5, None), (5, None)]
 
 
 def test_load_asks_the_network_unless_told_not_to(connection: duckdb.DuckDBPyConnection) -> None:
@@ -166,8 +166,8 @@ def test_nan_of_arrow_stays_nan(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_whole_numbers_with_nulls_come_back_from_duckdb_as_whole_numbers(connection: duckdb.DuckDBPyConnection) -> None:
-    found = connection.sql("SELECT * FROM (VALUES (9007199254740993), (NULL)) t(x)").df()
-    assert found["x"].iloc[0] == 9007199254740993
+    results = connection.sql("SELECT * FROM (VALUES (9007199254740993), (NULL)) t(x)").df()
+    assert results["x"].iloc[0] == 9007199254740993
 
 
 # Pandera
@@ -203,15 +203,15 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def newest(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, partition: str) -> dg.AssetMaterialization:
-    found = (
+    result = (
         instance.fetch_materializations(
             dg.AssetRecordsFilter(asset_key=asset.key, asset_partitions=[partition]), limit=1
         )
         .records[0]
         .asset_materialization
     )
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 def test_events_logged_after_ranges_result_are_newest_of_their_partitions(instance: dg.DagsterInstance) -> None:
@@ -370,14 +370,14 @@ def test_daemon_judges_time_since_last_materialization() -> None:
 
 
 def test_dagster_does_not_tell_step_repository_of_run_in_process() -> None:
-    said: list[str] = []
+    messages: list[str] = []
 
     @dg.op
     def asks(context: dg.OpExecutionContext) -> None:
         try:
-            said.append(repr(context.repository_def))
+            messages.append(repr(context.repository_def))
         except inside.CheckError:
-            said.append("refused")
+            messages.append("refused")
 
     @dg.job
     def asking() -> None:
@@ -385,7 +385,7 @@ def test_dagster_does_not_tell_step_repository_of_run_in_process() -> None:
 
     with dg.DagsterInstance.ephemeral() as instance:
         asking.execute_in_process(instance=instance)
-    assert said == ["refused"]
+    assert messages == ["refused"]
 
 
 def test_metadata_objects_stay_within_a_process() -> None:

@@ -72,7 +72,7 @@ def test_a_vector_is_the_same_on_every_side(values: list[Any], width: pa.DataTyp
     assert array.dtype == SIDES["vector"].array
     encode, schema = key_encoder(["integer"], "g_v1"), online_schema(whole)
     blob_format = BlobFormat(schema.columns, event_time=False)
-    asked = canonical([CONVERTERS["vector"](plain_vector(one)) for one in expected], "vector")
+    requests = canonical([CONVERTERS["vector"](plain_vector(one)) for one in expected], "vector")
     for number, one in enumerate(expected):
         key = encode((number,))
         assert blob_format.pack(key, [(None, None, (one,))]) == blobs[key]
@@ -83,9 +83,9 @@ def test_a_vector_is_the_same_on_every_side(values: list[Any], width: pa.DataTyp
         # JSON has no infinity, which a model gets as missing, as it does NaN.
         finite = None if one is None else np.where(np.isinf(one), np.float32(np.nan), one)
         asked_finite = (
-            asked[number]
-            if asked[number] is None
-            else np.where(np.isinf(asked[number]), np.float32(np.nan), asked[number])
+            requests[number]
+            if requests[number] is None
+            else np.where(np.isinf(requests[number]), np.float32(np.nan), requests[number])
         )
         assert_same(finite, asked_finite)
 
@@ -121,7 +121,7 @@ def test_online_reads_are_the_offline_joins(kind: str, data: st.DataObject) -> N
         event_time="e",
         available_at="a",
     )
-    asked = [
+    requests = [
         (key, at)
         for key in range(3)
         for at in data.draw(st.lists(st.integers(0, 14), min_size=1, max_size=3, unique=True))
@@ -131,7 +131,7 @@ def test_online_reads_are_the_offline_joins(kind: str, data: st.DataObject) -> N
         duck, store = stack.enter_context(connection_to_shared()), stack.enter_context(online_store_of(kind))
         stored = relation(duck, {"k": "BIGINT", "e": "TIMESTAMP", "a": "TIMESTAMP"} | types, rows)
         spine = [
-            {"row": number, "k": key, "p": EPOCH + timedelta(seconds=at)} for number, (key, at) in enumerate(asked)
+            {"row": number, "k": key, "p": EPOCH + timedelta(seconds=at)} for number, (key, at) in enumerate(requests)
         ]
         spine_rows = relation(duck, {"row": "BIGINT", "k": "BIGINT", "p": "TIMESTAMP"}, spine)
         joined = point_in_time(duck, spine_rows, [whole], lambda group: stored, prediction_time="p").order("row")
@@ -142,16 +142,16 @@ def test_online_reads_are_the_offline_joins(kind: str, data: st.DataObject) -> N
                 online_schema(whole), blobs_of(duck, versions, whole), answers_from=EPOCH, snapshot=1, origin=""
             )
         reader = store.readers([("g_v1", names)], [[0]])
-        for number, (key, at) in enumerate(asked):
+        for number, (key, at) in enumerate(requests):
             [one] = reader.find([key], at * 1_000_000)
             [(many, places)] = reader.find_many([[key, key]], at * 1_000_000)
             for place, column in enumerate(columns):
                 expected = offline[column.name][number]
-                found = None if one is None else one[2][place]
+                result = None if one is None else one[2][place]
                 if column.type != "vector":
-                    np.testing.assert_array_equal(canonical([found], column.type)[0], expected)
+                    np.testing.assert_array_equal(canonical([result], column.type)[0], expected)
                     continue
-                assert_same(expected, found)
+                assert_same(expected, result)
                 is_there = many.won is None or bool(many.won[0])
                 is_null = many.nulls is not None and bool(many.nulls[0, place])
                 assert_same(expected, many.values(place)[0] if is_there and not is_null else None)  # type: ignore[arg-type]

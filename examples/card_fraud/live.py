@@ -101,7 +101,7 @@ async def _decide(payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     predictor = fti.Predictor.load("fraud")
     readers = {name: fti.OnlineReader(f"by_{name}_v1") for name in ("card", "terminal")}
-    found: dict[int, dict[str, Any]] = {}
+    results: dict[int, dict[str, Any]] = {}
     steps = [(one["at"], 0, one) for one in payments] + [(one["stored_at"], 1, one) for one in payments]
     client = await nats.connect(stream.address())
     until = time.monotonic() + LIVE_SECONDS
@@ -115,10 +115,10 @@ async def _decide(payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     continue
                 probability = predictor.predict(request, at=at.to_pydatetime()).value
                 took = 1_000 * (time.perf_counter() - begun)
-                found[one["authorization"]] = {**request, "probability": probability, "decided_ms": took}
+                results[one["authorization"]] = {**request, "probability": probability, "decided_ms": took}
                 continue
             event = told({**request, "at": at_text(one["at"])}, at.to_pydatetime())
-            if one["authorization"] not in found:
+            if one["authorization"] not in results:
                 await jetstream.publish(stream.name, event)
                 continue
             before = _counts(readers, one, at)
@@ -130,10 +130,10 @@ async def _decide(payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
                         f"payment {one['authorization']} was told, and is not online after {PATIENCE_SECONDS} s"
                     )
                 await asyncio.sleep(0.001)
-            found[one["authorization"]]["online_ms"] = 1_000 * (time.perf_counter() - begun)
+            results[one["authorization"]]["online_ms"] = 1_000 * (time.perf_counter() - begun)
     finally:
         await client.close()
-    return list(found.values())
+    return list(results.values())
 
 
 def at_text(at: pd.Timestamp) -> str:

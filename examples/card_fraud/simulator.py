@@ -43,21 +43,21 @@ class Draws:
     def below(self, ends: int | np.ndarray, number: int) -> np.ndarray:
         """``number`` whole numbers, each from 0 to below its end, which is at most two to the 31st."""
         words = self._bits.random_raw(number) >> np.uint64(33)
-        found: np.ndarray = (words.astype(np.int64) * np.asarray(ends, np.int64)) >> 31
-        return found
+        result: np.ndarray = (words.astype(np.int64) * np.asarray(ends, np.int64)) >> 31
+        return result
 
     def long_below(self, end: int, number: int) -> np.ndarray:
         """``number`` microseconds from 0 to below an end of at most nine days."""
         milliseconds = self.below(end // 1_000, number)
-        found: np.ndarray = milliseconds * 1_000 + self.below(1_000, number)
-        return found
+        result: np.ndarray = milliseconds * 1_000 + self.below(1_000, number)
+        return result
 
     def along(self, knots: np.ndarray, number: int) -> np.ndarray:
         """``number`` values of which an equal share lies between each two knots."""
         places = self.below((len(knots) - 1) << 10, number)
         low, part = places >> 10, places & 1_023
-        found: np.ndarray = knots[low] + ((knots[low + 1] - knots[low]) * part >> 10)
-        return found
+        result: np.ndarray = knots[low] + ((knots[low + 1] - knots[low]) * part >> 10)
+        return result
 
 
 @dataclass(frozen=True)

@@ -118,10 +118,10 @@ payments = fti.training_dataset(name="payments", view=asked, split=split, partit
 def amount_rule(train: Any, test: Any) -> np.ndarray:
     """The simplest rule: the more is paid, the likelier it is a fraud; the share of frauds among the train rows of like amounts."""
     ends = np.quantile(train.columns["amount"], np.linspace(0, 1, 11)[1:-1])
-    known, asked = (np.searchsorted(ends, part.columns["amount"]) for part in (train, test))
+    known, requests = (np.searchsorted(ends, part.columns["amount"]) for part in (train, test))
     shares = np.bincount(known, train.y, 10) / np.bincount(known, minlength=10).clip(1)
-    found: np.ndarray = shares[asked]
-    return found
+    result: np.ndarray = shares[requests]
+    return result
 
 
 SETTINGS: Terms = {"n_estimators": 200, "learning_rate": 0.05, "num_leaves": 15, "min_child_samples": 40}

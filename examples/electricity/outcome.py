@@ -19,8 +19,8 @@ def outcome() -> pd.DataFrame:
     for name, later in (("demand", "0D"), ("last_week", "7D")):
         column = used.assign(target_at=used["at"] + pd.Timedelta(later), **{name: used["demand"]})
         rows = rows.merge(column[["region", "target_at", name]].copy(), on=["region", "target_at"], how="left")
-    shown = ["region", "predict_at", "target_at", "local", "low", "forecast", "high", "demand", "last_week"]
-    return rows[shown].sort_values("target_at", ignore_index=True)
+    displayed = ["region", "predict_at", "target_at", "local", "low", "forecast", "high", "demand", "last_week"]
+    return rows[displayed].sort_values("target_at", ignore_index=True)
 
 
 def errors_by_week(rows: pd.DataFrame) -> pd.DataFrame:

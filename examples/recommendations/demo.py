@@ -68,8 +68,8 @@ def _account_of_lists() -> None:
         print("One or more of the ten was among these, with 95% intervals over users:")
         for name in (*COLORS, "difference"):
             share, low, high = interval(year, name)
-            found = "" if name == "difference" else f", {year[name].sum()} films in all"
-            print(f"  {name:10} {share:.1%} ({low:.1%} to {high:.1%}){found}")
+            result = "" if name == "difference" else f", {year[name].sum()} films in all"
+            print(f"  {name:10} {share:.1%} ({low:.1%} to {high:.1%}){result}")
     picture = Path(os.environ["FTI_HOME"], "lists.svg")
     draw(picture, rows)
     print(f"{picture} has the picture.")

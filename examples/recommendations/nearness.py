@@ -32,10 +32,10 @@ def _of_weeks(ratings: pd.DataFrame, films: pd.DataFrame, weeks: pd.DatetimeInde
     which = np.searchsorted(ids, ratings["movie_id"])
     times = ratings["rated_at"].to_numpy()
     genres = films["genres"].str.get_dummies("|").to_numpy(dtype=float)
-    seen, counted = np.zeros((len(users), len(ids))), 0
+    observed, counted = np.zeros((len(users), len(ids))), 0
     for week in weeks.to_numpy():
         known = np.searchsorted(times, week, side="right")
-        seen[who[counted:known], which[counted:known]], counted = 1, known
+        observed[who[counted:known], which[counted:known]], counted = 1, known
         age = week - times[:known]
         weight = np.rint(COARSE * np.exp2(-(age / HALF)))
         popular = np.bincount(which[:known][age <= YEAR], minlength=len(ids))
@@ -49,12 +49,12 @@ def _of_weeks(ratings: pd.DataFrame, films: pd.DataFrame, weeks: pd.DatetimeInde
         own[np.searchsorted(active, who[:known][is_active]), which[:known][is_active]] = weight[is_active]
         # Whole numbers below 2**53, so that sums are exact in whatever order they are added, whoever else is in the matrix.
         common = 1 + np.sqrt(np.bincount(which[:known], minlength=len(ids)))
-        alike = np.rint(FINE / COARSE * own / common) @ seen.T
+        alike = np.rint(FINE / COARSE * own / common) @ observed.T
         alike[np.arange(len(active)), active] = 0
         near = alike @ lately / common[current] / (FINE * COARSE)
-        tastes, kinds = seen[active] @ genres, genres[current]
+        tastes, kinds = observed[active] @ genres, genres[current]
         taste = tastes @ kinds.T / _norm(tastes) / _norm(kinds).T
-        unseen = seen[np.ix_(active, current)] == 0
+        unseen = observed[np.ix_(active, current)] == 0
         places = [_places(np.where(unseen, one, -1)) for one in (near, np.broadcast_to(popular[current], near.shape))]
         row, film = np.nonzero(unseen & (((places[0] <= NEAR) & (near > 0)) | (places[1] <= POPULAR)))
         columns = {"nearness": near, "near_place": places[0], "chart_place": places[1], "taste": taste}

@@ -21,8 +21,8 @@ def outcome() -> pd.DataFrame:
     made = fti.read(picks)
     listed = made[["user_id", "week", "top"]].explode("top")
     listed = listed.assign(movie_id=[item["movie_id"] for item in listed["top"]])
-    asked = fti.read(candidates, partitions=sorted({f"{week:%Y-%m-%d}" for week in made["week"]}))
-    chart = asked[asked["chart_place"] <= 10]
+    requests = fti.read(candidates, partitions=sorted({f"{week:%Y-%m-%d}" for week in made["week"]}))
+    chart = requests[requests["chart_place"] <= 10]
     rated = fti.read(ratings)[["user_id", "movie_id", "rated_at"]]
     rows = made.loc[made["user_id"] != GUEST, ["user_id", "week"]].merge(rated, on="user_id")
     rows = rows[(rows["rated_at"] > rows["week"]) & (rows["rated_at"] <= rows["week"] + WEEK)].assign(films=1)

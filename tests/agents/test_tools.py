@@ -139,10 +139,10 @@ def test_hostile_arguments_are_refused_in_words(world: Path) -> None:
     calls = [(name, make(text)) for name, make in arguments.items() for text in HOSTILE]
     calls += [("rows", {"table": "crowds_v1", "columns": [text]}) for text in HOSTILE]
     calls += [("rows", {"table": "crowds_v1", "limit": limit}) for limit in (0, -1, 51, 10**30)]
-    for (name, given), said in zip(calls, asked(server_of(tools_of(world)), *calls), strict=True):
-        assert isinstance(said, str), (name, given)
-        assert said.startswith(f"Error executing tool {name}: "), (name, given, said)
-        assert len(said) < 5_000
+    for (name, inputs), result in zip(calls, asked(server_of(tools_of(world)), *calls), strict=True):
+        assert isinstance(result, str), (name, inputs)
+        assert result.startswith(f"Error executing tool {name}: "), (name, inputs, result)
+        assert len(result) < 5_000
 
 
 def test_a_system_without_stores_is_told_so(tmp_path: Path) -> None:
@@ -204,15 +204,15 @@ def test_keys_and_prefixes_are_followed_to_the_groups_own_names() -> None:
 
 def test_what_texts_say_of_a_redacted_field_is_masked() -> None:
     redaction = Redaction(frozenset({"shop"}))
-    said = redaction.in_words(
+    result = redaction.in_words(
         {"slice": "shop=a,member=True", "list": ["shop='b c', x=1", "(shop=d)", "workshop=e"], "n": 3}
     )
-    assert said == {
+    assert result == {
         "slice": f"shop={MASK},member=True",
         "list": [f"shop={MASK}, x=1", f"(shop={MASK})", "workshop=e"],
         "n": 3,
     }
-    assert redaction.in_words(said) == said
+    assert redaction.in_words(result) == result
 
 
 def test_categories_of_a_redacted_feature_are_not_shown(world: Path) -> None:
@@ -250,8 +250,8 @@ def test_errors_show_no_passwords(world: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(tools, "causes", refuse)
     monkeypatch.setattr(refuse, "__name__", "causes", raising=False)
-    [said] = asked(server_of(tools), ("causes", {}))
-    assert said == "Error executing tool causes: cannot reach redis://ann:***@host/0"
+    [result] = asked(server_of(tools), ("causes", {}))
+    assert result == "Error executing tool causes: cannot reach redis://ann:***@host/0"
 
 
 @pytest.mark.soak

@@ -186,7 +186,7 @@ def test_a_check_that_fails_day_after_day_is_one_cause() -> None:
         yield dg.MaterializeResult(asset_key=key)
         yield dg.AssetCheckResult(asset_key=key, check_name="salt", passed=world["good"], severity=world["severity"])
 
-    cursor, told = AlertsCursor(), list[str]()
+    cursor, result = AlertsCursor(), list[str]()
 
     def look(
         instance: dg.DagsterInstance, day: int, good: bool, severity: Any = dg.AssetCheckSeverity.WARN
@@ -200,8 +200,8 @@ def test_a_check_that_fails_day_after_day_is_one_cause() -> None:
 
     with dg.DagsterInstance.ephemeral() as instance:
         for day in range(1, 6):
-            told += look(instance, day, good=False)
-        assert told == ["Check salt of sea warns in partition 2024-01-01"]
+            result += look(instance, day, good=False)
+        assert result == ["Check salt of sea warns in partition 2024-01-01"]
         (cause,) = cursor.causes.values()
         assert cause.title.startswith("Check salt of sea warns in 5 partitions, '2024-01-05', '2024-01-04'")
         assert [look(instance, day, good=True) for day in (3, 1, 5, 2)] == [[]] * 4
@@ -217,8 +217,8 @@ def test_a_check_that_fails_longer_than_its_history_goes_back_is_told_once_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(checks, "_HISTORY", 3)
-    said = [checks._beginning([evaluation(number) for number in range(length, 0, -1)], 0) for length in (1, 2, 3)]
-    assert said == ["run 1", "run 1", "earlier"]
+    messages = [checks._beginning([evaluation(number) for number in range(length, 0, -1)], 0) for length in (1, 2, 3)]
+    assert messages == ["run 1", "run 1", "earlier"]
 
 
 def evaluation(number: int) -> checks.Evaluation:
@@ -252,18 +252,18 @@ def open_cause(*places: str) -> OpenCause:
 
 
 def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
-    said: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     subject = "check quality_f1 of watch"
     key, rule = dg.AssetKey("watch"), dg.AssetCheckSpec("quality_f1", asset="watch")
 
     @dg.asset(name="watch", check_specs=[rule], partitions_def=DAYS)
     def watch() -> Iterator[Any]:
         yield dg.MaterializeResult(asset_key=key)
-        yield dg.AssetCheckResult(asset_key=key, check_name="quality_f1", **said)
+        yield dg.AssetCheckResult(asset_key=key, check_name="quality_f1", **result)
 
     def run(instance: dg.DagsterInstance, day: str, passed: bool, **facts: Any) -> list[str]:
         severity = facts.pop("severity", dg.AssetCheckSeverity.WARN)
-        said.update(passed=passed, severity=severity, metadata=facts)
+        result.update(passed=passed, severity=severity, metadata=facts)
         assert dg.materialize([watch], partition_key=f"2024-01-{day}", instance=instance).success
         return sorted(one.place[-2:] for one in broken_checks(instance, [watch], {subject: open_cause()}).broken)
 
@@ -474,9 +474,9 @@ def test_a_target_that_is_down_gets_everything_later_in_order(ticks: Ticks, told
     ticks.alerts = fti.Alerts(to=[f"json://ann:s3cret@127.0.0.1:{port}/hook", "log"], seconds=1)
     WORLD["temp"] = 60.0
     ticks.run(readings, "2024-01-04")
-    said = ticks()
-    assert "has not taken 1 messages" in said
-    assert "s3cret" not in said + ticks.cursor
+    result = ticks()
+    assert "has not taken 1 messages" in result
+    assert "s3cret" not in result + ticks.cursor
     assert len(told()) == 1  # the log does not wait for the webhook
     with webhook(port, status=500) as server:
         assert "has not taken 1 messages" in ticks()
@@ -517,9 +517,9 @@ def test_a_mail_goes_out(ticks: Ticks) -> None:
         ticks.alerts = fti.Alerts(to=[address], seconds=2)
         WORLD["crash"] = True
         ticks.run(readings, "2024-01-03")
-        said = ticks("2024-01-03T12:00:00")
+        result = ticks("2024-01-03T12:00:00")
         server.shutdown()
-    assert "has not taken" not in said
+    assert "has not taken" not in result
     assert any("ann@example.com" in line for line in lines)
     assert any(line.startswith("Subject:") and "readings_v1 failed" in line for line in lines)
 
@@ -527,18 +527,18 @@ def test_a_mail_goes_out(ticks: Ticks) -> None:
 def test_a_storm_is_few_messages_and_loses_none() -> None:
     cursor = AlertsCursor()
     cursor.queue(["log"], [Message(f"cause {number}", "", "begun") for number in range(40)])
-    said: list[str] = []
+    messages: list[str] = []
 
     class Log:
         def warning(self, line: str) -> None:
-            said.append(line)
+            messages.append(line)
 
         info = error = warning
 
     assert deliver(cursor, fti.Alerts(), Log()) == []
-    assert len(said) == 11
+    assert len(messages) == 11
     assert all(
-        any(f"cause {number}" in line.split("\n") or f"- cause {number}" in line.split("\n") for line in said)
+        any(f"cause {number}" in line.split("\n") or f"- cause {number}" in line.split("\n") for line in messages)
         for number in range(40)
     )
     assert cursor.waiting == {}

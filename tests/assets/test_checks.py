@@ -42,13 +42,13 @@ def test_a_preview_shows_fractions_to_six_digits() -> None:
     whole = [1 / 3, -2 / 3e5, 1234567.891, 1e300, 5.0, 0.0, 2**60 / 3]
     listed = ", ".join(f"({value!r}::DOUBLE, 7::BIGINT, 'a')" for value in [*whole, float("inf")])
     with duckdb.connect() as connection:
-        shown = preview(
+        displayed = preview(
             connection.sql(f"SELECT * FROM (VALUES {listed}) AS rows(x, n, s)".replace("inf", "'inf'")), limit=9
         )
-    assert [record.data["x"] for record in shown.records] == [
+    assert [record.data["x"] for record in displayed.records] == [
         0.333333, -6.66667e-06, 1234568.0, 1e300, 5.0, 0.0, float(round(2**60 / 3)), float("inf"),
     ]  # fmt: skip
-    assert {(record.data["n"], record.data["s"]) for record in shown.records} == {(7, "a")}
+    assert {(record.data["n"], record.data["s"]) for record in displayed.records} == {(7, "a")}
 
 
 def test_a_row_that_failed_is_shown_with_every_digit() -> None:

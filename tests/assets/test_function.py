@@ -46,19 +46,19 @@ def test_one_day_is_stored(tmp_path: Path) -> None:
 
 
 def test_a_range_says_how_to_take_them_all(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    said = failure(days, ("2024-01-02", "2024-01-04"), tmp_path, instance)
+    result = failure(days, ("2024-01-02", "2024-01-04"), tmp_path, instance)
     assert (
         "DataError: days_v1 reads context.partition_key, but this run is of 3 partitions, 2024-01-02 to 2024-01-04"
-        in said
+        in result
     )
-    assert 'fti.read_files(context, "landing/{partition}.parquet")' in said
-    assert "context.partition_keys" in said
-    assert "backfill_policy=dg.BackfillPolicy.multi_run(1)" in said
+    assert 'fti.read_files(context, "landing/{partition}.parquet")' in result
+    assert "context.partition_keys" in result
+    assert "backfill_policy=dg.BackfillPolicy.multi_run(1)" in result
 
 
 def test_without_partitions_there_is_no_key(tmp_path: Path, instance: dg.DagsterInstance) -> None:
-    said = failure(whole, None, tmp_path, instance)
-    assert "whole_v1 reads context.partition_key, but it has no partitions: leave that out" in said
+    result = failure(whole, None, tmp_path, instance)
+    assert "whole_v1 reads context.partition_key, but it has no partitions: leave that out" in result
 
 
 def test_a_function_on_a_few_rows_says_the_same() -> None:

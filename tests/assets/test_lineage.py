@@ -100,10 +100,10 @@ def test_a_dataset_says_what_each_column_was_made_from(metadata: dict[str, dict[
 
 
 def test_an_answer_rests_on_every_feature_of_its_build(metadata: dict[str, dict[str, Any]]) -> None:
-    told = sources(metadata["answers_v1"][DEPS])
-    assert told["visit_id"] == ["visits_v1.visit_id"]
-    assert told["probability"] == ["shops_v1.rent", "visits_v1.shop", "visits_v1.spend"]
-    assert "build" not in told
+    result = sources(metadata["answers_v1"][DEPS])
+    assert result["visit_id"] == ["visits_v1.visit_id"]
+    assert result["probability"] == ["shops_v1.rent", "visits_v1.shop", "visits_v1.spend"]
+    assert "build" not in result
 
 
 def test_a_group_says_only_the_lineage_that_is_declared(metadata: dict[str, dict[str, Any]]) -> None:
@@ -113,8 +113,8 @@ def test_a_group_says_only_the_lineage_that_is_declared(metadata: dict[str, dict
 
 def test_a_group_shows_its_columns_before_the_first_run() -> None:
     columns = group_columns(visits)
-    shown = {name: (column.type, column.description) for name, column in columns.items()}
-    assert shown == {"visit_id": ("integer", "Key"), "shop": ("text", None), "spend": ("number", "Euros")}
+    displayed = {name: (column.type, column.description) for name, column in columns.items()}
+    assert displayed == {"visit_id": ("integer", "Key"), "shop": ("text", None), "spend": ("number", "Euros")}
     assert columns["visit_id"].constraints.unique
     assert not columns["visit_id"].constraints.nullable
     assert columns["spend"].constraints.other == ["greater_than_or_equal_to(0)"]
@@ -131,8 +131,8 @@ def test_a_dataset_shows_its_columns_before_the_first_run() -> None:
         "bought": ("unknown", "Label: bought of outcomes_v1"),
         "split": ("text", "train, validation or test"),
     }
-    shown = buying_dataset.assets_def.metadata_by_key[buying_dataset.key][COLUMNS]
-    assert [column.name for column in shown.columns] == list(columns)
+    displayed = buying_dataset.assets_def.metadata_by_key[buying_dataset.key][COLUMNS]
+    assert [column.name for column in displayed.columns] == list(columns)
 
 
 def test_predictions_show_their_columns_before_the_first_run() -> None:

@@ -31,8 +31,8 @@ def asset(**options: Any) -> dg.AssetsDefinition:
 
 
 def spec(**options: Any) -> dg.AssetSpec:
-    (found,) = asset(**options).specs
-    return found
+    (result,) = asset(**options).specs
+    return result
 
 
 def keyword_only(function: Callable[..., Any]) -> set[str]:
@@ -47,13 +47,13 @@ def test_declaration_takes_every_named_parameter_of_asset() -> None:
 
 
 def test_without_options_the_declaration_says_what_the_asset_is() -> None:
-    found = spec()
-    assert found.key == KEY
-    assert found.group_name == "features"
-    assert found.description == "What flies."
-    assert found.kinds == {"duckdb", "parquet"}
-    assert found.skippable
-    assert found.code_version
+    result = spec()
+    assert result.key == KEY
+    assert result.group_name == "features"
+    assert result.description == "What flies."
+    assert result.kinds == {"duckdb", "parquet"}
+    assert result.skippable
+    assert result.code_version
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_without_options_the_declaration_says_what_the_asset_is() -> None:
     ],
 )
 def test_the_key_is_the_one_that_was_asked_for(options: dict[str, Any], key: list[str]) -> None:
-    found = asset(**options)
-    assert found.key == dg.AssetKey(key)
-    assert {check.asset_key for check in found.check_keys} == {dg.AssetKey(key)}
+    results = asset(**options)
+    assert results.key == dg.AssetKey(key)
+    assert {check.asset_key for check in results.check_keys} == {dg.AssetKey(key)}
 
 
 @pytest.mark.parametrize(
@@ -120,22 +120,22 @@ def test_required_resources_and_hooks_reach_the_step() -> None:
     def told(context: dg.HookContext) -> None:
         pass
 
-    found = asset(required_resource_keys={"landing"}, hooks={told})
-    assert {"fti", "landing"} <= found.required_resource_keys
-    assert found.hook_defs == {told}
+    result = asset(required_resource_keys={"landing"}, hooks={told})
+    assert {"fti", "landing"} <= result.required_resource_keys
+    assert result.hook_defs == {told}
 
 
 def test_required_resources_are_in_context_and_not_among_arguments(tmp_path: Path) -> None:
-    seen: list[object] = []
+    observed: list[object] = []
 
     @fti.feature_group(keys=["plane"], required_resource_keys={"landing"})
     def planes(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        seen.append(context.resources.landing)
+        observed.append(context.resources.landing)
         return pd.DataFrame({"plane": ["N1"]})
 
     resources = {"fti": fti.Stores(lake=str(tmp_path / "lake")), "landing": "a folder"}
     assert dg.materialize([planes.assets_def], resources=resources).success
-    assert seen == ["a folder"]
+    assert observed == ["a folder"]
 
 
 @pytest.mark.parametrize("option", ["resource_defs", "io_manager_def"])
@@ -151,13 +151,13 @@ def test_a_config_schema_reaches_the_step() -> None:
 
 
 def test_an_io_manager_reaches_the_output() -> None:
-    found = asset(io_manager_key="mine")
-    assert found.get_io_manager_key_for_asset_key(KEY) == "mine"
+    result = asset(io_manager_key="mine")
+    assert result.get_io_manager_key_for_asset_key(KEY) == "mine"
 
 
 def test_check_specs_of_user_join_those_of_declaration() -> None:
-    found = asset(check_specs=[dg.AssetCheckSpec("mine", asset=KEY)])
-    assert {"mine", "rows_unique"} <= {check.name for check in found.check_specs}
+    results = asset(check_specs=[dg.AssetCheckSpec("mine", asset=KEY)])
+    assert {"mine", "rows_unique"} <= {check.name for check in results.check_specs}
 
 
 @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
@@ -172,8 +172,8 @@ def test_partitions_and_their_backfill_reach_the_asset() -> None:
 
 
 def test_option_none_is_as_if_it_was_not_given() -> None:
-    found = spec(**dict.fromkeys(["tags", "owners", "kinds", "group_name", "description", "key", "deps"]))
-    assert (found.key, found.group_name, found.description) == (KEY, "features", "What flies.")
+    result = spec(**dict.fromkeys(["tags", "owners", "kinds", "group_name", "description", "key", "deps"]))
+    assert (result.key, result.group_name, result.description) == (KEY, "features", "What flies.")
 
 
 def test_an_output_cannot_be_required() -> None:

@@ -78,12 +78,12 @@ def test_exactly_the_windows_that_reach_a_span_are_touched(
 ) -> None:
     end, calendar = start + length, CALENDARS[reader]
     span = Reach(back, own).span_of(calendar, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
-    found = set() if span is None else set(calendar.get_partition_keys_in_time_window(span))
+    result = set() if span is None else set(calendar.get_partition_keys_in_time_window(span))
     oracle = set()
     for window in windows(reader):
         first, last = reads(window, back, own)
         oracle |= {window.key} if first < end and last > start else set()
-    assert found & {window.key for window in windows(reader)} == oracle
+    assert result & {window.key for window in windows(reader)} == oracle
 
 
 # Ten thousand windows of six hours are looked at a reach: two reaches show what twelve do.

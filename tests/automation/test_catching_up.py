@@ -53,17 +53,17 @@ def first_tick(declarations: list[Any], instance: dg.DagsterInstance) -> dict[st
 def test_a_first_tick_asks_for_the_newest_cutoffs_alone(
     catch_up: int, asked: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    seen, rows, _net, answers = system(dataset=catch_up)
+    observed, rows, _net, answers = system(dataset=catch_up)
     with dg.DagsterInstance.ephemeral() as instance, caplog.at_level(logging.INFO):
-        report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
+        report(instance, observed.key, *days("2024-01-01", "2024-04-17"))
         report(instance, rows.key, *CUTOFFS[:3])
-        found = first_tick([answers], instance)
-    assert found["rows_v1"] == asked
-    told = [record.getMessage() for record in caplog.records if "older missing" in record.getMessage()]
+        results = first_tick([answers], instance)
+    assert results["rows_v1"] == asked
+    messages = [record.getMessage() for record in caplog.records if "older missing" in record.getMessage()]
     if catch_up == 15:
-        assert not told
+        assert not messages
     else:
-        assert told == [
+        assert messages == [
             f"rows_v1 catches up on the newest {'cutoff that is' if catch_up == 1 else '2 cutoffs that are'} ready; "
             f"{12 - catch_up} older missing ones are left: {CUTOFFS[3]} to {CUTOFFS[-1 - catch_up]}. Materialize them as a "
             "backfill, or declare catch_up=15"
@@ -71,28 +71,28 @@ def test_a_first_tick_asks_for_the_newest_cutoffs_alone(
 
 
 def test_model_is_made_for_newest_cutoffs_of_its_dataset() -> None:
-    for options, asked in [({}, CUTOFFS[-1:]), ({"dataset": 3}, CUTOFFS[-3:]), ({"model": 2}, CUTOFFS[-2:])]:
+    for options, requests in [({}, CUTOFFS[-1:]), ({"dataset": 3}, CUTOFFS[-3:]), ({"model": 2}, CUTOFFS[-2:])]:
         _seen, rows, net, answers = system(**options)
         with dg.DagsterInstance.ephemeral() as instance:
             report(instance, rows.key, *CUTOFFS)
             report(instance, net.key, *CUTOFFS[:3])
-            assert first_tick([answers], instance) == {"net_v1": asked}
+            assert first_tick([answers], instance) == {"net_v1": requests}
 
 
 def test_days_never_answered_are_answered_from_newest_cutoff_on() -> None:
     for options, since in [({}, CUTOFFS[-1]), ({"predictions": 2}, CUTOFFS[-2]), ({"dataset": 15}, CUTOFFS[2])]:
-        seen, rows, net, answers = system(**options)
+        observed, rows, net, answers = system(**options)
         with dg.DagsterInstance.ephemeral() as instance:
-            report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
+            report(instance, observed.key, *days("2024-01-01", "2024-04-17"))
             report(instance, rows.key, *CUTOFFS)
             report(instance, net.key, *CUTOFFS[2:])
             assert first_tick([answers], instance).get("answers_v1", []) == days(since, "2024-04-17")
 
 
 def test_answered_day_is_answered_again_when_its_rows_change_however_old() -> None:
-    seen, rows, net, answers = system()
+    observed, rows, net, answers = system()
     with dg.DagsterInstance.ephemeral() as instance:
-        report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
+        report(instance, observed.key, *days("2024-01-01", "2024-04-17"))
         report(instance, rows.key, *CUTOFFS)
         report(instance, net.key, *CUTOFFS)
         report(instance, answers.key, "2024-02-01")
@@ -108,7 +108,7 @@ def test_answered_day_is_answered_again_when_its_rows_change_however_old() -> No
             cursor = tick.cursor
             if number == 0:
                 launched(instance, {answers.key: set(tick.get_requested_partitions(answers.key))})
-                report(instance, seen.key, "2024-02-01", "2024-02-02", early=True)
+                report(instance, observed.key, "2024-02-01", "2024-02-02", early=True)
         assert tick.get_requested_partitions(answers.key) == {"2024-02-01"}
 
 
@@ -128,8 +128,8 @@ def test_cutoffs_to_catch_up_on_are_a_bounded_number(kind: str) -> None:
 
 def test_model_waits_for_a_pending_newest_cutoff() -> None:
     """Or it would be made first for a cutoff that is old one tick later."""
-    seen, rows, _net, answers = system()
+    observed, rows, _net, answers = system()
     with dg.DagsterInstance.ephemeral() as instance:
-        report(instance, seen.key, *days("2024-01-01", "2024-04-17"))
+        report(instance, observed.key, *days("2024-01-01", "2024-04-17"))
         report(instance, rows.key, *CUTOFFS[:3])
         assert first_tick([answers], instance) == {"rows_v1": CUTOFFS[-1:], "net_v1": CUTOFFS[-1:]}

@@ -119,8 +119,8 @@ def asked(
                     )
                 cursor = result.cursor
         assert result is not None
-        found = {name: sorted(map(str, result.get_requested_partitions(dg.AssetKey(name)))) for name in OURS}
-        return {name: partitions for name, partitions in found.items() if partitions}
+        results = {name: sorted(map(str, result.get_requested_partitions(dg.AssetKey(name)))) for name in OURS}
+        return {name: partitions for name, partitions in results.items() if partitions}
 
 
 def test_what_another_location_owns_has_its_key_and_partitions_and_no_step(stores: fti.Stores) -> None:

@@ -201,9 +201,9 @@ def test_cutoff_whose_run_failed_is_asked_for_again_when_input_changes(system: S
         assert "rows_v1" not in system.tick(f"2024-01-08T03:0{minute}"), "not once more for the same data"
     system.source.corrections["2024-01-02"] = 1.0
     assert system.run("2024-01-08T03:04", groups, "2024-01-02")
-    asked = system.tick("2024-01-08T03:05")
-    assert asked["rates_v1"] == ["2024-01-03"], "that run has made the second day of the rates itself"
-    assert "rows_v1" not in asked, "it waits until what follows from the change is under way"
+    requests = system.tick("2024-01-08T03:05")
+    assert requests["rates_v1"] == ["2024-01-03"], "that run has made the second day of the rates itself"
+    assert "rows_v1" not in requests, "it waits until what follows from the change is under way"
     assert system.run("2024-01-08T03:06", groups[2:], "2024-01-02", "2024-01-03")
     assert "rows_v1" not in system.tick("2024-01-08T03:07")
     assert system.tick("2024-01-08T03:08")["rows_v1"] == ["2024-01-07"]
@@ -275,7 +275,7 @@ def test_a_step_that_its_run_never_came_to_is_asked_for(system: System) -> None:
 
 def ticks_of(defs: dg.Definitions, instance: dg.DagsterInstance, moments: list[str]) -> list[dict[str, list[str]]]:
     """What is requested at some instants, by asset."""
-    cursor, asked = None, []
+    cursor, requests = None, []
     keys = [key for key in defs.resolve_asset_graph().get_all_asset_keys() if key != dg.AssetKey("elsewhere")]
     for moment in moments:
         with clock.at(moment):
@@ -287,9 +287,9 @@ def ticks_of(defs: dg.Definitions, instance: dg.DagsterInstance, moments: list[s
                 cursor=cursor,
             )
         cursor = result.cursor
-        found = {key.to_user_string(): result.get_requested_partitions(key) for key in keys}
-        asked.append({name: sorted(map(str, partitions)) for name, partitions in found.items() if partitions})
-    return asked
+        results = {key.to_user_string(): result.get_requested_partitions(key) for key in keys}
+        requests.append({name: sorted(map(str, partitions)) for name, partitions in results.items() if partitions})
+    return requests
 
 
 def report(instance: dg.DagsterInstance, key: dg.AssetKey, *partitions: str | None, early: bool | str = False) -> None:

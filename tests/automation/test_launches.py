@@ -123,8 +123,8 @@ def test_tick_requests_a_bounded_number_of_runs() -> None:
         ticks = Ticks(instance, landed_days)
         ticks.definitions = dg.Definitions([visits.assets_def], resources={"fti": fti.Stores()}, sensors=[landed_days])
         with clock.at("2024-02-01"):
-            asked = [ticks.tick() for _ in range(4)]
+            questions = [ticks.tick() for _ in range(4)]
             again = ticks.evaluate()
-    assert [len(requests) for requests in asked] == [6, 6, 4, 0]
-    assert sorted(day for requests in asked for _, day in requests) == days
+    assert [len(requests) for requests in questions] == [6, 6, 4, 0]
+    assert sorted(day for requests in questions for _, day in requests) == days
     assert "next ticks" not in again.skip_message

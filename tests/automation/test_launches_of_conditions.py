@@ -94,32 +94,32 @@ REQUESTS = {
 def test_request_that_never_began_is_made_again_with_backoff(
     system: System, name: str, failed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked, key = system.request(name), system.groups[name].key
-    assert asked == REQUESTS[name]
+    requests, key = system.request(name), system.groups[name].key
+    assert requests == REQUESTS[name]
     with caplog.at_level(logging.WARNING):
         for early, minute in [(0.9, 1), (2.9, 3), (6, 7), (14, 15), (30, 31)]:
             if failed:
-                launched(system.instance, {key: asked}, dg.DagsterRunStatus.FAILURE)
+                launched(system.instance, {key: requests}, dg.DagsterRunStatus.FAILURE)
             assert system.tick(early, name) == set(), "it waits"
-            assert system.tick(minute, name) == asked
+            assert system.tick(minute, name) == requests
         if failed:
-            launched(system.instance, {key: asked}, dg.DagsterRunStatus.FAILURE)
+            launched(system.instance, {key: requests}, dg.DagsterRunStatus.FAILURE)
         assert system.tick(100, name) == set(), "it is given up after five"
         assert system.tick(1000, name) == set()
-    told = [record.getMessage() for record in caplog.records]
-    assert sum("never began: requested again" in text for text in told) >= 5
-    assert any("never began, 6 times; not requested again" in text for text in told)
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("never began: requested again" in text for text in messages) >= 5
+    assert any("never began, 6 times; not requested again" in text for text in messages)
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED])
 def test_a_request_that_ended_is_not_made_again(system: System, status: dg.DagsterRunStatus) -> None:
-    asked = system.request("derived")
-    launched(system.instance, {system.groups["derived"].key: asked}, status)
+    requests = system.request("derived")
+    launched(system.instance, {system.groups["derived"].key: requests}, status)
     assert [system.tick(minute, "derived") for minute in (1, 5, 60)] == [set(), set(), set()]
 
 
 def test_a_request_whose_step_failed_is_not_made_again(system: System) -> None:
-    asked = system.request("derived")
+    requests = system.request("derived")
 
     @dg.asset
     def broken() -> None:
@@ -127,18 +127,18 @@ def test_a_request_whose_step_failed_is_not_made_again(system: System) -> None:
 
     run = dg.materialize([broken], instance=system.instance, raise_on_error=False)
     key = system.groups["derived"].key
-    planned = dg.DagsterEvent.build_asset_materialization_planned_event("job", "derived_v1", _planned(key, *asked))
+    planned = dg.DagsterEvent.build_asset_materialization_planned_event("job", "derived_v1", _planned(key, *requests))
     system.instance.report_dagster_event(planned, run.run_id)
     assert [system.tick(minute, "derived") for minute in (1, 5, 60)] == [set(), set(), set()]
 
 
 def test_of_request_only_what_never_began_is_made_again(system: System) -> None:
-    asked = system.request("answers")
+    requests = system.request("answers")
     key = system.groups["answers"].key
     launched(system.instance, {key: {"2024-01-14"}}, dg.DagsterRunStatus.FAILURE)
     launched(system.instance, {key: {"2024-01-15"}}, dg.DagsterRunStatus.SUCCESS)
     launched(system.instance, {key: {"2024-01-16"}}, dg.DagsterRunStatus.STARTED)
-    assert system.tick(1, "answers") == asked - {"2024-01-15", "2024-01-16"}
+    assert system.tick(1, "answers") == requests - {"2024-01-15", "2024-01-16"}
 
 
 def test_long_range_whose_run_never_began_is_made_again_together(system: System) -> None:

@@ -109,15 +109,15 @@ def test_ticks_within_a_ranges_rerun_see_no_change(tmp_path: Path, monkeypatch: 
         assert "rates_v1" in system.tick("2024-01-05T12:01")
         assert system.run("2024-01-05T12:02", [system.rates], "2024-01-01", "2024-01-03")
         system.tick("2024-01-05T12:03")
-        log, seen = dg.AssetExecutionContext.log_event, []
+        log, observed = dg.AssetExecutionContext.log_event, []
 
         def log_and_tick(context: Any, event: Any) -> None:
             log(context, event)
-            seen.append(system.tick("2024-01-05T12:04").get("rates_v1"))
+            observed.append(system.tick("2024-01-05T12:04").get("rates_v1"))
 
         monkeypatch.setattr(dg.AssetExecutionContext, "log_event", log_and_tick)
         assert system.run("2024-01-05T12:04", [system.outcomes], "2024-01-01", "2024-01-03")
-        assert seen == [None, None, None]
+        assert observed == [None, None, None]
         assert "rates_v1" not in system.tick("2024-01-05T12:05")
 
 
@@ -149,8 +149,8 @@ def test_predictions_wait_for_no_gap_within_the_ttl(instance: dg.DagsterInstance
     report(instance, assets["net"].key, "2024-01-14")
     report(instance, assets["seen"].key, *days(1, 16))
     report(instance, assets["rates"].key, *days(1, 12), *days(14, 15))
-    [asked] = ticks_of(defs, instance, ["2024-01-17T06:00"])
-    assert asked["answers_v1"] == days(14, 15), "not for the 13th, which has never come, but for the 16th, which may"
+    [requests] = ticks_of(defs, instance, ["2024-01-17T06:00"])
+    assert requests["answers_v1"] == days(14, 15), "not for the 13th, which has never come, but for the 16th, which may"
     report(instance, assets["rates"].key, *days(16, 16))
     assert ticks_of(defs, instance, ["2024-01-17T06:00"])[0]["answers_v1"] == days(14, 16)
 

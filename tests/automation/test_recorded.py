@@ -142,9 +142,9 @@ def test_the_command_says_what_is_lost(
     assert "every partition is as Dagster recorded it, or newer" in capsys.readouterr().out
     put_back(system.store, Path(copy))
     assert main(check) == 1
-    said = capsys.readouterr().err
-    assert "lacks what Dagster recorded of 1 partitions" in said
-    assert f"fti lake repair --lake {system.store.root}" in said
+    output = capsys.readouterr().err
+    assert "lacks what Dagster recorded of 1 partitions" in output
+    assert f"fti lake repair --lake {system.store.root}" in output
     monkeypatch.delenv("DAGSTER_HOME")
     assert main(check) == 0
     assert "not compared with Dagster" in capsys.readouterr().out
@@ -180,10 +180,10 @@ def test_a_missing_or_shortened_file_is_told(
     one.unlink()
     other.write_bytes(other.read_bytes()[:-1])
     assert main(check) == 1
-    said = capsys.readouterr().err
-    assert "2 files" in said
-    assert one.name in said
-    assert other.name in said
+    output = capsys.readouterr().err
+    assert "2 files" in output
+    assert one.name in output
+    assert other.name in output
 
 
 def test_a_flipped_value_is_told_by_the_command_and_by_upkeep(
@@ -197,9 +197,9 @@ def test_a_flipped_value_is_told_by_the_command_and_by_upkeep(
     without_checksums(system.store)
     assert main(check) == 0
     assert main([*check, "--contents"]) == 1
-    said = capsys.readouterr().err
-    assert file.parent.name.removeprefix("_partition=") in said
-    assert str(file) in said
+    output = capsys.readouterr().err
+    assert file.parent.name.removeprefix("_partition=") in output
+    assert str(file) in output
     job = system.defs.resolve_job_def("upkeep")
     for contents in (False, True):
         config = {"ops": {"run_upkeep": {"config": {"contents": contents}}}}
@@ -219,9 +219,9 @@ def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest
     shutil.copy(named, named.with_name("left.parquet"))
     delete = ["lake", "delete-unnamed", "--lake", str(system.store.root)]
     assert main(delete) == 0  # nobody can be asked
-    said = capsys.readouterr().out
-    assert f"left.parquet, {named.stat().st_size} bytes" in said
-    assert "nothing was deleted" in said
+    output = capsys.readouterr().out
+    assert f"left.parquet, {named.stat().st_size} bytes" in output
+    assert "nothing was deleted" in output
     assert len(of_data(system.store)) == 2
     assert main([*delete, "--yes"]) == 0
     assert "deleted 1 files" in capsys.readouterr().out
@@ -249,9 +249,9 @@ def test_only_copies_are_not_deleted_by_the_command(
     before = of_data(system.store)
     for problem in ("lacks what Dagster recorded of 2 partitions", "lacks 2 partitions"):
         assert main(["lake", "delete-unnamed", "--yes", "--lake", str(system.store.root)]) == 1
-        said = capsys.readouterr().err
-        assert problem in said
-        assert "features.daily_things_v1 2024-01-02" in said
+        output = capsys.readouterr().err
+        assert problem in output
+        assert "features.daily_things_v1 2024-01-02" in output
         assert of_data(system.store) == before
         monkeypatch.delenv("DAGSTER_HOME", raising=False)  # the second time nobody can be asked
 
@@ -276,11 +276,11 @@ def test_repair_names_what_is_lost_for_good(system: System, tmp_path: Path, caps
     for file in set(of_data(system.store)) - {first}:
         file.unlink()
     assert main(["lake", "repair", "--lake", str(system.store.root)]) == 1
-    said = capsys.readouterr()
-    assert "nothing was missing" not in said.out
+    output = capsys.readouterr()
+    assert "nothing was missing" not in output.out
     for day in ("2024-01-02", "2024-01-03"):
-        assert f"features.daily_things_v1 {day}: lost, no file that is there holds the version" in said.out
-    assert "2 partitions that Dagster recorded are not there" in said.err
+        assert f"features.daily_things_v1 {day}: lost, no file that is there holds the version" in output.out
+    assert "2 partitions that Dagster recorded are not there" in output.err
     system.run(2, daily_things, "2024-01-02..2024-01-03")
     assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
 
@@ -295,20 +295,20 @@ def test_check_says_what_it_did_not_compare(system: System, tmp_path: Path, caps
     file.write_text(definitions.format("whole_things"))
     other = "features.daily_things_v1 is not in these definitions and was not compared"
     assert main(["lake", "check", "-f", str(file)]) == 1
-    said = capsys.readouterr()
-    assert other in said.out
-    assert "as Dagster recorded it" not in said.out
-    assert "nothing of the offline store" in said.err
+    output = capsys.readouterr()
+    assert other in output.out
+    assert "as Dagster recorded it" not in output.out
+    assert "nothing of the offline store" in output.err
     system.run(1, whole_things)
     assert main(["lake", "check", "-f", str(file)]) == 0
-    said = capsys.readouterr()
-    assert other in said.out
-    assert "compared 1 partitions of 1 table: every partition is as Dagster recorded it" in said.out
+    output = capsys.readouterr()
+    assert other in output.out
+    assert "compared 1 partitions of 1 table: every partition is as Dagster recorded it" in output.out
     file.write_text(definitions.format("daily_things, whole_things"))
     assert main(["lake", "check", "-f", str(file)]) == 0
-    said = capsys.readouterr()
-    assert "not compared" not in said.out
-    assert "compared 4 partitions of 2 tables" in said.out
+    output = capsys.readouterr()
+    assert "not compared" not in output.out
+    assert "compared 4 partitions of 2 tables" in output.out
 
 
 HOLDER = """
@@ -418,10 +418,10 @@ def test_a_namespace_that_lost_its_newest_load_is_told(
         assert served(system) == 1  # SQLite says nothing
         capsys.readouterr()
         assert main(check) == 1
-        said = capsys.readouterr()
-        assert "warning: the online namespace of served_things_v1" in said.err
-        assert "Materialize served_things_v1 again" in said.err
-        assert "every partition is as Dagster recorded it" in said.out
+        output = capsys.readouterr()
+        assert "warning: the online namespace of served_things_v1" in output.err
+        assert "Materialize served_things_v1 again" in output.err
+        assert "every partition is as Dagster recorded it" in output.out
     assert system.keep()
     assert "Materialize served_things_v1 again" in capsys.readouterr().err  # where Dagster logs to
     system.run(2, served_things)
@@ -432,8 +432,8 @@ def test_a_namespace_that_is_gone_is_told(system: System, check: list[str], caps
     system.run(1, served_things)
     system.stores.online_store().drop("served_things_v1")
     assert main(check) == 1
-    assert "served_things_v1 in" in (said := capsys.readouterr().err)
-    assert "is not there, and Dagster recorded its load" in said
+    assert "served_things_v1 in" in (output := capsys.readouterr().err)
+    assert "is not there, and Dagster recorded its load" in output
 
 
 def test_a_namespace_whose_rows_were_removed_is_told_and_mended_by_the_next_run(

@@ -115,16 +115,16 @@ def test_ticks_ask_for_what_a_look_at_every_partition_asks_for(steps: list[tuple
         slow_systems = {code: system(code)[0] for code in "12"}
         patch.undo()
         systems = {code: system(code) for code in "12"}
-        code, now, seen, cursors = "1", datetime(2024, 2, 9, 12, 5), 0, [(None, None)]
+        code, now, observed, cursors = "1", datetime(2024, 2, 9, 12, 5), 0, [(None, None)]
         for step in [*steps, ("passes", 1), ("passes", 1)]:
             defs, keys = systems[code]
             match step:
                 case "made", number, (first, length), every, early:
-                    seen += 1
+                    observed += 1
                     calendar: Any = defs.resolve_asset_graph().get(keys[number]).partitions_def
                     with clock.at(now):
                         made = calendar.get_partition_keys(current_time=now.replace(tzinfo=UTC))
-                    tags = {"dagster/data_version": str(seen), "dagster/data_version_is_user_provided": "true"}
+                    tags = {"dagster/data_version": str(observed), "dagster/data_version_is_user_provided": "true"}
                     tags |= {"fti/provisional": "true"} if early else {}
                     for partition in islice(made, first, first + length, every):
                         event = dg.AssetMaterialization(keys[number], partition=partition, tags=tags)
@@ -142,11 +142,11 @@ def test_ticks_ask_for_what_a_look_at_every_partition_asks_for(steps: list[tuple
             with pytest.MonkeyPatch.context() as patch:
                 slow(patch)
                 thorough = tick(slow_systems[code], keys, instance, now, cursors[-1][1])
-            asked = {key: quick.get_requested_partitions(key) for key in keys}
-            assert asked == {key: thorough.get_requested_partitions(key) for key in keys}
+            requests = {key: quick.get_requested_partitions(key) for key in keys}
+            assert requests == {key: thorough.get_requested_partitions(key) for key in keys}
             cursors.append((quick.cursor, thorough.cursor))
-            if seen % 2:
-                launched(instance, asked)
+            if observed % 2:
+                launched(instance, requests)
 
 
 DAYS_OF_SPANS = 400 if SOAK else 150

@@ -37,14 +37,14 @@ def test_its_run_shows_the_lake_before_and_after(stores: fti.Stores) -> None:
     result = job.execute_in_process(run_config={"ops": {"run_upkeep": {"config": {"keep": "0s"}}}})
     assert snapshots(stores) == 1
     (event,) = [event for event in result.all_events if event.event_type == dg.DagsterEventType.STEP_OUTPUT]
-    shown = {name: value.value for name, value in event.step_output_data.metadata.items()}
-    assert (shown["before/files"], shown["after/files"]) == (3, 1)
-    assert shown["before/bytes"] > shown["after/bytes"] > 0
-    assert (shown["before/snapshots"], shown["after/snapshots"]) == (5, 1)
-    assert (shown["expired_snapshots"], shown["deleted_files"], shown["orphan_files"]) == (4, 2, 0)
-    assert list(shown["pinned_snapshots"].values()) == [["the newest"]]
-    assert (shown["merged_files"], shown["dropped_tiles"]) == ({}, 0)
-    assert shown["after/catalog_bytes"] > 0
+    displayed = {name: value.value for name, value in event.step_output_data.metadata.items()}
+    assert (displayed["before/files"], displayed["after/files"]) == (3, 1)
+    assert displayed["before/bytes"] > displayed["after/bytes"] > 0
+    assert (displayed["before/snapshots"], displayed["after/snapshots"]) == (5, 1)
+    assert (displayed["expired_snapshots"], displayed["deleted_files"], displayed["orphan_files"]) == (4, 2, 0)
+    assert list(displayed["pinned_snapshots"].values()) == [["the newest"]]
+    assert (displayed["merged_files"], displayed["dropped_tiles"]) == ({}, 0)
+    assert displayed["after/catalog_bytes"] > 0
 
 
 def test_a_code_location_loads_with_more_than_one() -> None:

@@ -344,13 +344,13 @@ class Project:
         with pytest.raises(Exception) as caught, self.load():  # noqa: PT011
             pass
         error: BaseException | None = caught.value
-        said: list[str] = []
+        messages: list[str] = []
         while error is not None:
             if isinstance(error, DeclarationError):
                 return str(error)
-            said.append(str(error))
+            messages.append(str(error))
             error = error.__cause__ or error.__context__
-        return "\n".join(said)
+        return "\n".join(messages)
 
 
 @pytest.fixture
@@ -592,9 +592,9 @@ def test_alerts_from_yaml_tell_of_every_asset_of_the_project(project: Project, t
         job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey("counts")], raise_on_error=False)
         resources = {"alerts": fti.Alerts(), "fti": stores_in(tmp_path)}
         with dg.build_sensor_context(instance, definitions=defs, resources=resources) as context:
-            said = str(defs.resolve_sensor_def(name).evaluate_tick(context).skip_message)
-    assert "counts failed" in said
-    assert "visits_v1 is stale" in said
+            result = str(defs.resolve_sensor_def(name).evaluate_tick(context).skip_message)
+    assert "counts failed" in result
+    assert "visits_v1 is stale" in result
 
 
 def test_two_components_of_alerts_are_refused(project: Project) -> None:
@@ -637,8 +637,10 @@ def test_streams_from_yaml_are_those_of_python(project: Project) -> None:
         assert taps.stream.type.__name__ == "Tap"
         assert isinstance(alone.stream, fti.RedisStream)
         assert alone.stream.place == "Redis stream taps at redis://ann:***@host/0"
-    shown = FeatureGroupComponent(name="x", keys=["k"], stream={"type": "NatsStream", "url": "nats://ann:s3cret@host"})
-    assert "s3cret" not in repr(shown)
+    displayed = FeatureGroupComponent(
+        name="x", keys=["k"], stream={"type": "NatsStream", "url": "nats://ann:s3cret@host"}
+    )
+    assert "s3cret" not in repr(displayed)
 
 
 @pytest.mark.parametrize(
@@ -928,8 +930,8 @@ def test_two_versions_of_one_group_are_told_apart_by_version(project: Project) -
     project.write("newer", VISITS.replace("shop.py", f"{project.sandbox.project_name}.defs.visits.shop").replace(
         "shop:", "shop."
     ).replace("function:", "version: 2\n  function:"))  # fmt: skip
-    said = project.refused()
-    assert "but several FeatureGroupComponents have that name: 'visits_v1' and 'visits_v2'; name one of them" in said
+    result = project.refused()
+    assert "but several FeatureGroupComponents have that name: 'visits_v1' and 'visits_v2'; name one of them" in result
     view = VIEW.replace("spine: visits", "spine: visits_v2").replace("group: visits", "group: visits_v2")
     project.write("a_view", view)
     with project.load() as defs:

@@ -154,9 +154,9 @@ def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path, monkey
     (tmp_path / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
 
     def dg_says(*arguments: str) -> str:
-        code, said = called("dg", *arguments)
-        assert code == 0, said
-        return said
+        code, result = called("dg", *arguments)
+        assert code == 0, result
+        return result
 
     kind = "fti_assets.components.FeatureGroupComponent"
     dg_says("scaffold", "defs", kind, "weather")

@@ -69,10 +69,10 @@ def names(results: list[Match]) -> list[str]:
 
 
 def test_hits_in_name_come_first_then_columns_tags_owners_and_descriptions(definitions: dg.Definitions) -> None:
-    found = fti.search("hotel", definitions)
-    assert names(found) == ["hotel_v1", "answers_v1", "stays_v1", "report", "complaints_v1"]
-    assert [one.kind for one in found] == ["model", "batch predictions", "feature group", "asset", "feature group"]
-    assert found[2] == Match(
+    results = fti.search("hotel", definitions)
+    assert names(results) == ["hotel_v1", "answers_v1", "stays_v1", "report", "complaints_v1"]
+    assert [one.kind for one in results] == ["model", "batch predictions", "feature group", "asset", "feature group"]
+    assert results[2] == Match(
         "feature group", "stays_v1", ("owner team:hotels", "description"), "Each night at a hotel.", ("team:hotels",)
     )
 
@@ -104,13 +104,13 @@ def test_list_of_declarations_is_searched_with_what_it_rests_on(definitions: dg.
 
 
 def test_results_are_readable_as_text_and_in_a_notebook(definitions: dg.Definitions) -> None:
-    found = fti.search("complained", definitions)
-    assert repr(found).splitlines() == [
+    result = fti.search("complained", definitions)
+    assert repr(result).splitlines() == [
         "kind           name           found in     owners           description",
         "feature group  complaints_v1  description  ann@example.org  "
         "What guests of a hotel complained about, <b>loudly</b>.",
     ]
-    page = found._repr_html_()
+    page = result._repr_html_()
     assert "<td>complaints_v1</td>" in page
     assert "&lt;b&gt;loudly" in page
     assert repr(fti.search("airport", definitions)) == "nothing was found"

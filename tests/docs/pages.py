@@ -177,9 +177,9 @@ class Reader:
             return self._call(program, arguments)
         if program == "python" and len(arguments) == 1 and arguments[0].endswith(".py"):
             return self._script(arguments[0])
-        found = Path(sys.executable).with_name(program)
+        result = Path(sys.executable).with_name(program)
         done = subprocess.run(
-            [str(found) if found.exists() else program, *arguments],
+            [str(result) if result.exists() else program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -207,14 +207,17 @@ class Reader:
         return code
 
     def _compare(self, block: Block, expected: str) -> None:
-        said, parts = _plain(self.said), [_plain(part) for part in re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)]
+        outcome, parts = (
+            _plain(self.said),
+            [_plain(part) for part in re.split(r"^\.\.\.$", expected, flags=re.MULTILINE)],
+        )
         if len(parts) == 1:
-            assert said == parts[0], f"{self._at(block)}: what comes out is\n{self.said}"
+            assert outcome == parts[0], f"{self._at(block)}: what comes out is\n{self.said}"
         place = 0
         for part in parts:
-            found = said.find(part, place)
-            assert found >= 0, f"{self._at(block)}: not found: {part}\nin:\n{self.said[-6000:]}"
-            place = found + len(part)
+            result = outcome.find(part, place)
+            assert result >= 0, f"{self._at(block)}: not found: {part}\nin:\n{self.said[-6000:]}"
+            place = result + len(part)
 
     def _built(self, word: str) -> str:
         """A build's name has letters that nobody can know before: the build of that cutoff stands for it."""
@@ -222,14 +225,14 @@ class Reader:
         if named is None:
             return word
         models = ModelStore(".fti/models")
-        found = [
+        results = [
             build.reference
             for model in models.models()
             for build in models.builds(model)
             if named[1] in build.reference
         ]
-        assert len(found) == 1, f"{word} could be {found}"
-        return found[0]
+        assert len(results) == 1, f"{word} could be {results}"
+        return results[0]
 
     def _forget(self, *modules: str) -> None:
         for module in modules:

@@ -100,12 +100,12 @@ def test_every_block_is_run_or_says_why_not(page: Path) -> None:
 
 def _referred() -> dict[str, list[str]]:
     """The names of the reference, by module."""
-    found: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
     for file, page in reference.PAGES.items():
         below = {name.rpartition(".")[2] for name in page.names if "." in name}
         headings = re.findall(r"^## (\w+)$", (REFERENCE / file).read_text(), flags=re.MULTILINE)
-        found.setdefault(page.module, []).extend(name for name in headings if name not in below)
-    return found
+        results.setdefault(page.module, []).extend(name for name in headings if name not in below)
+    return results
 
 
 def test_the_reference_has_every_public_name_once() -> None:
@@ -171,13 +171,13 @@ def test_the_command_line_is_shown_as_it_is(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    shown = list(blocks_of(REFERENCE / "command-line.md"))
-    assert {block.text.split("\n")[0] for block in shown} >= {
+    displayed = list(blocks_of(REFERENCE / "command-line.md"))
+    assert {block.text.split("\n")[0] for block in displayed} >= {
         "$ fti --help",
         *(f"$ fti {name} --help" for name in ("init", "describe", "search", "forget", "reset", "models", "promote", "rollback")),
         *(f"$ fti lake {name} --help" for name in ("check", "repair", "delete-unnamed")),
     }  # fmt: skip
-    for block in shown:
+    for block in displayed:
         command, _, output = block.text.partition("\n")
         assert main(command.split()[2:]) == 0
         assert " ".join(capsys.readouterr().out.split()) == " ".join(output.split())

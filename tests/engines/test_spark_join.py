@@ -89,7 +89,7 @@ def test_join_on_spark_is_what_brute_force_finds(
         group.table_name: [row for number in range(WORLDS) for row in world(chance, number, group)] for group in GROUPS
     }
     relations = {name: oracles.relation(connection, KINDS, rows) for name, rows in tables.items()}
-    found = point_in_time(
+    results = point_in_time(
         connection,
         oracles.relation(connection, SPINE, spine),
         GROUPS,
@@ -97,16 +97,16 @@ def test_join_on_spark_is_what_brute_force_finds(
         prediction_time="t",
         by=joins_on(spark, connection),
     ).fetchall()
-    assert [list(row[:4]) for row in found] == [list(row.values()) for row in spine]
+    assert [list(row[:4]) for row in results] == [list(row.values()) for row in spine]
     expected = [[value for group in GROUPS for value in values(group, tables[group.table_name], row)] for row in spine]
-    assert [list(row[4:]) for row in found] == expected
+    assert [list(row[4:]) for row in results] == expected
 
 
 def values(group: JoinedGroup, rows: list[Row], row: Row) -> list[Any]:
-    [found] = oracles.point_in_time(
+    [result] = oracles.point_in_time(
         [row], [group], {group.table_name: [one for one in rows if one["w"] == row["w"]]}, "t"
     )
-    return found
+    return result
 
 
 VALUES = {

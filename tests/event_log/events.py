@@ -84,6 +84,6 @@ def tables(base: Path) -> dict[str, list[Any]]:
             for table in [name for kind, name, _ in made if kind == "table"]:
                 rows = connection.execute(f'SELECT * FROM "{table}"')
                 names = [column[0] for column in rows.description]
-                told = [name for name in names if name not in {"create_timestamp", "migration_completed"}]
-                held[file.name].append((table, [[row[names.index(name)] for name in told] for row in rows]))
+                messages = [name for name in names if name not in {"create_timestamp", "migration_completed"}]
+                held[file.name].append((table, [[row[names.index(name)] for name in messages] for row in rows]))
     return held

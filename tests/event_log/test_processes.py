@@ -44,16 +44,16 @@ def test_two_writers_and_a_reader_lose_nothing(tmp_path: Path, kinds: list[type[
     ]
     for writer in writers:
         writer.start()
-    seen = [0, 0, 0]
+    observed = [0, 0, 0]
     while any(writer.is_alive() for writer in writers):
         for number in range(2):
-            found = numbers(reader, f"run_{number}")
-            assert found == list(range(len(found)))
-            assert len(found) >= seen[number]
-            seen[number] = len(found)
+            results = numbers(reader, f"run_{number}")
+            assert results == list(range(len(results)))
+            assert len(results) >= observed[number]
+            observed[number] = len(results)
         shared = numbers(reader, "shared")
-        assert len(shared) >= seen[2]
-        seen[2] = len(shared)
+        assert len(shared) >= observed[2]
+        observed[2] = len(shared)
     for writer in writers:
         writer.join(PATIENCE_S)
         assert writer.exitcode == 0
@@ -73,10 +73,10 @@ def test_two_writers_and_a_reader_lose_nothing(tmp_path: Path, kinds: list[type[
 def test_a_killed_writer_loses_no_event(tmp_path: Path, kind: type[SqliteEventLogStorage]) -> None:
     chance, base, stored, first = random.Random(), str(tmp_path), set[int](), 0
     for _ in range(6):
-        heard, said = processes.Pipe(duplex=False)
-        writer = processes.Process(target=workers.write_until_killed, args=(kind, base, "a_run", first, said))
+        heard, result = processes.Pipe(duplex=False)
+        writer = processes.Process(target=workers.write_until_killed, args=(kind, base, "a_run", first, result))
         writer.start()
-        said.close()
+        result.close()
         until = first + chance.randrange(1, 25)
         while until - 1 not in stored:
             assert heard.poll(PATIENCE_S)
@@ -89,21 +89,24 @@ def test_a_killed_writer_loses_no_event(tmp_path: Path, kind: type[SqliteEventLo
                 stored.add(heard.recv())
         for reading in KINDS:  # whichever opens it next
             storage = reading(base)
-            found = numbers(storage, "a_run")
-            assert found == list(range(len(found)))
-            assert len(found) in {max(stored) + 1, max(stored) + 2}  # the last may have been stored before it was said
+            results = numbers(storage, "a_run")
+            assert results == list(range(len(results)))
+            assert len(results) in {
+                max(stored) + 1,
+                max(stored) + 2,
+            }  # the last may have been stored before it was said
             assert stored <= set(mirrored(storage))
             storage.dispose()
-        first = len(found)
+        first = len(results)
     for file in tmp_path.glob("*.db"):
         with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_forked_children_and_their_parent_store_beside_each_other(tmp_path: Path) -> None:
-    heard, said = processes.Pipe(duplex=False)
+    heard, result = processes.Pipe(duplex=False)
     parent = processes.Process(
-        target=workers.fork_while_writing, args=(PooledSqliteEventLogStorage, str(tmp_path), 25, said)
+        target=workers.fork_while_writing, args=(PooledSqliteEventLogStorage, str(tmp_path), 25, result)
     )
     parent.start()
     assert heard.poll(PATIENCE_S)

@@ -79,7 +79,7 @@ def test_an_event_of_a_replay_has_its_own_stamp() -> None:
 
 
 def test_a_payment_is_compared_with_the_card_it_is_of() -> None:
-    found = on_demand.payment(
+    results = on_demand.payment(
         at=np.array(["2024-04-29T23:59:59"], "datetime64[us]"),
         amount=np.array([30.0]),
         **{name: np.array([value]) for name, value in {"home_x": 1.0, "home_y": 2.0, "x": 4.0, "y": 6.0}.items()},
@@ -87,12 +87,12 @@ def test_a_payment_is_compared_with_the_card_it_is_of() -> None:
         card_terminals_1h=np.array([np.nan]),
         card_paid_1h=np.array([0.0]),
     )
-    assert {name: values[0] for name, values in found.items() if name != "new_terminals"} == {
+    assert {name: values[0] for name, values in results.items() if name != "new_terminals"} == {
         "hour": 23,
         "kilometres_from_home": 5.0,
         "times_the_usual": 3.0,
     }
-    assert np.isnan(found["new_terminals"][0])
+    assert np.isnan(results["new_terminals"][0])
 
 
 def test_a_rule_of_amounts_gives_the_share_of_frauds_among_like_amounts() -> None:

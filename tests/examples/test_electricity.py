@@ -42,10 +42,10 @@ def test_the_file_has_each_half_hour_of_the_year_once(readings: pd.DataFrame) ->
 
 def test_the_calendar_is_that_of_standard_time(readings: pd.DataFrame) -> None:
     local = readings["at"] + STANDARD_TIME
-    found = calendar(target_at=readings["at"].to_numpy())
-    assert (found["half_hour"] == local.dt.hour * 2 + local.dt.minute // 30).all()
-    assert (found["weekday"] == local.dt.day_of_week).all()
-    assert (found["day_of_year"] == local.dt.day_of_year).all()
+    results = calendar(target_at=readings["at"].to_numpy())
+    assert (results["half_hour"] == local.dt.hour * 2 + local.dt.minute // 30).all()
+    assert (results["weekday"] == local.dt.day_of_week).all()
+    assert (results["day_of_year"] == local.dt.day_of_year).all()
 
 
 def test_a_day_is_forecast_at_its_first_midnight() -> None:
@@ -58,18 +58,18 @@ def test_a_day_is_forecast_at_its_first_midnight() -> None:
 
 def test_recent_demand_is_that_of_half_hours_that_were_over(readings: pd.DataFrame) -> None:
     rows = readings.assign(region="VIC")
-    found = testing.rows(
+    results = testing.rows(
         system.recently,
         partition="2014-01-10",
         demand=rows[["region", "at", "demand"]],
         weather=rows[["region", "at", "temperature"]],
     ).set_index("hour")
-    for hour in found.index[[0, 7, 23]]:
+    for hour in results.index[[0, 7, 23]]:
         over = rows["at"] + pd.Timedelta("30min")
         day = rows[(over <= hour) & (over > hour - pd.Timedelta("1D"))]
         assert len(day) == 48
-        assert found.loc[hour, "demand_24h"] == pytest.approx(day["demand"].mean(), rel=1e-12)
-        assert found.loc[hour, "heat_24h"] == day["temperature"].max()
+        assert results.loc[hour, "demand_24h"] == pytest.approx(day["demand"].mean(), rel=1e-12)
+        assert results.loc[hour, "heat_24h"] == day["temperature"].max()
 
 
 few_rows = fti.training_dataset(

@@ -296,9 +296,9 @@ def test_rates_and_delays_count_flights_done_by_the_hour(
             for window in windows:
                 ages, length = row["hour"] - mine[at], WINDOWS[window]
                 counted = mine.loc[(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(length)), outcome]
-                found = row[f"{name}_{window}"]
-                missing += pd.isna(found)
-                assert (None if pd.isna(found) else found) == (counted.mean() if len(counted) else None)
+                result = row[f"{name}_{window}"]
+                missing += pd.isna(result)
+                assert (None if pd.isna(result) else result) == (counted.mean() if len(counted) else None)
     assert missing > 0 or group is hour_delays
 
 
@@ -325,11 +325,11 @@ def test_an_airport_now_has_the_flights_that_wait(
         now, here = row["quarter"], row["origin"]
         due = now - landed_schedule.loc[landed_schedule["origin"] == here, "scheduled_at"]
         left = landed_departures[landed_departures["origin"] == here]
-        gone = now - left["departed_at"]
+        removed = now - left["departed_at"]
         for hours in (1, 2, 4):
-            spans = [(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(hours=hours)) for ages in (due, gone)]
+            spans = [(ages >= pd.Timedelta(0)) & (ages < pd.Timedelta(hours=hours)) for ages in (due, removed)]
             assert row[f"waiting_{hours}h"] == spans[0].sum() - spans[1].sum()
-        half = left[(gone >= pd.Timedelta(0)) & (gone < pd.Timedelta("30min"))]
+        half = left[(removed >= pd.Timedelta(0)) & (removed < pd.Timedelta("30min"))]
         expected = {
             "left_late_rate_30min": half["left_late"].mean(),
             "left_delay_30min": half["departure_delay"].mean(),
@@ -353,18 +353,20 @@ def test_a_planes_last_leg_is_known_15_minutes_later(
         ]
     )
     of_plane, tailnums = dict(list(legs.groupby("tailnum"))), landed_schedule.set_index("flight_id")["tailnum"]
-    seen = []
+    observed = []
     for flight_id, row in dataset.sample(300, random_state=4).iterrows():
         at = row["predict_at"]
         mine = of_plane.get(tailnums[flight_id], legs[:0])
         mine = mine[(mine["at"] <= at - pd.Timedelta("15min")) & (mine["at"] >= at - pd.Timedelta("24h"))]
         last = mine.loc[mine["at"] == mine["at"].max(), ["leg", "delay"]].to_numpy().tolist()
-        found = None if pd.isna(row["last_leg"]) else [row["last_leg"], row["last_leg_delay"]]
-        assert found in last if last else found is None, flight_id
+        results = None if pd.isna(row["last_leg"]) else [row["last_leg"], row["last_leg_delay"]]
+        assert results in last if last else results is None, flight_id
         since = at + pd.Timedelta("1h") - mine["at"].max()
-        assert pd.isna(row["since_last_leg"]) if found is None else row["since_last_leg"] == since.total_seconds() / 60
-        seen.append(found[0] if found else None)
-    assert set(seen) == {"departed", "landed", None}
+        assert (
+            pd.isna(row["since_last_leg"]) if results is None else row["since_last_leg"] == since.total_seconds() / 60
+        )
+        observed.append(results[0] if results else None)
+    assert set(observed) == {"departed", "landed", None}
 
 
 @pytest.mark.soak
@@ -642,9 +644,9 @@ def test_page_shows_the_risk_that_the_predictor_tells(
     risk = predictor.predict(request, at=at)
     assert page.metric[0].value == f"{risk.value:.0%}"
     assert flight["tailnum"] in page.subheader[0].value
-    seen = page.dataframe[0].value.set_index("feature")["value"]
-    assert list(seen.index) == list(risk.features)
-    assert seen["dest"] == flight["dest"]
+    observed = page.dataframe[0].value.set_index("feature")["value"]
+    assert list(observed.index) == list(risk.features)
+    assert observed["dest"] == flight["dest"]
 
     page = page.number_input(key=f"what_if_last_leg_delay_{flight['flight_id']}").set_value(240.0).run()
     other = predictor.predict(request, at=at, overrides={"last_leg_delay": 240.0})

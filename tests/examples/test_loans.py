@@ -33,18 +33,18 @@ def test_the_file_has_three_months_of_loans() -> None:
 def test_ratios_of_an_application() -> None:
     names = ("loan_amount", "annual_income", "total_credit_limit", "total_credit_utilized", "earliest_credit_line")
     rows = [[10_000, 40_000, 20_000, 5_000, 2009], [10_000, 0, 0, 0, 2008], [500, 1_000, 1, 2, 1998]]
-    found = ratios(
+    results = ratios(
         **{name: np.array(column, dtype=float) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
     )
-    assert found["loan_to_income"].tolist() == [0.25, 10_000.0, 0.5]
-    assert found["credit_used"].tolist() == [0.25, 0.0, 2.0]
-    assert found["history"].tolist() == ["under 10 years", "10 to 19 years", "20 years or more"]
+    assert results["loan_to_income"].tolist() == [0.25, 10_000.0, 0.5]
+    assert results["credit_used"].tolist() == [0.25, 0.0, 2.0]
+    assert results["history"].tolist() == ["under 10 years", "10 to 19 years", "20 years or more"]
 
 
 def test_each_state_is_in_one_region() -> None:
     states = pd.read_parquet(FILE)["state"].unique()
-    found = pd.Series(region(state=states.astype(object))["region"]).value_counts()
-    assert found.to_dict() == {"south": 17, "west": 13, "midwest": 11, "northeast": 9}  # nobody applied from Iowa
+    results = pd.Series(region(state=states.astype(object))["region"]).value_counts()
+    assert results.to_dict() == {"south": 17, "west": 13, "midwest": 11, "northeast": 9}  # nobody applied from Iowa
 
 
 def test_what_became_of_a_month_is_known_when_it_is_over() -> None:
@@ -64,9 +64,9 @@ def test_a_state_is_told_by_what_was_known_of_it() -> None:
             "interest_rate": [20.0, 10.0, 30.0],
         }
     )
-    found = testing.rows(system.state_record, partition=MARCH, grades=graded)
+    results = testing.rows(system.state_record, partition=MARCH, grades=graded)
     # The January loan became known on the first of February, the one of February on the first of March, at this very midnight.
-    assert found[["risky_rate_62d", "rate_62d", "loans_62d"]].to_numpy().tolist() == [[0.5, 15.0, 2]]
+    assert results[["risky_rate_62d", "rate_62d", "loans_62d"]].to_numpy().tolist() == [[0.5, 15.0, 2]]
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,9 @@ def predictor(stores: fti.Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytes
             with pytest.raises(FtiError, match="champion"):
                 fti.Predictor.load("grader", models=stores.models, online=stores.online)
             demo.approve()
-            said = capsys.readouterr().out
-            assert "passed equal_opportunity_difference_by_homeownership" in said
-            assert "ab of grader by application_id" in said
+            output = capsys.readouterr().out
+            assert "passed equal_opportunity_difference_by_homeownership" in output
+            assert "ab of grader by application_id" in output
     return fti.Predictor.load("grader", models=stores.models, online=stores.online)
 
 
@@ -102,12 +102,12 @@ def requests(stores: fti.Stores) -> list[dict[str, object]]:
 
 
 def test_each_model_answers_online_as_offline(stores: fti.Stores, predictor: fti.Predictor) -> None:
-    asked = requests(stores)
+    questions = requests(stores)
     with clock.at(demo.TRAINED):
-        answers = predictor.predict(asked, at=f"{MARCH}T00:00Z", explain="score")
+        answers = predictor.predict(questions, at=f"{MARCH}T00:00Z", explain="score")
     assert {answer.arm for answer in answers} == {"champion", "challenger"}
     for arm, view in (("champion", system.alone), ("challenger", system.in_context)):
-        pairs = [(one, answer) for one, answer in zip(asked, answers, strict=True) if answer.arm == arm]
+        pairs = [(one, answer) for one, answer in zip(questions, answers, strict=True) if answer.arm == arm]
         offline = view.features_for([one for one, _ in pairs], at=f"{MARCH}T00:00Z", stores=stores)
         for row, (_, answer) in zip(offline, pairs, strict=True):
             assert answer.features == {name: row[name] for name in answer.features}
@@ -128,14 +128,14 @@ def test_a_request_that_no_application_can_be_is_refused(stores: fti.Stores, pre
 
 
 def test_a_month_later_the_arms_are_compared_on_what_was_graded(stores: fti.Stores, predictor: fti.Predictor) -> None:
-    asked, log = requests(stores), Path(os.environ["FTI_HOME"], "log")
+    questions, log = requests(stores), Path(os.environ["FTI_HOME"], "log")
     with (
         clock.at(demo.DECIDED),
         fti.Predictor.load("grader", models=stores.models, online=stores.online, log=log) as logged,
     ):
-        arms = [answer.arm for answer in logged.predict(asked)]
+        arms = [answer.arm for answer in logged.predict(questions)]
     testing.materialize(system.grades, system.decisions, stores=stores, partition=(MARCH, demo.END), now=demo.GRADED)
     testing.materialize(system.arms, stores=stores, now=demo.GRADED)
-    found = fti.read("grader_arms_v1", stores=stores).set_index("arm")
-    assert found["keys"].to_dict() == {arm: arms.count(arm) for arm in set(arms)}
-    assert set(found["verdict"]) == {"wait"}  # of so few, nothing is said
+    results = fti.read("grader_arms_v1", stores=stores).set_index("arm")
+    assert results["keys"].to_dict() == {arm: arms.count(arm) for arm in set(arms)}
+    assert set(results["verdict"]) == {"wait"}  # of so few, nothing is said

@@ -24,10 +24,10 @@ def local(instants: np.ndarray) -> list[datetime]:
 
 
 def assert_matches_zoneinfo(instants: np.ndarray) -> None:
-    found, expected = calendar(instants), local(instants)
-    assert found["hour_of_day"].tolist() == [time.hour for time in expected]
-    assert found["minute_of_day"].tolist() == [time.hour * 60 + time.minute for time in expected]
-    assert found["day_of_week"].tolist() == [time.weekday() for time in expected]
+    results, expected = calendar(instants), local(instants)
+    assert results["hour_of_day"].tolist() == [time.hour for time in expected]
+    assert results["minute_of_day"].tolist() == [time.hour * 60 + time.minute for time in expected]
+    assert results["day_of_week"].tolist() == [time.weekday() for time in expected]
 
 
 def test_new_york_time_agrees_with_time_zone_database_over_century() -> None:
@@ -51,8 +51,8 @@ def test_days_to_holiday_counts_to_next_one_on_new_york_dates() -> None:
 
 
 def test_a_holiday_begins_and_ends_at_new_yorks_midnight() -> None:
-    found = calendar(at("2013-12-25T04:59", "2013-12-25T05:00", "2013-12-26T04:59", "2013-12-26T05:00"))
-    assert found["days_to_holiday"].tolist() == [1, 0, 0, 6]
+    results = calendar(at("2013-12-25T04:59", "2013-12-25T05:00", "2013-12-26T04:59", "2013-12-26T05:00"))
+    assert results["days_to_holiday"].tolist() == [1, 0, 0, 6]
 
 
 def test_juneteenth_is_a_holiday_from_2021_on() -> None:
@@ -70,8 +70,8 @@ def test_missing_time_and_one_outside_years_have_no_values() -> None:
 
 
 def test_a_missing_time_leaves_the_others_alone() -> None:
-    found = calendar(at("2013-07-04T01:30", "NaT", "2013-07-04T01:30"))
-    assert {name: values[[0, 2]].tolist() for name, values in found.items()} == {
+    results = calendar(at("2013-07-04T01:30", "NaT", "2013-07-04T01:30"))
+    assert {name: values[[0, 2]].tolist() for name, values in results.items()} == {
         "hour_of_day": [21, 21],
         "minute_of_day": [1290, 1290],
         "day_of_week": [2, 2],

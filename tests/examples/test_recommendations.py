@@ -95,13 +95,13 @@ def test_candidates_are_those_of_a_search_pair_by_pair(monkeypatch: pytest.Monke
     monkeypatch.setattr(nearness, "POPULAR", 3)
     rows, films = some_ratings()
     week = pd.Timestamp("2017-03-02")
-    found = candidates_of(rows, films, pd.DatetimeIndex([week]))
+    results = candidates_of(rows, films, pd.DatetimeIndex([week]))
     near = near_by_search(rows, week)
     known = rows[rows["rated_at"] <= week]
     age = week - known["rated_at"]
     popular = known[age <= pd.Timedelta("365D")].groupby("movie_id").size()
-    assert set(found["user_id"]) == {GUEST, *known.loc[age <= pd.Timedelta("91D"), "user_id"]}
-    for user, own in found.groupby("user_id"):
+    assert set(results["user_id"]) == {GUEST, *known.loc[age <= pd.Timedelta("91D"), "user_id"]}
+    for user, own in results.groupby("user_id"):
         unseen = set(popular.index) - set(known.loc[known["user_id"] == user, "movie_id"])
         by_chart = sorted(unseen, key=lambda film: (-popular[film], film))
         by_near = sorted(unseen, key=lambda film: (-near.get((int(user), film), 0), film))
@@ -113,7 +113,7 @@ def test_candidates_are_those_of_a_search_pair_by_pair(monkeypatch: pytest.Monke
                 by_near.index(row.movie_id) + 1,
                 by_chart.index(row.movie_id) + 1,
             )
-    assert (found.loc[found["user_id"] == GUEST, "nearness"] == 0).all()
+    assert (results.loc[results["user_id"] == GUEST, "nearness"] == 0).all()
 
 
 def test_candidates_of_a_week_are_the_same_whatever_range_they_are_made_in() -> None:
@@ -201,9 +201,9 @@ def test_an_app_of_the_base_install_looks_the_lists_up(stores: fti.Stores, films
     assert done.returncode == 0, done.stderr
     titles = films.set_index("movie_id")["title"]
     own, everyone = json.loads(done.stdout)
-    for shown, whose in ((own, user), (everyone, GUEST)):
-        assert [film["title"] for film in shown] == [titles[item["movie_id"]] for item in made[whose]]
-        assert [film["score"] for film in shown] == [item["score"] for item in made[whose]]
+    for displayed, whose in ((own, user), (everyone, GUEST)):
+        assert [film["title"] for film in displayed] == [titles[item["movie_id"]] for item in made[whose]]
+        assert [film["score"] for film in displayed] == [item["score"] for item in made[whose]]
 
 
 def test_whoever_was_away_gets_the_list_of_guests(stores: fti.Stores) -> None:

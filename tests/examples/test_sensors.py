@@ -36,12 +36,12 @@ class Landed:
         ) as context:
             result = new_landings.evaluate_tick(context)
         self.cursor = result.cursor
-        asked = []
+        requests = []
         for request in result.run_requests or []:
             first = request.tags.get("dagster/asset_partition_range_start") or request.partition_key
             last = request.tags.get("dagster/asset_partition_range_end") or first
-            asked.append((sorted(key.to_user_string() for key in request.asset_selection or []), first, last))
-        return asked
+            requests.append((sorted(key.to_user_string() for key in request.asset_selection or []), first, last))
+        return requests
 
 
 @pytest.fixture

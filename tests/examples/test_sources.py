@@ -238,8 +238,8 @@ def test_file_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) ->
     ],
 )
 def test_scheduled_arrival_is_first_such_time_after_departure(departs: str, hhmm: int, zone: str, arrives: str) -> None:
-    found = sources.scheduled_arrivals(pd.Series([pd.Timestamp(departs)]), pd.Series([hhmm]), pd.Series([zone]))
-    assert found.tolist() == [pd.Timestamp(arrives)]
+    result = sources.scheduled_arrivals(pd.Series([pd.Timestamp(departs)]), pd.Series([hhmm]), pd.Series([zone]))
+    assert result.tolist() == [pd.Timestamp(arrives)]
 
 
 def test_days_come_in_the_order_asked_for(landing: sources.LandingZone) -> None:

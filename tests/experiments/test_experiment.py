@@ -218,9 +218,9 @@ def test_a_better_arm_becomes_champion_and_its_rollout_ends(bench):
     assert bench.aliases.rollouts[-1].event == "promoted challenger"
     assert bench.aliases.history[-1].reason == table["challenger"]["reason"]
     [observation, *_] = bench.instance.fetch_observations(OBEYING.key, limit=1).records
-    shown = observation.asset_observation.metadata
-    assert shown["champion"].value == bench.challenger
-    assert shown["changed_by"].value.startswith("run ")
+    displayed = observation.asset_observation.metadata
+    assert displayed["champion"].value == bench.challenger
+    assert displayed["changed_by"].value.startswith("run ")
     challenger = table["challenger"]
     assert (challenger["verdict"], challenger["promoted"], challenger["is_estimate"]) == (
         "promote",
@@ -286,9 +286,9 @@ def test_a_rollout_that_changed_since_it_was_judged_is_left_alone(bench, monkeyp
     judged = running._judge
 
     def shift_meanwhile(*arguments: Any) -> Any:
-        found = judged(*arguments)
+        result = judged(*arguments)
         change_shares(bench.store, "buyer", {"challenger": 0.2}, reason="somebody was faster")
-        return found
+        return result
 
     monkeypatch.setattr(running, "_judge", shift_meanwhile)
     bench.judge()
@@ -436,8 +436,8 @@ def test_an_experiment_runs_once_when_answers_have_changed():
 
         def requested(cursor: Any = None) -> tuple[int, Any]:
             selection = dg.AssetSelection.assets(declared.key)
-            found = dg.evaluate_automation_conditions(definitions, instance, asset_selection=selection, cursor=cursor)
-            return found.total_requested, found.cursor
+            result = dg.evaluate_automation_conditions(definitions, instance, asset_selection=selection, cursor=cursor)
+            return result.total_requested, result.cursor
 
         report(outcomes.key, "a")
         runs, cursor = requested()

@@ -63,15 +63,15 @@ def winner(group: JoinedGroup, rows: Sequence[Row], keys: Sequence[Any], at: dat
     if group.event_time is None:
         return same[0] if same else None
     times = (group.event_time, group.available_at, timedelta(microseconds=group.serving_delay_us))
-    seen = [row for row in same if at is not None and (when := visible(row, *times)) is not None and when <= at]
+    observed = [row for row in same if at is not None and (when := visible(row, *times)) is not None and when <= at]
 
     def rank(row: Row) -> tuple[Any, ...]:
         tie = row[group.tie_break] if group.tie_break is not None else None
         return row[group.event_time], available(row, *times), tie is not None, tie or 0
 
-    if not seen or at is None:
+    if not observed or at is None:
         return None
-    best = max(seen, key=rank)
+    best = max(observed, key=rank)
     expired = group.ttl_us is not None and best[group.event_time] < at - timedelta(microseconds=group.ttl_us)
     return None if expired else best
 
@@ -98,9 +98,9 @@ def spine_version(versions: Sequence[Row], at: datetime, available: str, tie_bre
         value = None if tie_break is None else row[tie_break]
         return value is not None, value or 0
 
-    seen = [row for row in versions if row[available] <= at]
-    if seen:
-        newest = max(row[available] for row in seen)
-        return max((row for row in seen if row[available] == newest), key=tie)
+    observed = [row for row in versions if row[available] <= at]
+    if observed:
+        newest = max(row[available] for row in observed)
+        return max((row for row in observed if row[available] == newest), key=tie)
     earliest = min(row[available] for row in versions)
     return max((row for row in versions if row[available] == earliest), key=tie)

@@ -117,30 +117,30 @@ def brute_force(
     mine = []
     for row in rows:
         delay = timedelta(microseconds=group.serving_delay_us)
-        seen = oracles.visible(row, "e", group.available_at, delay)
+        observed = oracles.visible(row, "e", group.available_at, delay)
         same = all(row[key.group] == value for key, value in zip(group.keys, keys, strict=True))
-        if seen is not None and same and seen <= at:
-            mine.append((seen, row))
+        if observed is not None and same and observed <= at:
+            mine.append((observed, row))
     held = {}
     every = timedelta(microseconds=windows.every_us)
     for length in windows.lengths:
         begins = at - timedelta(microseconds=length.us)
         if timedelta(microseconds=length.us) > every:
             begins = EPOCH + (begins - EPOCH) // every * every
-        held[length.text] = [row for seen, row in mine if seen > begins]
+        held[length.text] = [row for observed, row in mine if observed > begins]
     if not held[windows.longest.text]:
         return nothing
-    found = []
+    results = []
     for aggregate in aggregates.values():
         of_lengths = [
             value_of(aggregate, held[length.text], timedelta(microseconds=length.us), group.available_at)
             for length in windows.lengths
         ]
         if getattr(aggregate, "n", 1) > 1:
-            found += [values[place] for place in range(aggregate.n) for values in of_lengths]
+            results += [values[place] for place in range(aggregate.n) for values in of_lengths]
         else:
-            found += of_lengths
-    return found
+            results += of_lengths
+    return results
 
 
 def value_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, available_at: str | None) -> Any:
@@ -150,10 +150,10 @@ def value_of(aggregate: Aggregate, rows: Sequence[Row], length: timedelta, avail
     has_nan = any(isinstance(value, float) and math.isnan(value) for value in values)
     if isinstance(aggregate, Min | Max | First | Last):
         ranked = [{**row, str(column): None if row[column] is None else _Ranked(row[column])} for row in rows]
-        found = window_oracles.aggregate_of(aggregate, ranked, length, available_at)
-        if isinstance(found, list):
-            return [one.value if isinstance(one, _Ranked) else one for one in found]
-        return found.value if isinstance(found, _Ranked) else found
+        results = window_oracles.aggregate_of(aggregate, ranked, length, available_at)
+        if isinstance(results, list):
+            return [one.value if isinstance(one, _Ranked) else one for one in results]
+        return results.value if isinstance(results, _Ranked) else results
     if has_nan and isinstance(aggregate, DistinctCount):
         return len({"NaN" if isinstance(value, float) and math.isnan(value) else value for value in values})
     if isinstance(aggregate, Rate | Mean) and not all(math.isfinite(value) for value in values):

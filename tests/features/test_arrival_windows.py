@@ -64,7 +64,7 @@ def sale(id: int, day: int, late: int, *, shop: str = "a", known: int = 0, hour:
 
 def expected(days: range) -> dict[tuple[str, int], tuple[Any, ...]]:
     """Brute force: each sale in the partition in which its first version lands, by what has landed by the end of that day."""
-    found = {}
+    results = {}
     for shop, id, t in {(row["shop"], row["id"], row["t"]) for row in ROWS}:
         first = min(row["landed"] for row in ROWS if (row["shop"], row["id"], row["t"]) == (shop, id, t))
         day = (first - START) // DAY
@@ -81,10 +81,17 @@ def expected(days: range) -> dict[tuple[str, int], tuple[Any, ...]]:
             ]
             for end in (t, t - 5 * HOUR)
         ]
-        seen = [row["amount"] for row in sorted(windows[0], key=lambda row: (row["t"], row["known"], row["amount"]))]
-        of_window = (len(seen), sum(seen) if seen else None, max(seen, default=None), median(seen) if seen else None)
-        found[id, t] = (shop, first, *of_window, *[*reversed(seen), None, None][:2], len(windows[1]))
-    return found
+        observed = [
+            row["amount"] for row in sorted(windows[0], key=lambda row: (row["t"], row["known"], row["amount"]))
+        ]
+        of_window = (
+            len(observed),
+            sum(observed) if observed else None,
+            max(observed, default=None),
+            median(observed) if observed else None,
+        )
+        results[id, t] = (shop, first, *of_window, *[*reversed(observed), None, None][:2], len(windows[1]))
+    return results
 
 
 def stored(stores: fti.Stores) -> dict[tuple[int, datetime], tuple[Any, ...]]:

@@ -141,12 +141,12 @@ def rows_of(*pairs: tuple[int, int], at: pd.Timestamp = AT) -> pd.DataFrame:
 
 def done(folder: Path, *batches_given: Any) -> list[dict[str, Any]]:
     """The metadata of each batch's materialization, one run after another."""
-    said = []
+    messages = []
     for batch in batches_given:
         run = materialize(balances(lambda _, batch=batch: batch), stores=stores_in(folder)).runs["balances_v1"]
         (event,) = run.get_asset_materialization_events()
-        said.append({name: value.value for name, value in event.materialization.metadata.items()})
-    return said
+        messages.append({name: value.value for name, value in event.materialization.metadata.items()})
+    return messages
 
 
 def test_upserts_replace_and_add_appends_add_and_deletes_remove(tmp_path: Path) -> None:
@@ -157,7 +157,9 @@ def test_upserts_replace_and_add_appends_add_and_deletes_remove(tmp_path: Path) 
         fti.Changes(appends=rows_of((1, 11), at=AT + HOUR), deletes=pd.DataFrame({"id": [3]})),
         fti.Changes(deletes=rows_of((1, 0))[["id", "at"]]),
     )
-    counts = [[said[f"rows_{name}"] for name in ("added", "replaced", "deleted")] for said in (first, second, third)]
+    counts = [
+        [result[f"rows_{name}"] for name in ("added", "replaced", "deleted")] for result in (first, second, third)
+    ]
     assert counts == [[3, 0, 0], [1, 1, 0], [1, 0, 1]]
     assert fourth["rows_deleted"] == 1
     assert stored(tmp_path) == {(1, AT + HOUR): 11, (2, AT): 21, (4, AT): 40}
@@ -196,10 +198,10 @@ def test_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> N
 
 
 def test_next_run_gets_position_and_full_reload_forgets_it(tmp_path: Path) -> None:
-    seen: list[str | None] = []
+    observed: list[str | None] = []
 
     def give(batch: Any) -> Callable[[fti.FeedPosition], Any]:
-        return lambda position: (seen.append(position.value), batch)[1]
+        return lambda position: (observed.append(position.value), batch)[1]
 
     stores = stores_in(tmp_path)
     for batch in (
@@ -210,7 +212,7 @@ def test_next_run_gets_position_and_full_reload_forgets_it(tmp_path: Path) -> No
         fti.Changes(),
     ):
         materialize(balances(give(batch)), stores=stores)
-    assert seen == [None, "lsn-1", "lsn-1", "7", None]
+    assert observed == [None, "lsn-1", "lsn-1", "7", None]
     assert stored(tmp_path) == {(9, AT): 9}
 
 
@@ -292,7 +294,7 @@ def test_table_without_rows_takes_types_that_first_rows_have(tmp_path: Path, kin
         fti.Changes(upserts=rows.assign(x="thirty")[:1], deletes=pd.DataFrame({"id": ["b"]})),
     )
     assert stored(tmp_path) == {("a", AT): "thirty"}
-    assert [said["feed_position"] for said in (one, two, three)] == ["1"] * 3
+    assert [result["feed_position"] for result in (one, two, three)] == ["1"] * 3
     reloaded = tmp_path / "reloaded"
     done(reloaded, rows.assign(x="thirty")[:1])
     assert version(tmp_path) == version(reloaded)
@@ -308,8 +310,8 @@ def test_a_group_with_late_rows_takes_first_types(tmp_path: Path) -> None:
 def test_new_column_that_may_be_null_is_added_by_batch(tmp_path: Path) -> None:
     wider = rows_of((2, 21), (4, 40)).assign(city="Ulm")
     done(tmp_path, fti.Changes(upserts=rows_of((1, 10), (2, 20), (3, 30))))
-    (said,) = done(tmp_path, fti.Changes(upserts=wider, deletes=pd.DataFrame({"id": [3]})))
-    assert [said[f"rows_{name}"] for name in ("added", "replaced", "deleted")] == [1, 1, 1]
+    (result,) = done(tmp_path, fti.Changes(upserts=wider, deletes=pd.DataFrame({"id": [3]})))
+    assert [result[f"rows_{name}"] for name in ("added", "replaced", "deleted")] == [1, 1, 1]
     assert stored(tmp_path) == {(1, AT): 10, (2, AT): 21, (4, AT): 40}
     cities = fti.read(balances(lambda _: None), stores=stores_in(tmp_path)).set_index("id")["city"]
     assert cities.dropna().to_dict() == {2: "Ulm", 4: "Ulm"}
@@ -345,18 +347,18 @@ def test_an_order_of_text_is_refused(tmp_path: Path, kind: str) -> None:
         DataError, match=r"ordered by 'lsn', which is text .*CAST\(\"lsn\" AS BIGINT\).*- '0/0'::pg_lsn"
     ):
         done(tmp_path, fti.ChangeFeed(rows))
-    (said,) = done(tmp_path, fti.ChangeFeed(rows.assign(lsn=rows["lsn"].astype("int64"))))
-    assert (said["feed_position"], stored(tmp_path)) == ("10", {(1, AT): 10})
+    (result,) = done(tmp_path, fti.ChangeFeed(rows.assign(lsn=rows["lsn"].astype("int64"))))
+    assert (result["feed_position"], stored(tmp_path)) == ("10", {(1, AT): 10})
 
 
 def test_a_feed_takes_times_and_the_users_operations(tmp_path: Path) -> None:
     when = [AT, AT + HOUR, AT]
     rows = pd.DataFrame({"id": [1, 1, 2], "at": AT, "x": [1, 2, 3], "what": ["put", "put", "put"], "when": when})
     feed = fti.ChangeFeed(rows, operation="what", order="when", upsert=["put"], delete=[])
-    (said,) = done(tmp_path, feed)
-    assert said["feed_position"] == "2024-01-01 01:00:00"
-    (said,) = done(tmp_path, dataclasses.replace(feed, position="page-2"))
-    assert said["feed_position"] == "page-2"
+    (result,) = done(tmp_path, feed)
+    assert result["feed_position"] == "2024-01-01 01:00:00"
+    (result,) = done(tmp_path, dataclasses.replace(feed, position="page-2"))
+    assert result["feed_position"] == "page-2"
     assert stored(tmp_path) == {(1, AT): 2, (2, AT): 3}
 
 

@@ -49,8 +49,8 @@ def kept(given_rows: Sequence[Row]) -> list[tuple[Any, ...]]:
 def test_the_last_row_by_a_column_is_kept(given_rows: list[Row]) -> None:
     with connection() as con:
         columns = dict.fromkeys(("id", "part", "x", "loaded"), "BIGINT")
-        found = without_duplicates(con, relation(con, columns, given_rows), ["id", "part"], "loaded", what="t_v1")
-        assert sorted(found.fetchall(), key=str) == kept(given_rows)
+        results = without_duplicates(con, relation(con, columns, given_rows), ["id", "part"], "loaded", what="t_v1")
+        assert sorted(results.fetchall(), key=str) == kept(given_rows)
 
 
 class Balances(pa.DataFrameModel):

@@ -65,10 +65,10 @@ def windows(connection: duckdb.DuckDBPyConnection, values: Sequence[Sequence[flo
     )
     grid = Grid("hour", START, START + timedelta(hours=1))
     rows = Table(relation, connection, "rows_v1", ("k",), event_time="t", grid=grid)
-    found = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates=aggregates)
+    result = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates=aggregates)
     columns = ", ".join(f'"{name}_1h"' for name in aggregates)
     # In one query: each step of a relation is planned anew.
-    return found.relation.query("found", f"SELECT {columns} FROM found ORDER BY k").fetchall()
+    return result.relation.query("found", f"SELECT {columns} FROM found ORDER BY k").fetchall()
 
 
 def equal(found: float, expected: float) -> bool:
@@ -114,8 +114,8 @@ def cancelling(draw: st.DrawFn) -> list[float]:
 @example([[math.inf, 1.0], [math.inf, -math.inf], [math.nan, 2.0], [-math.inf]])
 @example([[2.0**90, 2.0**38 + 2.0**37, 1.0], [2.0**95, 2.0**42, 2.0**-20], [-(2.0**95), -(2.0**42), -(2.0**-20)]])
 def test_a_sum_is_the_nearest_float(connection: duckdb.DuckDBPyConnection, values: list[list[float]]) -> None:
-    found = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per="30min"))
-    for of_key, (total, mean, rate) in zip(values, found, strict=True):
+    result = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per="30min"))
+    for of_key, (total, mean, rate) in zip(values, result, strict=True):
         expected = true_sum(of_key)
         assert equal(total, expected), (of_key, total, expected)
         assert equal(mean, true_ratio(of_key, 1, len(of_key)))
@@ -156,8 +156,8 @@ def test_means_and_rates_are_right_wherever_their_true_value_is_float(
     connection: duckdb.DuckDBPyConnection, values: list[list[float]], per: str
 ) -> None:
     hours = {"1s": Fraction(1, 3600), "1h": Fraction(1), "365d": Fraction(8760)}[per]
-    found = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per=per))
-    for of_key, (total, mean, rate) in zip(values, found, strict=True):
+    result = windows(connection, values, sum=Sum("x"), mean=Mean("x"), rate=Rate("x", per=per))
+    for of_key, (total, mean, rate) in zip(values, result, strict=True):
         if not all(map(math.isfinite, of_key)):
             assert all(equal(one, true_sum(of_key)) for one in (total, mean, rate))
             continue
@@ -184,8 +184,8 @@ def test_whole_numbers_add_up_exactly_or_are_refused(connection: duckdb.DuckDBPy
     rows = Table(relation, connection, "rows_v1", ("k",), event_time="t", grid=grid)
 
     def asked(aggregate: Any) -> Any:
-        found = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates={"y": aggregate})
-        return found.relation.project("y_1h").fetchall()[0][0]
+        result = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates={"y": aggregate})
+        return result.relation.project("y_1h").fetchall()[0][0]
 
     total = sum(numbers)
     assert asked(Mean("x")) == float(total) / len(numbers)
@@ -208,8 +208,8 @@ def test_whole_numbers_of_any_size_round_to_nearest_float(
     connection: duckdb.DuckDBPyConnection, numbers: list[int]
 ) -> None:
     relation = connection.sql("SELECT unnest(?::VARCHAR[])::HUGEINT AS n", params=[list(map(str, numbers))])
-    found = [value for (value,) in relation.project(nearest_double("n")).fetchall()]
-    assert found == [float(number) for number in numbers]
+    results = [value for (value,) in relation.project(nearest_double("n")).fetchall()]
+    assert results == [float(number) for number in numbers]
 
 
 @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -223,6 +223,6 @@ def test_a_deviation_is_within_four_roundings(
     connection: duckdb.DuckDBPyConnection, values: list[list[float]], shift: float
 ) -> None:
     shifted = [[value + shift for value in of_key] for of_key in values]
-    found = windows(connection, shifted, std=Std("x"))
-    for of_key, (deviation,) in zip(shifted, found, strict=True):
+    result = windows(connection, shifted, std=Std("x"))
+    for of_key, (deviation,) in zip(shifted, result, strict=True):
         assert deviation == pytest.approx(true_deviation(of_key), rel=4 * 2.0**-53, abs=0)

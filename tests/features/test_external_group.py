@@ -206,12 +206,12 @@ def test_the_code_version_follows_the_declaration_and_no_password(warehouse: War
 def test_observation_tells_version_rows_newest_event_time_and_columns(warehouse: Warehouse) -> None:
     warehouse.run("ALTER TABLE weather ADD COLUMN tags VARCHAR[]")
     with dg.DagsterInstance.ephemeral() as instance:
-        seen = observed(warehouse.group(), instance)
-    assert seen.data_version.startswith("2.")
-    assert seen.metadata["dagster/row_count"].value == 480
-    assert seen.metadata["newest_event_time"].value == "2013-01-20 23:00:00"
-    assert seen.metadata["of_no_feature_type"].value == "tags"
-    columns = {column.name: column.type for column in seen.metadata["dagster/column_schema"].value.columns}
+        visits = observed(warehouse.group(), instance)
+    assert visits.data_version.startswith("2.")
+    assert visits.metadata["dagster/row_count"].value == 480
+    assert visits.metadata["newest_event_time"].value == "2013-01-20 23:00:00"
+    assert visits.metadata["of_no_feature_type"].value == "tags"
+    columns = {column.name: column.type for column in visits.metadata["dagster/column_schema"].value.columns}
     assert columns == {
         "shop": "text",
         "seen_at": "timestamp",
@@ -333,16 +333,16 @@ def test_times_as_iso_text_are_read_as_instants(warehouse: Warehouse) -> None:
         again = fti.read(group, at="2013-01-05T10:30Z").sort_values("shop")
         assert again.to_dict("records") == won.to_dict("records")
     warehouse.run("UPDATE weather SET seen_at = '01/02/2013' WHERE temp > 0.99")
-    told = (
+    result = (
         "weather_v1 cannot be read as it is declared: seen_at is '01/02/2013', which is no ISO time .* in table weather"
     )
     for group in groups:
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=result):
             fti.read(group)
     spine = visits()
     assets = [spine.assets_def, dataset_of(spine, group).assets_def]
     every = [*assets, group.assets_def]
-    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(DataError, match=told):
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(DataError, match=result):
         dg.materialize(every, instance=instance, resources=STORES, selection=assets, partition_key="2013-01-15")
 
 
@@ -373,8 +373,8 @@ def test_value_that_its_declared_type_does_not_hold_is_named(
     warehouse.run(f"ALTER TABLE weather ALTER {column} TYPE {kind} USING 7")
     assert fti.read(group)[column].unique().tolist() == [7]
     warehouse.run(f"UPDATE weather SET {column} = {value} WHERE shop = 'a'")
-    told = f"weather_v1 cannot be read as it is declared: {column} is {value}, which {target} does not hold exactly, in table weather"
-    with pytest.raises(DataError, match=told):
+    result = f"weather_v1 cannot be read as it is declared: {column} is {value}, which {target} does not hold exactly, in table weather"
+    with pytest.raises(DataError, match=result):
         fti.read(group)
 
 

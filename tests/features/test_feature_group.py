@@ -311,13 +311,13 @@ class World:
 
     def raised_by(self, result: dg.ExecuteInProcessResult) -> list[str]:
         """The names and messages of a failed run's errors, causes included."""
-        found = []
+        results = []
         for event in result.all_events:
             error = event.step_failure_data.error if event.is_step_failure else None
             while error is not None:
-                found.append(f"{error.cls_name}: {error.message}")
+                results.append(f"{error.cls_name}: {error.message}")
                 error = error.cause
-        return found
+        return results
 
 
 @pytest.fixture
@@ -407,8 +407,8 @@ def test_range_has_one_event_a_day_with_provenance(world: World) -> None:
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success
     for group in (world.arrivals, world.rates):
-        found = world.instance.fetch_materializations(group.key, limit=100).records
-        assert sorted(str(record.partition_key) for record in found) == days
+        results = world.instance.fetch_materializations(group.key, limit=100).records
+        assert sorted(str(record.partition_key) for record in results) == days
     assert world.run(world.rates, partition_key=days[0]).success
     names = [
         sorted(event.tags or {}) for event in (world.event(world.rates, days[0]), world.event(world.rates, days[1]))
@@ -478,11 +478,11 @@ def test_it_is_said_once_that_naive_times_are_taken_as_utc(world: World, library
         frame = pd.DataFrame({"k": ["a"], "t": pd.to_datetime(["2013-01-01"])})
         return {"pandas": frame, "polars": pl.from_pandas(frame), "changes": fti.Changes(upserts=frame)}[library]
 
-    told = []
+    messages = []
     for _ in range(2):
         logged = world.instance.all_logs(world.run(naive).run_id)
-        told.append([entry.user_message for entry in logged if "taken as UTC" in entry.user_message])
-    assert told == [[f"naive_{library}_v1: times without a zone are taken as UTC: 't'"], []]
+        messages.append([entry.user_message for entry in logged if "taken as UTC" in entry.user_message])
+    assert messages == [[f"naive_{library}_v1: times without a zone are taken as UTC: 't'"], []]
 
 
 def test_a_warning_is_told_and_the_rows_are_stored(world: World) -> None:
@@ -593,7 +593,7 @@ def test_a_changed_schema_needs_a_new_version(world: World) -> None:
 
 
 def test_a_lookup_has_no_partitions_and_no_time(world: World) -> None:
-    seen: list[list[str]] = []
+    observed: list[list[str]] = []
 
     @fti.feature_group(keys=["carrier"], online=True)
     def carriers() -> pd.DataFrame:
@@ -603,10 +603,10 @@ def test_a_lookup_has_no_partitions_and_no_time(world: World) -> None:
     assert world.run(carriers).success
     named = fti.feature_group(
         keys=["carrier"], event_time="landed_at", partitions_def=DAYS, ins={"arrivals": arrivals, "carriers": carriers}
-    )(named_rows(seen))
+    )(named_rows(observed))
     assert world.run(arrivals, partition_key="2013-01-01").success
     assert world.run(named, partition_key="2013-01-01").success
-    assert seen == [["American", "United"]]
+    assert observed == [["American", "United"]]
     winner = SqliteOnlineStore(world.folders["online"]).reader("carriers_v1").get(("UA",), 0)
     assert winner is not None
     assert winner.values == ("United",)
@@ -657,16 +657,16 @@ def test_function_gets_its_context_config_resources_and_plain_assets(world: Worl
         rows = [*source, *raw][: config.rows]
         return pd.DataFrame({"carrier": [f"{landing.carrier}{number}" for number in rows]})
 
-    given = fti.feature_group(keys=["carrier"], ins={"raw": dg.AssetIn(key="landed")})(many.function)
+    inputs = fti.feature_group(keys=["carrier"], ins={"raw": dg.AssetIn(key="landed")})(many.function)
     result = world.run(
         source,
         landed,
-        given,
+        inputs,
         resources={"landing": Landing(carrier="UA")},
         run_config=dg.RunConfig(ops={"many_v1": Limit(rows=2)}),
     )
     assert result.success, world.raised_by(result)
-    assert world.rows(given)["carrier"].tolist() == ["UA1", "UA2"]
+    assert world.rows(inputs)["carrier"].tolist() == ["UA1", "UA2"]
 
 
 def test_the_online_store_is_loaded_after_the_run(world: World) -> None:
@@ -857,9 +857,9 @@ def test_online_group_with_key_that_cannot_be_joined_on_stores_nothing(world: Wo
 
 @pytest.mark.soak
 def test_days_with_a_long_lookback_equal_a_range(world: World) -> None:
-    given = {"arrivals": world.arrivals}
+    inputs = {"arrivals": world.arrivals}
 
-    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d", ins=given)
+    @fti.feature_group(keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="6d", ins=inputs)
     def busy(arrivals: fti.Table) -> fti.Table:
         aggregates = {"delay": fti.Sum("delay"), "most": fti.Max("delay"), "spread": fti.Std("delay")}
         return fti.window_aggregate(arrivals, keys=["carrier"], every="1h", windows=["5h", "5d"], aggregates=aggregates)

@@ -60,9 +60,9 @@ def test_a_missing_file_of_a_range_is_named(tmp_path: Path) -> None:
     group = orders(f"{tmp_path}/{FILE}")
     with pytest.raises(DataError, match=r"orders_v1|step") as error:
         testing.rows(group, partition=("2024-01-01", "2024-01-03"))
-    said = str(error.value)
-    assert "has no file for 2 of 3 partitions: " in said
-    assert f"{tmp_path}/2024-01-02.parquet' and '{tmp_path}/2024-01-03.parquet'" in said
+    result = str(error.value)
+    assert "has no file for 2 of 3 partitions: " in result
+    assert f"{tmp_path}/2024-01-02.parquet' and '{tmp_path}/2024-01-03.parquet'" in result
     with pytest.raises(DataError, match="has no file: "):
         testing.rows(group, partition="2024-01-02")
 
@@ -179,14 +179,14 @@ def test_a_damaged_page_is_named(tmp_path: Path, how: str, write: dict[str, Any]
     def orders(context: dg.AssetExecutionContext) -> Any:
         return READERS[how](fti.read_files(context, f"{tmp_path}/{FILE}"))
 
-    said = (
+    result = (
         rf"^{file} of orders_v1 cannot be read as Parquet: .*Its bytes are damaged: write it again.*Nothing was stored$"
     )
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=result):
         testing.materialize(
             orders, stores=testing.stores_in(tmp_path / "stores"), partition=("2024-01-01", "2024-01-03")
         )
-    with pytest.raises(DataError, match=said.replace("orders_v1", "step")):
+    with pytest.raises(DataError, match=result.replace("orders_v1", "step")):
         testing.rows(orders, partition=("2024-01-01", "2024-01-03"))
 
 

@@ -36,8 +36,8 @@ def test_rows_that_say_honestly_when_they_are_known_are_no_warning(
     rows = pd.DataFrame({"flight": [1, 2, 3], "departs": NOW + departs * HOUR, "known": NOW + known * HOUR})
     judged = not_in_future(tmp_path, rows, available_at="known")
     assert judged.passed
-    told = judged.metadata.get("rows_available_later")
-    assert (told and told.value) == later
+    result = judged.metadata.get("rows_available_later")
+    assert (result and result.value) == later
 
 
 def test_rows_true_and_known_only_after_now_are_warning(tmp_path: Path) -> None:

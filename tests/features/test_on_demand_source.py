@@ -175,7 +175,7 @@ def test_one_row_is_served_without_pandas(written: Written, tmp_path: Path) -> N
     written(od_served=SERVED, od_rules="RISKY = 0.5")
     code = [sys.executable, "-c", SERVE]
     root = Path(__file__).parents[2]
-    found = subprocess.run(
+    result = subprocess.run(
         code, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=True
     )
-    assert found.stdout == "[[17], [True]]\n[]\n"
+    assert result.stdout == "[[17], [True]]\n[]\n"

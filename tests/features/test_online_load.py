@@ -35,11 +35,11 @@ ORIGIN = logging.getLogger("fti_assets.features.online.load")
 
 
 def declared(**options: Any) -> Any:
-    given = {"keys": ["k"], "event_time": "e", "available_at": "a", "online": True, "online_history": "10min"}
+    inputs = {"keys": ["k"], "event_time": "e", "available_at": "a", "online": True, "online_history": "10min"}
 
     def readings() -> None: ...
 
-    return fti.feature_group(**(given | options))(readings)
+    return fti.feature_group(**(inputs | options))(readings)
 
 
 READINGS = declared()
@@ -74,15 +74,15 @@ def replace(lake: Lake, partitions: Mapping[str, Sequence[Row]], group: Any = RE
 
 def offline(lake: Lake, group: Any, keys: Sequence[str], instants: Sequence[datetime]) -> dict[Any, tuple[Any, ...]]:
     """What the offline join has for each key and instant; times as whole microseconds."""
-    asked = [{"k": key, "t": at} for key, at in product(keys, instants)]
-    spine = relation(lake.connection, {"k": "VARCHAR", "t": "TIMESTAMP"}, asked)
+    requests = [{"k": key, "t": at} for key, at in product(keys, instants)]
+    spine = relation(lake.connection, {"k": "VARCHAR", "t": "TIMESTAMP"}, requests)
     whole = joined_whole(group, lake.types(group.table))
     joined = point_in_time(
         lake.connection, spine, [whole], lambda _: lake.rows(group.table), prediction_time="t"
     ).fetchall()
     return {
-        (key, at): tuple(microseconds(value) if isinstance(value, datetime) else value for value in found)
-        for key, at, *found in joined
+        (key, at): tuple(microseconds(value) if isinstance(value, datetime) else value for value in results)
+        for key, at, *results in joined
     }
 
 
@@ -111,10 +111,10 @@ def assert_as_offline(lake: Lake, stores: Sequence[OnlineStore], group: Any, key
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     """What loading says of itself in a block."""
     caplog.clear()
-    found: list[str] = []
+    results: list[str] = []
     with caplog.at_level(logging.INFO, logger=ORIGIN.name):
-        yield found
-    found.extend(record.getMessage() for record in caplog.records if record.name == ORIGIN.name)
+        yield results
+    results.extend(record.getMessage() for record in caplog.records if record.name == ORIGIN.name)
 
 
 EVERYONE = [*"abcdefg", "a\0"]
@@ -190,8 +190,8 @@ def load_again(lake: Lake, store: OnlineStore, group: Any = READINGS, minutes: f
 
 
 def values(store: OnlineStore, key: str, minute: float = 60) -> tuple[Any, ...] | None:
-    found = store.reader("readings_v1", columns=["x"]).get((key,), microseconds(START + minute * MINUTE))
-    return None if found is None else found.values
+    results = store.reader("readings_v1", columns=["x"]).get((key,), microseconds(START + minute * MINUTE))
+    return None if results is None else results.values
 
 
 def test_only_keys_with_rows_in_changed_partitions_are_written(loaded, store, caplog):
@@ -378,8 +378,8 @@ def test_a_group_with_a_fixed_delay_and_two_keys(lake, store):
     replace(lake, {"2": [row("a", 12, x=2.0), row("a", 13, x=3.0, s=None)]}, group)
     assert load_again(lake, store, group) == 4
     reader = store.reader("readings_v1", columns=["x"])
-    found = [reader.get(("a", "s"), microseconds(START + minute * MINUTE)) for minute in (14, 15, 16, 17)]
-    assert [one and one.values for one in found] == [None, (1.0,), (1.0,), (2.0,)]
+    results = [reader.get(("a", "s"), microseconds(START + minute * MINUTE)) for minute in (14, 15, 16, 17)]
+    assert [one and one.values for one in results] == [None, (1.0,), (1.0,), (2.0,)]
 
 
 def test_waiting_load_reads_the_lake_at_its_turn(loaded, store):

@@ -95,8 +95,8 @@ def test_key_with_rows_in_two_batches_is_one_blob(monkeypatch):
             f"SELECT 'k' || (i // 3000) AS k0, make_timestamp(i::BIGINT) AS {VISIBLE}, make_timestamp(i::BIGINT) AS {EVENT}, "
             "i AS n FROM range(10_000) r(i)"
         )
-        found = dict(blobs_of(open_, versions, group(["text"], {"n": "integer"}, "e")))
-    assert {key: (len(blob) - 4) // 25 for key, blob in found.items()} == {
+        results = dict(blobs_of(open_, versions, group(["text"], {"n": "integer"}, "e")))
+    assert {key: (len(blob) - 4) // 25 for key, blob in results.items()} == {
         b"k0": 3000, b"k1": 3000, b"k2": 3000, b"k3": 1000
     }  # fmt: skip
 
@@ -104,8 +104,8 @@ def test_key_with_rows_in_two_batches_is_one_blob(monkeypatch):
 def test_rows_without_a_key_are_left_out():
     with connection() as open_:
         rows = open_.sql("SELECT unnest(['a', NULL]) AS k0, unnest([1, 2]) AS k1, 1 AS n")
-        found = list(blobs_of(open_, rows, group(["text", "integer"], {"n": "integer"}, None)))
-    assert [key for key, _ in found] == [b"1:a1;"]
+        results = list(blobs_of(open_, rows, group(["text", "integer"], {"n": "integer"}, None)))
+    assert [key for key, _ in results] == [b"1:a1;"]
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_what_wins_from_instant_on_is_kept(drawn, since):
     whole = JoinedGroup("g", 1, (JoinedKey("k0", "k0", "text"),), (), event_time="e", available_at="a")
     with connection() as open_:
         stored = relation(open_, {"k0": "VARCHAR", "e": "TIMESTAMP", "a": "TIMESTAMP"}, rows)
-        found = winners_since(open_, stored, whole, since * 1_000_000).project(f"k0, {VISIBLE}").fetchall()
+        results = winners_since(open_, stored, whole, since * 1_000_000).project(f"k0, {VISIBLE}").fetchall()
     moments = sorted({(one["k0"], max(one["e"], one["a"])) for one in rows})
     winners = [(key, at, winner(whole, rows, [key], at)) for key, at in moments]
     every = [(key, at) for key, at, one in winners if one is not None and max(one["e"], one["a"]) == at]
     instant = from_microseconds(since * 1_000_000)
     followers = [*every, (None, None)][1:]
-    assert sorted(found) == [
+    assert sorted(results) == [
         row for row, follower in zip(every, followers, strict=True) if follower[0] != row[0] or follower[1] > instant
     ]

@@ -39,26 +39,26 @@ def stores(tmp_path: Path) -> fti.Stores:
 def events(done: Materialized) -> dict[str | None, dict[str, Any]]:
     """The metadata of each partition's newest event."""
     (result,) = done.runs.values()
-    found = result.get_asset_materialization_events()
-    return {event.partition: {k: v.value for k, v in event.materialization.metadata.items()} for event in found}
+    results = result.get_asset_materialization_events()
+    return {event.partition: {k: v.value for k, v in event.materialization.metadata.items()} for event in results}
 
 
 def check(done: Materialized, name: str) -> dg.AssetCheckEvaluation:
     (result,) = done.runs.values()
-    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
-    return found
+    (results,) = [one for one in result.get_asset_check_evaluations() if one.check_name == name]
+    return results
 
 
 def test_run_shows_statistics_and_numbers_of_each_partition(stores: fti.Stores) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         done = testing.materialize(readings, stores=stores, partition=("2013-01-01", "2013-01-02"), instance=instance)
         records = instance.fetch_materializations(readings.key, limit=2).records
-    shown = {
+    displayed = {
         record.partition_key: {name: value.value for name, value in record.asset_materialization.metadata.items()}
         for record in records
         if record.asset_materialization is not None
     }
-    first, second = shown["2013-01-01"], shown["2013-01-02"]
+    first, second = displayed["2013-01-01"], displayed["2013-01-02"]
     numbers = ("null_rate", "null_rate/x", "null_rate/y", "newest_event_age_s", "dagster/partition_row_count")
     assert {name: first[name] for name in numbers} == {
         "null_rate": 0.125, "null_rate/x": 0.25, "null_rate/y": 0.0, "newest_event_age_s": 30 * 3600.0,
@@ -83,13 +83,13 @@ def test_run_shows_statistics_and_numbers_of_each_partition(stores: fti.Stores) 
 
 def test_the_measured_delay_stands_beside_the_stated_one(stores: fti.Stores) -> None:
     done = testing.materialize(readings, stores=stores, partition="2013-01-01", now="2013-01-01T18:30")
-    found = check(done, "rows_in_time")
-    assert {name: value.value for name, value in found.metadata.items() if name.endswith("_s")} == {
+    results = check(done, "rows_in_time")
+    assert {name: value.value for name, value in results.metadata.items() if name.endswith("_s")} == {
         "measured_delay_p50_s": 9.5 * 3600, "measured_delay_p95_s": pytest.approx(17.6 * 3600),
         "measured_delay_max_s": 18.5 * 3600, "stated_delay_s": 3600.0,
     }  # fmt: skip
-    assert found.metadata["new_rows"].value == 4
-    assert not found.passed
+    assert results.metadata["new_rows"].value == 4
+    assert not results.passed
     again = testing.materialize(readings, stores=stores, partition="2013-01-01", now="2013-01-01T19:30")
     assert check(again, "rows_in_time").metadata["new_rows"].value == 0  # known rows are not late again
     assert "measured_delay_p95_s" not in events(again)["2013-01-01"]
@@ -104,24 +104,24 @@ def forecasts(context: dg.AssetExecutionContext) -> pd.DataFrame:
 
 def test_ages_and_delays_of_events_to_come_are_not_negative(stores: fti.Stores) -> None:
     done = testing.materialize(forecasts, stores=stores, partition="2013-01-02", now="2013-01-01T20:00")
-    shown = events(done)["2013-01-02"]
-    assert "newest_event_age_s" not in shown  # nothing of it has happened
-    assert shown["farthest_event_ahead_s"] == 22 * 3600.0
-    found = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
-    assert {name: found[name] for name in found if name.startswith("measured_delay")} == {
+    displayed = events(done)["2013-01-02"]
+    assert "newest_event_age_s" not in displayed  # nothing of it has happened
+    assert displayed["farthest_event_ahead_s"] == 22 * 3600.0
+    results = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
+    assert {name: results[name] for name in results if name.startswith("measured_delay")} == {
         "measured_delay_p50_s": 0.0, "measured_delay_p95_s": 0.0, "measured_delay_max_s": 0.0,
     }  # fmt: skip
-    assert (found["new_rows"], found["new_rows_before_their_event"]) == (4, 4)
-    assert shown["measured_delay_p95_s"] == 0.0
+    assert (results["new_rows"], results["new_rows_before_their_event"]) == (4, 4)
+    assert displayed["measured_delay_p95_s"] == 0.0
 
 
 def test_ages_and_delays_of_day_that_is_under_way(stores: fti.Stores) -> None:
     done = testing.materialize(forecasts, stores=stores, partition="2013-01-02", now="2013-01-02T09:00")
-    shown = events(done)["2013-01-02"]
-    assert (shown["newest_event_age_s"], shown["farthest_event_ahead_s"]) == (3 * 3600.0, 9 * 3600.0)
-    found = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
-    assert (found["measured_delay_p50_s"], found["measured_delay_max_s"]) == (1.5 * 3600, 9 * 3600.0)
-    assert found["new_rows_before_their_event"] == 2
+    displayed = events(done)["2013-01-02"]
+    assert (displayed["newest_event_age_s"], displayed["farthest_event_ahead_s"]) == (3 * 3600.0, 9 * 3600.0)
+    results = {name: value.value for name, value in check(done, "rows_in_time").metadata.items()}
+    assert (results["measured_delay_p50_s"], results["measured_delay_max_s"]) == (1.5 * 3600, 9 * 3600.0)
+    assert results["new_rows_before_their_event"] == 2
     assert check(done, "fresh").metadata["age_s"].value == 3 * 3600.0
 
 
@@ -140,23 +140,23 @@ def test_freshness_is_judged_by_newest_row_that_can_be_used(
 ) -> None:
     if now == "2013-01-01T18:59":
         passed = False  # 12:00 is 6:59 old
-    found = check(testing.materialize(readings, stores=stores, partition="2013-01-01", now=now), "fresh")
-    assert found.passed == passed
-    assert not found.blocking
-    assert found.severity == dg.AssetCheckSeverity.WARN
-    assert found.metadata["ttl_s"].value == 6 * 3600
+    result = check(testing.materialize(readings, stores=stores, partition="2013-01-01", now=now), "fresh")
+    assert result.passed == passed
+    assert not result.blocking
+    assert result.severity == dg.AssetCheckSeverity.WARN
+    assert result.metadata["ttl_s"].value == 6 * 3600
     if age is None:
-        assert "has no row that can be used at 2013-01-01 00:30:00" in (found.description or "")
+        assert "has no row that can be used at 2013-01-01 00:30:00" in (result.description or "")
         return
-    assert found.metadata["age_s"].value == pytest.approx(age * 3600)
-    assert passed or "older than the ttl of 6:00:00, so it answers nothing" in (found.description or "")
+    assert result.metadata["age_s"].value == pytest.approx(age * 3600)
+    assert passed or "older than the ttl of 6:00:00, so it answers nothing" in (result.description or "")
 
 
 def test_a_backfill_is_not_judged_and_says_so(stores: fti.Stores) -> None:
     done = testing.materialize(readings, stores=stores, partition="2013-01-01", now="2013-01-03T00:01")
-    found = check(done, "fresh")
-    assert found.passed
-    assert "the run is a backfill" in found.metadata["judged"].value
+    results = check(done, "fresh")
+    assert results.passed
+    assert "the run is a backfill" in results.metadata["judged"].value
     assert "newest_event_age_s" not in events(done)["2013-01-01"]
     judged = testing.materialize(readings, stores=stores, partition="2013-01-01", now="2013-01-03T00:00")
     assert not check(judged, "fresh").passed
@@ -168,8 +168,8 @@ def test_a_group_without_a_ttl_has_no_such_check(stores: fti.Stores) -> None:
         return pd.DataFrame({"k": ["a", "b"], "size": [1.0, None]})
 
     assert "fresh" not in {spec.name for spec in places.assets_def.check_specs}
-    (shown,) = events(testing.materialize(places, stores=stores)).values()
-    assert (shown["null_rate"], shown["null_rate/size"]) == (0.5, 0.5)
+    (displayed,) = events(testing.materialize(places, stores=stores)).values()
+    assert (displayed["null_rate"], displayed["null_rate/size"]) == (0.5, 0.5)
 
 
 def test_of_many_columns_only_all_of_them_are_plotted(stores: fti.Stores) -> None:
@@ -177,6 +177,6 @@ def test_of_many_columns_only_all_of_them_are_plotted(stores: fti.Stores) -> Non
     def wide() -> pd.DataFrame:
         return pd.DataFrame({"k": ["a"], **{f"x{number}": [1.0] for number in range(31)}})
 
-    (shown,) = events(testing.materialize(wide, stores=stores)).values()
-    assert [name for name in shown if name.startswith("null_rate")] == ["null_rate"]
-    assert len(shown["statistics"].records) == 32
+    (displayed,) = events(testing.materialize(wide, stores=stores)).values()
+    assert [name for name in displayed if name.startswith("null_rate")] == ["null_rate"]
+    assert len(displayed["statistics"].records) == 32

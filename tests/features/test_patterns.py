@@ -20,11 +20,11 @@ def test_a_pattern_is_found_where_python_finds_it(check: str, found: object, par
     for count in range(parts + 1):
         for pattern in map("".join, itertools.product(PARTS, repeat=count)):
             try:
-                said = in_sql(getattr(pa.Check, check)(pattern), SqlColumn("x", "text"))
+                result = in_sql(getattr(pa.Check, check)(pattern), SqlColumn("x", "text"))
             except re.error:
                 continue
-            if said is not None:
-                conditions[pattern] = said.fails
+            if result is not None:
+                conditions[pattern] = result.fails
     assert len(conditions) > 400
     texts = ", ".join(f"('{text}')" for text in TEXTS)
     with duckdb.connect() as connection:

@@ -72,8 +72,8 @@ class World:
 
     def online(self, key: int) -> tuple[Any, ...] | None:
         reader = self.stores.online_store().reader("visits_v1", columns=["mood", "spend", "never"])
-        found = reader.get((key,), microseconds(instant("2025-01-09T00:00:00")))
-        return None if found is None else found.values
+        results = reader.get((key,), microseconds(instant("2025-01-09T00:00:00")))
+        return None if results is None else results.values
 
     @property
     def snapshot(self) -> int:

@@ -67,15 +67,15 @@ def test_numbers_beyond_64_bits_inside_are_named(kind: str, outer: str, stored: 
             value = outer.format(f"'{number}'::{kind}")
             rows = connection.sql(f"SELECT {value} AS amounts UNION ALL SELECT NULL")
             column = storage_of(connection, "amounts", rows.types[0], None)
-            asked = rows.project(column.sql)
+            requests = rows.project(column.sql)
             assert column.sql_type == stored
             if fits:
-                assert sorted(asked.fetchall(), key=str) == sorted([(held,), (None,)], key=str)
+                assert sorted(requests.fetchall(), key=str) == sorted([(held,), (None,)], key=str)
             else:
                 with pytest.raises(
                     duckdb.InvalidInputException, match="amounts has a number in .* out of range for BIGINT"
                 ):
-                    asked.fetchall()
+                    requests.fetchall()
 
 
 def test_partition_by_without_spans_of_time_is_refused() -> None:

@@ -72,8 +72,8 @@ def values(
     )
     assert joined.columns == ["id", "k", "t", "value"]
     fetched = joined.fetchall()
-    assert [found[0] for found in fetched] == list(range(len(hours)))
-    return [found[3] for found in fetched]
+    assert [results[0] for results in fetched] == list(range(len(hours)))
+    return [results[3] for results in fetched]
 
 
 def test_row_is_visible_from_its_available_at_on(connection: duckdb.DuckDBPyConnection) -> None:
@@ -112,13 +112,13 @@ def test_tie_break_column_decides_between_equal_times(connection: duckdb.DuckDBP
 
 def test_rows_of_another_system_that_are_there_twice_have_one_answer(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, value, key=f"k{number}") for number in range(50) for value in (number % 7, number % 5)]
-    found = []
+    results = []
     for turned in (rows, rows[::-1]):
         table = oracles.relation(connection, ROWS, turned)
         spine = oracles.relation(connection, SPINE, [{"id": n, "k": f"k{n}", "t": at(2)} for n in range(50)])
         joined = point_in_time(connection, spine, [group(external="a table")], lambda _: table, prediction_time="t")  # noqa: B023
-        found.append([values[-1] for values in joined.fetchall()])
-    assert found[0] == found[1] == [max(number % 7, number % 5) for number in range(50)]
+        results.append([values[-1] for values in joined.fetchall()])
+    assert results[0] == results[1] == [max(number % 7, number % 5) for number in range(50)]
 
 
 def test_null_tie_break_loses(connection: duckdb.DuckDBPyConnection) -> None:
@@ -183,7 +183,7 @@ def test_spine_over_many_row_groups_keeps_its_order(connection: duckdb.DuckDBPyC
     spine, rows = connection.table("s"), oracles.relation(connection, ROWS, [row(2)])
     joins = [group(), group(group="h", columns=(JoinedColumn("other", "v", "integer"),))]
     joined = point_in_time(connection, spine, joins, lambda _: rows, prediction_time="t")
-    assert [found[0] for found in joined.fetchall()] == [found[0] for found in spine.fetchall()]
+    assert [results[0] for results in joined.fetchall()] == [results[0] for results in spine.fetchall()]
 
 
 def test_key_of_spine_may_stand_for_two_of_group(connection: duckdb.DuckDBPyConnection) -> None:
@@ -193,7 +193,7 @@ def test_key_of_spine_may_stand_for_two_of_group(connection: duckdb.DuckDBPyConn
     )
     join = group(keys=(JoinedKey("x", "k", "text"), JoinedKey("x", "j", "text")))
     joined = point_in_time(connection, spine, [join], lambda _: rows, prediction_time="t")
-    assert [found[-1] for found in joined.fetchall()] == [1, None]
+    assert [results[-1] for results in joined.fetchall()] == [1, None]
 
 
 def test_lookup_is_always_visible(connection: duckdb.DuckDBPyConnection) -> None:
@@ -327,7 +327,7 @@ def test_keys_with_nul_are_joined_to_a_lake_table(
             connection, spine, [group(event_time=event_time)], lambda _, rows=rows: rows, prediction_time="t"
         )
         expected = {"x": 1, "": 3, "x\0y": 4, "\0": 5}
-        assert [found[3] for found in joined.fetchall()] == [expected.get(key) for key in keys]
+        assert [results[3] for results in joined.fetchall()] == [expected.get(key) for key in keys]
 
 
 def test_frontier_rises_in_event_time_with_visibility(connection: duckdb.DuckDBPyConnection) -> None:
@@ -339,9 +339,9 @@ def test_frontier_rises_in_event_time_with_visibility(connection: duckdb.DuckDBP
         row(0, 5, available=5),
         row(7, 6, key=None),
     ]
-    found = frontier(connection, oracles.relation(connection, ROWS, rows), ["k"], ["v"], Times("e", "a"), of="g_v1")
-    assert found.columns == ["k", "v", "__fti_event", "__fti_visible"]
-    assert found.order("__fti_visible").fetchall() == [
+    results = frontier(connection, oracles.relation(connection, ROWS, rows), ["k"], ["v"], Times("e", "a"), of="g_v1")
+    assert results.columns == ["k", "v", "__fti_event", "__fti_visible"]
+    assert results.order("__fti_visible").fetchall() == [
         ("x", 1, at(1), at(1)),
         ("x", 3, at(3), at(3)),
         ("x", 4, at(3), at(5)),
@@ -433,15 +433,15 @@ def test_join_is_what_brute_force_finds(
         )
         joins = [first[0], second[0], again]
         relations = {name: oracles.relation(connection, kinds, rows) for name, rows in tables.items()}
-        found = point_in_time(
+        results = point_in_time(
             connection,
             oracles.relation(connection, {"k": "VARCHAR", "m": "BIGINT", "j": "VARCHAR", "t": "TIMESTAMP"}, spine),
             joins,
             lambda declared: relations[declared.table_name],
             prediction_time="t",
         ).fetchall()
-    assert [list(values[:4]) for values in found] == [[row[name] for name in ("k", "m", "j", "t")] for row in spine]
-    assert [list(values[4:]) for values in found] == oracles.point_in_time(spine, joins, tables, "t")
+    assert [list(values[:4]) for values in results] == [[row[name] for name in ("k", "m", "j", "t")] for row in spine]
+    assert [list(values[4:]) for values in results] == oracles.point_in_time(spine, joins, tables, "t")
 
 
 TIMES = st.integers(0, 6) | st.sampled_from([-(2**63) + 1, -(2**62), 2**62, 2**63 - 1])
@@ -455,9 +455,9 @@ def test_newest_before_is_what_brute_force_finds(asked: list[tuple[int, int]], r
     def columns(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
         return np.array([key for key, _ in pairs], np.uint32), np.array([time for _, time in pairs], np.int64)
 
-    found = asof.newest_before(*columns(asked), *columns(rows))
-    assert found.dtype == np.int64
-    for (key, at_time), place in zip(asked, found.tolist(), strict=True):
+    result = asof.newest_before(*columns(asked), *columns(rows))
+    assert result.dtype == np.int64
+    for (key, at_time), place in zip(asked, result.tolist(), strict=True):
         before = [time for other, time in rows if other == key and time <= at_time]
         assert place == (rows.index((key, max(before))) if before else -1)
 
@@ -474,19 +474,19 @@ def test_large_or_unusual_joins_are_left_to_duckdb(monkeypatch: pytest.MonkeyPat
         spine = connection.sql(f"SELECT i, 'x' AS k, TIMESTAMP '{at(3)}' AS t FROM range(100) r(i)")
 
         def left_to_duckdb(value: str, spine: duckdb.DuckDBPyRelation = spine, rows: int = 1) -> bool:
-            asked: list[str] = []
+            requests: list[str] = []
             monkeypatch.setattr(
                 "fti_assets.features.point_in_time.join.by_duckdb",
-                lambda *given: (asked.append("asked"), asof.by_duckdb(*given))[1],
+                lambda *given: (requests.append("asked"), asof.by_duckdb(*given))[1],
             )
             stored = connection.sql(
                 f"SELECT 'x' AS k, TIMESTAMP '{at(1)}' - INTERVAL (i) SECOND AS e, {value} AS v FROM range({rows}) r(i)"
             )
             joined = point_in_time(connection, spine, [group()], lambda _: stored, prediction_time="t")
             wanted = connection.sql(f"SELECT {value} FROM range(1) r(i)").fetchall()[0]
-            assert [found[-1:] for found in joined.fetchall()] == [wanted] * 100
+            assert [results[-1:] for results in joined.fetchall()] == [wanted] * 100
             assert joined.types[-1] == connection.sql(f"SELECT {value} FROM range(1) r(i)").types[0]
-            return bool(asked)
+            return bool(requests)
 
         plain = [
             "7",

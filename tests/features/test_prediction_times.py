@@ -61,8 +61,8 @@ def test_rows_are_those_of_a_loop(
                 row = {"t": at, "to": target, "lag": target - HALF * 3}
                 expected.append(row if name is None else {"name": name} | row)
             at += HALF * every
-    found = schedule.rows(partitions, pa.table({"name": names} if names else {}))
-    assert found.to_pylist() == expected
+    result = schedule.rows(partitions, pa.table({"name": names} if names else {}))
+    assert result.to_pylist() == expected
 
 
 def test_every_target_of_the_horizon_and_every_combination_has_a_row() -> None:
@@ -230,9 +230,9 @@ def test_a_forecast_rests_on_what_was_known_learns_from_its_target_and_is_the_sa
     places = {"models": stores.models, "online": stores.online}
     reader = fti.OnlineReader("forecasts_v1", online=stores.online)
     with fti.Predictor.load("forecaster", **places) as predictor, clock.at(datetime(2025, 3, 24, 12)):
-        asked = requests.drop(columns="predict_at").to_dict("records")
-        answers = predictor.predict(asked, at="2025-03-24T00:00:00Z")
-        for request, answer in zip(asked, answers, strict=True):
+        questions = requests.drop(columns="predict_at").to_dict("records")
+        answers = predictor.predict(questions, at="2025-03-24T00:00:00Z")
+        for request, answer in zip(questions, answers, strict=True):
             for feature, column in LAGS.items():
                 expected = known(value, request | {"predict_at": pd.Timestamp("2025-03-24")}, column)
                 np.testing.assert_equal(
@@ -287,8 +287,8 @@ def test_a_partition_is_requested_once_as_soon_as_it_begins(end_offset: int) -> 
     expected = [{f"2025-03-0{day}"} if day else set() for day in (3, 4, None, None, 5)]
     with dg.DagsterInstance.ephemeral() as instance:
         ticks = Ticks(instance, hours(partitions_def=days))
-        found = [ticks(moment, dg.DagsterRunStatus.SUCCESS) for moment in moments]
+        results = [ticks(moment, dg.DagsterRunStatus.SUCCESS) for moment in moments]
     # Without an end_offset a partition is one once it is over; then it is requested, too late for its predictions.
-    assert found == (
+    assert results == (
         expected if end_offset else [{f"2025-03-0{int(max(one)[-1]) - 1}"} if one else set() for one in expected]
     )

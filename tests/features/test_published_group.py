@@ -108,17 +108,18 @@ def elsewhere(name: str, stores: fti.Stores, **terms: Any) -> FeatureGroup:
 
 @pytest.mark.parametrize("declaration", [sales, doubled, spending], ids=lambda one: one.name)
 def test_a_group_is_elsewhere_what_its_owner_declares(declaration: FeatureGroup, stores: fti.Stores) -> None:
-    there = elsewhere(declaration.name, stores)
+    present = elsewhere(declaration.name, stores)
     for field in (
         "name", "version", "key", "table", "keys", "times", "event_time", "available_at", "serving_delay", "ttl", "tie_break",
         "partition_by",
         "partitions_def", "online", "online_history", "lookback", "windows", "identity", "is_stored", "depth",
     ):  # fmt: skip
-        assert getattr(there, field) == getattr(declaration, field), field
-    assert [one.table_name for one in there.upstream] == [one.table_name for one in declaration.upstream]
-    assert not there.is_owned
+        assert getattr(present, field) == getattr(declaration, field), field
+    assert [one.table_name for one in present.upstream] == [one.table_name for one in declaration.upstream]
+    assert not present.is_owned
     assert (
-        there.assets_def.specs_by_key[there.key].owners == declaration.assets_def.specs_by_key[declaration.key].owners
+        present.assets_def.specs_by_key[present.key].owners
+        == declaration.assets_def.specs_by_key[declaration.key].owners
     )
 
 
@@ -237,8 +238,12 @@ def test_a_contract_is_read_from_the_lake_of_a_team(monkeypatch: pytest.MonkeyPa
             monkeypatch.setenv(name, value)
         team = fti.Stores(lake=location, online=str(tmp_path / "online"))
         run(sales, team, "2025-03-01")
-        there = elsewhere("sales", team)
-        assert (there.ttl, there.partitions_def, there.columns) == (sales.ttl, DAYS, elsewhere("sales", team).columns)
+        present = elsewhere("sales", team)
+        assert (present.ttl, present.partitions_def, present.columns) == (
+            sales.ttl,
+            DAYS,
+            elsewhere("sales", team).columns,
+        )
         with pytest.raises(NotMaterializedError, match="has no features.sales_v2"):
             elsewhere("sales", team, version=2)
         close_stores()
@@ -313,8 +318,8 @@ def test_a_later_release_that_says_nothing_new_is_read(own_stores: fti.Stores) -
 def test_fields_that_an_earlier_release_did_not_know_have_their_defaults(own_stores: fti.Stores) -> None:
     minimal = {name: stated(own_stores)[name] for name in ("group", "version", "asset_key", "keys")}
     restate(own_stores, json.dumps(minimal))
-    there = fti.group("sales", stores=own_stores)
-    assert (there.event_time, there.ttl, there.partitions_def, there.online) == (None, None, None, False)
+    present = fti.group("sales", stores=own_stores)
+    assert (present.event_time, present.ttl, present.partitions_def, present.online) == (None, None, None, False)
 
 
 def test_rows_of_an_earlier_release_promise_nothing_until_they_are_made_again(own_stores: fti.Stores) -> None:
@@ -332,13 +337,13 @@ def test_rows_of_an_earlier_release_promise_nothing_until_they_are_made_again(ow
 
 
 def test_a_run_refuses_what_has_changed_since_its_code_was_loaded(own_stores: fti.Stores) -> None:
-    there = fti.group("sales", stores=own_stores)
+    present = fti.group("sales", stores=own_stores)
 
     @fti.feature_group(keys=["shop"], event_time="sold_at", serving_delay="1h", partitions_def=DAYS)
     def tripled(sales: fti.Table) -> Any:
         return sales.relation.project("shop, sold_at, 3 * amount AS thrice")
 
-    @fti.feature_group(keys=["shop"], event_time="sold_at", partitions_def=DAYS, ins={"sales": there})
+    @fti.feature_group(keys=["shop"], event_time="sold_at", partitions_def=DAYS, ins={"sales": present})
     def other(sales: fti.Table) -> Any:
         return sales.relation.project("shop, sold_at, 3 * amount AS thrice")
 
@@ -355,10 +360,10 @@ def test_a_run_refuses_what_has_changed_since_its_code_was_loaded(own_stores: ft
 
 
 def test_words_of_an_owner_may_change_at_any_time(own_stores: fti.Stores) -> None:
-    there = fti.group("sales", stores=own_stores)
+    present = fti.group("sales", stores=own_stores)
 
     @fti.feature_group(
-        keys=["shop"], event_time="sold_at", serving_delay="1h", partitions_def=DAYS, ins={"sales": there}
+        keys=["shop"], event_time="sold_at", serving_delay="1h", partitions_def=DAYS, ins={"sales": present}
     )
     def tripled(sales: fti.Table) -> Any:
         return sales.relation.project("shop, sold_at, 3 * amount AS thrice")

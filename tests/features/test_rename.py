@@ -142,8 +142,8 @@ def test_changes_and_their_deletes_are_renamed(stores: fti.Stores) -> None:
 @pytest.mark.parametrize("order", ["LSN", "lsn"])
 def test_a_change_feed_is_renamed(order: str, stores: fti.Stores) -> None:
     rows = pd.DataFrame({**ROWS, "Op": ["c", "c"], "LSN": [1, 2]})
-    gone = pd.DataFrame({"Order ID": [1], "Total (€)": [None], "shop": [None], "Op": ["d"], "LSN": [3]})
-    batches = [fti.ChangeFeed(frame, operation="Op", order=order) for frame in (rows, gone)]
+    removed = pd.DataFrame({"Order ID": [1], "Total (€)": [None], "shop": [None], "Op": ["d"], "LSN": [3]})
+    batches = [fti.ChangeFeed(frame, operation="Op", order=order) for frame in (rows, removed)]
     group = orders(lambda: batches.pop(0), rename={**RENAME, "LSN": "lsn"})
     testing.materialize(group, stores=stores)
     testing.materialize(group, stores=stores)
@@ -304,10 +304,10 @@ def test_an_external_table_is_read_under_the_groups_names(
     rows = fti.read(group, columns=["order_id", "total", "shop"], as_="dicts")
     assert sorted(rows, key=lambda row: row["order_id"]) == STORED
     if schema is None:
-        seen = observation(group)
-        assert seen["newest_event_time"].value == "2025-01-01 02:00:00"
-        assert "left_out" not in seen
-        described = {column.name: column.description for column in seen["dagster/column_schema"].value.columns}
+        observed = observation(group)
+        assert observed["newest_event_time"].value == "2025-01-01 02:00:00"
+        assert "left_out" not in observed
+        described = {column.name: column.description for column in observed["dagster/column_schema"].value.columns}
         assert described["total"] == 'The source calls it "Total (€)"'
 
 

@@ -41,8 +41,8 @@ def joined(
     """The features of each request."""
     source = relation(connection, rows)
     spine = oracles.relation(connection, SPINE, requests)
-    found = point_in_time(connection, spine, [group], lambda _: source, prediction_time="at")
-    features: list[tuple[Any, ...]] = found.project(", ".join(column.feature for column in group.columns)).fetchall()
+    result = point_in_time(connection, spine, [group], lambda _: source, prediction_time="at")
+    features: list[tuple[Any, ...]] = result.project(", ".join(column.feature for column in group.columns)).fetchall()
     return features
 
 
@@ -65,10 +65,10 @@ def test_each_prediction_gets_what_brute_force_finds(
     times: dict[str, Any] = {} if has_column else {"available_at": None, "serving_delay_us": 7_000_000}
     group = declared(*windows, aggregates, keys=by, **times)
     with oracles.connection_to_shared() as connection:
-        found = joined(connection, group, rows, requests)
+        result = joined(connection, group, rows, requests)
     expected = [
         brute_force(group, aggregates, rows, [request[f"s_{key}"] for key in by], request["at"]) for request in requests
     ]
-    for values, wanted in zip(found, expected, strict=True):
+    for values, wanted in zip(result, expected, strict=True):
         for value, want, column in zip(values, wanted, group.columns, strict=True):
             assert window_oracles.same(value, want), (column.feature, value, want)

@@ -43,8 +43,8 @@ def test_reading_at_an_instant_gives_what_a_request_then_would_get(tmp_path: Pat
     spending = spending_of()
     testing.materialize(payments, spending, stores=stores)
     columns = ["card", "spent_30min", "spent_2h", "paid_2h", "shop_2h"]
-    found = fti.read(spending, at="2025-03-10T10:00:00Z", columns=columns, stores=stores)
-    assert found.sort_values("card").fillna(-1.0).values.tolist() == [
+    result = fti.read(spending, at="2025-03-10T10:00:00Z", columns=columns, stores=stores)
+    assert result.sort_values("card").fillna(-1.0).values.tolist() == [
         ["a", 30.0, 42.0, 3, "y"],
         ["b", -1.0, 1.0, 1, "x"],
     ]

@@ -70,10 +70,10 @@ def test_datasets_and_snapshots_go_on_when_column_is_added(stores: Stores) -> No
         features=[evolved["spend", "channel"]], encoders={"channel": fti.OneHot()},
     )  # fmt: skip
     wider = fti.training_dataset(name="by_channel_dataset", view=view, split=split, partitions_def=CUTOFFS)
-    seen = testing.materialize(wider, stores=stores, partition=CUTOFF).rows(wider)
-    assert len(seen) == len(learned)
-    assert set(seen.loc[seen["t"] < LAST, "channel"].fillna("")) == {""}
-    assert set(seen.loc[seen["t"] >= LAST, "channel"]) == {"web"}
+    observed = testing.materialize(wider, stores=stores, partition=CUTOFF).rows(wider)
+    assert len(observed) == len(learned)
+    assert set(observed.loc[observed["t"] < LAST, "channel"].fillna("")) == {""}
+    assert set(observed.loc[observed["t"] >= LAST, "channel"]) == {"web"}
 
 
 NEVER_NULL = ChannelSchema.to_schema().update_column("channel", nullable=False)
@@ -140,6 +140,6 @@ def test_log_says_which_columns_were_cast_and_held_whole(stores: Stores) -> None
 
     with dg.DagsterInstance.ephemeral() as instance:
         made = testing.materialize(vectors, stores=stores, instance=instance)
-        said = [entry.user_message for entry in instance.all_logs(made.runs["vectors_v1"].run_id)]
-    assert "vectors_v1: vector came as FLOAT[2] and is stored as FLOAT[]" in said
-    assert any(line.startswith("vectors_v1: 'vector' fetched whole") for line in said)
+        messages = [entry.user_message for entry in instance.all_logs(made.runs["vectors_v1"].run_id)]
+    assert "vectors_v1: vector came as FLOAT[2] and is stored as FLOAT[]" in messages
+    assert any(line.startswith("vectors_v1: 'vector' fetched whole") for line in messages)

@@ -210,11 +210,11 @@ def test_rows_are_those_of_the_lake_whatever_was_done_to_it(world: World) -> Non
         with RunningEngine("spark", place, lake.connection, what="tests", log=lambda _: None) as engine:
             table = LakeTable(lake, grown.table, snapshot=lake.snapshot())
             frame = table.frame(engine.tables(), list(stored.columns))
-            found = engine.tables().receive(frame, what="rows", of="rows").order('"at", id')
+            results = engine.tables().receive(frame, what="rows", of="rows").order('"at", id')
             assert table.files.by_duckdb == 1
-            assert found.project("COLUMNS(*)::VARCHAR").fetchall() == stored.project("COLUMNS(*)::VARCHAR").fetchall()
-            assert found.types == stored.types
-            assert len(found.fetchall()) == 11
+            assert results.project("COLUMNS(*)::VARCHAR").fetchall() == stored.project("COLUMNS(*)::VARCHAR").fetchall()
+            assert results.types == stored.types
+            assert len(results.fetchall()) == 11
 
 
 def test_both_engines_read_the_files_within_the_lookback_alone(world: World) -> None:
@@ -320,10 +320,10 @@ def test_both_engines_read_the_files_within_the_ttl_and_the_window_alone(world: 
         )
         rows = candidates(connection, Points("spine", "codes", "t"), join, lake.rows(payments.table, snapshot=snapshot))
         assert files_read(connection, rows) == 3
-        asked: list[Sequence[Bounds]] = []
+        requests: list[Sequence[Bounds]] = []
 
         def files(group: JoinedGroup, bounds: Sequence[Bounds]) -> LakeTable:
-            asked.append(bounds)
+            requests.append(bounds)
             return LakeTable(lake, group.table, snapshot=snapshot, bounds=bounds)
 
         place = SparkPlace(world.spark_url, Path(world.stores.lake or "") / "scratch")
@@ -342,7 +342,7 @@ def test_both_engines_read_the_files_within_the_ttl_and_the_window_alone(world: 
             assert engine.files["payments_v1"] == FilesRead(read=3, total=9)
         assert by_spark == by_duckdb
         assert len(by_spark) == 48
-        assert asked == [[Bounds("at", since=datetime(2024, 5, 4, 0, 1), until=datetime(2024, 5, 6, 23, 1))]]
+        assert requests == [[Bounds("at", since=datetime(2024, 5, 4, 0, 1), until=datetime(2024, 5, 6, 23, 1))]]
 
 
 def files_read(connection: duckdb.DuckDBPyConnection, rows: duckdb.DuckDBPyRelation) -> int:

@@ -59,9 +59,11 @@ def lineage(made: Any) -> dict[str, set[tuple[str, str]]]:
     """What the newest materialization tells of each column."""
     (run,) = made.runs.values()
     event = run.get_asset_materialization_events()[-1].step_materialization_data.materialization
-    told = event.metadata.get("dagster/column_lineage")
-    deps = {} if told is None else told.value.deps_by_column
-    return {name: {(dep.asset_key.to_user_string(), dep.column_name) for dep in found} for name, found in deps.items()}
+    result = event.metadata.get("dagster/column_lineage")
+    deps = {} if result is None else result.value.deps_by_column
+    return {
+        name: {(dep.asset_key.to_user_string(), dep.column_name) for dep in results} for name, results in deps.items()
+    }
 
 
 # The declaration
@@ -136,8 +138,8 @@ def test_rows_are_those_of_the_same_group_in_python(stores: fti.Stores) -> None:
         assert arrivals.grid is not None
         frame["hour"] = frame["landed_at"].dt.floor("h") + pd.Timedelta("1h")
         frame = frame[(frame["hour"] >= arrivals.grid.start) & (frame["hour"] < arrivals.grid.end)]
-        found = frame.groupby(["carrier", "hour"])["is_late"].agg(late_rate="mean", landed="count")
-        return found.reset_index()
+        result = frame.groupby(["carrier", "hour"])["is_late"].agg(late_rate="mean", landed="count")
+        return result.reset_index()
 
     group = in_sql()
     made = {
@@ -286,8 +288,8 @@ def test_a_lineage_that_cannot_be_told_is_left_out(stores: fti.Stores, caplog: p
 
 
 def test_what_the_user_says_of_lineage_wins(stores: fti.Stores) -> None:
-    said = dg.TableColumnLineage({"carrier": [dg.TableColumnDep(asset_key=dg.AssetKey("mine"), column_name="c")]})
+    result = dg.TableColumnLineage({"carrier": [dg.TableColumnDep(asset_key=dg.AssetKey("mine"), column_name="c")]})
     group = fti.sql_feature_group(
-        name="said", keys=["carrier"], sql="SELECT carrier FROM carriers", metadata={"dagster/column_lineage": said}
+        name="said", keys=["carrier"], sql="SELECT carrier FROM carriers", metadata={"dagster/column_lineage": result}
     )
     assert lineage(materialize(group, stores=stores)) == {"carrier": {("mine", "c")}}

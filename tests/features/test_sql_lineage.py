@@ -75,13 +75,13 @@ def test_each_column_leads_back_to_columns_that_it_is_made_of(sql: str, expected
         column: {(name.rpartition(".")[0] or ARRIVALS, name.rpartition(".")[2]) for name in names}
         for column, names in expected.items()
     }
-    found = sql_lineage(sql, tables=TABLES, relations=RELATIONS)
-    assert {column: set(sources) for column, sources in found.items()} == wanted
+    results = sql_lineage(sql, tables=TABLES, relations=RELATIONS)
+    assert {column: set(sources) for column, sources in results.items()} == wanted
     with duckdb.connect() as connection:  # it is what DuckDB takes it for
         connection.execute("CREATE TABLE arrivals_ (carrier VARCHAR, tail VARCHAR, seen TIMESTAMP, delay DOUBLE)")
         connection.execute("CREATE VIEW arrivals AS FROM arrivals_; CREATE VIEW late AS FROM arrivals")
         connection.execute("CREATE TABLE planes (tail VARCHAR, built TIMESTAMP, seats BIGINT)")
-        assert set(found) <= set(connection.sql(sql).columns)
+        assert set(results) <= set(connection.sql(sql).columns)
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ def test_windows_are_told_from_their_sql_and_quickly() -> None:
         tables = {"t": {"carrier": "VARCHAR", "seen": "TIMESTAMP", "is_late": "BOOLEAN", "delay": "DOUBLE"}}
         text = sql_of(made.relation)
         assert text is not None
-        found = sql_lineage(text, tables=tables, relations=relations)
+        results = sql_lineage(text, tables=tables, relations=relations)
         seconds = []
         for _ in range(3):
             start = time.process_time()
             sql_lineage(text, tables=tables, relations=relations)
             seconds.append(time.process_time() - start)
-    print(f"lineage of {len(found)} columns: {1000 * min(seconds):.0f} ms")
-    assert found["carrier"] == (("t", "carrier"),)
-    assert {found[f"rate_{window}"] for window in windows} == {(("t", "is_late"),)}
-    assert {found[f"delay_{window}"] for window in windows} == {(("t", "delay"),)}
-    assert not {f"n_{window}" for window in windows} & set(found)
+    print(f"lineage of {len(results)} columns: {1000 * min(seconds):.0f} ms")
+    assert results["carrier"] == (("t", "carrier"),)
+    assert {results[f"rate_{window}"] for window in windows} == {(("t", "is_late"),)}
+    assert {results[f"delay_{window}"] for window in windows} == {(("t", "delay"),)}
+    assert not {f"n_{window}" for window in windows} & set(results)

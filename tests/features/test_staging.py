@@ -106,8 +106,8 @@ def test_duckdb_columns_get_the_types_that_are_stored(
     connection: duckdb.DuckDBPyConnection, sql: str, kind: str, kept: Any
 ) -> None:
     relation = connection.sql(f"SELECT 1 AS k, {sql} AS x")
-    for given in (relation, Table(relation, connection, "other_v1", ("k",))):
-        staged = stage(connection, given, LOOKUP, [Partition(WHOLE)])
+    for inputs in (relation, Table(relation, connection, "other_v1", ("k",))):
+        staged = stage(connection, inputs, LOOKUP, [Partition(WHOLE)])
         rows = connection.table(staged.table)
         assert (str(rows.types[1]), rows.fetchall()) == (kind, [(1, kept, WHOLE)])
 
@@ -156,8 +156,8 @@ def test_rows_go_to_the_window_that_holds_their_time(connection: duckdb.DuckDBPy
     staged = timed(connection, rows)
     assert staged.is_accepted
     assert staged.rows == 3
-    found = connection.table(staged.table).order("t").project("_partition").fetchall()
-    assert found == [("2013-01-01",), ("2013-01-01",), ("2013-01-02",)]
+    result = connection.table(staged.table).order("t").project("_partition").fetchall()
+    assert result == [("2013-01-01",), ("2013-01-01",), ("2013-01-02",)]
 
 
 @pytest.mark.parametrize("outside", ["2012-12-31 23:59:59.999999", "2013-01-03 00:00"])
@@ -271,9 +271,9 @@ def test_a_missing_time_among_text_breaks_its_rule(connection: duckdb.DuckDBPyCo
 
 def test_a_result_with_a_hostile_column_name_is_refused(connection: duckdb.DuckDBPyConnection) -> None:
     arrow = pa.table({"k": [1], 'x"; DROP TABLE rows': [1]})
-    for given in (arrow, arrow.to_pandas(), connection.from_arrow(arrow)):
+    for inputs in (arrow, arrow.to_pandas(), connection.from_arrow(arrow)):
         with pytest.raises(DeclarationError, match="column of planes_v1 .* is not a name"):
-            stage(connection, given, LOOKUP, [Partition(WHOLE)])
+            stage(connection, inputs, LOOKUP, [Partition(WHOLE)])
 
 
 def test_two_columns_of_one_name_are_refused(connection: duckdb.DuckDBPyConnection) -> None:

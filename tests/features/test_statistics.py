@@ -47,13 +47,13 @@ def expected(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 def test_statistics_are_those_of_plain_python(rows: list[dict[str, Any]]) -> None:
     with oracles.connection() as connection:
         stored = oracles.relation(connection, TYPES, rows)
-        for found in column_statistics(connection, stored):
-            for field, value in expected(found.column, rows).items():
-                got = getattr(found, field)
+        for result in column_statistics(connection, stored):
+            for field, value in expected(result.column, rows).items():
+                got = getattr(result, field)
                 close = value is not None and field in ("mean", "std", "null_rate")
-                assert got == (pytest.approx(value, rel=1e-9, abs=1e-6) if close else value), (found.column, field)
-            if found.distinct is not None:
-                assert found.distinct == len({row[found.column] for row in rows} - {None})
+                assert got == (pytest.approx(value, rel=1e-9, abs=1e-6) if close else value), (result.column, field)
+            if result.distinct is not None:
+                assert result.distinct == len({row[result.column] for row in rows} - {None})
 
 
 @pytest.mark.parametrize("rows", [0, 1, 999, 1000, 1001, 5000])
@@ -76,9 +76,9 @@ def test_a_partitions_numbers_are_its_own(rows: list[dict[str, Any]]) -> None:
     now = known[len(known) // 2] if known else datetime(2013, 1, 1)
     with oracles.connection() as connection:
         stored = oracles.relation(connection, {**TYPES, "_partition": "VARCHAR"}, rows)
-        found = partition_statistics(connection, stored, ["n", "s"], event_time="t", now=now)
-    assert found.keys() == {row["_partition"] for row in rows}
-    for partition, numbers in found.items():
+        results = partition_statistics(connection, stored, ["n", "s"], event_time="t", now=now)
+    assert results.keys() == {row["_partition"] for row in rows}
+    for partition, numbers in results.items():
         own = [row for row in rows if row["_partition"] == partition]
         assert numbers.rows == len(own)
         rates = {name: expected(name, own)["null_rate"] for name in ("n", "s")}

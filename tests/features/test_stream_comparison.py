@@ -53,25 +53,29 @@ def test_the_differences_are_those_of_a_comparison_row_by_row(batch, stream):
             continue
         expected.setdefault(f"{(9 * at) // 24}", [0, 0, 0])[kind] += 1
         named[[*named][kind]].add(f"card {card!r}, at {START + timedelta(hours=9 * at)}")
-    found = compare(batch, stream)
-    assert {key: list(counts) for key, counts in found.counts.items()} == expected
-    shown = {kind: {one["row"] for one in found.sample if one["difference"] == kind} for kind in named}
-    assert shown == named
+    results = compare(batch, stream)
+    assert {key: list(counts) for key, counts in results.counts.items()} == expected
+    displayed = {kind: {one["row"] for one in results.sample if one["difference"] == kind} for kind in named}
+    assert displayed == named
 
 
 def test_rows_that_do_not_count_are_no_differences():
-    found = compare(
+    result = compare(
         {("a", 0): 1.0, ("a", 1): 1.0}, {("b", 0): 1.0, ("b", 1): 1.0}, batch_counts="\"at\" > '2024-05-01'"
     )
-    assert found.totals == (1, 2, 0)
+    assert result.totals == (1, 2, 0)
     assert compare({}, {("b", 0): 1.0}, stream_counts="false").totals == (0, 0, 0)
 
 
 def test_some_rows_of_each_kind_are_named_and_what_differs_in_them():
     many = {(f"c{number:03}", 0): 1.0 for number in range(100)}
-    found = compare({**many, ("a", 0): 1.5}, {("a", 0): 2.5, ("b", 0): None})
-    assert found.totals == (100, 1, 1)
-    assert len(found.sample) == SAMPLE_ROWS
-    assert found.sample[0]["row"] == "card 'c000', at 2024-05-01 00:00:00"
-    assert found.sample[-2] == {"difference": "only in stream", "row": "card 'b', at 2024-05-01 00:00:00", "values": ""}
-    assert found.sample[-1]["values"] == "amount is 1.5 in batch and 2.5 in stream"
+    results = compare({**many, ("a", 0): 1.5}, {("a", 0): 2.5, ("b", 0): None})
+    assert results.totals == (100, 1, 1)
+    assert len(results.sample) == SAMPLE_ROWS
+    assert results.sample[0]["row"] == "card 'c000', at 2024-05-01 00:00:00"
+    assert results.sample[-2] == {
+        "difference": "only in stream",
+        "row": "card 'b', at 2024-05-01 00:00:00",
+        "values": "",
+    }
+    assert results.sample[-1]["values"] == "amount is 1.5 in batch and 2.5 in stream"

@@ -63,17 +63,17 @@ def differences(connection: duckdb.DuckDBPyConnection, table: str, schema: pa.Da
     """
     frame = connection.table(table).df()
     expected = validate(schema, frame, of_other_types(schema, frame) if can_be_divided(schema) else None)
-    found = validate_table(connection, table, schema)
+    results = validate_table(connection, table, schema)
     failing = frame.iloc[list(expected.failing_rows)].reset_index(drop=True).astype(str).values.tolist()
-    kept = [] if found.failing is None else found.failing.astype(str).values.tolist()
-    told: list[Any] = [([one.rule for one in found.verdicts], [one.rule for one in expected.verdicts])]
-    for ours, theirs in zip(found.verdicts, expected.verdicts, strict=True):
-        told.append(((ours.rule.name, ours.passed), (theirs.rule.name, theirs.passed)))
+    kept = [] if results.failing is None else results.failing.astype(str).values.tolist()
+    messages: list[Any] = [([one.rule for one in results.verdicts], [one.rule for one in expected.verdicts])]
+    for ours, theirs in zip(results.verdicts, expected.verdicts, strict=True):
+        messages.append(((ours.rule.name, ours.passed), (theirs.rule.name, theirs.passed)))
         if ours.rule != COLUMNS:
-            told.append(((ours.failures, samples(ours)), (theirs.failures, samples(theirs))))
-    if found.verdicts[-1].passed:
-        told.append((kept, failing))
-    return [(ours, theirs) for ours, theirs in told if ours != theirs]
+            messages.append(((ours.failures, samples(ours)), (theirs.failures, samples(theirs))))
+    if results.verdicts[-1].passed:
+        messages.append((kept, failing))
+    return [(ours, theirs) for ours, theirs in messages if ours != theirs]
 
 
 def of_other_types(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> set[str]:

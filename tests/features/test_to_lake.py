@@ -123,9 +123,9 @@ def cases(*rows: tuple[list[Way], ColumnType, str, Any]) -> list[Any]:
 def test_value_that_type_holds_is_same_by_every_way(
     way: Way, kind: ColumnType, values: str, expected: list[Any], tmp_path: Path
 ) -> None:
-    sql_type, found = way(values, kind, tmp_path)
-    assert (sql_type, found) == (SIDES[kind].sql, expected)
-    assert [type(value) for value in found] == [type(value) for value in expected]
+    sql_type, results = way(values, kind, tmp_path)
+    assert (sql_type, results) == (SIDES[kind].sql, expected)
+    assert [type(value) for value in results] == [type(value) for value in expected]
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,13 @@ def computed(
     with SHARED.cursor() as connection:
         connection.execute(f"SET threads={threads}")
         grid = Grid("hour", start, end)
-        given = table(connection, rows, grid=grid, keys=tuple(own_keys), available_at=available_at, serving_delay=delay)
+        inputs = table(
+            connection, rows, grid=grid, keys=tuple(own_keys), available_at=available_at, serving_delay=delay
+        )
         aggregates = {name: KINDS[name] for name in chosen}
-        found = window_aggregate(given, keys=keys, windows=windows, aggregates=aggregates, **options)
-        fetched = found.relation.fetchall()
-        place = len(found.keys) + 1
+        results = window_aggregate(inputs, keys=keys, windows=windows, aggregates=aggregates, **options)
+        fetched = results.relation.fetchall()
+        place = len(results.keys) + 1
         return {row[:place]: list(row[place:]) for row in fetched}
 
 
@@ -116,10 +118,10 @@ def test_kinds_are_what_brute_force_finds(
         rows, keys=keys, start=first, end=first + quarters * QUARTER, every=step, lengths=lengths_of(minutes), rows_by=rows_by,
         delays=[delay * MINUTE for delay in delays[: len(minutes)]], aggregates=[KINDS[name] for name in chosen], **times,
     )  # fmt: skip
-    found = computed(
+    result = computed(
         rows, first, first + quarters * QUARTER, windows, chosen, keys, every=step, rows_by=rows_by, **times
     )
-    same_cells(found, flat(expected, chosen, len(minutes)))
+    same_cells(result, flat(expected, chosen, len(minutes)))
 
 
 @settings(max_examples=examples(60))
@@ -138,10 +140,10 @@ def test_kinds_at_each_row_are_what_brute_force_finds(
         delays=[delay * MINUTE for delay in delays[: len(minutes)]], aggregates=[KINDS[name] for name in chosen],
         rows_by=rows_by, **times,
     )  # fmt: skip
-    found = computed(
+    result = computed(
         rows, first, first + quarters * QUARTER, windows, chosen, keys, own_keys=own_keys, rows_by=rows_by, **times
     )
-    same_cells(found, flat(expected, chosen, len(minutes)))
+    same_cells(result, flat(expected, chosen, len(minutes)))
 
 
 @settings(max_examples=examples(20))
@@ -174,11 +176,11 @@ def test_last_values_have_numbered_columns_of_their_type(connection: duckdb.Duck
     kinds = {"n": "BIGINT", "x": "DOUBLE", "e": "TIMESTAMP", "s": "VARCHAR", "b": "BOOLEAN", "d": "DECIMAL(38,2)", "u": "UHUGEINT",
              "y": "DATE", "z": "TIME"}  # fmt: skip
     aggregates = {column: Last(column, n=3) for column in kinds}
-    found = window_aggregate(other, keys=["k"], every="1h", windows=["2h", "9h"], aggregates=aggregates).relation
+    results = window_aggregate(other, keys=["k"], every="1h", windows=["2h", "9h"], aggregates=aggregates).relation
     names = [f"{column}_{place}_{window}" for column in kinds for place in (1, 2, 3) for window in ("2h", "9h")]
-    assert found.columns[2:] == names
-    assert [str(kind) for kind in found.types[2:]] == [kind for kind in kinds.values() for _ in range(6)]
-    values = dict(zip(found.columns, found.filter(f"hour = TIMESTAMP '{at(2)}'").fetchall()[0], strict=True))
+    assert results.columns[2:] == names
+    assert [str(kind) for kind in results.types[2:]] == [kind for kind in kinds.values() for _ in range(6)]
+    values = dict(zip(results.columns, results.filter(f"hour = TIMESTAMP '{at(2)}'").fetchall()[0], strict=True))
     assert [values[f"n_{place}_2h"] for place in (1, 2, 3)] == [None, 2**62 + 1, 3]
     assert [values[f"d_{place}_2h"] for place in (1, 2, 3)] == [None, Decimal(2**62 + 1), Decimal(3)]
     assert [values[f"u_{place}_9h"] for place in (1, 2, 3)] == [None, 2**62 + 1, 3]
@@ -189,23 +191,23 @@ def test_last_values_have_numbered_columns_of_their_type(connection: duckdb.Duck
 def test_last_of_equal_times_goes_by_available_at_then_value(connection: duckdb.DuckDBPyConnection) -> None:
     same = [row(2, 3, n=1), row(2, 2.5, n=9), row(2, 3, n=None), row(2, 3, n=4), row(1, 3, n=7)]
     aggregates = {"last": Last("n", n=5), "first": First("n", n=5), "first_one": First("n")}
-    found = hourly(table(connection, same), "4h", aggregates=aggregates)[3]
-    assert found == (4, 1, None, 9, 7, 7, 9, None, 1, 4, 7)
+    result = hourly(table(connection, same), "4h", aggregates=aggregates)[3]
+    assert result == (4, 1, None, 9, 7, 7, 9, None, 1, 4, 7)
 
 
 def test_distinct_values_stand_where_they_came_last_and_skip_nulls(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, n=7), row(1.2, n=8), row(1.4, n=7), row(1.6, n=None), row(1.8, n=9)]
     aggregates = {"last": Last("n", n=4, distinct=True), "first": First("n", n=2, distinct=True)}
-    found = hourly(table(connection, rows), "1h", "90min", aggregates={**aggregates, "rows": Count()})
-    assert found[2] == (9, 9, 7, 7, 8, 8, None, None, 8, 7, 7, 8, 4, 5)
+    results = hourly(table(connection, rows), "1h", "90min", aggregates={**aggregates, "rows": Count()})
+    assert results[2] == (9, 9, 7, 7, 8, 8, None, None, 8, 7, 7, 8, 4, 5)
 
 
 def test_percentile_lies_between_two_values(connection: duckdb.DuckDBPyConnection) -> None:
     values = [1.0, 2.0, 4.0, math.inf]
     rows = table(connection, [row(1, x=value) for value in values])
     shares = {"low": 0, "quarter": 0.25, "median": 0.5, "most": 1}
-    found = hourly(rows, "1h", aggregates={name: Percentile("x", share) for name, share in shares.items()})
-    assert found == {1: (1.0, 1.75, 3.0, math.inf)}
+    result = hourly(rows, "1h", aggregates={name: Percentile("x", share) for name, share in shares.items()})
+    assert result == {1: (1.0, 1.75, 3.0, math.inf)}
     with_nan = rows.with_relation(rows.relation.project("k, e, a, CASE WHEN x = 4 THEN 'nan'::DOUBLE ELSE x END AS x"))
     median, most = hourly(with_nan, "1h", aggregates={"median": Percentile("x", 0.5), "most": Percentile("x", 1)})[1]
     assert median == math.inf
@@ -239,18 +241,18 @@ def test_a_session_goes_on_when_its_first_row_has_left(connection: duckdb.DuckDB
 
 def test_a_late_row_joins_two_sessions(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1), row(1.9, 3), row(2)], available_at="a")
-    found = hourly(rows, "9h", aggregates={"sessions": Sessions(gap="55min")}, rows_by="event_time")
-    assert (found[2], found[3]) == (2, 1)
+    results = hourly(rows, "9h", aggregates={"sessions": Sessions(gap="55min")}, rows_by="event_time")
+    assert (results[2], results[3]) == (2, 1)
 
 
 def test_delayed_window_is_that_of_the_instant_before(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1), row(2, 4)], end=8)
     windows = ["2h", Window("2h", delay="1h"), Window(timedelta(hours=2), delay=timedelta(hours=3))]
-    found = window_aggregate(
+    results = window_aggregate(
         rows, keys=["k"], every="1h", windows=windows, aggregates={"n": Count(), "mean": Mean("n")}
     )
-    assert found.relation.columns[2:5] == ["n_2h", "n_2h_delay_1h", "n_2h_delay_3h"]
-    by_hour = {(hour - START) / HOUR: rest for _, hour, *rest in found.relation.fetchall()}
+    assert results.relation.columns[2:5] == ["n_2h", "n_2h_delay_1h", "n_2h_delay_3h"]
+    by_hour = {(hour - START) / HOUR: rest for _, hour, *rest in results.relation.fetchall()}
     assert {hour: rest[:3] for hour, rest in by_hour.items()} == {
         1: [1, 0, 0], 2: [1, 1, 0], 3: [0, 1, 0], 4: [1, 0, 1], 5: [1, 1, 1], 6: [0, 1, 0], 7: [0, 0, 1],
     }  # fmt: skip
@@ -261,8 +263,8 @@ def test_delayed_window_of_a_row_holds_what_became_visible_as_it_ended(connectio
     rows = table(connection, [row(1), row(2), row(3)])
     aggregates = {"n": Count(), "sessions": Sessions(gap="1h")}
     windows = ["2h", Window("2h", delay="1h")]
-    found = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates).relation.order("hour")
-    assert found.project("hour, n_2h, n_2h_delay_1h, sessions_2h_delay_1h").fetchall() == [
+    result = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates).relation.order("hour")
+    assert result.project("hour, n_2h, n_2h_delay_1h, sessions_2h_delay_1h").fetchall() == [
         (at(1), 0, 0, 0), (at(2), 1, 1, 1), (at(3), 1, 2, 1),
     ]  # fmt: skip
 
@@ -277,8 +279,8 @@ def test_delayed_window_by_event_time_holds_what_is_known_by_now(connection: duc
 def test_lifetime_holds_all_that_was_ever_visible(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(-90_000), row(1), row(2, 4)])
     aggregates = {"rows": Count(), "lasts": Last("n", n=2), "median": Percentile("x", 0.5)}
-    found = hourly(rows, "lifetime", Window("lifetime", delay="1h"), aggregates=aggregates)
-    assert {hour: rest[:2] for hour, rest in found.items()} == {
+    results = hourly(rows, "lifetime", Window("lifetime", delay="1h"), aggregates=aggregates)
+    assert {hour: rest[:2] for hour, rest in results.items()} == {
         0: (1, 1),
         1: (2, 1),
         2: (2, 2),

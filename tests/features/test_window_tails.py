@@ -59,11 +59,11 @@ def offline(
         {name: kinds[name] for name in names},
         [dict(zip(names, request, strict=True)) for request in requests],
     )
-    found = point_in_time(connection, spine, [group], lambda _: relation(connection, rows), prediction_time="at")
+    result = point_in_time(connection, spine, [group], lambda _: relation(connection, rows), prediction_time="at")
     columns = [
         f"epoch_us({column.feature})" if column.type == "timestamp" else column.feature for column in group.columns
     ]
-    features: list[tuple[Any, ...]] = found.project(", ".join(columns)).fetchall()
+    features: list[tuple[Any, ...]] = result.project(", ".join(columns)).fetchall()
     return features
 
 
@@ -72,12 +72,12 @@ def online(group: JoinedGroup, blobs: Mapping[bytes, bytes], requests: Sequence[
     assert group.windows is not None
     windows = WindowsFormat(TailLayout(group.windows), [column.column for column in group.columns])
     encode = key_encoder(tuple(key.type for key in group.keys), "card_windows_v1")
-    found = []
+    results = []
     for *parts, at in requests:
         key = encode(tuple(parts))
         winner = None if key not in blobs else windows.find(key, blobs[key], microseconds(at))
-        found.append((None,) * len(group.columns) if winner is None else winner[2])
-    return found
+        results.append((None,) * len(group.columns) if winner is None else winner[2])
+    return results
 
 
 def requests_of(by: Sequence[str], times: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -47,20 +47,22 @@ def stored(lake: Lake, table: TableName, rows: Sequence[Row], days: Sequence[Par
 
 def source(lake: Lake, table: TableName, start: datetime, end: datetime, **changes: Any) -> Table:
     """What a run of ``[start, end)`` gets, by day, with a lookback to the first day."""
-    seen = f"e >= {timestamp(START)} AND e < {timestamp(end)}"
+    observed = f"e >= {timestamp(START)} AND e < {timestamp(end)}"
     versions = {key: record.data_version for key, record in lake.ledger(table).items()}
     rows = lake.rows(table, with_partition=True)
     before = tuple(day for day in DAYS if day.end is not None and day.end <= start)
-    partitions = SourcePartitions(lake, table, rows, rows.filter(seen), before, versions)
+    partitions = SourcePartitions(lake, table, rows, rows.filter(observed), before, versions)
     declared: dict[str, Any] = {"event_time": "e", "available_at": "a", "grid": Grid("hour", start, end), **changes}
-    return Table(lake.rows(table).filter(seen), lake.connection, "events_v1", ("n",), partitions=partitions, **declared)
+    return Table(
+        lake.rows(table).filter(observed), lake.connection, "events_v1", ("n",), partitions=partitions, **declared
+    )
 
 
 def answers(rows: Table, chosen: Sequence[str], windows: Sequence[str], **options: Any) -> dict[Any, list[Any]]:
     aggregates = {name: EVERY[name] for name in chosen}
-    found = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates, **options)
-    place = len(found.keys) + 1
-    return {row[:place]: list(row[place:]) for row in found.relation.fetchall()}
+    results = window_aggregate(rows, keys=["k"], windows=windows, aggregates=aggregates, **options)
+    place = len(results.keys) + 1
+    return {row[:place]: list(row[place:]) for row in results.relation.fetchall()}
 
 
 def exactly(found: dict[Any, list[Any]]) -> list[str]:
@@ -113,20 +115,20 @@ def test_tiles_give_what_rows_give(
     first, last = START + start * HOUR, START + (start + hours) * HOUR
     chosen = [*dict.fromkeys(["rows", *chosen])]
     given_ = source(lake, table, first, last, **times)
-    found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
+    result = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
     if len(staying_days(first, last, ["11d", *written])) >= 3:
         assert any(tile.name.startswith(table.name) for tile in lake._stored_tables() if tile.schema == TILES)
-    assert exactly(found) == exactly(
+    assert exactly(result) == exactly(
         answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
     )
-    assert exactly(found) == exactly(answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every))
-    gone = rows[lost % len(rows)]
-    day = DAYS[(gone["e"] - START) // DAY]
-    kept = [row for row in rows if row is not gone and day.start <= row["e"] < day.end]
+    assert exactly(result) == exactly(answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every))
+    removed = rows[lost % len(rows)]
+    day = DAYS[(removed["e"] - START) // DAY]
+    kept = [row for row in rows if row is not removed and day.start <= row["e"] < day.end]
     stored(lake, table, kept, [day])
     given_ = source(lake, table, first, last, **times)
-    found = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
-    assert exactly(found) == exactly(
+    result = answers(given_, chosen, ["11d", *written], rows_by=rows_by, every=every)
+    assert exactly(result) == exactly(
         answers(given_.with_relation(given_.relation), chosen, ["11d", *written], rows_by=rows_by, every=every)
     )
 
@@ -162,8 +164,8 @@ def test_rows_visible_later_are_in_later_tiles(lake: Lake) -> None:
     source = forecasts(lake, next(numbers), [ahead(day + 0.5, 5 * DAY) for day in range(30)])
     for day in (8, 10, 12, 25):
         rows = reading(lake, source, day, "25d")
-        found = answers(rows, ["rows"], ["20d"], every=DAY)
-        assert found == {("x", START + day * DAY): [min(20, day - 5)]}
+        result = answers(rows, ["rows"], ["20d"], every=DAY)
+        assert result == {("x", START + day * DAY): [min(20, day - 5)]}
 
 
 @settings(max_examples=examples(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -182,8 +184,8 @@ def test_tiles_do_not_depend_on_the_runs_before(
     for day in runs:
         given_ = reading(lake, source, day, "12d", days)
         options: dict[str, Any] = {"rows_by": rows_by, "every": every}
-        found = answers(given_, ["rows", "sum_x"], ["36h", "8d"], **options)
-        assert exactly(found) == exactly(
+        result = answers(given_, ["rows", "sum_x"], ["36h", "8d"], **options)
+        assert exactly(result) == exactly(
             answers(given_.with_relation(given_.relation), ["rows", "sum_x"], ["36h", "8d"], **options)
         )
     assert any(tile.name.startswith(f"{source.table_name}_") for tile in lake._stored_tables() if tile.schema == TILES)
@@ -205,9 +207,9 @@ def test_changed_partition_gets_new_tile_and_others_keep_theirs(lake: Lake) -> N
     before = {key: record.committed_at for key, record in lake.ledger(tiles).items()}
     stored(lake, table, day_rows(5, 1e12), [DAYS[5]])
     changed = source(lake, table, first, last)
-    found = answers(changed, total, ["11d"], every=HOUR)
-    assert exactly(found) == exactly(answers(changed.with_relation(changed.relation), total, ["11d"], every=HOUR))
-    assert found["x", first][0] == 10 * 3 * 0.5 + 3e12  # less the row of the first instant, which has left
+    results = answers(changed, total, ["11d"], every=HOUR)
+    assert exactly(results) == exactly(answers(changed.with_relation(changed.relation), total, ["11d"], every=HOUR))
+    assert results["x", first][0] == 10 * 3 * 0.5 + 3e12  # less the row of the first instant, which has left
     after = {key: record.committed_at for key, record in lake.ledger(tiles).items()}
     assert {key for key in after if after[key] != before.get(key)} == {DAYS[5].key}
 
@@ -219,10 +221,10 @@ def test_second_run_makes_only_tiles_that_are_new_and_reads_few_files(lake: Lake
     snapshot = lake.snapshot()
     again = source(lake, table, START + 10 * DAY, START + 11 * DAY)
     aggregates = {"rows": EVERY["rows"]}
-    found = window_aggregate(again, keys=["k"], windows=["9d"], every=HOUR, aggregates=aggregates)
+    result = window_aggregate(again, keys=["k"], windows=["9d"], every=HOUR, aggregates=aggregates)
     assert lake.snapshot() == snapshot
     name = "again"
-    found.relation.create_view(name)
+    result.relation.create_view(name)
     plan = str(lake.connection.sql(f"EXPLAIN ANALYZE FROM {quote(name)}").fetchall()[0][1])
     read = [int(line.split("Read:")[1].strip(" │")) for line in plan.splitlines() if "Total Files Read" in line]
     assert sum(read) <= 8 + 4  # a tile a day, the days that enter and leave, and their neighbours
@@ -249,11 +251,11 @@ def test_tiles_dropped_while_run_looks_at_them_are_done_without(lake: Lake, monk
     before = answers(rows, ["rows"], ["11d"], every=HOUR)
 
     def then_dropped(self: Lake, of: TableName, **options: Any) -> Any:
-        found = ledger(self, of, **options)
+        result = ledger(self, of, **options)
         if of.schema == TILES and "snapshot" in options:
             with self.store.lock():
                 drop_tables(self, [of], message="drop tiles")
-        return found
+        return result
 
     monkeypatch.setattr(Lake, "ledger", then_dropped)
     assert answers(rows, ["rows"], ["11d"], every=HOUR) == before
@@ -294,8 +296,8 @@ def test_tiles_of_windows_that_end_before_and_of_lifetimes_give_what_rows_give(
         )
         for one in (given_, given_.with_relation(given_.relation))
     ]
-    found, expected = (sorted(map(repr, one.relation.fetchall())) for one in results)
-    assert found == expected
+    result, expected = (sorted(map(repr, one.relation.fetchall())) for one in results)
+    assert result == expected
     assert any(tile.name.startswith(f"{table.name}_") for tile in lake._stored_tables() if tile.schema == TILES)
 
 
@@ -304,9 +306,9 @@ def test_lifetime_reads_its_tiles_and_few_rows(lake: Lake) -> None:
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
     rows = source(lake, table, START + 11 * DAY, START + 12 * DAY)
     aggregates = {"rows": fti.Count(), "first": fti.First("x"), "differ": fti.DistinctCount("n")}
-    found = window_aggregate(rows, keys=["k"], windows=["lifetime"], every=DAY, aggregates=aggregates).relation
-    assert found.fetchall() == [("x", START + 11 * DAY, 34, 0.5, 3)]
-    found.create_view("long_lived")
+    result = window_aggregate(rows, keys=["k"], windows=["lifetime"], every=DAY, aggregates=aggregates).relation
+    assert result.fetchall() == [("x", START + 11 * DAY, 34, 0.5, 3)]
+    result.create_view("long_lived")
     plan = str(lake.connection.sql("EXPLAIN ANALYZE FROM long_lived").fetchall()[0][1])
     read = [int(line.split("Read:")[1].strip(" │")) for line in plan.splitlines() if "Total Files Read" in line]
     assert sum(read) <= 11 + 2  # a tile a day, and the day of the run

@@ -89,8 +89,8 @@ def hourly(
     rows: Table, *windows: str | timedelta, aggregates: Mapping[str, Aggregate] = COUNT, **changes: Any
 ) -> dict[float, Any]:
     """The aggregates of key x by hour."""
-    found = window_aggregate(rows, keys=["k"], every="1h", windows=windows, aggregates=aggregates, **changes)
-    values = found.relation.filter("k = 'x'").order("hour").fetchall()
+    result = window_aggregate(rows, keys=["k"], every="1h", windows=windows, aggregates=aggregates, **changes)
+    values = result.relation.filter("k = 'x'").order("hour").fetchall()
     return {(hour - START) / HOUR: rest[0] if len(rest) == 1 else tuple(rest) for _, hour, *rest in values}
 
 
@@ -103,11 +103,11 @@ def test_each_key_and_hour_comes_once(connection: duckdb.DuckDBPyConnection) -> 
     """Also where the last rows of the totals stand for thousands of hours, which DuckDB's streamed lead gave without end."""
     keys = 200
     rows = [row(day * 24, key=f"k{key}") for key in range(keys) for day in (0, 10, 20)]
-    found = window_aggregate(
+    result = window_aggregate(
         table(connection, rows, end=40 * 24), keys=["k"], every="1h", windows=["15d"], aggregates=COUNT
     ).relation
     hours = {hour: sum(day * 24 <= hour < (day + 15) * 24 for day in (0, 10, 20)) for hour in range(35 * 24)}
-    counts = found.limit(keys * len(hours) + 1).aggregate("hour, rows_15d, count(*) AS n, count(DISTINCT k) AS k")
+    counts = result.limit(keys * len(hours) + 1).aggregate("hour, rows_15d, count(*) AS n, count(DISTINCT k) AS k")
     assert sorted(counts.fetchall()) == [(at(hour), number, keys, keys) for hour, number in hours.items()]
 
 
@@ -128,7 +128,7 @@ def test_columns_are_keys_instant_and_aggregate_by_window_as_written(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     windows = ["90min", "24h", timedelta(hours=3), timedelta(minutes=45), timedelta(days=7), timedelta(seconds=61)]
-    found = window_aggregate(
+    results = window_aggregate(
         table(connection, [row(1)]),
         keys=["n", "k"],
         every="1h",
@@ -136,27 +136,27 @@ def test_columns_are_keys_instant_and_aggregate_by_window_as_written(
         aggregates={"late": Mean("n"), "rows": Count()},
     )
     written = ["90min", "24h", "3h", "45min", "7d", "61s"]
-    assert found.relation.columns == [
+    assert results.relation.columns == [
         "n",
         "k",
         "hour",
         *(f"{name}_{window}" for name in ("late", "rows") for window in written),
     ]
-    assert str(found.relation.types[2]) == "TIMESTAMP"
-    assert {str(kind) for kind in found.relation.types[3:9]} == {"DOUBLE"}
-    assert {str(kind) for kind in found.relation.types[9:]} == {"BIGINT"}
-    assert (found.keys, found.event_time, found.available_at, found.serving_delay, found.beyond) == (
+    assert str(results.relation.types[2]) == "TIMESTAMP"
+    assert {str(kind) for kind in results.relation.types[3:9]} == {"DOUBLE"}
+    assert {str(kind) for kind in results.relation.types[9:]} == {"BIGINT"}
+    assert (results.keys, results.event_time, results.available_at, results.serving_delay, results.beyond) == (
         ("n", "k"), "hour", None, timedelta(0), None,
     )  # fmt: skip
 
 
 def test_instants_are_multiples_of_every_within_the_grid(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(0)], start=0.5, end=9)
-    found = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
-    assert [hour for _, hour, _ in found.relation.order("hour").fetchall()] == [at(4), at(8)]
+    results = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
+    assert [hour for _, hour, _ in results.relation.order("hour").fetchall()] == [at(4), at(8)]
     rows = table(connection, [row(0)], start=4, end=8)
-    found = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
-    assert [hour for _, hour, _ in found.relation.fetchall()] == [at(4)]
+    results = window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT)
+    assert [hour for _, hour, _ in results.relation.fetchall()] == [at(4)]
     rows = table(connection, [row(0)], start=1, end=2)
     assert window_aggregate(rows, keys=["k"], every="4h", windows=["24h"], aggregates=COUNT).relation.fetchall() == []
 
@@ -164,18 +164,18 @@ def test_instants_are_multiples_of_every_within_the_grid(connection: duckdb.Duck
 def test_instants_before_1970_are_aligned_too(connection: duckdb.DuckDBPyConnection) -> None:
     old = {**row(0), "e": datetime(1969, 12, 31, 20, 30), "a": datetime(1969, 12, 31, 20, 30)}
     grid = Grid("hour", datetime(1969, 12, 31, 19, 30), datetime(1970, 1, 1, 3))
-    found = window_aggregate(
+    results = window_aggregate(
         table(connection, [old], grid=grid), keys=["k"], every="1h", windows=["2h"], aggregates=COUNT
     )
-    assert sorted(found.relation.fetchall()) == [
+    assert sorted(results.relation.fetchall()) == [
         ("x", datetime(1969, 12, 31, 21), 1),
         ("x", datetime(1969, 12, 31, 22), 1),
     ]
 
 
 def test_key_has_row_as_long_as_its_longest_window_has_one(connection: duckdb.DuckDBPyConnection) -> None:
-    found = hourly(table(connection, [row(1)]), "1h", "3h", aggregates={"rows": Count(), "mean": Mean("n")})
-    assert found == {1: (1, 1, 1.0, 1.0), 2: (0, 1, None, 1.0), 3: (0, 1, None, 1.0)}
+    result = hourly(table(connection, [row(1)]), "1h", "3h", aggregates={"rows": Count(), "mean": Mean("n")})
+    assert result == {1: (1, 1, 1.0, 1.0), 2: (0, 1, None, 1.0), 3: (0, 1, None, 1.0)}
 
 
 def test_mean_and_sum_skip_nulls_and_are_null_over_none(connection: duckdb.DuckDBPyConnection) -> None:
@@ -197,10 +197,10 @@ def test_mean_of_booleans_is_the_exact_share(connection: duckdb.DuckDBPyConnecti
 def test_null_keys_and_times_count_nowhere(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, key=None), {**row(1), "a": None}, {**row(1), "e": None}]
     for by in ("visible_at", "event_time"):
-        found = window_aggregate(
+        result = window_aggregate(
             table(connection, rows), keys=["k"], every="1h", windows=["1h"], aggregates=COUNT, rows_by=by
         )
-        assert found.relation.fetchall() == []
+        assert result.relation.fetchall() == []
 
 
 def test_windows_may_be_filtered_and_joined_like_any_relation(connection: duckdb.DuckDBPyConnection) -> None:
@@ -224,10 +224,10 @@ def test_float_sums_do_not_depend_on_order_threads_or_range(connection: duckdb.D
     for threads, start in [(1, 0), (4, 0), (4, 20), (2, 30)]:
         connection.execute(f"SET threads={threads}")
         generator.shuffle(rows)
-        found = hourly(
+        results = hourly(
             table(connection, rows, start=start, end=48), "2h", "9h", aggregates={"mean": Mean("x"), "sum": Sum("x")}
         )
-        answers.add(tuple((hour, values) for hour, values in found.items() if hour >= 30))
+        answers.add(tuple((hour, values) for hour, values in results.items() if hour >= 30))
     assert len(answers) == 1
 
 
@@ -236,10 +236,10 @@ def first_hour(
 ) -> list[Any]:
     """The aggregate of each case's values, which are a key's rows of the first hour."""
     rows = [row(1, key=f"{place:03}", **{column: value}) for place, case in enumerate(cases) for value in case]
-    found = window_aggregate(
+    results = window_aggregate(
         table(connection, rows), keys=["k"], every="1h", windows=["1h"], aggregates={"of": aggregate}
     )
-    answers = dict(found.relation.filter(f"hour = TIMESTAMP '{at(1)}'").project("k, of_1h").fetchall())
+    answers = dict(results.relation.filter(f"hour = TIMESTAMP '{at(1)}'").project("k, of_1h").fetchall())
     return [answers[f"{place:03}"] for place in range(len(cases))]
 
 
@@ -274,8 +274,8 @@ def test_running_totals_are_streamed_over_sorted_changes(
             TIMESTAMP '2013-01-01' + to_minutes((hash(i, 1) % 20000)::BIGINT) AS e
         FROM range(40000) r(i)""")
     rows = Table(connection.table("many"), connection, "many_v1", ("k",), "e", grid=Grid("hour", at(0), at(400)))
-    found = window_aggregate(rows, keys=["k"], every="1h", windows=["3h", "24h"], aggregates={"sum": Sum("n")})
-    name = relation_name(found.relation)
+    result = window_aggregate(rows, keys=["k"], every="1h", windows=["3h", "24h"], aggregates={"sum": Sum("n")})
+    name = relation_name(result.relation)
     plan = connection.sql(f"EXPLAIN FROM {name}").fetchall()[0][1]
     assert plan.index("STREAMING_WINDOW") < plan.index("ORDER_BY")
     by_hand = """
@@ -361,11 +361,11 @@ def by_row(
     **changes: Any,
 ) -> dict[tuple[Any, ...], Any]:
     """The aggregates of each row, by what stands before its event time, and its event time in hours."""
-    found = window_aggregate(rows, keys=keys, windows=windows, aggregates=aggregates, **changes)
-    place = len(found.keys)
+    results = window_aggregate(rows, keys=keys, windows=windows, aggregates=aggregates, **changes)
+    place = len(results.keys)
     return {
         (*row[:place], (row[place] - START) / HOUR): row[place + 1] if len(row) == place + 2 else row[place + 1 :]
-        for row in found.relation.fetchall()
+        for row in results.relation.fetchall()
     }
 
 
@@ -389,17 +389,17 @@ def test_rows_own_window_holds_what_was_visible_at_its_event_time(connection: du
 
 def test_row_without_others_has_count_of_zero_and_else_nulls(connection: duckdb.DuckDBPyConnection) -> None:
     aggregates = {**EVERY, "rows": Count()}
-    found = by_row(table(connection, [row(1)]), "1h", aggregates=aggregates)[1, "x", 1]
+    result = by_row(table(connection, [row(1)]), "1h", aggregates=aggregates)[1, "x", 1]
     zeros = {"rows", "rate", "differ", "differ_x"}
-    assert dict(zip(aggregates, found, strict=True)) == {name: 0 if name in zeros else None for name in aggregates}
+    assert dict(zip(aggregates, result, strict=True)) == {name: 0 if name in zeros else None for name in aggregates}
 
 
 def test_own_windows_are_of_the_rows_within_the_run(connection: duckdb.DuckDBPyConnection) -> None:
     rows = table(connection, [row(1), row(2, n=2), row(3, n=3)], start=2, end=3)
-    found = window_aggregate(rows, keys=["k"], windows=["3h"], aggregates=COUNT)
-    assert found.relation.columns == ["n", "k", "hour", "rows_3h"]
-    assert found.keys == ("n", "k")
-    assert found.relation.fetchall() == [(2, "x", at(2), 1)]
+    results = window_aggregate(rows, keys=["k"], windows=["3h"], aggregates=COUNT)
+    assert results.relation.columns == ["n", "k", "hour", "rows_3h"]
+    assert results.keys == ("n", "k")
+    assert results.relation.fetchall() == [(2, "x", at(2), 1)]
 
 
 def test_own_windows_may_hold_states_alone(connection: duckdb.DuckDBPyConnection) -> None:
@@ -455,8 +455,8 @@ def test_std_is_exact_where_sums_of_squares_cancel(connection: duckdb.DuckDBPyCo
         ((1e140, 1.0), math.nan),
         ((float("inf"), 1.0), math.nan),
     ]
-    found = first_hour(connection, "x", [values for values, _ in floats], Std("x"))
-    for deviation, (values, expected) in zip(found, floats, strict=True):
+    result = first_hour(connection, "x", [values for values, _ in floats], Std("x"))
+    for deviation, (values, expected) in zip(result, floats, strict=True):
         assert deviation == (expected if not expected else pytest.approx(expected, rel=1e-15, nan_ok=True)), values
     whole = [(2**63 - 1, 2**63 - 3), (-(2**63), 2**63 - 1)]
     least, most = first_hour(connection, "n", whole, Std("n"))
@@ -555,7 +555,7 @@ def computed(
 ) -> dict[Any, list[Any]]:  # fmt: skip
     with SHARED.cursor() as connection:
         connection.execute(f"SET threads={threads}")
-        given = table(
+        inputs = table(
             connection,
             rows,
             grid=Grid("hour", start, end),
@@ -565,9 +565,9 @@ def computed(
         )
         windows = [f"{length}min" for length in minutes]
         aggregates = {name: EVERY[name] for name in chosen}
-        found = window_aggregate(given, keys=keys, windows=windows, aggregates=aggregates, **options)
-        fetched = found.relation.fetchall()
-    place = len(found.keys) + 1
+        results = window_aggregate(inputs, keys=keys, windows=windows, aggregates=aggregates, **options)
+        fetched = results.relation.fetchall()
+    place = len(results.keys) + 1
     cells = {row[:place]: list(row[place:]) for row in fetched}
     assert len(cells) == len(fetched)
     return cells

@@ -145,14 +145,14 @@ def inside(
     own: bool = False, available_at: str | None = "a", delay: timedelta = timedelta(0), ends: timedelta = timedelta(0),
 ) -> list[Row]:  # fmt: skip
     """The rows of a key in the window of a length that ends ``ends`` before an instant; ``own`` leaves out those of that event time."""
-    found = []
+    results = []
     for row in rows:
-        seen = visible(row, "e", available_at, delay)
-        if seen is None or any(row[name] != value for name, value in key.items()) or (own and row["e"] == at):
+        observed = visible(row, "e", available_at, delay)
+        if observed is None or any(row[name] != value for name, value in key.items()) or (own and row["e"] == at):
             continue
-        if seen <= at and at - ends - length < (seen if rows_by == "visible_at" else row["e"]) <= at - ends:
-            found.append(row)
-    return found
+        if observed <= at and at - ends - length < (observed if rows_by == "visible_at" else row["e"]) <= at - ends:
+            results.append(row)
+    return results
 
 
 def keys_of(rows: Sequence[Row], names: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -178,9 +178,9 @@ def grid_windows(
             ]
             if any(held):
                 result[(*key.values(), instant)] = [
-                    aggregate_of(aggregate, found, length, times.get("available_at", "a"))
+                    aggregate_of(aggregate, outcome, length, times.get("available_at", "a"))
                     for aggregate in aggregates
-                    for found, length in zip(held, lengths, strict=True)
+                    for outcome, length in zip(held, lengths, strict=True)
                 ]
         instant += every
     return result

@@ -224,8 +224,8 @@ def test_forgotten_key_leaves_all_versions_and_predictions_only(story: Story) ->
             [story.before.snapshot],
         ).fetchall()
         for table, old in story.before.rows.items():
-            gone = hers(lake, table, old) if table in touched else set()
-            left = Counter({row: n for row, n in old.items() if row not in gone})
+            removed = hers(lake, table, old) if table in touched else set()
+            left = Counter({row: n for row, n in old.items() if row not in removed})
             assert story.after.rows[table] == left
             assert (left != old) == (table in touched)
             for partition, record in story.after.ledgers[table].items():
@@ -352,9 +352,9 @@ def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lak
     files = sorted((home / "lake" / "data").rglob("*.parquet"))
     assert files
     for file in files:
-        found = duckdb.read_parquet(str(file))
-        named = [column for column in ("person", "borrower") if column in found.columns]
-        assert not [row for row in found.fetchall() if named and ANN in row]
+        results = duckdb.read_parquet(str(file))
+        named = [column for column in ("person", "borrower") if column in results.columns]
+        assert not [row for row in results.fetchall() if named and ANN in row]
     for file in (path for path in home.rglob("*") if path.is_file()):
         assert ANN.encode() not in file.read_bytes(), f"{file} has her name"
     for table in (LOANS, DATASET, ANSWERS):
@@ -535,8 +535,8 @@ def test_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(members: f
     forget_member(members, expire=True)  # she was the first by name, and so the least value that the catalog knew
     with members.offline_store().connect() as lake:
         for person in PEOPLE:
-            found = lake.rows(MEMBERS).filter(f"person = '{person}'").fetchall()
-            assert len(found) == (0 if person == ANN else len(SOURCE) // 4)
+            results = lake.rows(MEMBERS).filter(f"person = '{person}'").fetchall()
+            assert len(results) == (0 if person == ANN else len(SOURCE) // 4)
         assert lake.rows(MEMBERS).aggregate("min(person), max(t)").fetchall()[0][0] == min(PEOPLE[1:])
     run(members, library.members_v1, partition_key=FIRST)  # the source has her still
     with members.offline_store().connect() as lake:
@@ -735,8 +735,8 @@ def test_dagster_is_told_the_new_versions(
 
 
 def _events(instance: dg.DagsterInstance) -> list[dg.AssetMaterialization]:
-    found = instance.fetch_materializations(library.members_v1.key, limit=100).records
-    return [record.asset_materialization for record in found if record.asset_materialization is not None]
+    results = instance.fetch_materializations(library.members_v1.key, limit=100).records
+    return [record.asset_materialization for record in results if record.asset_materialization is not None]
 
 
 DEFINITIONS = """
@@ -758,9 +758,9 @@ def test_the_command(
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("would forget the key of members (person)\n")
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "-f", str(file), "--expire"]) == 0
-    said = capsys.readouterr().out
-    assert "  features.members_v1: taken out: 18 rows in 3 partitions" in said
-    assert "snapshots expired: " in said
+    output = capsys.readouterr().out
+    assert "  features.members_v1: taken out: 18 rows in 3 partitions" in output
+    assert "snapshots expired: " in output
     assert not [row for row in rows(lake, MEMBERS) if ANN in row]
     assert main(["forget", "members", "--key", "person", *folders]) == 1
     assert "--key takes a column and its value" in capsys.readouterr().err

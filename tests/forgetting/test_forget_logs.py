@@ -217,9 +217,9 @@ def test_the_command_fails_where_a_log_holds_the_key_still(
     (home.folder / ".y.jsonl.abc.tmp").write_bytes(line_of(ANN, 1))
     command = ["forget", "members", "--key", f"person={ANN}", "--log", str(home.root / "log")]
     assert main(command) == 1
-    shown = capsys.readouterr()
-    assert "is shown to be without the key" in shown.err
-    assert ".y.jsonl.abc.tmp" in shown.out
+    displayed = capsys.readouterr()
+    assert "is shown to be without the key" in displayed.err
+    assert ".y.jsonl.abc.tmp" in displayed.out
 
 
 def test_days_of_the_log_get_new_versions_and_keep_their_files(home: Home) -> None:

@@ -44,26 +44,26 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
         def in_folder() -> set[int]:
             files = [file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != ".lock"]
-            found = set[int]()
+            result = set[int]()
             for content in files:
                 (tmp_path / "one.parquet").write_bytes(content)
-                found |= {row[0] for row in duckdb.sql(f"SELECT loan_id FROM '{tmp_path}/one.parquet'").fetchall()}
-            return found
+                result |= {row[0] for row in duckdb.sql(f"SELECT loan_id FROM '{tmp_path}/one.parquet'").fetchall()}
+            return result
 
         yield Place(fti.ParquetSink(folder), in_folder)
     elif request.param == "bucket":
         with bucket_named("shop", monkeypatch) as client:
 
             def in_bucket() -> set[int]:
-                found = set[int]()
+                result = set[int]()
                 for one in client.list_objects_v2(Bucket="shop").get("Contents", []):
                     if not one["Key"].endswith("/"):
                         body = client.get_object(Bucket="shop", Key=one["Key"])["Body"].read()
                         (tmp_path / "one.parquet").write_bytes(body)
-                        found |= {
+                        result |= {
                             row[0] for row in duckdb.sql(f"SELECT loan_id FROM '{tmp_path}/one.parquet'").fetchall()
                         }
-                return found
+                return result
 
             yield Place(fti.ParquetSink("s3://shop/out"), in_bucket)
     else:
@@ -164,9 +164,9 @@ def test_the_command_fails_where_a_sink_may_hold_the_key_still(
     sink = fti.PostgresSink(dsn="postgresql://ann:s3cret@127.0.0.1:1/shop?connect_timeout=2")
     monkeypatch.setattr(commands, "load_definitions", lambda *_: definitions_with(stores, sink))
     assert main(["forget", "members", "--key", f"person={ANN}"]) == 1
-    said = capsys.readouterr().err
-    assert "not every sink is shown to be without the key: see above for " in said
-    assert "s3cret" not in said
+    output = capsys.readouterr().err
+    assert "not every sink is shown to be without the key: see above for " in output
+    assert "s3cret" not in output
 
 
 def test_history_that_tells_the_rows_of_a_sink_stays_until_it_is_mended(

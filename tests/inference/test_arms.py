@@ -146,8 +146,8 @@ def test_a_shadow_answers_nobody_and_stands_in_the_log(world, challenger, tmp_pa
     rows = [row for row in map(json.loads, logged) if "value" in row]
     shadows = [row for row in rows if row["arm"] == "challenger"]
     assert len([row for row in rows if row["arm"] == "champion"]) == len(FLIGHTS)
-    asked = [flight["flight_id"] for flight in FLIGHTS if going.arm_of([flight["flight_id"]])]
-    assert [row["request"]["flight_id"] for row in shadows] == asked
+    requests = [flight["flight_id"] for flight in FLIGHTS if going.arm_of([flight["flight_id"]])]
+    assert [row["request"]["flight_id"] for row in shadows] == requests
     alone = world.load(build=challenger)
     assert [row["value"] for row in shadows] == [
         alone.predict(flight, at=NOON).value for flight in FLIGHTS if going.arm_of([flight["flight_id"]])
@@ -235,14 +235,14 @@ def test_a_shadow_that_hangs_or_cannot_be_counted_delays_no_answer(world, challe
 
     monkeypatch.setattr(of_shadow, "predict", hang)
     monkeypatch.setattr(app.answering.metrics, "count_shadow", fail)
-    asked = 0
+    requests = 0
     while served.predictor.shadows.counts["dropped"] == 0:  # its queue is full by then
         answer = ask(app, "POST", f"/predict/delay_net?at={AT}", flights)
         assert (answer.status, answer.json["predictions"]) == (200, wanted)
-        assert (asked := asked + 1) < 1_000
+        assert (requests := requests + 1) < 1_000
     go_on.set()
     served.predictor.shadows.wait()
-    assert served.predictor.shadows.counts["predicted"] == asked * len(FLIGHTS)
+    assert served.predictor.shadows.counts["predicted"] == requests * len(FLIGHTS)
 
 
 def test_the_server_says_the_arm_of_each_answer_and_counts_it(world, challenger):
@@ -251,8 +251,8 @@ def test_the_server_says_the_arm_of_each_answer_and_counts_it(world, challenger)
     app = serving_app("delay_net", models=world.models.root, online=world.online.root)
     flights = [PLAIN | {"flight_id": flight["flight_id"]} for flight in FLIGHTS]
     wanted = expected(world, going, challenger)
-    said = ask(app, "POST", f"/predict/delay_net?at={AT}", flights).json["predictions"]
-    assert [(one["arm"], one["value"], one["build"]) for one in said] == wanted
+    messages = ask(app, "POST", f"/predict/delay_net?at={AT}", flights).json["predictions"]
+    assert [(one["arm"], one["value"], one["build"]) for one in messages] == wanted
     tensor = infer(app, tensors(*flights)).json
     assert np.allclose(tensor["outputs"][0]["data"], [value for _, value, _ in wanted])
     assert tensor["parameters"]["arms"] == [arm for arm, *_ in wanted]
@@ -294,9 +294,9 @@ def test_the_command_line_starts_shifts_promotes_and_says(world, challenger, cap
     assert (
         main(["rollout", "start", "delay_net", challenger, "--share", "0.25", "--key", "flight_id", *why, *models]) == 0
     )
-    said = capsys.readouterr().out
-    assert f"challenger  {challenger}  25.0%" in said
-    assert "75.0%" in said
+    output = capsys.readouterr().out
+    assert f"challenger  {challenger}  25.0%" in output
+    assert "75.0%" in output
     assert main(["rollout", "shift", "delay_net", "challenger=0.5", *why, *models]) == 0
     assert main(["rollout", "shift", "delay_net", "challenger=much", *why, *models]) != 0
     assert "is no share" in capsys.readouterr().err

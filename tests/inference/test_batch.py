@@ -248,7 +248,7 @@ def test_offline_answers_are_predictors_for_same_rows_and_instants(bench: Bench,
         features = [dict(zip(names, row, strict=True)) for row in joined.project(", ".join(names)).fetchall()]
     predictor = fti.Predictor.load(declared.name, models=bench.root / "models", online=bench.root / "online")
     assert len(features) == len(offline) == len(in_day(6)) + len(in_day(7))
-    seen: set[str] = set()
+    observed: set[str] = set()
     for row in features:
         request = {name: row[name] for name in ("visit_id", "shop", "x", "member")}
         answer = predictor.predict(request, at=row["t"])
@@ -259,8 +259,8 @@ def test_offline_answers_are_predictors_for_same_rows_and_instants(bench: Bench,
         # onnxruntime's linear operators round one row alone otherwise than the same row among others
         assert answer.value == pytest.approx(offline[row["visit_id"]][output], rel=1e-6)
         assert predictor.predict([request, request], at=row["t"])[0].value == offline[row["visit_id"]][output]
-        seen |= {name for name, value in expected.items() if value is None}
-    assert seen == {"x", "people", "mood", "queue", "size", "per_size"}  # both sides met every kind of nothing
+        observed |= {name for name, value in expected.items() if value is None}
+    assert observed == {"x", "people", "mood", "queue", "size", "per_size"}  # both sides met every kind of nothing
 
 
 def missing(value: Any) -> Any:
@@ -310,8 +310,8 @@ def test_open_window_in_range_is_answered_by_champion(bench: Bench) -> None:
 
 
 def upstream_complete(result: dg.ExecuteInProcessResult) -> dg.AssetCheckEvaluation:
-    (found,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "upstream_complete")
-    return found
+    (outcome,) = (each for each in result.get_asset_check_evaluations() if each.check_name == "upstream_complete")
+    return outcome
 
 
 @pytest.mark.parametrize("span", [None, ("07", "09")])
@@ -429,8 +429,8 @@ def test_corrected_spine_row_is_answered_once_as_of_its_prediction_time(tmp_path
     def sightings() -> pd.DataFrame:
         return pd.concat([first, corrected, forecast], ignore_index=True)
 
-    seen = fti.FeatureView(name="seen", spine=sightings, label=fti.Label(sightings["y"]), features=[sightings["x"]])
-    dataset = fti.training_dataset(name="seen_rows", view=seen, split=fti.TimeSplit(validation="1d", test="2d"))
+    observed = fti.FeatureView(name="seen", spine=sightings, label=fti.Label(sightings["y"]), features=[sightings["x"]])
+    dataset = fti.training_dataset(name="seen_rows", view=observed, split=fti.TimeSplit(validation="1d", test="2d"))
 
     @fti.model(dataset=dataset, task="binary")
     def seer(data: fti.TrainingData) -> Any:
@@ -456,10 +456,10 @@ def test_answers_are_looked_up_online_by_the_spines_keys(bench: Bench) -> None:
     assert event.metadata["online_keys"].value == len(rows)
     keys = rows["visit_id"].tolist()
     with clock.at(LATER):
-        found = fti.read_online("online_scores_v1", [*keys, 1], online=bench.stores.online)
+        result = fti.read_online("online_scores_v1", [*keys, 1], online=bench.stores.online)
         one = fti.read_online("online_scores_v1", keys[3], online=bench.stores.online)
     expected = rows.drop(columns="visit_id").to_dict("records")
-    assert found == [*expected, None]
+    assert result == [*expected, None]
     assert one == expected[3]
 
 
@@ -469,9 +469,9 @@ def test_an_answer_is_found_online_from_its_prediction_time_on(bench: Bench) -> 
         run(ONLINE, stores=lake, instance=bench.instance, partition_key="2013-01-06")
     rows = bench.answers(ONLINE)
     reader = fti.OnlineReader("online_scores_v1", online=lake.online)
-    found = reader.read(rows["visit_id"].tolist(), at=late)
-    assert [row is not None for row in found] == (rows["t"] <= pd.Timestamp(late)).tolist()
-    assert 0 < sum(row is None for row in found) < len(rows)
+    results = reader.read(rows["visit_id"].tolist(), at=late)
+    assert [row is not None for row in results] == (rows["t"] <= pd.Timestamp(late)).tolist()
+    assert 0 < sum(row is None for row in results) < len(rows)
     with pytest.raises(RequestError, match="at is 'noon', where a datetime or ISO text is expected"):
         reader.read(1, at="noon")
 
@@ -489,23 +489,23 @@ def test_a_rerun_loads_online_what_a_failing_store_did_not_take(bench: Bench) ->
     for _ in range(2):
         bench.predict(ONLINE, "06", now="2013-01-20T09:00:00")
         pd.testing.assert_frame_equal(bench.answers(ONLINE), stored)
-        found = fti.read_online("online_scores_v1", stored["visit_id"].tolist(), at=LATER, online=bench.stores.online)
-        assert [row["probability"] for row in found] == stored["probability"].tolist()
+        results = fti.read_online("online_scores_v1", stored["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+        assert [row["probability"] for row in results] == stored["probability"].tolist()
 
 
 def test_probabilities_of_classes_are_looked_up_online_as_they_are_stored(bench: Bench) -> None:
     kinds = fti.batch_predictions(name="online_kinds", model=SORTER, partitions_def=DAYS, online=True)
     bench.predict(kinds, "06")
     rows = bench.answers(kinds)
-    found = fti.read_online("online_kinds_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    results = fti.read_online("online_kinds_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
     stored = [dict(value) for value in rows["probabilities"]]
-    assert [row["probabilities"] for row in found] == stored
+    assert [row["probabilities"] for row in results] == stored
     assert all(len(value) > 2 for value in stored)
     # A day that is added loads its own keys alone: the maps of both snapshots are compared.
     bench.predict(kinds, "05")
     more = bench.answers(kinds)
-    found = fti.read_online("online_kinds_v1", more["visit_id"].tolist(), at=LATER, online=bench.stores.online)
-    assert [row["probabilities"] for row in found] == [dict(value) for value in more["probabilities"]]
+    results = fti.read_online("online_kinds_v1", more["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    assert [row["probabilities"] for row in results] == [dict(value) for value in more["probabilities"]]
     assert len(more) > len(rows)
 
 

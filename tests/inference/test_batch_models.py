@@ -54,8 +54,8 @@ def test_each_model_answers_in_a_row_as_it_does_alone(bench: Bench, monkeypatch:
     deps = event.metadata["dagster/column_lineage"].value.deps_by_column
     assert {one.column_name for one in deps["lean_probability"]} == {"x", "shop", "queue", "rent", "people"}
     assert "rent" not in {one.column_name for one in deps["buyer_probability"]}
-    found = fti.read_online("both_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
-    assert found == rows.drop(columns="visit_id").to_dict("records")
+    result = fti.read_online("both_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    assert result == rows.drop(columns="visit_id").to_dict("records")
 
 
 def test_each_model_has_the_build_of_its_own_time_and_answers_stay(bench: Bench) -> None:

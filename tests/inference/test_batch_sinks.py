@@ -45,9 +45,9 @@ def test_sinks_have_each_partition_and_a_rerun_mends_what_failed(bench: Bench, t
         f"function push, Parquet folder {folder}"
     }
     assert [partition for partition, _ in taken] == ["2013-01-05", "2013-01-06"]
-    given = pd.concat([rows for _, rows in taken]).sort_values("visit_id").reset_index(drop=True)
-    for found in (given, in_folder(folder / "sunk_v1"), bench.answers(scores).reset_index(drop=True)):
-        pd.testing.assert_frame_equal(found, before, check_dtype=False)
+    inputs = pd.concat([rows for _, rows in taken]).sort_values("visit_id").reset_index(drop=True)
+    for outcome in (inputs, in_folder(folder / "sunk_v1"), bench.answers(scores).reset_index(drop=True)):
+        pd.testing.assert_frame_equal(outcome, before, check_dtype=False)
     facts = batch_inference(scores, next(iter(scores.assets_def.specs)), [])
     assert (
         facts["sink"] == f"the table predictions.sunk_v1 of the offline store, function push, Parquet folder {folder}"

@@ -84,19 +84,21 @@ def close(one: float, other: float) -> bool:
 def test_a_composite_answers_what_its_models_answer(composed: Path) -> None:
     rows = in_day(6)
     with clock.at(LATER), predictor(composed, "together") as loaded:
-        asked = requests(rows, loaded)
-        assert {*asked[0]} == {"visit_id", "shop", "member", "x"}
-        answers = [one.value for one in loaded.predict(asked, at=AT)]
-        alone = [loaded.predict(one, at=AT).value for one in asked]
+        questions = requests(rows, loaded)
+        assert {*questions[0]} == {"visit_id", "shop", "member", "x"}
+        answers = [one.value for one in loaded.predict(questions, at=AT)]
+        alone = [loaded.predict(one, at=AT).value for one in questions]
     expected = [
         {"buyer": buyer, **{f"sorter.{name}": value for name, value in sorter.items()}, "lean": lean}
         for buyer, sorter, lean in zip(
             *(own_answers(composed, name, rows) for name in ("buyer", "sorter", "lean")), strict=True
         )
     ]
-    for found in (answers, alone):
-        assert [list(one) for one in found] == [list(one) for one in expected]
-        assert all(close(one[name], other[name]) for one, other in zip(found, expected, strict=True) for name in other)
+    for results in (answers, alone):
+        assert [list(one) for one in results] == [list(one) for one in expected]
+        assert all(
+            close(one[name], other[name]) for one, other in zip(results, expected, strict=True) for name in other
+        )
 
 
 def test_a_function_combines_answers_and_features(composed: Path) -> None:
@@ -124,8 +126,8 @@ def test_batch_predictions_are_those_of_the_predictor(bench: Bench) -> None:
     assert stored["visit_id"].tolist() == rows["visit_id"].tolist()
     assert set(stored["build"]) == {bench.store.champion("stakes").reference}
     with clock.at(LATER), predictor(bench.root, "stakes") as loaded:
-        for answer, time, asked in zip(stored["answers"], rows["t"], requests(rows, loaded), strict=True):
-            online = loaded.predict(asked, at=time.isoformat()).value
+        for answer, time, questions in zip(stored["answers"], rows["t"], requests(rows, loaded), strict=True):
+            online = loaded.predict(questions, at=time.isoformat()).value
             assert dict(answer).keys() == online.keys()
             assert all(close(dict(answer)[name], online[name]) for name in online)
     lineage = event.metadata["dagster/column_lineage"].value.deps_by_column["answers"]
@@ -163,10 +165,10 @@ def test_overrides_reach_the_models_and_the_function(composed: Path) -> None:
 
 def test_a_composite_stays_with_its_builds(bench: Bench) -> None:
     with clock.at(LATER), predictor(bench.root, "together") as loaded:
-        asked = requests(in_day(6)[:5], loaded)
-        before = [one.value for one in loaded.predict(asked, at=AT)]
+        questions = requests(in_day(6)[:5], loaded)
+        before = [one.value for one in loaded.predict(questions, at=AT)]
         bench.promote(bench.build("2013-01-07T00:00:00"))
-        assert [one.value for one in loaded.predict(asked, at=AT)] == before
+        assert [one.value for one in loaded.predict(questions, at=AT)] == before
     members = bench.store.champion("together").composite
     assert members is not None
     assert [one.model for one in members.members] == ["buyer", "sorter", "lean"]
@@ -205,9 +207,9 @@ def test_a_bundle_holds_a_composite_whole(composed: Path, tmp_path: Path) -> Non
             path, "stakes", models=stores.model_store(), online=stores.online_store(), answers_for=timedelta(days=1)
         )
         with fti.Predictor.open_bundle(path) as bundled, predictor(composed, "stakes") as loaded:
-            asked = requests(in_day(6)[:4], loaded)
-            found = [one.value for one in bundled.predict(asked, at=LATER)]
-            assert found == [one.value for one in loaded.predict(asked, at=LATER)]
+            questions = requests(in_day(6)[:4], loaded)
+            results = [one.value for one in bundled.predict(questions, at=LATER)]
+            assert results == [one.value for one in loaded.predict(questions, at=LATER)]
 
 
 def test_a_logged_answer_is_told_why_before_and_in_the_table(bench: Bench) -> None:
@@ -227,14 +229,14 @@ def test_a_logged_answer_is_told_why_before_and_in_the_table(bench: Bench) -> No
 
 def test_the_server_answers_plainly_and_in_tensors(composed: Path) -> None:
     with clock.at(LATER), predictor(composed, "stakes") as loaded:
-        [asked] = requests(in_day(6)[:1], loaded)
-        expected = loaded.predict(asked, at=AT).value
+        [questions] = requests(in_day(6)[:1], loaded)
+        expected = loaded.predict(questions, at=AT).value
         app = serving_app("stakes", models=composed / "models", online=composed / "online")
-        assert ask(app, "POST", f"/predict/stakes?at={AT}", asked).json["value"] == expected
+        assert ask(app, "POST", f"/predict/stakes?at={AT}", questions).json["value"] == expected
         described = ask(app, "GET", "/v2/models/stakes").json
         assert described["outputs"] == [{"name": "answers", "datatype": "FP32", "shape": [-1, 3]}]
         tensors = [
-            {"name": one["name"], "datatype": one["datatype"], "shape": [1], "data": [asked[one["name"]]]}
+            {"name": one["name"], "datatype": one["datatype"], "shape": [1], "data": [questions[one["name"]]]}
             for one in described["inputs"]
         ]
         answer = ask(app, "POST", "/v2/models/stakes/infer", {"inputs": tensors, "parameters": {"at": AT}}).json
@@ -340,9 +342,9 @@ def test_answers_are_looked_up_online_by_name(bench: Bench) -> None:
     declared = fti.batch_predictions(name="online_answers", model=TOGETHER, partitions_def=DAYS, online=True)
     bench.predict(declared, "06")
     rows = bench.answers(declared, "06")
-    found = fti.read_online("online_answers_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
+    results = fti.read_online("online_answers_v1", rows["visit_id"].tolist(), at=LATER, online=bench.stores.online)
     stored = [dict(value) for value in rows["answers"]]
-    assert [row["answers"] for row in found] == stored
+    assert [row["answers"] for row in results] == stored
     assert all(len(value) > 2 for value in stored)
 
 

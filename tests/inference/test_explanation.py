@@ -88,9 +88,9 @@ def test_few_features_have_exact_shapley_values(width):
     graph, background, row = curved(width), rows(6, width), rows(1, width, seed=6)
     explainer = explainer_of(graph, "value", background)
     assert explainer.is_exact
-    found = explainer.contributions(row)
-    assert np.allclose(found, brute_force(graph, row, background), atol=1e-6)
-    assert found.sum() == pytest.approx(graph.run(row)["value"][0] - explainer.base, abs=1e-6)
+    result = explainer.contributions(row)
+    assert np.allclose(result, brute_force(graph, row, background), atol=1e-6)
+    assert result.sum() == pytest.approx(graph.run(row)["value"][0] - explainer.base, abs=1e-6)
 
 
 def test_a_sample_of_orders_is_near_the_exact_values(monkeypatch):
@@ -98,10 +98,10 @@ def test_a_sample_of_orders_is_near_the_exact_values(monkeypatch):
     exact = explainer_of(graph, "value", background).contributions(row)
     explainer = explainer_of(graph, "value", background)
     explainer.is_exact = False
-    found = explainer.contributions(row)
-    assert np.abs(found - exact).max() < 0.02 < np.abs(exact).max()
-    assert found.sum() == pytest.approx(exact.sum(), abs=1e-6)
-    assert found.tolist() == explainer.contributions(row).tolist()
+    result = explainer.contributions(row)
+    assert np.abs(result - exact).max() < 0.02 < np.abs(exact).max()
+    assert result.sum() == pytest.approx(exact.sum(), abs=1e-6)
+    assert result.tolist() == explainer.contributions(row).tolist()
 
 
 @pytest.mark.parametrize("width", [4, 30])
@@ -120,10 +120,10 @@ def test_each_class_is_explained():
     graph = graph_of(3, nodes, {"w": weights}, output="probabilities", classes=2)
     background, row = rows(8, 3), rows(1, 3, seed=6)
     explainer = explainer_of(graph, "probabilities", background)
-    found = explainer.contributions(row)
-    assert found.shape == (3, 2)
-    assert np.allclose(found.sum(axis=0), graph.run(row)["probabilities"][0] - explainer.base, atol=1e-6)
-    assert np.allclose(found.sum(axis=1), 0, atol=1e-6)
+    result = explainer.contributions(row)
+    assert result.shape == (3, 2)
+    assert np.allclose(result.sum(axis=0), graph.run(row)["probabilities"][0] - explainer.base, atol=1e-6)
+    assert np.allclose(result.sum(axis=1), 0, atol=1e-6)
 
 
 def test_a_prediction_is_explained_by_declared_feature(world, monkeypatch):

@@ -81,7 +81,7 @@ class Nameless(type):
 
 def doors(predictor: Any, value: Any) -> dict[str, Callable[[], Any]]:
     """Everywhere that a value can stand in what is asked."""
-    asked: dict[str, Callable[[], Any]] = {
+    requests: dict[str, Callable[[], Any]] = {
         "request": lambda: predictor.predict(value, at=NOON),
         "rows": lambda: predictor.predict([REQUEST, value], at=NOON),
         "columns": lambda: predictor.predict_columns(value, at=NOON),
@@ -93,18 +93,18 @@ def doors(predictor: Any, value: Any) -> dict[str, Callable[[], Any]]:
         "async": lambda: asyncio.run(predictor.predict_async([value] * 20, at=NOON)),
     }
     for name in REQUEST:
-        asked[f"field {name}"] = lambda name=name: predictor.predict(REQUEST | {name: value}, at=NOON)
-        asked[f"row {name}"] = lambda name=name: predictor.predict([REQUEST, REQUEST | {name: value}], at=NOON)
-        asked[f"column {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: value}, at=NOON)
-        asked[f"value {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: [value]}, at=NOON)
+        requests[f"field {name}"] = lambda name=name: predictor.predict(REQUEST | {name: value}, at=NOON)
+        requests[f"row {name}"] = lambda name=name: predictor.predict([REQUEST, REQUEST | {name: value}], at=NOON)
+        requests[f"column {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: value}, at=NOON)
+        requests[f"value {name}"] = lambda name=name: predictor.predict_columns(VALUES | {name: [value]}, at=NOON)
     try:
         hash(value)
     except Exception:
-        return asked
-    asked["name"] = lambda: predictor.predict({**REQUEST, value: 1}, at=NOON)
-    asked["column name"] = lambda: predictor.predict_columns({**VALUES, value: [1]}, at=NOON)
-    asked["override name"] = lambda: predictor.predict(REQUEST, at=NOON, overrides={value: 1})
-    return asked
+        return requests
+    requests["name"] = lambda: predictor.predict({**REQUEST, value: 1}, at=NOON)
+    requests["column name"] = lambda: predictor.predict_columns({**VALUES, value: [1]}, at=NOON)
+    requests["override name"] = lambda: predictor.predict(REQUEST, at=NOON, overrides={value: 1})
+    return requests
 
 
 def assert_answered_or_refused(predictor: Any, value: Any) -> int:
@@ -215,13 +215,13 @@ def test_a_name_that_raises_with_the_hash_of_a_field_is_a_request_error(world, n
 )  # fmt: skip
 def test_what_is_neither_true_nor_false_does_not_say_whether_to_explain(world, explain):
     predictor = world.load()
-    asked = [
+    requests = [
         lambda: predictor.predict(REQUEST, at=NOON, explain=explain),
         lambda: predictor.predict([REQUEST], at=NOON, explain=explain),
         lambda: predictor.predict([], at=NOON, explain=explain),
         lambda: asyncio.run(predictor.predict_async(REQUEST, at=NOON, explain=explain)),
     ]
-    for ask in asked:
+    for ask in requests:
         with pytest.raises(RequestError, match=r"(?s)^explain is .*, where True, False or .score. is expected"):
             ask()
 

@@ -12,5 +12,5 @@ def test_an_app_imports_numpy_and_onnxruntime_alone_and_late_what_few_need():
         f"print([name for name in {HEAVY + LATE} if name in sys.modules])"
     )
     root = Path(__file__).parents[2]
-    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

@@ -174,9 +174,9 @@ def test_an_old_file_is_closed_though_nothing_more_is_answered(tmp_path):
 
 
 def test_answers_beyond_what_memory_may_hold_are_counted_where_they_would_have_been(tmp_path):
-    seen: list[tuple[str, str, int]] = []
+    observed: list[tuple[str, str, int]] = []
     writer = LogWriter(
-        tmp_path, limits=LogLimits(waiting_rows=3, file_seconds=3600), tally=lambda *one: seen.append(one)
+        tmp_path, limits=LogLimits(waiting_rows=3, file_seconds=3600), tally=lambda *one: observed.append(one)
     )
     with writer._work.writing:  # a disk that hangs
         writer.add("many", [{}] * 5, [answer(number) for number in range(5)])
@@ -189,7 +189,7 @@ def test_answers_beyond_what_memory_may_hold_are_counted_where_they_would_have_b
     ]
     assert dropped_in(tmp_path) == {"queue": 3}
     assert writer.counts(MODEL) == {"logged": 3, "queue": 3}
-    assert sorted(seen) == [(MODEL, "logged", 3), (MODEL, "queue", 1), (MODEL, "queue", 2)]
+    assert sorted(observed) == [(MODEL, "logged", 3), (MODEL, "queue", 1), (MODEL, "queue", 2)]
 
 
 def test_a_full_disk_loses_answers_and_says_how_many_as_soon_as_it_has_room(tmp_path):

@@ -43,19 +43,19 @@ def world(tmp_path_factory):
 def test_whole_numbers_are_exact_or_refused_when_served(world, number, sign):
     _, predictor = world
     card = max(sign * number, -(2**63)) if sign * number < 2**63 else 2**63 - 1
-    good, asked = {"id": 1, "card": 5}, {"id": 1, "card": card}
+    good, requests = {"id": 1, "card": 5}, {"id": 1, "card": card}
     columns = {"id": [1, 1], "card": [5, card]}
     if abs(card) < 2**53:
         expected = {"digits": card % 1000}
-        assert predictor.predict(asked).features == predictor.predict([good, asked])[1].features == expected
+        assert predictor.predict(requests).features == predictor.predict([good, requests])[1].features == expected
         return
     problem = f"'card' is {card}, which on-demand function 'last_digits' version 1"
     with pytest.raises(RequestError, match=f"wrong: {problem}"):
-        predictor.predict(asked)
+        predictor.predict(requests)
     for ask in (
-        lambda: predictor.predict([good, asked]),
+        lambda: predictor.predict([good, requests]),
         lambda: predictor.predict_columns(columns),
-        lambda: predictor.features([good, asked]),
+        lambda: predictor.features([good, requests]),
     ):
         with pytest.raises(RequestError, match=f"request 1: {problem}"):
             ask()

@@ -13,12 +13,12 @@ world = test_predictor.world
 
 def test_an_overridden_feature_reaches_the_model_and_the_on_demand_functions(world):
     predictor = world.load()
-    found = predictor.predict(REQUEST, at=NOON)
+    result = predictor.predict(REQUEST, at=NOON)
     answer = predictor.predict(REQUEST, at=NOON, overrides={"temp": 30})
-    assert (found.features["temp"], found.features["heat"], found.overridden) == (70.0, 140.0, ())
+    assert (result.features["temp"], result.features["heat"], result.overridden) == (70.0, 140.0, ())
     assert (answer.features["temp"], answer.features["heat"], answer.overridden) == (30.0, 60.0, ("temp",))
-    assert answer.value == found.value - 40 - 80
-    assert answer.ages == found.ages
+    assert answer.value == result.value - 40 - 80
+    assert answer.ages == result.ages
 
 
 @pytest.mark.parametrize("name", ["temp", "weather.temp", "weather_v1.temp"])
@@ -37,12 +37,12 @@ def test_an_output_of_an_on_demand_function_is_overridden_before_the_next_one(wo
 def test_each_request_may_have_its_own_overrides(world):
     predictor = world.load()
     requests = [REQUEST, REQUEST, REQUEST]
-    given = [{"temp": 30.0}, None, {"seats": None}]
-    answers = predictor.predict(requests, at=NOON, overrides=given)
-    assert answers == [predictor.predict(REQUEST, at=NOON, overrides=one) for one in given]
+    inputs = [{"temp": 30.0}, None, {"seats": None}]
+    answers = predictor.predict(requests, at=NOON, overrides=inputs)
+    assert answers == [predictor.predict(REQUEST, at=NOON, overrides=one) for one in inputs]
     assert [answer.overridden for answer in answers] == [("temp",), (), ("seats",)]
     columns = {name: [value] * 3 for name, value in REQUEST.items()}
-    in_columns = predictor.predict_columns(columns, at=NOON, overrides=given)
+    in_columns = predictor.predict_columns(columns, at=NOON, overrides=inputs)
     assert list(in_columns) == answers
     assert in_columns.overridden["temp"].tolist() == [True, False, False]
     assert predictor.features(REQUEST, at=NOON, overrides={"temp": 1.0})["heat"] == 2.0
@@ -80,10 +80,10 @@ def test_a_wrong_override_of_one_request_is_named_by_its_place(world):
 
 def test_a_group_whose_values_are_all_given_is_not_asked_for_a_row(world):
     predictor = world.load(on_missing="error")
-    asked = REQUEST | {"flight_id": 99}
+    requests = REQUEST | {"flight_id": 99}
     with pytest.raises(RequestError, match="planes_v1 brings no row"):
-        predictor.predict(asked, at=NOON, overrides={"seats": 3, "tail": 4})
-    answer = predictor.predict(asked, at=NOON, overrides={"seats": 3, "tail": 4, "dest_seats": 3})
+        predictor.predict(requests, at=NOON, overrides={"seats": 3, "tail": 4})
+    answer = predictor.predict(requests, at=NOON, overrides={"seats": 3, "tail": 4, "dest_seats": 3})
     assert (answer.missing, answer.features["seats"]) == (("planes_v1",), 3)
 
 
@@ -112,6 +112,10 @@ def test_answers_are_logged_in_columns_too_and_those_to_what_if_are_not(world, t
         columns = {name: [value] * 2 for name, value in REQUEST.items()}
         answers = predictor.predict_columns(columns, at=NOON)
     [file] = closed_files(tmp_path / "log" / answers.model)
-    logged = [said for said in map(json.loads, file.lines()) if "request_id" in said]
-    assert [said["request_id"] for said in logged] == [mixed[1].request_id, answers.request_id, answers.request_id]
-    assert [said["value"] for said in logged] == [mixed[1].value, *answers.values.tolist()]
+    logged = [result for result in map(json.loads, file.lines()) if "request_id" in result]
+    assert [result["request_id"] for result in logged] == [
+        mixed[1].request_id,
+        answers.request_id,
+        answers.request_id,
+    ]
+    assert [result["value"] for result in logged] == [mixed[1].value, *answers.values.tolist()]

@@ -251,14 +251,14 @@ class World:
 
     def fill(self) -> None:
         """Load what the tests ask for."""
-        seen = microseconds(NOON - 5 * HOUR)
+        observed = microseconds(NOON - 5 * HOUR)
         self.load_group(
             WEATHER,
             [
                 (
                     ("JFK",),
                     [
-                        version(NOON - 4 * HOUR, NOON - 5 * HOUR, 60.0, seen),
+                        version(NOON - 4 * HOUR, NOON - 5 * HOUR, 60.0, observed),
                         version(NOON, NOON - HOUR, 70.0, None),
                     ],
                 )
@@ -369,8 +369,8 @@ def test_instants_are_converted_to_naive_utc(world, at):
     predictor = world.load()
     answer = predictor.predict(REQUEST, at=at)
     assert (answer.at, answer.features["temp"]) == (NOON, 70.0)
-    asked = predictor.features(REQUEST | {"scheduled_at": at}, at=NOON)
-    assert asked["hour_of_day"] == 12
+    requests = predictor.features(REQUEST | {"scheduled_at": at}, at=NOON)
+    assert requests["hour_of_day"] == 12
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_the_online_winner_is_the_brute_force_one(world, arrivals, asked, ttl):
     predictor = world.load(build=manifest.reference)
     for dest, at in asked:
         when = datetime(1970, 1, 1) + timedelta(microseconds=at)
-        visible = [(event, values) for seen, event, values in rows.get((dest,), []) if seen <= at]
+        visible = [(event, values) for observed, event, values in rows.get((dest,), []) if observed <= at]
         event, values = max(visible, default=(None, (None,)))
         if event is not None and ttl is not None and event < at - ttl:
             values = (None,)
@@ -960,15 +960,19 @@ def test_answers_are_logged_with_an_id_that_the_app_has_too(world, tmp_path):
         two = predictor.predict([REQUEST, REQUEST | {"flight_id": 8}], at=NOON)
         assert predictor.predict([], at=NOON) == []
     [file] = closed_files(tmp_path / "log" / one.model)
-    logged = [said for said in map(json.loads, file.lines()) if "request_id" in said]
-    assert [(said["request_id"], said["row"], said["value"]) for said in logged] == [
+    logged = [result for result in map(json.loads, file.lines()) if "request_id" in result]
+    assert [(result["request_id"], result["row"], result["value"]) for result in logged] == [
         (one.request_id, 0, one.value),
         (two[0].request_id, 0, two[0].value),
         (two[1].request_id, 1, two[1].value),
     ]
     assert one.request_id != two[0].request_id == two[1].request_id
-    assert [said["request"]["flight_id"] for said in logged] == [7, 7, 8]
-    assert {said["request"]["origin"] for said in logged} == {said["features"]["origin"] for said in logged} == {None}
+    assert [result["request"]["flight_id"] for result in logged] == [7, 7, 8]
+    assert (
+        {result["request"]["origin"] for result in logged}
+        == {result["features"]["origin"] for result in logged}
+        == {None}
+    )
     assert logged[0]["features"]["temp"] == one.features["temp"]
     assert logged[0]["ages"] == one.ages
 

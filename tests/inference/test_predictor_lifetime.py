@@ -30,8 +30,8 @@ def test_closed_predictor_answers_no_more_and_its_files_are_closed(world):
     gc.collect()
     assert not open_files(world.online.root)
     predictor.close()
-    asked = [lambda: predictor.predict(REQUEST), lambda: predictor.features(REQUEST), predictor.follow]
-    for ask in [*asked, lambda: asyncio.run(predictor.predict_async(REQUEST))]:
+    requests = [lambda: predictor.predict(REQUEST), lambda: predictor.features(REQUEST), predictor.follow]
+    for ask in [*requests, lambda: asyncio.run(predictor.predict_async(REQUEST))]:
         with pytest.raises(PredictionError, match="the predictor of model 'delay_net' is closed: load it again"):
             ask()
 

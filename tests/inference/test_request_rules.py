@@ -38,9 +38,9 @@ class Rules:
 def judged(schema: pa.DataFrameSchema, kind: ColumnType, values: list[Any]) -> list[bool]:
     """Whether a request is refused, from rules that went through a manifest."""
     column = Column("a", kind)
-    found = request_rules(schema, [column])
-    assert found.left_out == ()
-    rules = from_json(Rules, to_json(Rules(found.rules)), what="the rules").rules
+    result = request_rules(schema, [column])
+    assert result.left_out == ()
+    rules = from_json(Rules, to_json(Rules(result.rules)), what="the rules").rules
     of_request = RequestRules(rules, [column])
     return [of_request.broken_by([value]) == ("a",) for value in values]
 
@@ -161,8 +161,8 @@ def test_a_request_is_refused_where_a_row_is(refused, kind):
         schema = pa.DataFrameSchema({"a": column})
         # In a field that may be null a request's empty text is a missing value, which is no row's.
         values = [value for value in VALUES[kind] if value != "" or not column.nullable]
-        expected, found = refused(schema, kind, values), judged(schema, kind, values)
-        wrong = [(v, e) for v, e, f in zip(values, expected, found, strict=True) if e != f]
+        expected, result = refused(schema, kind, values), judged(schema, kind, values)
+        wrong = [(v, e) for v, e, f in zip(values, expected, result, strict=True) if e != f]
         assert not wrong, (dtype, column.nullable, column.coerce, check, check.ignore_na, wrong)
 
 
@@ -218,9 +218,9 @@ def test_a_decimal_is_compared_as_it_was_written():
     ],
 )
 def test_what_cannot_be_carried_is_said(column, words):
-    found = request_rules(pa.DataFrameSchema({"a": column}), [Column("a", "number")])
-    [said] = found.left_out
-    assert words in said
+    result = request_rules(pa.DataFrameSchema({"a": column}), [Column("a", "number")])
+    [outcome] = result.left_out
+    assert words in outcome
 
 
 def test_a_check_of_rows_is_said_and_one_that_warns_is_not():
@@ -296,8 +296,8 @@ def test_what_no_request_is_held_against_is_on_the_card_and_said_when_a_build_lo
     with caplog.at_level(logging.WARNING):
         predictor = load(stores)
         predictor.predict([REQUEST, REQUEST])
-    [said] = [one.getMessage() for one in caplog.records if "below_nine" in one.getMessage()]
-    assert said.endswith(f"out_of_schema does not tell of these checks of the schema of 'orders': {words}")
+    [messages] = [one.getMessage() for one in caplog.records if "below_nine" in one.getMessage()]
+    assert messages.endswith(f"out_of_schema does not tell of these checks of the schema of 'orders': {words}")
 
 
 @pytest.mark.parametrize("value", [INF, 1e39, 3.4028235677973366e38])

@@ -71,12 +71,12 @@ def predictor(home):
 
 def told(predictor, name, number):
     """Whether each way to ask says that the number is rounded."""
-    asked = ASKED | {name: number}
-    columns = {key: [value, asked[key]] for key, value in ASKED.items()}
+    requests = ASKED | {name: number}
+    columns = {key: [value, requests[key]] for key, value in ASKED.items()}
     marks = predictor.predict_columns(columns).out_of_schema
     ways = [
-        predictor.predict(asked).out_of_schema,
-        predictor.predict([ASKED, asked])[1].out_of_schema,
+        predictor.predict(requests).out_of_schema,
+        predictor.predict([ASKED, requests])[1].out_of_schema,
         predictor.predict_columns(columns)[1].out_of_schema,
         (name,) if marks.get(name, [False, False])[1] else (),
     ]
@@ -154,10 +154,10 @@ def test_a_float_that_may_be_one_of_several_whole_numbers_is_refused(home, predi
 
 
 def test_http_tells_of_a_rounded_number(home):
-    asked = ASKED | {"card": LARGE}
+    requests = ASKED | {"card": LARGE}
     app = serving_app("m", models=home / "models", online=home / "online")
-    assert ask(app, "POST", "/predict/m", asked).json["out_of_schema"] == ["card"]
-    many = ask(app, "POST", "/predict/m", {"requests": [ASKED, asked]}).json["predictions"]
+    assert ask(app, "POST", "/predict/m", requests).json["out_of_schema"] == ["card"]
+    many = ask(app, "POST", "/predict/m", {"requests": [ASKED, requests]}).json["predictions"]
     assert [one["out_of_schema"] for one in many] == [[], ["card"]]
     refused = ask(app, "POST", "/predict/m", ASKED | {"amount": LARGE})
     assert refused.status == 400

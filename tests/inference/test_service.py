@@ -115,8 +115,8 @@ def test_partition_says_how_it_was_served(stores: fti.Stores) -> None:
         "unknown_rate_within_limit",
     }
     assert checks["unknown_rate_within_limit"].severity is dg.AssetCheckSeverity.WARN
-    said = "unknown_rate of buyer is 1 in 2013-06-02, above its limit of 0.5 by 'shop'"
-    assert checks["unknown_rate_within_limit"].description == said
+    result = "unknown_rate of buyer is 1 in 2013-06-02, above its limit of 0.5 by 'shop'"
+    assert checks["unknown_rate_within_limit"].description == result
 
 
 def test_usage_is_taken_in_once_with_the_answers(stores: fti.Stores) -> None:
@@ -191,10 +191,10 @@ def test_an_app_without_server_says_what_it_used(tmp_path: Path) -> None:
     writer.add("abc", [{"x": 0.5}], [answer(7, NOON)], latency=0.1)
     writer.close()
     [file] = closed_files(tmp_path / "buyer")
-    [said] = [entry for line in file.lines() if "service" in (entry := json.loads(line))]
-    assert said["at"].startswith("2013-06-02T12"), "of the partition of its answers"
-    assert said["service"]["requests"] == {}
-    assert said["service"]["peak_memory_bytes"] > 10_000_000
+    [messages] = [entry for line in file.lines() if "service" in (entry := json.loads(line))]
+    assert messages["at"].startswith("2013-06-02T12"), "of the partition of its answers"
+    assert messages["service"]["requests"] == {}
+    assert messages["service"]["peak_memory_bytes"] > 10_000_000
 
 
 CRASH = """
@@ -212,8 +212,8 @@ def test_errors_outlive_a_killed_server(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", CRASH, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     [file] = closed_files(tmp_path / "buyer")
-    said = [json.loads(line)["service"]["requests"] for line in file.lines() if b"service" in line]
-    assert said == [{"503": 3}]
+    messages = [json.loads(line)["service"]["requests"] for line in file.lines() if b"service" in line]
+    assert messages == [{"503": 3}]
 
 
 def test_what_cannot_be_written_is_said_later(monkeypatch: pytest.MonkeyPatch) -> None:

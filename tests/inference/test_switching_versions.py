@@ -106,7 +106,7 @@ def test_every_answer_is_of_one_version_while_champions_switch(online, tmp_path:
     models.promote("delay_net", builds[1], expected=None, reason="test")
     predictor = Predictor.load("delay_net", models=models.root, online=online.location)
     problems: list[object] = []
-    seen: set[str] = set()
+    observed: set[str] = set()
     done = threading.Event()
 
     def ask() -> None:
@@ -116,7 +116,7 @@ def test_every_answer_is_of_one_version_while_champions_switch(online, tmp_path:
                 for answers in (several, [predictor.predict(REQUESTS[0], at=NOON)]):
                     builds_seen = {answer.build for answer in answers}
                     version = 1 if builds_seen == {builds[1]} else 2
-                    seen.update(builds_seen)
+                    observed.update(builds_seen)
                     right = 1000.0 * version + 2 * version
                     for answer in answers:
                         if answer.build != builds[version] or answer.missing or answer.value != right:
@@ -141,4 +141,4 @@ def test_every_answer_is_of_one_version_while_champions_switch(online, tmp_path:
     for thread in threads:
         thread.join()
     assert problems == []
-    assert seen == set(builds.values())
+    assert observed == set(builds.values())

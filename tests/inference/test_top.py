@@ -34,7 +34,7 @@ def test_lists_are_those_of_brute_force(rows: dict[tuple[str, str, int], float],
         connection.execute('CREATE TABLE scored (listener VARCHAR, item VARCHAR, "it\'s" BIGINT, answer DOUBLE)')
         if rows:
             connection.executemany("INSERT INTO scored VALUES (?, ?, ?, ?)", [[*key, rows[key]] for key in rows])
-        found = connection.execute(
+        results = connection.execute(
             f"SELECT listener, {top.sql('answer', ['item', 'it' + chr(39) + 's'])} FROM scored GROUP BY listener"
         ).fetchall()
     expected: dict[str, list[dict[str, Any]]] = {}
@@ -42,7 +42,7 @@ def test_lists_are_those_of_brute_force(rows: dict[tuple[str, str, int], float],
         rows.items(), key=lambda row: (math.isnan(row[1]), 0.0 if math.isnan(row[1]) else -row[1], row[0][1:])
     ):
         expected.setdefault(listener, []).append({"item": item, "it's": other, "score": score})
-    assert {listener: [shown(one) for one in items] for listener, items in found} == {
+    assert {listener: [shown(one) for one in items] for listener, items in results} == {
         listener: [shown(one) for one in items[:k]] for listener, items in expected.items()
     }
 
@@ -185,9 +185,9 @@ def test_lists_are_the_best_of_all_answers_and_looked_up_online(home: tuple[fti.
     assert lists_of(both, "liker_top") == {key: items[:2] for key, items in expected.items()}
     assert lists_of(both, "other_top") == best(pairs, "other_probability", 2)
     online = fti.OnlineReader("weekly_v1", online=stores.online)
-    found = online.read([*LISTENERS, 99], at="2024-01-25")
-    assert found[-1] is None
-    assert [row["top"] for row in found[:-1]] == [expected[listener] for listener in LISTENERS]
+    results = online.read([*LISTENERS, 99], at="2024-01-25")
+    assert results[-1] is None
+    assert [row["top"] for row in results[:-1]] == [expected[listener] for listener in LISTENERS]
 
     before = lists.sort_values("listener_id").reset_index(drop=True)
     MORE["rows"] = pd.DataFrame(

@@ -76,9 +76,9 @@ def test_half_written_file_fails_with_its_name_and_stored_rows_stay(day: Weather
     assert day.run() == ""
     whole = day.file.read_bytes()
     day.file.write_bytes(whole[: len(whole) // 2])
-    said = day.run()
-    assert f"{day.file} cannot be read as Parquet" in said
-    assert "to land all of" in said
+    result = day.run()
+    assert f"{day.file} cannot be read as Parquet" in result
+    assert "to land all of" in result
     assert day.stored() == 5
     pq.write_table(day.rows(6), day.file)
     assert day.run() == ""
@@ -168,10 +168,10 @@ SAID = (
 
 
 def test_code_location_that_declares_the_impossible_says_why(workspace: Path) -> None:
-    with pytest.raises(DeclarationError) as told:
+    with pytest.raises(DeclarationError) as result:
         runpy.run_path(str(workspace.with_name("broken.py")))
     for words in SAID:
-        assert words in str(told.value)
+        assert words in str(result.value)
 
 
 @pytest.mark.soak
@@ -181,8 +181,8 @@ def test_code_location_that_fails_to_load_says_why_and_others_stay(webserver: st
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         entries = json.load(answer)["data"]["workspaceOrError"]["locationEntries"]
-    found = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
-    assert len(found["shop"]["repositories"][0]["assetNodes"]) >= 5
-    said = json.dumps(found["broken"])
+    results = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
+    assert len(results["shop"]["repositories"][0]["assetNodes"]) >= 5
+    result = json.dumps(results["broken"])
     for words in SAID:
-        assert words in said
+        assert words in result

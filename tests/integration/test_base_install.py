@@ -197,16 +197,16 @@ def system(opening: Any) -> list[Any]:
 def test_app_gets_answer_of_full_environment_from_base_install(app: App, pipeline: Path) -> None:
     models, online = pipeline / "models", pipeline / "online"
     here = fti.Predictor.load("purchase", models=models, online=online).predict(REQUEST, at=AT)
-    there = json.loads(
+    present = json.loads(
         app.run("python", "app.py", str(models), str(online), json.dumps(REQUEST), AT, json.dumps(HEAVY))
     )
-    assert (there["value"], there["features"], there["missing"]) == (here.value, here.features, [])
-    assert there["build"] == here.build
-    assert there["features"]["hours_open"] == 5.75
-    assert 0.05 < there["value"] < 0.95
-    assert Path(there["installed_at"]).is_relative_to(app.environment)
-    assert there["importable"] == []
-    assert there["refusal"] == (
+    assert (present["value"], present["features"], present["missing"]) == (here.value, here.features, [])
+    assert present["build"] == here.build
+    assert present["features"]["hours_open"] == 5.75
+    assert 0.05 < present["value"] < 0.95
+    assert Path(present["installed_at"]).is_relative_to(app.environment)
+    assert present["importable"] == []
+    assert present["refusal"] == (
         "fti_assets.feature_group needs dagster, which is not installed: pip install 'fti-assets[pipelines]'"
     )
 
@@ -219,9 +219,9 @@ def test_app_without_on_demand_module_is_told_to_ship_it(app: App, pipeline: Pat
 
 
 def test_command_line_of_base_install_lists_builds(app: App, pipeline: Path) -> None:
-    said = app.run("fti", "models", "purchase", "--models", str(pipeline / "models"))
-    assert "accepted, champion" in said
-    assert "passed beats_baseline" in said
+    result = app.run("fti", "models", "purchase", "--models", str(pipeline / "models"))
+    assert "accepted, champion" in result
+    assert "passed beats_baseline" in result
 
 
 def test_a_new_system_is_written_by_the_base_install(app: App, tmp_path: Path) -> None:

@@ -87,12 +87,12 @@ def test_datasets_are_same_rows(single: fti.Stores, split: Split) -> None:
 
 
 def test_builds_say_same_of_what_they_learned(single: fti.Stores, split: Split) -> None:
-    here, there = (stores.model_store().champion("buyer") for stores in (split.stores, single))
+    here, present = (stores.model_store().champion("buyer") for stores in (split.stores, single))
     assert (here.view, here.metrics, here.encoders, here.sha256) == (
-        there.view,
-        there.metrics,
-        there.encoders,
-        there.sha256,
+        present.view,
+        present.metrics,
+        present.encoders,
+        present.sha256,
     )
 
 
@@ -108,24 +108,24 @@ def test_predictions_are_same(single: fti.Stores, split: Split) -> None:
 
 def test_an_app_gets_same_answers(single: fti.Stores, split: Split) -> None:
     at, request = "2013-01-06T14:30", {"visit_id": 9, "x": 0.4, "member": True, "shop": "a"}
-    here, there = (
+    here, present = (
         fti.Predictor.load("buyer", models=stores.models, online=stores.online).predict(request, at=at)
         for stores in (split.stores, single)
     )
-    assert (here.value, here.features, here.missing) == (there.value, there.features, there.missing)
+    assert (here.value, here.features, here.missing) == (present.value, present.features, present.missing)
 
 
 def test_a_published_model_is_what_its_owner_declares(split: Split) -> None:
-    there, own = fti.published_model("buyer", stores=split.stores), split.model
+    present, own = fti.published_model("buyer", stores=split.stores), split.model
     for field in ("name", "version", "key", "task", "promote", "catch_up", "latency_goal", "partitions_def", "levels"):
-        assert getattr(there, field) == getattr(own, field), field
-    assert there.evaluate == own.evaluate
-    assert [one.name for one in there.view.groups] == [one.name for one in own.view.groups]
-    assert there.view.feature_names == own.view.feature_names
-    assert (there.dataset.table, there.dataset.query, there.dataset.window) == (own.dataset.table, (), None)
-    [label] = there.view.labels.values()
+        assert getattr(present, field) == getattr(own, field), field
+    assert present.evaluate == own.evaluate
+    assert [one.name for one in present.view.groups] == [one.name for one in own.view.groups]
+    assert present.view.feature_names == own.view.feature_names
+    assert (present.dataset.table, present.dataset.query, present.dataset.window) == (own.dataset.table, (), None)
+    [label] = present.view.labels.values()
     assert (label.name, label.group.name, label.age, label.horizon) == ("bought", "outcomes", own.view.maturity, None)
-    assert not there.is_owned
+    assert not present.is_owned
 
 
 def test_monitors_of_a_published_model_measure_as_those_of_a_declared_one(split: Split) -> None:

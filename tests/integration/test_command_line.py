@@ -84,15 +84,15 @@ def stores(home: Path) -> fti.Stores:
 
 
 def test_the_workspace_loads(home: Path) -> None:
-    code, said = dagster(home, "definitions", "validate", "-w", "workspace.yaml")
-    assert code == 0, said
-    assert "All code locations passed validation" in said
+    code, result = dagster(home, "definitions", "validate", "-w", "workspace.yaml")
+    assert code == 0, result
+    assert "All code locations passed validation" in result
 
 
 @pytest.mark.soak  # the tutorial's commands show it too, in the tests' own process
 def test_a_lookup_is_materialized_without_a_partition(home: Path) -> None:
-    code, said = materialize(home, "planes_v1")
-    assert code == 0, said
+    code, result = materialize(home, "planes_v1")
+    assert code == 0, result
     assert fti.read(planes, stores=stores(home))["tailnum"].tolist() == ["N1", "N2"]
     assert stores(home).online_store().namespaces() == ("planes_v1",)
 
@@ -105,12 +105,12 @@ def test_stored_rows_stay_when_new_ones_are_refused(home: Path) -> None:
 
     land(home, "weather", "2013-06-01", weather_of("2013-06-01", precip=-0.5, temp=71.0))
     # In a process of its own: where another test has imported the definitions here, they have its folders.
-    code, said = materialize(home, "weather_v1", "--partition", "2013-06-01")
-    assert code == 1, said
-    assert "precip: greater_than_or_equal_to(0): 72 of 72 rows break it, such as -0.5" in said
+    code, result = materialize(home, "weather_v1", "--partition", "2013-06-01")
+    assert code == 1, result
+    assert "precip: greater_than_or_equal_to(0): 72 of 72 rows break it, such as -0.5" in result
     [rejected] = (home / "lake" / "rejected" / "weather_v1").iterdir()
-    assert "nothing was stored, because precip: greater_than_or_equal_to(0): 72 of 72 rows break it" in said
-    assert f"The failing rows are kept in {rejected}" in said
+    assert "nothing was stored, because precip: greater_than_or_equal_to(0): 72 of 72 rows break it" in result
+    assert f"The failing rows are kept in {rejected}" in result
     assert len(rejected.read_text().splitlines()) == 72
     assert fti.read(weather, stores=stores(home)).equals(stored)
 
@@ -118,9 +118,9 @@ def test_stored_rows_stay_when_new_ones_are_refused(home: Path) -> None:
 @pytest.mark.soak  # the tutorial's commands show it too, in the tests' own process
 def test_a_range_of_partitions_is_one_run(home: Path) -> None:
     land(home, "weather", "2013-06-03", weather_of("2013-06-03", wind_speed=1_048.0))  # a rule that only warns
-    code, said = materialize(home, "weather_v1", "--partition-range", "2013-06-01...2013-06-03")
-    assert code == 0, said
-    assert "wind_speed: less_than_or_equal_to(150): 72 of 216 rows break it" in said
+    code, result = materialize(home, "weather_v1", "--partition-range", "2013-06-01...2013-06-03")
+    assert code == 0, result
+    assert "wind_speed: less_than_or_equal_to(150): 72 of 216 rows break it" in result
     with stores(home).offline_store().connect() as lake:
         ledger = lake.ledger(weather.table)
     assert {day: record.rows for day, record in ledger.items()} == dict.fromkeys(DAYS, 72)

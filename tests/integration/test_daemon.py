@@ -90,13 +90,13 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 def runs(instance: dg.DagsterInstance, asset: str) -> list[tuple[str, str, str]]:
     """The finished runs of an asset, oldest first: its partition or range, and how it ended."""
-    found = []
+    results = []
     for run in reversed(instance.get_runs()):
         if run.asset_selection == {dg.AssetKey(asset)} and run.is_finished:
             tags = run.tags
             first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition", "")
-            found.append((first, tags.get("dagster/asset_partition_range_end") or first, run.status.value))
-    return found
+            results.append((first, tags.get("dagster/asset_partition_range_end") or first, run.status.value))
+    return results
 
 
 WHOLE = ("2024-01-01", "2024-01-05", "SUCCESS")

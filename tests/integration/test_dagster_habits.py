@@ -132,12 +132,12 @@ def test_re_execution_from_failed_step_repeats_nothing_stored(location: Location
 
 def ledger(location: Location) -> dict[str, Any]:
     """What is stored of the day, by table."""
-    found = {}
+    results = {}
     with fti.Stores().offline_store().connect() as lake:
         for handle in (location.system.visits, location.system.outcomes):
             for record in lake.ledger(handle.table).values():
-                found[handle.table_name] = record
-    return found
+                results[handle.table_name] = record
+    return results
 
 
 def processes_of_steps(location: Location, config: dict[str, Any]) -> set[int | None]:

@@ -58,13 +58,13 @@ class Refused(Exception):
 
 def fti_command(*arguments: str) -> Entry:
     def run(home: Path) -> None:
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        result = io.StringIO()
+        with contextlib.redirect_stderr(result), contextlib.redirect_stdout(io.StringIO()):
             code = main([argument.replace("HOME", str(home)) for argument in arguments])
-        assert code in (0, 1), said.getvalue()
+        assert code in (0, 1), result.getvalue()
         if code:
-            assert "Traceback" not in said.getvalue()
-            raise Refused(said.getvalue())
+            assert "Traceback" not in result.getvalue()
+            raise Refused(result.getvalue())
 
     return run
 

@@ -65,8 +65,8 @@ def wait_for(folder: Path, what: Callable[[], Any]) -> Any:
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         with suppress(OSError):
-            if found := what():
-                return found
+            if result := what():
+                return result
         time.sleep(0.5)
     raise AssertionError((folder / "dev.log").read_text()[-4000:])
 

@@ -133,27 +133,27 @@ class Nursery:
         """
         assert self._process.stdin is not None
         print(worker, first, file=self._process.stdin, flush=True)
-        said, pid = self._line()
-        assert said == "pid"
+        result, pid = self._line()
+        assert result == "pid"
         since, last = time.monotonic(), 0
-        while not last or said != phase:
-            before = said
-            said, number = self._line()
-            assert said != "dead", "the worker ended by itself"
+        while not last or result != phase:
+            before = result
+            result, number = self._line()
+            assert result != "dead", "the worker ended by itself"
             now = time.monotonic()
             self._seconds[before] = min(self._seconds.get(before, 10), now - since)
-            since, last = now, number if said == "done" else last
+            since, last = now, number if result == "done" else last
         time.sleep(self._random.uniform(0, self._seconds.get(phase, self._seconds["pid"])))
         os.kill(pid, signal.SIGKILL)
-        while said != "dead":
-            last = number if said == "done" else last
-            said, number = self._line()
+        while result != "dead":
+            last = number if result == "done" else last
+            result, number = self._line()
         return last
 
     def _line(self) -> tuple[str, int]:
         assert self._process.stdout is not None
-        said, number = self._process.stdout.readline().split()
-        return said, int(number)
+        output, number = self._process.stdout.readline().split()
+        return output, int(number)
 
 
 @contextmanager
@@ -220,10 +220,10 @@ def test_killed_publication_leaves_a_whole_build_or_none(tmp_path: Path) -> None
         for kill in range(1, 5):
             done = workers.kill("publish_again_and_again", 100_000 * kill, "publish")
 
-            there = [manifest.build for manifest in store.builds("delay_net")]
+            present = [manifest.build for manifest in store.builds("delay_net")]
             finished = [build_of(number)[0].build for number in range(100_000 * kill, done + 1)]
             unheard = build_of(done + 1)[0].build
-            of_this_worker = [name for name in there if name >= finished[0]]
+            of_this_worker = [name for name in present if name >= finished[0]]
             assert of_this_worker in (finished, [*finished, unheard])
             for name in of_this_worker[-3:]:
                 manifest, graph = store.load("delay_net", f"v1/{name}")

@@ -94,13 +94,13 @@ class Dagster:
 
     def wait(self, states: dict[str, str | None]) -> None:
         """Wait until the UI tells these states."""
-        deadline, told = time.monotonic() + PATIENCE_S, dict[str, Any]()
-        while told != states:
+        deadline, result = time.monotonic() + PATIENCE_S, dict[str, Any]()
+        while result != states:
             if time.monotonic() > deadline or any(one.poll() is not None for one in self.processes):
                 logs = "\n".join(log.read_text()[-3000:] for log in self.folder.glob("*.log"))
-                pytest.fail(f"the UI tells {told}, not {states}:\n{logs}")
+                pytest.fail(f"the UI tells {result}, not {states}:\n{logs}")
             time.sleep(0.5)
-            told = {
+            result = {
                 name: None if node["freshnessStatusInfo"] is None else node["freshnessStatusInfo"]["freshnessStatus"]
                 for name, node in self.nodes().items()
             }

@@ -202,10 +202,10 @@ def test_a_read_only_lake_is_looked_at_for_a_key(
     before = contents(home)
     with read_only(home):
         assert main(look) == 0
-        found = capsys.readouterr().out
+        results = capsys.readouterr().out
         assert main([one for one in look if one != "--dry-run"]) == 1
     assert "lake.lock could not be written" in capsys.readouterr().err
-    lines = [line for line in found.splitlines() if "without the writers' lock" not in line]
-    assert len(lines) == len(found.splitlines()) - 1
+    lines = [line for line in results.splitlines() if "without the writers' lock" not in line]
+    assert len(lines) == len(results.splitlines()) - 1
     assert lines == expected.splitlines()
     assert contents(home) == before

@@ -173,13 +173,13 @@ def test_nothing_read_is_older_than_what_was_announced_before(crowd: tuple[Path,
     committed["first", 0] = first["snapshot"]
     snapshots = sorted(committed.values())
     assert snapshots == sorted(set(snapshots))
-    seen = set()
+    observed = set()
     for one in said(root, "reader-*.jsonl"):
         for partition, writer, serial, *_ in one["rows"]:
             # a commit that a reader saw before its writer could say so is newer than all that was announced
             assert committed.get((writer, serial), 2**62) >= one["announced"][partition]
-            seen.add((writer, serial))
-    assert len(seen) > 5
+            observed.add((writer, serial))
+    assert len(observed) > 5
 
 
 def test_the_last_commits_are_what_is_stored(crowd: tuple[Path, dict[str, Any]]) -> None:
@@ -193,5 +193,5 @@ def test_the_last_commits_are_what_is_stored(crowd: tuple[Path, dict[str, Any]])
         assert {partition: record.run_id for partition, record in lake.ledger(table).items()} == {
             partition: run_id for partition, (_, run_id) in last.items()
         }
-        found = lake.rows(table, with_partition=True).project("_partition").distinct().fetchall()
-        assert len(found) == len(last)
+        results = lake.rows(table, with_partition=True).project("_partition").distinct().fetchall()
+        assert len(results) == len(last)

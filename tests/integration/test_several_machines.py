@@ -66,8 +66,8 @@ def answers(url: str) -> bool:
 def waited_for(ready: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if found := ready():
-            return found
+        if result := ready():
+            return result
         time.sleep(0.2)
     raise AssertionError(f"{what} did not come in {seconds:g} s")
 

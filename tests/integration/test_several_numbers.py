@@ -114,9 +114,9 @@ def test_logs_of_rankings_and_composites_are_watched(world: World) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_why_computes_the_same_answer_again(world: World, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     [answer, *_] = world.answers[model]
-    said = world.cli(capsys, "why", answer.request_id, "-f", FILE, "--log", world.root / "log")
-    assert f"{model} answered" in said
-    assert ", the same; 2 of 2 features are the same" in said
+    result = world.cli(capsys, "why", answer.request_id, "-f", FILE, "--log", world.root / "log")
+    assert f"{model} answered" in result
+    assert ", the same; 2 of 2 features are the same" in result
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -137,17 +137,17 @@ def test_an_exported_graph_and_a_bundle_answer_alike(
     bundle = world.root / f"{model}.zip"
     world.cli(capsys, "bundle", model, "--answers-for", "7d", "--out", bundle)
     with clock.at(NOW):
-        there = Predictor.open_bundle(str(bundle)).predict(asked(row), at=NOW)
-        assert there.value == world.load(model).predict(asked(row), at=NOW).value
+        present = Predictor.open_bundle(str(bundle)).predict(asked(row), at=NOW)
+        assert present.value == world.load(model).predict(asked(row), at=NOW).value
 
 
 @pytest.mark.parametrize("model", ["pair", "ranker"])
 def test_a_backtest_judges_as_the_builds_were_judged(
     world: World, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = world.cli(capsys, "backtest", model, "-f", FILE, "--svg", world.root / "backtest.svg")
+    messages = world.cli(capsys, "backtest", model, "-f", FILE, "--svg", world.root / "backtest.svg")
     [newest, *_] = sorted(world.stores.model_store().builds(model), key=lambda one: one.cutoff, reverse=True)
-    [line] = [line for line in said.splitlines() if line.startswith("2013-01-07")]
+    [line] = [line for line in messages.splitlines() if line.startswith("2013-01-07")]
     figures = line.split()[3::4]  # each with its interval behind it
     assert figures == [f"{value:.4f}" for value in newest.metrics.values()]
 
@@ -193,8 +193,8 @@ def test_a_freshness_curve_and_mlflow_have_the_metrics_of_the_build(
 ) -> None:
     [newest, *_] = sorted(world.stores.model_store().builds(model), key=lambda one: one.cutoff, reverse=True)
     name, value = next(iter(newest.metrics.items()))
-    said = world.cli(capsys, "freshness", model, "-f", FILE, "--delays", "0h,6h", "--svg", world.root / "curve.svg")
-    assert f"{name} is {value:.4f} as declared" in said
+    result = world.cli(capsys, "freshness", model, "-f", FILE, "--delays", "0h,6h", "--svg", world.root / "curve.svg")
+    assert f"{name} is {value:.4f} as declared" in result
     address = f"sqlite:///{world.root / 'mlflow.db'}"
     assert "mirrored as run" in world.cli(capsys, "models", "track", model, newest.reference, "--to", address)
     from mlflow.tracking import MlflowClient

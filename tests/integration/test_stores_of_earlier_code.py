@@ -111,19 +111,19 @@ def later(old: Any, tmp_path_factory: pytest.TempPathFactory) -> Later:
 @pytest.mark.parametrize("section", READ)
 def test_what_is_stored_reads_as_code_that_stored_it_read_it(section: str, old: Any, stores: fti.Stores) -> None:
     with clock.at(old.MADE_AT):
-        found = json.loads(json.dumps(old.SECTIONS[section](stores)))
+        results = json.loads(json.dumps(old.SECTIONS[section](stores)))
     for name, wanted in EXPECTED[section].items():
-        assert found[name] == wanted, name
-    assert found == EXPECTED[section]
+        assert results[name] == wanted, name
+    assert results == EXPECTED[section]
 
 
 def test_dagster_finds_its_records_of_old_assets_under_same_names(old: Any) -> None:
     """Steps are named in users' run configs, checks have histories, and a changed code version shows every asset as out of date."""
-    found = old.declared()
-    assert found.keys() == EXPECTED["declared"].keys()
+    results = old.declared()
+    assert results.keys() == EXPECTED["declared"].keys()
     for name, wanted in EXPECTED["declared"].items():
-        assert set(found[name].pop("checks")) >= set(wanted["checks"]), name
-        assert found[name] == {about: value for about, value in wanted.items() if about != "checks"}, name
+        assert set(results[name].pop("checks")) >= set(wanted["checks"]), name
+        assert results[name] == {about: value for about, value in wanted.items() if about != "checks"}, name
 
 
 def test_copied_stores_open_whatever_folder_the_catalog_notes(stores: fti.Stores) -> None:
@@ -148,10 +148,10 @@ def reported(answer: list[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("model", ["lateness_model", "verdict_model"])
 def test_a_predictor_answers_from_old_stores_as_it_did(model: str, old: Any, stores: fti.Stores) -> None:
-    found = json.loads(json.dumps(old.predictions(str(stores.models), str(stores.online), model)))
+    results = json.loads(json.dumps(old.predictions(str(stores.models), str(stores.online), model)))
     wanted = EXPECTED["predictions"][model]
-    assert [one[1:] for one in found] == [reported(one) for one in wanted]
-    assert all(alike(one[0], other[0]) for one, other in zip(found, wanted, strict=True))
+    assert [one[1:] for one in results] == [reported(one) for one in wanted]
+    assert all(alike(one[0], other[0]) for one, other in zip(results, wanted, strict=True))
 
 
 def test_base_install_answers_from_old_stores_unchanged(old: Any, stores: fti.Stores) -> None:
@@ -200,8 +200,8 @@ def test_predictor_answers_from_keys_that_earlier_code_put_on_redis(old: Any, st
                 fields = {bytes.fromhex(name): bytes.fromhex(value) for name, value in content.items()}
                 client.hset(f"{PREFIX}:{key}", mapping=fields)
         location = f"{address}?prefix={PREFIX}"
-        found = json.loads(json.dumps(old.predictions(str(stores.models), location, "lateness_model")))
-    assert [one[1:] for one in found] == [reported(one) for one in EXPECTED["predictions"]["lateness_model"]]
+        results = json.loads(json.dumps(old.predictions(str(stores.models), location, "lateness_model")))
+    assert [one[1:] for one in results] == [reported(one) for one in EXPECTED["predictions"]["lateness_model"]]
 
 
 def test_row_of_online_store_is_laid_out_as_is_written_here(stores: fti.Stores) -> None:
@@ -234,13 +234,15 @@ def test_rows_that_are_given_again_are_no_change(later: Later) -> None:
     """Neither their data versions nor what Dagster's conditions and pages look for in the events of earlier runs has changed."""
     assert later.reruns.keys() == EXPECTED["reruns"].keys()
     for name, wanted in EXPECTED["reruns"].items():
-        found = later.reruns[name]
-        assert found["data_version"] == wanted["data_version"], name
-        assert set(found["metadata"]) >= set(wanted["metadata"]), name
-        assert set(found["tags"]) >= set(wanted["tags"]), name
+        results = later.reruns[name]
+        assert results["data_version"] == wanted["data_version"], name
+        assert set(results["metadata"]) >= set(wanted["metadata"]), name
+        assert set(results["tags"]) >= set(wanted["tags"]), name
     for table, partitions in EXPECTED["ledgers"].items():
-        found = later.ledgers_after_reruns[table]
-        assert {key: one[:3] for key, one in found.items()} == {key: one[:3] for key, one in partitions.items()}, table
+        results = later.ledgers_after_reruns[table]
+        assert {key: one[:3] for key, one in results.items()} == {key: one[:3] for key, one in partitions.items()}, (
+            table
+        )
 
 
 def test_a_new_day_lies_beside_the_old_ones(old: Any, later: Later) -> None:
@@ -254,10 +256,10 @@ def test_a_new_day_lies_beside_the_old_ones(old: Any, later: Later) -> None:
 
 def test_windows_go_on_from_the_old_tiles(old: Any, later: Later) -> None:
     [table] = [table for table in EXPECTED["ledgers"] if table.startswith("tiles.")]
-    found = old.ledgers(later.stores)
-    assert [name for name in found if name.startswith("tiles.")] == [table]
+    results = old.ledgers(later.stores)
+    assert [name for name in results if name.startswith("tiles.")] == [table]
     for partition, wanted in EXPECTED["ledgers"][table].items():
-        assert found[table][partition][:3] == wanted[:3]
+        assert results[table][partition][:3] == wanted[:3]
 
 
 def test_a_feed_goes_on_from_its_old_position(old: Any, later: Later) -> None:
@@ -273,8 +275,8 @@ def test_serving_over_old_and_new_rows_gives_what_training_reads(old: Any, later
     names = [*old.requests("lateness_model")[0][0]]
     assert len(wanted) == 2 * system.A_DAY
     for row in wanted:
-        given = predictor.predict({name: row[name] for name in names}, at=row["placed_at"]).features
-        assert old.plain(given) == old.plain({name: row[name] for name in given})
+        inputs = predictor.predict({name: row[name] for name in names}, at=row["placed_at"]).features
+        assert old.plain(inputs) == old.plain({name: row[name] for name in inputs})
 
 
 def test_a_new_build_is_compared_with_the_old_champion(old: Any, later: Later) -> None:
@@ -311,11 +313,11 @@ def test_champions_go_back_to_old_builds_and_forth(
     copied = unpacked(tmp_path)
     champion = EXPECTED["models"]["lateness_model/aliases.json"]["champion"]
     first = EXPECTED["models"]["lateness_model/aliases.json"]["history"][0]["champion"]
-    said = ["--models", str(copied.models), "--reason", "a trial"]
-    assert main(["rollback", "lateness_model", *said]) == 0
+    messages = ["--models", str(copied.models), "--reason", "a trial"]
+    assert main(["rollback", "lateness_model", *messages]) == 0
     predictor = fti.Predictor.load("lateness_model", models=copied.models, online=copied.online)
     assert predictor.build == first
-    assert main(["promote", "lateness_model", champion, *said]) == 0
+    assert main(["promote", "lateness_model", champion, *messages]) == 0
     request, at = old.requests("lateness_model")[0]
     assert predictor.predict(request, at=at).build == champion
 
@@ -334,8 +336,8 @@ def test_an_old_build_is_compared_with_its_samples(old: Any, tmp_path: Path, lis
         manifest = json.loads((folder / "manifest.json").read_text())
         manifest["files"]["samples.json"] = hashlib.sha256(content).hexdigest()
         (folder / "manifest.json").write_text(json.dumps(manifest))
-    said = "answers .* where it answered" if listed else "samples.json is damaged"
-    with pytest.raises((DamagedError, PredictionError), match=said):  # by the runtime that made it, it is damage
+    result = "answers .* where it answered" if listed else "samples.json is damaged"
+    with pytest.raises((DamagedError, PredictionError), match=result):  # by the runtime that made it, it is damage
         fti.Predictor.load("lateness_model", models=copied.models, online=copied.online)
 
 

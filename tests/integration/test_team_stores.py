@@ -73,8 +73,8 @@ def answers_of(stores: fti.Stores) -> list[Any]:
     ]
     online = stores.online_store().location
     with fti.Predictor.load("late_model", models=str(stores.model_store().root), online=online) as predictor:
-        given = [{name: value for name, value in one.items() if name != "t"} for one in requests]
-        return [one.value for one in predictor.predict(given, at="2025-01-03T12:00:00")]
+        inputs = [{name: value for name, value in one.items() if name != "t"} for one in requests]
+        return [one.value for one in predictor.predict(inputs, at="2025-01-03T12:00:00")]
 
 
 def test_versions_and_answers_are_those_of_folders(team: fti.Stores, folders: fti.Stores) -> None:

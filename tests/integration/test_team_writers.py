@@ -46,9 +46,9 @@ def test_four_writers_with_readers_upkeep_and_forgetting(
         with offline_store(location).connect() as lake:
             take_out(lake, SHARED, "person = 'person7'", message="forget", extra={})
         until.touch()
-        seen = [process.communicate() for process in others]
-        assert [process.returncode for process in writers + others] == [0] * 6, [err for _, err in written + seen]
-        assert all(int(out) > 0 for out, _ in seen)
+        observed = [process.communicate() for process in others]
+        assert [process.returncode for process in writers + others] == [0] * 6, [err for _, err in written + observed]
+        assert all(int(out) > 0 for out, _ in observed)
         with offline_store(location).connect() as lake:
             assert _counts(lake, OWN) == {f"{writer}_{number}": ROWS for writer in range(4) for number in range(rounds)}
             assert _counts(lake, SHARED) == {str(number): ROWS - 1 for number in range(rounds)}

@@ -94,11 +94,11 @@ def nodes(url: str) -> dict[str, Any]:
 
 
 def test_each_asset_is_its_owners_and_depends_on_those_of_others(url: str) -> None:
-    found = nodes(url)
+    results = nodes(url)
     for location, names in OWNED.items():
-        assert {name for name, one in found.items() if one["repository"]["location"]["name"] == location} == names
-    assert all(one["isMaterializable"] for one in found.values())
-    above = {name: {key["path"][0] for key in one["dependencyKeys"]} for name, one in found.items()}
+        assert {name for name, one in results.items() if one["repository"]["location"]["name"] == location} == names
+    assert all(one["isMaterializable"] for one in results.values())
+    above = {name: {key["path"][0] for key in one["dependencyKeys"]} for name, one in results.items()}
     assert above["buyer_dataset_v1"] == OWNED["features"]
     assert above["scores_v1"] == {"buyer_v1", "crowds_v1", "shops_v1", "visits_v1"}
 

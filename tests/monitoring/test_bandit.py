@@ -36,8 +36,8 @@ def test_chances_are_the_integral_of_the_posteriors():
 
 def test_chances_are_what_they_always_were():
     """These are fixed values: other ones would move the keys of bandits that go on."""
-    found = chances({"champion": sample(3, 40), "one": sample(5, 40)}, higher_is_better=True, salt="2026-spring")
-    assert found == pytest.approx({"champion": 0.2531, "one": 0.7469}, abs=2e-4)
+    result = chances({"champion": sample(3, 40), "one": sample(5, 40)}, higher_is_better=True, salt="2026-spring")
+    assert result == pytest.approx({"champion": 0.2531, "one": 0.7469}, abs=2e-4)
 
 
 def test_of_losses_the_lowest_is_best():
@@ -46,8 +46,8 @@ def test_of_losses_the_lowest_is_best():
 
 
 def test_arms_without_keys_are_as_good_as_each_other():
-    found = chances({arm: sample(0, 0) for arm in ARMS}, higher_is_better=True, salt="s")
-    assert all(abs(chance - 1 / 3) < 0.02 for chance in found.values())
+    results = chances({arm: sample(0, 0) for arm in ARMS}, higher_is_better=True, salt="s")
+    assert all(abs(chance - 1 / 3) < 0.02 for chance in results.values())
 
 
 @settings(max_examples=examples(100), deadline=None)
@@ -72,7 +72,7 @@ def test_shares_keep_the_least_and_come_to_one(weights, part):
 def test_a_bandit_finds_the_best_arm_and_loses_less_than_equal_shares():
     """Bandits of 15 rounds with 400 keys each, from fixed seeds."""
     rates = {"champion": 0.10, "one": 0.20, "two": 0.12}
-    found, gained, runs = 0, 0, repetitions(20)
+    result, gained, runs = 0, 0, repetitions(20)
     for seed in range(runs):
         rng = np.random.Generator(np.random.PCG64(seed))
         figures: dict[str, list[float]] = {arm: [] for arm in rates}
@@ -85,7 +85,7 @@ def test_a_bandit_finds_the_best_arm_and_loses_less_than_equal_shares():
                 chances(samples, higher_is_better=True, salt=str(seed)), least_share=0.05, rest="champion"
             )
             assert min(shares.values()) >= 0.05 - 1e-9
-        found += shares["one"] > 0.8
+        result += shares["one"] > 0.8
         gained += sum(sum(own) for own in figures.values())
-    assert found >= 0.9 * runs
+    assert result >= 0.9 * runs
     assert gained > runs * 15 * 400 * 0.17  # equal shares gain 0.14 a key, the best arm alone 0.2

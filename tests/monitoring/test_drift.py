@@ -149,14 +149,14 @@ def test_one_pass_counts_all_kinds_of_columns_by_part(connection: Any) -> None:
     counts = count_columns(connection, "mixed", columns, ["part"])
     frame = rows.to_pandas()
     for part, own in frame.groupby("part"):
-        found = counts[(part,)]
+        results = counts[(part,)]
         numbers = own["n"].dropna()
-        assert found["n"].counts == tuple(np.bincount(np.searchsorted([-1, 0, 1], numbers), minlength=4))
-        assert (found["n"].rows, found["n"].nulls) == (len(own), own["n"].isna().sum())
-        assert found["i"].counts == tuple(np.bincount(np.searchsorted([0, 3], own["i"]), minlength=3))
-        assert found["f"].categories == {str(k).lower(): n for k, n in own["f"].dropna().value_counts().items()}
-        assert found["t"].categories == own["t"].replace("", None).dropna().value_counts().to_dict()
-        assert found["at"].nulls == own["at"].isna().sum()
+        assert results["n"].counts == tuple(np.bincount(np.searchsorted([-1, 0, 1], numbers), minlength=4))
+        assert (results["n"].rows, results["n"].nulls) == (len(own), own["n"].isna().sum())
+        assert results["i"].counts == tuple(np.bincount(np.searchsorted([0, 3], own["i"]), minlength=3))
+        assert results["f"].categories == {str(k).lower(): n for k, n in own["f"].dropna().value_counts().items()}
+        assert results["t"].categories == own["t"].replace("", None).dropna().value_counts().to_dict()
+        assert results["at"].nulls == own["at"].isna().sum()
     whole = together(counts[(part,)]["n"] for part in ("a", "b"))
     assert whole is not None
     assert whole.counts == tuple(np.bincount(np.searchsorted([-1, 0, 1], frame["n"].dropna()), minlength=4))

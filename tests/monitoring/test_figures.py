@@ -43,11 +43,11 @@ def test_multiclass_figures_are_those_of_scikit_learn(name):
         [list(zip(CLASSES, row, strict=True)) for row in outputs.tolist()], pa.map_(pa.string(), pa.float64())
     )
     figures = measured(name, "multiclass", answers, pa.array([CLASSES[code] for code in codes]))
-    given = {"probabilities": outputs}
+    inputs = {"probabilities": outputs}
     wanted = [
-        evaluate("multiclass", [name], {"probabilities": given["probabilities"][i : i + 1]}, codes[i : i + 1], CLASSES)[
-            name
-        ]
+        evaluate(
+            "multiclass", [name], {"probabilities": inputs["probabilities"][i : i + 1]}, codes[i : i + 1], CLASSES
+        )[name]
         for i in range(30)
     ]
     assert figures == pytest.approx(wanted, rel=1e-9, abs=1e-12)

@@ -158,7 +158,7 @@ def test_what_the_model_saw_is_compared_unless_redacted(seen: float | None, reda
     one = past(features=features(seen), ages={"rates_v1": 3600.0})
     redactions = frozenset(["rate", "double_rate"]) if redacted else frozenset()
     findings = logged_findings(MANIFEST, one, then, redactions)
-    assert [(found.feature, found.reason, found.path) for found in findings] == (
+    assert [(result.feature, result.reason, result.path) for result in findings] == (
         [] if redacted or seen == 2.0 else [("rate", SERVED, "logged")]
     )
 

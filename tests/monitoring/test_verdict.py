@@ -101,9 +101,9 @@ def test_a_better_arm_is_promoted_with_the_power_of_its_size():
 def test_a_worse_arm_is_stopped_before_the_end():
     rng = np.random.Generator(np.random.PCG64(3))
     figures = {"champion": rng.exponential(1.0, 300), "challenger": rng.exponential(1.0, 300) + 1.0}
-    found = verdict(figures, FOUR_LOOKS)
-    assert (found.decision, found.look, found.until) == ("stop", 1, START + timedelta(hours=75))
-    assert "arm 'challenger' improves by -" in found.reason
+    results = verdict(figures, FOUR_LOOKS)
+    assert (results.decision, results.look, results.until) == ("stop", 1, START + timedelta(hours=75))
+    assert "arm 'challenger' improves by -" in results.reason
 
 
 def test_no_worse_than_a_margin_is_promoted_below_zero():
@@ -119,8 +119,8 @@ def test_the_best_of_several_arms_is_promoted():
     figures = {
         arm: rng.normal(mean, 0.1, 300) for arm, mean in (("champion", 0.5), ("good", 0.6), ("best", 0.7), ("bad", 0.4))
     }
-    found = verdict(figures, Terms(higher_is_better=True, least_keys=300), dict.fromkeys(figures, 0.25))
-    assert (found.decision, found.arm) == ("promote", "best")
+    result = verdict(figures, Terms(higher_is_better=True, least_keys=300), dict.fromkeys(figures, 0.25))
+    assert (result.decision, result.arm) == ("promote", "best")
 
 
 def test_the_verdict_is_the_same_whenever_it_is_computed():
@@ -134,18 +134,18 @@ def test_the_verdict_is_the_same_whenever_it_is_computed():
 
 def test_figures_before_the_first_look_are_estimates():
     rng = np.random.Generator(np.random.PCG64(3))
-    found = verdict({arm: rng.normal(0.0, 1.0, 70) for arm in HALVES}, FOUR_LOOKS)
-    assert (found.decision, found.is_estimate, found.look) == ("wait", True, 0)
-    assert "has 70 with a label, the first look is at 75, and the last at 300" in found.reason
-    assert found.arms["challenger"].improvement_interval.low is not None
+    results = verdict({arm: rng.normal(0.0, 1.0, 70) for arm in HALVES}, FOUR_LOOKS)
+    assert (results.decision, results.is_estimate, results.look) == ("wait", True, 0)
+    assert "has 70 with a label, the first look is at 75, and the last at 300" in results.reason
+    assert results.arms["challenger"].improvement_interval.low is not None
 
 
 def test_shares_that_are_not_as_planned_decide_nothing():
     rng = np.random.Generator(np.random.PCG64(3))
     figures = {"champion": rng.normal(1.0, 0.1, 1300), "challenger": rng.normal(0.1, 0.1, 1000)}
-    found = verdict(figures, Terms(False, 1000), {"champion": 0.6, "challenger": 0.4})
-    assert found.decision == "wait"
-    assert "arm 'challenger' has 50.00% of the keys where 40.00% are planned" in found.reason
+    results = verdict(figures, Terms(False, 1000), {"champion": 0.6, "challenger": 0.4})
+    assert results.decision == "wait"
+    assert "arm 'challenger' has 50.00% of the keys where 40.00% are planned" in results.reason
 
 
 def test_planned_shares_are_rarely_taken_for_others():
@@ -180,7 +180,7 @@ def test_keys_that_are_all_alike_have_no_interval():
     """No dispute among few is no proof that there are none."""
     figures = {"champion": np.zeros(300), "challenger": np.zeros(300)}
     margin = Terms(higher_is_better=False, least_keys=300, at_least=-0.01)
-    found = verdict(figures, margin)
-    assert found.decision == "stop"
-    assert "cannot be told" in found.reason
-    assert found.arms["challenger"].improvement == 0.0
+    results = verdict(figures, margin)
+    assert results.decision == "stop"
+    assert "cannot be told" in results.reason
+    assert results.arms["challenger"].improvement == 0.0

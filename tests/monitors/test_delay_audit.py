@@ -141,8 +141,8 @@ def test_first_commits_are_those_of_a_search(declared: Any, tmp_path: Path) -> N
     assert delays.late == sum(one > timedelta(0) for one in lateness)
     for by_quantile, values in ((delays.after_event, after_event), (delays.after_available, lateness)):
         seconds = [one.total_seconds() for one in values]
-        for quantile, found in by_quantile.items():
-            assert found.total_seconds() == np.quantile(seconds, quantile, method="inverted_cdf")
+        for quantile, result in by_quantile.items():
+            assert result.total_seconds() == np.quantile(seconds, quantile, method="inverted_cdf")
 
 
 def test_an_honest_delay_is_proposed_and_priced(

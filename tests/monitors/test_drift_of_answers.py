@@ -214,8 +214,8 @@ def test_what_servers_logged_is_compared_without_redacted_features_and_shadows(b
     for number, row in enumerate(rows.to_dict("records")):
         for name, latency in ((f"r{number}", 0.01), (f"r{number}~arm", None)):
             x = 99.0 if latency is None else row["x"]
-            seen = {"x": x, "member": row["member"], "queue": None, "mood": "good"}
-            answer = Prediction(0.5, seen, (), row["t"].to_pydatetime(), "buyer", build)
+            observed = {"x": x, "member": row["member"], "queue": None, "mood": "good"}
+            answer = Prediction(0.5, observed, (), row["t"].to_pydatetime(), "buyer", build)
             lines.append(
                 answer_line(
                     answer, {"visit_id": row["visit_id"]}, name, 0, row["t"], latency, Redaction(frozenset(["mood"]))

@@ -55,14 +55,16 @@ def tick(defs: dg.Definitions, instance: dg.DagsterInstance, at: str, cursor: An
 def test_a_week_waits_for_what_may_come_and_not_for_a_gap() -> None:
     defs = fti.build_definitions([by_day, by_week, drift_by_week])
     week = [f"2024-01-{day:02}" for day in (7, 8, 10, 11, 12)]
-    cursor, asked = None, []
+    cursor, requests = None, []
     with dg.DagsterInstance.ephemeral() as instance:
         for at, days in [("2024-01-08T00:05", []), ("2024-01-14T00:05", week), ("2024-01-14T00:05:30", ["2024-01-13"])]:
             report(instance, answers.key, *days)
             report(instance, outcomes.key, *days, GAP)
             result = tick(defs, instance, at, cursor)
             cursor = result.cursor
-            asked.append([sorted(result.get_requested_partitions(one.key)) for one in (by_day, by_week, drift_by_week)])
+            requests.append(
+                [sorted(result.get_requested_partitions(one.key)) for one in (by_day, by_week, drift_by_week)]
+            )
     # The days before the gap and before the last may have labels of these.
     last = ["2024-01-08", "2024-01-12", "2024-01-13"]
-    assert asked == [[[], [], []], [week, [], []], [last, ["2024-01-07"], ["2024-01-07"]]]
+    assert requests == [[[], [], []], [week, [], []], [last, ["2024-01-07"], ["2024-01-07"]]]

@@ -150,8 +150,8 @@ def expected(monitor: Any, before: list[Row], after: list[Row]) -> set[str]:
 def test_days_are_those_of_a_search(monitor: Any, before: list[Row], after: list[Row]) -> None:
     lake: Any = FakeLake(monitor, [before, after])
     with clock.at("2024-02-20"):
-        found = {one.key for one in late_days(lake, monitor, Look(1, datetime(2024, 2, 1)))}
-    assert found == expected(monitor, before, after)
+        results = {one.key for one in late_days(lake, monitor, Look(1, datetime(2024, 2, 1)))}
+    assert results == expected(monitor, before, after)
 
 
 def test_each_row_of_a_changed_partition_counts_where_the_snapshot_of_before_is_gone() -> None:

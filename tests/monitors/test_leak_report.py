@@ -198,8 +198,8 @@ def test_the_command_finds_the_dataset_of_a_view(
     monkeypatch.setattr(command, "load_definitions", lambda *_: defs)
     monkeypatch.chdir(tmp_path)
     assert main(["leak-report", "buying", "--rows", "150"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith("buying on buying_dataset_v1 2025-01-15: what a quick model promises offline")
+    displayed = capsys.readouterr().out
+    assert displayed.startswith("buying on buying_dataset_v1 2025-01-15: what a quick model promises offline")
     assert (tmp_path / "leak_report_buying.svg").exists()
     assert main(["leak-report", "selling"]) == 1
     assert "no dataset over a view 'selling': their views are 'buying'" in capsys.readouterr().err

@@ -206,11 +206,11 @@ def test_rows_of_batch_predictions_are_replayed(place: Place) -> None:
     with clock.at("2013-01-09T01:00:00"):
         place.late_row()
     counts, differences = place.compare(ANSWERED)
-    asked = SOURCE[(SOURCE["shop"] == "a") & SOURCE["t"].between("2013-01-07 11:45", "2013-01-07 16:30")]
+    requests = SOURCE[(SOURCE["shop"] == "a") & SOURCE["t"].between("2013-01-07 11:45", "2013-01-07 16:30")]
     names = {one["request_id"] for one in differences}
     assert {one["kind"] for one in differences} == {"delay_breach"}
     assert names
-    assert names <= {f"visit_id={visit}" for visit in asked["visit_id"]}
+    assert names <= {f"visit_id={visit}" for visit in requests["visit_id"]}
 
 
 def test_a_sample_is_the_same_each_time(place: Place) -> None:

@@ -289,9 +289,9 @@ def test_two_builds_are_told_apart_a_lost_one_and_bad_answers_stop_nothing(bench
         row = one(bench, statistic="brier", build=build)
         assert (row["value"], row["rows"]) == (scores["brier"], len(own))
     assert np.isnan(one(bench, statistic="accuracy", build=lost)["value"])
-    said = problem_of(result, "everything_measured")
-    assert f"{lost} is lost" in said
-    assert "2 answers" in said
+    outcome = problem_of(result, "everything_measured")
+    assert f"{lost} is lost" in outcome
+    assert "2 answers" in outcome
 
 
 def test_several_classes_are_measured_and_estimated(bench: Bench) -> None:

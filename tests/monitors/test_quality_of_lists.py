@@ -19,13 +19,13 @@ from tests.support.visits import BUYER, CUTOFFS, DAYS, LEAN, of_run, stores_in
 
 def source() -> pd.DataFrame:
     rng, days = np.random.default_rng(5), pd.date_range("2013-01-01", "2013-01-06")
-    shown = pd.DataFrame([(day, query, item) for day in days for query in range(6) for item in range(4)])
-    shown.columns = pd.Index(["t", "query", "item"])
-    shown["t"] += pd.to_timedelta(shown["query"] * 4, "h")
-    shown["query"] += 100 * shown["t"].dt.day
-    shown["price"] = rng.normal(size=len(shown))
-    shown["grade"] = np.clip(np.round(shown["price"] + rng.normal(size=len(shown)) + 1), 0, 2)
-    return shown
+    displayed = pd.DataFrame([(day, query, item) for day in days for query in range(6) for item in range(4)])
+    displayed.columns = pd.Index(["t", "query", "item"])
+    displayed["t"] += pd.to_timedelta(displayed["query"] * 4, "h")
+    displayed["query"] += 100 * displayed["t"].dt.day
+    displayed["price"] = rng.normal(size=len(displayed))
+    displayed["grade"] = np.clip(np.round(displayed["price"] + rng.normal(size=len(displayed)) + 1), 0, 2)
+    return displayed
 
 
 SOURCE = source()

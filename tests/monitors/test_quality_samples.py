@@ -158,9 +158,9 @@ def test_labels_that_stopped_are_a_problem(least: int, label: float, mature: boo
     labels[0] = label
     rows = rows_of(labels, np.full(N, 0.5), mature=MATURE | mature)
     sample = Sample(rows, "binary", (), 0.5, "v1/x")
-    said = list(_without_labels(sample, Partition("2025-01-01"), least))
-    assert len(said) == says
-    assert all(f"none of the {N} answers of v1/x on 2025-01-01" in one for one in said)
+    messages = list(_without_labels(sample, Partition("2025-01-01"), least))
+    assert len(messages) == says
+    assert all(f"none of the {N} answers of v1/x on 2025-01-01" in one for one in messages)
 
 
 def test_builds_that_decide_otherwise_are_not_put_together() -> None:

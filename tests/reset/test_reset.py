@@ -80,8 +80,8 @@ def whole(stores: fti.Stores) -> bool:
 
 def test_it_says_what_it_would_drop_and_drops_nothing_else(stores: fti.Stores, lake: Lake, home: Path) -> None:
     (tiles,) = tiles_of(lake, VISITS)
-    said = as_text(plan_reset(shop.defs, ["visits"], stores=stores))
-    assert said.splitlines() == [
+    result = as_text(plan_reset(shop.defs, ["visits"], stores=stores))
+    assert result.splitlines() == [
         "would drop of visits:",
         "  features.visits_v1: 96 rows in 12 partitions, with the ledger of their versions",
         f"  {tiles.full_name}: what windows keep of its partitions",
@@ -225,10 +225,10 @@ def test_what_a_champion_learned_from_is_not_reset(at_the_library: fti.Stores) -
     models = at_the_library.model_store()
     champion = models.champion("late_model").reference
     for names in (["loans"], ["members"], ["loans", "late_dataset"], ["late_dataset"]):
-        said = refused(at_the_library, *names)
-        assert f"model late_model {champion}, the champion, learned from '" in said
-        assert "raise its version" in said
-        assert f"if nothing asks model 'late_model' any more, delete its folder {models.root}/late_model" in said
+        result = refused(at_the_library, *names)
+        assert f"model late_model {champion}, the champion, learned from '" in result
+        assert "raise its version" in result
+        assert f"if nothing asks model 'late_model' any more, delete its folder {models.root}/late_model" in result
     assert "reset the rest alone: fti reset members_v2" in refused(at_the_library, "members")
     reset(LIBRARY, ["members_v2"], stores=at_the_library)
     reset(LIBRARY, ["visits"], stores=at_the_library)
@@ -241,17 +241,17 @@ def test_what_rollback_can_go_back_to_is_not_reset(at_the_library: fti.Stores) -
         materialize(library.late_model, stores=at_the_library, partition=library.CUTOFF)
     (second,) = (build.reference for build in models.builds("late_model") if build.reference != first)
     assert models.champion("late_model").reference == second
-    said = refused(at_the_library, "loans")
-    assert f"late_model {first}, a champion before, to which a rollback can go back" in said
-    assert f"late_model {second}, the champion" in said
+    result = refused(at_the_library, "loans")
+    assert f"late_model {first}, a champion before, to which a rollback can go back" in result
+    assert f"late_model {second}, the champion" in result
 
 
 def test_what_dataset_is_pinned_to_is_reset_with_it(at_the_library: fti.Stores, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "models" / "late_model")  # what the error about the champion says
-    said = refused(at_the_library, "returns")  # the label's group
-    assert "dataset late_dataset_v1 is pinned to rows of 'returns_v1' (1 cutoffs)" in said
-    assert said.endswith("What you can do: reset the datasets with it: fti reset returns late_dataset_v1")
-    words = said.rpartition("fti reset ")[2].split()
+    result = refused(at_the_library, "returns")  # the label's group
+    assert "dataset late_dataset_v1 is pinned to rows of 'returns_v1' (1 cutoffs)" in result
+    assert result.endswith("What you can do: reset the datasets with it: fti reset returns late_dataset_v1")
+    words = result.rpartition("fti reset ")[2].split()
     reset(LIBRARY, words, stores=at_the_library)
     with at_the_library.offline_store().connect() as lake:
         assert {"features.returns_v1", "datasets.late_dataset_v1"}.isdisjoint(
@@ -369,13 +369,13 @@ for line in sys.stdin:
 def test_killed_at_any_step_it_is_old_or_new(made: Path, tmp_path: Path) -> None:
     points = {"looked": True, "dropping": True, "dropped": False, "online": False, "rejected": False}
     homes = {point: shutil.copytree(made, tmp_path / point) for point in points}
-    told = "".join(f"{point} {home}\n" for point, home in homes.items())
+    result = "".join(f"{point} {home}\n" for point, home in homes.items())
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", RESETTER],
         cwd=ROOT,
         env=environment,
-        input=told,
+        input=result,
         capture_output=True,
         text=True,
         timeout=300,

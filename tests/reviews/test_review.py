@@ -138,17 +138,17 @@ def test_a_worse_champion_is_rolled_back_on_evidence(
     assert "the first look is at 500" in outcome
     world.load("2024-01-15T01:00", "2024-01-13", "2024-01-14")
 
-    asked = list[int]()
+    requests = list[int]()
 
     def counting(rows: Any, *others: Any) -> Any:
         answers, features = answers_to(rows, *others)
-        asked.append(len(answers.y))
+        requests.append(len(answers.y))
         return answers, features
 
     with monkeypatch.context() as patch:
         patch.setattr(review_run, "answers_to", counting)
         outcome, passed = world.review("2024-01-15T02:00")
-    assert asked == [500, 500], "of the rows that have come, those of the look alone"
+    assert requests == [500, 500], "of the rows that have come, those of the look alone"
     assert outcome == f"a rollback to {first} is proposed: fti rollback net --to {first} --reason WHY"
     assert not passed
     proposal = world.store.aliases("net").proposal
@@ -167,8 +167,8 @@ def test_a_worse_champion_is_rolled_back_on_evidence(
     [cause] = findings_of_builds(world.store, ["net"]).causes
     assert cause.title == f"Model net: a rollback from {second} to {first} is proposed"
     assert main(["models", "show", "net", "--models", str(world.store.root)]) == 0
-    said = capsys.readouterr().out
-    assert f"a rollback to {first} is proposed since 2024-01-15T02:00:00: {proposal.evidence.text}" in said
+    output = capsys.readouterr().out
+    assert f"a rollback to {first} is proposed since 2024-01-15T02:00:00: {proposal.evidence.text}" in output
     assert main(["models", "net", "--models", str(world.store.root)]) == 0
     assert "rollback proposed" in capsys.readouterr().out
 

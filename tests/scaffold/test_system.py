@@ -85,9 +85,9 @@ def test_folder_that_holds_something_is_left_unchanged(
     (here / "taken" / "notes").write_text("mine")
     (here / "a_file").write_text("mine")
     assert main(["init", "my_system", "--folder", folder]) == 1
-    said = capsys.readouterr()
-    assert said.err.startswith(f"fti: {folder} is ")
-    assert "name a new folder for the system" in said.err
+    output = capsys.readouterr()
+    assert output.err.startswith(f"fti: {folder} is ")
+    assert "name a new folder for the system" in output.err
     assert files(here) == ["a_file", "taken/notes"]
 
 

@@ -63,18 +63,18 @@ def _sqlite(fault: Fault, name: str, path: str) -> None:
     try:
         fault.at(name, path)
     except OSError as error:
-        said = "database or disk is full" if error.errno == 28 else "disk I/O error"
-        raise sqlite3.OperationalError(said) from None
+        result = "database or disk is full" if error.errno == 28 else "disk I/O error"
+        raise sqlite3.OperationalError(result) from None
 
 
 @contextmanager
 def fault_at(folder: Path, number: int, code: int, *, lasting: bool = False) -> Iterator[Fault]:
     """Let the n-th file operation below a folder fail with an error code, for a block."""
     fault = Fault(folder, number, code, lasting=lasting)
-    there: dict[tuple[Any, str], Callable[..., Any]] = {}
+    present: dict[tuple[Any, str], Callable[..., Any]] = {}
 
     def failing(owner: Any, name: str) -> None:
-        real = there[owner, name] = getattr(owner, name)
+        real = present[owner, name] = getattr(owner, name)
 
         def call(path: Any = ".", *arguments: Any, **named: Any) -> Any:
             fault.at(name, path)
@@ -85,7 +85,7 @@ def fault_at(folder: Path, number: int, code: int, *, lasting: bool = False) -> 
     def connect(path: Any, **named: Any) -> sqlite3.Connection:
         file = str(path).removeprefix("file://").partition("?")[0]
         _sqlite(fault, "sqlite connect", file)
-        connection = there[sqlite3, "connect"](path, factory=_Connection, **named)
+        connection = present[sqlite3, "connect"](path, factory=_Connection, **named)
         connection.fault, connection.path = fault, file
         return connection  # type: ignore[no-any-return]
 
@@ -93,10 +93,10 @@ def fault_at(folder: Path, number: int, code: int, *, lasting: bool = False) -> 
         failing(os, name)
     for owner in (io, builtins):
         failing(owner, "open")
-    there[sqlite3, "connect"] = sqlite3.connect
+    present[sqlite3, "connect"] = sqlite3.connect
     sqlite3.connect = connect  # type: ignore[assignment]
     try:
         yield fault
     finally:
-        for (owner, name), real in there.items():
+        for (owner, name), real in present.items():
             setattr(owner, name, real)

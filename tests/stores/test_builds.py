@@ -110,9 +110,9 @@ def test_differences_are_told_by_section() -> None:
 
 def test_a_build_does_not_differ_from_itself_and_swapped_sides_swap_what_is_told() -> None:
     assert differences(BEFORE, BEFORE) == []
-    there = {(one.section, one.name): (one.first, one.second) for one in differences(BEFORE, AFTER)}
+    present = {(one.section, one.name): (one.first, one.second) for one in differences(BEFORE, AFTER)}
     back = {(one.section, one.name): (one.second, one.first) for one in differences(AFTER, BEFORE)}
-    assert there == back
+    assert present == back
     assert list(facts_of(BEFORE)) == list(SECTIONS)
 
 

@@ -100,19 +100,19 @@ def numbers(copy: Path) -> set[int]:
 
 @pytest.mark.parametrize(("mode", "keeps"), [("WAL", "open"), ("WAL", "closed"), ("DELETE", "closed")])
 def test_copy_is_of_one_instant_while_another_process_commits(catalog: Path, mode: str, keeps: str) -> None:
-    seen = set[int]()
+    observed = set[int]()
     folder = Path(tempfile.mkdtemp(prefix="fti-copies-"))
     folder.chmod(0o777)
     try:
         with writing(catalog, mode, keeps), as_nobody(catalog.parent):
             for _ in range(25):
                 with suppress(StoreError):  # it said that the catalog changed all the time
-                    found = numbers(copied_catalog(catalog, folder))
-                    assert len(found) == 1
-                    seen |= found
+                    results = numbers(copied_catalog(catalog, folder))
+                    assert len(results) == 1
+                    observed |= results
     finally:
         shutil.rmtree(folder)
-    assert len(seen) > 1
+    assert len(observed) > 1
 
 
 def test_a_copy_takes_what_stands_in_the_journal_alone(catalog: Path, tmp_path: Path) -> None:

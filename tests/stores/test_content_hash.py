@@ -88,8 +88,8 @@ def test_a_hash_is_the_one_that_python_gives(data):
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_no_two_values_of_a_type_are_alike(kind):
-    seen = {sums({"x": kind}, [(value,)]) for value in VALUES[kind]}
-    assert len(seen) == len(VALUES[kind])
+    observed = {sums({"x": kind}, [(value,)]) for value in VALUES[kind]}
+    assert len(observed) == len(VALUES[kind])
 
 
 def test_what_sql_takes_as_equal_has_one_hash():

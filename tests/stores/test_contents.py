@@ -108,12 +108,12 @@ def test_a_flipped_value_is_told_with_its_partition_and_file(store: OfflineStore
     flip_value(file)
     with store.connect() as lake:
         assert len(lake.rows(TABLE).fetchall()) == 24
-        found = compare_contents(lake, [TABLE])
-    assert (found.rows, found.partitions) == (24, 3)
+        result = compare_contents(lake, [TABLE])
+    assert (result.rows, result.partitions) == (24, 3)
     with pytest.raises(
         DamagedError, match="features.held_v1 c: its rows are not those of version 2.*materialize"
     ) as raised:
-        found.refuse_damage()
+        result.refuse_damage()
     assert str(file) in str(raised.value)
 
 
@@ -124,12 +124,12 @@ def test_a_missing_and_an_unreadable_file_are_told(store: OfflineStore, monkeypa
     file_of(store, "b").unlink()
     footer(file_of(store, "c"))
     with store.connect() as lake:
-        found = compared_here(lake, monkeypatch)
-    problems = {one.partition: one.problem for one in found.damaged}
+        results = compared_here(lake, monkeypatch)
+    problems = {one.partition: one.problem for one in results.damaged}
     assert problems.keys() == {"b", "c"}
     assert problems["b"] == "a file is missing, or of another size than was written"
     assert problems["c"].startswith("it cannot be read: ")
-    assert found.rows == 8
+    assert results.rows == 8
 
 
 def test_rows_that_say_they_are_another_partition_s_are_told(
@@ -152,9 +152,9 @@ def test_a_version_of_the_earlier_hash_is_not_taken_for_damage(
         lake.connection.execute(f"DROP TABLE {CATALOG}.{CHECKSUMS}")
     with store.connect() as lake:
         flip_value(file_of(store, "c"))
-        found = compared_here(lake, monkeypatch)
-    assert found.not_comparable == ["features.held_v1 b"]
-    assert [one.partition for one in found.damaged] == ["c"]
+        results = compared_here(lake, monkeypatch)
+    assert results.not_comparable == ["features.held_v1 b"]
+    assert [one.partition for one in results.damaged] == ["c"]
 
 
 def test_a_file_that_ends_the_process_which_reads_it_is_named(
@@ -169,9 +169,9 @@ def test_a_file_that_ends_the_process_which_reads_it_is_named(
     )
     monkeypatch.setattr(contents_module, "_READ", killed)
     with store.connect() as lake:
-        found = compare_contents(lake, [TABLE])
-    assert [(one.partition, one.files) for one in found.damaged] == [("b", (str(file_of(store, "b")),))]
-    assert "ended with -11" in found.damaged[0].problem
+        results = compare_contents(lake, [TABLE])
+    assert [(one.partition, one.files) for one in results.damaged] == [("b", (str(file_of(store, "b")),))]
+    assert "ended with -11" in results.damaged[0].problem
 
 
 FLIPS = examples(200)
@@ -190,9 +190,9 @@ def flip_bits(root: str, first: int) -> None:
             held = file.read_bytes()
             print(number, "began", flush=True)
             flip(file, chance.randrange(len(held)), chance.randrange(8))
-            found = contents_module.compare_batch(lake, TABLE, lake.snapshot(), list("abc")).damaged
-            outcome = "found" if any(str(file) in files for _, files, _ in found) else "missed"
-            if not found:
+            results = contents_module.compare_batch(lake, TABLE, lake.snapshot(), list("abc")).damaged
+            outcome = "found" if any(str(file) in files for _, files, _ in results) else "missed"
+            if not results:
                 try:
                     with damage_errors(lake):
                         rows = sorted(map(repr, execute(f"FROM {TABLE.sql}").fetchall()))

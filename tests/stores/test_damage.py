@@ -259,9 +259,9 @@ def elsewhere(file: Path) -> None:
     """Its rows say that they are another partition's: a few flipped bytes."""
     held = file.read_bytes()
     partition = file.parent.name.removeprefix("_partition=").encode()
-    there = held.replace(b"\x01\x00\x00\x00" + partition, b"\x01\x00\x00\x00z")
-    assert there != held
-    file.write_bytes(there)
+    present = held.replace(b"\x01\x00\x00\x00" + partition, b"\x01\x00\x00\x00z")
+    assert present != held
+    file.write_bytes(present)
 
 
 @pytest.mark.parametrize("number", [1, 2], ids=["the same rows", "others"])

@@ -45,8 +45,8 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def loaded(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    found = connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
-    return {name for (name,) in found}
+    results = connection.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
+    return {name for (name,) in results}
 
 
 @pytest.mark.usefixtures("no_home")

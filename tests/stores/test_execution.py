@@ -86,5 +86,5 @@ def test_bytes_that_are_no_graph_stay_damaged_whatever_runs_them():
 
 def test_sessions_are_made_in_one_place():
     command = ["grep", "-rlE", "InferenceSession|SessionOptions", "--include=*.py", "fti_assets"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert found.stdout.split() == ["fti_assets/stores/models/graphs/execution.py"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["fti_assets/stores/models/graphs/execution.py"]

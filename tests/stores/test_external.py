@@ -187,9 +187,9 @@ def test_a_missing_table_is_named(table: Table) -> None:
     if isinstance(table.source, ParquetFiles):
         return
     table.change("SELECT 1")
-    gone = type(table.source)(**{**vars(table.source), "table": "nowhere"})
+    removed = type(table.source)(**{**vars(table.source), "table": "nowhere"})
     with source_connection() as connection, pytest.raises(StoreError, match="nowhere.*cannot be read"):
-        column_types(connection, gone)
+        column_types(connection, removed)
 
 
 @pytest.mark.parametrize("table_name", ["", "a.b.c", ".t"])
@@ -215,9 +215,9 @@ def test_a_password_is_in_no_error_place_or_repr(dsn: str, monkeypatch: pytest.M
     for source in (PostgresTable(dsn=dsn, table="t"), PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t")):
         with source_connection() as connection, pytest.raises(StoreError) as raised:
             column_types(connection, source)
-        said = f"{raised.value!r} {raised.value.__cause__!r} {source.place} {source!r} {source._address!r}"
-        assert "user=ann" in said
-        assert "s3cr" not in said
+        result = f"{raised.value!r} {raised.value.__cause__!r} {source.place} {source!r} {source._address!r}"
+        assert "user=ann" in result
+        assert "s3cr" not in result
     assert PostgresTable(dsn=dg.EnvVar("SHOP_DSN"), table="t").place == "Postgres table t in the database of $SHOP_DSN"
 
 

@@ -133,17 +133,17 @@ def test_any_failing_file_operation_leaves_all_or_nothing(
     power_cuts = 0
     for number in range(1, MOST, STRIDE if lasting else 1):
         house = houses(lake=False)
-        said = ""
+        result = ""
         with fault_at(house.models.root.parent, number, code, lasting=lasting) as fault:
             try:
                 OPERATIONS[name](house)
             except FtiError as error:  # whatever else is raised fails the test
-                said = str(error)
+                result = str(error)
         then = state(house)
         assert then in (before, after, dropped), fault.happened
-        if "Nothing was changed" in said:
+        if "Nothing was changed" in result:
             assert then == before, fault.happened
-        if "a power cut may undo it" in said:
+        if "a power cut may undo it" in result:
             assert then == after, fault.happened
             power_cuts += 1
         if fault.happened is None:

@@ -54,8 +54,8 @@ def read(folder: Path, *files: str, hive: bool = False) -> tuple[str, set[Any]]:
 def test_values_of_files_of_several_types_are_those_of_each_alone(
     tmp_path: Path, files: tuple[str, ...], kind: str, values: set[Any], order: int
 ) -> None:
-    found, read_values = read(tmp_path, *files[::order])
-    assert (found, read_values) == (kind, values)
+    result, read_values = read(tmp_path, *files[::order])
+    assert (result, read_values) == (kind, values)
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ def test_nothing_of_it_is_left_in_bounds_of_any_type(tmp_path: Path) -> None:
     with OfflineStore(tmp_path).connect() as lake:
         for number in (9, 10, 11):
             for name, sql in kinds.items():
-                found = lake.rows(table).filter(f"{name} = {sql.format(n=number)}").fetchall()
-                assert [row[0] for row in found] == [f"p-{number}"] * (2 if number == 10 else 1)
+                results = lake.rows(table).filter(f"{name} = {sql.format(n=number)}").fetchall()
+                assert [row[0] for row in results] == [f"p-{number}"] * (2 if number == 10 else 1)
 
 
 def test_a_row_level_delete_leaves_the_file_too(tmp_path: Path) -> None:

@@ -243,12 +243,12 @@ def test_sizes_are_never_less_than_in_onnx_own_examples() -> None:
 
     compared = 0
     for case in collect_testcases(None):
-        for given, made in case.data_sets or []:
-            if any(not isinstance(one, np.ndarray | np.generic) for one in given):
+        for input_rows, made in case.data_sets or []:
+            if any(not isinstance(one, np.ndarray | np.generic) for one in input_rows):
                 continue
             read = Model.of(case.model.SerializeToString())
             sizes = Sizes(read, 1, 2**40, lambda node, taken: AssertionError(f"{node.op} takes {taken}"))
-            inputs = dict(zip(read.graph.inputs, map(known, given), strict=False))
+            inputs = dict(zip(read.graph.inputs, map(known, input_rows), strict=False))
             for array, one in zip(made, sizes._outputs(read.graph, {}, inputs, 0), strict=False):
                 if one is not None and isinstance(array, np.ndarray) and array.dtype.kind in "iufb":
                     assert one.bytes >= array.nbytes, (case.name, one, array.shape)

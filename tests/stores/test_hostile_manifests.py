@@ -53,8 +53,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(module: str, function: str = "made", **changed: Any) -> OnDemandCall:
-    given = OnDemandCall("f", 1, module, function, "0" * 64, ("x",), (Column("y", "number"),))
-    return replace(given, **changed)
+    inputs = OnDemandCall("f", 1, module, function, "0" * 64, ("x",), (Column("y", "number"),))
+    return replace(inputs, **changed)
 
 
 HOSTILE = [

@@ -161,9 +161,9 @@ def test_a_damaged_catalog_is_told_from_a_lost_one(store: OfflineStore, how: str
     content = store.catalog.read_bytes()
     damaged = {"overwritten": b"x" * len(content), "cut": content[:5_000], "zeros": bytes(len(content))}[how]
     store.catalog.write_bytes(damaged)
-    said = r"catalog.sqlite is damaged: .*Put it back from a copy.*move both away.*fti lake repair --lake "
+    result = r"catalog.sqlite is damaged: .*Put it back from a copy.*move both away.*fti lake repair --lake "
     for use in (lambda: read("rows_v1", stores=Stores(lake=str(store.root))), lambda: repair(store, {}, above=0)):
-        with pytest.raises(DamagedError, match=said):
+        with pytest.raises(DamagedError, match=result):
             use()
     assert store.catalog.read_bytes() == damaged
     store.catalog.rename(store.root / "away")
@@ -183,7 +183,7 @@ def test_what_is_no_whole_catalog_is_said(store: OfflineStore, how: str) -> None
     else:
         sql(store, f"DROP TABLE ducklake_{how}", "PRAGMA wal_checkpoint(TRUNCATE)")
     before = None if how == "folder" else store.catalog.read_bytes()
-    said = {
+    result = {
         "another program": "is not the catalog of a lake: it lacks ducklake_metadata, and has the tables 'notes'",
         "metadata": "is not the catalog of a lake: it lacks ducklake_metadata",
         "data_file": "lacks its table ducklake_data_file",
@@ -200,7 +200,7 @@ def test_what_is_no_whole_catalog_is_said(store: OfflineStore, how: str) -> None
         lambda: repair(store, {}, above=0),
         write,
     ):
-        with pytest.raises(DamagedError, match=rf"{said}[\s\S]*fti lake repair --lake "):
+        with pytest.raises(DamagedError, match=rf"{result}[\s\S]*fti lake repair --lake "):
             use()
     if before is not None:
         assert store.catalog.read_bytes() == before

@@ -381,10 +381,10 @@ def test_publisher_killed_anytime_leaves_no_build_or_whole_one(store):
         for step in range(1, 8):
             print(json.dumps([step, to_json(made(5, step))]), file=nursery.stdin, flush=True)
             code = int(nursery.stdout.readline())
-            there = made(5, step).reference in [build.reference for build in store.builds("delay_net")]
-            if there:
+            present = made(5, step).reference in [build.reference for build in store.builds("delay_net")]
+            if present:
                 store.load("delay_net", made(5, step).reference)
-            outcomes.append((code, there))
+            outcomes.append((code, present))
         nursery.stdin.close()
     assert {code for code, _ in outcomes} == {-9, 0}
     assert outcomes[0] == (-9, False)

@@ -46,7 +46,7 @@ def lake(store: OfflineStore) -> Iterator[Lake]:
 
 def staged(lake: Lake, rows: Rows, columns: str = "origin VARCHAR, temp DOUBLE") -> str:
     lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE staged ({columns}, _partition VARCHAR)")
-    values = [[*row, partition] for partition, found in rows.items() for row in found]
+    values = [[*row, partition] for partition, results in rows.items() for row in results]
     if values:
         lake.connection.executemany("INSERT INTO staged VALUES (?, ?, ?)", values)
     return "staged"
@@ -368,14 +368,14 @@ def test_threads_and_processes_write_one_table_at_once(store: OfflineStore, tmp_
     go = tmp_path / "go"
     shared = "shared"
     processes = [worker(store.root, go, name, f"{name}1,{name}2,{shared}") for name in ("p", "q")]
-    found: list[int] = []
+    results: list[int] = []
     problems: list[BaseException] = []
 
     def write(name: str) -> None:
         try:
             with store.connect() as lake:
                 for partition in (f"{name}1", f"{name}2", shared):
-                    found.append(replace(lake, {partition: [(name, 1.0)]}).snapshot)
+                    results.append(replace(lake, {partition: [(name, 1.0)]}).snapshot)
         except BaseException as problem:
             problems.append(problem)
 
@@ -386,9 +386,9 @@ def test_threads_and_processes_write_one_table_at_once(store: OfflineStore, tmp_
     for thread in threads:
         thread.join(60)
     for process in processes:
-        found += snapshots_of(process)
+        results += snapshots_of(process)
     assert problems == []
-    assert len(found) == len(set(found)) == 18  # each commit names its own snapshot
+    assert len(results) == len(set(results)) == 18  # each commit names its own snapshot
     with store.connect() as lake:
         partitions = sorted([f"{name}{n}" for name in "pqrstu" for n in (1, 2)] + [shared])
         assert sorted(row[2] for row in stored(lake, with_partition=True)) == partitions
@@ -448,8 +448,8 @@ def test_killed_writer_leaves_old_rows_or_new(store: OfflineStore) -> None:
             assert parent.stdout.readline() == f"{(kill + 1) * 100_000}\n", f"the write after kill {kill} failed"
             time.sleep(chance.uniform(0, 0.25))
             os.kill(child, signal.SIGKILL)
-            said = list(iter(parent.stdout.readline, "dead\n"))
-            acknowledged = int(said[-1]) if said else (kill + 1) * 100_000
+            output = list(iter(parent.stdout.readline, "dead\n"))
+            acknowledged = int(output[-1]) if output else (kill + 1) * 100_000
         parent.stdin.close()
 
 
@@ -474,12 +474,12 @@ def test_a_check_that_raises_leaves_everything_as_it_was(store: OfflineStore, la
 
 def test_a_check_sees_what_another_writer_committed_before_it(store: OfflineStore, lake: Lake) -> None:
     replace(lake, ROWS)
-    seen: list[list[str]] = []
+    observed: list[list[str]] = []
     name = staged(lake, {DAY_1: [("EWR", 9.0)]})
     with store.connect() as other:
         replace(other, {DAY_3: [("LGA", 1.0)]})
-    lake.replace(WEATHER, name, [DAY_1], asset="weather_v1", check=lambda: seen.append(list(lake.ledger(WEATHER))))
-    assert seen == [[DAY_1, DAY_2, DAY_3]]
+    lake.replace(WEATHER, name, [DAY_1], asset="weather_v1", check=lambda: observed.append(list(lake.ledger(WEATHER))))
+    assert observed == [[DAY_1, DAY_2, DAY_3]]
 
 
 def test_table_whose_partitions_are_all_empty_takes_first_real_schema(lake: Lake) -> None:
@@ -513,7 +513,7 @@ WIDER = "origin VARCHAR, temp DOUBLE, wind FLOAT[]"
 
 def wider(lake: Lake, rows: Mapping[str, Sequence[tuple[Any, ...]]], columns: str = WIDER) -> str:
     lake.connection.execute(f"CREATE OR REPLACE TEMP TABLE staged_wider ({columns}, _partition VARCHAR)")
-    values = [[*row, partition] for partition, found in rows.items() for row in found]
+    values = [[*row, partition] for partition, results in rows.items() for row in results]
     lake.connection.executemany("INSERT INTO staged_wider VALUES (?, ?, ?, ?)", values)
     return "staged_wider"
 
@@ -584,8 +584,8 @@ def test_lake_keeps_within_threads_and_memory_that_are_set(
     monkeypatch.setenv("FTI_THREADS", "3")
     monkeypatch.setenv("FTI_MEMORY", "1GiB")
     with store.connect() as lake:
-        asked = "SELECT current_setting('threads'), current_setting('memory_limit')"
-        assert lake.connection.execute(asked).fetchall() == [(3, "1.0 GiB")]
+        requests = "SELECT current_setting('threads'), current_setting('memory_limit')"
+        assert lake.connection.execute(requests).fetchall() == [(3, "1.0 GiB")]
 
 
 @pytest.mark.parametrize(

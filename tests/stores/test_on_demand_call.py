@@ -47,9 +47,9 @@ def made(values: Any, column_type: ColumnType) -> Any:
     ],
 )
 def test_values_of_the_declared_type_come_as_plain_ones(values: Any, column_type: ColumnType, expected: Any) -> None:
-    found = made(values, column_type)
-    assert found == expected
-    assert [type(value) for value in found] == [type(value) for value in expected]
+    results = made(values, column_type)
+    assert results == expected
+    assert [type(value) for value in results] == [type(value) for value in expected]
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_files_are_those_that_ducklake_names(lake: Lake, many: int) -> None:
     replace(lake, dict.fromkeys(keys, 1.0), OTHERS)
     first = replace(lake, {"a": 2.0}).snapshot
     replace(lake, {"a": 3.0})
-    asked = [*keys[:3], *(f"none {number}" for number in range(many))]
+    requests = [*keys[:3], *(f"none {number}" for number in range(many))]
     for snapshot in (None, first):
         at = "" if snapshot is None else f", snapshot_version => {snapshot}"
         named = lake.connection.execute(
@@ -176,6 +176,6 @@ def test_files_are_those_that_ducklake_names(lake: Lake, many: int) -> None:
         assert sorted((file.path, file.size) for file in files) == sorted(named)
         assert sorted(file.partition for file in files) == keys
         assert not any(file.deletes for file in files)
-        chosen = current_files(lake, ROWS, snapshot=snapshot, partitions=asked)
-        assert chosen == [file for file in files if file.partition in asked]
+        chosen = current_files(lake, ROWS, snapshot=snapshot, partitions=requests)
+        assert chosen == [file for file in files if file.partition in requests]
     assert current_files(lake, ROWS, partitions=[]) == []

@@ -67,11 +67,11 @@ def test_newest_visible_event_wins_whatever_order_data_arrives_in(kind, arrivals
         load(store, [((f"k{key}",), frontier(versions)) for key, versions in by_key.items()])
         reader = store.reader("weather_v1")
         for key, at in asked:
-            visible = [(event, seen, value) for seen, event, value in by_key.get(key, []) if seen <= at]
+            visible = [(event, observed, value) for observed, event, value in by_key.get(key, []) if observed <= at]
             expected = max(visible)[2] if visible and max(visible)[0] >= at - ttl else None
             winner = reader.get((f"k{key}",), at)
-            found = winner.values[0] if winner is not None and winner.event_us >= at - ttl else None
-            assert found == expected
+            result = winner.values[0] if winner is not None and winner.event_us >= at - ttl else None
+            assert result == expected
         keys = [(f"k{key}",) for key, _ in asked]
         assert reader.get_many(keys, asked[0][1]) == [reader.get(key, asked[0][1]) for key in keys]
 
@@ -319,10 +319,10 @@ def test_many_threads_read_one_state_or_next_while_it_is_loaded(store):
     def read() -> None:
         last = 0.0
         while not done.is_set():
-            found = {winner.values[0] for winner in reader.get_many(keys, 0)}
-            newest = max(found)
-            if len(found) != 1 or newest < last:
-                problems.append((found, last))
+            results = {winner.values[0] for winner in reader.get_many(keys, 0)}
+            newest = max(results)
+            if len(results) != 1 or newest < last:
+                problems.append((results, last))
             last = newest
 
     threads = [threading.Thread(target=read) for _ in range(4)]
@@ -406,8 +406,8 @@ def test_many_keys_are_read_at_once(store):
     load(store, [((f"k{i}",), [(5, 0, (float(i),))]) for i in range(0, 1500, 2)], answers_from=datetime(1970, 1, 1))
     reader = store.reader("weather_v1")
     keys = [(f"k{i}",) for i in range(1500)] + [("k0",)]
-    found = [winner and winner.values[0] for winner in reader.get_many(keys, 5)]
-    assert found == [None if i % 2 else float(i) for i in range(1500)] + [0.0]
+    results = [winner and winner.values[0] for winner in reader.get_many(keys, 5)]
+    assert results == [None if i % 2 else float(i) for i in range(1500)] + [0.0]
     assert reader.get_many(keys, 4) == [None] * 1501
     assert reader.get_many([], 5) == []
     with pytest.raises(PredictionError, match="answers from"):
@@ -477,8 +477,8 @@ def test_some_keys_are_replaced_some_removed_and_rest_stays(store):
         held = writer.apply(iter(blobs), [b"k3", b"k4", b"nobody"], answers_from=since, snapshot=9, origin="there")
     about = store.about("weather_v1")
     assert (held, about.keys, about.snapshot, about.origin, about.answers_from) == (1999, 1999, 9, "there", since)
-    found = reader.get_many([("k1",), ("k2",), ("new",), ("k3",), ("k4",), ("k5",)], 0)
-    assert [winner and winner.values[0] for winner in found] == [-1.0, 2.0, 7.0, None, None, 5.0]
+    results = reader.get_many([("k1",), ("k2",), ("new",), ("k3",), ("k4",), ("k5",)], 0)
+    assert [winner and winner.values[0] for winner in results] == [-1.0, 2.0, 7.0, None, None, 5.0]
     assert reader.answers_from == since
 
 
@@ -612,10 +612,10 @@ def test_readers_follow_whole_loads_parts_and_deletes_while_they_happen(store):
         while not done.is_set():
             try:
                 mine, _ = reader.get_many([keys, keys], 0)
-                found = {winner and winner.values[0] for winner in mine}
-                if len(found) != 1 or None in found or max(found) < last:
-                    problems.append((found, last))
-                last = max(found)
+                results = {winner and winner.values[0] for winner in mine}
+                if len(results) != 1 or None in results or max(results) < last:
+                    problems.append((results, last))
+                last = max(results)
                 one = reader.get([keys[7], keys[8]], 0)[0].values[0]
                 if one < last:
                     problems.append((one, last))

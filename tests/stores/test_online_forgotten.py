@@ -34,9 +34,9 @@ def test_bytes_of_deleted_key_are_gone_those_of_earlier_loads_too(store: SqliteO
     load(store, [*others, (("mine-5f2e",), "an earlier secret")])
     load(store, [*others, (("mine-5f2e",), "a secret")])
     reader = store.reader("notes_v1")
-    found = reader.get(("mine-5f2e",), at_us=1)
-    assert found is not None
-    assert found.values == ("a secret",)
+    results = reader.get(("mine-5f2e",), at_us=1)
+    assert results is not None
+    assert results.values == ("a secret",)
     assert store.delete("notes_v1", [("mine-5f2e",), ("nobody",)]) == 1
     assert reader.get(("mine-5f2e",), at_us=1) is None
     assert [reader.get(key, at_us=1).values for key, _ in others] == [(note,) for _, note in others]  # type: ignore[union-attr]

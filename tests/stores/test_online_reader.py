@@ -72,11 +72,11 @@ def test_reads_that_never_fit_what_is_said_are_damage(
 @pytest.mark.parametrize("read", READS)
 def test_who_loads_all_the_time_fails_no_reader(read: Callable[[NamespacesReader], Any]) -> None:
     """Each read finds the rows of the load after the one that was said, a hundred times."""
-    said, left = count().__next__, [100]
+    result, left = count().__next__, [100]
     newest = [0]
 
     def say() -> int:
-        newest[0] = said()
+        newest[0] = result()
         return newest[0]
 
     def find() -> int:

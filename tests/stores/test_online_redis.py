@@ -20,8 +20,8 @@ SCHEMA = Schema(("text",), TEMP, event_time=True)
 
 @pytest.fixture
 def location() -> Iterator[str]:
-    with redis_location() as found:
-        yield found
+    with redis_location() as result:
+        yield result
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_what_killed_load_left_expires_and_is_removed_by_next_one(store):
     """What stands beside a namespace is on a list before its first row is written, and has a time to live."""
     load(store, [(("a",), [(0, 0, (1.0,))])])
     (serving,) = rows(store)
-    seen = []
+    observed = []
 
     def killed():
         for i in range(20_000):
@@ -82,14 +82,14 @@ def test_what_killed_load_left_expires_and_is_removed_by_next_one(store):
         (staged,) = rows(store) - {serving}
         with redis_client() as client:
             prefix = store.location.rpartition("=")[2]
-            seen.append(client.ttl(f"{prefix}:{staged}"))
+            observed.append(client.ttl(f"{prefix}:{staged}"))
             client.copy(f"{prefix}:{staged}", f"{prefix}:kept")
             client.copy(f"{prefix}:staged:weather_v1", f"{prefix}:kept-list")
         raise KeyError(staged)
 
     with store.writing("weather_v1") as writer, pytest.raises(KeyError) as left:
         writer.load(SCHEMA, killed(), answers_from=None, snapshot=2, origin="")
-    assert 0 < seen[0] <= 3600
+    assert 0 < observed[0] <= 3600
     with redis_client() as client:  # as the kill would have left it
         prefix = store.location.rpartition("=")[2]
         client.rename(f"{prefix}:kept", f"{prefix}:{left.value.args[0]}")

@@ -69,8 +69,8 @@ def test_keys_of_any_text_are_read_together_as_one_by_one(tmp_path_factory, has_
     load(store, [((key,), [(0, 0, (value,))]) for key, value in values.items()])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reads, "_reads_json", lambda: has_json)
-        asked = [[(key,) for key in keys], [("a",)] * len(keys)]
-        winners = store.readers([("weather_v1", None)] * 2).get_many(asked, 0)
+        requests = [[(key,) for key in keys], [("a",)] * len(keys)]
+        winners = store.readers([("weather_v1", None)] * 2).get_many(requests, 0)
         plain = [(key,) for key in keys if key.isprintable()]
         of_plain = store.reader("weather_v1").get_many(plain, 0)
     reader = store.reader("weather_v1")
@@ -82,9 +82,9 @@ def test_keys_of_any_text_are_read_together_as_one_by_one(tmp_path_factory, has_
 
 def test_a_folder_is_an_embedded_store(tmp_path: Path):
     for location in (tmp_path, str(tmp_path)):
-        found = online_store(location)
-        assert isinstance(found, SqliteOnlineStore)
-        assert found.location == str(found) == str(tmp_path)
+        result = online_store(location)
+        assert isinstance(result, SqliteOnlineStore)
+        assert result.location == str(result) == str(tmp_path)
 
 
 def test_file_made_anew_is_read_by_who_had_old_one_open(store):

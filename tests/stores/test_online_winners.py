@@ -115,8 +115,8 @@ def test_more_keys_than_one_statement_takes_are_of_one_state(tmp_path):
             event_time=True,
         )
     reader = store.readers([("weather_v1", None), ("planes_v1", None)], [[0], [1]])
-    asked = [f"K{key}" for key in range(1_250)]
-    of_weather, of_planes = reader.find_many([asked, [None, *asked[:9]] * 125], 5)
+    requests = [f"K{key}" for key in range(1_250)]
+    of_weather, of_planes = reader.find_many([requests, [None, *requests[:9]] * 125], 5)
     assert of_weather.places is None
     assert of_weather.winners.values(0).tolist() == [*map(float, range(1_200)), *[0.0] * 50]
     assert of_weather.winners.won.tolist() == [True] * 1_200 + [False] * 50

@@ -60,9 +60,9 @@ class Table:
         """The columns that were given, by partition and row; they lie where they were given."""
         rows = self.lake.rows(self.name, with_partition=True, **options)
         assert (rows.columns[0], *rows.columns[-2:]) == ("id", "y", "_partition")
-        found = rows.order("_partition, id").fetchall()
-        assert all(row[-2] == 0.5 for row in found)
-        return [row[1:-2] for row in found]
+        results = rows.order("_partition, id").fetchall()
+        assert all(row[-2] == 0.5 for row in results)
+        return [row[1:-2] for row in results]
 
     def values(self, **options: Any) -> list[Any]:
         return [value for (value,) in self.rows(**options)]
@@ -141,12 +141,12 @@ def test_the_first_values_give_the_type(table: Table, nothing: str) -> None:
 
 
 def test_columns_get_their_types_one_after_another(table: Table) -> None:
-    given = dict.fromkeys(VALUES, NOTHING["null"])
-    table.put(a=given)
+    inputs = dict.fromkeys(VALUES, NOTHING["null"])
+    table.put(a=inputs)
     for name in ("text", "double", "list"):
-        given |= {name: VALUES[name][0]}
-        table.put(b=given)
-        assert table.rows() == [*rows_of(dict.fromkeys(VALUES, NOTHING["null"])), *rows_of(given)]
+        inputs |= {name: VALUES[name][0]}
+        table.put(b=inputs)
+        assert table.rows() == [*rows_of(dict.fromkeys(VALUES, NOTHING["null"])), *rows_of(inputs)]
 
 
 NESTED_NOTHING = {

@@ -200,11 +200,12 @@ def test_newer_files_of_which_nothing_tells_are_said(
         Path(f"{store.catalog}{ending}").unlink(missing_ok=True)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     assert main(["lake", "repair", "--lake", str(store.root)]) == 1
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert (
-        "2 partitions ('a' and 'b') have newer files than the catalog names, and nothing says what they are" in said.out
+        "2 partitions ('a' and 'b') have newer files than the catalog names, and nothing says what they are"
+        in output.out
     )
-    assert "2 partitions may have newer rows than the catalog knows: set DAGSTER_HOME" in said.err
+    assert "2 partitions may have newer rows than the catalog knows: set DAGSTER_HOME" in output.err
     done = repair(store, recorded, above=0)
     assert (done.registered, done.untold) == ({ROWS: ["a", "b"]}, {})
     with store.connect() as lake:
@@ -222,6 +223,6 @@ def test_a_lake_of_which_partitions_are_left_out_is_not_said_to_be_whole(
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     for _ in range(2):  # the second time the catalog is there
         assert main(["lake", "repair", "--lake", str(store.root)]) == 1
-        said = capsys.readouterr()
-        assert "left out 2 partitions" in said.out
-        assert "2 partitions whose files are there are not in the catalog: set DAGSTER_HOME" in said.err
+        output = capsys.readouterr()
+        assert "left out 2 partitions" in output.out
+        assert "2 partitions whose files are there are not in the catalog: set DAGSTER_HOME" in output.err

@@ -71,7 +71,7 @@ def test_what_the_history_reaches_stays(store: ModelStore) -> None:
 
 
 def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
-    arm, member, gone, last = publish(store, made(1), made(2), made(3), made(4))
+    arm, member, removed, last = publish(store, made(1), made(2), made(3), made(4))
     store.promote("delay_net", last, expected=None, reason="by hand")
     rollout = Rollout("ab", (Arm("challenger", arm, 0.1),), ("id",), "s", "2026-01-01T00:00:00", "a test")
     store.change_aliases("delay_net", lambda aliases: with_rollout(aliases, rollout, "started", ""))
@@ -82,8 +82,8 @@ def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
     for composite in (None, record):  # what its manifest says of it counts, not its name
         (store.folder(whole) / "manifest.json").write_text(to_json(replace(whole, composite=composite)))
         plans.append(plan_retirement(store, "delay_net", KEEP_ONE))
-    assert list(plans[0].sizes) == [member, gone]
-    assert list(plans[1].sizes) == [gone]
+    assert list(plans[0].sizes) == [member, removed]
+    assert list(plans[1].sizes) == [removed]
     assert plans[1].spared == {
         arm: "it is the arm challenger of the rollout",
         member: f"the composite whole_trip {whole.reference} is made of it",
@@ -91,13 +91,13 @@ def test_arms_and_members_of_composites_stay(store: ModelStore) -> None:
 
 
 def test_arms_of_ended_rollouts_stay(store: ModelStore) -> None:
-    arm, gone, last = publish(store, made(1), made(2), made(3))
+    arm, removed, last = publish(store, made(1), made(2), made(3))
     store.promote("delay_net", last, expected=None, reason="by hand")
     rollout = Rollout("ab", (Arm("challenger", arm, 0.1),), ("id",), "s", "2026-01-01T00:00:00", "a test")
     for now, event in ((rollout, "started"), (None, "stopped")):
         store.change_aliases("delay_net", lambda aliases, now=now, event=event: with_rollout(aliases, now, event, ""))  # type: ignore[misc]
     plan = plan_retirement(store, "delay_net", KEEP_ONE)
-    assert (list(plan.sizes), plan.spared) == ([gone], {arm: "it was the arm challenger of a rollout"})
+    assert (list(plan.sizes), plan.spared) == ([removed], {arm: "it was the arm challenger of a rollout"})
 
 
 def test_alias_file_keeps_which_builds_were_deleted(store: ModelStore) -> None:

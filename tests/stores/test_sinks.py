@@ -59,19 +59,19 @@ def shown(row: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def in_folder(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    asked = f"FROM read_parquet('{folder}/scores_v1/*/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
-    for *row, partition in duckdb.sql(f"{asked} ORDER BY id").fetchall():
-        found.setdefault(partition, []).append(shown(tuple(row)))
-    return found
+    results: dict[str, list[tuple[Any, ...]]] = {}
+    requests = f"FROM read_parquet('{folder}/scores_v1/*/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
+    for *row, partition in duckdb.sql(f"{requests} ORDER BY id").fetchall():
+        results.setdefault(partition, []).append(shown(tuple(row)))
+    return results
 
 
 def in_postgres(name: str) -> dict[str, list[tuple[Any, ...]]]:
-    found: dict[str, list[tuple[Any, ...]]] = {}
+    results: dict[str, list[tuple[Any, ...]]] = {}
     with psycopg.connect(DSN) as connection:
         for *row, partition in connection.execute(f"SELECT * FROM {name} ORDER BY id").fetchall():
-            found.setdefault(partition, []).append(shown(tuple(row)))
-    return found
+            results.setdefault(partition, []).append(shown(tuple(row)))
+    return results
 
 
 @pytest.fixture
@@ -96,11 +96,11 @@ def in_bucket() -> dict[str, list[tuple[Any, ...]]]:
     """As another reader finds it: DuckDB."""
     with connect_in_memory() as connection:
         read_s3(connection)
-        found: dict[str, list[tuple[Any, ...]]] = {}
+        results: dict[str, list[tuple[Any, ...]]] = {}
         files = "read_parquet('s3://shop/out/scores_v1/*/*.parquet', hive_partitioning=true, hive_types_autocast=false)"
         for *row, partition in connection.sql(f"FROM {files} ORDER BY id").fetchall():
-            found.setdefault(partition, []).append(shown(tuple(row)))
-        return found
+            results.setdefault(partition, []).append(shown(tuple(row)))
+        return results
 
 
 def keys_of(client: Any) -> list[str]:

@@ -97,8 +97,8 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path, stores: fti.Stores, use
     group = weather(tmp_path / "weather")
     file = tmp_path / "weather" / "part-1.parquet"
     damage(file)
-    said = f"{file} of Parquet files {tmp_path}/weather/**/*.parquet cannot be read: "
-    with pytest.raises(DamagedError, match=rf"{re.escape(said)}.*Put it back from a copy, or have it written again"):
+    result = f"{file} of Parquet files {tmp_path}/weather/**/*.parquet cannot be read: "
+    with pytest.raises(DamagedError, match=rf"{re.escape(result)}.*Put it back from a copy, or have it written again"):
         use(group, stores)
 
 

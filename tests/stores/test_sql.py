@@ -25,8 +25,8 @@ def test_hostile_name_names_column_and_table_and_does_nothing_else(name: str) ->
 
 @given(TEXT)
 def test_any_text_survives_as_literal_and_as_identifier(text: str) -> None:
-    found = duckdb.sql(f"SELECT {literal(text)} AS {quote(text)}")
-    assert (found.fetchall(), found.columns) == ([(text,)], [text])
+    results = duckdb.sql(f"SELECT {literal(text)} AS {quote(text)}")
+    assert (results.fetchall(), results.columns) == ([(text,)], [text])
 
 
 @given(ANY_TEXT)

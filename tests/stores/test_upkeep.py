@@ -102,8 +102,8 @@ def parquet(house: House) -> set[Path]:
 
 
 def readable(lake: Lake) -> list[int]:
-    found = lake.connection.execute("SELECT snapshot_id FROM lake.snapshots() ORDER BY 1").fetchall()
-    return [int(snapshot) for (snapshot,) in found]
+    results = lake.connection.execute("SELECT snapshot_id FROM lake.snapshots() ORDER BY 1").fetchall()
+    return [int(snapshot) for (snapshot,) in results]
 
 
 def test_every_pinned_snapshot_stays_row_for_row_and_others_go(house: House) -> None:
@@ -419,16 +419,16 @@ def test_two_upkeeps_at_once_may_delete_the_same_folder(tmp_path: Path, monkeypa
 
 
 def test_steps_are_told_and_size_is_that_of_folder(house: House) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     with house.offline.connect() as lake:
         put(lake, 1)
-        there = size(lake)
-    done = house.keep(say=said.append)
-    assert there.files == 2
-    assert there.data_bytes == sum(file.stat().st_size for file in parquet(house))
-    assert there.catalog_bytes >= house.offline.catalog.stat().st_size
-    assert said[0].startswith(f"expired {len(done.expired)} snapshots, spared 1 that are pinned")
-    assert len(said) == 3
+        present = size(lake)
+    done = house.keep(say=messages.append)
+    assert present.files == 2
+    assert present.data_bytes == sum(file.stat().st_size for file in parquet(house))
+    assert present.catalog_bytes >= house.offline.catalog.stat().st_size
+    assert messages[0].startswith(f"expired {len(done.expired)} snapshots, spared 1 that are pinned")
+    assert len(messages) == 3
 
 
 KEEPER = """

@@ -254,8 +254,8 @@ def disturb(
         )  # fmt: skip
         try:
             assert service.stdout is not None
-            said = service.stdout.readline()
-            assert said == "killed\n", (folder / "service.log").read_text()[-2_000:]
+            output = service.stdout.readline()
+            assert output == "killed\n", (folder / "service.log").read_text()[-2_000:]
             ended.set()
             sender.join()
             ways.leave_alone()
@@ -304,11 +304,11 @@ def test_a_replay_from_the_beginning_gives_the_same_versions_and_so_does_a_clock
 def test_a_service_goes_on_when_its_broker_was_killed_and_started_again(kind: str, tmp_path: Path) -> None:
     if shutil.which(f"{kind}-server") is None:
         pytest.skip(f"no {kind}-server to start")
-    said: list[str] = []
+    messages: list[str] = []
     taken: dict[str, int] = {}
 
     def say(what: str, **facts: Any) -> None:
-        said.append(what)
+        messages.append(what)
         taken.update(facts.get("positions", {}) if what == "flushed" else {})
 
     async def disturbed(own: OwnServer) -> None:
@@ -322,9 +322,9 @@ def test_a_service_goes_on_when_its_broker_was_killed_and_started_again(kind: st
         service = asyncio.ensure_future(
             stream([group], *stores, tmp_path / "outbox", settings=settings, say=say, stop=stop)
         )
-        await until(lambda: "flushed" in said, service)
+        await until(lambda: "flushed" in messages, service)
         own.kill()
-        await until(lambda: "broker_away" in said, service)
+        await until(lambda: "broker_away" in messages, service)
         await asyncio.to_thread(own.start)
         await asyncio.to_thread(send, Broker(kind, events, own.port, []), 40, 2, threading.Event())
         stored = [one async for batch in events.read(datetime(2020, 1, 1), datetime(2100, 1, 1)) for one in batch]
@@ -343,7 +343,7 @@ def test_a_service_goes_on_when_its_broker_was_killed_and_started_again(kind: st
         deadline = asyncio.get_running_loop().time() + 60
         while not condition():
             assert not service.done(), service
-            assert asyncio.get_running_loop().time() < deadline, said
+            assert asyncio.get_running_loop().time() < deadline, messages
             await asyncio.sleep(0.02)
 
     (tmp_path / "broker").mkdir()

@@ -144,11 +144,11 @@ def test_a_service_says_whether_the_newest_row_still_answers(instance, say):
 
 
 def test_an_instance_that_is_away_is_asked_again_and_stops_nothing(instance, say, told):
-    group, asked = payments(MemoryStream("payments")), []
+    group, requests = payments(MemoryStream("payments")), []
 
     def connect() -> dg.DagsterInstance:
-        asked.append(1)
-        if len(asked) <= 2:
+        requests.append(1)
+        if len(requests) <= 2:
             raise OSError("no route")
         return instance
 

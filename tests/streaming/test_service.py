@@ -164,9 +164,9 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             for key in "abcd":
                 for ago in range(0, 61, 3):
                     at_us = microseconds(now - minute * ago)
-                    found = reader.get((key,), at_us=at_us)
-                    assert found == whole.get((key,), at_us=at_us)
-                    values += found is not None
+                    result = reader.get((key,), at_us=at_us)
+                    assert result == whole.get((key,), at_us=at_us)
+                    values += result is not None
             assert values > 10
 
 

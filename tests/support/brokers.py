@@ -115,10 +115,10 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            present, back = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(back)
             old, new = (b"127.0.0.1" + port.to_bytes(4, "big") for port in (self._target, self.port))
-            await asyncio.gather(_copy(reader, back), _copy(there, writer, (old, new) if self._says_where else None))
+            await asyncio.gather(_copy(reader, back), _copy(present, writer, (old, new) if self._says_where else None))
             self._writers.discard(back)
         except OSError:
             pass

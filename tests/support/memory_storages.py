@@ -224,10 +224,10 @@ class EventsInMemory(InMemoryEventLogStorage):
         self, records_filter: AssetKey | AssetRecordsFilter, kept: dict[tuple[AssetKey, str | None], EventLogRecord]
     ) -> EventRecordsResult | None:
         """One or no record, or None where the database must be asked."""
-        asked = _asset_and_partition(records_filter)
-        if asked is None or not self._has_all:
+        requests = _asset_and_partition(records_filter)
+        if requests is None or not self._has_all:
             return None
-        record = kept.get(asked)
+        record = kept.get(requests)
         at = EventLogCursor.from_storage_id(-1 if record is None else record.storage_id).to_string()
         return EventRecordsResult([] if record is None else [record], cursor=at, has_more=record is not None)
 
@@ -295,8 +295,8 @@ class EventsInMemory(InMemoryEventLogStorage):
     def get_asset_records(self, asset_keys: Sequence[AssetKey] | None = None) -> Sequence[AssetRecord]:
         """Dagster's own, unless assets are named whose status is not kept."""
         if asset_keys is not None and self._has_all and self._with_status.isdisjoint(asset_keys):
-            there = sorted({*asset_keys} & {*self._last_runs}, key=lambda key: key.to_string())
-            return [self._record(key) for key in there]
+            present = sorted({*asset_keys} & {*self._last_runs}, key=lambda key: key.to_string())
+            return [self._record(key) for key in present]
         with self._asking_of_assets():
             return super().get_asset_records(asset_keys)
 
@@ -327,12 +327,12 @@ def _asset_and_partition(records_filter: AssetKey | AssetRecordsFilter) -> tuple
         return records_filter, None
     key, partitions, *others = records_filter
     if partitions is None:
-        asked = key, None
+        requests = key, None
     elif len(partitions) == 1:
-        asked = key, partitions[0]
+        requests = key, partitions[0]
     else:
         return None
-    return asked if all(other is None for other in others) else None
+    return requests if all(other is None for other in others) else None
 
 
 def _engine(metadata: db.MetaData) -> Engine:

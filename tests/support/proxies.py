@@ -56,12 +56,12 @@ class CuttingProxy:
             threading.Thread(target=self._to_client, args=(server, client), daemon=True).start()
 
     def _to_server(self, client: socket.socket, server: socket.socket) -> None:
-        said = 0
+        result = 0
         with suppress(OSError):
             while data := client.recv(1 << 16):
-                if said < len(self.cut_after) and self.cut_after[said] in data:
-                    said += 1
-                    if said == len(self.cut_after):
+                if result < len(self.cut_after) and self.cut_after[result] in data:
+                    result += 1
+                    if result == len(self.cut_after):
                         self.cut_after, self.cuts = (), self.cuts + 1
                         self.closed = self.closes_after_cut
                         if self.last_arrives:

@@ -55,12 +55,12 @@ def take(plan: dict[str, Any], instance: int, begun: int, *, to_the_end: bool) -
 
 def fork(plan: dict[str, Any], instance: int, *, to_the_end: bool) -> tuple[int, int]:
     """The process of a service, and from where is read that it has begun, or has ended before it began."""
-    told, begun = os.pipe()
+    result, begun = os.pipe()
     process = os.fork()
     if process == 0:
         code = 1
         try:
-            os.close(told)
+            os.close(result)
             take(plan, instance, begun, to_the_end=to_the_end)
             code = 0
         except BaseException as error:
@@ -70,14 +70,14 @@ def fork(plan: dict[str, Any], instance: int, *, to_the_end: bool) -> tuple[int,
         finally:
             os._exit(code)
     os.close(begun)
-    return process, told
+    return process, result
 
 
 def kill(service: tuple[int, int]) -> None:
-    process, told = service
+    process, result = service
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    os.close(told)
+    os.close(result)
     # A service that begins while the broker is away ends, and is started again.
     assert os.WIFSIGNALED(status) or os.waitstatus_to_exitcode(status) == NO_BROKER, (
         f"process {process} ended by itself"

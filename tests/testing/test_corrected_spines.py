@@ -97,23 +97,23 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
         latest = [max(versions, key=lambda row: (row["known"], row["turn"])) for versions in of_rows()]
         assert {row["id"]: row["paid"] for row in stored} == {row["id"]: row["paid"] for row in latest}
 
-        asked = pd.DataFrame([{"id": row["id"], "t": row["t"]} for row in best])
-        features = view.features_for(asked, stores=stores, as_="dicts")
+        requests = pd.DataFrame([{"id": row["id"], "t": row["t"]} for row in best])
+        features = view.features_for(requests, stores=stores, as_="dicts")
         assert {row["id"]: row["amount"] for row in features} == amounts
 
         testing.materialize(payments, stores=stores)
         testing.assert_no_leak(apart, stores=stores, sample=120)
-        with pytest.raises(testing.LeakFound, match="'paid' .* it is on the spine row of orders_v1 itself") as found:
+        with pytest.raises(testing.LeakFound, match="'paid' .* it is on the spine row of orders_v1 itself") as results:
             testing.assert_no_leak(view, stores=stores, sample=1)
-        seen = [row for row in ROWS if row["known"] <= row["t"]]
-        assert len(found.value.rows) == len(seen)
+        observed = [row for row in ROWS if row["known"] <= row["t"]]
+        assert len(results.value.rows) == len(observed)
         assert testing.assert_parity(payer, stores=stores, sample=120).rows == 120
-        given = batch.rows(answers).set_index("id")["value"]
-        assert sorted(given.index) == sorted(amounts)
+        inputs = batch.rows(answers).set_index("id")["value"]
+        assert sorted(inputs.index) == sorted(amounts)
         predictor = fti.Predictor.load("payer", models=stores.model_store().root, online=stores.online)
         for row in best:
             answer = predictor.predict({"id": row["id"], "amount": row["amount"]}, at=row["t"])
-            assert answer.value == pytest.approx(given[row["id"]], abs=1e-5)
+            assert answer.value == pytest.approx(inputs[row["id"]], abs=1e-5)
 
     for result, key in ((done.runs[dataset.table_name], dataset.key), (batch.runs[answers.table_name], answers.key)):
         assert result.asset_materializations_for_node(key.path[-1])[0].metadata["delay_breaches"].value == breaches
@@ -164,9 +164,9 @@ def test_a_leak_through_the_spines_own_columns_is_found(stores: fti.Stores, monk
     monkeypatch.setattr(join_leaks, "stored_spine", latest)
     with pytest.raises(
         testing.LeakFound, match="takes columns of its spine orders_v1 that are not .*: amount"
-    ) as found:
+    ) as results:
         testing.assert_no_leak(view, stores=stores, sample=120)
-    assert {"id", "t", "joined", "known"} <= set(found.value.rows)
+    assert {"id", "t", "joined", "known"} <= set(results.value.rows)
 
 
 def test_features_of_rows_that_the_spine_lacks_are_refused(stores: fti.Stores) -> None:

@@ -67,10 +67,10 @@ def test_same_days_aggregate_that_flatters_model_is_found(stores: fti.Stores) ->
         return days.aggregate("carrier, date_trunc('day', arrived_at) AS day, avg(is_late::INT) AS late_rate")
 
     assert carrier_days.inputs["arrivals"] is arrivals
-    with pytest.raises(testing.LeakFound, match="carrier_days_v1 knows the future") as found:
+    with pytest.raises(testing.LeakFound, match="carrier_days_v1 knows the future") as results:
         testing.assert_no_leak(carrier_days, stores=stores, partition="2013-01-05")
-    assert set(found.value.rows["column"]) == {"late_rate"}
-    assert set(found.value.rows["day"]) == {pd.Timestamp("2013-01-05")}
+    assert set(results.value.rows["column"]) == {"late_rate"}
+    assert set(results.value.rows["day"]) == {pd.Timestamp("2013-01-05")}
 
 
 def test_past_flights_are_answered_online_as_they_are_offline(stores: fti.Stores) -> None:

@@ -37,17 +37,17 @@ def test_system_is_materialized_in_order_on_stores_own(tmp_path: Path) -> None:
 
 
 def test_the_clock_stands_at_the_last_partitions_end(tmp_path: Path) -> None:
-    seen = []
+    observed = []
 
     @fti.feature_group(keys=["customer"], event_time="t", partitions_def=DAYS)
     def watched() -> pd.DataFrame:
-        seen.append(clock.now())
+        observed.append(clock.now())
         return pd.DataFrame({"customer": [1], "t": [pd.Timestamp("2025-01-02 05:00")]})
 
     stores = testing.stores_in(tmp_path)
     testing.materialize(watched, stores=stores, partition=("2025-01-01", "2025-01-02"))
     testing.materialize(watched, stores=stores, partition="2025-01-02", now="2025-01-02T07:00:00Z")
-    assert [f"{moment:%d %H}" for moment in seen] == ["03 00", "02 07"]
+    assert [f"{moment:%d %H}" for moment in observed] == ["03 00", "02 07"]
 
 
 def test_a_refused_run_is_raised_or_told(tmp_path: Path) -> None:

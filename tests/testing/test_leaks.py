@@ -78,9 +78,9 @@ def test_a_group_that_knows_the_future_is_found(
     leaky = group_of(computes, **times)
     with pytest.raises(
         testing.LeakFound, match=f"{leaky.table_name} knows the future: .*'outcomes_v1' that became visible"
-    ) as found:
+    ) as result:
         testing.assert_no_leak(leaky, stores=stores, partition="2025-01-05")
-    rows = found.value.rows
+    rows = result.value.rows
     assert set(rows["column"]) <= {column, "known"}
     assert {"customer", "t", "with the future", "without"} <= set(rows.columns)
     assert len(rows)
@@ -129,9 +129,9 @@ def test_a_view_its_dataset_and_its_model_pass(stores: fti.Stores) -> None:
 
 def test_on_demand_feature_that_looks_at_other_rows_is_found(stores: fti.Stores) -> None:
     testing.assert_no_leak(relation_name(doubled), stores=stores, partition=LAST, sample=4)
-    with pytest.raises(testing.LeakFound, match="depend on the other rows of the batch.*: relative_spend") as found:
+    with pytest.raises(testing.LeakFound, match="depend on the other rows of the batch.*: relative_spend") as results:
         testing.assert_no_leak(relation_name(relative), stores=stores, partition=LAST)
-    assert set(found.value.rows["alone"]) == {0.0}
+    assert set(results.value.rows["alone"]) == {0.0}
 
 
 def test_outcome_known_at_its_own_prediction_is_found(stores: fti.Stores) -> None:

@@ -42,9 +42,9 @@ def test_online_store_loaded_from_other_rows_is_found(stores: fti.Stores) -> Non
     testing.materialize(turned, habits, stores=offline_only, partition=LAST)
     with pytest.raises(
         testing.ParityBroken, match=r"online and offline differ for model 'buyer' v1/\S+: of 48 rows, .*bought_6h"
-    ) as found:
+    ) as result:
         testing.assert_parity(buyer, stores=stores, partitions=[LAST], sample=48)
-    differences = found.value.rows
+    differences = result.value.rows
     assert set(differences["feature"]) == {"bought_6h", "value"}
     assert {"visit_id", "at", "online", "offline"} <= set(differences.columns)
 

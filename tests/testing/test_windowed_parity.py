@@ -67,9 +67,9 @@ def test_an_instant_before_the_history_is_refused(stores: fti.Stores) -> None:
 
 
 def test_the_rows_online_are_those_that_reading_gives(stores: fti.Stores) -> None:
-    found = fti.read(buying, at="2025-01-07T03:07:00Z", stores=stores).set_index("customer")
+    results = fti.read(buying, at="2025-01-07T03:07:00Z", stores=stores).set_index("customer")
     reader = fti.OnlineReader("buying_lately_v1", online=stores.online)
-    for customer, row in found.iterrows():
+    for customer, row in results.iterrows():
         online = reader.read(int(customer), at="2025-01-07T03:07:00Z")
         assert {name: None if pd.isna(value) else value for name, value in row.items()} == pytest.approx(online, abs=0)
 

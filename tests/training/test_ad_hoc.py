@@ -33,13 +33,13 @@ MINUTE = timedelta(minutes=1)
 def nasty(seed: int) -> list[Row]:
     """Rows that tie, arrive late and expire."""
     rng = random.Random(seed)
-    found: dict[Any, Row] = {}
+    results: dict[Any, Row] = {}
     for _ in range(90):
         e = rng.randrange(0, 60)
         a = e + rng.choice([0, 0, 1, 7, 30, -3])
         k = rng.choice("xyz")
-        found[k, e, a] = {"k": k, "e": START + e * MINUTE, "a": START + a * MINUTE, "x": rng.choice([None, 1.5, e])}
-    return list(found.values())
+        results[k, e, a] = {"k": k, "e": START + e * MINUTE, "a": START + a * MINUTE, "x": rng.choice([None, 1.5, e])}
+    return list(results.values())
 
 
 READINGS = nasty(3)
@@ -97,12 +97,12 @@ def row(id: int = 1, minute: float = 20, place: str | None = "x", own: float | N
 def expected(rows: list[Row]) -> list[Row]:
     """By brute force: the oracle's joins, then the on-demand functions in plain Python."""
     joined = oracles.point_in_time(rows, JOINS, {"readings_v1": READINGS, "places_v1": PLACES}, "t")
-    found = []
+    results = []
     for given_row, (x, size) in zip(rows, joined, strict=True):
         ratio = None if x is None or size is None else x / size
         made = {"is_big": None if ratio is None else ratio > 1, "bucket": None if ratio is None else int(ratio // 1)}
-        found.append({**given_row, **made, "x": x, "ratio": ratio, "size": size})
-    return found
+        results.append({**given_row, **made, "x": x, "ratio": ratio, "size": size})
+    return results
 
 
 @settings(max_examples=examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,9 +174,9 @@ def test_one_instant_for_all_rows(stores: fti.Stores, spine: list[Row]) -> None:
     at = START + 30 * MINUTE
     wanted = expected([{**one, "t": at} for one in timeless])
     for moment in (at, at.isoformat(), at.replace(tzinfo=UTC)):
-        found = VIEW.features_for(timeless, at=moment, stores=stores)
-        assert [{**one} for one in found] == wanted
-        assert list(found[0])[:4] == ["id", "place", "own", "t"]
+        results = VIEW.features_for(timeless, at=moment, stores=stores)
+        assert [{**one} for one in results] == wanted
+        assert list(results[0])[:4] == ["id", "place", "own", "t"]
 
 
 def test_times_with_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> None:
@@ -204,14 +204,14 @@ def test_times_with_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> No
 def test_unknown_columns_are_kept_unless_named_like_a_feature(
     stores: fti.Stores,
 ) -> None:
-    found = VIEW.features_for([{"Note": "n", **row(), "x": -1.0, "is_big": None}], stores=stores)
-    assert found == [{"Note": "n", **expected([row()])[0]}]
+    result = VIEW.features_for([{"Note": "n", **row(), "x": -1.0, "is_big": None}], stores=stores)
+    assert result == [{"Note": "n", **expected([row()])[0]}]
 
 
 def test_numbers_and_missing_values_come_in_every_form_that_loses_nothing(stores: fti.Stores) -> None:
     frame = pd.DataFrame({"id": [1.0, np.nan], "t": START + 20 * MINUTE, "place": ["x", None], "own": [1, 2]})
-    found = VIEW.features_for(frame, stores=stores, as_="dicts")
-    assert [(one["id"], one["own"], one["x"]) for one in found] == [
+    results = VIEW.features_for(frame, stores=stores, as_="dicts")
+    assert [(one["id"], one["own"], one["x"]) for one in results] == [
         (1, 1.0, expected([row()])[0]["x"]),
         (None, 2.0, None),
     ]
@@ -299,8 +299,8 @@ def test_hundreds_of_columns_are_checked_each(tmp_path: Path) -> None:
 
     view = fti.FeatureView(name="wide", spine=wide, label=fti.Label(outcome["y"]), features=[wide[tuple(names)]])
     stores = testing.materialize(wide, outcome, stores=testing.stores_in(tmp_path)).stores
-    found = view.features_for(frame.astype(dict.fromkeys(names, float)), stores=stores)
-    assert found[names].to_numpy().tolist() == [[at] * 300 for at in range(50)]
+    results = view.features_for(frame.astype(dict.fromkeys(names, float)), stores=stores)
+    assert results[names].to_numpy().tolist() == [[at] * 300 for at in range(50)]
     wrong = frame.astype({"x7": float, "x200": float}).assign(x200=0.5)
     wrong.loc[3, "x7"] = 1.5
     with pytest.raises(DataError, match="has 'x7' with 1.5, a DOUBLE: a whole number is expected"):
@@ -330,9 +330,9 @@ LARGE = 2**62 + 1
 @pytest.mark.parametrize("number", [Decimal(2), Decimal("2.00"), Decimal(LARGE), Decimal(f"{LARGE}.000")])
 @pytest.mark.parametrize("as_frame", [list, pd.DataFrame, pa.Table.from_pylist])
 def test_whole_decimals_are_whole_numbers(numbered_stores, number, as_frame):
-    given = as_frame([{"n": number, "amount": number, "x": Decimal("0.5")}])
-    found = NUMBERED.features_for(given, stores=numbered_stores, as_="dicts")
-    assert found == [{"n": int(number), "amount": int(number), "x": 0.5}]
+    inputs = as_frame([{"n": number, "amount": number, "x": Decimal("0.5")}])
+    result = NUMBERED.features_for(inputs, stores=numbered_stores, as_="dicts")
+    assert result == [{"n": int(number), "amount": int(number), "x": 0.5}]
 
 
 @pytest.mark.parametrize("number", [Decimal("2.5"), Decimal(2**63)])
@@ -361,5 +361,5 @@ HALF = np.array([1.5, 2.0], dtype="float16")
     ids=["pandas", "arrow", "dicts"],
 )
 def test_floats_of_16_bits_are_taken(numbered_stores, given):
-    found = NUMBERED.features_for(given, stores=numbered_stores, as_="dicts")
-    assert [(row["amount"], row["x"]) for row in found] == [(3, 1.5), (4, 2.0)]
+    results = NUMBERED.features_for(given, stores=numbered_stores, as_="dicts")
+    assert [(row["amount"], row["x"]) for row in results] == [(3, 1.5), (4, 2.0)]

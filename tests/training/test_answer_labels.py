@@ -37,11 +37,11 @@ def labels_of(
     answers: list[tuple[Any, float]], key: str, outcomes: list[dict[str, Any]], label: fti.Label, *, cutoff: float
 ) -> list[Any]:
     connection = duckdb.connect()
-    asked = connection.from_df(
+    requests = connection.from_df(
         pd.DataFrame([{"n": n, key: one, "asked_at": hours(at)} for n, (one, at) in enumerate(answers)])
     )
     rows = connection.from_df(pd.DataFrame(outcomes))
-    labelled = answers_with_label(connection, asked, rows, label, payments, time="asked_at", cutoff=hours(cutoff))
+    labelled = answers_with_label(connection, requests, rows, label, payments, time="asked_at", cutoff=hours(cutoff))
     assert set(labelled.columns) == {"n", key, "asked_at", LABEL}
     return [value for (value,) in labelled.order("n").project(LABEL).fetchall()]
 
@@ -52,18 +52,21 @@ def test_latest_correction_that_is_known_is_the_label_whenever_it_was_asked():
         {"payment": 1, "t": hours(0), "known_at": hours(4), "late": 0},
         {"payment": 2, "t": hours(0), "known_at": hours(9), "late": 1},
     ]
-    asked = [(1, -1.0), (1, 3.0), (2, 0.0), (3, 0.0)]
+    requests = [(1, -1.0), (1, 3.0), (2, 0.0), (3, 0.0)]
     label = fti.Label(disputes["late"])
-    assert labels_of(asked, "payment", outcomes, label, cutoff=3) == [1, 1, None, None]
-    assert labels_of(asked, "payment", outcomes, label, cutoff=9) == [0, 0, 1, None]
+    assert labels_of(requests, "payment", outcomes, label, cutoff=3) == [1, 1, None, None]
+    assert labels_of(requests, "payment", outcomes, label, cutoff=9) == [0, 0, 1, None]
 
 
 def test_first_outcome_after_an_answer_counts_within_the_horizon():
     outcomes = [{"card": "a", "t": hours(at), "bought": value} for at, value in ((0, 1), (1, 2), (5, 3), (30, 4))]
     label = fti.Label(clicks["bought"], within="3h")
-    asked = [("a", -0.5), ("a", 0.0), ("a", 2.0), ("a", 1.0), ("a", 6.0), ("b", 0.0)]
-    assert labels_of(asked, "card", outcomes, label, cutoff=40) == [1, 2, 3, None, None, None]
-    assert labels_of(asked, "card", outcomes, label, cutoff=1.5)[:2] == [1, None]  # the second is visible an hour later
+    requests = [("a", -0.5), ("a", 0.0), ("a", 2.0), ("a", 1.0), ("a", 6.0), ("b", 0.0)]
+    assert labels_of(requests, "card", outcomes, label, cutoff=40) == [1, 2, 3, None, None, None]
+    assert labels_of(requests, "card", outcomes, label, cutoff=1.5)[:2] == [
+        1,
+        None,
+    ]  # the second is visible an hour later
 
 
 def test_spine_of_its_own_label_must_say_which_row_an_answer_is_about():
@@ -95,8 +98,8 @@ def test_a_lone_key_with_nul_finds_its_outcome_in_the_lake(tmp_path: Path, label
         )
         execute(f"INSERT INTO lake.outcomes VALUES (?, {noon}, 1)", [lone])
         execute(f"CREATE TEMP TABLE answers AS SELECT ? AS {key}, {noon} - INTERVAL 1 HOUR AS asked_at", [lone])
-        outcomes, asked = lake.connection.sql("FROM lake.outcomes"), lake.connection.table("answers")
+        outcomes, requests = lake.connection.sql("FROM lake.outcomes"), lake.connection.table("answers")
         answers = answers_with_label(
-            lake.connection, asked, outcomes, label, payments, time="asked_at", cutoff=hours(9)
+            lake.connection, requests, outcomes, label, payments, time="asked_at", cutoff=hours(9)
         )
         assert answers.project(LABEL).fetchall() == [(1,)]

@@ -50,11 +50,11 @@ def test_nothing_of_a_backtest_is_kept(made: Path, result: Backtest) -> None:
 def test_existing_builds_are_taken_as_they_are(made: Path) -> None:
     stores = stores_of(made, made / "models")
     (build,) = stores.model_store().builds("buyer")
-    said: list[str] = []
-    taken = backtest(buyer(), stores=stores, existing=True, metrics=["log_loss"], say=said.append)
+    messages: list[str] = []
+    taken = backtest(buyer(), stores=stores, existing=True, metrics=["log_loss"], say=messages.append)
     assert [(point.partition, point.metrics) for point in taken.points] == [("2013-01-06", build.metrics)]
     assert taken.metrics == ("log_loss",)
-    assert sum("has no build, so it is left out" in line for line in said) == len(said) - 1
+    assert sum("has no build, so it is left out" in line for line in messages) == len(messages) - 1
     assert "the builds of the model store" in as_text(taken)
     with pytest.raises(NotMaterializedError, match="leave --existing out"):
         backtest(buyer(), stores=stores, existing=True, last=1)
@@ -80,11 +80,11 @@ def test_error_of_a_library_does_not_end_the_others(made: Path) -> None:
             raise ValueError("n_splits=5 is\ntoo many")
         return LogisticRegression().fit(data.train.X, data.train.y)
 
-    stores, said = stores_of(made, made / "nowhere"), list[str]()
-    some = backtest(buyer(fit), stores=stores, cutoffs=["2013-01-05", "2013-01-08"], say=said.append)
+    stores, messages = stores_of(made, made / "nowhere"), list[str]()
+    some = backtest(buyer(fit), stores=stores, cutoffs=["2013-01-05", "2013-01-08"], say=messages.append)
     assert [point.problem for point in some.points] == ["ValueError: n_splits=5 is too many", ""]
     assert some.points[1].metrics["roc_auc"] > 0.5
-    assert "Traceback" in said[0], "it says where"
+    assert "Traceback" in messages[0], "it says where"
 
 
 class Speechless(Exception):

@@ -136,8 +136,8 @@ def test_no_space_for_the_train_rows_is_named(bench: Bench, monkeypatch: pytest.
 
 
 def test_two_runs_of_a_cutoff_at_once_end_with_one_champion(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    monkeypatch.setitem(RUNS, "seen", seen)
+    observed: list[Any] = []
+    monkeypatch.setitem(RUNS, "seen", observed)
 
     def run_once_more() -> None:
         with dg.DagsterInstance.ephemeral() as other:
@@ -153,8 +153,8 @@ def test_two_runs_of_a_cutoff_at_once_end_with_one_champion(bench: Bench, monkey
 
     model = buyer(outer)
     assert "the champion of model 'buyer' is" in failure_of(bench.train(model, "07"))
-    assert seen[0] is not None
-    assert seen[1] is None
+    assert observed[0] is not None
+    assert observed[1] is None
     assert len(bench.builds()) == 2
     assert bench.champion in {one.reference for one in bench.builds()}
     assert not training_folders(bench)

@@ -18,16 +18,16 @@ GATES = [fti.BeatsBaseline("log_loss"), fti.NotWorseThanChampion("log_loss", tol
 
 def observed(bench: Bench, key: str = "buyer_v1") -> list[dg.AssetObservation]:
     """The observations of an asset, the newest first."""
-    found = bench.instance.fetch_observations(dg.AssetKey(key), limit=10).records
-    return [record.asset_observation for record in found if record.asset_observation is not None]
+    results = bench.instance.fetch_observations(dg.AssetKey(key), limit=10).records
+    return [record.asset_observation for record in results if record.asset_observation is not None]
 
 
 def statuses(bench: Bench, gate: str, key: str = "buyer_v1") -> dict[str, set[str]]:
     """The partitions of each status of a check, as the UI resolves them."""
     check = dg.AssetCheckKey(dg.AssetKey(key), gate)
     state = bench.instance.event_log_storage.get_asset_check_state([(check, CUTOFFS)])[check]
-    found = {status.name: subset.subset_value for status, subset in state.subsets.items()}
-    return {name: set(keys.get_partition_keys()) for name, keys in found.items() if keys.get_partition_keys()}
+    results = {status.name: subset.subset_value for status, subset in state.subsets.items()}
+    return {name: set(keys.get_partition_keys()) for name, keys in results.items() if keys.get_partition_keys()}
 
 
 def sixth_bad() -> Any:
@@ -47,10 +47,10 @@ def test_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, gat
     result = bench.train(model, "08")
     assert not materialized(result, model)
     rejected = bench.builds()[-1]
-    (shown,) = observed(bench)
-    assert shown.partition == "2013-01-08"
-    assert f"{rejected.reference} is rejected: beats_baseline_log_loss: log_loss" in str(shown.description)
-    values = {name: value.value for name, value in shown.metadata.items()}
+    (displayed,) = observed(bench)
+    assert displayed.partition == "2013-01-08"
+    assert f"{rejected.reference} is rejected: beats_baseline_log_loss: log_loss" in str(displayed.description)
+    values = {name: value.value for name, value in displayed.metadata.items()}
     assert all(name.startswith("rejected/") for name in values)  # nothing that a materialization shows is laid over
     own = {name.removeprefix("rejected/"): value for name, value in values.items()}
     assert (own["build"], own["champion_after_run"]) == (rejected.reference, champion)
@@ -60,7 +60,7 @@ def test_rejected_build_is_observed_with_scores_card_and_gates(bench: Bench, gat
     assert "It is **rejected**" in own["card"]
     assert own["roc_curve"].startswith("![roc_curve](data:image/svg+xml")
     assert own["whole_pictures"].endswith(f"{rejected.reference}/pictures.html")
-    assert "dagster/data_version" not in shown.tags  # nothing downstream takes it for a change
+    assert "dagster/data_version" not in displayed.tags  # nothing downstream takes it for a change
 
 
 def test_whole_pictures_lie_in_build_and_are_linked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,20 +85,20 @@ def test_each_cutoff_of_range_has_its_own_gate_results(bench: Bench) -> None:
     assert not result.success
     builds = bench.builds()
     assert list(materialized(result, model)) == ["2013-01-05", "2013-01-07", "2013-01-08"]
-    (shown,) = observed(bench)
-    assert (shown.partition, shown.metadata["rejected/build"].value) == ("2013-01-06", builds[1].reference)
+    (displayed,) = observed(bench)
+    assert (displayed.partition, displayed.metadata["rejected/build"].value) == ("2013-01-06", builds[1].reference)
     every = result.get_asset_check_evaluations()
     assert [(one.partition, one.passed, one.blocking) for one in every if one.check_name == "numbers_kept_apart"] == [
         (f"2013-01-0{day}", True, False) for day in (5, 6, 7, 8)
     ]
-    found = [one for one in every if one.check_name != "numbers_kept_apart"]
-    assert [(one.partition, one.check_name, one.passed) for one in found] == [
+    results = [one for one in every if one.check_name != "numbers_kept_apart"]
+    assert [(one.partition, one.check_name, one.passed) for one in results] == [
         (f"2013-01-0{day}", gate.name, (day, number) != (6, 0))
         for day in (5, 6, 7, 8)
         for number, gate in enumerate(GATES)
     ]
-    assert [one.metadata["build"].value for one in found[::2]] == [build.reference for build in builds]
-    assert found[0].metadata["test/log_loss"].value == builds[0].metrics["log_loss"]
+    assert [one.metadata["build"].value for one in results[::2]] == [build.reference for build in builds]
+    assert results[0].metadata["test/log_loss"].value == builds[0].metrics["log_loss"]
     accepted = {"2013-01-05", "2013-01-07", "2013-01-08"}
     assert statuses(bench, GATES[0].name) == {"SUCCEEDED": accepted, "FAILED": {"2013-01-06"}}
     assert statuses(bench, GATES[1].name) == {"SUCCEEDED": accepted | {"2013-01-06"}}
@@ -154,12 +154,12 @@ def test_page_of_version_before_names_new_champion(bench: Bench) -> None:
     assert observed(bench) == []
     assert bench.train(buyer(version=2), "08").success
     first, second = bench.builds()
-    (told,) = observed(bench, "buyer_v1")
-    assert told.partition == "2013-01-07"
-    assert {name: told.metadata[name].value for name in ("champion", "previous_champion")} == {
+    (result,) = observed(bench, "buyer_v1")
+    assert result.partition == "2013-01-07"
+    assert {name: result.metadata[name].value for name in ("champion", "previous_champion")} == {
         "champion": second.reference, "previous_champion": first.reference,
     }  # fmt: skip
-    assert str(told.metadata["changed_by"].value).startswith("run ")
+    assert str(result.metadata["changed_by"].value).startswith("run ")
     assert observed(bench, "buyer_v2") == []
 
 

@@ -45,19 +45,19 @@ def drawn(seed, rows, ties=1_000):
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_graph_answers_as_scikit_learn(method, seed, rows, ties):
     probability, truth = drawn(seed, rows, ties)
-    asked = np.concatenate([probability, np.random.default_rng(seed).random(50, dtype=np.float32), [0.0, 1.0]])
+    requests = np.concatenate([probability, np.random.default_rng(seed).random(50, dtype=np.float32), [0.0, 1.0]])
     calibrator = fit_calibrator(method, probability, truth)
     if method == "isotonic":
         oracle = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
             probability.astype(np.float64), truth.astype(np.float64)
         )
-        expected = oracle.predict(asked.astype(np.float64))
+        expected = oracle.predict(requests.astype(np.float64))
     else:
         oracle = _SigmoidCalibration().fit(log_odds(probability), truth.astype(int))
-        expected = oracle.predict(log_odds(asked))
-    assert calibrator(asked) == pytest.approx(expected, abs=2e-4 if method == "platt" else 1e-9)
-    assert run(with_calibration(identity(), "probability", [calibrator]), asked) == pytest.approx(
-        calibrator(asked), abs=1e-6
+        expected = oracle.predict(log_odds(requests))
+    assert calibrator(requests) == pytest.approx(expected, abs=2e-4 if method == "platt" else 1e-9)
+    assert run(with_calibration(identity(), "probability", [calibrator]), requests) == pytest.approx(
+        calibrator(requests), abs=1e-6
     )
 
 

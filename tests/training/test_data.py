@@ -290,9 +290,9 @@ def test_shared_arrays_are_each_ones_own(shared_bytes):
 def test_copies_of_parts_share_what_was_encoded_once(shared_bytes):
     data = training_data()
     wanted = {name: values.copy() for name, values in training_data().train.inputs.items()}
-    seen = data.copy(keep=True)
-    seen.train.inputs["dense"][:] = 7
-    again = seen.train.copy().inputs
+    observed = data.copy(keep=True)
+    observed.train.inputs["dense"][:] = 7
+    again = observed.train.copy().inputs
     assert (again["dense"] == 7).all()
     for part in (data.copy(keep=True).train, data.copy().train, data.train):
         assert all((values == wanted[name]).all() for name, values in part.inputs.items())

@@ -53,10 +53,10 @@ def problems(
     }
     connection.execute("DROP TABLE IF EXISTS judged")
     connection.from_arrow(pa.table(columns)).create("judged")
-    given = [Column(name, kind) for name, (kind, _) in features.items()]
-    found = judge_rows(connection, '"judged"', given, label, "y", coverage or {}, joins, nulls_lost=nulls_lost)
-    assert all(not verdict.rule.blocking for verdict in found)
-    return {verdict.rule.name: verdict.problem for verdict in found if not verdict.passed}
+    inputs = [Column(name, kind) for name, (kind, _) in features.items()]
+    results = judge_rows(connection, '"judged"', inputs, label, "y", coverage or {}, joins, nulls_lost=nulls_lost)
+    assert all(not verdict.rule.blocking for verdict in results)
+    return {verdict.rule.name: verdict.problem for verdict in results if not verdict.passed}
 
 
 RANDOM = random.Random(5)
@@ -70,9 +70,9 @@ def told(
     connection: duckdb.DuckDBPyConnection, kind: str, values: Sequence[Any], y: Any = YES, of: Column = FLAG
 ) -> bool:
     """Whether the feature is found to tell the label, and nothing else is found."""
-    found = problems(connection, of, y, f=(kind, values), noise=("number", NOISE[: len(y)]))
-    assert set(found) <= {"features_do_not_tell_label"}
-    return bool(found) and "'f' alone tells" in found["features_do_not_tell_label"]
+    results = problems(connection, of, y, f=(kind, values), noise=("number", NOISE[: len(y)]))
+    assert set(results) <= {"features_do_not_tell_label"}
+    return bool(results) and "'f' alone tells" in results["features_do_not_tell_label"]
 
 
 def tellers(
@@ -82,9 +82,9 @@ def tellers(
     of: Column = FLAG,
 ) -> list[str]:
     """The features of some that are found to tell the label, and nothing else is found."""
-    found = problems(connection, of, y, **features, noise=("number", NOISE[: len(y)]))
-    assert set(found) <= {"features_do_not_tell_label"}
-    sentence = found.get("features_do_not_tell_label", "")
+    results = problems(connection, of, y, **features, noise=("number", NOISE[: len(y)]))
+    assert set(results) <= {"features_do_not_tell_label"}
+    sentence = results.get("features_do_not_tell_label", "")
     return [name for name in features if repr(name) in sentence]
 
 
@@ -181,17 +181,17 @@ def test_label_copies_are_found_and_one_difference_clears(connection: duckdb.Duc
     amounts = [RANDOM.random() for _ in range(30_000)]
     codes = [math.floor(amount * 20) % 7 + 0.5 for amount in amounts]
     wrong = [code if number != 12_345 else code + 1 for number, code in enumerate(codes)]
-    found = problems(
+    results = problems(
         connection, AMOUNT, amounts, root=("number", [math.sqrt(amount) for amount in amounts]),
         wrong=("number", [1 - amount if n == 12_345 else amount for n, amount in enumerate(amounts)]), noise=("number", amounts[::-1]),
     )  # fmt: skip
-    assert "'root' alone tells the label" in found["features_do_not_tell_label"]
+    assert "'root' alone tells the label" in results["features_do_not_tell_label"]
     yes = [code in (1.5, 4.5) for code in codes]
-    found = problems(connection, FLAG, yes, code=("number", codes), noise=("number", amounts))
-    assert "'code' alone tells the label" in found["features_do_not_tell_label"]
+    results = problems(connection, FLAG, yes, code=("number", codes), noise=("number", amounts))
+    assert "'code' alone tells the label" in results["features_do_not_tell_label"]
     wrong[12_345] = next(code for code in codes if (code in (1.5, 4.5)) != yes[12_345])
-    found = problems(connection, FLAG, yes, code=("number", wrong), noise=("number", amounts))
-    assert found["features_do_not_tell_label"].startswith(
+    results = problems(connection, FLAG, yes, code=("number", wrong), noise=("number", amounts))
+    assert results["features_do_not_tell_label"].startswith(
         "'code' alone predicts the label 'paid' of 29999 of 30000 rows:"
     )
 
@@ -222,8 +222,8 @@ def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, 
             f"mostly_null{at}": ("number", [draw.random() if n % (rows // 10) == 0 else None for n in range(rows)]),
         }
     features["rank"] = ("integer", list(range(rows)))
-    found = problems(connection, of, y, **features)
-    assert "features_do_not_tell_label" not in found, found
+    results = problems(connection, of, y, **features)
+    assert "features_do_not_tell_label" not in results, results
 
 
 @pytest.mark.parametrize(("of", "y"), [(AMOUNT, MANY), (COUNT, COUNTS)], ids=["amount", "count"])
@@ -247,9 +247,9 @@ def test_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.Duck
     yes = [value > 0.5 for value in many]
     once = [1 - value if number == 123 and not 0.49 < value < 0.51 else value for number, value in enumerate(many)]
     assert (once[123] > 0.5) != yes[123]
-    found = problems(connection, FLAG, yes, equal=("number", many), once=("number", once))
-    assert list(found) == ["features_do_not_tell_label"]
-    assert "'equal' alone tells the label 'paid' of every one of 30000 rows" in found["features_do_not_tell_label"]
+    results = problems(connection, FLAG, yes, equal=("number", many), once=("number", once))
+    assert list(results) == ["features_do_not_tell_label"]
+    assert "'equal' alone tells the label 'paid' of every one of 30000 rows" in results["features_do_not_tell_label"]
 
 
 @pytest.mark.parametrize("kind", ["boolean", "integer", "number", "text", "timestamp"])
@@ -273,9 +273,9 @@ def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyC
             f"CREATE TABLE made AS SELECT y, {wrong} FROM (SELECT (i % 3 = 0)::INTEGER AS y FROM range({rows}) r(i))"
         )
         features = [Column(f"x{at}", kind) for at in range(len(shares))]  # type: ignore[arg-type]
-        asked = LabelFacts(Column("y", "integer"), '"y"', 2, 1, 0, rows)
-        left = not_ruled_out(connection, "made", features, asked)
-        tell = telling_features(connection, "made", features, asked, least=20)
+        requests = LabelFacts(Column("y", "integer"), '"y"', 2, 1, 0, rows)
+        left = not_ruled_out(connection, "made", features, requests)
+        tell = telling_features(connection, "made", features, requests, least=20)
         assert [one for one in tell if one not in left] == []
         assert [one for one, share in zip(features, shares, strict=True) if not share and one not in left] == []
 
@@ -291,23 +291,23 @@ def test_hundreds_of_features_are_judged(connection: duckdb.DuckDBPyConnection) 
 
 
 def test_features_without_a_value_or_with_one_are_found(connection: duckdb.DuckDBPyConnection) -> None:
-    found = problems(
+    result = problems(
         connection, FLAG, YES, empty=("number", [None] * 400), same=("text", ["a"] * 400),
         sometimes=("number", [None if value > 0.3 else 1.0 for value in NOISE]), noise=("number", NOISE),
     )  # fmt: skip
-    assert found == {"features_vary": "of 400 rows, 'empty' null in every row and 'same' of one value in all of them"}
+    assert result == {"features_vary": "of 400 rows, 'empty' null in every row and 'same' of one value in all of them"}
 
 
 def test_what_holds_in_the_train_rows_alone_warns(connection: duckdb.DuckDBPyConnection) -> None:
     """A backfill that told the label, or came too late; of all rows it looks sound."""
     later = {at: NOISE[at] for at in range(300, 400)}
     leak = [value if at < 300 else NOISE[at] for at, value in enumerate(MANY)]
-    found = problems(
+    result = problems(
         connection, FLAG, YES, train=300, leak=("number", leak), noise=("number", NOISE), all_told=("number", MANY),
         same=("number", [later.get(at, 7.0) for at in range(400)]), empty=("number", [later.get(at) for at in range(400)]),
         always=("number", [1.0] * 400), tested=("number", [None if at > 300 else NOISE[at] for at in range(400)]),
     )  # fmt: skip
-    assert found == {
+    assert result == {
         "features_vary": "of 400 rows, 'always' of one value in all of them; of the 300 train rows, 'empty' null in every row and "
         "'same' of one value in all of them",
         "features_do_not_tell_label": "'all_told' alone tells the label 'paid' of every one of 400 rows, and 'leak' alone tells the "
@@ -325,10 +325,10 @@ def test_train_leaks_of_many_rows_are_found(connection: duckdb.DuckDBPyConnectio
         (CLASS, ["abc"[int(3 * one)] for one in amounts]),
     ):
         leak = [one if at < train else amounts[at - 1] for at, one in enumerate(amounts)]
-        found = problems(connection, of, y, train=train, leak=("number", leak), noise=("number", amounts[::-1]))
-        assert list(found) == ["features_do_not_tell_label"]
+        results = problems(connection, of, y, train=train, leak=("number", leak), noise=("number", amounts[::-1]))
+        assert list(results) == ["features_do_not_tell_label"]
         assert f"'leak' alone tells the label {of.name!r} of every one of the {train} train rows" in next(
-            iter(found.values())
+            iter(results.values())
         )
 
 
@@ -338,20 +338,20 @@ def test_a_join_that_finds_only_test_rows_warns(connection: duckdb.DuckDBPyConne
         ({"(row)": 0.25}, "no row of 'shops_v1' was found for any of the 300 train rows: compare"),
         ({"(row)": 0.0}, "no row of 'shops_v1' was found for any of 400 rows: compare"),
     ):
-        found = problems(
+        results = problems(
             connection, FLAG, YES, train=300, coverage={"shops_v1": shares}, joins={"shops_v1": "matched"},
             noise=("number", NOISE), matched=("integer", late),
         )  # fmt: skip
-        assert found["joins_find_rows"].startswith(problem)
+        assert results["joins_find_rows"].startswith(problem)
 
 
 def test_joins_without_a_row_and_known_labels_are_found(connection: duckdb.DuckDBPyConnection) -> None:
     coverage = {"shops_v1": {"(row)": 0.0, "size": 0.0}, "crowds_v1": {"(row)": 0.01, "people": 0.0}}
-    found = problems(connection, FLAG, YES, known=True, coverage=coverage, noise=("number", NOISE))
-    assert set(found) == {"joins_find_rows", "label_unknown_in_time"}
-    assert "no row of 'shops_v1' was found for any of 400 rows" in found["joins_find_rows"]
+    results = problems(connection, FLAG, YES, known=True, coverage=coverage, noise=("number", NOISE))
+    assert set(results) == {"joins_find_rows", "label_unknown_in_time"}
+    assert "no row of 'shops_v1' was found for any of 400 rows" in results["joins_find_rows"]
     assert (
-        "the label 'paid' of 400 of 400 rows was visible at its own prediction time" in found["label_unknown_in_time"]
+        "the label 'paid' of 400 of 400 rows was visible at its own prediction time" in results["label_unknown_in_time"]
     )
 
 
@@ -427,12 +427,12 @@ def test_local_times_warn_and_planned_events_do_not(tmp_path: Any) -> None:
     dataset = fti.training_dataset(name="booked_rows", view=view, split=fti.TimeSplit(validation="12h", test="12h"))
     stores = testing.stores_in(tmp_path)
     done = testing.materialize(bookings, openings, local_openings, dataset, stores=stores, now=str(now))
-    found = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
-    assert set(found) == {"local_openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"}
-    assert found["booked_rows_v1/times_not_in_future"].startswith(
+    results = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
+    assert set(results) == {"local_openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"}
+    assert results["booked_rows_v1/times_not_in_future"].startswith(
         "2 rows of local_openings_v1 are said to be true and available only after now"
     )
-    assert "of openings_v1" not in found["booked_rows_v1/times_not_in_future"]
+    assert "of openings_v1" not in results["booked_rows_v1/times_not_in_future"]
 
 
 SOMETIMES = [RANDOM.random() < 0.3 for _ in MANY]
@@ -463,9 +463,9 @@ def test_a_feature_that_decides_wherever_it_has_a_value_is_told_with_its_rows(
     features: Mapping[str, tuple[str, Sequence[Any]]],
 ) -> None:
     judged = {name: (kind, where_not(SOMETIMES, values)) for name, (kind, values) in features.items()}
-    found = problems(connection, label, y, **judged, noise=("number", NOISE))
+    result = problems(connection, label, y, **judged, noise=("number", NOISE))
     with_value = 400 - sum(SOMETIMES)
-    assert found == {
+    assert result == {
         "features_do_not_tell_label": f"{list_some(features)} alone tells the label {label.name!r} of each of the {with_value} rows "
         "that have a value: is it known at the prediction time?"
     }
@@ -486,9 +486,9 @@ def test_one_value_or_null_is_dull_where_the_encoder_loses_the_null(connection: 
         "features_vary": "of 400 rows, 'once' of one value or null, of which the encoder makes one value"
     }
     later = [2.0 if at < 300 else NOISE[at] for at in range(400)]
-    found = problems(
+    result = problems(
         connection, FLAG, YES, train=300, nulls_lost=["once"], once=("number", where_not(SOMETIMES, later)), noise=("number", NOISE)
     )  # fmt: skip
-    assert found == {
+    assert result == {
         "features_vary": "of the 300 train rows, 'once' of one value or null, of which the encoder makes one value"
     }

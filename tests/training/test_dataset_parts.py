@@ -49,7 +49,7 @@ SPLIT_NAMES = st.sampled_from(SPLITS)
 def test_parts_are_told_as_counting_tells(
     connection: duckdb.DuckDBPyConnection, rows: list[tuple[str, str, int]]
 ) -> None:
-    parts, said = judged(connection, [(part, y) for part, y, _ in rows], "text", key=[key for *_, key in rows])
+    parts, result = judged(connection, [(part, y) for part, y, _ in rows], "text", key=[key for *_, key in rows])
     counts = Counter((part, y) for part, y, _ in rows)
     names = {y for _, y, _ in rows}
     assert parts.classes == {part: {name: counts[part, name] for name in names} for part in SPLITS}
@@ -59,7 +59,7 @@ def test_parts_are_told_as_counting_tells(
     same = [part for part in SPLITS if len({y for one, y, _ in rows if one == part}) == 1]
     same = [part for part in same if sum(one == part for one, _, _ in rows) > 1]
     lacking = {y for part, y, _ in rows if part != "train"} - {y for part, y, _ in rows if part == "train"}
-    problem = said.get("labels_in_each_part", "")
+    problem = result.get("labels_in_each_part", "")
     assert ("there is no row in" in problem) == bool(empty)
     assert problem.count("rows of ") == len(same)
     assert {name for name in names if f"train has no row of the class {name!r}" in problem} == lacking
@@ -68,8 +68,8 @@ def test_parts_are_told_as_counting_tells(
 
 def test_each_way_is_named_in_words(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [("train", 0.0), ("train", 0.0), ("test", 0.0), ("test", 1.0)]
-    _, said = judged(connection, rows, "number", shop=["a", "b", "c", "c"], town=["x", None, "", "x"])
-    assert said == {
+    _, result = judged(connection, rows, "number", shop=["a", "b", "c", "c"], town=["x", None, "", "x"])
+    assert result == {
         "labels_in_each_part": "there is no row in 'validation'; the label 'late' is 0.0 in all 2 rows of train; train has no row of the "
         "class '1', of which test has 1",
         "categories_in_train": "of the categories in validation and test, 'shop' has 1 that no train row has, such as 'c', in 2 of 2 "
@@ -82,8 +82,8 @@ def test_few_new_values_of_many_categories_are_usual(connection: duckdb.DuckDBPy
     names = [f"c{number}" for number in range(200)]
     rows += [("validation", False), ("test", True)]
     assert judged(connection, rows, "boolean", c=[*names, *names, "new", "c1"])[1] == {}
-    _, said = judged(connection, rows, "boolean", c=[*names, *[f"n{n % 9}" for n in range(200)], "new", "c1"])
-    assert "'c' has 10 that no train row has, such as 'n" in said["categories_in_train"]
+    _, result = judged(connection, rows, "boolean", c=[*names, *[f"n{n % 9}" for n in range(200)], "new", "c1"])
+    assert "'c' has 10 that no train row has, such as 'n" in result["categories_in_train"]
 
 
 @pytest.mark.parametrize(("kind", "values"), [("number", [0.5, 1.0]), ("integer", [*range(21)])])
@@ -91,9 +91,9 @@ def test_measures_and_counts_are_no_classes(
     connection: duckdb.DuckDBPyConnection, kind: str, values: list[Any]
 ) -> None:
     rows = [*[("train", one) for one in values[1:] * 2], ("validation", values[0]), ("test", values[0])]
-    parts, said = judged(connection, rows, kind)
+    parts, result = judged(connection, rows, kind)
     assert parts.classes == {}
-    assert "class" not in said.get("labels_in_each_part", "")
+    assert "class" not in result.get("labels_in_each_part", "")
 
 
 def test_key_in_two_parts_is_an_error_of_a_split_by_hash(connection: duckdb.DuckDBPyConnection) -> None:
@@ -105,8 +105,8 @@ def test_key_in_two_parts_is_an_error_of_a_split_by_hash(connection: duckdb.Duck
         ("test", True),
         ("test", False),
     ]
-    parts, said = judged(connection, rows, "boolean", may_share=False, key=[1, 2, 3, 4, 5, 1])
-    assert said["keys_in_one_part"].startswith("1 of 5 values of 'key' are in more than one part")
+    parts, result = judged(connection, rows, "boolean", may_share=False, key=[1, 2, 3, 4, 5, 1])
+    assert result["keys_in_one_part"].startswith("1 of 5 values of 'key' are in more than one part")
     (verdict,) = [one for one in parts.verdicts if not one.passed]
     assert verdict.rule.blocking
     assert judged(connection, rows, "boolean", key=[1, 2, 3, 4, 5, 1])[1] == {}
@@ -117,10 +117,10 @@ def test_dataset_says_what_its_parts_share(connection: duckdb.DuckDBPyConnection
     by_time, by_hash = (declared(fti.Label(spine["y"]), split=split) for split in (fti.TimeSplit(), fti.HashSplit()))
     assert "keys_in_one_part" not in {rule.name for rule in row_rules(by_time)}
     assert "keys_in_one_part" in {rule.name for rule in row_rules(by_hash)}
-    found, _ = made(connection, by_time, {spine: rows}, cutoff=40)
-    assert found.keys_in_several_parts == 1.0
-    assert found.classes["y"]["train"] == {"0": 6, "1": 6}
+    results, _ = made(connection, by_time, {spine: rows}, cutoff=40)
+    assert results.keys_in_several_parts == 1.0
+    assert results.classes["y"]["train"] == {"0": 6, "1": 6}
     many = [row(number % 40, number, y=float(number % 3 > 1)) for number in range(200)]
-    found, _ = made(connection, by_hash, {spine: many}, cutoff=400)
-    assert found.keys_in_several_parts == 0
-    assert not [one.problem for one in found.verdicts if one.rule.name == "keys_in_one_part" and not one.passed]
+    results, _ = made(connection, by_hash, {spine: many}, cutoff=400)
+    assert results.keys_in_several_parts == 0
+    assert not [one.problem for one in results.verdicts if one.rule.name == "keys_in_one_part" and not one.passed]

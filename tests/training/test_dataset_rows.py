@@ -139,9 +139,9 @@ def made(
     lake: Any = Rows(connection, stored)
     rows = dataset_rows(lake, dataset, view, cutoff=at, snapshot=1)
     columns = rows.relation.columns
-    found = [dict(zip(columns, values, strict=True)) for values in rows.relation.fetchall()]
-    assert sum(rows.rows.values()) == len(found)
-    return rows, {one["id"]: one for one in found}
+    results = [dict(zip(columns, values, strict=True)) for values in rows.relation.fetchall()]
+    assert sum(rows.rows.values()) == len(results)
+    return rows, {one["id"]: one for one in results}
 
 
 BY_KEY = fti.Label(outcomes["v"])
@@ -169,9 +169,9 @@ def test_the_spines_serving_delay_counts(connection: duckdb.DuckDBPyConnection) 
 def test_no_label_that_was_not_known_by_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0), row(2, 1), row(3, 1), row(4, 1)]
     known = [outcome(1, 2), outcome(2, 2, a=10), outcome(3, 2, a=10.01), outcome(4, 10.01, a=3)]
-    found, by_id = made(connection, declared(BY_KEY), {spine: rows, outcomes: known}, cutoff=10)
+    result, by_id = made(connection, declared(BY_KEY), {spine: rows, outcomes: known}, cutoff=10)
     assert list(by_id) == [1, 2]
-    assert found.left_out == {"immature": 0, "unlabelled": 2, "between splits": 0}
+    assert result.left_out == {"immature": 0, "unlabelled": 2, "between splits": 0}
 
 
 def test_no_feature_that_was_not_visible_at_prediction_time(connection: duckdb.DuckDBPyConnection) -> None:
@@ -194,19 +194,19 @@ def test_correction_that_takes_label_back_leaves_row_without_one(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     stored = {spine: [row(1, 0), row(2, 0)], outcomes: [outcome(1, 2), outcome(1, 2, None, a=3), outcome(2, 2)]}
-    found, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
+    result, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
     assert list(by_id) == [2]
-    assert found.left_out["unlabelled"] == 1
+    assert result.left_out["unlabelled"] == 1
 
 
 def test_within_takes_the_first_outcome_inside_the_horizon(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0), row(2, 2), row(3, 2.5), row(4, 5), row(5, 0, k="y"), row(6, 0, k=None)]
     first = [event("x", 2, 7.0), event("x", 3, 8.0), event("x", 8.01, 9.0), event("y", 3.01, 1.0)]
     dataset = declared(fti.Label(events["v"], within="3h"))
-    found, by_id = made(connection, dataset, {spine: rows, events: first}, cutoff=20)
+    result, by_id = made(connection, dataset, {spine: rows, events: first}, cutoff=20)
     # An outcome at the prediction time itself is no outcome of it; the horizon's end is inside.
     assert {number: one["v"] for number, one in by_id.items()} == {1: 7.0, 2: 8.0, 3: 8.0}
-    assert found.left_out["unlabelled"] == 3
+    assert result.left_out["unlabelled"] == 3
 
 
 def test_the_horizons_end_is_inside(connection: duckdb.DuckDBPyConnection) -> None:
@@ -226,19 +226,19 @@ def test_within_of_the_spine_itself_is_its_next_row(connection: duckdb.DuckDBPyC
     lake: Any = Rows(connection, {spine: rows})
     dataset = declared(fti.Label(spine["y"], within="3h"))
     view = dataset.view.record(lambda group: {name: type_of_sql(kind) for name, kind in SPINE.items()})
-    found = dataset_rows(lake, dataset, view, cutoff=START + 20 * HOUR, snapshot=1)
-    assert found.relation.project("t, y").fetchall() == [(hours(0), 2.0)]
-    assert found.left_out["unlabelled"] == 2
+    result = dataset_rows(lake, dataset, view, cutoff=START + 20 * HOUR, snapshot=1)
+    assert result.relation.project("t, y").fetchall() == [(hours(0), 2.0)]
+    assert result.left_out["unlabelled"] == 2
 
 
 def test_rows_younger_than_maturity_are_left_out_labelled_or_not(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0), row(2, 6), row(3, 6.01), row(4, 9), row(5, 0.5)]
     known = [outcome(number, 6.5) for number in (1, 2, 3)]
-    found, by_id = made(
+    result, by_id = made(
         connection, declared(fti.Label(outcomes["v"], maturity="4h"), split=fti.TimeSplit(validation="1s", test="1s")),
         {spine: [*rows, row(6, -5)], outcomes: [*known, outcome(6, 0)]}, cutoff=10,
     )  # fmt: skip
-    assert found.left_out == {"immature": 2, "unlabelled": 1, "between splits": 1}
+    assert result.left_out == {"immature": 2, "unlabelled": 1, "between splits": 1}
     assert {number: one["split"] for number, one in by_id.items()} == {6: "train", 2: "test"}
 
 
@@ -250,16 +250,16 @@ def test_splits_count_back_from_cutoff_less_maturity_with_gaps_between(
     )
     rows = [row(number, number / 2) for number in range(-4, 81)]
     known = [outcome(number, number / 2) for number in range(-4, 81)]
-    found, by_id = made(connection, dataset, {spine: rows, outcomes: known}, cutoff=40)
-    spans = {part: [number / 2 for number in by_id if by_id[number]["split"] == part] for part in found.rows}
+    results, by_id = made(connection, dataset, {spine: rows, outcomes: known}, cutoff=40)
+    spans = {part: [number / 2 for number in by_id if by_id[number]["split"] == part] for part in results.rows}
     # cutoff 40 less 2 is the test's end, 4 hours back its start; a gap of 2; 3 hours of validation; a gap of 2
     assert {part: (min(times), max(times)) for part, times in spans.items()} == {
         "train": (10.0, 26.5),
         "validation": (29.0, 31.5),
         "test": (34.0, 38.0),
     }
-    assert found.left_out == {"immature": 3, "unlabelled": 0, "between splits": 8}
-    assert found.trained_until == hours(31.5)
+    assert results.left_out == {"immature": 3, "unlabelled": 0, "between splits": 8}
+    assert results.trained_until == hours(31.5)
 
 
 def test_a_window_counts_back_from_the_cutoff(connection: duckdb.DuckDBPyConnection) -> None:
@@ -290,13 +290,13 @@ OLD = {spine: [row(number, number) for number in range(10)], outcomes: [outcome(
 
 def test_shares_suit_rows_of_any_span(connection: duckdb.DuckDBPyConnection) -> None:
     dataset = declared(BY_KEY, split=fti.TimeSplit())
-    found, by_id = made(connection, dataset, OLD, cutoff=9000)
+    result, by_id = made(connection, dataset, OLD, cutoff=9000)
     assert {number: one["split"] for number, one in by_id.items()} == {
         **dict.fromkeys(range(6), "train"),
         **dict.fromkeys((6, 7), "validation"),
         **dict.fromkeys((8, 9), "test"),
     }
-    assert found.boundaries["test"] == (START + 8 * HOUR, START + 9000 * HOUR)
+    assert result.boundaries["test"] == (START + 8 * HOUR, START + 9000 * HOUR)
 
 
 def test_shares_leave_gaps_of_a_maturity(connection: duckdb.DuckDBPyConnection) -> None:
@@ -312,9 +312,9 @@ def test_shares_leave_gaps_of_a_maturity(connection: duckdb.DuckDBPyConnection) 
 def test_shares_count_mature_rows_with_a_label(connection: duckdb.DuckDBPyConnection) -> None:
     stored = {**OLD, outcomes: [outcome(number, 9) for number in range(1, 10)]}
     dataset = declared(fti.Label(outcomes["v"], maturity="90min"), split=fti.TimeSplit(validation=0.01, test=0.5))
-    found, by_id = made(connection, dataset, stored, cutoff=9.5)
+    result, by_id = made(connection, dataset, stored, cutoff=9.5)
     assert [number for number, one in by_id.items() if one["split"] == "test"] == [5, 6, 7, 8]
-    assert found.left_out == {"immature": 1, "unlabelled": 1, "between splits": 2}
+    assert result.left_out == {"immature": 1, "unlabelled": 1, "between splits": 2}
 
 
 def test_gaps_longer_than_the_rows_span_say_so(connection: duckdb.DuckDBPyConnection) -> None:
@@ -325,9 +325,9 @@ def test_gaps_longer_than_the_rows_span_say_so(connection: duckdb.DuckDBPyConnec
 
 def test_an_empty_test_split_says_what_to_type(connection: duckdb.DuckDBPyConnection) -> None:
     dataset = declared(BY_KEY)
-    found, _ = made(connection, dataset, OLD, cutoff=9000)
-    assert found.rows == {"train": 10, "validation": 0, "test": 0}
-    assert where_the_parts_lie(dataset, found.boundaries).endswith(
+    result, _ = made(connection, dataset, OLD, cutoff=9000)
+    assert result.rows == {"train": 10, "validation": 0, "test": 0}
+    assert where_the_parts_lie(dataset, result.boundaries).endswith(
         "write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
     )
 
@@ -348,8 +348,8 @@ def test_rows_come_in_time_order_with_exactly_views_columns(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     stored = {spine: [row(3, 2), row(2, 1), row(1, 2)], outcomes: [outcome(number, 3) for number in (1, 2, 3)]}
-    found, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
-    assert found.relation.columns == ["id", "t", "own", "v", "split"]
+    result, by_id = made(connection, declared(BY_KEY), stored, cutoff=10)
+    assert result.relation.columns == ["id", "t", "own", "v", "split"]
     assert list(by_id) == [2, 1, 3]
 
 
@@ -374,8 +374,8 @@ def test_random_split_is_seeded_and_stays_when_rows_are_added(connection: duckdb
         dataset = declared(
             fti.Label(people["y"]), of=people, split=fti.RandomSplit(validation=0.3, test=0.1, seed=seed)
         )
-        found, by_id = made(connection, dataset, {people: [row(number, 0) for number in numbers]}, cutoff=10)
-        assert found.trained_until is None
+        result, by_id = made(connection, dataset, {people: [row(number, 0) for number in numbers]}, cutoff=10)
+        assert result.trained_until is None
         return {number: one["split"] for number, one in by_id.items()}
 
     few, many = splits(range(1000)), splits(range(2000))
@@ -388,9 +388,9 @@ def test_random_split_is_seeded_and_stays_when_rows_are_added(connection: duckdb
 
 def test_unlabelled_rows_without_times_are_dropped_and_counted(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(number, 0, y=None if number < 5 else 1.0) for number in range(60)]
-    found, by_id = made(connection, declared(fti.Label(people["y"]), of=people), {people: rows}, cutoff=10)
+    result, by_id = made(connection, declared(fti.Label(people["y"]), of=people), {people: rows}, cutoff=10)
     assert len(by_id) == 55
-    assert found.left_out == {"immature": 0, "unlabelled": 5, "between splits": 0}
+    assert result.left_out == {"immature": 0, "unlabelled": 5, "between splits": 0}
 
 
 moments = st.sampled_from([*range(-8, 15), *range(9), *range(9)])
@@ -443,17 +443,17 @@ def joined(group: FeatureGroup, keys: Sequence[str], column: str) -> JoinedGroup
 
 def first_outcome(stored: Stored, one: Row, horizon: timedelta, cutoff: datetime) -> Any:
     """The first outcome of a row's entity after it, as its latest correction known at the cutoff has it."""
-    seen = [
+    observed = [
         other
         for other in stored[events]
         if other["k"] == one["k"] and max(other["e"], other["a"]) <= cutoff and other["e"] > one["t"]
     ]
-    if not seen:
+    if not observed:
         return None
-    first = min(other["e"] for other in seen)
+    first = min(other["e"] for other in observed)
     if first > one["t"] + horizon:
         return None
-    return max((other for other in seen if other["e"] == first), key=lambda other: other["a"])["v"]
+    return max((other for other in observed if other["e"] == first), key=lambda other: other["a"])["v"]
 
 
 def expected(
@@ -531,9 +531,9 @@ def test_rows_labels_features_and_splits_are_those_of_brute_force(
         with pytest.raises(DataError, match="no row to train on"):
             made(connection, dataset, stored, cutoff)
         return
-    found, by_id = made(connection, dataset, stored, cutoff)
+    result, by_id = made(connection, dataset, stored, cutoff)
     assert {number: (one["v"], one["x"], one["own"], one["split"]) for number, one in by_id.items()} == kept
-    assert found.left_out == left_out
+    assert result.left_out == left_out
 
 
 @pytest.mark.parametrize(("cutoff", "y"), [(5, 1.0), (6, 2.0), (7, 3.0), (20, 3.0)])
@@ -546,10 +546,10 @@ def test_corrected_spine_row_keeps_columns_and_takes_latest_label(
     for one, own in zip((first, second, third), (1.0, 2.0, 3.0), strict=True):
         one["own"] = own
     stored = {spine: [second, *other, third, first], outcomes: [outcome(number, 3, 9.0) for number in (1, 2, 3)]}
-    found, by_id = made(connection, declared(label, split=fti.TimeSplit(validation="1s", test="1s")), stored, cutoff)
-    assert sum(found.rows.values()) + sum(found.left_out.values()) == 3
+    results, by_id = made(connection, declared(label, split=fti.TimeSplit(validation="1s", test="1s")), stored, cutoff)
+    assert sum(results.rows.values()) + sum(results.left_out.values()) == 3
     assert by_id[1]["own"] == 1.0  # the earliest version: none was there at the prediction time
-    assert found.delay_breaches == len(by_id)
+    assert results.delay_breaches == len(by_id)
     if label is not BY_KEY:
         assert by_id[1]["y"] == y
 
@@ -559,9 +559,9 @@ def test_columns_are_those_known_at_prediction_time(connection: duckdb.DuckDBPyC
     for one, own in zip(versions, (1.0, 2.0, 3.0), strict=True):
         one["own"] = own
     stored = {spine: [versions[2], row(2, 2, y=5.0), versions[0], versions[1]]}
-    found, by_id = made(connection, declared(fti.Label(spine["y"])), stored, cutoff=10)
+    result, by_id = made(connection, declared(fti.Label(spine["y"])), stored, cutoff=10)
     assert {number: (one["own"], one["y"]) for number, one in by_id.items()} == {1: (2.0, 3.0), 2: (2.0, 5.0)}
-    assert found.delay_breaches == 0
+    assert result.delay_breaches == 0
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
@@ -587,14 +587,14 @@ def test_coverage_counts_joined_rows_and_values(connection: duckdb.DuckDBPyConne
         BY_KEY, features=[spine["own"], measures["x"], places["size"], measures.on(k="k").prefix("again_")["x"]]
     )
     stored = {spine: rows, outcomes: known, measures: values, places: [{"k": "x", "size": None}]}
-    found, by_id = made(connection, dataset, stored, cutoff=10)
+    result, by_id = made(connection, dataset, stored, cutoff=10)
     assert len(by_id) == 5
-    assert found.coverage == {
+    assert result.coverage == {
         "measures_v1 by k for x": {"(row)": 0.4, "x": 0.2},
         "measures_v1 by k for again_x": {"(row)": 0.4, "again_x": 0.2},
         "places_v1": {"(row)": 0.6, "size": 0.0},
     }
     dataset = declared(BY_KEY, features=[spine["own"], measures["x"], places["size"]])
-    found, _ = made(connection, dataset, stored, cutoff=10)
-    assert found.coverage == {"measures_v1": {"(row)": 0.4, "x": 0.2}, "places_v1": {"(row)": 0.6, "size": 0.0}}
+    result, _ = made(connection, dataset, stored, cutoff=10)
+    assert result.coverage == {"measures_v1": {"(row)": 0.4, "x": 0.2}, "places_v1": {"(row)": 0.6, "size": 0.0}}
     assert made(connection, declared(BY_KEY), stored, cutoff=10)[0].coverage == {}

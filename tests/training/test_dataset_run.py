@@ -95,15 +95,15 @@ class World:
             return from_json(DatasetManifest, lake.ledger(dataset.table)[partition].record, what="the manifest")
 
     def data_versions(self, dataset: TrainingDataset, *partitions: str) -> list[str]:
-        found = []
+        results = []
         for partition in partitions:
             records = self.instance.fetch_materializations(
                 dg.AssetRecordsFilter(asset_key=dataset.key, asset_partitions=[partition]), limit=1
             ).records
             materialization = records[0].asset_materialization
             assert materialization is not None
-            found.append((materialization.tags or {})["dagster/data_version"])
-        return found
+            results.append((materialization.tags or {})["dagster/data_version"])
+        return results
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_cutoff_is_stored_with_its_manifest(world: World) -> None:
     (event,) = result.asset_materializations_for_node(dataset.table_name)
     assert event.metadata["dagster/row_count"].value == len(rows)
     assert event.metadata["rows_by_split"].value == manifest.rows
-    failed = {name: found.description for name, found in checks(result).items() if not found.passed}
+    failed = {name: outcome.description for name, outcome in checks(result).items() if not outcome.passed}
     problem = f"of {len(rows)} rows, 'size' of one value in all of them"
     assert failed == {"features_vary": problem}
     assert manifest.warnings == (problem,)
@@ -171,11 +171,11 @@ def test_range_of_cutoffs_is_one_run_with_version_each(world: World) -> None:
 
 def test_a_rerun_gives_the_same_data_version(world: World) -> None:
     dataset = world.dataset()
-    seen = set()
+    observed = set()
     for _ in range(2):
         world.run(dataset, partition_key="2013-01-06")
-        seen |= {*world.data_versions(dataset, "2013-01-06")}
-    assert len(seen) == 1
+        observed |= {*world.data_versions(dataset, "2013-01-06")}
+    assert len(observed) == 1
 
 
 def test_changed_upstream_day_changes_data_version_and_its_inputs(world: World) -> None:
@@ -194,11 +194,11 @@ def test_changed_upstream_day_changes_data_version_and_its_inputs(world: World) 
 
 def test_model_reads_what_was_materialized_whatever_upstream_does_since(world: World) -> None:
     dataset = world.dataset()
-    seen: list[np.ndarray] = []
+    observed: list[np.ndarray] = []
 
     @fti.model(dataset=dataset, task="binary")
     def buying_model(data: fti.TrainingData) -> Any:
-        seen.append(np.column_stack([data.train.columns["spend"], data.train.y]))
+        observed.append(np.column_stack([data.train.columns["spend"], data.train.y]))
         return LogisticRegression().fit(data.train.X, data.train.y)
 
     world.run(dataset, partition_key="2013-01-06")
@@ -206,7 +206,7 @@ def test_model_reads_what_was_materialized_whatever_upstream_does_since(world: W
     world.visits_source["spend"] = 0.0
     world.load()
     world.run(buying_model, partition_key="2013-01-06")
-    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(observed[0], observed[1])
     store, manifest = world.stores.model_store(), world.manifest(dataset, "2013-01-06")
     assert {build.snapshot for build in store.builds("buying_model")} == {manifest.snapshot}
 

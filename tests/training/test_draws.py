@@ -29,8 +29,8 @@ def world(seed, stretch, rows=ROWS):
 
 def true_error(stretch):
     """The expected calibration error on rows without end."""
-    true, _, said = world(99, stretch, 400_000)
-    return np.abs(np.bincount((said * ECE_BINS).astype(int), said - true, minlength=ECE_BINS)).sum() / len(true)
+    true, _, result = world(99, stretch, 400_000)
+    return np.abs(np.bincount((result * ECE_BINS).astype(int), result - true, minlength=ECE_BINS)).sum() / len(true)
 
 
 def draws(metric, answers, number=200):
@@ -41,8 +41,8 @@ def draws(metric, answers, number=200):
 def test_interval_of_ece_holds_the_true_error(stretch):
     true, held, percentile = true_error(stretch), 0, 0
     for seed in range(WORLDS):
-        _, y, said = world(seed, stretch)
-        of_world = draws("ece", Answers(y, said))
+        _, y, result = world(seed, stretch)
+        of_world = draws("ece", Answers(y, result))
         interval = of_world.interval()
         assert interval.low <= of_world.value <= interval.high
         held += interval.low <= true <= interval.high
@@ -57,8 +57,8 @@ def test_interval_of_ece_holds_the_true_error(stretch):
 def test_interval_of_a_difference_holds_the_true_one(own, other):
     true, held = true_error(own) - true_error(other), 0
     for seed in range(WORLDS):
-        (_, y, said), (_, _, of_other) = world(seed, own), world(seed, other)
-        measured = {name: (METRICS["ece"], Answers(y, one)) for name, one in (("own", said), ("other", of_other))}
+        (_, y, result), (_, _, of_other) = world(seed, own), world(seed, other)
+        measured = {name: (METRICS["ece"], Answers(y, one)) for name, one in (("own", result), ("other", of_other))}
         of_both = draws_of(measured, number=200)
         interval = of_both["own"].difference(of_both["other"])
         assert interval.low <= of_both["own"].value - of_both["other"].value <= interval.high
@@ -67,10 +67,10 @@ def test_interval_of_a_difference_holds_the_true_one(own, other):
 
 
 def test_of_models_that_are_alike_the_difference_is_narrow():
-    _, y, said = world(0, 1.0, 2_000)
-    near = expit(logit(said) + 0.01 * np.random.default_rng(0).normal(size=2_000))
-    interval = PairedAnswers(Answers(y, near), Answers(y, said)).difference("ece")
-    own = draws("ece", Answers(y, said)).interval()
+    _, y, result = world(0, 1.0, 2_000)
+    near = expit(logit(result) + 0.01 * np.random.default_rng(0).normal(size=2_000))
+    interval = PairedAnswers(Answers(y, near), Answers(y, result)).difference("ece")
+    own = draws("ece", Answers(y, result)).interval()
     assert interval.high - interval.low < (own.high - own.low) / 2
 
 
@@ -78,8 +78,8 @@ def test_calibrated_models_are_not_turned_down():
     gate = fti.NotWorseThanChampion("ece", tolerance=0.01, when_unsure="pass")
     metrics, down = [METRICS["ece"]], 0
     for seed in range(20):
-        _, y, said = world(seed, 1.0)
-        own, held = Answers(y, said), Answers(y, np.full(ROWS, 0.5))
+        _, y, result = world(seed, 1.0)
+        own, held = Answers(y, result), Answers(y, np.full(ROWS, 0.5))
         scores = ChampionScores(
             "v1/a", scores_of(held, metrics), challenger=scores_of(own, metrics), answers=PairedAnswers(own, held)
         )

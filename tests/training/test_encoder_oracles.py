@@ -251,11 +251,11 @@ def test_ordinal_is_scikit_learns(kind, data):
         return
     oracle = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, categories=[sorted(set(known))])
     oracle.fit(np.array(known, dtype=object)[:, None])
-    there = np.array([one not in ("", None) for one in rows])
+    present = np.array([one not in ("", None) for one in rows])
     expected = np.full(len(rows), -1.0)
-    if there.any():
-        strings = np.array([one for one, known in zip(rows, there, strict=True) if known], dtype=object)
-        expected[there] = oracle.transform(strings[:, None])[:, 0]
+    if present.any():
+        strings = np.array([one for one, known in zip(rows, present, strict=True) if known], dtype=object)
+        expected[present] = oracle.transform(strings[:, None])[:, 0]
     np.testing.assert_array_equal(got, expected)
 
 

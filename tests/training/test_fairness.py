@@ -27,9 +27,9 @@ def test_figures_are_fairlearns_where_each_slice_has_both_labels(rows, threshold
     rows = [*rows, *((group, label, 0.4 + 0.2 * label) for group, label in [*BOTH, ("", 0), ("", 1)])]
     group, y, probability = (np.array(values) for values in zip(*rows, strict=True))
     record = fairness(Answers(y, probability, threshold), ["sex"], {"sex": group})["sex"]
-    said = (probability >= threshold).astype(int)
+    result = (probability >= threshold).astype(int)
     for name in FIGURES:
-        theirs = getattr(fairlearn.metrics, name)(y, said, sensitive_features=group)
+        theirs = getattr(fairlearn.metrics, name)(y, result, sensitive_features=group)
         assert record.figures.get(name, np.nan) == pytest.approx(theirs, nan_ok=True), name
     frame = fairlearn.metrics.MetricFrame(
         metrics={
@@ -39,7 +39,7 @@ def test_figures_are_fairlearns_where_each_slice_has_both_labels(rows, threshold
             "false_positive_rate": fairlearn.metrics.false_positive_rate,
         },
         y_true=y,
-        y_pred=said,
+        y_pred=result,
         sensitive_features=group,
     ).by_group
     for name, rates in record.groups.items():

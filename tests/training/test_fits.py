@@ -249,9 +249,9 @@ def test_further_arguments_reach_lightnings_trainer():
         def on_train_start(self, trainer, _):
             self.found = trainer.gradient_clip_val, trainer.precision
 
-    seen = Seen()
-    training_data().fit(Net(), epochs=1, gradient_clip_val=0.5, precision="bf16-mixed", callbacks=[seen])
-    assert seen.found == (0.5, "bf16-mixed")
+    observed = Seen()
+    training_data().fit(Net(), epochs=1, gradient_clip_val=0.5, precision="bf16-mixed", callbacks=[observed])
+    assert observed.found == (0.5, "bf16-mixed")
 
 
 def test_own_loops_note_their_epochs():
@@ -300,17 +300,17 @@ def test_the_learning_curve_is_small_and_whole(epochs):
 
 def ended(opened, error):
     """A training that leaves a checkpoint and ends so."""
-    found = []
+    results = []
 
     def train():
         with opened as folder:
-            found.append(folder)
+            results.append(folder)
             (folder / "epoch").write_text("3")
             raise error
 
     with pytest.raises(type(error)):
         train()
-    return found[0]
+    return results[0]
 
 
 def test_a_checkpoint_folder_is_kept_for_a_killed_run_alone(tmp_path):

@@ -83,11 +83,11 @@ def test_what_an_encoder_merges_is_told_and_no_encoder_named_that_merges_it_too(
     encoded = build_encoder([feature], fitted).encode({"since": values})["dense"][:, 0]
     before, kept = len(np.unique(values)), len(np.unique(encoded))
     assert (kept == before) == keeps
-    said = [f"has {before} different values in train, of which {kept} are left as float32"] * (not keeps)
-    told = float32_warnings(fitted, {"since": values})
-    assert [one for one, what in zip(told, said, strict=True) if what not in one] == []
-    assert not any("float64" in one for one in told)
-    assert all("fti.Embedding()" in one and "on-demand function" in one for one in told)
+    texts = [f"has {before} different values in train, of which {kept} are left as float32"] * (not keeps)
+    messages = float32_warnings(fitted, {"since": values})
+    assert [one for one, what in zip(messages, texts, strict=True) if what not in one] == []
+    assert not any("float64" in one for one in messages)
+    assert all("fti.Embedding()" in one and "on-demand function" in one for one in messages)
 
 
 def test_a_category_is_not() -> None:
@@ -115,8 +115,8 @@ def test_whole_numbers_that_merge_are_told_of_and_no_others(start: float, steps:
     values, feature = start + np.array(steps, dtype=np.float64), Column("since", "number")
     fitted = fit_encoders([feature], {"since": encoder}, {"since": values})
     encoded = build_encoder([feature], fitted).encode({"since": values})["dense"][:, 0]
-    told = float32_warnings(fitted, {"since": values})
-    assert bool(told) == (len(np.unique(encoded)) < len(values))
+    result = float32_warnings(fitted, {"since": values})
+    assert bool(result) == (len(np.unique(encoded)) < len(values))
 
 
 def test_another_dtype_is_refused() -> None:

@@ -336,8 +336,13 @@ def failing(numbers: set[int]) -> Any:
 
 
 def test_a_delay_that_fails_does_not_end_the_others(stores: fti.Stores) -> None:
-    asked: dict[str, Any] = {"stores": stores, "delays": ["0h", "15min", "1h", "6h"], "groups": ["levels"], "rows": 100}
-    some = freshness(failing({2, 3}), **asked)
+    requests: dict[str, Any] = {
+        "stores": stores,
+        "delays": ["0h", "15min", "1h", "6h"],
+        "groups": ["levels"],
+        "rows": 100,
+    }
+    some = freshness(failing({2, 3}), **requests)
     reasons = ["ValueError: solver did not converge", "touchy_v1 ends the process with exit code 4"]
     assert [one.delay for one in some.problems] == [timedelta(minutes=15), hours(1)]
     assert all(one.reason.startswith(reason) for one, reason in zip(some.problems, reasons, strict=True))
@@ -346,4 +351,4 @@ def test_a_delay_that_fails_does_not_end_the_others(stores: fti.Stores) -> None:
     assert "2 failed, left out" in picture(some)
     assert from_json(to_json(some), what="curves") == some
     with pytest.raises(ModelError, match="cannot be trained at 2024-01-09 as it is declared: .* exit code 4"):
-        freshness(failing({1}), **asked)
+        freshness(failing({1}), **requests)

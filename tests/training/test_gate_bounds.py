@@ -198,25 +198,25 @@ def test_what_a_gate_writes_no_other_sees():
         )
 
     own = scores()
-    seen = own.copy()
-    assert seen == own
+    observed = own.copy()
+    assert observed == own
     for written in (
-        seen.metrics,
-        seen.baseline,
-        seen.slices["g"]["a"],
-        seen.slices["g"],
-        seen.champion.metrics,
-        seen.champion.challenger,
-        seen.fairness["g"].figures,
-        seen.fairness["g"].groups,
-        seen.fairness["g"].largest_left_out,
-        seen.fairness,
-        seen.baselines["prior"].metrics,
-        seen.baselines,
-        seen.intervals,
+        observed.metrics,
+        observed.baseline,
+        observed.slices["g"]["a"],
+        observed.slices["g"],
+        observed.champion.metrics,
+        observed.champion.challenger,
+        observed.fairness["g"].figures,
+        observed.fairness["g"].groups,
+        observed.fairness["g"].largest_left_out,
+        observed.fairness,
+        observed.baselines["prior"].metrics,
+        observed.baselines,
+        observed.intervals,
     ):
         written.clear()
-    seen.answers.y[:], seen.answers.predictions[:] = 7, 7
+    observed.answers.y[:], observed.answers.predictions[:] = 7, 7
     assert own == scores()
     assert (own.answers.y.tolist(), own.answers.predictions.tolist()) == ([0.0, 1.0], [0.5, 1.5])
 

@@ -105,9 +105,9 @@ def test_no_row_is_a_no_where_the_group_is_complete(connection: duckdb.DuckDBPyC
         (fti.Label(outcomes["v"], maturity="2h", missing=False), known),
         (fti.Label(events["v"], within="1h", maturity="2h", missing=False), happened),
     ):
-        asked = oracles.relation(connection, stored_rows.SPINE, rows)
+        requests = oracles.relation(connection, stored_rows.SPINE, rows)
         cutoff = oracles.START + timedelta(hours=13)
-        labelled = with_label(connection, asked, stored, label, spine, cutoff, complete=spans)
+        labelled = with_label(connection, requests, stored, label, spine, cutoff, complete=spans)
         labels = dict(labelled.project("id, _fti_label").fetchall())
         is_told = {id for id in range(13) if id + 2 <= 6 or 9 <= id <= 11}
         own = {1: 1.0, 2: None} if stored is known else {1: 1.0, 10: None}

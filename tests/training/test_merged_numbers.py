@@ -26,10 +26,10 @@ def warnings_of(folder: Path, columns: dict[str, tuple[list[Any], Any]]) -> dict
         values = {name: pd.Series(values, dtype=object) for name, (values, _) in columns.items()}
         return pd.DataFrame({"id": range(ROWS), **values, "y": np.arange(ROWS) % 2})
 
-    seen: list[int] = []
+    observed: list[int] = []
 
     def train(data: fti.TrainingData) -> Any:
-        seen.append(len(data.train.y))
+        observed.append(len(data.train.y))
         return HistGradientBoostingClassifier(max_iter=2).fit(data.train.X, data.train.y)
 
     view = fti.FeatureView(name="v", spine=people, label=fti.Label(people["y"]), features=[people[tuple(columns)]])
@@ -41,9 +41,9 @@ def warnings_of(folder: Path, columns: dict[str, tuple[list[Any], Any]]) -> dict
     manifest = ModelStore(str(folder / "models")).manifest("m", f"v1/{path.parent.name}")
     card = (path.parent / "card.md").read_text()
     assert all(one in card for one in manifest.warnings)
-    told = {name: text for name, text in done.failed_checks.items() if name.startswith("m_v1/")}
-    assert told == {"m_v1/numbers_kept_apart": f"{manifest.reference}: {'; '.join(manifest.warnings)}"}
-    warnings = [one.replace(f"has {seen[0]} different", "has ALL different") for one in manifest.warnings]
+    result = {name: text for name, text in done.failed_checks.items() if name.startswith("m_v1/")}
+    assert result == {"m_v1/numbers_kept_apart": f"{manifest.reference}: {'; '.join(manifest.warnings)}"}
+    warnings = [one.replace(f"has {observed[0]} different", "has ALL different") for one in manifest.warnings]
     return {one.split("'")[1]: one for one in warnings}
 
 
@@ -75,6 +75,6 @@ def test_refused_category_is_one_that_is_stored(tmp_path: Path) -> None:
     values = [2**63 - 1 - n % 2 for n in range(ROWS)]
     with pytest.raises((FtiError, Failure)) as error:
         warnings_of(tmp_path, {"c": (values, fti.OneHot())})
-    told = str(getattr(error.value, "description", None) or error.value)
-    assert "has categories such as 9223372036854775807: " in told
-    assert "Standardize" not in told
+    result = str(getattr(error.value, "description", None) or error.value)
+    assert "has categories such as 9223372036854775807: " in result
+    assert "Standardize" not in result

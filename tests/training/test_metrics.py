@@ -54,17 +54,17 @@ def test_binary_metrics_are_scikit_learns_on_weighted_rows(rows, threshold):
     probability, y, weights = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
     answers = Answers(y, probability, threshold)
     drawn = {"sample_weight": weights, "zero_division": np.nan}
-    both, said = len(np.unique(y[weights > 0])) == 2, probability >= threshold
+    both, result = len(np.unique(y[weights > 0])) == 2, probability >= threshold
     theirs = {
         "roc_auc": sklearn.roc_auc_score(y, probability, sample_weight=weights) if both else None,
         "pr_auc": sklearn.average_precision_score(y, probability, sample_weight=weights)
         if y[weights > 0].any()
         else None,
         "brier": np.average((probability - y) ** 2, weights=weights),
-        "accuracy": sklearn.accuracy_score(y, said, sample_weight=weights),
-        "precision": sklearn.precision_score(y, said, **drawn),
-        "recall": sklearn.recall_score(y, said, **drawn),
-        "f1": sklearn.f1_score(y, said, **drawn),
+        "accuracy": sklearn.accuracy_score(y, result, sample_weight=weights),
+        "precision": sklearn.precision_score(y, result, **drawn),
+        "recall": sklearn.recall_score(y, result, **drawn),
+        "f1": sklearn.f1_score(y, result, **drawn),
         "ece": brute_ece(y, probability, weights),
     }
     ours = {name: weighted(name, answers, weights) for name in theirs}
@@ -127,12 +127,12 @@ def test_a_part_of_the_answers_keeps_their_ties():
 
 def test_a_class_that_is_never_predicted_counts_zero():
     y = np.repeat([0, 1, 2], [9, 9, 2])
-    said = np.where(y == 2, 0, y)
-    outputs = {"probabilities": np.eye(4)[said]}
+    result = np.where(y == 2, 0, y)
+    outputs = {"probabilities": np.eye(4)[result]}
     metrics = evaluate("multiclass", ["precision", "recall", "f1"], outputs, y, ["a", "b", "c", "unseen"])
     assert metrics["precision"] == pytest.approx((9 / 11 + 1 + 0) / 3)
     assert metrics["recall"] == pytest.approx(2 / 3)
-    assert metrics["f1"] == pytest.approx(sklearn.f1_score(y, said, average="macro", zero_division=0))
+    assert metrics["f1"] == pytest.approx(sklearn.f1_score(y, result, average="macro", zero_division=0))
 
 
 @settings(max_examples=examples(120))
@@ -189,17 +189,17 @@ def test_a_metric_of_ones_own_counts_each_draw():
 
 
 def test_a_metric_of_ones_own_gets_what_the_graph_gives():
-    seen = []
+    observed = []
 
     def watched(y, probabilities):
-        seen.append(probabilities)
+        observed.append(probabilities)
         return 0.0
 
     Metric("watched", watched, higher_is_better=True, tasks=["multiclass"])
     graph = np.array([[0.1, 0.2, 0.7000001], [1 / 3, 1 / 3, 1 / 3]], dtype=np.float32)
     answers = answers_of("multiclass", {"probabilities": graph}, np.arange(2), ["a", "b", "c"])
     metric_named("watched").statistic(answers)(np.array([[1.0, 1.0]]))
-    assert (seen[0] == graph).all(), "not divided by their sum"
+    assert (observed[0] == graph).all(), "not divided by their sum"
     assert (answers.predictions != graph).any()
 
 

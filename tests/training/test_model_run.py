@@ -364,7 +364,7 @@ def test_a_slice_gap_by_an_unsliced_column_is_refused() -> None:
 
 def test_a_gate_of_ones_own_sees_every_score(bench: Bench) -> None:
     champion = bench.published("07", promoted=True).reference
-    seen: list[Scores] = []
+    observed: list[Scores] = []
 
     @dataclass(frozen=True)
     class Watched:
@@ -372,11 +372,11 @@ def test_a_gate_of_ones_own_sees_every_score(bench: Bench) -> None:
         metric: str = "log_loss"
 
         def judge(self, scores: Scores) -> GateVerdict:
-            seen.append(scores)
+            observed.append(scores)
             return GateVerdict(self.name, True, "it was seen")
 
     bench.train(buyer(gates=[Watched()]), "08")
-    (scores,) = seen
+    (scores,) = observed
     made = bench.builds()[-1]
     assert (scores.metrics, scores.baseline, scores.slices) == (made.metrics, made.baseline, made.slices)
     assert scores.champion is not None
@@ -448,9 +448,9 @@ def test_baselines_of_gates_are_kept_and_shown(bench: Bench) -> None:
     assert made.baselines["by_spend"]["log_loss"] == pytest.approx(expected)
     assert set(made.baselines) == {"logistic", "by_spend"}
     evaluation = {one.check_name: one for one in result.get_asset_check_evaluations()}["beats_by_spend_log_loss"]
-    shown = {name: value.value for name, value in evaluation.metadata.items()}
-    assert shown["value"] == pytest.approx(expected - made.metrics["log_loss"])
-    assert shown["interval/low"] <= shown["value"] <= shown["interval/high"]
+    displayed = {name: value.value for name, value in evaluation.metadata.items()}
+    assert displayed["value"] == pytest.approx(expected - made.metrics["log_loss"])
+    assert displayed["interval/low"] <= displayed["value"] <= displayed["interval/high"]
     card = (bench.store.root / "buyer" / made.reference / "card.md").read_text()
     assert "| metric | model | interval | baseline | logistic | by_spend |" in card
 
@@ -619,10 +619,10 @@ def test_promotion_by_hand_leaves_the_champion_to_people(bench: Bench) -> None:
     result = bench.train(model, "07")
     assert result.success
     assert bench.champion is None
-    shown = materialized(result, model)["2013-01-07"].metadata
+    displayed = materialized(result, model)["2013-01-07"].metadata
     (build,) = bench.builds()
-    assert (shown["champion_after_run"].value, build.status) == ("none", "accepted")
-    assert str(shown["promotion"].value).startswith(
+    assert (displayed["champion_after_run"].value, build.status) == ("none", "accepted")
+    assert str(displayed["promotion"].value).startswith(
         "waits for a person: compare it with fti models diff buyer v1/20130107"
     )
 
@@ -690,19 +690,19 @@ def test_run_config_resources_and_the_context_reach_the_function(bench: Bench) -
     class Tracker(dg.ConfigurableResource):  # type: ignore[type-arg]
         project: str
 
-    seen: dict[str, Any] = {}
+    observed: dict[str, Any] = {}
 
     @fti.model(dataset=BUYING, task="binary")
     def configured(
         context: dg.AssetExecutionContext, config: Hyperparameters, tracker: Tracker, rows: fti.TrainingData
     ) -> Any:
-        seen.update(partition=context.partition_key, strength=config.strength, project=tracker.project)
+        observed.update(partition=context.partition_key, strength=config.strength, project=tracker.project)
         return LogisticRegression(C=config.strength).fit(rows.train.X, rows.train.y)
 
     config = {"ops": {configured.asset_name: {"config": {"strength": 0.25}}}}
     result = bench.train(configured, "07", run_config=config, resources={"tracker": Tracker(project="visits")})
     assert result.success
-    assert seen == {"partition": "2013-01-07", "strength": 0.25, "project": "visits"}
+    assert observed == {"partition": "2013-01-07", "strength": 0.25, "project": "visits"}
 
 
 def test_a_lightning_module_is_trained_exported_and_judged(bench: Bench) -> None:
@@ -798,15 +798,15 @@ def test_two_models_of_one_dataset_encode_otherwise(bench: Bench) -> None:
     assert raw.dataset is plain.dataset
     for model in (plain, raw):
         assert bench.train(model, "08").success
-    seen = {model.name: bench.builds(model.name)[0] for model in (plain, raw)}
-    assert seen["raw_buyer"].encoders["spend"] == {"kind": "passthrough"}
-    assert seen["buyer"].encoders["spend"]["kind"] == "standardize"
+    observed = {model.name: bench.builds(model.name)[0] for model in (plain, raw)}
+    assert observed["raw_buyer"].encoders["spend"] == {"kind": "passthrough"}
+    assert observed["buyer"].encoders["spend"]["kind"] == "standardize"
     train, test = (bench.rows(BUYING, "08", part)["spend"].to_numpy() for part in ("train", "test"))
     for name, encode in (("buyer", lambda x: (x - train.mean()) / train.std()), ("raw_buyer", lambda x: x)):
         y = bench.rows(BUYING, "08", "train")["bought"]
         expected = LogisticRegression().fit(encode(train)[:, None], y).predict_proba(encode(test)[:, None])[:, 1]
-        _, graph = bench.store.load(name, seen[name].reference)
-        answers = Graph.from_bytes(graph, seen[name].inputs, what="it").run({"spend": test})["probability"]
+        _, graph = bench.store.load(name, observed[name].reference)
+        answers = Graph.from_bytes(graph, observed[name].inputs, what="it").run({"spend": test})["probability"]
         np.testing.assert_allclose(answers, expected, atol=1e-4)
 
 

@@ -30,8 +30,8 @@ def near(connection: duckdb.DuckDBPyConnection, label: Column, y: Sequence[Any],
     oracles.relation(connection, columns, rows).create("judged")
     counts = Counter(y)
     facts = LabelFacts(label, '"y"', len(counts), max(y), max(counts, key=lambda one: (counts[one], one)), len(y))
-    given = [Column(name, kind) for name, (kind, _) in features.items()]
-    return near_tellers(connection, '"judged"', given, facts)
+    inputs = [Column(name, kind) for name, (kind, _) in features.items()]
+    return near_tellers(connection, '"judged"', inputs, facts)
 
 
 def right_by_value(values: Sequence[Any], y: Sequence[Any]) -> int:
@@ -67,11 +67,11 @@ def test_rows_told_are_those_of_a_count_in_python(connection: duckdb.DuckDBPyCon
     features: dict[str, Any] = {}
     for errors in range(5):
         wrong = set(draw.sample(range(rows), errors))
-        seen = [one != (at in wrong) for at, one in enumerate(y)]
-        scores = [draw.random() + (1 if one else 0) for one in seen]
+        observed = [one != (at in wrong) for at, one in enumerate(y)]
+        scores = [draw.random() + (1 if one else 0) for one in observed]
         features |= {
-            f"flag{errors}": ("boolean", seen),
-            f"code{errors}": ("text", [draw.choice(["x", "y"]) if one else draw.choice(["z", None]) for one in seen]),
+            f"flag{errors}": ("boolean", observed),
+            f"code{errors}": ("text", [draw.choice(["x", "y"]) if one else draw.choice(["z", None]) for one in observed]),
             f"score{errors}": ("number", scores),
             f"falling{errors}": ("integer", [int(-100 * score) for score in scores]),
             f"gaps{errors}": ("number", [None if not one and draw.random() < 0.3 else score for one, score in zip(y, scores, strict=True)]),
@@ -109,8 +109,8 @@ def test_amounts_but_for_rounding_and_exceptions_are_told(connection: duckdb.Duc
         often_missing=("number", [None if at % 100 == 0 else one for at, one in enumerate(y)]),
         noise=("number", [draw.random() for _ in y]),
     )  # fmt: skip
-    told = rows - len(odd)
-    assert result == {"rounded": rows, "cents": rows, "falling": rows, "exceptions": told, "gaps": told}
+    outcome = rows - len(odd)
+    assert result == {"rounded": rows, "cents": rows, "falling": rows, "exceptions": outcome, "gaps": outcome}
 
 
 @pytest.mark.parametrize("rows", [500, 3_000, 12_000])

@@ -84,9 +84,9 @@ def test_runs_are_those_of_a_brute_force_search(kind: str) -> None:
                 {"y": of, **{name: values[at] for name, values in features.items()}} for at, of in enumerate(classes)
             ]
             oracles.relation(connection, columns, made).create("made")
-            asked = [Column(name, kind) for name in features]  # type: ignore[arg-type]
-            in_some = {one.name for one in maybe_in_runs(connection, "made", asked, "y")}
-            in_all = {one.name for one in in_runs(connection, "made", asked, "y", least=20, agreeing=9)}
+            requests = [Column(name, kind) for name in features]  # type: ignore[arg-type]
+            in_some = {one.name for one in maybe_in_runs(connection, "made", requests, "y")}
+            in_all = {one.name for one in in_runs(connection, "made", requests, "y", least=20, agreeing=9)}
             assert in_some == {name for name, values in features.items() if have_few_runs(values, classes)}
             assert in_all == {name for name in in_some if enough(features[name], classes)}
             results |= {len(runs_of(features[name], classes) or []) for name in in_all}

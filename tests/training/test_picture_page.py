@@ -24,10 +24,10 @@ class Page(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attributes: Any) -> None:
-        given = dict(attributes)
-        assert not given.keys() & {"src", "href", "onload"}
+        inputs = dict(attributes)
+        assert not inputs.keys() & {"src", "href", "onload"}
         assert tag not in ("script", "link", "img")
-        self.paths += [given["d"]] if tag == "path" else []
+        self.paths += [inputs["d"]] if tag == "path" else []
         self.rects += tag == "rect"
 
     def handle_data(self, data: str) -> None:

@@ -87,8 +87,8 @@ def test_bars_are_as_long_as_their_scores_and_say_them() -> None:
     [("roc_auc", ["c0 0.5", "c1 0.51", "c2 0.52"]), ("log_loss", ["c29 0.79", "c28 0.78", "c27 0.77"])],
 )
 def test_the_worst_slices_are_shown_and_of_how_many(metric: str, worst: list[str]) -> None:
-    found = {f"c{number}": {metric: 0.5 + number / 100, "rows": 100.0} for number in range(30)}
-    picture = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"carrier": found}, metric)["slices/carrier"]
+    results = {f"c{number}": {metric: 0.5 + number / 100, "rows": 100.0} for number in range(30)}
+    picture = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"carrier": results}, metric)["slices/carrier"]
     *names, title, which = texts(picture)
     assert names[:3] == worst
     assert title == f"{metric} by carrier"
@@ -96,19 +96,19 @@ def test_the_worst_slices_are_shown_and_of_how_many(metric: str, worst: list[str
 
 
 def test_slices_of_few_rows_are_not_the_worst_ones() -> None:
-    found = {"few": {"roc_auc": 0.1, "rows": 29.0}, "a": {"roc_auc": 0.8, "rows": 30.0}, "none": {"rows": 90.0}}
-    shown = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"c": found}, "roc_auc")["slices/c"]
-    assert texts(shown) == ["a 0.8", "roc_auc by c", "the worst 1 with 30 rows or more, of 3"]
+    results = {"few": {"roc_auc": 0.1, "rows": 29.0}, "a": {"roc_auc": 0.8, "rows": 30.0}, "none": {"rows": 90.0}}
+    displayed = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"c": results}, "roc_auc")["slices/c"]
+    assert texts(displayed) == ["a 0.8", "roc_auc by c", "the worst 1 with 30 rows or more, of 3"]
     small = {"few": {"roc_auc": 0.1, "rows": 29.0}, "fewer": {"roc_auc": 0.9, "rows": 2.0}}
-    shown = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"c": small}, "roc_auc")["slices/c"]
-    assert texts(shown) == ["few 0.1", "fewer 0.9", "roc_auc by c", "the worst first"]
+    displayed = pictures("binary", RNG.random(9), RNG.integers(0, 2, 9), {"c": small}, "roc_auc")["slices/c"]
+    assert texts(displayed) == ["few 0.1", "fewer 0.9", "roc_auc by c", "the worst first"]
 
 
 def test_of_column_with_more_values_largest_slices_are_meant() -> None:
-    found = {f"c{number}": {"rmse": float(number), "rows": 9.0} for number in range(200)}
-    shown = pictures("regression", RNG.random(9), RNG.random(9), {"c": found}, "rmse")["slices/c"]
-    assert texts(shown)[0] == "c199 199"
-    assert texts(shown)[-1].endswith(", of the 200 largest")
+    results = {f"c{number}": {"rmse": float(number), "rows": 9.0} for number in range(200)}
+    displayed = pictures("regression", RNG.random(9), RNG.random(9), {"c": results}, "rmse")["slices/c"]
+    assert texts(displayed)[0] == "c199 199"
+    assert texts(displayed)[-1].endswith(", of the 200 largest")
 
 
 def test_each_task_has_its_pictures() -> None:

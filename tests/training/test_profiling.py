@@ -68,9 +68,9 @@ NUMBERS = st.none() | st.floats(width=32) | st.sampled_from([0.0, 1.0, math.inf,
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(90))
 def test_bins_are_those_of_numpy(connection: duckdb.DuckDBPyConnection, values: list[float | None], data: Any) -> None:
     whole = data.draw(st.lists(st.none() | st.integers(-5, 5), min_size=len(values), max_size=len(values)))
-    found = profiled(connection, x=("number", values), k=("integer", whole), y=("boolean", [True] * len(values)))
+    results = profiled(connection, x=("number", values), k=("integer", whole), y=("boolean", [True] * len(values)))
     for name, of_column in (("x", values), ("k", whole)):
-        own = found[name]
+        own = results[name]
         edges, counts, nulls = by_numpy(of_column)
         assert (list(own.edges), list(own.counts), own.nulls, own.rows) == (edges, counts, nulls, len(values))
 
@@ -87,12 +87,12 @@ def test_bins_of_many_values_hold_alike(connection: duckdb.DuckDBPyConnection, r
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 def test_categories_are_counted(connection: duckdb.DuckDBPyConnection, values: list[str | None]) -> None:
     flags = [None if one is None else one == "a" for one in values]
-    found = profiled(connection, c=("text", values), f=("boolean", flags), y=("text", values))
+    results = profiled(connection, c=("text", values), f=("boolean", flags), y=("text", values))
     counts = Counter(one for one in values if one)
-    assert found["c"].categories == dict(counts)
-    assert found["c"].nulls == len(values) - sum(counts.values())
-    assert found["f"].categories == dict(Counter(str(one).lower() for one in flags if one is not None))
-    assert (found["y"].categories, found["y"].rows) == (dict(counts), len(values))
+    assert results["c"].categories == dict(counts)
+    assert results["c"].nulls == len(values) - sum(counts.values())
+    assert results["f"].categories == dict(Counter(str(one).lower() for one in flags if one is not None))
+    assert (results["y"].categories, results["y"].rows) == (dict(counts), len(values))
 
 
 def test_rest_of_many_categories_is_one_count(connection: duckdb.DuckDBPyConnection) -> None:
@@ -105,27 +105,27 @@ def test_rest_of_many_categories_is_one_count(connection: duckdb.DuckDBPyConnect
 
 def test_counts_are_of_the_rows_before_a_sample(connection: duckdb.DuckDBPyConnection) -> None:
     sample = SampleRecord("md5-52", 0, {"0": 0.25}, {"0": 8}, {"0": 2})
-    found = profiled(
+    results = profiled(
         connection,
         sample,
         x=("number", [1.0, None, 2.0]),
         c=("text", ["a", "b", "b"]),
         y=("boolean", [False, False, True]),
     )
-    assert (found["x"].rows, found["x"].nulls, found["x"].edges[1::2], found["x"].counts) == (
+    assert (results["x"].rows, results["x"].nulls, results["x"].edges[1::2], results["x"].counts) == (
         9,
         4,
         (1, 2),
         (0, 4, 0, 1, 0),
     )
-    assert found["c"].categories == {"b": 5, "a": 4}
-    assert found["y"].categories == {"false": 8, "true": 1}
+    assert results["c"].categories == {"b": 5, "a": 4}
+    assert results["y"].categories == {"false": 8, "true": 1}
 
 
 def test_columns_without_values_have_no_bins(connection: duckdb.DuckDBPyConnection) -> None:
-    found = profiled(connection, x=("number", [None, math.nan]), c=("text", [None, ""]), y=("boolean", [True, True]))
-    assert (found["x"].edges, found["x"].counts, found["x"].nulls) == ((), (), 2)
-    assert (found["c"].categories, found["c"].nulls) == ({}, 2)
+    results = profiled(connection, x=("number", [None, math.nan]), c=("text", [None, ""]), y=("boolean", [True, True]))
+    assert (results["x"].edges, results["x"].counts, results["x"].nulls) == ((), (), 2)
+    assert (results["c"].categories, results["c"].nulls) == ({}, 2)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -167,8 +167,8 @@ def test_quantiles_reach_the_app_the_batch_and_the_card(tmp_path: Path) -> None:
     explained = predictor.predict({"order_id": 1, "size": 0.5}, explain=True).explanation
     assert explained.base["0.9"] + explained.contributions["0.9"]["size"] == pytest.approx(value["0.9"], abs=1e-4)
     rows = fti.read(batch, stores=stores).set_index("order_id")
-    asked = predictor.predict({"order_id": 7, "size": source()["size"][7]})
-    assert dict(rows["quantiles"][7]) == pytest.approx(asked.value, rel=1e-6)
+    requests = predictor.predict({"order_id": 7, "size": source()["size"][7]})
+    assert dict(rows["quantiles"][7]) == pytest.approx(requests.value, rel=1e-6)
 
 
 @pytest.mark.parametrize(

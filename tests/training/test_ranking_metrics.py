@@ -135,16 +135,16 @@ def test_intervals_and_differences_draw_whole_queries():
 
 
 def test_a_metric_of_ones_own_sees_one_query_at_a_time():
-    seen = []
+    observed = []
 
     def best_first(y, score):
-        seen.append(len(y))
+        observed.append(len(y))
         return float(y[score.argmax()] == y.max()) if y.max() else None
 
     fti.Metric("best_first", best_first, higher_is_better=True, tasks=["ranking"])
     y, scores, queries = np.array([1.0, 0, 0, 1, 0, 0]), np.array([2.0, 1, 2, 1, 5, 4]), np.array([0, 0, 1, 1, 2, 2])
     assert scores_of(y, scores, queries, ["best_first"]) == {"best_first": 0.5}
-    assert seen == [2, 2, 2]
+    assert observed == [2, 2, 2]
 
 
 def test_only_metrics_of_rankings_judge_one():

@@ -119,15 +119,17 @@ def test_calibrators_are_scikit_learns_of_the_same_weights(method: Any) -> None:
     truth = rng.random(300) < probability**2
     weight = rng.gamma(1.0, size=300)
     weight /= weight.mean()
-    asked = np.linspace(0.01, 0.99, 40)
+    requests = np.linspace(0.01, 0.99, 40)
     calibrator = fit_calibrator(method, probability, truth, weight)
     if method == "isotonic":
         oracle = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-        expected = oracle.fit(probability.astype(float), truth, weight).predict(asked)
+        expected = oracle.fit(probability.astype(float), truth, weight).predict(requests)
     else:
-        expected = _SigmoidCalibration().fit(log_odds(probability), truth.astype(int), weight).predict(log_odds(asked))
-    assert calibrator(asked) == pytest.approx(expected, abs=2e-4)
-    assert calibrator(asked) != pytest.approx(fit_calibrator(method, probability, truth)(asked), abs=2e-3)
+        expected = (
+            _SigmoidCalibration().fit(log_odds(probability), truth.astype(int), weight).predict(log_odds(requests))
+        )
+    assert calibrator(requests) == pytest.approx(expected, abs=2e-4)
+    assert calibrator(requests) != pytest.approx(fit_calibrator(method, probability, truth)(requests), abs=2e-3)
 
 
 def weighted_data(task: Any, y: np.ndarray, counts: np.ndarray, **more: Any) -> TrainingData:
@@ -217,13 +219,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_build_is_trained_and_judged_by_the_column(home: Path) -> None:
-    seen: dict[str, np.ndarray] = {}
+    observed: dict[str, np.ndarray] = {}
 
     def cost(y: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> float:
         return float(np.average(np.abs(y - probability), weights=weight))
 
     def noting(data: fti.TrainingData) -> Any:
-        seen.update(weight=data.train.weight, x=data.train.columns["x"])
+        observed.update(weight=data.train.weight, x=data.train.columns["x"])
         return by_weight(data)
 
     own = fti.Metric("weighed_cost", cost, higher_is_better=False, tasks=["binary"])
@@ -232,8 +234,8 @@ def test_a_build_is_trained_and_judged_by_the_column(home: Path) -> None:
     rows = fti.read("claim_rows_v1").set_index("id")
     assert rows["insured"].equals(CLAIMS.set_index("id")["insured"].loc[rows.index]), "kept beside the rows"
     of_x = dict(zip(X.tolist(), INSURED.tolist(), strict=True))
-    expected = np.array([of_x[one] for one in seen["x"].tolist()])
-    assert seen["weight"] == pytest.approx(expected / expected.mean(), rel=1e-6)
+    expected = np.array([of_x[one] for one in observed["x"].tolist()])
+    assert observed["weight"] == pytest.approx(expected / expected.mean(), rel=1e-6)
     test = rows[rows["split"] == "test"]
     probability = fti_answers(build, test)
     weights = test["insured"].to_numpy()

@@ -23,8 +23,8 @@ SPLIT = fti.HashSplit(validation=0.2, test=0.2)
 
 def parts(connection: duckdb.DuckDBPyConnection, rows: list[Row] = ROWS, **terms: Any) -> tuple[Any, dict[int, str]]:
     dataset = declared(LABEL, of=people, split=SPLIT, **terms)
-    found, by_id = made(connection, dataset, {people: rows}, cutoff=9)
-    return found, {number: one["split"] for number, one in by_id.items()}
+    result, by_id = made(connection, dataset, {people: rows}, cutoff=9)
+    return result, {number: one["split"] for number, one in by_id.items()}
 
 
 def sampling_share(number: int, seed: int = 0) -> float:
@@ -33,28 +33,28 @@ def sampling_share(number: int, seed: int = 0) -> float:
 
 def test_negatives_of_train_are_sampled_by_hash(connection: duckdb.DuckDBPyConnection) -> None:
     _, whole = parts(connection)
-    found, sampled = parts(connection, sample=fti.Sample(negatives=0.25, seed=3))
-    gone = {
+    result, sampled = parts(connection, sample=fti.Sample(negatives=0.25, seed=3))
+    removed = {
         number for number, part in whole.items() if part == "train" and number % 3 and sampling_share(number, 3) >= 0.25
     }
-    assert sampled == {number: part for number, part in whole.items() if number not in gone}
-    assert found.left_out["sampled out"] == len(gone) > 0
+    assert sampled == {number: part for number, part in whole.items() if number not in removed}
+    assert result.left_out["sampled out"] == len(removed) > 0
     train = Counter(number % 3 == 0 for number, part in whole.items() if part == "train")
-    assert (found.sample.shares, found.sample.rows) == ({"0": 0.25}, {"0": train[False]})
-    assert found.sample.kept == {"0": train[False] - len(gone)}
+    assert (result.sample.shares, result.sample.rows) == ({"0": 0.25}, {"0": train[False]})
+    assert result.sample.kept == {"0": train[False] - len(removed)}
     _, fewer = parts(connection, ROWS[::-2], sample=fti.Sample(negatives=0.25, seed=3))
     assert fewer == {number: part for number, part in sampled.items() if number % 2}, "rows that come move no other"
 
 
 def test_all_rows_or_classes_are_sampled(connection: duckdb.DuckDBPyConnection) -> None:
-    found, sampled = parts(connection, sample=fti.Sample(rows=0.5))
+    result, sampled = parts(connection, sample=fti.Sample(rows=0.5))
     train = [number for number, part in sampled.items() if part == "train"]
-    assert found.sample.kept == {"": len(train)}
+    assert result.sample.kept == {"": len(train)}
     assert all(sampling_share(number) < 0.5 for number in train)
-    found, sampled = parts(connection, sample=fti.Sample(classes={"1": 0.5, "0": 0.1}))
+    result, sampled = parts(connection, sample=fti.Sample(classes={"1": 0.5, "0": 0.1}))
     train = [number for number, part in sampled.items() if part == "train"]
     assert all(sampling_share(number) < (0.1 if number % 3 else 0.5) for number in train)
-    assert found.sample.kept == {"0": sum(n % 3 > 0 for n in train), "1": sum(n % 3 == 0 for n in train)}
+    assert result.sample.kept == {"0": sum(n % 3 > 0 for n in train), "1": sum(n % 3 == 0 for n in train)}
 
 
 def test_sample_does_not_depend_on_the_split(connection: duckdb.DuckDBPyConnection) -> None:

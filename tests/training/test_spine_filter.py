@@ -27,10 +27,10 @@ def test_rows_for_which_it_is_false_or_null_are_left_out(
 ) -> None:
     stored = {spine: [row(n, t, k=k) for n, (t, k) in enumerate([(0, "x"), *rows])]}
     label = fti.Label(spine["y"])
-    found, by_id = made(connection, declared(label, where=WHERE, split=fti.HashSplit(test=0.001)), stored, cutoff=50)
+    result, by_id = made(connection, declared(label, where=WHERE, split=fti.HashSplit(test=0.001)), stored, cutoff=50)
     kept = [one for one in stored[spine] if one["own"] % 3 != 1 and one["k"] == "x"]
     assert sorted(by_id) == [one["id"] for one in kept]
-    assert found.left_out["filtered"] == len(stored[spine]) - len(kept)
+    assert result.left_out["filtered"] == len(stored[spine]) - len(kept)
     assert list(by_id[0]) == ["id", "t", "own", "y", "split"]
 
 

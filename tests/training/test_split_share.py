@@ -20,8 +20,8 @@ def shares(rows: list[tuple[Any, ...]], types: list[str], seed: int) -> list[flo
             f"INSERT INTO rows VALUES (?, {', '.join('?' * len(types))})",
             [(place, *row) for place, row in enumerate(rows)],
         )
-        found = connection.execute(f"SELECT {share_sql(names, seed)} FROM rows ORDER BY place").fetchall()
-    return [share for (share,) in found]
+        results = connection.execute(f"SELECT {share_sql(names, seed)} FROM rows ORDER BY place").fetchall()
+    return [share for (share,) in results]
 
 
 def by_hand(row: tuple[Any, ...], seed: int) -> float:

@@ -106,8 +106,8 @@ def test_each_epoch_has_each_row_once(rows, batch_size, shuffle_blocks, seed, bl
             == {len(streams[0])}
             == {len(bounds(rows, batch_size, processes)) - 1}
         )
-        seen = np.concatenate([y for batches in of_ranks for _, y in batches])
-        assert len(seen) == len(set(seen.tolist())) == expected
+        observed = np.concatenate([y for batches in of_ranks for _, y in batches])
+        assert len(observed) == len(set(observed.tolist())) == expected
         for batches in of_ranks:
             for x, y in batches:
                 np.testing.assert_array_equal(x["dense"][:, 0], y)

@@ -112,9 +112,9 @@ def test_decisions_by_another_threshold_are_no_tie():
 
 def test_of_one_label_its_own_answers_count():
     rng = np.random.default_rng(0)
-    y, said = rng.integers(0, 2, (50, 2)), single(rng.random((50, 2)))
-    one = Answers(y, said, labels=("late", "lost"), task="multilabel")
-    other = Answers(y, said * [1.0, 0.9], labels=("late", "lost"), task="multilabel")
+    y, result = rng.integers(0, 2, (50, 2)), single(rng.random((50, 2)))
+    one = Answers(y, result, labels=("late", "lost"), task="multilabel")
+    other = Answers(y, result * [1.0, 0.9], labels=("late", "lost"), task="multilabel")
     assert same_answers("log_loss:late", one, other)
     assert not same_answers("log_loss:lost", one, other)
     assert not same_answers("log_loss", one, other)

@@ -166,20 +166,20 @@ def test_run_that_was_cut_off_is_made_anew(tracked: Tracked) -> None:
 def test_training_goes_on_without_mlflow(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     (manifest,) = tracked.builds()
-    said: list[str] = []
-    gone = Tracker("http://ann:secret@127.0.0.1:9")
-    text = mirrored_or_why_not(gone, tracked.store, manifest, {}, warn=said.append)
+    messages: list[str] = []
+    removed = Tracker("http://ann:secret@127.0.0.1:9")
+    text = mirrored_or_why_not(removed, tracked.store, manifest, {}, warn=messages.append)
     assert text.startswith("not mirrored: MLflow at http://ann:***@127.0.0.1:9 did not take buyer/v1/")
     assert "fti models track buyer v1/" in text
-    assert "secret" not in text + "".join(said)
-    assert len(said) == 1
+    assert "secret" not in text + "".join(messages)
+    assert len(messages) == 1
     monkeypatch.setattr(mlflow_runs, "_Mirror", fails)
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     model = buyer(gates=[fti.BeatsBaseline("log_loss")])
     result = run(model, stores=tracked.stores, instance=tracked.instance, partition_key="2013-01-07")
-    shown = materialized(result, model)["2013-01-07"].metadata["tracking"].value
-    assert "not mirrored: MLflow at sqlite:" in str(shown)
-    assert "OSError: the network is gone" in str(shown)
+    displayed = materialized(result, model)["2013-01-07"].metadata["tracking"].value
+    assert "not mirrored: MLflow at sqlite:" in str(displayed)
+    assert "OSError: the network is gone" in str(displayed)
     assert tracked.store.champion("buyer").reference in {one.reference for one in tracked.builds()}
 
 

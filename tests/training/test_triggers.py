@@ -360,11 +360,11 @@ def test_what_a_build_has_seen_is_told_without_its_snapshot(world: World, monkey
         told_before = ModelSituation(world.net, lake, target, learned, "", {}, cutoff).changes(None)
     world.visit(corrected_at.isoformat(), "2024-01-02", "2024-01-02")
     with world.stores.offline_store().connect() as lake, lake.one_snapshot():
-        told = [
+        messages = [
             ModelSituation(world.net, lake, target, build, "", {}, cutoff).changes(None)
             for build in (learned, replace(learned, snapshot=10**6))
         ]
-    assert sorted(told[0]) == sorted(told[1]) == sorted([*told_before, corrected_at]), "the corrected day"
+    assert sorted(messages[0]) == sorted(messages[1]) == sorted([*told_before, corrected_at]), "the corrected day"
 
 
 LATE = "2024-02-09T12:00"
@@ -394,8 +394,8 @@ def test_a_warning_that_came_late_counts_within_the_cool_down(
     world.measure(*figures_of)
     table = {"watch": TableName(MONITORING, "watch_v1")}
     with world.stores.offline_store().connect() as lake:
-        told = ModelSituation(world.net, lake, Partition("", None), learned, "", table, NOW).breaches("watch")
-    assert [f"{one.partition_start:%Y-%m-%d}" for one in told] == days
+        messages = ModelSituation(world.net, lake, Partition("", None), learned, "", table, NOW).breaches("watch")
+    assert [f"{one.partition_start:%Y-%m-%d}" for one in messages] == days
 
 
 def test_a_late_warning_trains_again_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

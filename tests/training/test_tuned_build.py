@@ -65,11 +65,11 @@ def test_build_says_how_its_parameters_were_chosen(
     assert "the study goes on after 2 trials" in log
     assert f"trial 3 of 3: roc_auc {study.trials[2].value:.6g}" in log
 
-    shown = materialized(result, model)["2013-01-08"].metadata
-    assert json.loads(json.dumps(shown["tuning/parameters"].value)) == manifest.tuning.parameters
-    assert shown["tuning/trials"].value == 3
-    assert "svg+xml" in str(shown["tuning/history"].value)
-    card = str(shown["card"].value)
+    displayed = materialized(result, model)["2013-01-08"].metadata
+    assert json.loads(json.dumps(displayed["tuning/parameters"].value)) == manifest.tuning.parameters
+    assert displayed["tuning/trials"].value == 3
+    assert "svg+xml" in str(displayed["tuning/history"].value)
+    card = str(displayed["card"].value)
     assert f"those of trial {study.best.number} of 3: roc_auc" in card
     assert manifest.packages["optuna"]
     page = (bench.store.folder(manifest) / "pictures.html").read_text()

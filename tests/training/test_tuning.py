@@ -374,16 +374,16 @@ def test_build_is_the_model_of_the_best_trial() -> None:
 
 
 def test_trials_see_the_same_data_and_no_test_part() -> None:
-    seen: list[Any] = []
+    observed: list[Any] = []
 
     @tuned
     def fare(data: fti.TrainingData, trial: fti.Trial) -> Any:
-        seen.append(data.train)
+        observed.append(data.train)
         return LinearRegression().fit(data.test.X, data.test.y)
 
     with pytest.raises(ModelError, match="asks for data.test.X: the gates judge on the test part"):
         testing.train_tiny(fare, frame())
-    assert all(np.array_equal(one.X, seen[0].X) and np.array_equal(one.y, seen[0].y) for one in seen)
+    assert all(np.array_equal(one.X, observed[0].X) and np.array_equal(one.y, observed[0].y) for one in observed)
 
 
 def test_a_trial_that_writes_into_its_data_changes_no_other() -> None:

@@ -70,11 +70,11 @@ def test_weights_that_cannot_be_are_refused() -> None:
             fti.ClassWeights(classes)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="m has a weight for the class 'late': its classes are '0'"):
         row_weights(np.zeros(3), NAMES, None, fti.ClassWeights({"late": 2.0}), what="m")
-    for task, weights, said in (
+    for task, weights, result in (
         ("regression", "balanced", "has weights= for classes, and a regression model has none"),
         ("binary", {"late": 2.0}, "has a weight for the class 'late': a binary model's are '0' or '1'"),
     ):
-        with pytest.raises(DeclarationError, match=said):
+        with pytest.raises(DeclarationError, match=result):
             declared(task=task, weights=fti.ClassWeights(weights))  # type: ignore[arg-type]
 
 
@@ -103,11 +103,11 @@ def weighted(
 def test_batches_bring_the_weight_of_each_row(task: str, stream: bool) -> None:
     data = weighted(task)
     train, validation = data.loaders(16, stream=stream)
-    seen = []
+    observed = []
     for x, y, weight in train:
         assert weight.tolist() == [HIGH if one else LOW for one in y.tolist()]
-        seen += x["dense"][:, 0].tolist()
-    assert sorted(seen) == list(range(70))
+        observed += x["dense"][:, 0].tolist()
+    assert sorted(observed) == list(range(70))
     assert {one for _, _, weight in validation for one in weight.tolist()} == {1.0}
     (frame, y, weight), *_ = data.train.stream(30, seed=None).frames()
     assert (list(frame["x"]), weight.tolist()) == ([*range(30)], [HIGH if one else LOW for one in y])

@@ -223,6 +223,6 @@ def test_the_command_prints_why(
     defs = fti.build_definitions([LOG], resources={"fti": place.stores})
     monkeypatch.setattr(command, "load_definitions", lambda *_: defs)
     assert main(["why", request_id]) == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith(f"request {request_id}, row 0: buyer answered 0.")
-    assert json.dumps(REQUEST["visit_id"]) in shown
+    displayed = capsys.readouterr().out
+    assert displayed.startswith(f"request {request_id}, row 0: buyer answered 0.")
+    assert json.dumps(REQUEST["visit_id"]) in displayed

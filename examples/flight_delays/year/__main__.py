@@ -56,8 +56,8 @@ def main() -> int:
         print(f"DIFFERS {line}")
     absent = [
         what
-        for what, there in {"rejected build": timeline.rejected, "rollback": timeline.rollbacks}.items()
-        if not there
+        for what, present in {"rejected build": timeline.rejected, "rollback": timeline.rollbacks}.items()
+        if not present
     ]
     for what in absent:
         print(f"ABSENT: no {what}")

@@ -80,8 +80,8 @@ def offline(predictions: Any, stores: fti.Stores, labels: pd.DataFrame, time: st
     """
     days = [f"{day:%Y-%m-%d}" for day in pd.date_range(start, periods=7)]
     with stores.offline_store().connect() as lake:
-        there = [day for day in days if day in lake.ledger(predictions.table)]
-    answers = fti.read(predictions, stores=stores, partitions=there)
+        present = [day for day in days if day in lake.ledger(predictions.table)]
+    answers = fti.read(predictions, stores=stores, partitions=present)
     keys = [name for name in labels.columns if name != "label"]
     rows = answers.merge(labels, on=keys, validate="one_to_one").sort_values([time, *keys], ignore_index=True)
     judged = Answers(rows["label"].to_numpy(dtype=np.float64), rows["probability"].to_numpy(dtype=np.float64))
@@ -101,7 +101,7 @@ def landed_labels(whole: Path, key: str, label: str, source: str = "arrivals") -
 
 def differences(weeks: list[Week], others: list[Week]) -> list[str]:
     """Where two accounts of the same weeks differ, to the last digit; empty where they do not."""
-    said = []
+    messages = []
     for one, other in zip(weeks, others, strict=True):
         for what, left, right in [
             ("rows", one.rows, other.rows),
@@ -109,5 +109,5 @@ def differences(weeks: list[Week], others: list[Week]) -> list[str]:
             *((name, one.values[name], other.values[name]) for name in METRICS),
         ]:
             if left != right:
-                said.append(f"{one.start:%Y-%m-%d}: {what} {left!r} as it was monitored, {right!r} offline")
-    return said
+                messages.append(f"{one.start:%Y-%m-%d}: {what} {left!r} as it was monitored, {right!r} offline")
+    return messages

@@ -344,12 +344,12 @@ def test_a_command_writes_a_bundle_and_says_what_it_holds(shared, tmp_path, caps
     stores = ["--models", str(shared.models.root), "--online", str(shared.online.root)]
     key_file(tmp_path / "keys.jsonl", [{"origin": "JFK"}])
     assert main(["bundle", "delay_net", "--answers-for", "36h", "--keys", "keys.jsonl", *stores]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     sha256 = hashlib.sha256(Path("delay_net.zip").read_bytes()).hexdigest()
-    assert f"holds delay_net {shared.load().build}" in said
-    assert "answers until 2013-06-03T00:00:00, from features as of 2013-06-01T12:00:00" in said
-    assert "weather_v1: 1 of 5 keys" in said
-    assert sha256 in said
+    assert f"holds delay_net {shared.load().build}" in output
+    assert "answers until 2013-06-03T00:00:00, from features as of 2013-06-01T12:00:00" in output
+    assert "weather_v1: 1 of 5 keys" in output
+    assert sha256 in output
     assert Predictor.open_bundle("delay_net.zip", sha256=sha256).predict(REQUEST, at=NOON).build == shared.load().build
     assert main(["bundle", "delay_net", "--answers-for", "soon", *stores]) == 1
     assert "--answers-for 'soon' is not a duration" in capsys.readouterr().err

@@ -164,8 +164,12 @@ def test_exported_transformer_looks_up_before_an_exported_graph(shared, tmp_path
             graph_server=f"http://{address}",
         )
         assert sys.modules[shared.module].__file__ == str(tmp_path / f"out/transformer/code/{shared.module}.py")
-        said = ask(transformer, "POST", f"/predict/delay_net?at={AT}", PLAIN).json
-        assert (said["value"], said["build"], said["features"]) == (expected.value, expected.build, expected.features)
+        result = ask(transformer, "POST", f"/predict/delay_net?at={AT}", PLAIN).json
+        assert (result["value"], result["build"], result["features"]) == (
+            expected.value,
+            expected.build,
+            expected.features,
+        )
         transformer.repository.close()
     graphs.repository.close()
     sys.modules.pop(shared.module, None)
@@ -176,15 +180,15 @@ def test_exported_transformer_looks_up_before_an_exported_graph(shared, tmp_path
 
 def test_kserves_manifest_starts_graph_and_look_ups(shared, tmp_path):
     export(shared.models, "delay_net", tmp_path / "out", to="kserve", cluster=CLUSTER)
-    said = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
-    assert (said["apiVersion"], said["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
-    assert said["metadata"]["name"] == "delay-net"
-    assert said["spec"]["predictor"]["model"] == {
+    result = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
+    assert (result["apiVersion"], result["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert result["metadata"]["name"] == "delay-net"
+    assert result["spec"]["predictor"]["model"] == {
         "modelFormat": {"name": "triton"},
         "protocolVersion": "v2",
         "storageUri": "s3://models/delay_net/repository",
     }
-    [container] = said["spec"]["transformer"]["containers"]
+    [container] = result["spec"]["transformer"]["containers"]
     variables = {one["name"]: one.get("value") for one in container["env"]}
     assert variables["STORAGE_URI"] == "s3://models/delay_net/transformer"
     assert variables["FTI_ONLINE_STORE"] == "redis://cache:6379/0?prefix=flights"
@@ -250,15 +254,15 @@ def test_password_of_the_online_store_stays_out_of_the_manifest(shared, tmp_path
     export(shared.models, "delay_net", tmp_path / "out", to="kserve", cluster=secret)
     for file in files_in(tmp_path / "out"):
         assert b"s3cret" not in (tmp_path / "out" / file).read_bytes()
-    said = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
-    env = {one["name"]: one for one in said["spec"]["transformer"]["containers"][0]["env"]}
+    messages = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
+    env = {one["name"]: one for one in messages["spec"]["transformer"]["containers"][0]["env"]}
     assert env["FTI_ONLINE_STORE"]["valueFrom"] == {"secretKeyRef": {"name": "delay-net-online", "key": "address"}}
 
 
 def test_a_plain_graph_needs_no_look_ups_on_kserve(shared, tmp_path):
     export(shared.models, "simple", tmp_path / "out", to="kserve", cluster=Cluster("s3://m"))
-    said = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
-    assert set(said["spec"]) == {"predictor"}
+    result = yaml.safe_load((tmp_path / "out/inference-service.yaml").read_text())
+    assert set(result["spec"]) == {"predictor"}
     assert not [name for name in files_in(tmp_path / "out") if name.startswith("transformer")]
 
 
@@ -331,14 +335,14 @@ def test_a_command_exports_and_says_what_comes_next(shared, tmp_path, capsys, mo
     monkeypatch.chdir(tmp_path)
     models = ["--models", str(shared.models.root)]
     assert main(["models", "export", "delay_net", "--to", "triton", "--out", "t", *models]) == 0
-    said = capsys.readouterr().out
-    assert "tritonserver --model-repository t/repository" in said
-    assert "fti serve delay_net --models t/transformer/models" in said
+    output = capsys.readouterr().out
+    assert "tritonserver --model-repository t/repository" in output
+    assert "fti serve delay_net --models t/transformer/models" in output
     kserve = ["--storage-uri", "s3://m", "--image", "i", "--online", "redis://:pw@h:1"]
     assert main(["models", "export", "delay_net", "--to", "kserve", "--out", "k", *kserve, *models]) == 0
-    said = capsys.readouterr().out
-    assert "kubectl apply -f k/inference-service.yaml" in said
-    assert "the secret delay-net-online" in said
+    output = capsys.readouterr().out
+    assert "kubectl apply -f k/inference-service.yaml" in output
+    assert "the secret delay-net-online" in output
     assert main(["models", "export", "delay_net", "--to", "onnx", "--out", "o", "--image", "i", *models]) == 2
     assert "--image is for --to kserve" in capsys.readouterr().err
     assert main(["models", "export", "delay_net", "--to", "tflite", "--out", "o", *models]) == 2

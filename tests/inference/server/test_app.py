@@ -68,12 +68,12 @@ def test_a_plain_request_is_answered_with_its_reasons(app, world):
     answer = ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN, {"X-Request-Id": "mine"})
     assert answer.status == 200
     expected = world.load().predict(REQUEST, at=NOON)
-    said = answer.json
-    assert (said["value"], said["build"], said["at"]) == (VALUE, expected.build, AT)
-    assert said["features"] == expected.features
-    assert said["ages"] == expected.ages
-    assert said["missing"] == []
-    assert said["request_id"] == answer.headers["x-request-id"] == "mine"
+    result = answer.json
+    assert (result["value"], result["build"], result["at"]) == (VALUE, expected.build, AT)
+    assert result["features"] == expected.features
+    assert result["ages"] == expected.ages
+    assert result["missing"] == []
+    assert result["request_id"] == answer.headers["x-request-id"] == "mine"
 
 
 def test_several_plain_requests_are_answered_in_order(app):
@@ -85,28 +85,28 @@ def test_several_plain_requests_are_answered_in_order(app):
 
 
 def test_plain_requests_are_answered_with_other_values_of_features(app, world):
-    asked = {"requests": [PLAIN, PLAIN], "overrides": {"weather.temp": 30}}
-    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", asked)
+    requests = {"requests": [PLAIN, PLAIN], "overrides": {"weather.temp": 30}}
+    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", requests)
     expected = world.load().predict(REQUEST, at=NOON, overrides={"temp": 30.0})
     assert answer.status == 200
-    for said in answer.json["predictions"]:
-        assert (said["value"], said["features"]) == (expected.value, expected.features)
-        assert said["overridden"] == ["temp"]
-        assert "explanation" not in said
+    for result in answer.json["predictions"]:
+        assert (result["value"], result["features"]) == (expected.value, expected.features)
+        assert result["overridden"] == ["temp"]
+        assert "explanation" not in result
     assert ask(app, "POST", f"/predict/delay_net?at={AT}", PLAIN).json["overridden"] == []
     assert ask(app, "POST", "/predict/delay_net", {"requests": []}).json["predictions"] == []
 
 
 def test_each_plain_request_may_have_its_own_overrides(app, world):
-    given = [{"weather.temp": 30}, None, {"seats": None}]
-    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN] * 3, "overrides": given})
+    inputs = [{"weather.temp": 30}, None, {"seats": None}]
+    answer = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN] * 3, "overrides": inputs})
     assert answer.status == 200
     predictor = world.load()
-    expected = [predictor.predict(REQUEST, at=NOON, overrides=one) for one in given]
-    said = answer.json["predictions"]
-    assert [one["value"] for one in said] == [one.value for one in expected]
-    assert [one["features"] for one in said] == [one.features for one in expected]
-    assert [one["overridden"] for one in said] == [["temp"], [], ["seats"]]
+    expected = [predictor.predict(REQUEST, at=NOON, overrides=one) for one in inputs]
+    messages = answer.json["predictions"]
+    assert [one["value"] for one in messages] == [one.value for one in expected]
+    assert [one["features"] for one in messages] == [one.features for one in expected]
+    assert [one["overridden"] for one in messages] == [["temp"], [], ["seats"]]
     described = [body["properties"]["overrides"] for body in app_schema(app)["oneOf"] if "overrides" in str(body)]
     assert [[form["type"] for form in one["oneOf"]] for one in described] == [["object", "array"]]
 
@@ -117,12 +117,12 @@ def test_plain_requests_are_explained(app, world, monkeypatch):
     }
     [serving] = [entry.predictor.serving for entry in [app.answering.repository.get("delay_net")]]
     monkeypatch.setattr(serving, "_background", columns)
-    said = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN], "explain": True}).json["predictions"][
-        0
-    ]
-    explanation = said["explanation"]
+    result = ask(app, "POST", f"/predict/delay_net?at={AT}", {"requests": [PLAIN], "explain": True}).json[
+        "predictions"
+    ][0]
+    explanation = result["explanation"]
     assert (explanation["rows"], explanation["exact"]) == (2, True)
-    assert explanation["base"] + sum(explanation["contributions"].values()) == pytest.approx(said["value"], abs=1e-3)
+    assert explanation["base"] + sum(explanation["contributions"].values()) == pytest.approx(result["value"], abs=1e-3)
     bodies = app_schema(app)["oneOf"]
     assert [body["properties"]["explain"]["enum"] for body in bodies if "explain" in body.get("properties", {})] == [
         [False],
@@ -249,9 +249,9 @@ def test_a_plain_graph_is_served_as_it_is(app):
 
 
 def test_metadata_name_the_fields_of_a_request(app):
-    said = ask(app, "GET", "/v2/models/delay_net/versions/1").json
-    assert said["inputs"][0] == {"name": "flight_id", "datatype": "INT64", "shape": [-1]}
-    assert said["outputs"] == [{"name": "probability", "datatype": "FP32", "shape": [-1]}]
+    result = ask(app, "GET", "/v2/models/delay_net/versions/1").json
+    assert result["inputs"][0] == {"name": "flight_id", "datatype": "INT64", "shape": [-1]}
+    assert result["outputs"] == [{"name": "probability", "datatype": "FP32", "shape": [-1]}]
     assert ask(app, "GET", "/v2/models/delay_net/config").json["input"][1]["data_type"] == "TYPE_STRING"
     assert ask(app, "GET", "/v2/models/delay_net/versions/2").status == 404
     server = ask(app, "GET", "/v2").json
@@ -281,9 +281,9 @@ def test_the_repository_loads_and_unloads(app, world):
 def test_statistics_count_rows_and_requests(app):
     infer(app, tensors(PLAIN, PLAIN))
     infer(app, [])
-    [said] = ask(app, "GET", "/v2/models/delay_net/stats").json["model_stats"]
-    assert (said["inference_count"], said["execution_count"]) == (2, 1)
-    assert (said["inference_stats"]["success"]["count"], said["inference_stats"]["fail"]["count"]) == (1, 1)
+    [result] = ask(app, "GET", "/v2/models/delay_net/stats").json["model_stats"]
+    assert (result["inference_count"], result["execution_count"]) == (2, 1)
+    assert (result["inference_stats"]["success"]["count"], result["inference_stats"]["fail"]["count"]) == (1, 1)
 
 
 def test_metrics_say_builds_ages_and_what_was_missing(app):
@@ -321,15 +321,17 @@ def test_answer_is_of_one_build_whatever_is_promoted_meanwhile(world):
             """None goes on."""
 
     served.predictor = Switching()
-    seen = set()
+    observed = set()
     for _ in range(5):
         answer = infer(app, tensors(PLAIN)).json
         [output] = answer["outputs"]
-        seen.add((answer["model_version"], answer["parameters"]["build"][:2], output["name"], tuple(output["data"])))
+        observed.add(
+            (answer["model_version"], answer["parameters"]["build"][:2], output["name"], tuple(output["data"]))
+        )
         next(builds)
     one, two = ("1", "v1", "probability", (VALUE,)), ("2", "v2", "probabilities", (VALUE + 5, (VALUE + 5) * 10))
-    assert seen <= {one, two}
-    assert seen
+    assert observed <= {one, two}
+    assert observed
 
 
 def test_without_the_token_only_health_is_answered(world):
@@ -388,9 +390,9 @@ def test_a_compressed_body_is_bounded_as_it_unpacks(world):
 @pytest.mark.parametrize("path", ["/predict/delay_net", "/v2/models/delay_net/infer", "/v2/repository/index"])
 def test_a_body_is_bounded_whatever_it_says(world, path):
     app = made(world, "delay_net", limits=Limits(body_bytes=1_000))
-    said = ask(app, "POST", path, b"", {"Content-Length": "1001"})
+    result = ask(app, "POST", path, b"", {"Content-Length": "1001"})
     came = ask(app, "POST", path, chunks=[b" " * 600, b" " * 600, b""])
-    for refused in (said, came):
+    for refused in (result, came):
         assert refused.status == 413
         assert refused.headers["connection"] == "close"
 

@@ -154,9 +154,9 @@ def test_a_connection_that_says_nothing_is_closed(address, start):
     with connected(address) as connection:
         connection.sendall(start)
         since = time.monotonic()
-        said = answer(connection)
+        result = answer(connection)
         assert time.monotonic() - since < 8
-        assert (b'{"live":true}' in said) == start.endswith(b"\r\n\r\n")
+        assert (b'{"live":true}' in result) == start.endswith(b"\r\n\r\n")
     assert is_well(address)
 
 
@@ -244,9 +244,9 @@ def test_a_swap_of_champions_fails_no_request(world: World, tmp_path: Path):
             until = time.monotonic() + 10
             while VALUE + token not in values and time.monotonic() < until:
                 connection.sendall(request)
-                said = b""
-                while not said.endswith(b"}"):
-                    said += connection.recv(65536)
-                assert said.startswith(b"HTTP/1.1 200 ")
-                values.add(json.loads(said.partition(b"\r\n\r\n")[2])["value"])
+                result = b""
+                while not result.endswith(b"}"):
+                    result += connection.recv(65536)
+                assert result.startswith(b"HTTP/1.1 200 ")
+                values.add(json.loads(result.partition(b"\r\n\r\n")[2])["value"])
         assert values == {VALUE, *(VALUE + token for token in range(2, 6))}

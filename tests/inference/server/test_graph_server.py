@@ -59,10 +59,10 @@ def test_answers_are_those_of_a_server_that_runs_its_own_graph(world):
         patch.setenv("FTI_GRAPH_TOKEN", "s3cret")
         transformer = app_of(world, graph_server=f"http://{graphs}")
         expected = world.load().predict([REQUEST, REQUEST | {"origin": "é", "dest": None}], at=NOON)
-        asked = [PLAIN, PLAIN | {"origin": "é", "dest": None}]
-        said = ask(transformer, "POST", f"/predict/delay_net?at={AT}", asked)
-        assert [one["value"] for one in said.json["predictions"]] == [one.value for one in expected]
-        assert [one["features"]["temp"] for one in said.json["predictions"]] == [70.0, None]
+        requests = [PLAIN, PLAIN | {"origin": "é", "dest": None}]
+        messages = ask(transformer, "POST", f"/predict/delay_net?at={AT}", requests)
+        assert [one["value"] for one in messages.json["predictions"]] == [one.value for one in expected]
+        assert [one["features"]["temp"] for one in messages.json["predictions"]] == [70.0, None]
         fields = infer(transformer, tensors(PLAIN, PLAIN)).json
         assert fields["outputs"][0]["data"] == [expected[0].value] * 2
         metadata = [
@@ -82,10 +82,10 @@ def test_a_graph_server_that_goes_away_is_503_until_it_is_back(world):
     with listening(alone) as graphs:
         transformer = app_of(world, graph_server=f"http://{graphs}")
         assert ask(transformer, "POST", f"/predict/delay_net?at={AT}", PLAIN).status == 200
-    gone = ask(transformer, "POST", f"/predict/delay_net?at={AT}", PLAIN)
-    assert gone.status == 503
-    assert gone.headers["retry-after"] == "1"
-    assert f"the graph server http://{graphs} does not answer" in gone.json["error"]
+    removed = ask(transformer, "POST", f"/predict/delay_net?at={AT}", PLAIN)
+    assert removed.status == 503
+    assert removed.headers["retry-after"] == "1"
+    assert f"the graph server http://{graphs} does not answer" in removed.json["error"]
     for app in (alone, transformer):
         app.repository.close()
 

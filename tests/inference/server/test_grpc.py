@@ -238,8 +238,8 @@ def test_a_wrong_tensor_is_refused_by_its_name(address, tensor, said):
 
 def test_raw_contents_must_be_one_for_each_input(address):
     tensor = ("INPUT0", "INT32", [1], {"int_contents": [1]})
-    for raw, said in (([b"", b""], "has 2 tensors"), ([b"abcd"], "both contents and raw")):
-        with pytest.raises(grpc.RpcError, match=said):
+    for raw, result in (([b"", b""], "has 2 tensors"), ([b"abcd"], "both contents and raw")):
+        with pytest.raises(grpc.RpcError, match=result):
             call(address, typed("simple", tensor, raw_input_contents=raw))
 
 

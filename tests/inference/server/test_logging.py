@@ -17,13 +17,13 @@ __all__ = ["world"]
 
 
 def logged(folder: Path, model: str = "delay_net") -> list[dict[str, Any]]:
-    said = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
-    return [one for one in said if "request_id" in one]
+    messages = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
+    return [one for one in messages if "request_id" in one]
 
 
 def services(folder: Path, model: str = "delay_net") -> list[dict[str, Any]]:
-    said = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
-    return [one["service"] for one in said if "service" in one]
+    messages = [json.loads(line) for file in closed_files(folder / model) for line in file.lines()]
+    return [one["service"] for one in messages if "service" in one]
 
 
 def shut_down(app: Any) -> None:
@@ -84,8 +84,8 @@ def test_log_says_how_requests_ended_and_what_the_process_used(world: World, tmp
     assert ask(app, "POST", "/predict/nobody", PLAIN).status == 404
     assert infer(app, tensors(PLAIN), "delay_net.graph").status == 503
     shut_down(app)
-    said = services(tmp_path / "log")
-    assert sum((Counter(one["requests"]) for one in said), Counter()) == {"200": 2, "400": 1, "503": 1}
-    assert 0 < said[-1]["peak_memory_bytes"] < 2**40
-    assert all(one["seconds"] > 0 and one["cpu_seconds"] >= 0 for one in said)
+    messages = services(tmp_path / "log")
+    assert sum((Counter(one["requests"]) for one in messages), Counter()) == {"200": 2, "400": 1, "503": 1}
+    assert 0 < messages[-1]["peak_memory_bytes"] < 2**40
+    assert all(one["seconds"] > 0 and one["cpu_seconds"] >= 0 for one in messages)
     assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["delay_net"], "nobody else has a log"

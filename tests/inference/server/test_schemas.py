@@ -128,7 +128,7 @@ def try_all(schema: Any, mode: GenerationMode, checks: Any, only: str | None = N
             continue
         if mode is GenerationMode.NEGATIVE and not has_parts:  # there is nothing to get wrong
             continue
-        seen = set()
+        observed = set()
 
         @settings(
             max_examples=examples(CASES) if SOAK else (3 if has_parts else 1),
@@ -140,11 +140,11 @@ def try_all(schema: Any, mode: GenerationMode, checks: Any, only: str | None = N
         def answered(case: Any) -> None:
             assume(positive_data_acceptance not in checks or (is_paired(case.body) and has_instants(case)))
             response = case.call()
-            seen.add(response.status_code)  # noqa: B023
+            observed.add(response.status_code)  # noqa: B023
             case.validate_response(response, checks=checks)
 
         answered()
-        assert seen, one.path
+        assert observed, one.path
         tried.add(one.path)
     return tried
 

@@ -55,14 +55,14 @@ def test_a_request_that_waited_too_long_is_told_to_come_back(world):
     assert (late.status, late.headers["retry-after"]) == (503, "1")
     assert "within the 500 ms that are the goal of 'delay_net'" in late.json["error"]
     assert ask(app, "POST", PATH, PLAIN).json["value"] == VALUE
-    shown = ask(app, "GET", "/metrics").body.decode()
+    displayed = ask(app, "GET", "/metrics").body.decode()
     for line in (
         'fti_latency_goal_seconds{model="delay_net"} 0.5',
         'fti_requests_total{model="delay_net",status="503"} 1.0',
         'fti_late_total{model="delay_net"} 0.0',
         "fti_requests_in_flight 0.0",
     ):
-        assert line in shown
+        assert line in displayed
 
 
 def test_requests_answered_after_the_goal_are_counted(world):

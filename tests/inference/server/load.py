@@ -49,7 +49,7 @@ class Asking:
                 if problem := self.problem(status, body):
                     self.wrong.append(problem)
                     continue
-                place = self.order[body["predictions"][0]["build"]]
+                place = self.order[rows_of(body)[0]["build"]]
                 if place < newest:
                     self.wrong.append(f"build {place} answers after build {newest}")
                 newest = place
@@ -58,10 +58,15 @@ class Asking:
         """What is wrong with an answer: every row of it is of one build, and has that build's value."""
         if status != b"200":
             return f"{status!r}: {body}"
-        rows = {(row["build"], row["value"]) for row in body["predictions"]}
+        rows = {(row["build"], row["value"]) for row in rows_of(body)}
         [(build, value), *others] = rows
         self.seen.add(build)
         return f"the rows of one answer: {rows}" if others or self.values.get(build) != value else ""
+
+
+def rows_of(body: Any) -> list[Any]:
+    """The predictions of an answer to a list, or the one of an answer to a single request."""
+    return body.get("predictions", [body])
 
 
 def answer(connection: socket.socket) -> tuple[bytes, Any]:

@@ -1,4 +1,4 @@
-"""Champions are swapped under load, with the server, its clients and whoever promotes in processes of their own.
+"""Champions are swapped and features loaded anew under load, with the server, its clients and whoever promotes in processes of their own.
 
 ``FTI_SOAK_SECONDS`` (600) says how long, and ``FTI_SOAK_SWAPS`` (100) how many champions follow each other.
 """
@@ -61,7 +61,7 @@ def test_swaps_of_champions_under_load_fail_no_request(
     serve = [sys.executable, "-c", "import sys; from fti_assets.cli import main; sys.exit(main())", "serve"]
     serve += ["delay_net", "--models", str(world.models.root), "--online", str(world.online.root), "--port", str(port)]
     path = os.pathsep.join([str(world.source.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    bodies = json.dumps([[PLAIN], [PLAIN] * 3])
+    bodies = json.dumps([PLAIN, [PLAIN] * 3])  # the first is answered where it is read, in the others a task does
     out = tmp_path / "answers"
     ask = [
         sys.executable,
@@ -86,6 +86,7 @@ def test_swaps_of_champions_under_load_fail_no_request(
                 resident.append(resident_bytes(server.pid))
                 os.truncate(tmp_path / "server", 0)  # a line for each request
                 swapped.append(time.monotonic())
+                world.fill()  # whose rows the server keeps
                 world.promote(manifest)
             time.sleep(max(SWAP_SECONDS, start + SECONDS - time.monotonic()))
             resident.append(resident_bytes(server.pid))

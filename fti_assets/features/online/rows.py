@@ -146,18 +146,18 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
         times = numpy_of(one_chunk(table, VISIBLE)), numpy_of(one_chunk(table, EVENT))
         _check_times(*times, starts, keys, whole.table_name)
     values, nulls = [], []
-    behind = [_bytes(one_chunk(table, _TEXTS))] if _TEXTS in table.column_names else []
+    behind = [text_bytes(one_chunk(table, _TEXTS))] if _TEXTS in table.column_names else []
     for i, of_column in enumerate(whole.columns):
         column = one_chunk(table, f"c{i}")
         nulls.append(column.is_null().to_numpy(zero_copy_only=False) if column.null_count else None)
         if of_column.type == "vector":
-            behind.append(_singles(column))
+            behind.append(vector_bytes(column))
             values.append(np.diff(behind[-1][1]))
             continue
         # Arrow gives floats for whole numbers with nulls; the nulls are kept beside and a zero stands in their place.
         values.append(numpy_of(column.fill_null(0) if column.null_count else column))
     schema = online_schema(whole)
-    content, offsets = _bytes(keys)
+    content, offsets = text_bytes(keys)
     bounds = offsets[starts].tolist(), offsets[starts + 1].tolist()
     yield from BlobFormat(schema.columns, event_time=schema.event_time).pack_columns(
         [content[start:end] for start, end in zip(*bounds, strict=True)],
@@ -165,7 +165,7 @@ def _pack(table: pa.Table, whole: JoinedGroup) -> Blobs:
         times=times,
         values=values,
         nulls=nulls,
-        texts=_by_row(behind) if behind else None,
+        texts=texts_by_row(behind) if behind else None,
     )
 
 
@@ -193,7 +193,7 @@ def numpy_of(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
+def text_bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     """The bytes of a text or binary column behind one another, and where each begins and the last ends."""
     # Arrow's own buffers: text by text, each would be a Python object.
     _, offsets, content = column.buffers()
@@ -204,7 +204,7 @@ def _bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     return (b"" if content is None else content.slice(first, last - first).to_pybytes()), bounds - first
 
 
-def _singles(column: pa.Array) -> tuple[bytes, np.ndarray]:
+def vector_bytes(column: pa.Array) -> tuple[bytes, np.ndarray]:
     """The numbers of a list column as float32 behind one another, and where each row's begin and the last end, in bytes."""
     rows = vectors(column.to_numpy(zero_copy_only=False))
     lengths = [0 if row is None else 4 * len(row) for row in rows]
@@ -212,7 +212,7 @@ def _singles(column: pa.Array) -> tuple[bytes, np.ndarray]:
     return content, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
-def _by_row(parts: Sequence[tuple[bytes, np.ndarray]]) -> tuple[bytes, np.ndarray]:
+def texts_by_row(parts: Sequence[tuple[bytes, np.ndarray]]) -> tuple[bytes, np.ndarray]:
     """The bytes of several columns behind one another row by row, and the bounds of the rows."""
     if len(parts) == 1:
         return parts[0]

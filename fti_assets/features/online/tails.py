@@ -18,6 +18,7 @@ from fti_assets.core.sql import quote, timestamp
 from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.core.types import SIDES, ColumnType, type_of_sql
 from fti_assets.errors import DataError, DeclarationError
+from fti_assets.features.online.keyed import places_of_keys
 from fti_assets.features.online.rows import encoded_key, numpy_of, one_chunk, starts_of, whole_keys
 from fti_assets.features.rows.visibility import available_sql
 from fti_assets.stores.duckdb.relations import relation_name
@@ -118,6 +119,7 @@ class TailMerge:
         assert whole.windows is not None
         self._whole = whole
         self._tails = TailFormat(TailLayout(whole.windows))
+        self._keys = [key.group for key in whole.keys]
         self._encode = key_encoder(tuple(key.type for key in whole.keys), whole.table_name)
 
     def rows_by_key(self, rows: pa.Table) -> KeyedRows:
@@ -127,28 +129,22 @@ class TailMerge:
             rows: with the source's keys and times, and the columns that are aggregated.
         """
         whole, layout = self._whole, self._tails.layout
-        event = _times(rows, str(whole.event_time))
+        keys, places = places_of_keys(_dates_as_times(rows, self._keys), self._keys, self._encode)
+        event, has_event = _times(rows, str(whole.event_time))
         if whole.available_at is None:
-            available = [None if at is None else at + whole.serving_delay_us for at in event]
+            available, has_available = event + whole.serving_delay_us, has_event
         else:
-            available = _times(rows, whole.available_at)
-        parts = [_plain(rows, key.group) for key in whole.keys]
-        usable: list[tuple[bytes, int, int, int, int]] = []
-        for place, (key, at, since) in enumerate(zip(zip(*parts, strict=True), event, available, strict=True)):
-            if None not in key and at is not None and since is not None:
-                usable.append((self._encode(key), max(at, since), at, since, place))
-        usable.sort()
-        places = [one[4] for one in usable]
-        keys = [one[0] for one in usable]
-        different = list(dict.fromkeys(keys))
-        starts = np.array(
-            [place for place, key in enumerate(keys) if not place or key != keys[place - 1]], dtype=np.int64
-        )
-        visible, of_event, of_available = (np.array([one[i] for one in usable], dtype=np.int64) for i in (1, 2, 3))
+            available, has_available = _times(rows, whole.available_at)
+        usable = np.flatnonzero((places >= 0) & has_event & has_available)
+        visible = np.maximum(event, available)
+        order = usable[np.lexsort((available[usable], event[usable], visible[usable], places[usable]))]
+        present, starts = np.unique(places[order], return_index=True)
+        different = [keys[place] for place in present.tolist()]
         columns = {}
         for name in layout.columns:
-            values = _plain(rows, name)
-            columns[name] = _column([values[place] for place in places], layout.types[name])
+            values, nulls = _column(rows, name, layout.types[name])
+            columns[name] = values[order], nulls[order]
+        visible, of_event, of_available = visible[order], event[order], available[order]
         return KeyedRows(Rows(different, starts, visible, of_event, of_available, columns))
 
     def blobs(self, rows: KeyedRows, old: Mapping[bytes, bytes], since_us: int) -> MergedTails:
@@ -216,21 +212,28 @@ def _rows(table: pa.Table, layout: TailLayout) -> Rows:
     return Rows(different, starts, visible, event, available, columns)
 
 
-def _column(values: list[Any], kind: ColumnType) -> tuple[np.ndarray, np.ndarray]:
-    nulls = np.array([value is None for value in values], dtype=bool)
-    nothing = "" if kind == "text" else 0
-    return array_of([nothing if value is None else value for value in values], kind), nulls
-
-
-def _plain(rows: pa.Table, name: str) -> list[Any]:
-    """A column's values, times as microseconds."""
-    column = rows.column(name)
+def _column(rows: pa.Table, name: str, kind: ColumnType) -> tuple[np.ndarray, np.ndarray]:
+    """A column's values, times as microseconds, and where it is null."""
+    column = one_chunk(rows, name)
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("us")).cast(pa.int64())
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
-    return column.to_pylist()  # type: ignore[no-any-return]
+    nulls = numpy_of(column.is_null())
+    if column.null_count:
+        column = column.fill_null("" if kind == "text" else False if pa.types.is_boolean(column.type) else 0)
+    return array_of(numpy_of(column), kind), nulls
 
 
-def _times(rows: pa.Table, name: str) -> list[int | None]:
-    return _plain(rows, name)
+def _times(rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A column of times in microseconds since 1970, and where it is not null."""
+    values, nulls = _column(rows, name, "timestamp")
+    return values, ~nulls
+
+
+def _dates_as_times(rows: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in names:
+        if pa.types.is_date(rows.column(name).type):
+            place = rows.column_names.index(name)
+            rows = rows.set_column(place, name, rows.column(name).cast(pa.timestamp("us")))
+    return rows

@@ -30,7 +30,6 @@ Blobs = Iterator[tuple[bytes, bytes]]
 """Encoded keys with their blobs, in the order of the bytes of the keys, each key once."""
 
 _VISIBLE = struct.Struct("<q")
-_TIMES = struct.Struct("<qq")
 _SINGLE = np.dtype("<f4")
 _new = tuple.__new__  # of a named tuple, in half the time
 
@@ -152,53 +151,6 @@ class BlobFormat:
         """
         winner = self.find(key, blob, at_us)
         return None if winner is None else _new(Winner, winner)
-
-    def versions(self, key: bytes, blob: bytes) -> list[tuple[int, int, tuple[Any, ...]]]:
-        """All versions of a key with times, as ``pack`` takes them.
-
-        Raises:
-            ValueError: the blob is not what was written under this key.
-        """
-        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
-            raise ValueError("the checksum does not fit")
-        width = self._row.size
-        rows = (self._row.unpack_from(blob, start) for start in range(0, self.last(blob) + 1, width))
-        return [(fields[0], fields[1], self._values(blob, fields)) for fields in rows]
-
-    def extended(self, key: bytes, blob: bytes, versions: Sequence[Version], since_us: int) -> bytes | None:
-        """A key's blob with newer versions behind those that it has, without those that no instant from one on needs.
-
-        None where the versions are not all newer: then they are to be merged one by one.
-
-        Raises:
-            ValueError: the blob is not what was written under this key.
-            DataError: a value is not of its column's type.
-        """
-        if crc32(blob, crc32(key)) != CRC_OF_CHECKED:
-            raise ValueError("the checksum does not fit")
-        width, end = self._row.size, self.last(blob) + self._row.size
-        visible, event = _TIMES.unpack_from(blob, end - width)
-        needed = -1
-        for place, (late, after, _) in enumerate(versions):
-            if late is None or after is None or late <= visible or after < event:
-                return None
-            visible, event = late, after
-            if late <= since_us:
-                needed = place
-        if needed >= 0:  # of what was visible by then the last one answers
-            return self.pack(key, versions[needed:])
-        rows = np.frombuffer(blob, self.dtype(), end // width)
-        first = max(0, int(np.searchsorted(rows["visible"], since_us, side="right")) - 1)
-        new = self.pack(key, versions)[:-CHECKSUM_BYTES]
-        split = width * len(versions)
-        if not self._has_texts:
-            return with_checksum(key, blob[first * width : end] + new)
-        texts, start = int(rows["texts"][first]), end - first * width + split
-        older, newer = rows[first:].copy(), np.frombuffer(new, self.dtype(), len(versions)).copy()
-        older["texts"] = older["texts"].astype(np.int64) + (start - texts)
-        kept = blob[texts:-CHECKSUM_BYTES]
-        newer["texts"] = newer["texts"].astype(np.int64) + (start + len(kept) - split)
-        return with_checksum(key, b"".join([older.tobytes(), newer.tobytes(), kept, new[split:]]))
 
     def _quick(self) -> FindWhole:
         """``_find_whole`` for the most frequent case, that the newest version wins and lacks nothing."""

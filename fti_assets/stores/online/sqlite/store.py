@@ -13,7 +13,7 @@ from fti_assets.core.sql import is_name
 from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import guard_writes, make_folder, paths_in, readable
 from fti_assets.stores.locks import hold_lock
-from fti_assets.stores.online.about import About
+from fti_assets.stores.online.about import About, DamagedNamespaceError
 from fti_assets.stores.online.protocol import (
     OnlineStore,
     absent,
@@ -24,12 +24,12 @@ from fti_assets.stores.online.protocol import (
 from fti_assets.stores.online.reader import NamespacesReader
 from fti_assets.stores.online.sqlite.connections import Connections
 from fti_assets.stores.online.sqlite.files import (
-    WAIT_SECONDS,
     check_namespace_file,
     connect_to_read,
     file_error,
     read_about,
 )
+from fti_assets.stores.online.sqlite.open_file import OpenFile
 from fti_assets.stores.online.sqlite.reads import SqliteReads
 from fti_assets.stores.online.sqlite.writer import SqliteWriter
 
@@ -49,6 +49,7 @@ class SqliteOnlineStore(OnlineStore):
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self._connections = Connections()
+        self._open_files: dict[str, OpenFile] = {}
 
     @property
     def location(self) -> str:
@@ -82,18 +83,37 @@ class SqliteOnlineStore(OnlineStore):
         with guard_writes(path.parent):
             make_folder(path.parent)
         with hold_lock(path.with_name(f".{namespace}.lock"), _LOCK_SECONDS):
-            yield SqliteWriter(path, readable_or_none(self, namespace))
+            file = self._open_files.get(namespace)
+            if file is not None and not file.is_current():
+                file = None
+            yield SqliteWriter(path, self._about_to_write(namespace, path, file), file)
+
+    def _about_to_write(self, namespace: str, path: Path, file: OpenFile | None) -> About | None:
+        if file is None:
+            return readable_or_none(self, namespace)
+        try:
+            return file.about()
+        except DamagedNamespaceError as error:
+            file.forget()
+            _log.warning("%s", error)
+            return None
+        except sqlite3.Error as error:
+            raise file_error(path, error) from error
 
     @contextmanager
     def keep_open(self, namespace: str) -> Iterator[None]:
-        # Whoever closes a file last takes its whole log over into it, and waits for the disk three times more.
         path = self._file(namespace)
         try:
-            with closing(sqlite3.connect(path, timeout=WAIT_SECONDS, check_same_thread=False)) as connection:
-                connection.execute("SELECT count(*) FROM about").fetchone()
-                yield
+            file = OpenFile(path)
         except sqlite3.Error as error:
             raise file_error(path, error) from error
+        self._open_files[namespace] = file
+        try:
+            yield
+        finally:
+            if self._open_files.get(namespace) is file:
+                del self._open_files[namespace]
+            file.close()
 
     def readers(
         self, selections: Sequence[tuple[str, Sequence[str] | None]], slots: Sequence[Sequence[int]] = ()

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from fti_assets.core.logs import late_logger
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.stores.files import readable, reason
 from fti_assets.stores.online.about import About, DamagedNamespaceError, Schema, since_us, stored_schema
+from fti_assets.stores.online.blob_cache import BlobCache
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.checksums import is_whole
 from fti_assets.stores.online.protocol import chunks, in_order, key_text
-from fti_assets.stores.online.row_cache import Writes
 from fti_assets.stores.online.sqlite.files import BESIDE, WAIT_SECONDS, connect_to_read, file_error, page_bytes
+from fti_assets.stores.online.sqlite.open_file import OpenFile, set_up_writes
 
 _log = late_logger(__name__)
 _CHUNK = 500
@@ -36,8 +37,8 @@ _PUT = (
 class SqliteWriter:
     """A namespace's file under its writers' lock."""
 
-    def __init__(self, path: Path, about: About | None) -> None:
-        self._path = path
+    def __init__(self, path: Path, about: About | None, file: OpenFile | None = None) -> None:
+        self._path, self._file = path, file
         self.about = about
 
     def load(self, schema: Schema, blobs: Blobs, *, answers_from: datetime | None, snapshot: int, origin: str) -> int:
@@ -46,6 +47,7 @@ class SqliteWriter:
         with self._transaction(page_bytes(schema)) as connection:
             keys = _replace(connection, self._path, in_order(self._path.stem, blobs))
             self._state(connection, schema, since_us(answers_from), snapshot, keys, origin)
+        self._begin_anew()
         return keys
 
     def apply(
@@ -53,18 +55,46 @@ class SqliteWriter:
     ) -> int:
         about = self._load()
         keys = about.keys
+        cache = BlobCache() if self._file is None else self._file.cache
+        changes: dict[bytes, bytes | None] = {}
         with self._transaction() as connection:
             for chunk in chunks(in_order(self._path.stem, blobs), _CHUNK):
-                keys += len(chunk) - _count(connection, [key for key, _ in chunk])
+                new, others = cache.count_new(key for key, _ in chunk)
+                keys += new + len(others) - (_count(connection, others) if others else 0)
                 connection.executemany(_PUT, chunk)
-            keys -= _remove(connection, removals)
+                if self._file is not None:
+                    changes.update(chunk)
+            for key in removals:
+                keys -= _remove(connection, [key])
+                changes[key] = None
             self._state(connection, about.schema, since_us(answers_from), snapshot, keys, origin)
+        if self._file is not None:
+            cache.put(changes)
+            self._file.move_on(self._load())
         return keys
 
+    def _begin_anew(self) -> None:
+        """Of what was written all at once the open file has nothing in its cache."""
+        if self._file is not None:
+            self._file.forget()
+            self._file.move_on(self._load())
+
     def blobs(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        if self._file is None:
+            return self._read_blobs(keys)
+        result, others = self._file.cache.split(keys)
+        if others:
+            more = self._read_blobs(others)
+            self._file.cache.put({key: more.get(key) for key in others})
+            result |= more
+        return result
+
+    def _read_blobs(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         result: dict[bytes, bytes] = {}
         try:
-            with closing(connect_to_read(self._path)) as connection:
+            with (
+                nullcontext(self._file.connection) if self._file else closing(connect_to_read(self._path)) as connection
+            ):
                 for start in range(0, len(keys), _CHUNK):
                     chunk = keys[start : start + _CHUNK]
                     places = ", ".join("?" * len(chunk))
@@ -86,6 +116,7 @@ class SqliteWriter:
             count = _remove(connection, keys)
             left = about.keys - count
             self._state(connection, about.schema, about.answers_from_us, about.snapshot, left, about.origin)
+        self._begin_anew()
         self._forget_bytes()
         return count
 
@@ -108,6 +139,7 @@ class SqliteWriter:
         with readable(self._path):
             if not self._path.exists():
                 return
+        self._file = None  # what is open is the file that goes
         try:
             with self._transaction() as connection:
                 connection.execute("DELETE FROM rows")
@@ -134,27 +166,28 @@ class SqliteWriter:
     @contextmanager
     def _transaction(self, page: int = 4096) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
-                connection.execute(f"PRAGMA page_size = {page}")  # of a new file
-                # In WAL mode readers go on, and see the old rows, while a load writes.
-                connection.execute("PRAGMA journal_mode = WAL")
-                # What was said to be loaded must survive a power cut: expiry spares only the snapshot that it names.
-                connection.execute("PRAGMA synchronous = FULL")
-                # After a whole load the journal would stay as large as the namespace.
-                connection.execute("PRAGMA journal_size_limit = 67108864")
-                connection.executescript(_TABLES)
+            with nullcontext(self._file.connection) if self._file else self._opened(page) as connection:
                 # A writer from the start: a transaction that begins with a read can be refused at its first write.
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
                     connection.execute("COMMIT")
-                    Writes.count += 1
                 except BaseException:
+                    if self._file is not None:  # it may be written after all
+                        self._file.forget()
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
         except sqlite3.Error as error:
             raise file_error(self._path, error) from error
+
+    @contextmanager
+    def _opened(self, page: int) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size = {page}")  # of a new file
+            set_up_writes(connection)
+            connection.executescript(_TABLES)
+            yield connection
 
     def _state(
         self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str

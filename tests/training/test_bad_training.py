@@ -126,12 +126,13 @@ def test_no_space_for_the_model_is_named_and_keeps_the_champion(bench: Bench, mo
     assert bench.train(buyer(), "07").success
 
 
-def test_no_space_for_the_train_rows_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_no_space_for_the_rows_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def full(path: Path, *others: Any) -> Any:
-        return rows.write_rows(path / "beyond", *others)
+        return rows.write_rows(path / "beyond" if path.stem == part else path, *others)
 
     monkeypatch.setattr(split_rows, "write_rows", full)
-    assert "train.arrow" in failure_of(bench.train(buyer(), "07"))
+    assert f"{part}.arrow" in failure_of(bench.train(buyer(), "07"))
     assert bench.builds() == []
 
 

@@ -19,6 +19,7 @@ from fti_assets.errors import DataError, DeclarationError
 from fti_assets.training.datasets.splits.hash_split import HASH
 from fti_assets.training.models.champions.champion import _Incomparable, _untrained_rows
 from fti_assets.training.models.parts.split_rows import ROW, SplitRows
+from fti_assets.training.trainer.parts.rows import RowsInMemory
 from tests.training.test_dataset_rows import connection, declared, hours, made, row, spine
 
 __all__ = ["connection"]
@@ -132,7 +133,7 @@ def test_champion_is_compared_on_rows_it_never_had(
     with duckdb.connect() as connection:
         connection.execute(f'CREATE TABLE "part" ({ROW} BIGINT, id BIGINT, shop VARCHAR)')
         connection.executemany('INSERT INTO "part" VALUES (?, ?, ?)', [(n + 1, *one) for n, one in enumerate(rows)])
-        test = SplitRows({}, np.zeros(len(rows)), times, '"part"')
+        test = SplitRows(RowsInMemory({}, len(rows)), np.zeros(len(rows)), times, '"part"')
         parts = None if columns is None else RandomParts(name, 1, 0.4, 0.2, columns)
         limit = None if until is None else cast(datetime, hours(until))
         record = SimpleNamespace(trained_until=None if limit is None else limit.isoformat(), random_parts=parts)

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-_ROWS = 50
+TIMED_ROWS = 50
 _RUNS = 7
 
 
@@ -41,7 +41,9 @@ class GraphCost:
     def latency(self) -> Latency:
         """Of up to 50 rows, evenly taken, each answered alone seven times: the fastest counts, so what else runs here hardly does."""
         times = []
-        for row in np.unique(np.linspace(0, self._rows - 1, min(self._rows, _ROWS)).round().astype(np.int64)).tolist():
+        for row in np.unique(
+            np.linspace(0, self._rows - 1, min(self._rows, TIMED_ROWS)).round().astype(np.int64)
+        ).tolist():
             runs = [self._once(row) for _ in range(_RUNS)]
             times.append((min(wall for wall, _ in runs), min(cpu for _, cpu in runs)))
         wall, cpu = np.array(times).T

@@ -23,7 +23,7 @@ from fti_assets.training.trainer.fits.settings import Settings
 from fti_assets.training.trainer.parts.batches import ALONE
 from fti_assets.training.trainer.parts.labels import class_names, label_codes, target_of, train_target
 from fti_assets.training.trainer.parts.part import Part, matrix
-from fti_assets.training.trainer.parts.rows import Rows, RowsInMemory, RowsOnDisk
+from fti_assets.training.trainer.parts.rows import Rows, RowsInMemory
 
 __all__ = [
     "Part",
@@ -80,7 +80,7 @@ class TrainingData:
         self,
         features: Sequence[Column],
         fitted: Mapping[str, FittedEncoder],
-        columns: Mapping[str, Mapping[str, np.ndarray] | RowsOnDisk],
+        columns: Mapping[str, Mapping[str, np.ndarray] | Rows],
         labels: Mapping[str, np.ndarray],
         *,
         task: Task,
@@ -295,9 +295,9 @@ class TrainingData:
 
 
 def _rows_of(
-    columns: Mapping[str, np.ndarray] | RowsOnDisk, features: Sequence[Column], labels: np.ndarray, *, what: str
+    columns: Mapping[str, np.ndarray] | Rows, features: Sequence[Column], labels: np.ndarray, *, what: str
 ) -> Rows:
-    if isinstance(columns, RowsOnDisk):
+    if not isinstance(columns, Mapping):
         return columns
     raw = {feature.name: columns[feature.name] for feature in features if feature.name in columns}
     lengths = {len(values) for values in raw.values()}

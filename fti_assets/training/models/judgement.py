@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.baselines.scored import baseline_scores
 from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.gates.gate import verdict_of
-from fti_assets.training.judging.graph_cost import GraphCost
+from fti_assets.training.judging.graph_cost import TIMED_ROWS, GraphCost
 from fti_assets.training.judging.importance import permutation_importance
 from fti_assets.training.judging.measurement import Measurement, measure
 from fti_assets.training.judging.metrics.answers import Thresholds, answers_of
@@ -28,6 +29,7 @@ from fti_assets.training.models.champions.champion import champion_scores
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parts.dataset_parts import DatasetParts
+from fti_assets.training.trainer.parts.rows import Rows, rows_at, run_rows
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,16 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
     """
     data, test = parts.data, parts.test
     graph = Graph.from_bytes(exported.bytes, exported.inputs, what=f"model {model.name!r}")
-    outputs, classes = graph.run(test.columns), exported.classes
+    outputs, classes = run_rows(graph.run, test.stored), exported.classes
     thresholds = thresholds_of(
         model.evaluate.threshold,
         data.labels,
         lambda: answers_of(
-            model.task, graph.run(parts.validation.columns), data.validation.y, classes, weight=data.validation.counts
+            model.task,
+            run_rows(graph.run, parts.validation.stored),
+            data.validation.y,
+            classes,
+            weight=data.validation.counts,
         ),
         what=f"{model.dataset.table_name} {parts.partition}",
     )
@@ -98,7 +104,7 @@ def judge(model: Model, parts: DatasetParts, exported: ExportedModel, lake: Lake
         baselines,
         measurement.intervals,
         answers=on_test,
-        graph=GraphCost(len(exported.bytes), lambda row: graph.run(_one_row(test.columns, row)), len(on_test.y)),
+        graph=_cost(graph, len(exported.bytes), test.stored, len(on_test.y)),
     )
     verdicts = tuple(verdict_of(gate, scores.copy()) for gate in model.gates)
     importance = _importance(model, graph, test.columns, data.test.y, classes, threshold, queries, weight)
@@ -133,6 +139,13 @@ def _importance(
 
     features = [name for one in graph.inputs for name in one.features]
     return permutation_importance(model.importance, columns, score, metric=metric, features=features, together=queries)
+
+
+def _cost(graph: Graph, size: int, rows: Rows, count: int) -> GraphCost:
+    """What the graph costs, on some rows that are read before the first of them is timed."""
+    places = np.unique(np.linspace(0, count - 1, min(count, TIMED_ROWS)).round().astype(np.int64))
+    some = cache(lambda: rows_at(rows, places))
+    return GraphCost(size, lambda row: graph.run(_one_row(some(), row)), len(places))
 
 
 def _one_row(columns: Mapping[str, np.ndarray], row: int) -> dict[str, np.ndarray]:

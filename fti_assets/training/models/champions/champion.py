@@ -33,6 +33,7 @@ from fti_assets.training.models.data import TrainingData
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parts.split_rows import ROW, SplitRows
+from fti_assets.training.trainer.parts.rows import Rows, RowsInMemory, run_rows
 
 _log = logging.getLogger(__name__)
 _JOIN_FIELDS = ("joins", "on_demand", "features")
@@ -96,11 +97,11 @@ def _scores_beside(
                 raise _Incomparable("has trained on rows of every query of the test part, so they cannot be compared")
         if champion.view != dataset.view:  # it is joined anew
             read_external(lake, model.view.groups)
-        rows, columns = _champion_columns(lake, champion, model.view.spine, dataset, test)
+        rows, features = _champion_rows(lake, champion, model.view.spine, dataset, test)
         is_judged = is_new[rows]
         if not is_judged.any():
             raise ModelError(f"its spine {champion.view.spine_table.name} has none of the test rows")
-        answers = graph.run({name: values[is_judged] for name, values in columns.items()})
+        answers = run_rows(graph.run, features, is_judged)
         if champion.task != model.task:
             raise ModelError(f"it is {model_of(champion.task)}, and this {model_of(model.task)}")
         if data.labels and champion.classes != data.labels:
@@ -220,9 +221,9 @@ def _in_test_part(
     return np.asarray(rows.fetchnumpy()["test"], dtype=bool)
 
 
-def _champion_columns(
+def _champion_rows(
     lake: Lake, champion: ModelManifest, spine: FeatureGroup, dataset: DatasetManifest, test: SplitRows
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[np.ndarray, Rows]:
     """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
 
     Raises:
@@ -234,7 +235,7 @@ def _champion_columns(
     on_demand = tuple(calls.get((call.name, call.version), call) for call in champion.view.on_demand)
     view = with_spine_times(dataclasses.replace(champion.view, on_demand=on_demand), spine)
     if all(getattr(view, name) == getattr(own, name) for name in ("spine", "spine_version", *_JOIN_FIELDS)):
-        return np.arange(len(test.labels)), test.columns
+        return np.arange(len(test.labels)), test.stored
     if set(view.spine_keys) != set(own.spine_keys):
         raise ModelError(f"it predicts by the keys {one_of(view.spine_keys)}, this model by {one_of(own.spine_keys)}")
     versions = stored_spine(lake, view, snapshot=dataset.snapshot)
@@ -249,7 +250,8 @@ def _champion_columns(
     features = fetch_columns(
         assemble(lake, view, rows, snapshot=dataset.snapshot), [*view.features, Column(ROW, "integer")]
     )
-    return features.pop(ROW).astype(np.int64) - 1, features
+    places = features.pop(ROW).astype(np.int64) - 1
+    return places, RowsInMemory(features, len(places))
 
 
 def in_classes(probabilities: np.ndarray, theirs: Sequence[str], ours: Sequence[str]) -> np.ndarray:

@@ -15,6 +15,7 @@ from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.models.data import Part, TrainingData
 from fti_assets.training.models.graphs.comparison_rows import comparison_rows
 from fti_assets.training.models.graphs.parity import ExportedModel, check_parity, is_finite
+from fti_assets.training.trainer.parts.rows import run_rows
 
 _METRICS = ("ece", "log_loss", "brier")
 _ADVICE = "Leave calibrate= out, or report this"
@@ -53,7 +54,7 @@ def calibrated(exported: ExportedModel, method: Method, data: TrainingData, task
             _check_classes(y, ("0", "1"), method, f"the label {label!r} of {what}")
     else:
         _check_classes(validation.y, ("0", "1") if task == "binary" else exported.classes, method, what)
-    answers = graph.run(validation.columns)[name]
+    answers = run_rows(graph.run, validation.stored)[name]
     if not is_finite(answers).all():
         raise ModelError(
             f"the exported graph gives no finite answer for some rows in validation of {what}: nothing can be calibrated on them"
@@ -75,7 +76,7 @@ def calibrated(exported: ExportedModel, method: Method, data: TrainingData, task
     samples, comparison = check_parity(
         result, rows.part(places), calibrate(calibrators, raw[places]), advice=_ADVICE, model=method
     )
-    before = graph.run(data.test.columns)[name]
+    before = run_rows(graph.run, data.test.stored)[name]
     after = calibrate(calibrators, before)
     record = CalibrationRecord(
         method=method,

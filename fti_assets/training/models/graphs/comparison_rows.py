@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,13 @@ import numpy as np
 from fti_assets.core.types.vectors import are_vectors
 from fti_assets.errors import ModelError
 from fti_assets.training.models.data import Part, TrainingData
+from fti_assets.training.trainer.parts.rows import by_block, rows_at
 
 MOST_ROWS = 2_000
 """Of the train part; of the test part all are compared."""
+
+AT_ONCE = 2**18
+"""So many rows of the test part are compared at once, in memory; ``further_rows`` are those behind them."""
 
 _BASES = 4
 _MOST_MADE = 2_000
@@ -49,7 +53,8 @@ class ComparisonRows:
 
 
 def comparison_rows(data: TrainingData) -> ComparisonRows:
-    """Every row of the test part, some of the train part, half of them chosen for a missing value, and rows that neither has.
+    """Every row of the test part up to ``AT_ONCE``, some of the train part, half of them chosen for a missing value, and rows that
+    neither has.
 
     These are made from a few of them, with each feature missing, all missing, each text or whole number one that training has
     never had, and each number ten, and ten million, ranges below the least and above the greatest.
@@ -58,7 +63,8 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
         ModelError: no part has rows.
     """
     first = next((part for part in (data.test, data.validation) if part.rows), None)
-    parts = [dict(first.columns)] if first is not None else []
+    compared = 0 if first is None else min(first.rows, AT_ONCE)
+    parts = [rows_at(first.stored, np.arange(compared))] if first is not None else []
     parts += [_some_of(data.train)] if data.train.rows else []
     if not parts:
         raise ModelError("no part of the data has rows: the exported graph cannot be compared with the model")
@@ -75,7 +81,18 @@ def comparison_rows(data: TrainingData) -> ComparisonRows:
     strange.append(("with all missing", nothing))
     columns = {name: np.concatenate([values, *(one[name] for _, one in strange)]) for name, values in real.items()}
     kinds = [kind for kind, of_kind in strange for _ in next(iter(of_kind.values()))]
-    return ComparisonRows(columns, (*[""] * rows, *kinds), 0 if first is None else first.rows)
+    return ComparisonRows(columns, (*[""] * rows, *kinds), compared)
+
+
+def further_rows(data: TrainingData) -> Iterator[ComparisonRows]:
+    """The rows of the test part that ``comparison_rows`` does not have, a block after another."""
+    start = 0
+    for block, size in zip(by_block(data.test.stored), data.test.stored.blocks, strict=True):
+        first = max(0, AT_ONCE - start)
+        start += size
+        if first < size:
+            columns = {name: values[first:] for name, values in block.items()}
+            yield ComparisonRows(columns, ("",) * (size - first), size - first)
 
 
 def _some_of(part: Part) -> Columns:

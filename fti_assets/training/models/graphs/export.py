@@ -16,10 +16,11 @@ from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
 from fti_assets.training.models.cores.core import MATRIX, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of
 from fti_assets.training.models.data import Part, TrainingData, matrix
-from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows
+from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows, further_rows
 from fti_assets.training.models.graphs.parity import (
     OUTLIERS,
     ExportedModel,
+    check_further,
     check_parity,
     is_finite,
     reason_and_advice,
@@ -91,14 +92,21 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     )
     model = f"the trained model ({name_of(trained_model)})"
     places, answers = _answers(core, arrays, rows, model=model)
+    outliers = OUTLIERS if core.has_trees else 0.0
     samples, comparison = check_parity(
         result,
         rows.part(places),
         answers,
         advice=core.advice,
         model=name_of(trained_model),
-        outliers=OUTLIERS if core.has_trees else 0.0,
+        outliers=outliers,
     )
+    for more in further_rows(data):
+        encoded = encoder_model.encode(more.columns)
+        check_oracles(encoder_model.encoders, more.columns, encoded[DENSE], encoder_model.dense_columns)
+        answers = core.predict(encoded)
+        refuse_lost(more, answers, model)
+        comparison = check_further(result, more, answers, comparison, advice=core.advice, outliers=outliers)
     return dataclasses.replace(result, samples=samples, comparison=comparison)
 
 

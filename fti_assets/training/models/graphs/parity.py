@@ -1,6 +1,7 @@
 """Parity: the answers of an exported graph beside the trained model's own, row by row."""
 
 import builtins
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -114,6 +115,42 @@ def check_parity(
     sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
     sample_rows = rows.part(sample)
     return Samples(sample_rows.columns, answers[sample], np.array(sample_rows.kinds) == ""), comparison
+
+
+def check_further(
+    model_graph: ExportedModel,
+    rows: ComparisonRows,
+    model_answers: np.ndarray,
+    before: GraphComparison,
+    *,
+    advice: str,
+    outliers: float,
+) -> GraphComparison:
+    """Compare on more rows of the test part, and give what was found on all of them together.
+
+    Args:
+        before: what was found on those before; the other arguments are those of ``check_parity``.
+
+    Raises:
+        ExportError: a row differs by too much, or too many rows of all do.
+    """
+    # How many may be outliers is judged of all rows together, not of each block.
+    any_number = 1.0 if outliers else 0.0
+    _, own = check_parity(model_graph, rows, model_answers, advice=advice, outliers=any_number)
+    total = before.rows + own.rows
+    result = dataclasses.replace(
+        before,
+        rows=total,
+        largest_difference=max(before.largest_difference, own.largest_difference),
+        outliers=before.outliers + own.outliers,
+        allowed=int(outliers * total),
+    )
+    if result.outliers > result.allowed:
+        raise ExportError(
+            f"the exported graph differs from the trained model on {result.outliers} of {total} rows of the test part by more than "
+            f"{PARITY_TOLERANCE}, where {outliers:.1%} may. {advice}"
+        )
+    return result
 
 
 def reason_and_advice(error: Exception, advice: str) -> str:

@@ -23,7 +23,6 @@ from fti_assets.training.models.data import TrainingData, refuse_one_class, trai
 from fti_assets.training.models.model import Model
 from fti_assets.training.models.parts.split_rows import (
     SplitRows,
-    TrainRows,
     beyond_float64,
     column_positions,
     split_rows,
@@ -39,8 +38,7 @@ class DatasetParts:
     Attributes:
         partition: the dataset's.
         manifest, data_version: of the rows that were read.
-        train: on disk, since they may not fit into memory.
-        validation, test: in memory.
+        train, validation, test: on disk, since they may not fit into memory.
         data: what the model's function gets.
         exact_counts: how many different values each feature has of which float64 merges some.
         clusters: ``[n]``, which of the test rows are drawn together, by the evaluation's ``cluster`` or the queries of a ranking.
@@ -49,7 +47,7 @@ class DatasetParts:
     partition: str
     manifest: DatasetManifest
     data_version: str
-    train: TrainRows
+    train: SplitRows
     validation: SplitRows
     test: SplitRows
     data: TrainingData
@@ -85,13 +83,13 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
     """Read a dataset at a cutoff, and fit the encoders on its train part.
 
     Args:
-        folder: where the train rows are written; it must be there as long as the parts are used.
+        folder: where the rows are written; it must be there as long as the parts are used.
         progress: of the training, whose seed the data has.
 
     Raises:
         NotMaterializedError: the partition is not there.
         ModelError: there is nothing to train or test on, one class only, or clusters of test rows that divide queries.
-        StoreError: there is no room for the train rows.
+        StoreError: there is no room for the rows.
     """
     with lake.one_snapshot():  # the dataset can be made anew meanwhile
         snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
@@ -102,7 +100,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         what = f"the manifest of {model.dataset.table_name} {partition}"
         dataset = from_json(DatasetManifest, ledger[partition].record, what=what, remedy="materialize it again")
         _check_labels(model, dataset, what=f"{model.dataset.table_name} {partition}")
-        validation, test = (split_rows(lake, model, partition, dataset, part, snapshot) for part in SPLITS[1:])
+        validation, test = (split_rows(lake, model, partition, dataset, part, snapshot, folder) for part in SPLITS[1:])
         train = train_rows(lake, model, partition, dataset, snapshot, folder)
     labels = {"train": train.labels, "validation": validation.labels, "test": test.labels}
     empty = [part for part in ("train", "test") if not len(labels[part])]
@@ -118,7 +116,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
     data = TrainingData(
         features,
         fit_encoders(features, of_features, train.stored.columns, large, target),
-        {"train": train.stored, "validation": validation.columns, "test": test.columns},
+        {"train": train.stored, "validation": validation.stored, "test": test.stored},
         labels,
         task=model.task,
         classes=tuple(one.name for one in dataset.labels) or None,

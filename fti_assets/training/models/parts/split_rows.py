@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,113 +12,100 @@ import numpy as np
 from fti_assets.core.manifest import Column, DatasetManifest
 from fti_assets.core.sql import quote
 from fti_assets.core.types import EXACT
-from fti_assets.features.point_in_time.arrays import canonical_sql, fetch_columns
+from fti_assets.features.point_in_time.arrays import canonical_sql
 from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.queries import QUERY, numbered
 from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.models.model import Model
-from fti_assets.training.trainer.parts.rows import RowsOnDisk, write_rows
+from fti_assets.training.trainer.parts.rows import Rows, write_rows
 
 if TYPE_CHECKING:
     import duckdb
 
 LABEL = "_fti_label"
 WEIGHT = "_fti_weight"
+TIME = "_fti_time"
 ROW = "_fti_row"
 """The column that numbers the rows of a part from 1."""
 
 
 @dataclass(frozen=True)
 class SplitRows:
-    """The rows of one part in memory: features, labels and prediction times, in the order of time and keys.
+    """The rows of one part, in the order of time and keys: their features on disk, since they may not fit into memory, the labels and
+    prediction times in it.
 
-    ``table`` is the temporary table that holds them, numbered by ``_fti_row`` from 1. Of a dataset with queries, those of one stand
-    together, and ``queries`` numbers each row's, int64 ``[n]`` ascending. ``weights`` are what the rows count, 1 on average, float64
-    ``[n]``, of a dataset that says it.
+    ``table`` is what holds them in the lake, of validation and test a temporary table in which ``_fti_row`` numbers them from 1. Of a
+    dataset with queries, those of one stand together, and ``queries`` numbers each row's, int64 ``[n]`` ascending. ``weights`` are what the
+    rows count, 1 on average, float64 ``[n]``, of a dataset that says it.
     """
 
-    columns: dict[str, np.ndarray]
+    stored: Rows
     labels: np.ndarray
     times: np.ndarray | None
     table: str
     queries: np.ndarray | None = None
     weights: np.ndarray | None = None
 
-
-@dataclass(frozen=True)
-class TrainRows:
-    """The rows of the train part on disk, in the order of time and keys, and their labels. ``table`` is a view of them in the lake.
-
-    ``queries`` and ``weights`` are as those of ``SplitRows``.
-    """
-
-    stored: RowsOnDisk
-    labels: np.ndarray
-    table: str
-    queries: np.ndarray | None = None
-    weights: np.ndarray | None = None
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Each feature ``[n]``, read whenever it is asked for."""
+        return self.stored.columns
 
 
 def train_rows(
     lake: Lake, model: Model, partition: str, dataset: DatasetManifest, snapshot: int, folder: Path
-) -> TrainRows:
-    """The rows of the train part at a snapshot, sorted once into a file of the folder, since they may not fit into memory.
+) -> SplitRows:
+    """The rows of the train part at a snapshot, sorted once into a file of the folder.
 
     Raises:
         StoreError: there is no room for the file.
     """
-    view = dataset.view
-    labels = {f"{LABEL}_{at}": one for at, one in enumerate(dataset.label_columns)}
     rows = lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot)
-    table = _part(lake, rows, dataset, "train")
-    further = [Column(QUERY, "integer")] if dataset.query else []
-    beside = labels | ({WEIGHT: Column(dataset.weight, "number")} if dataset.weight else {})
-    named = [(column.name, column) for column in [*view.features, *further]] + [*beside.items()]
-    columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
-    # Of the stored columns, not of the canonical ones, which may have their names.
-    order = ", ".join(f"stored.{quote(name)}" for name in _order(dataset))
-    in_order = lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {order}")
-    stored = write_rows(
-        folder / "train.arrow",
-        in_order,
-        [*view.features, *further, *(Column(name, one.type) for name, one in beside.items())],
-    )
-    queries = stored.column(QUERY).astype(np.int64) if dataset.query else None
-    y = _stacked([stored.column(name) for name in labels])
-    weights = about_one(stored.column(WEIGHT)) if dataset.weight else None
-    return TrainRows(stored.part([feature.name for feature in view.features]), y, table, queries, weights)
+    return _stored(lake, dataset, _part(lake, rows, dataset, "train"), _order(dataset), folder / "train.arrow")
 
 
 def split_rows(
-    lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int
+    lake: Lake, model: Model, partition: str, dataset: DatasetManifest, part: str, snapshot: int, folder: Path
 ) -> SplitRows:
-    """The rows of a part at a snapshot, in a temporary table and as arrays."""
-    view, table = dataset.view, quote(f"__fti_{part}_part")
+    """The rows of another part at a snapshot, in a temporary table and in a file of the folder.
+
+    Raises:
+        StoreError: there is no room for the file.
+    """
+    table = quote(f"__fti_{part}_part")
     order = ", ".join(map(quote, _order(dataset)))
     rows = _part(lake, lake.rows(model.dataset.table, partitions=[partition], snapshot=snapshot), dataset, part)
     lake.connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT row_number() OVER (ORDER BY {order}) AS {ROW}, * FROM {rows}"
     )
-    further = [Column(view.prediction_time, "timestamp")] if view.prediction_time else []
-    further += [Column(QUERY, "integer")] if dataset.query else []
-    in_order = lake.connection.sql(f"FROM {table} ORDER BY {ROW}")
-    arrays = fetch_columns(in_order, [*view.features, *dataset.label_columns, *further])
-    return SplitRows(
-        columns={feature.name: arrays[feature.name] for feature in view.features},
-        labels=_stacked([arrays[one.name] for one in dataset.label_columns]),
-        times=arrays[view.prediction_time] if view.prediction_time else None,
-        table=table,
-        queries=arrays[QUERY].astype(np.int64) if dataset.query else None,
-        weights=about_one(_numbers(lake, table, dataset.weight)) if dataset.weight else None,
+    return _stored(lake, dataset, table, (ROW,), folder / f"{part}.arrow")
+
+
+def _stored(lake: Lake, dataset: DatasetManifest, table: str, order: Sequence[str], path: Path) -> SplitRows:
+    view = dataset.view
+    labels = {f"{LABEL}_{at}": one for at, one in enumerate(dataset.label_columns)}
+    beside = labels | ({WEIGHT: Column(dataset.weight, "number")} if dataset.weight else {})
+    beside |= {QUERY: Column(QUERY, "integer")} if dataset.query else {}
+    beside |= {TIME: Column(view.prediction_time, "timestamp")} if view.prediction_time else {}
+    named = [(column.name, column) for column in view.features] + [*beside.items()]
+    columns = ", ".join(f"{canonical_sql(column)} AS {quote(name)}" for name, column in named)
+    # Of the stored columns, not of the canonical ones, which may have their names.
+    in_order = ", ".join(f"stored.{quote(name)}" for name in order)
+    stored = write_rows(
+        path,
+        lake.connection.sql(f"SELECT {columns} FROM {table} stored ORDER BY {in_order}"),
+        [*view.features, *(Column(name, one.type) for name, one in beside.items())],
     )
-
-
-def _numbers(lake: Lake, table: str, column: str) -> np.ndarray:
-    """A column of numbers of a part ``[n]``, as float64."""
-    rows = lake.connection.execute(f"SELECT {quote(column)}::DOUBLE AS number FROM {table} ORDER BY {ROW}")
-    return np.asarray(rows.fetchnumpy()["number"], dtype=np.float64)
+    return SplitRows(
+        stored.part([feature.name for feature in view.features]),
+        _stacked([stored.column(name) for name in labels]),
+        stored.column(TIME) if view.prediction_time else None,
+        table,
+        stored.column(QUERY).astype(np.int64) if dataset.query else None,
+        about_one(stored.column(WEIGHT)) if dataset.weight else None,
+    )
 
 
 def _part(lake: Lake, rows: duckdb.DuckDBPyRelation, dataset: DatasetManifest, part: str) -> str:

@@ -38,6 +38,9 @@ class Rows(Protocol):
         """What reads a block by its number, as long as the rows are open."""
 
 
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+
+
 class RowsInMemory:
     """Rows that are arrays already."""
 
@@ -136,11 +139,57 @@ class _Columns(Mapping[str, np.ndarray]):
             raise KeyError(name)
         return self._column(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # without making it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def by_block(rows: Rows) -> Iterator[dict[str, np.ndarray]]:
+    """The columns of a block after another, as canonical arrays."""
+    with rows.open() as read:
+        for at in range(len(rows.blocks)):
+            yield {name: one.values if isinstance(one, Words) else one for name, one in read(at).items()}
+
+
+def rows_at(rows: Rows, places: np.ndarray) -> dict[str, np.ndarray]:
+    """Some rows, by their ascending places; of the others a block at a time is in memory.
+
+    >>> rows_at(RowsInMemory({"x": np.array([5.0, 6.0, 7.0])}, 3), np.array([0, 2]))["x"].tolist()
+    [5.0, 7.0]
+    """
+    parts, start = list[dict[str, np.ndarray]](), 0
+    for block, size in zip(by_block(rows), rows.blocks, strict=True):
+        own = places[slice(*np.searchsorted(places, [start, start + size]))] - start
+        if len(own):
+            parts.append({name: values[own] for name, values in block.items()})
+        start += size
+    if not parts:
+        return {name: values[:0] for name, values in rows.columns.items()}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def run_rows(run: Run, rows: Rows, chosen: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What a graph gives for rows, a block at a time, by the name of the output.
+
+    Args:
+        run: the graph's ``run``, from columns to outputs ``[n, ...]``.
+        rows: that it is run on.
+        chosen: ``[n]``, which of them, at least one; all by default.
+    """
+    parts, start = list[Mapping[str, np.ndarray]](), 0
+    for block, size in zip(by_block(rows), rows.blocks, strict=True):
+        own = None if chosen is None else np.flatnonzero(chosen[start : start + size])
+        start += size
+        if own is None or len(own):
+            parts.append(run(block if own is None else {name: values[own] for name, values in block.items()}))
+    if not parts:
+        return dict(run(dict(rows.columns)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def write_rows(path: Path, relation: duckdb.DuckDBPyRelation, columns: Sequence[Column]) -> RowsOnDisk:

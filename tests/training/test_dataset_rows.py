@@ -19,7 +19,8 @@ from fti_assets.core.types import type_of_sql
 from fti_assets.errors import DataError
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.training.datasets.dataset import TrainingDataset
-from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.training.datasets.rows import DatasetRows, dataset_rows
+from fti_assets.training.datasets.splits.row_parts import where_the_parts_lie
 from tests.features import oracles
 from tests.features.oracles import START, Row
 from tests.support.examples import examples

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +19,10 @@ from fti_assets.stores.online.fetcher import Fetcher
 from fti_assets.stores.online.reader_state import ReaderState, reader_state
 from fti_assets.stores.online.row_cache import Writes, missing_of, most_bytes, together
 from fti_assets.stores.online.versions import Key, RawWinner, Winner
-from fti_assets.stores.online.winners import WinningRows
+from fti_assets.stores.online.winners import RowWinners
 
 _log = late_logger(__name__)
 _READS_IN_VAIN = 5
-
-
-class RowWinners(NamedTuple):
-    """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
-    they are the rows' in order."""
-
-    winners: WinningRows
-    places: np.ndarray | None
 
 
 class NamespacesReader:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,6 +32,14 @@ class WinningRows(Protocol):
 
     def values(self, position: int) -> ColumnValues:
         """One of the wanted columns: its packed values ``[n]``, or a list of ``n`` texts or vectors. A null is 0, or empty."""
+
+
+class RowWinners(NamedTuple):
+    """The winners of the different keys of ``n`` rows in one namespace; ``places`` says which is each row's, int64 ``[n]``, None if
+    they are the rows' in order."""
+
+    winners: WinningRows
+    places: np.ndarray | None
 
 
 FindMany = Callable[[Sequence[bytes | None], int], WinningRows]

@@ -39,7 +39,15 @@ from fti_assets.training.datasets.queries import (
 )
 from fti_assets.training.datasets.sampling.sample import is_sampled_out, sample_record
 from fti_assets.training.datasets.spine_filter import filtered
-from fti_assets.training.datasets.splits.hash_split import HashedParts, share_sql
+from fti_assets.training.datasets.splits.hash_split import HashedParts
+from fti_assets.training.datasets.splits.row_parts import (
+    MatureRows,
+    has_labels,
+    is_mature,
+    part_or_reason,
+    split_sql,
+    where_the_parts_lie,
+)
 from fti_assets.training.datasets.splits.split import SPLITS, Interval, TimeSplit
 from fti_assets.training.datasets.weight_column import refuse_wrong_weights
 from fti_assets.training.views.terms import Label
@@ -102,19 +110,19 @@ def dataset_rows(
     connection.execute(f"CREATE TEMP TABLE {candidates} AS FROM {relation_name(labelled)}")
     parts: dict[str, Interval] = {}
     if isinstance(dataset.split, TimeSplit):
-        mature = _MatureRows(connection, candidates, dataset, cutoff)
+        mature = MatureRows(connection, candidates, dataset, cutoff)
         parts = dataset.split.boundaries(cutoff, dataset.view.maturity, window=dataset.window, rows=mature)
     _refuse_without_entity(connection, candidates, dataset, cutoff)
     if dataset.weight is not None:
-        counted = f"{_has_labels(dataset)} AND {_mature(dataset, cutoff)}"
+        counted = f"{has_labels(dataset)} AND {is_mature(dataset, cutoff)}"
         what = f"{dataset.table_name} at {cutoff}"
         refuse_wrong_weights(connection, candidates, dataset.weight, counted, what=what, spine=spine.table_name)
-    in_parts = f"SELECT *, {_split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
+    in_parts = f"SELECT *, {split_sql(dataset, parts)} AS {ROW_SPLIT} FROM {candidates}"
     cut = ""
     if dataset.query:
         is_known = _is_visible(spine, cutoff, dataset)
         cut = cut_queries(connection, dataset.query, relation_name(spine_rows), candidates, view.identity, is_known)
-    divided = divided_sql(dataset.query, _mature(dataset, cutoff), cut)
+    divided = divided_sql(dataset.query, is_mature(dataset, cutoff), cut)
     connection.execute(f"CREATE TEMP VIEW {with_labels_view} AS SELECT *, {divided} AS {DIVIDED} FROM ({in_parts})")
     labels = {
         column: Column(name, type_of_sql(str(connection.table(candidates).select(column).types[0])) or "text")
@@ -122,7 +130,7 @@ def dataset_rows(
     }
     sampled_by = next(iter(labels))  # of several labels no class is sampled
     is_out = is_sampled_out(dataset.sample, view.identity, sampled_by, labels[sampled_by].type)
-    reason = _reason(dataset, cutoff, is_out)
+    reason = part_or_reason(dataset, cutoff, is_out)
     counts = dict(connection.execute(f"SELECT {reason} AS why, count(*) FROM {with_labels_view} GROUP BY 1").fetchall())
     left_out = filtered_out | {why: counts.get(why, 0) for why in ("immature", "unlabelled", "between splits")}
     if dataset.sample is not None:
@@ -139,7 +147,7 @@ def dataset_rows(
         )
     sample = None
     if dataset.sample is not None:
-        train = f"(FROM {with_labels_view} WHERE {_reason(dataset, cutoff)} = 'train')"
+        train = f"(FROM {with_labels_view} WHERE {part_or_reason(dataset, cutoff)} = 'train')"
         what = f"{dataset.table_name} at {cutoff}"
         sample = sample_record(
             connection, dataset.sample, train, sampled_by, labels[sampled_by].type, is_out, what=what
@@ -175,34 +183,8 @@ def dataset_rows(
     )
 
 
-@dataclass(frozen=True)
-class _MatureRows:
-    """The mature rows with a label, as ``TimeSplit`` asks for them."""
-
-    connection: duckdb.DuckDBPyConnection
-    table: str
-    dataset: TrainingDataset
-    cutoff: datetime
-
-    def start_of_newest(self, share: float, before: datetime | None) -> datetime | None:
-        execute, time = self.connection.execute, quote(self.dataset.view.time or "")
-        rows = f"FROM {self.table} WHERE {_has_labels(self.dataset)} AND {_mature(self.dataset, self.cutoff)}"
-        until = "" if before is None else f" AND {time} < {timestamp(before)}"
-        [(count, oldest)] = execute(f"SELECT count(*), min({time}) {rows}").fetchall()
-        nth = execute(
-            f"SELECT {time} {rows}{until} ORDER BY 1 DESC LIMIT 1 OFFSET {max(1, int(share * count)) - 1}"
-        ).fetchall()
-        start: datetime | None = nth[0][0] if nth else oldest
-        return start if start is None or before is None else min(start, before)
-
-
 def _listed_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
-
-
-def _has_labels(dataset: TrainingDataset) -> str:
-    """The SQL of whether a row has all its labels."""
-    return " AND ".join(f"{column} IS NOT NULL" for column in label_columns(dataset.view.labels).values())
 
 
 def _missing(
@@ -211,7 +193,7 @@ def _missing(
     """How many mature rows lack each label."""
     columns = label_columns(dataset.view.labels)
     counts = ", ".join(f"count(*) FILTER ({column} IS NULL)" for column in columns.values())
-    [row] = connection.execute(f"SELECT {counts} FROM {table} WHERE {_mature(dataset, cutoff)}").fetchall()
+    [row] = connection.execute(f"SELECT {counts} FROM {table} WHERE {is_mature(dataset, cutoff)}").fetchall()
     return dict(zip(columns, row, strict=True))
 
 
@@ -226,22 +208,6 @@ def _remedy(dataset: TrainingDataset, missing: Mapping[str, int], left_out: Mapp
         which = f", which {missing[lacking]} of them lack" if len(labels) > 1 else ""
         return f". Look at what fills {labels[lacking].name!r} in {labels[lacking].group.table_name}{which}, and at its keys"
     return ". Materialize more rows before the cutoff, or give a later cutoff"
-
-
-def where_the_parts_lie(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
-    """Where the parts of a time split lie and what to type if that does not suit the rows; nothing for a split by hash."""
-    if not parts:
-        return ""
-    (_, train_end), (validation_start, validation_end), (test_start, test_end) = parts.values()
-    maturity = dataset.view.maturity
-    gap = f", with gaps of the label's maturity, {maturity}" if maturity else ""
-    message = (
-        f". Train is before {train_end}, validation from {validation_start} to {validation_end}, test from {test_start} to "
-        f"{test_end}{gap}"
-    )
-    if isinstance(dataset.split, TimeSplit) and not dataset.split.has_shares:
-        return f"{message}: write split=fti.TimeSplit(validation=0.2, test=0.2) for shares of the rows that there are"
-    return f"{message}: take more history, or a label with a shorter maturity"
 
 
 def _visible_spine(
@@ -267,39 +233,6 @@ def _is_visible(spine: FeatureGroup, cutoff: datetime, dataset: TrainingDataset)
 def has_versions(group: FeatureGroup) -> bool:
     """Whether a key may have several rows of one event time."""
     return group.event_time is not None and (group.available_at is not None or group.tie_break is not None)
-
-
-def _split_sql(dataset: TrainingDataset, parts: Mapping[str, Interval]) -> str:
-    split, view = dataset.split, dataset.view
-    if isinstance(split, HashedParts):
-        share = share_sql(split.columns or view.spine.keys, split.seed)
-        return (
-            f"CASE WHEN {share} < {float(split.test)} THEN 'test' "
-            f"WHEN {share} < {float(split.test + split.validation)} THEN 'validation' ELSE 'train' END"
-        )
-    assert view.time is not None
-    time, cases = quote(view.time), []
-    for part, (start, end) in parts.items():
-        after = "" if start is None else f"{time} >= {timestamp(start)} AND "
-        # A row exactly as old as the maturity is mature, so the test part holds its own end.
-        before = "<=" if part == "test" else "<"
-        cases.append(f"WHEN {after}{time} {before} {timestamp(end)} THEN '{part}'")
-    return f"CASE {' '.join(cases)} END"
-
-
-def _mature(dataset: TrainingDataset, cutoff: datetime) -> str:
-    if dataset.view.time is None:
-        return "true"
-    return f"{quote(dataset.view.time)} <= {timestamp(cutoff - dataset.view.maturity)}"
-
-
-def _reason(dataset: TrainingDataset, cutoff: datetime, is_sampled_out: str = "false") -> str:
-    """The part that a row is in, or why it is in none."""
-    return (
-        f"CASE WHEN NOT ({_mature(dataset, cutoff)}) THEN 'immature' WHEN NOT ({_has_labels(dataset)}) THEN 'unlabelled' "
-        f"WHEN {DIVIDED} THEN '{OF_DIVIDED}' WHEN {ROW_SPLIT} = 'train' AND {is_sampled_out} THEN 'sampled out' "
-        f"ELSE coalesce({ROW_SPLIT}, 'between splits') END"
-    )
 
 
 def _refuse_ambiguous(
@@ -333,7 +266,7 @@ def _refuse_without_entity(
         return
     nulls = " OR ".join(f"{quote(name)} IS NULL" for name in columns)
     [(count,)] = connection.execute(
-        f"SELECT count(*) FROM {candidates} WHERE ({nulls}) AND {_has_labels(dataset)} AND {_mature(dataset, cutoff)}"
+        f"SELECT count(*) FROM {candidates} WHERE ({nulls}) AND {has_labels(dataset)} AND {is_mature(dataset, cutoff)}"
     ).fetchall()
     if count:
         raise DataError(

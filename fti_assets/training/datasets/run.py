@@ -32,8 +32,9 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.checks.coverage import coverage_metadata, coverage_plots
 from fti_assets.training.datasets.checks.rows import judge_times
 from fti_assets.training.datasets.dataset import TrainingDataset, columns_of, layout_of
-from fti_assets.training.datasets.rows import DatasetRows, dataset_rows, where_the_parts_lie
+from fti_assets.training.datasets.rows import DatasetRows, dataset_rows
 from fti_assets.training.datasets.splits.hash_split import HashedParts
+from fti_assets.training.datasets.splits.row_parts import where_the_parts_lie
 
 
 def run_dataset(dataset: TrainingDataset, context: dg.AssetExecutionContext, stores: Stores) -> Iterator[Any]:

@@ -13,8 +13,8 @@ from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
 from fti_assets.errors import ModelError, NotMaterializedError, one_of
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.datasets.rows import where_the_parts_lie
 from fti_assets.training.datasets.sampling.weights import undoing
+from fti_assets.training.datasets.splits.row_parts import where_the_parts_lie
 from fti_assets.training.datasets.splits.split import SPLITS, TimeSplit
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import FittedEncoder, fit_encoders

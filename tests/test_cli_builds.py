@@ -1,12 +1,14 @@
 """``fti models show``, ``diff``, ``at`` and ``retire``."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.manifest import GateVerdict
+from fti_assets.core.records import to_json
 from fti_assets.stores.models.aliases import Evidence
 from fti_assets.stores.models.store import ModelStore
 from tests.stores.online_stores import load
@@ -90,6 +92,37 @@ def test_retire_lists_first_and_deletes_when_it_is_told(models: str, capsys: pyt
     assert [build.reference for build in store.builds("delay_net")] == [FIRST, SECOND]
     assert main([*retire, "--yes"]) == 0
     assert said(capsys)[-1] == "no build of delay_net goes"
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_aliases_that_contradict_their_history_are_named(
+    models: str, capsys: pytest.CaptureFixture[str], is_cut: bool
+) -> None:
+    store = ModelStore(models)
+    aliases = store.aliases("delay_net")
+    edited = {"champion": FIRST, "history": ()} if is_cut else {"champion": SECOND}
+    path = store.aliases_file("delay_net")
+    path.write_text(to_json(replace(aliases, **edited)))
+    end = "has none" if is_cut else f"ends with {FIRST}"
+    said_of_it = f"names the champion {edited['champion']}, and its history {end}: somebody has edited it"
+    assert main(["models", "at", "delay_net", "2013-08-01", "--models", models]) == 0
+    assert f"{said_of_it}. What follows is by its history" in capsys.readouterr().err
+    assert main(["models", "show", "delay_net", "--models", models]) == 0
+    assert said_of_it in capsys.readouterr().err
+    text = path.read_text()
+    assert main(["models", "retire", "delay_net", "--older-than", "0s", "--yes", "--models", models]) == 1
+    assert (
+        f"{said_of_it}, so nobody can say which builds were in production, and none is deleted"
+        in capsys.readouterr().err
+    )
+    assert (path.read_text(), len(store.builds("delay_net"))) == (text, 3)
+    served = str(edited["champion"])
+    assert main(["models", "promote", "delay_net", served, "--reason", "it is right", "--models", models]) == 0
+    assert store.aliases("delay_net").contradiction == ""
+    assert store.aliases("delay_net").history[-1].reason == "it is right"
+    capsys.readouterr()
+    assert main(["models", "show", "delay_net", "--models", models]) == 0
+    assert "somebody has edited it" not in capsys.readouterr().err
 
 
 def test_promote_and_rollback_stand_among_the_others(models: str, capsys: pytest.CaptureFixture[str]) -> None:

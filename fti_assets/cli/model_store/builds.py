@@ -47,6 +47,8 @@ def show(model: str, build: str | None, as_json: bool, models: str | None) -> No
     marks = _marks(aliases, manifest.reference)
     click.echo(f"{model} {manifest.reference}  {', '.join([verdict_of(manifest), *marks])}")
     click.echo(f"in {store.folder(manifest)}")
+    if aliases.contradiction:
+        click.echo(f"{store.aliases_file(model)} {aliases.contradiction}", err=True)
     for change in changes:
         click.echo(f"champion since {_change(change)}")
         if change.fresh is not None:
@@ -104,7 +106,10 @@ def at(model_and_time: tuple[str, ...], models: str | None) -> None:
     if names and names[0] not in store.models():
         raise NoChampionError(f"there is no model {names[0]!r:.100} in {store.root}")
     for name in names or store.models():
-        production = production_at(store.aliases(name), moment)
+        aliases = store.aliases(name)
+        if aliases.contradiction:
+            click.echo(f"{store.aliases_file(name)} {aliases.contradiction}. What follows is by its history", err=True)
+        production = production_at(aliases, moment)
         change = production.change
         if change is None:
             click.echo(f"{name}  nothing: it had no champion yet")

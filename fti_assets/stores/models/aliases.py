@@ -133,6 +133,15 @@ class Aliases:
     format: int = 1
 
     @property
+    def contradiction(self) -> str:
+        """In words that the champion is another than the history ends with, as where somebody has edited the file; empty if it is not."""
+        last = self.history[-1].champion if self.history else None
+        if last == self.champion:
+            return ""
+        end = "has none" if last is None else f"ends with {last}"
+        return f"names the champion {self.champion}, and its history {end}: somebody has edited it"
+
+    @property
     def arms(self) -> dict[str, str]:
         """The arms that answer beside the champion, by their builds."""
         return {arm.build: arm.name for arm in self.rollout.arms} if self.rollout is not None else {}

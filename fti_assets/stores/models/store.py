@@ -151,7 +151,7 @@ class ModelStore(ModelReader):
                     f"the champion of model {model!r} is {aliases.champion or 'no build'}, not {expected or 'no build'} "
                     f"with which {reference} was compared: nothing was changed, compare it with the champion of now"
                 )
-            if aliases.champion == reference:
+            if aliases.champion == reference and not aliases.contradiction:
                 raise StoreError(f"{reference} is the champion of model {model!r} already: nothing was changed")
             return self.with_champion(aliases, reference, reason=reason, run_id=run_id, by=by)
 

@@ -12,7 +12,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
 from fti_assets.core.times import duration, instant
-from fti_assets.errors import DeclarationError, NotMaterializedError, one_of
+from fti_assets.errors import DeclarationError, NotMaterializedError, StoreError, one_of
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.buckets.publish import remove_objects
 from fti_assets.stores.files import files_under, guard_writes, readable, sync_renamed
@@ -80,6 +80,11 @@ def _plan(store: ModelStore, model: str, policy: Policy, aliases: Aliases) -> Re
     builds = store.builds(model)
     if not builds:
         raise NotMaterializedError(f"there is no model {model!r} in {store.root}: it has {one_of(store.models())}")
+    if aliases.contradiction:
+        raise StoreError(
+            f"{store.aliases_file(model)} {aliases.contradiction}, so nobody can say which builds were in production, and none is deleted. "
+            f"Restore it from a copy, or promote the build that is to serve: fti models promote {model} ..."
+        )
     reasons = _pins(store, model, aliases)
     old = _old(builds, policy)
     sizes = {build.reference: _size(store.folder(build)) for build in old if build.reference not in reasons}

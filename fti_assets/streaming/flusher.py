@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from fti_assets.errors import SchemaChangedError, list_some
+from fti_assets.errors import SchemaChangedError, StoreError, list_some
 from fti_assets.features.events.typed_rows import lake_types
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.stored_partitions import refuse_other_partitions
@@ -49,6 +49,7 @@ class Flusher:
         self._lake: Lake | None = None
         self._uses = 0
         self._bases: Mapping[str, str] | None = None
+        self._shards: frozenset[int] = frozenset()
         self.online: OnlineNamespaces | None = None
         if targets := [one for one in (group, *windows) if one.online]:
             with self._connected() as lake:
@@ -73,6 +74,7 @@ class Flusher:
             StoreError: a store cannot be read or written.
         """
         with self._lock, self._connected() as lake:
+            self._shards = frozenset(shards)
             refuse_other_partitions(lake, self._group)
             _refuse_other_types(lake, self._group)
             places, positions = _places(lake, self._group, shards), outbox.positions()
@@ -99,7 +101,8 @@ class Flusher:
             self._flush_all(lake, beside, report)
             if self.online is not None:
                 bases = _bases(lake, self._group)
-                if not _with_new(self._bases or {}, bases):  # a run has replaced a partition
+                # A run has replaced a partition, or another service has loaded what this one then did not have.
+                if not _with_new(self._bases or {}, bases) or not self._is_own():
                     self._load(lake, beside)
                 self._bases = bases
 
@@ -131,7 +134,15 @@ class Flusher:
         if self.online is not None:
             # Asked before: what changes meanwhile is loaded once more.
             self._bases = _bases(lake, self._group)
-            self.online.load(lake, outbox)
+            self.online.load(lake, outbox, self._shards)
+
+    def _is_own(self) -> bool:
+        """Whether the namespaces are as this service has written them."""
+        assert self.online is not None
+        try:
+            return self.online.are_own()
+        except StoreError:  # it is away, which a turn sees
+            return True
 
     @contextmanager
     def _connected(self) -> Iterator[Lake]:

@@ -15,6 +15,7 @@ from fti_assets.stores.streams.decoding import Decode
 from fti_assets.stores.streams.event import Event
 from fti_assets.streaming.flush import clash_reason
 from fti_assets.streaming.outbox import Outbox, Position
+from fti_assets.streaming.taken import identities
 
 _RECENT_US = 60_000_000
 """How far back rows are remembered by their keys and times: two events of one are stored at one instant."""
@@ -96,23 +97,16 @@ class MicroBatches:
 
     def _without_clashes(self, rows: pa.Table) -> tuple[pa.Table, list[tuple[int, int]]]:
         """The rows without those whose keys and times a row before them has, and the events of these."""
-        identities: set[tuple[object, ...]] = set()
+        earlier: set[tuple[object, ...]] = set()
         kept: list[int] = []
         clashes: list[int] = []
-        for place, identity in enumerate(self._identities(rows)):
-            (clashes if identity in identities or identity in self._recent else kept).append(place)
-            identities.add(identity)
+        for place, identity in enumerate(identities(self._group, rows)):
+            (clashes if identity in earlier or identity in self._recent else kept).append(place)
+            earlier.add(identity)
         if not clashes:
             return rows, []
         events = rows.select([SHARD, SEQUENCE]).take(pa.array(clashes)).to_pydict()
         return rows.take(pa.array(kept, pa.int64())), list(zip(events[SHARD], events[SEQUENCE], strict=True))
-
-    def _identities(self, rows: pa.Table) -> list[tuple[object, ...]]:
-        columns = []
-        for name in self._group.identity:
-            column = rows.column(name)
-            columns.append((column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist())
-        return list(zip(*columns, strict=True))
 
     def _remember(self, rows: pa.Table) -> None:
         """Note the rows of the last minute, and forget older ones."""
@@ -120,7 +114,7 @@ class MicroBatches:
             return
         available = rows.column(str(self._group.available_at)).cast(pa.int64())
         since = pc.max(available).as_py() - _RECENT_US
-        for identity, at in zip(self._identities(rows), available.to_pylist(), strict=True):
+        for identity, at in zip(identities(self._group, rows), available.to_pylist(), strict=True):
             if at >= since:
                 self._recent[identity] = at
         while self._recent:

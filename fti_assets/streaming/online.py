@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 import duckdb
@@ -24,9 +25,12 @@ from fti_assets.features.online.tails import TailMerge
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.online.about import About, DamagedNamespaceError
 from fti_assets.stores.online.store import NamespaceWriter, OnlineStore
+from fti_assets.streaming.others import EventsOfOthers
 from fti_assets.streaming.outbox import Outbox
 from fti_assets.streaming.stored_rows import StoredRows
 from fti_assets.streaming.taken import behind
+
+_log = logging.getLogger(__name__)
 
 
 class OnlineNamespaces:
@@ -49,16 +53,21 @@ class OnlineNamespaces:
         types: Mapping[str, str],
     ) -> None:
         self._stored = stored
-        self._each = [OnlineRows(target, group, store, stored, types) for target in targets]
+        others = EventsOfOthers(group)
+        self._each = [OnlineRows(target, group, store, stored, types, others) for target in targets]
 
     def write(self, rows: pa.Table, positions: Positions) -> bool:
         """As ``OnlineRows.write`` for each; False if one is to be brought up by ``load``."""
         return all(one.write(rows, positions) for one in self._each)
 
-    def load(self, lake: Lake, outbox: Outbox) -> None:
+    def load(self, lake: Lake, outbox: Outbox, shards: Collection[int]) -> None:
         """As ``OnlineRows.load`` for each."""
         for one in self._each:
-            one.load(lake, outbox)
+            one.load(lake, outbox, shards)
+
+    def are_own(self) -> bool:
+        """Whether each is as this service has written it last."""
+        return all(one.is_own() for one in self._each)
 
     def close(self) -> None:
         """Let go of the stores."""
@@ -81,6 +90,7 @@ class OnlineRows:
         store: the online store.
         stored: the group's rows in the lake.
         types: the DuckDB type of each stored column, in the order of the table.
+        others: the events of shards that other services take.
     """
 
     def __init__(
@@ -90,8 +100,10 @@ class OnlineRows:
         store: OnlineStore,
         stored: StoredRows,
         types: Mapping[str, str],
+        others: EventsOfOthers,
     ) -> None:
         self._target, self._group, self._store, self._stored = target, group, store, stored
+        self._others = others
         self._whole = joined_whole(target, types)
         self._merge: Merge | TailMerge = Merge(self._whole) if self._whole.windows is None else TailMerge(self._whole)
         self._written: Positions | None = None
@@ -151,12 +163,15 @@ class OnlineRows:
         by_key = self._merge.rows_by_key(rows)
         return list(self._merge.blobs(by_key, writer.blobs(list(by_key)), since_us)), ()
 
-    def load(self, lake: Lake, outbox: Outbox) -> int:
+    def load(self, lake: Lake, outbox: Outbox, shards: Collection[int]) -> int:
         """Bring the namespace to the lake's newest snapshot and all that the outbox holds besides; how many keys it has.
+
+        What other services have put there and not yet flushed stays.
 
         Args:
             lake: the open lake.
             outbox: the service's.
+            shards: those that the service takes.
 
         Raises:
             StoreError: the lake or the store cannot be read or written; the namespace is as it was.
@@ -167,6 +182,9 @@ class OnlineRows:
             rows = event_schema(self._group).empty_table()
             if batches is not None and batches.rows is not None:
                 rows = batches.rows
+            of_others, others = self._rows_of_others(lake, writer.about, shards)
+            if of_others is not None:
+                rows = pa.concat_tables([rows, of_others.cast(rows.schema)])
             unflushed = Unflushed(
                 lambda connection, before: connection.from_arrow(behind(rows, before).drop_columns([PARTITION])),
                 positions,
@@ -174,12 +192,47 @@ class OnlineRows:
                 SHARD,
                 SEQUENCE,
                 self._group.identity,
+                others,
             )
             keys = load_namespace(lake, self._target, writer, unflushed)
             self._written = positions
         self.close()
         self._held.enter_context(self._store.keep_open(self._target.table_name))
         return keys
+
+    def _rows_of_others(
+        self, lake: Lake, about: About | None, shards: Collection[int]
+    ) -> tuple[pa.Table | None, Positions]:
+        """The rows that other services have put into the namespace and not flushed, and how far they reach."""
+        try:
+            origin = None if about is None else origin_of(about)
+        except DamagedNamespaceError:
+            origin = None
+        if origin is None:
+            return None, {}
+        places = lake.stream_places(self._group.table)
+        flushed = {shard: sequence for shard, (sequence, _) in places.items()}
+        up_to = {
+            shard: origin.greatest(shard)
+            for shard in {**origin.positions, **origin.seen}
+            if shard not in shards and origin.greatest(shard) > flushed.get(shard, -1)
+        }
+        if not up_to:
+            return None, {}
+        try:
+            return self._others.rows(flushed, up_to, {shard: stream for shard, (_, stream) in places.items()}), up_to
+        except StoreError as error:  # the other services see it with their next turn or flush, and put it there again
+            _log.warning(
+                "%s is loaded without what other services have taken and not yet flushed, until they put it there again: %s",
+                self._target.table_name,
+                error,
+            )
+            return None, {}
+
+    def is_own(self) -> bool:
+        """Whether the namespace is as this service has written it last."""
+        with self._store.writing(self._target.table_name) as writer:  # so that no turn is half done
+            return writer.about is not None and self._is_mine(writer.about)
 
     def close(self) -> None:
         """Let go of the store until the next load."""

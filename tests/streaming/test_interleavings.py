@@ -151,8 +151,8 @@ class Trial:
             of_card = counts["ab"[number % 2]]
             count = 0 if of_card is None else of_card[number]
             assert count <= 1, f"event {number} counts {count} times after {self.log}"
-            # Of two services each takes back what the other alone has taken, until that goes on.
-            is_taken = len(self.services) == 1 and number < self.services[0].taken
+            shard = number % len(self.services)
+            is_taken = number // len(self.services) < self.services[shard].taken
             assert count == 1 or not is_taken, f"event {number} is lost after {self.log}"
 
     def check_settled(self) -> None:

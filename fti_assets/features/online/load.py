@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import duckdb
@@ -46,6 +46,7 @@ class Unflushed:
         shard: the column that names an event's shard.
         sequence: the column that names its place there.
         identity: the columns that no two rows share: what a run has stored meanwhile is not there twice.
+        others: of shards that other services take, up to which event the rows have what the namespace holds of them besides.
     """
 
     rows: Callable[[duckdb.DuckDBPyConnection, Positions], duckdb.DuckDBPyRelation]
@@ -54,6 +55,7 @@ class Unflushed:
     shard: str
     sequence: str
     identity: Sequence[str]
+    others: Positions = field(default_factory=dict)
 
 
 def load_online(lake: Lake, store: OnlineStore, group: OnlineTable) -> int:
@@ -222,12 +224,14 @@ class _Load:
         """
         own = {} if self._unflushed is None else self._unflushed.positions
         positions = {shard: max(self._flushed.get(shard, -1), own.get(shard, -1)) for shard in [*self._flushed, *own]}
+        others = {} if self._unflushed is None else self._unflushed.others
         if about is None:
-            return positions, {}
+            return {**positions, **others}, {}
         origin = origin_of(about)
         foreign = [shard for shard in {**origin.positions, **origin.seen} if shard not in own]
-        if not self._changed:  # of the shards of others nothing was made anew
-            positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in foreign}
+        # Of a shard whose events are among the rows, or where nothing was made anew, all keys hold what they held.
+        unchanged = [s for s in foreign if s in others or not self._changed]
+        positions |= {s: max(n, positions.get(s, -1)) for s, n in origin.positions.items() if s in unchanged}
         seen = {s: at for s in foreign if (at := origin.greatest(s)) > positions.get(s, -1)}
         return positions, seen
 

@@ -1,6 +1,5 @@
 """A rollout: builds of a model that answer some of its requests beside the champion, and which of them a key gets."""
 
-import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -135,4 +134,6 @@ def missing_fields(own: Sequence[Column], needs: Sequence[Column]) -> list[str]:
 def _number(salt: str, values: Sequence[Any]) -> int:
     plain = [value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value for value in values]
     text = json.dumps([salt, *plain], separators=(",", ":"))
+    import hashlib  # which loads OpenSSL; most models have no rollout
+
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big")

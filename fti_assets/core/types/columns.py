@@ -5,14 +5,17 @@ included) are float64 with NaN for what is missing, text is an object array of `
 timestamps are ``datetime64[us]`` with NaT, and vectors an object array of float32 arrays with None (``vectors.py``).
 """
 
+import sys
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from fti_assets.core.types.column_types import MISSING_INTEGER, SIDES, ColumnType
 from fti_assets.core.types.vectors import vectors
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 def canonical(values: Sequence[Any] | np.ndarray, column_type: ColumnType) -> np.ndarray:
@@ -37,20 +40,24 @@ def is_rounded(number: int) -> bool:
     return int(float(number)) != number
 
 
-def float64_rounds(value: float | Decimal, number: float) -> bool:
+def float64_rounds(value: "float | Decimal", number: float) -> bool:
     """Whether a whole number that was written is another one as float64; its own digits are the same, as JSON of other languages
     has them without an exponent.
 
     >>> float64_rounds(2**53 + 1, float(2**53 + 1)), float64_rounds(1152921504606847000, 2.0**60)
     (True, False)
     """
-    if (
-        value == number
-        or isinstance(value, float)
-        or (isinstance(value, Decimal) and value != value.to_integral_value())
-    ):
+    if value == number or isinstance(value, float) or (is_decimal(value) and value != value.to_integral_value()):
         return False
+    from decimal import Decimal
+
     return Decimal(repr(number)) != value
+
+
+def is_decimal(value: object) -> "TypeGuard[Decimal]":
+    """Whether a value is a ``Decimal``, told without an import of what makes them: before somebody has imported it there is none."""
+    decimal = sys.modules.get("decimal")
+    return decimal is not None and isinstance(value, decimal.Decimal)
 
 
 def is_missing_of_pandas(kind: type) -> bool:

@@ -4,7 +4,6 @@
 <root>/<model>/aliases.json
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Collection
@@ -20,6 +19,7 @@ from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_folder
 from fti_assets.stores.files import read_file, readable, reason
 from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.hashes import sha256_of
 from fti_assets.stores.models.manifest_check import check_manifest, verdict_of
 from fti_assets.stores.places import Place, place_of
 
@@ -116,7 +116,7 @@ class ModelReader:
         manifest = self.manifest(model, reference)
         path = self._build(model, reference) / "model.onnx"
         graph = _read(path)
-        if (result := hashlib.sha256(graph).hexdigest()) != manifest.sha256:
+        if (result := sha256_of(graph)) != manifest.sha256:
             raise DamagedError(
                 f"{path} is damaged: its {len(graph)} bytes have sha256 {result}, the manifest says {manifest.sha256}. "
                 "Restore the file from a copy, or make another build the champion"
@@ -131,7 +131,7 @@ class ModelReader:
         """
         path = self.folder(manifest) / name
         content = _read(path)
-        if (result := hashlib.sha256(content).hexdigest()) != manifest.files[name]:
+        if (result := sha256_of(content)) != manifest.files[name]:
             raise DamagedError(
                 f"{path} is damaged: its {len(content)} bytes have sha256 {result}, the manifest says {manifest.files[name]}. "
                 "Restore the file from a copy, or make another build the champion"

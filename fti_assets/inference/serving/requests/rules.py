@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +10,9 @@ from fti_assets.core.manifest import NOT_NULLABLE, Column, ColumnRule
 from fti_assets.core.times import instant, microseconds
 from fti_assets.core.types import ColumnType
 from fti_assets.errors import PredictionError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 Passes = Callable[[Any], bool]
 
@@ -87,9 +89,15 @@ def _comparable(check: Callable[[Mapping[str, Any]], Passes], rule: ColumnRule, 
     return check(arguments)
 
 
-def _decimal(value: float) -> Decimal:
+def _read_decimal(text: str) -> "Decimal":
+    from decimal import Decimal  # which few rules need
+
+    return Decimal(text)
+
+
+def _decimal(value: float) -> "Decimal":
     """The decimal that was written, not the float nearest to it."""
-    return Decimal(repr(value))
+    return _read_decimal(repr(value))
 
 
 def _rounding(type_name: str) -> Callable[[float], float]:
@@ -123,7 +131,7 @@ def _read(argument: Any, of_times: bool) -> Any:
 
 _FORMS: dict[str, Callable[..., Any]] = {
     "float": float,
-    "decimal": Decimal,
+    "decimal": _read_decimal,
     "nanoseconds": int,
     "pattern": re.compile,
     "other": lambda _: object(),

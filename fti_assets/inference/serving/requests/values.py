@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from fti_assets.core.manifest import Column
 from fti_assets.core.times import instant, naive_utc
 from fti_assets.core.types import EXACT, ColumnType
-from fti_assets.core.types.columns import float64_rounds, is_missing_of_pandas
+from fti_assets.core.types.columns import float64_rounds, is_decimal, is_missing_of_pandas
 from fti_assets.core.types.vectors import vector
 
 _INFINITE = float("inf")
@@ -48,7 +47,7 @@ def _text(value: Any) -> str | None:
 def _integer(value: Any) -> int | None:
     if value.__class__ is not int:
         value = _plain(value)
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        if isinstance(value, bool) or not (isinstance(value, int | float) or is_decimal(value)):
             _check_missing(value)
             return None
         if not isinstance(value, int):
@@ -71,7 +70,7 @@ def _integer(value: Any) -> int | None:
 def _number(value: Any) -> float | None:
     if value.__class__ is not float:
         value = _plain(value)
-        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        if isinstance(value, bool) or not (isinstance(value, int | float) or is_decimal(value)):
             _check_missing(value)
             return None
         if _is_nan(value):
@@ -142,7 +141,7 @@ def _vector(value: Any) -> np.ndarray | None:
 
 def _number_of_vector(place: int, value: Any) -> float | None:
     value = _plain(value)
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+    if isinstance(value, bool) or not (isinstance(value, int | float) or is_decimal(value)):
         try:
             _check_missing(value)
         except TypeError:
@@ -198,7 +197,7 @@ def _time(value: np.datetime64) -> datetime | None:
 
 def _is_nan(value: object) -> bool:
     """Whether a number is none; to compare a Decimal that signals raises."""
-    return value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and value != value
+    return value.is_nan() if is_decimal(value) else isinstance(value, float) and value != value
 
 
 def _check_missing(value: Any) -> None:

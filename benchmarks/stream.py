@@ -91,7 +91,7 @@ def ours(folder: Path) -> dict[str, float]:
     )
     ready, fitted = time.process_time() - start, peak_mb()
     stream = data.train.stream(BATCH, seed=0, shuffle_blocks=BLOCKS).tensors()
-    # From here on the most is counted anew, so that it is that of the stream alone.
+    # From here on the most is counted again, so that it is that of the stream alone.
     Path("/proc/self/clear_refs").write_text("5")
     held = peak_mb()
     seconds = best_epoch(lambda: stream)

@@ -127,7 +127,7 @@ def side(what: Mapping[str, Any]) -> dict[str, Any]:
     """What one side takes, and what it stored and answers."""
     events, folder = source(what), Path(what["folder"])
     cards = [f"c{number}" for number in range(ASKED)]
-    # From here on the most is counted anew.
+    # From here on the most is counted again.
     Path("/proc/self/clear_refs").write_text("5")
     held, cpu, wall = most_mb(), time.process_time(), time.monotonic()
     by_hand = None

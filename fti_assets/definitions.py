@@ -61,19 +61,19 @@ def build_definitions(
     executor: dg.ExecutorDefinition | dg.Executor | None = _IN_PROCESS,
     **options: Any,
 ) -> dg.Definitions:
-    """Turn declarations, and everything that they rest on, into ``dg.Definitions``.
+    """Turn declarations, and everything that they depend on, into ``dg.Definitions``.
 
-    Sensors that evaluate the automation conditions come with it, running, those that take in prediction logs or ask a model's triggers, and
-    one that tells what is wrong if there is a resource ``alerts``, ``fti.Alerts``. Systems that share groups belong into one call; what it
-    gives can be merged with other definitions, if they are given the same resources.
+    The definitions include running sensors that evaluate the automation conditions, take in prediction logs and evaluate
+    a model's triggers, and one that sends alerts if there is a resource ``alerts``, ``fti.Alerts``. Declare systems that share groups in
+    one call. The result can be merged with other definitions that have the same resources.
 
     Args:
-        declarations: groups, datasets, models, predictions, prediction logs, experiments and monitors; what they rest on is collected.
-        name: the system's name, with which its sensors' names begin; by default that of the first declaration.
+        declarations: groups, datasets, models, predictions, prediction logs, experiments and monitors; what they depend on is collected.
+        name: the system's name, the prefix of its sensors' names; by default the name of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``, and ``alerts`` the ``Alerts``, by
             default none.
         executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
-            imports everything anew; a run of long steps asks for processes in its config, ``{"execution": {"config":
+            imports everything again; a run of long steps asks for processes in its config, ``{"execution": {"config":
             {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes that the default of all runs. None
             leaves it to Dagster, or to the executor of the definitions that these are merged with.
         options: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``loggers``, more ``assets`` and

@@ -1,6 +1,6 @@
 """The reference as Markdown, made from the code: each public name with its signature, its arguments and what it raises.
 
-``python -m scripts.reference`` writes docs/reference anew; a test compares the pages with what this makes.
+``python -m scripts.reference`` writes docs/reference again; a test compares the pages with what this makes.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def mistakes_of(
         if any(len(other) > len(path) and other[: len(path)] == path for other in by_path):
             continue
         text = _sentence(path, told, values, model, component)
-        # Dagster makes the error anew with the line of the file, which it can of Pydantic's own kinds alone.
+        # Dagster makes the error again with the line of the file, which it can of Pydantic's own kinds alone.
         yield InitErrorDetails(type="value_error", loc=path, input=told[0]["input"], ctx={"error": ValueError(text)})
 
 

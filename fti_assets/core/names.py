@@ -23,7 +23,7 @@ LEDGER = "ledger"
 """The schema of the ledgers, one beside each table."""
 
 TILES = "tiles"
-"""The schema of what windows keep of their sources, which can be made anew."""
+"""The schema of what windows keep of their sources, which can be made again."""
 
 
 def is_kept(column: str) -> bool:

@@ -56,7 +56,7 @@ def open_environment(stores: Stores, name: str) -> Iterator[OpenEnvironment]:
 
 
 def refuse_other_main(main: Lake, about: Branch) -> None:
-    """Refuse a main that was begun anew since the environment was made, or put back to an earlier state.
+    """Refuse a main that was begun again since the environment was made, or put back to an earlier state.
 
     Raises:
         DamagedError: it is so.

@@ -60,7 +60,7 @@ def changed_below(
             raise StoreError(
                 f"{table.full_name}, of which the environment {env.about.name!r} has {len(keys)} partitions, is not declared in "
                 f"these definitions, "
-                "so nobody can say what they rest on: merge with the code that made them, -f FILE or -m MODULE. Nothing was merged"
+                "so it is unknown what they rest on: merge with the code that made them, -f FILE or -m MODULE. Nothing was merged"
             )
         tables[table] = None
         for source in reads_of(declaration):

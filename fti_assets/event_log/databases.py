@@ -60,7 +60,7 @@ class OpenDatabases:
             database.engine.dispose()
 
     def close_all(self) -> None:
-        """Close each; the next that is asked for is opened anew."""
+        """Close each; the next that is asked for is opened again."""
         for path in list(self._databases):
             self.close(path)
 

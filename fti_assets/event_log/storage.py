@@ -173,7 +173,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             "check_name": plan.check_name,
             "run_id": event.run_id,
             "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            # Made once: Dagster serializes the event anew for each partition.
+            # Made once: Dagster serializes the event again for each partition.
             "evaluation_event": serialize_value(event),
             "evaluation_event_timestamp": self._event_insert_timestamp(event),
             "evaluation_event_storage_id": event_id,

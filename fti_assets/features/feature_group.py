@@ -67,26 +67,26 @@ def feature_group(
         ttl: how long after its event time a row still answers; for ever by default.
         tie_break: the column whose greatest value wins among rows of equal keys and times.
         duplicates: what to do with rows of equal keys and times within a run: ``"error"`` refuses them,
-            ``fti.KeepLast("loaded_at")`` keeps the last by a column. It is decided before the rows are validated.
+            ``fti.KeepLast("loaded_at")`` keeps the last by a column. This happens before the rows are validated.
         schema: a Pandera model or schema, checked before anything is stored.
-        partition_by: the column whose time says which partition a row is in; event time by default.
+        partition_by: the column whose time decides the partition of a row; event time by default.
         lookback: how far before its own partitions the group reads its input groups; ``"lifetime"`` is all that came before.
         online: load the group to the online store too.
         online_history: how far back the online store answers; ttl plus delay by default, 7 days without a ttl.
         rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``, for names with capitals or spaces.
-            Everything else in the declaration, the schema too, speaks of the group's names.
-        ins: groups for ``fti.Table`` parameters that cannot be found by name, beside what ``@dg.asset`` takes.
+            Everything else in the declaration, the schema too, uses the group's names.
+        ins: groups for ``fti.Table`` parameters that cannot be found by name, and what ``@dg.asset`` takes.
         stream: where the same rows come from as they happen, ``fti.NatsStream(...)``, ``fti.KafkaStream(...)`` or
-            ``fti.RedisStream(...)``: ``fti stream`` takes them, and the function gives the rows of whole partitions again, from an
-            archive. Needs ``available_at``, which is when the broker stored an event, a schema, and partitions of time.
+            ``fti.RedisStream(...)``. ``fti stream`` takes them, and the function returns the rows of whole partitions from an
+            archive. Needs ``available_at`` (when the broker stored an event), a schema, and partitions of time.
         must_equal_stream: refuse a run over a streamed partition whose rows are not those of the stream; by default the check
             ``equals_stream`` warns, and the rows of the run are stored.
-        engine: ``"spark"`` for a function of Spark: other groups are parameters annotated ``pyspark.sql.DataFrame`` in place of
-            ``fti.Table``, one annotated ``pyspark.sql.SparkSession`` takes the session, and it gives a ``DataFrame`` of that session. The
-            stores say where Spark is. Its rows are checked and stored as any.
-        options: every parameter of ``@dg.asset``, with its own meaning. By default a group with partitions of time that go on has a
-            ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run,
-            and says that the group fails ``ttl`` after it, or else after twice as long; None is without one.
+        engine: ``"spark"`` for a function of Spark. Other groups are then parameters annotated ``pyspark.sql.DataFrame`` instead of
+            ``fti.Table``, a parameter annotated ``pyspark.sql.SparkSession`` gets the session, and the function returns a
+            ``DataFrame`` of that session. The stores name the Spark server. Its rows are checked and stored like any others.
+        options: every parameter of ``@dg.asset``, with its own meaning. By default a group whose time partitions have no end has a
+            ``freshness_policy``: Dagster warns once a partition must be missing, two partitions and the serving delay after the last run.
+            It reports a failure ``ttl`` after the last run, or without a ``ttl`` after twice as long. None leaves the policy out.
 
     Raises:
         DeclarationError: the declaration is impossible.

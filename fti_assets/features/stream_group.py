@@ -31,7 +31,7 @@ def stream_feature_group(
 ) -> FeatureGroup:
     """Declare a feature group whose rows are the events of a stream, and nothing else.
 
-    ``fti stream`` takes them as they happen. A run over a partition reads the broker again, so a partition can be made anew for as long
+    ``fti stream`` takes them as they happen. A run over a partition reads the broker again, so a partition can be made again for as long
     as the broker keeps its events; a group that is to outlive these has a function over an archive, ``@fti.feature_group(stream=...)``.
 
     Args:

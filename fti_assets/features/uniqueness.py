@@ -17,7 +17,7 @@ from fti_assets.stores.lake.lake import Lake
 def comparable(lake: Lake, group: FeatureGroup, staging: str) -> bool:
     """Whether a staged table's keys and times can be those of stored rows.
 
-    Where a type differs, nothing is stored yet and the table is made anew, or the rows are refused when they are to be stored.
+    Where a type differs, nothing is stored yet and the table is made again, or the rows are refused when they are to be stored.
     """
     stored_types, types = lake.types(group.table), lake.staged_types(staging)
     return all(stored_types.get(name) == types[name] for name in group.identity)

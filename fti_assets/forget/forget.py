@@ -71,7 +71,7 @@ def forget(
 
     What the services of the group's stream have not flushed yet comes to the lake first; of its dead letters those go that name the key.
 
-    What windows keep of its partitions is dropped, and made anew by their next run. One commit a table; its message names the
+    What windows keep of its partitions is dropped, and made again by their next run. One commit a table; its message names the
     columns, never the key.
 
     Args:
@@ -164,7 +164,7 @@ def forget(
         holders_of = {one.carrier.table: (one.predicate, named_columns(one)) for one in searches}
         changes = {one.carrier.table: list(one.occurrences.rows) for one in searches if one.carrier.table in commits}
         sinks = forget_in_sinks(lake, declarations, group, key, holders_of, changes, write=not dry_run)
-        # Looked for anew: a run that began before may have written the key again meanwhile.
+        # Looked for again: a run that began before may have written the key again meanwhile.
         with lake.one_snapshot():
             rest = [
                 find(lake, one.carrier.table, one.predicate)

@@ -24,7 +24,7 @@ from fti_assets.training.models.model import Servable
 
 REQUEST_COLUMN = "request"
 _LOOK_SECONDS = 0.2
-_WRITING_SECONDS = 60.0  # far longer than writing one file anew takes
+_WRITING_SECONDS = 60.0  # far longer than writing one file again takes
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class LogFolder:
         return [LogFile(path) for path in open_files(self.folder)]
 
     def half_written(self) -> list[Path]:
-        """What is written anew, and what a process that was killed had begun to write."""
+        """What is written again, and what a process that was killed had begun to write."""
         return [*paths_in(self.folder, ".*.tmp"), *paths_in(self.folder / OUTSIDE, ".*.tmp")]
 
     def holds(self, line: bytes) -> bool:
@@ -96,7 +96,7 @@ def await_closed(folders: Sequence[LogFolder], seconds: float) -> None:
 
 
 def take_out_of_files(lake: Lake, folders: Sequence[LogFolder]) -> dict[str, tuple[int, int]]:
-    """Write closed files anew without the entity's lines; of each model how many lines, of how many files.
+    """Write closed files again without the entity's lines; of each model how many lines, of how many files.
 
     Raises:
         StoreError: one cannot be read, or not written.
@@ -167,7 +167,7 @@ def _counts(folders: Sequence[LogFolder], lines_of: Callable[[LogFolder], Sequen
 
 
 def _without(one: LogFolder, file: LogFile) -> int:
-    """Write a file anew without the entity's lines; how many they were."""
+    """Write a file again without the entity's lines; how many they were."""
     lines = list(file.lines())
     other_lines = [line for line in lines if not one.holds(line)]
     if len(other_lines) < len(lines):

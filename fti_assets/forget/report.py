@@ -34,7 +34,7 @@ class Forgotten:
     tables: Sequence[TableReport]
     """The tables that held rows of the key when the command began."""
     tiles: Sequence[str]
-    """The tables of what windows keep of the partitions that held it; they are dropped, and made anew by the next run."""
+    """The tables of what windows keep of the partitions that held it; they are dropped, and made again by the next run."""
     online: Mapping[str, int]
     """Of each namespace, how many keys were deleted; in a dry run, how many are there."""
     outboxes: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Windows at the time of a request over the rows of an entity: what the online store holds of them is computed anew."""
+"""Windows at the time of a request over the rows of an entity: what the online store holds of them is computed again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def refuse_windows(declarations: Sequence[Declaration], group: str) -> None:
         if isinstance(one, FeatureGroup) and one.name == group and one.windows is not None:
             raise DeclarationError(
                 f"{group!r} has no rows of its own, it counts those of {one_of(one.inputs)}: forget the key there, and what the online "
-                "store holds of the windows is computed anew"
+                "store holds of the windows is computed again"
             )
 
 

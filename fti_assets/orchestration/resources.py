@@ -91,7 +91,7 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
             models=without_secrets(models),
             online=without_secrets(online),
             log=without_secrets(log),
-            # Dagster makes the resource anew from its config, as mappings.
+            # Dagster makes the resource again from its config, as mappings.
             tracking=MlflowTracking(**tracking) if isinstance(tracking, Mapping) else tracking,
             environment=environment,
             spark=SparkEngine(**spark) if isinstance(spark, Mapping) else spark,

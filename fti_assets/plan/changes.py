@@ -139,7 +139,7 @@ def _column_changes(
 
 
 def is_run_by_hand(declaration: Declaration) -> bool:
-    """Whether its stored partitions are made anew when its code changes: answers that were given, logs and figures stay."""
+    """Whether its stored partitions are made again when its code changes: answers that were given, logs and figures stay."""
     return (
         declaration.is_owned
         and isinstance(declaration, FeatureGroup | TrainingDataset | Model)

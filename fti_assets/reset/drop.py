@@ -20,7 +20,7 @@ from fti_assets.stores.lake.upkeep.dropping import drop_tables
 def reset(
     definitions: dg.Definitions, names: Sequence[str], *, stores: Stores, agreed_plan: Plan | None = None
 ) -> tuple[Plan, int | None]:
-    """Drop what is stored of groups, datasets or predictions, so that the next run begins anew, with any schema.
+    """Drop what is stored of groups, datasets or predictions, so that the next run begins again, with any schema.
 
     The tables, their ledgers and tiles go in one commit of the lake, which decides: killed before it, everything is as it was;
     after it, the next run and another reset find nothing in the lake, and drop or replace what is left beside it.

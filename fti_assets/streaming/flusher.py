@@ -1,4 +1,4 @@
-"""What a service does off the path of freshness: commits to the lake, and online values made anew when others changed the lake."""
+"""What a service does off the path of freshness: commits to the lake, and online values made again when others changed the lake."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Flusher:
 
     @contextmanager
     def _connected(self) -> Iterator[Lake]:
-        """The lake, open for many uses; after an error it is opened anew."""
+        """The lake, open for many uses; after an error it is opened again."""
         if self._lake is None or self._uses >= _FLUSHES_A_CONNECTION:
             self._close()
             self._lake, self._uses = self._open.enter_context(self._store.connect()), 0
@@ -189,5 +189,5 @@ def _refuse_other_types(lake: Lake, group: FeatureGroup) -> None:
     if other:
         raise SchemaChangedError(
             f"{group.table.full_name} has columns of other types than events are stored in: {list_some(other)}. Raise the version, so "
-            f"that the stream gets a table of its own, or start over while nobody needs what is stored: fti reset {group.table_name}"
+            f"that the stream gets a table of its own, or start over if what is stored is not needed: fti reset {group.table_name}"
         )

@@ -79,45 +79,45 @@ def model(
     ins: Mapping[str, Any] | None = None,
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], Model]:
-    """Declare a model: a function of ``fti.TrainingData`` that gives a trained one.
+    """Declare a model: a function of ``fti.TrainingData`` that returns a trained model.
 
-    The function may also take ``context``, a ``config: dg.Config`` and resources. It gives a trained
-    ``LightningModule`` or ``nn.Module`` (its ``forward`` takes the dict of encoded tensors, and gives logits, or values
+    The function may also take ``context``, a ``config: dg.Config`` and resources. It returns a trained
+    ``LightningModule`` or ``nn.Module`` (its ``forward`` takes the dict of encoded tensors and returns logits, or values
     for regression), a fitted scikit-learn estimator, a model of LightGBM or XGBoost, or an ``onnx.ModelProto``. If its result is annotated
-    with a class that can never be exported for the task, that is said when the code loads.
+    with a class that can never be exported for the task, loading the code fails and says so.
 
     Args:
-        dataset: what it learns from; a view makes a dataset of its own, of the view's version.
-        encoders: an encoder for a feature, in place of the view's, so that models of one dataset may encode otherwise.
-        weights: what a row of each class counts in training, as ``data.train.weight`` gives it; all alike by default.
-        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``, whose label is how relevant a row is, a number from
-            0 on, and whose dataset says by ``query=`` which rows are one list. Of a view with several labels it is ``multilabel``, where
-            each is a yes or no, or ``regression``.
-        levels: of a quantile model, such as ``[0.1, 0.5, 0.9]``. Its answer is a value for each, which ascend.
+        dataset: the dataset it learns from. A view makes a dataset of its own, with the view's version.
+        encoders: encoders by feature, instead of the view's, so that models of one dataset can encode differently.
+        weights: the weight of a row of each class in training, in ``data.train.weight``; all alike by default.
+        task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``. The label of a ranking is how relevant a row
+            is, a number from 0, and its dataset names by ``query=`` which rows are one list. With several labels the task is
+            ``multilabel``, where each is a yes or no, or ``regression``.
+        levels: the levels of a quantile model, such as ``[0.1, 0.5, 0.9]``. It answers with one value a level, in ascending order.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
         evaluate: the metrics and slices; the task's usual metrics by default.
         gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
-        gates_fail_run: whether the run fails with it.
-        importance: how the importance of its features is measured on the test split; ``False`` leaves that out.
-        promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves that to
-            people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, but for the first build.
+        gates_fail_run: whether the run fails if a gate does.
+        importance: how the importance of its features is measured on the test split; ``False`` turns it off.
+        promote: ``automatic`` makes an accepted build the champion unless the champion's cutoff is later; ``by_hand`` leaves it to
+            people, ``after_experiment`` to the verdict of an ``fti.experiment`` on a rollout, except for the first build.
         tune: a search for parameters, which the function takes as ``trial: fti.Trial``; the build is the model of the best trial.
-        calibrate: ``platt`` or ``isotonic`` has the probabilities of a classifier calibrated on the validation part, within the graph: a
-            logistic regression of their log odds, or a line that never falls, of each class against the rest.
+        calibrate: ``platt`` or ``isotonic`` calibrates the probabilities of a classifier on the validation part, within the graph: by a
+            logistic regression of their log odds, or by a monotone function, for each class against the rest.
         intended_use: what the model is for and who uses it, for its card.
         limits: where it should not be used, and what it does not know, for its card; each is one line of its list.
-        retrain: triggers that ask for training (``fti.OnSchedule``, ``fti.OnNewData``, ``fti.OnDrift``, ``fti.OnDegradation``), in place
-            of the default, by which it is trained at each new cutoff. Their sensor comes with ``build_definitions``. The newest cutoff that
+        retrain: triggers of training (``fti.OnSchedule``, ``fti.OnNewData``, ``fti.OnDrift``, ``fti.OnDegradation``), instead
+            of the default, which is to train at each new cutoff. Their sensor comes with ``build_definitions``. The newest cutoff that
             is ready is trained, in one run with its dataset, if there is something that the newest build has not learned from.
-        rollback: what is done, as labels come, about a champion that does worse on them than the one before it: ``propose`` notes that
-            beside the build until a person decides, ``automatic`` rolls back. Both are scored on the same rows, of which neither has
-            learned, by the first metric; the whole interval of the difference must say so.
-        cooldown: how long after a request of its triggers none of them but a schedule fires, 7 days by default.
-        catch_up: at how many of the dataset's newest cutoffs it is trained by itself, at most 1,000; by default as many
+        rollback: what to do, as labels arrive, about a champion that does worse on them than its predecessor: ``propose`` records a
+            proposal until a person decides, ``automatic`` rolls back. Both are scored on the same rows, which neither was trained
+            on, by the first metric; the whole interval of the difference must show it.
+        cooldown: how long after a request no trigger but a schedule fires again, 7 days by default.
+        catch_up: at how many of the dataset's newest cutoffs it is trained automatically, at most 1,000; by default as many
             as the dataset catches up on.
-        latency_goal: within what time a server is to answer a request, such as ``"50ms"``. What cannot be answered within it
-            is refused at once (503) instead of waiting.
+        latency_goal: the time within which a server is to answer a request, such as ``"50ms"``. Requests that cannot be answered
+            in that time are refused at once (503) instead of waiting.
         ins: plain Dagster assets that the function takes, as ``@dg.asset`` has them.
         options: every parameter of ``@dg.asset``, with its own meaning.
 

@@ -43,29 +43,29 @@ def training_dataset(
     engine: Engine | None = None,
     **options: Unpack[AssetOptions],
 ) -> TrainingDataset:
-    """Declare a training dataset: the rows of a view at a cutoff, the start of its partition.
+    """Declare a training dataset: the rows of a view at a cutoff, which is the start of its partition.
 
     Args:
         name: the dataset's name.
-        view: what it is made of.
+        view: the feature view that it is made from.
         version: names the asset and its table.
-        split: ``TimeSplit`` for a view with times, by default its newest fifth of the rows tests and the fifth before it
-            validates; ``RandomSplit`` for one without, or with queries ``GroupSplit`` by them. ``HashSplit`` and ``GroupSplit`` are for
-            either.
+        split: for a view with times ``TimeSplit``, by default with the newest fifth of the rows as test part and the fifth before it
+            as validation part. For a view without times ``RandomSplit``, or with queries ``GroupSplit`` by them. ``HashSplit`` and
+            ``GroupSplit`` work for both.
         window: how far back from the cutoff it reaches; everything by default.
         query: the spine's column that names the list in which a row is ranked, such as a session, or several that name it together, such as
-            ``["listener_id", "week"]``: for models with ``task="ranking"``. A query of which the split would put rows into several parts
-            is left out whole, and counted; so is one of which stored rows lie before the window or after the cutoff.
-        where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``: a row is left out for which it is false or null.
-            It is on what the row was at its prediction time, never on the label or on other groups.
-        sample: of which train rows a share is kept, ``fti.Sample(negatives=0.1)``; all by default.
-        weight: the spine's column that says what each row counts, a number above 0, such as how much is insured: in training, where
-            ``data.train.weight`` has it, and in all that is measured of a build. Encoders and the checks of the rows count rows alike.
+            ``["listener_id", "week"]``: for models with ``task="ranking"``. A query whose rows the split would put into several parts
+            is left out whole, and counted. So is a query with stored rows before the window or after the cutoff.
+        where: a SQL condition on the spine's own columns, such as ``"country = 'NL'"``. Rows for which it is false or null are left out.
+            It sees the row as of its prediction time, never the label or other groups.
+        sample: keep only a share of some train rows, ``fti.Sample(negatives=0.1)``; all are kept by default.
+        weight: the spine's column with the weight of each row, a number above 0, such as the sum insured. It counts in training, where
+            ``data.train.weight`` has it, and in all metrics of a build. Encoders and the checks of the rows count all rows alike.
         schema: a Pandera model or schema of the rows, checked before they are stored.
-        catch_up: of how many of the newest cutoffs that are ready those that are missing are made by themselves, at most
-            1,000; older ones are left to a backfill, and the sensor's tick names them.
-        engine: what joins its features: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by default what the
-            stores say. Its rows are the same on each.
+        catch_up: how many of the newest ready cutoffs are made automatically if they are missing, at most
+            1,000. Older ones are left to a backfill, and the sensor's tick names them.
+        engine: what joins its features: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by default the
+            engine of the stores. The rows are the same on each.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
             the cutoff is the clock at the run's start.
 

@@ -58,7 +58,7 @@ def rerun(one: Any, stores: fti.Stores) -> None:
 
 
 def contents(stores: fti.Stores) -> dict[str, dict[str, tuple[str, int]]]:
-    """The data versions by the ledger, and hashed anew from the rows."""
+    """The data versions by the ledger, and hashed again from the rows."""
     results = {}
     with stores.offline_store().connect() as lake:
         for table in lake.tables():

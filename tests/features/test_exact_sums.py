@@ -67,7 +67,7 @@ def windows(connection: duckdb.DuckDBPyConnection, values: Sequence[Sequence[flo
     rows = Table(relation, connection, "rows_v1", ("k",), event_time="t", grid=grid)
     result = window_aggregate(rows, keys=["k"], every="1h", windows=["1h"], aggregates=aggregates)
     columns = ", ".join(f'"{name}_1h"' for name in aggregates)
-    # In one query: each step of a relation is planned anew.
+    # In one query: each step of a relation is planned again.
     return result.relation.query("found", f"SELECT {columns} FROM found ORDER BY k").fetchall()
 
 

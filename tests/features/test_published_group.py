@@ -328,7 +328,7 @@ def test_rows_of_an_earlier_release_promise_nothing_until_they_are_made_again(ow
         lake.connection.execute(f"DROP TABLE {SALES.contract.sql}")
     with pytest.raises(
         NotMaterializedError,
-        match="code of an earlier release made it, or its catalog was made anew. Upgrade",
+        match="code of an earlier release made it, or its catalog was made again. Upgrade",
     ):
         fti.group("sales", stores=own_stores)
     close_stores()

@@ -109,7 +109,7 @@ def test_tiles_give_what_rows_give(
     lake: Lake, rows: list[Row], chosen: list[str], written: list[str], rows_by: RowsBy, every: timedelta | None,
     start: int, hours: int, times: dict[str, Any], lost: int,
 ) -> None:  # fmt: skip
-    """The second time without one of the rows, whose day is stored anew."""
+    """The second time without one of the rows, whose day is stored again."""
     table = TableName("features", f"events_{next(numbers)}")
     stored(lake, table, rows)
     first, last = START + start * HOUR, START + (start + hours) * HOUR

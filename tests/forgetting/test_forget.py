@@ -633,7 +633,7 @@ def test_what_windows_keep_of_it_is_gone_too(members: fti.Stores, members_home: 
     assert f"{tiles}: what windows keep of its partitions, dropped" in as_text(done)
     with members.offline_store().connect() as lake:
         assert not lake.has(tiles)
-    run(members, habits, partition_key=NEWEST)  # which makes them anew without her
+    run(members, habits, partition_key=NEWEST)  # which makes them again without her
     assert people_of(tiles) == PEOPLE[1:]
     assert forget_one(ANN, dry_run=True).tiles == []
     done = forget_one(ANN, expire=True)

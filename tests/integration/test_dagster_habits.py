@@ -149,7 +149,7 @@ def processes_of_steps(location: Location, config: dict[str, Any]) -> set[int | 
         return {event.pid for event in done.all_events if event.event_type_value == "STEP_SUCCESS"}
 
 
-# From a server that has imported Dagster: two processes that each begin anew would import it twice.
+# From a server that has imported Dagster: two processes that each begin again would import it twice.
 SERVER = {"forkserver": {"preload_modules": ["fti_assets.definitions", "dagster"]}}
 ASKED = {"execution": {"config": {"multiprocess": {"max_concurrent": 1, "start_method": SERVER}}}}
 

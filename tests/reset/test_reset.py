@@ -1,4 +1,4 @@
-"""``fti reset``: what is dropped is said and dropped whole, what somebody needs is not, and the next run begins anew."""
+"""``fti reset``: what is dropped is said and dropped whole, what somebody needs is not, and the next run begins again."""
 
 import os
 import shutil

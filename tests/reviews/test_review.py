@@ -232,7 +232,7 @@ def test_what_a_person_could_see_undoes_no_decision(world: World) -> None:
 
 
 def test_rows_on_which_a_champion_held_are_judged_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks double, so most runs have no further rows; a label that was corrected among those of the look is judged anew."""
+    """Looks double, so most runs have no further rows; a label that was corrected among those of the look is judged again."""
     asked = list[int]()
 
     def counting(rows: Any, *others: Any) -> Any:

@@ -388,7 +388,7 @@ def test_files_that_delta_log_does_not_count_are_refused(tmp_path: Path) -> None
     commit(tmp_path, 1, {"add": {"path": "b.parquet"}})
     for path in (tmp_path, f"file://{tmp_path}", f"{tmp_path}//**/*.parquet", f"{tmp_path}/../{tmp_path.name}"):
         assert read_all(ParquetFiles(path=path)) == [1, 2]
-    commit(tmp_path, 2, {"add": {"path": "b.parquet"}}, {"remove": {"path": "b.parquet"}})  # written anew
+    commit(tmp_path, 2, {"add": {"path": "b.parquet"}}, {"remove": {"path": "b.parquet"}})  # written again
     assert read_all(source) == [1, 2]
     commit(tmp_path, 3, {"remove": {"path": "b.parquet"}})
     with pytest.raises(StoreError, match="have its VACUUM delete them"):

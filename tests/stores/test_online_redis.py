@@ -194,7 +194,7 @@ def test_rows_of_another_generation_than_is_said_are_damage(store, marker):
     ):
         with pytest.raises(DamagedError, match="someone else removed or changed them"):
             read()
-    with pytest.raises(StoreError, match="'weather_v1' in .* was written anew"):
+    with pytest.raises(StoreError, match="'weather_v1' in .* was written again"):
         store.everything("weather_v1")
     load(store, [(("a",), [(0, 0, (2.0,))])])
     assert reader.get(("a",), 0).values == (2.0,)

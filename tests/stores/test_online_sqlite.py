@@ -291,7 +291,7 @@ COPY = "CREATE TABLE copy AS SELECT * FROM {0}; INSERT INTO copy SELECT * FROM {
 )
 def test_other_tables_than_were_made_are_damage_until_they_are_loaded(store, script, problem):
     changed_file(store, script)
-    expected = rf"weather_v1.sqlite is damaged: .*{problem}.*\. Materialize weather again, which loads it anew"
+    expected = rf"weather_v1.sqlite is damaged: .*{problem}.*\. Materialize weather again, which loads it again"
     for read in (
         lambda: store.reader("weather_v1"),
         lambda: store.about("weather_v1"),

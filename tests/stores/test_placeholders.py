@@ -263,7 +263,7 @@ def test_a_repaired_lake_has_placeholders_beside_values(store: OfflineStore, how
         assert list(table.types) == list(KINDS)
         again = table.put(
             a=nulls
-        )  # of a partition whose file had to be written anew, the version is one of newer types
+        )  # of a partition whose file had to be written again, the version is one of newer types
         assert again.changed == (() if how == "catalog lost" else ("a",))
         assert table.put(a=nulls).changed == ()
 

@@ -189,7 +189,7 @@ def test_which_function_is_asked_of_first_makes_no_difference(folder: Path, coun
     (folder / "mem_module.py").write_text(CIRCLE)
     alone = {}
     for function in ("first", "second", "third"):
-        (folder / "mem_module.py").write_text(f"{CIRCLE}# {function}\n")  # read anew
+        (folder / "mem_module.py").write_text(f"{CIRCLE}# {function}\n")  # read again
         alone[function] = room._meaning("mem_module", function, counts)
     for end, functions in enumerate(permutations(alone)):
         (folder / "mem_module.py").write_text(f"{CIRCLE}# {end}\n")

@@ -172,7 +172,7 @@ def test_unflushed_rows_are_loaded_where_what_has_changed_cannot_be_told(world, 
 
 
 def test_windows_count_a_row_once_that_a_run_had_before_the_service(world):
-    """The run's load has it already, and the service puts it in as an event: the flush sees that it is stored, and makes its key anew."""
+    """The run's load has it already, and the service puts it in as an event: the flush sees that it is stored, and makes its key again."""
     events = MemoryStream("payments")
     first, second, third = payment("a", amount=1.0), payment("a", amount=2.0), payment("b", amount=4.0)
     archive = [frame(first, second, third, stored_at=DAY + 660 * MINUTE)]

@@ -1,4 +1,4 @@
-"""Dagster's instances of tests: what each of them would read or make anew is read or made once in a process."""
+"""Dagster's instances of tests: what each of them would read or make again is read or made once in a process."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
 """Dagster's storages in memory that cost little to make and to run on.
 
-Its own make their tables, note all migrations and compile their SQL anew each time, and open a connection
+Its own make their tables, note all migrations and compile their SQL again each time, and open a connection
 for each question. Here a new database is a copy of an empty one, and it has one connection. Events are written when
 somebody asks, those that are of no asset, most of a run's, when somebody asks for them: in most tests nobody does. What each
 run asks, the newest materialization of an asset or of one of its partitions, is kept beside, and so are the snapshots of jobs

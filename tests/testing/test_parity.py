@@ -29,7 +29,7 @@ def test_past_rows_are_answered_as_offline(stores: fti.Stores) -> None:
 
 
 def test_online_store_loaded_from_other_rows_is_found(stores: fti.Stores) -> None:
-    """The lake is written anew without the online store: the outcomes of a day are gone."""
+    """The lake is written again without the online store: the outcomes of a day are gone."""
     offline_only = fti.Stores(lake=stores.lake, models=stores.models, online=f"{stores.online}-elsewhere")
 
     @fti.feature_group(

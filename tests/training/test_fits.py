@@ -125,7 +125,7 @@ def test_another_module_or_damage_begins_anew(tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     lines.clear()
     training_data(Progress(tell=lines.append, folder=tmp_path)).fit(Net(), epochs=3, batch_size=32)
-    assert "cannot be read, training begins anew" in lines[0]
+    assert "cannot be read, training begins again" in lines[0]
     assert lines[1].startswith("epoch 1 of 3")
 
 

@@ -227,7 +227,7 @@ def test_metrics_of_ones_own_that_cannot_be_are_refused():
     with pytest.raises(DeclarationError, match="for no task"):
         Metric("none_at_all", missed, higher_is_better=True, tasks=[])
     Metric("twice", missed, **kind)
-    Metric("twice", missed, **kind)  # as when its module is loaded anew
+    Metric("twice", missed, **kind)  # as when its module is loaded again
     with pytest.raises(DeclarationError, match=r"'twice' already, made of .*missed: give the one of .*close"):
         Metric("twice", close, **kind)
 

@@ -76,7 +76,7 @@ def test_build_says_how_its_parameters_were_chosen(
     assert page.count("<td>complete") == 3
     assert dict(model.assets_def.metadata_by_key[model.key])["tuning"] == "3 trials by roc_auc over C"
 
-    # Another run makes the same study anew.
+    # Another run makes the same study again.
     bench.train(model, "08")
     again = study_of(bench, bench.builds()[-1])
     assert again.resumed == 0

@@ -13,7 +13,7 @@ from fti_assets.core.on_demand.tricks import says_words
 
 
 def without_unread(modules: Mapping[str, Module], *, of_functions: bool) -> dict[str, Module]:
-    """Some modules anew, by name, without it, whose trees it takes over; annotations stay where one of the modules may read them.
+    """Some modules again, by name, without it, whose trees it takes over; annotations stay where one of the modules may read them.
 
     Args:
         of_functions: take away the annotations of functions and of local names too, and what they say.

@@ -61,14 +61,14 @@ def _problem(error: Exception, url: str) -> str:
     if any(sign in text for sign in _LOST):
         return (
             f"Spark at {url} has lost a worker, and gave up after trying again: {first}. Look into the worker's log, often it is out of "
-            "memory; then run it again, which begins anew"
+            "memory; then run it again, which begins again"
         )
     if any(sign in text for sign in _MEMORY):
         return f"Spark at {url} ran out of memory: {first}. Give it more, or run fewer partitions at a time"
     if any(sign in text for sign in _AWAY):
         return (
             f"Spark at {url} does not answer any more: {first}. Look whether its Connect server still runs; then run it again, which "
-            "begins anew"
+            "begins again"
         )
     return f"Spark at {url} refuses: {first}"
 

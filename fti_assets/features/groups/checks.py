@@ -134,7 +134,7 @@ def _refuse_other_arrivals(group: FeatureGroup, parameter: str, source: TimedTab
 def has_windows_of_each_row(function: Callable[..., Any], parameter: str) -> bool:
     """Whether a function surely asks for a window at each row of a parameter: ``window_aggregate(parameter, ...)`` without ``every``.
 
-    A helper that is called, a parameter that is assigned anew and a function without source tell nothing; the run does.
+    A helper that is called, a parameter that is assigned again and a function without source tell nothing; the run does.
     """
     tree = _tree(function)
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == parameter]

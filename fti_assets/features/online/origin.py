@@ -64,7 +64,7 @@ def origin_of(about: About) -> Origin:
         return Origin(**plain, positions=positions, seen=seen)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedNamespaceError(
-            f"a namespace says of where it comes from {about.origin!r:.200}: it is written anew"
+            f"a namespace says of where it comes from {about.origin!r:.200}: it is written again"
         ) from error
 
 

@@ -99,7 +99,7 @@ def _no_contract(lake: Lake, name: str, version: int) -> NotMaterializedError:
     if lake.has(table):
         return NotMaterializedError(
             f"{table.full_name} is stored in {root}, but nobody has said there what it promises: code of an earlier release made it, or "
-            "its catalog was made anew. Upgrade fti-assets in the code location that owns it and materialize one of its partitions "
+            "its catalog was made again. Upgrade fti-assets in the code location that owns it and materialize one of its partitions "
             "once more"
         )
     names = [one.name for one in lake.tables() if one.schema == FEATURES]

@@ -96,7 +96,7 @@ def stage(
     verdicts = validation.verdicts
     if validation.coercion is not None:
         new_rows = coerced_relation(connection, name, validation.coercion, what=layout.what)
-        # Coerced values come from pandas, so their types and partitions are told anew.
+        # Coerced values come from pandas, so their types and partitions are told again.
         name, again = typed_copy(connection, new_rows, layout, partitions)
         columns = [*columns, *again]
         verdicts = [*verdicts, *validate_table(connection, name, None, rules=rules).verdicts]

@@ -70,7 +70,7 @@ def refuse_rounded(schema: pa.DataFrameSchema, types: Mapping[str, str], *, what
         if wide and name not in exact_columns(schema, types):
             raise DataError(
                 f"{what}: column {name!r} is {kind}, which pandas holds in floats of 15 digits, and the schema's parsers give all rows "
-                "anew: cast the column before, or parse in the function"
+                "again: cast the column before, or parse in the function"
             )
 
 

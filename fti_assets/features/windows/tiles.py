@@ -3,7 +3,7 @@
 A tile holds, for a partition, keys and the day in which rows became visible (for ``event_time`` also the day of the event),
 the totals and extremes that aggregates are made of. All rows of a tile count together where a day enters no window and
 leaves none during a run; of the other days the rows themselves are read. A tile names the data version of its partition, so
-that one of other rows is never used but made anew.
+that one of other rows is never used but made again.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class PredictionConfig(dg.Config):
     """How a run of batch predictions treats what is stored.
 
     Args:
-        predict_again: answer stored rows anew too; by default their answers stay, and only absent rows are predicted.
+        predict_again: answer stored rows again too; by default their answers stay, and only absent rows are predicted.
     """
 
     predict_again: bool = False

@@ -21,7 +21,7 @@ _END = "_fti_day_end"
 
 @dataclass(frozen=True)
 class LeakyJoins:
-    """Joins the rows of a dataset anew, with rows that are known as soon as they have happened.
+    """Joins the rows of a dataset again, with rows that are known as soon as they have happened.
 
     Args:
         lake: the open lake.

@@ -114,7 +114,7 @@ def on_answerable_rows(
 
 
 def on_changed_models(models: Sequence[Upstream], *, catch_up: int) -> dg.AutomationCondition[Any]:
-    """True once a model was built anew, each of them has a build that is early enough, and none is being trained.
+    """True once a model was built again, each of them has a build that is early enough, and none is being trained.
 
     A model that was turned down at a cutoff holds nothing up: its build before is taken.
     """

@@ -33,7 +33,7 @@ from fti_assets.orchestration.partitions import is_timed
 CHAMPION, CHAMPION_AFTER_RUN, NO_CHAMPION = "champion", "champion_after_run", "none"
 """The metadata of a change of champion and of a build by which a condition knows whether there is one, and its text for none."""
 
-# What NewestCutoffs finds in a tick: Dagster evaluates a condition anew for each condition that rests on it.
+# What NewestCutoffs finds in a tick: Dagster evaluates a condition again for each condition that rests on it.
 _SEARCHES: WeakKeyDictionary[Any, dict[Any, asyncio.Future[tuple[Any, str]]]] = WeakKeyDictionary()
 _MOST_CUTOFFS = 1000
 _OBSERVATIONS = 100

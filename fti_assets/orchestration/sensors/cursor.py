@@ -95,7 +95,7 @@ class Cursor:
 
 
 def _pack(versions: Mapping[str, Any]) -> str:
-    # A cursor is text in Dagster's storage, written anew at each tick that changes it: years of partitions are long.
+    # A cursor is text in Dagster's storage, written again at each tick that changes it: years of partitions are long.
     return base64.b64encode(zlib.compress(json.dumps(versions).encode(), level=1)).decode()
 
 

@@ -211,7 +211,7 @@ def _digest(arrivals: Mapping[Target, Mapping[str, str]]) -> str:
         newest = target.partitions_def.get_last_partition_key() if is_timed(target.partitions_def) else ""
         text.update(repr((target.key.to_user_string(), newest, sorted(versions.items()))).encode())
         if target.partitions_def is not None and not newest:
-            text.update(os.urandom(8))  # what partitions there are, is asked anew
+            text.update(os.urandom(8))  # what partitions there are, is asked again
     return text.hexdigest()
 
 

@@ -1,6 +1,6 @@
 """Whose key an object store is asked with, in the order of Amazon's own clients: the environment, a profile, a role.
 
-A role's keys end after some hours, and are asked for anew some minutes before. They come from a web identity (Kubernetes' service
+A role's keys end after some hours, and are asked for again some minutes before. They come from a web identity (Kubernetes' service
 accounts), from the address that a container was given, or, on a machine of EC2 alone, from its metadata service.
 """
 

@@ -21,7 +21,7 @@ def relation_name(relation: duckdb.DuckDBPyRelation) -> str:
 
 
 def name_relation(relation: duckdb.DuckDBPyRelation, name: str) -> str:
-    """Make a temporary view of a relation, or make it anew, and give its name quoted for SQL."""
+    """Make a temporary view of a relation, or make it again, and give its name quoted for SQL."""
     texts = _recording.get()
     if texts is not None and (text := sql_of(relation)) is not None:
         texts[name] = text

@@ -1,4 +1,4 @@
-"""The tables of tiles that are kept of a source: a cache, of which windows make anew what they need."""
+"""The tables of tiles that are kept of a source: a cache, of which windows make again what they need."""
 
 from __future__ import annotations
 

@@ -273,7 +273,7 @@ class ModelStore(ModelReader):
         self.check_servable(aliases.model, reference, "champion")
         if isinstance(self.root, BucketPath) and any(reference in one.builds for one in aliases.retired):
             raise StoreError(
-                f"{aliases.model}/{reference} cannot be champion: it was retired, and whoever did that may be deleting it. Nothing was "
+                f"{aliases.model}/{reference} cannot be champion: it was retired and may be about to be deleted. Nothing was "
                 "changed"
             )
         evidence = Evidence.of(self.manifest(aliases.model, reference))

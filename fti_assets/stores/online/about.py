@@ -18,7 +18,7 @@ WINDOWS_FORMAT = 3
 
 
 class DamagedNamespaceError(DamagedError):
-    """A namespace is not what was written; the lake is, so that loading it anew mends it."""
+    """A namespace is not what was written; the lake is, so that loading it again mends it."""
 
 
 def group_of(namespace: str) -> str:
@@ -165,12 +165,12 @@ def about_from(fields: dict[str, Any], namespace: str, *, what: str) -> About:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"{what} is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
-            "Materialize the group again, which loads it anew"
+            "Materialize the group again, which loads it again"
         ) from error
     if owner != namespace:
         raise DamagedNamespaceError(
             f"{what} has the rows of {excerpt(owner)}: it was copied or restored under another name. Materialize "
-            f"{group_of(namespace)} again, which loads it anew"
+            f"{group_of(namespace)} again, which loads it again"
         )
     return about
 

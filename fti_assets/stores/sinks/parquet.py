@@ -145,7 +145,7 @@ def _copy(partition: StoredPartition, file: Path) -> None:
 
 
 def _write_object(path: str, partition: StoredPartition) -> None:
-    """Put the partition's file into a bucket, which has no locks: it is written anew until it is of what the lake then has."""
+    """Put the partition's file into a bucket, which has no locks: it is written again until it is of what the lake then has."""
     with temporary_folder("fti_sink_") as folder:
         file = folder / _FILE
         for _ in range(_TRIES):

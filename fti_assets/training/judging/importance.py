@@ -26,7 +26,7 @@ Columns = Mapping[str, np.ndarray]
 class Importance:
     """How the permutation importance of a model's features is measured on the test split.
 
-    A feature's values are shuffled among the rows, and the exported graph answers anew: the importance is by how much the metric gets
+    A feature's values are shuffled among the rows, and the exported graph answers again: the importance is by how much the metric gets
     worse. The mean and the standard deviation of several shuffles stand in the manifest, on the model's page and in its card. Features
     that tell the same share it, as either can stand in for the other; give them as a group. Rows and shuffles rest on hashes, so
     that a build measured again has the same numbers. Source: Breiman, Random Forests (2001); Fisher, Rudin and Dominici (2019).
@@ -114,7 +114,7 @@ def permutation_importance(
     features: Sequence[str],
     together: np.ndarray | None = None,
 ) -> ImportanceRecord | None:
-    """Shuffle each feature and each group, and score the rows anew.
+    """Shuffle each feature and each group, and score the rows again.
 
     Args:
         settings: the declaration.

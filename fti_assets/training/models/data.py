@@ -182,7 +182,7 @@ class TrainingData:
 
         ``x`` is a dict of ``dense`` float32 ``[n, dense_dim]`` and each Embedding feature int64 ``[n, 1]``; ``y`` is
         ``[n]``, float32 for binary and regression, int64 for multiclass, and float32 ``[n, k]`` for several labels.
-        Each epoch shuffles train anew. For ranking a batch is
+        Each epoch shuffles train again. For ranking a batch is
         ``(x, y, qid)``, with the number of each row's query, and holds whole queries.
 
         Args:

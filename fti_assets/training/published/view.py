@@ -26,7 +26,7 @@ class PublishedView(FeatureView):
     """The view that a build learned from: its owner has checked it, and its encoders lie in the build's graph."""
 
     def __post_init__(self) -> None:
-        """Nothing is checked anew."""
+        """Nothing is checked again."""
 
 
 def published_view(view: ViewRecord, contract: ModelContract, groups: Groups, *, what: str) -> PublishedView:

@@ -77,7 +77,7 @@ class TrackedRun:
 def mirror_build(
     tracker: Tracker, store: ModelStore, manifest: ModelManifest, config: Mapping[str, Any] | None = None
 ) -> TrackedRun:
-    """Mirror a build and its trials; one that is there as a whole is left as it is, and one that was cut off is made anew.
+    """Mirror a build and its trials; one that is there as a whole is left as it is, and one that was cut off is made again.
 
     Args:
         tracker: where to.

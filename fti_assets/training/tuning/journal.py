@@ -41,7 +41,7 @@ class Journal:
                 lines.flush()
                 os.fsync(lines.fileno())
         except StoreError as error:
-            _log.warning("trial %d is not written down, so a run that is killed begins anew: %s", trial.number, error)
+            _log.warning("trial %d is not written down, so a run that is killed begins again: %s", trial.number, error)
             self._file = None
 
 
@@ -53,7 +53,7 @@ def open_journal(file: Path) -> Iterator[Journal]:
         try:
             stack.enter_context(hold_lock(lock, timeout=0))
         except StoreError as error:
-            _log.warning("the study is not written down, so a run that is killed begins anew: %s", error)
+            _log.warning("the study is not written down, so a run that is killed begins again: %s", error)
             yield Journal(None)
             return
         # A last line that was being written when its process ended is cut off before more is written behind it.

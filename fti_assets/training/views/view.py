@@ -30,17 +30,17 @@ class FeatureView(ViewTerms):
     Args:
         name: the view's name.
         version: raise it when the meaning of the view changes.
-        spine: the group whose rows are predicted for, one prediction a row.
+        spine: the group to whose rows predictions are made, one prediction a row.
         prediction_time: when the prediction is made: the spine group's event time, which is the default.
-        label: what turned out. Several that a model learns at once have a name each, ``{"late": fti.Label(...), "cancelled":
+        label: the outcome. Several labels that a model learns at once have a name each, ``{"late": fti.Label(...), "cancelled":
             fti.Label(...)}``: a row counts once the last of them is mature, and is left out if it lacks one.
         features: columns of groups (``weather["temp"]``, ``airports.on(dest="airport").prefix("dest_")["late_rate"]``),
             the spine's own columns, which a request brings, and on-demand features.
-        encoders: an encoder for a feature; numbers without one are standardized, and a vector of an on-demand function is given as it
+        encoders: encoders by feature. Numbers without one are standardized, and a vector of an on-demand function is passed on as it
             declares.
 
     Raises:
-        DeclarationError: the view names what is not there, or cannot be joined.
+        DeclarationError: the view names something that does not exist, or cannot be joined.
     """
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Champions are swapped and features loaded anew under load, with the server, its clients and whoever promotes in processes of their own.
+"""Champions are swapped and features loaded again under load, with the server, its clients and whoever promotes in processes of their own.
 
 ``FTI_SOAK_SECONDS`` (600) says how long, and ``FTI_SOAK_SWAPS`` (100) how many champions follow each other.
 """

@@ -168,13 +168,13 @@ def test_a_topic_that_was_made_anew_is_refused(kafka: Kafka) -> None:
         assert events[0].stored_at == 1_700_000_000_000_000
         known = subscription.identities
         await subscription.close()
-        other = Kafka()  # where the topic's offsets begin anew
+        other = Kafka()  # where the topic's offsets begin again
         stream = KafkaStream(topic, url=other.url)
         other.send(topic, numbered(3))
-        with pytest.raises(StoreError, match="made anew: '0' ends at 3, and was read up to 5"):
+        with pytest.raises(StoreError, match="made again: '0' ends at 3, and was read up to 5"):
             await stream.subscribe([0], {0: 5}, known)
         other.send(topic, numbered(9))
-        with pytest.raises(StoreError, match="made anew: '0' has another message at 5 than was read"):
+        with pytest.raises(StoreError, match="made again: '0' has another message at 5 than was read"):
             await stream.subscribe([0], {0: 5}, known)
 
     run(check())

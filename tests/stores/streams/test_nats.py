@@ -111,12 +111,12 @@ def test_a_stream_that_was_made_anew_is_refused() -> None:
             await server.jetstream.delete_stream(name)
             await server.make(name)
             await server.send(name, numbered(3))
-            with pytest.raises(StoreError, match=f"was deleted and made anew: '{name}'"):
+            with pytest.raises(StoreError, match=f"was deleted and made again: '{name}'"):
                 await all_of(subscription, 3)
             with pytest.raises(StoreError, match="ends at 3, and was read up to 5"):
                 await stream.subscribe([0], {0: 5})
             await server.send(name, numbered(10))  # as many as there were, so that only its identity tells
-            with pytest.raises(StoreError, match="was deleted and made anew"):
+            with pytest.raises(StoreError, match="was deleted and made again"):
                 await stream.subscribe([0], {0: 5}, identities)
             await subscription.close()
 

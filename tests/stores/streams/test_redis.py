@@ -140,14 +140,14 @@ def test_a_stream_that_was_deleted_or_made_anew_is_refused() -> None:
             events = await all_of(subscription, 5)
             known = subscription.identities
             await server.client.delete(key)
-            with pytest.raises(StoreError, match="was deleted and made anew: '.*' is gone"):
+            with pytest.raises(StoreError, match="was deleted and made again: '.*' is gone"):
                 await subscription.fetch(1, 0.2)
             await subscription.close()
             await server.make(key)
             with pytest.raises(StoreError, match="ends at 0-0, and was read up to"):
                 await stream.subscribe([0], {0: events[-1].sequence}, known)
             await server.send(key, numbered(2))
-            with pytest.raises(StoreError, match="made anew: .* has had fewer entries than were read"):
+            with pytest.raises(StoreError, match="made again: .* has had fewer entries than were read"):
                 await stream.subscribe([0], {0: events[-1].sequence}, known)
             with pytest.raises(StoreError, match="has dropped events of"):
                 await stream.subscribe([0], {0: events[-1].sequence})

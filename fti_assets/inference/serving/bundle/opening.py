@@ -88,5 +88,5 @@ class _BundledBuild(ServedBuild):
             record = self._bundle.record
             raise PredictionError(
                 f"the bundle {self._bundle.path} answers until {self._until.isoformat()}, since its features are as of {record.as_of}, "
-                f"and is asked for {at.isoformat()}: replace it with one that is made anew, with fti bundle"
+                f"and is asked for {at.isoformat()}: replace it with one that is made again, with fti bundle"
             )

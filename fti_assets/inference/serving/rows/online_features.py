@@ -145,7 +145,7 @@ class OnlineFeatures:
             PredictionError: a namespace does not reach back to that instant.
         """
         winners = self._reader.find(row, at_us)
-        if self._reader.columns is not self._columns:  # one was loaded anew
+        if self._reader.columns is not self._columns:  # one was loaded again
             self._columns = self._check()
         all_ages: list[float | None] = []
         absent: tuple[int, ...] = ()

@@ -194,7 +194,7 @@ def _matrix(values: list[Any], dim: int, what: str) -> np.ndarray:
     try:
         return matrix(values, dim, what=what)
     except DataError as error:
-        raise PredictionError(f"{error}: the model learned from others, so store the group's rows anew") from None
+        raise PredictionError(f"{error}: the model learned from others, so store the group's rows again") from None
 
 
 def _time(value: Any) -> int:

@@ -175,7 +175,7 @@ def paths_of_branch(store: LakeFolder, name: str) -> list[str]:
     content = read_file(file, f"drop the environment, fti env drop {name}")
     if content is None:
         raise DamagedError(
-            f"{file} is not there, so nobody can say which files the environment {name!r} reads: nothing was deleted. Drop it, "
+            f"{file} is not there, so it is unknown which files the environment {name!r} reads: nothing was deleted. Drop it, "
             f"fti env drop {name}, or restore the file from a copy"
         )
     return content.decode().splitlines()

@@ -1,1 +1,1 @@
-"""What a catalog in a SQLite file needs: copies of it, and its file written anew."""
+"""What a catalog in a SQLite file needs: copies of it, and its file written again."""

@@ -1,4 +1,4 @@
-"""A catalog's file written anew, so that nothing that was deleted from it is left in it."""
+"""A catalog's file written again, so that nothing that was deleted from it is left in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ print(catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 
 def overwrite_file(catalog: Path) -> None:
-    """Write a SQLite catalog anew; the caller holds the writers' lock.
+    """Write a SQLite catalog again; the caller holds the writers' lock.
 
     Raises:
         StoreError: others read the catalog all the time.
@@ -33,7 +33,7 @@ def overwrite_file(catalog: Path) -> None:
     )
     if child.returncode:
         reason = (child.stderr.strip().splitlines() or [f"the process ended with {child.returncode}"])[-1]
-        raise StoreError(f"the catalog {catalog} cannot be written anew: {reason}")
+        raise StoreError(f"the catalog {catalog} cannot be written again: {reason}")
     busy = child.stdout.strip() != "0"
     if busy:
         raise StoreError(

@@ -77,7 +77,7 @@ def with_other_rows(lake: LakeReader, table: TableName, records: Mapping[str, Pa
 def give_up(lake: LakeReader, table: TableName, partitions: Sequence[str], *, until: int) -> None:
     """Take the files that some partitions had until a snapshot out of the newest one, without reading them. Old snapshots keep them.
 
-    The caller holds the writers' lock and has written the partitions anew: were it killed before this, their damage would still be
+    The caller holds the writers' lock and has written the partitions again: were it killed before this, their damage would still be
     told, where rows that are gone would not be missed.
     """
     end_files(

@@ -40,7 +40,7 @@ def settled_rows(lake: LakeReader, table: TableName, staging: str) -> str | None
 
 
 def fit(lake: LakeReader, table: TableName, staging: str, unreadable: Collection[str] = ()) -> None:
-    """Give the table the staged columns: further ones, and the type of the first values; one without rows is made anew.
+    """Give the table the staged columns: further ones, and the type of the first values; one without rows is made again.
 
     Within a transaction, after ``settle`` and ``refuse_other_schema``; ``catalog.put_columns`` follows the commit.
 
@@ -85,7 +85,7 @@ def _retype(
 ) -> None:
     """Give columns without values another type, as new columns of the old names, so that old snapshots keep the old ones.
 
-    Lists, structs and maps without values in them are written anew.
+    Lists, structs and maps without values in them are written again.
     """
     execute = lake.connection.execute
     casts = ", ".join(f"{common[name].cast(name)} AS {quote(name)}" for name in types)

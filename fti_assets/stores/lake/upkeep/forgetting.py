@@ -60,9 +60,9 @@ def take_out(
 ) -> Commit | None:
     """Take the rows that a predicate finds out of every partition, in one transaction; None if no current file has them.
 
-    Their partitions are written anew without them, so that no current file holds them, and the ledger says their new data
+    Their partitions are written again without them, so that no current file holds them, and the ledger says their new data
     versions and row counts; who made them, and when, stays. A row that was deleted by a row-level change is still in its
-    file: that partition is written anew too, and keeps its data version.
+    file: that partition is written again too, and keeps its data version.
 
     Args:
         lake: an open connection to the offline store.

@@ -117,7 +117,7 @@ def refuse_repair(store: OfflineStore) -> None:
     if isinstance(store.root, LakeAddress):
         raise StoreError(
             f"the catalog of {store.root} is a database: restore it from its backup (pg_dump, or a replay of its write-ahead log to an "
-            "instant). Only a catalog in a file is made anew from the lake's files"
+            "instant). Only a catalog in a file is made again from the lake's files"
         )
 
 
@@ -162,7 +162,7 @@ def _repair(lake: Lake, versions: RecordedVersions, above: int, *, new_catalog: 
 
 
 def _unnamed_files(lake: Lake) -> dict[TableName, dict[str, list[Path]]]:
-    """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made anew."""
+    """The files that the catalog does not name by table and partition, the oldest first; what windows keep is made again."""
     folder = lake.store.real_data
     results: dict[TableName, dict[str, list[Path]]] = {}
     for file in sorted(file_sizes(lake).strays, key=lambda file: file.name):  # a name begins with its time

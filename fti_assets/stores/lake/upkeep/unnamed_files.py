@@ -184,7 +184,7 @@ def delete_unnamed(lake: Lake, *, older_than: timedelta = timedelta(0), files: C
 
 
 def _partitions_lacking(lake: Lake, strays: Collection[Place], tables_compared: Collection[TableName]) -> list[str]:
-    """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made anew."""
+    """The partitions of tables that were not compared, which files are of and the catalog lacks; what windows keep is made again."""
     by_table: dict[TableName, set[str | None]] = {}
     for file in strays:
         of = _table_and_partition(lake, file)

@@ -107,7 +107,7 @@ def from_json(text: bytes, namespace: str, *, what: str) -> About:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DamagedNamespaceError(
-            f"{what} is damaged: {error}. Materialize the group again, which loads it anew"
+            f"{what} is damaged: {error}. Materialize the group again, which loads it again"
         ) from error
     return about_from(fields if isinstance(fields, dict) else {}, namespace, what=what)
 

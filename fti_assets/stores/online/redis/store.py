@@ -112,7 +112,7 @@ class RedisOnlineStore(OnlineStore):
                 del rows[MARKER]
                 return about, all_whole(sorted(rows.items()), namespace, f"{self} {namespace}")
         raise StoreError(
-            f"online namespace {namespace!r} in {self} was written anew {_TRIES} times while it was read whole: do it again when its "
+            f"online namespace {namespace!r} in {self} was written again {_TRIES} times while it was read whole: do it again when its "
             "loads are done"
         )
 

@@ -65,7 +65,7 @@ def read_about(connection: sqlite3.Connection, path: Path) -> About | None:
         rows = connection.execute(
             "SELECT id, generation, schema, answers_from, snapshot, keys, origin FROM about LIMIT 2"
         ).fetchall()
-        if rows:  # a write would else make the table of rows anew, with its own rows alone
+        if rows:  # a write would else make the table of rows again, with its own rows alone
             connection.execute("SELECT key, blob FROM rows LIMIT 1").fetchone()
             _check_tables(connection, path)
     except sqlite3.Error as error:
@@ -95,7 +95,7 @@ def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 def _damage_error(path: Path, problem: str) -> DamagedNamespaceError:
     return DamagedNamespaceError(
-        f"online namespace file {path} is damaged: {problem}. Materialize {group_of(path.stem)} again, which loads it anew"
+        f"online namespace file {path} is damaged: {problem}. Materialize {group_of(path.stem)} again, which loads it again"
     )
 
 
@@ -106,7 +106,7 @@ def file_error(path: Path, error: sqlite3.Error) -> StoreError:
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
         return DamagedNamespaceError(
             f"{path}-journal is of a write that was cut off, or is no journal of SQLite's, and {path.name} cannot be read beside it. "
-            f"Materialize {group_of(path.stem)} again, which loads it anew without the journal"
+            f"Materialize {group_of(path.stem)} again, which loads it again without the journal"
         )
     if isinstance(error, sqlite3.OperationalError) and not misfit:
         if (limit := _reached_limit()) is not None:

@@ -42,7 +42,7 @@ class SqliteReads:
         self._places = [(part, number) for part, one in enumerate(self._parts) for number in one.numbers]
 
     def forget(self) -> None:
-        """Close what this thread has open: a file that was removed and made anew is another one."""
+        """Close what this thread has open: a file that was removed and made again is another one."""
         self._connections.close(self._key)
 
     def abouts(self) -> list[About]:
@@ -120,7 +120,7 @@ class SqliteReads:
         if lost is not None:
             raise DamagedNamespaceError(
                 f"the online namespace {self._paths[position].stem!r} says that it has {lost[0]} keys, and has none: someone removed its "
-                f"rows from {self.where(position)}. Materialize {group_of(self._paths[position].stem)} again, which loads it anew"
+                f"rows from {self.where(position)}. Materialize {group_of(self._paths[position].stem)} again, which loads it again"
             )
         for key, blob in beside - {None}:
             if not is_whole(key, blob):

@@ -192,7 +192,7 @@ class SqliteWriter:
     def _state(
         self, connection: sqlite3.Connection, schema: Schema, since: int | None, snapshot: int, keys: int, origin: str
     ) -> None:
-        generation = int.from_bytes(os.urandom(8)) >> 2  # that of a file made anew must not be that of the one before
+        generation = int.from_bytes(os.urandom(8)) >> 2  # that of a file made again must not be that of the one before
         about = About(schema, since, snapshot, keys, origin, generation)
         text = stored_schema(about, self._path.stem)
         connection.execute("DELETE FROM about")
@@ -230,7 +230,7 @@ def _whole(rows: Iterable[tuple[bytes, bytes]], path: Path) -> Iterator[tuple[by
     for key, blob in rows:
         if not is_whole(key, blob) or key < last:
             raise DamagedNamespaceError(
-                f"online namespace file {path} is damaged at key {key_text(key)}: it is written anew"
+                f"online namespace file {path} is damaged at key {key_text(key)}: it is written again"
             )
         last = key
         yield key, blob

@@ -96,7 +96,7 @@ class JetStream:
                 servers,
                 **options,
                 name="fti_assets",
-                allow_reconnect=False,  # a consumer of before is gone as often as not: a new session begins anew
+                allow_reconnect=False,  # a consumer of before is gone as often as not: a new session begins again
                 max_reconnect_attempts=1,  # of each host, in this one attempt
                 reconnect_time_wait=0,
                 connect_timeout=_ANSWER_SECONDS,

@@ -215,7 +215,7 @@ def lost(stream: EventStream, shard: str, first: str, last: str, count: int | No
     number = "" if count is None else f" {count}"
     return StoreError(
         f"{stream.place} has dropped{number} events of {shard!r} that were not read: {first} to {last}. Load what they held into the group "
-        "from where the producers keep it, then start anew from the first event that is left; and have the broker keep events longer than "
+        "from where the producers keep it, then start again from the first event that is left; and have the broker keep events longer than "
         "any stop of the service"
     )
 
@@ -249,6 +249,6 @@ def made_anew(stream: EventStream, shard: str, what: str) -> StoreError:
         what: how that shows.
     """
     return StoreError(
-        f"{stream.place} was deleted and made anew: {shard!r} {what}. Its positions are those of another stream, so nothing is "
-        "read: put the old one back, or start anew from its first event"
+        f"{stream.place} was deleted and made again: {shard!r} {what}. Its positions are those of another stream, so nothing is "
+        "read: put the old one back, or start again from its first event"
     )

@@ -129,7 +129,7 @@ def _takes_weight(function: Any) -> bool:
 
 
 def _place(function: Any) -> str:
-    """Where a function was written: the same after its module was loaded anew."""
+    """Where a function was written: the same after its module was loaded again."""
     name = getattr(function, "__qualname__", None) or excerpt(function)
     return f"{getattr(function, '__module__', '')}.{name}"
 

@@ -95,7 +95,7 @@ def _scores_beside(
             is_new = of_new_queries(is_new, data.test.qid)
             if not is_new.any():
                 raise _Incomparable("has trained on rows of every query of the test part, so they cannot be compared")
-        if champion.view != dataset.view:  # it is joined anew
+        if champion.view != dataset.view:  # it is joined again
             read_external(lake, model.view.groups)
         rows, features = _champion_rows(lake, champion, model.view.spine, dataset, test)
         is_judged = is_new[rows]
@@ -224,7 +224,7 @@ def _in_test_part(
 def _champion_rows(
     lake: Lake, champion: ModelManifest, spine: FeatureGroup, dataset: DatasetManifest, test: SplitRows
 ) -> tuple[np.ndarray, Rows]:
-    """The numbers of test rows and the champion's features of them: the dataset's own, or joined anew for another view.
+    """The numbers of test rows and the champion's features of them: the dataset's own, or joined again for another view.
 
     Raises:
         ModelError: its spine has other keys.

@@ -91,7 +91,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
         ModelError: there is nothing to train or test on, one class only, or clusters of test rows that divide queries.
         StoreError: there is no room for the rows.
     """
-    with lake.one_snapshot():  # the dataset can be made anew meanwhile
+    with lake.one_snapshot():  # the dataset can be made again meanwhile
         snapshot, ledger = lake.snapshot(), lake.ledger(model.dataset.table)
         if partition not in ledger:
             raise NotMaterializedError(

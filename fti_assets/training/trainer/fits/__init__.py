@@ -1,1 +1,1 @@
-"""Fitting a torch module: here or in several processes, from a checkpoint or anew, epoch by epoch."""
+"""Fitting a torch module: here or in several processes, from a checkpoint or again, epoch by epoch."""

@@ -1,4 +1,4 @@
-"""One call of ``data.fit``: from a checkpoint or anew, here or in processes of its own."""
+"""One call of ``data.fit``: from a checkpoint or again, here or in processes of its own."""
 
 from __future__ import annotations
 
@@ -110,5 +110,5 @@ def _whole(torch: Any, checkpoint: Path) -> Any:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # damage raises of all kinds, and costs no more than training anew
+    except Exception:  # damage raises of all kinds, and costs no more than training again
         return None

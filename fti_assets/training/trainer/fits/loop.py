@@ -115,7 +115,7 @@ def _resumed(torch: Any, checkpoint: Path | None, say: Callable[[str], None]) ->
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # damage raises of all kinds
         say(
-            f"the checkpoint {checkpoint.name} cannot be read, training begins anew: {str(error).partition(chr(10))[0]:.200}"
+            f"the checkpoint {checkpoint.name} cannot be read, training begins again: {str(error).partition(chr(10))[0]:.200}"
         )
         return {}
     return {"ckpt_path": str(checkpoint), "weights_only": True}

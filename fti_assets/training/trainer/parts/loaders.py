@@ -33,7 +33,7 @@ def tensor_loader(
     weight: np.ndarray | None = None,
     qid: np.ndarray | None = None,
 ) -> Any:
-    """A torch DataLoader of batches ``(x, y)``, ``(x, y, weight)`` or ``(x, y, qid)``, shuffled anew each epoch where a seed is given.
+    """A torch DataLoader of batches ``(x, y)``, ``(x, y, weight)`` or ``(x, y, qid)``, shuffled again each epoch where a seed is given.
 
     Args:
         inputs: name to array ``[n, ...]``, given as a dict of tensors.

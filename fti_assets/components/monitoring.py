@@ -28,6 +28,7 @@ class DriftAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     columns: Sequence[str] | None = None
     in_a_row: int | None = None
     min_rows: int | None = None
+    unusual: bool | None = None
     reference: Literal["training", "weeks_before"] | None = None
 
     def declare(self) -> fti.Drift:

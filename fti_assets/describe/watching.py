@@ -41,7 +41,10 @@ def drift_in_words(rule: Drift) -> str:
     of = "" if rule.columns is None else f" of {' and '.join(rule.columns)}"
     above = " above it" if rule.statistic in MARGINS else ""
     reference = (rule.reference or "").replace("_", " ")
-    return f"{rule.statistic}{of} against {reference} at most {rule.at_most:g}{above}{_in_a_row(rule.in_a_row)}"
+    unusual = ", or usual" if rule.unusual else ""
+    return (
+        f"{rule.statistic}{of} against {reference} at most {rule.at_most:g}{above}{unusual}{_in_a_row(rule.in_a_row)}"
+    )
 
 
 def quality_in_words(rule: Quality) -> str:

@@ -55,6 +55,7 @@ def monitor_asset(monitor: Monitor) -> dg.AssetsDefinition:
             monitor.drift,
             monitor.weeks,
             VERSION,
+            *([one.name for one in monitor.drift if one.unusual]),
             *([] if not monitor.quality else [monitor.quality, monitor.estimate]),
         ),
     )

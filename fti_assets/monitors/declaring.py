@@ -61,9 +61,9 @@ def monitor(
         predictions: the batch predictions that are watched.
         log: the prediction log that is watched, in place of predictions.
         version: names the asset and its table.
-        drift: the rules; by default PSI at most 0.2, nulls at most 0.05 above and unknown categories at most 0.05, against training,
-            and PSI at most 0.2 against the weeks before in two partitions in a row, each of 500 rows or more; and no more than 0.9 of the
-            usual answers missing, where 20 or more are usual.
+        drift: the rules; by default PSI at most 0.2, or what is usual, in two partitions in a row, against training and against the weeks
+            before; nulls at most 0.05 above and unknown categories at most 0.05, against training, each of 500 rows or more; and no more
+            than 0.9 of the usual answers missing, where 20 or more are usual.
         weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, of a day 28 days by
             default: fewer, or none, where a day has millions of rows.
         quality: the metrics that are measured, each with a bound or without one: ``[fti.Quality("roc_auc", at_least=0.7)]``.

@@ -103,7 +103,8 @@ def rule_of(drift: Drift) -> Rule:
         return Rule(drift.name, f"{text}, where {drift.min_rows} or more are usual", blocking=False)
     columns = "every column" if drift.columns is None else ", ".join(drift.columns)
     reference = (drift.reference or "").replace("_", " ")
-    text = f"{drift.statistic} of {columns} against {reference} is at most {drift.at_most:g}{_row(drift.in_a_row)}"
+    text = f"{drift.statistic} of {columns} against {reference} is at most {drift.at_most:g}"
+    text += f"{', or what is usual' if drift.unusual else ''}{_row(drift.in_a_row)}"
     return Rule(drift.name, f"{text}, of {drift.min_rows} rows or more", blocking=False)
 
 

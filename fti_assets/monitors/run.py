@@ -18,13 +18,14 @@ from fti_assets.features.rows.staging import stage
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.inference.log.log import PredictionLog
 from fti_assets.monitoring.drift.judging import in_a_row
+from fti_assets.monitoring.drift.usual import judged_beside_usual
 from fti_assets.monitoring.quality.judging import quality_in_a_row
 from fti_assets.monitors.answers.answered import Answered, answer_partitions, missing_answers
 from fti_assets.monitors.answers.batch import batch_answers
 from fti_assets.monitors.answers.log import log_answers
 from fti_assets.monitors.checks import verdicts_of
 from fti_assets.monitors.drift.measuring import drift_of
-from fti_assets.monitors.history import earlier_breaches
+from fti_assets.monitors.history import earlier_breaches, earlier_values, reach_of
 from fti_assets.monitors.monitor import Monitor, columns_of, layout_of
 from fti_assets.monitors.page import answers_by_partition, page_of
 from fti_assets.monitors.quality.history import quality_history
@@ -66,6 +67,8 @@ def run_monitor(monitor: Monitor, context: dg.AssetExecutionContext, stores: Sto
                 problems += quality.problems
         if isinstance(monitor.answers, PredictionLog):
             measurements += service_of(lake, monitor.answers, partitions, snapshot)
+        values = earlier_values(lake, monitor, partitions, snapshot)
+        measurements = judged_beside_usual(measurements, monitor.drift, values, reach_of(monitor))
         history = earlier_breaches(lake, monitor, partitions, snapshot)
         measurements = in_a_row(measurements, monitor.drift, history)
         earlier_quality = quality_history(lake, monitor, partitions, snapshot)

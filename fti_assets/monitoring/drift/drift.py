@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fti_assets.core.arguments import checked_arguments
@@ -62,6 +62,9 @@ class Drift:
         in_a_row: in how many partitions one after another there must be a breach; partitions without predictions, or of fewer rows
             than ``min_rows``, do not count.
         min_rows: of fewer rows nothing is said, 500 by default; of missing_answers where fewer answers are usual, 20 by default.
+        unusual: whether a figure is a breach only if it is unusual as well: above the median of what it was in the four weeks before, or
+            the monitor's ``weeks`` if that is more, by over three times their spread. Of fewer than seven partitions nothing is said.
+            Without it PSI of a day against a season is above any limit, as the weather of one day stands at a few values.
         reference: ``"training"``, the train rows of the build that answered, which is the default, or ``"weeks_before"``, the weeks before
             the partition, which is all that missing_answers has.
 
@@ -78,6 +81,7 @@ class Drift:
     in_a_row: int = 1
     min_rows: int | None = None
     reference: Reference | None = None
+    unusual: bool = field(default=False, repr=False)  # monitors without it keep their code version
 
     def __post_init__(self) -> None:
         if self.statistic not in AT_MOST:
@@ -91,6 +95,10 @@ class Drift:
             raise DeclarationError(
                 "Drift('missing_answers') counts the answers of a partition beside those of the weeks before: leave out columns=, and "
                 "reference= or write 'weeks_before'"
+            )
+        if of_answers and self.unusual:
+            raise DeclarationError(
+                "Drift('missing_answers') has unusual=True: it counts beside what is usual anyway; leave it out"
             )
         if self.reference not in (TRAINING, WEEKS_BEFORE):
             raise DeclarationError(
@@ -124,10 +132,10 @@ class Drift:
 
 
 DEFAULT_RULES = (
-    Drift("psi"),
+    Drift("psi", in_a_row=2, unusual=True),
     Drift("null_rate"),
     Drift("unknown_rate"),
-    Drift("psi", reference=WEEKS_BEFORE, in_a_row=2),
+    Drift("psi", reference=WEEKS_BEFORE, in_a_row=2, unusual=True),
     Drift(MISSING_ANSWERS),
 )
 """What a monitor judges unless it says otherwise."""

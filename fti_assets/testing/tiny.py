@@ -30,6 +30,7 @@ from fti_assets.training.judging.evaluation import evaluate
 from fti_assets.training.judging.metrics.answers import answers_of
 from fti_assets.training.judging.thresholds import cuts_of, thresholds_of
 from fti_assets.training.models.data import TrainingData, class_names, refuse_one_class, train_target
+from fti_assets.training.models.graphs.calibrated import calibrated
 from fti_assets.training.models.graphs.export import export
 from fti_assets.training.models.graphs.parity import ExportedModel
 from fti_assets.training.models.model import Model
@@ -54,7 +55,7 @@ class TinyBuild:
     Attributes:
         data: what the function got, encoded.
         trained: what it gave.
-        exported: the ONNX graph, which answers as ``trained`` does.
+        exported: the ONNX graph, which answers as ``trained`` does, or as its calibration does behind it.
         outputs: the graph's answers on the test part: ``[n]``, or ``[n, k]`` for multiclass.
         metrics: those of the model's evaluation on the test part.
         study: the trials that chose its parameters, if it is tuned.
@@ -115,7 +116,7 @@ def tiny_dataset(model: Model | FeatureView, /, *, rows: int = 100, seed: int = 
 def train_tiny(
     model: Model, frame: pd.DataFrame | None = None, /, *, rows: int = 100, seed: int = 0, **arguments: Any
 ) -> TinyBuild:
-    """Run a model's function on a tiny dataset, export what it gives, and compare the graph with it.
+    """Run a model's function on a tiny dataset, export what it gives, calibrated as declared, and compare the graph with it.
 
     Args:
         model: the model.
@@ -127,7 +128,8 @@ def train_tiny(
 
     Raises:
         DataError: the frame lacks a column, or a part of it has no rows.
-        ModelError: what the function gave cannot be exported, or gives no finite numbers.
+        ModelError: what the function gave cannot be exported, or gives no finite numbers; or a calibrated model's validation part lacks a
+            class.
         ExportError: the exported graph differs from the trained model.
 
     >>> train_tiny(delay_net, config=NetConfig(epochs=1)).outputs.shape  # doctest: +SKIP
@@ -182,6 +184,9 @@ def train_tiny(
     result, study = train_model(model, data, train)
     unused_weights(data, model.weights, what=f"model {model.name!r}")
     model_graph = export(result, data.encoder, data, model.task)
+    if model.calibrate is not None:
+        what = f"the tiny dataset of {model.name!r}"
+        model_graph = calibrated(model_graph, model.calibrate, data, model.task, what=what).exported
     graph = Graph.from_bytes(model_graph.bytes, model_graph.inputs, what=f"model {model.name!r}")
     outputs = graph.run(split["test"])
     thresholds = thresholds_of(

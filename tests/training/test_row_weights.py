@@ -307,6 +307,17 @@ def test_a_tiny_frame_says_what_rows_count() -> None:
         testing.train_tiny(declared(by_weight), CLAIMS.head(200).astype({"y": int}).assign(insured=0))
 
 
+def test_a_tiny_build_is_calibrated_as_declared() -> None:
+    frame = CLAIMS.head(400).astype({"y": int})
+    plain, calibrated = (testing.train_tiny(declared(by_weight, calibrate=one), frame) for one in (None, "platt"))
+    validation, test = plain.data.validation, plain.data.test
+    model, counts = plain.trained, validation.counts
+    assert counts is not None
+    own = fit_calibrator("platt", model.predict_proba(validation.X)[:, 1], validation.y == 1, counts)
+    assert calibrated.outputs == pytest.approx(own(model.predict_proba(test.X)[:, 1]), abs=1e-5)
+    assert calibrated.metrics["log_loss"] != plain.metrics["log_loss"]
+
+
 def test_only_a_weight_changes_the_code_version() -> None:
     plain, by_column = (declared(by_weight, weight=one).dataset.assets_def for one in (None, "insured"))
     assert plain.code_versions_by_key != by_column.code_versions_by_key

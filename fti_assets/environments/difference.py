@@ -10,7 +10,6 @@ from fti_assets.environments.opening import open_environment
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.branches.branch import Branch
 from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
-from fti_assets.stores.lake.branches.notes import merge_notes
 from fti_assets.stores.models.branches import ModelChange, model_changes
 
 _MOST_ROWS = 10
@@ -82,9 +81,8 @@ def difference(stores: Stores, name: str) -> Difference:
     """
     with open_environment(stores, name) as env:
         partitions = partition_changes(env.own, env.main, env.about)
-        merged = merge_notes(env.main.store, name).aliases
-    mains, own = env.main_stores.model_store(), env.own_stores.model_store()
-    return Difference(env.about, partitions, model_changes(mains, own, env.about.models, merged))
+        mains, own = env.main_stores.model_store(), env.own_stores.model_store()
+        return Difference(env.about, partitions, model_changes(mains, own, env.about.models, env.alias_marks))
 
 
 def word_of(change: PartitionChange) -> str:

@@ -23,7 +23,16 @@ from fti_assets.plan.reads import tables_of
 from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
 from fti_assets.stores.lake.branches.merging import move_partitions, tables_changed_since
 from fti_assets.stores.lake.branches.notes import MergeNotes, merge_notes, write_notes
-from fti_assets.stores.models.branches import ModelChange, aliases_hash, model_changes, move_aliases, publish_again
+from fti_assets.stores.models.branches import (
+    CHAMPION,
+    ROLLOUT,
+    ModelChange,
+    alias_change,
+    alias_marks,
+    model_changes,
+    move_aliases,
+    publish_again,
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,7 @@ def merge(
         changes = partition_changes(env.own, env.main, env.about)
         moves = [one for one in changes if not one.is_in_main]
         mains, own = env.main_stores.model_store(), env.own_stores.model_store()
-        models = model_changes(mains, own, env.about.models, merge_notes(env.main.store, name).aliases)
+        models = model_changes(mains, own, env.about.models, env.alias_marks)
         builds, left_out = _builds_to_move(env, models)
         _refuse_conflicts(env, changes, models, [*builds, *_serving(env, models)], definitions)
         message = f"merge environment {name}"
@@ -127,9 +136,9 @@ def merge(
             publish_again(mains, own, build, _snapshot_in_main(env, build))
         champions = {}
         for one in models:
-            if one.moves_aliases:
-                move_aliases(mains, own, one.model, _aliases_before(env, one.model))
-                champions[one.model] = one.champion
+            if one.aliases:
+                move_aliases(mains, own, one.model, one.aliases, env.alias_marks(one.model))
+                champions[one.model] = mains.aliases(one.model).champion
         _note(env, changes)
         # Dagster last: what a condition then asks for finds everything in its place.
         online = _load_online(env, definitions, changes)
@@ -163,12 +172,7 @@ def _refuse_conflicts(
     ]
     learned = {one.reference: one for build in builds for one in _trained(env, build)}
     problems += changed_below(env, changes, list(learned.values()), definitions)
-    problems += [
-        f"the champion or the rollout of model {one.model!r} was changed"
-        for one in models
-        if one.moves_aliases
-        and aliases_hash(env.main_stores.model_store(), one.model) not in _aliases_before(env, one.model)
-    ]
+    problems += [problem for one in models for alias, problem in _alias_changes(env, one.model) if alias in one.aliases]
     problems += _other_answerers(env, changes, definitions)
     if problems:
         before = " What a merge moved before stays." if any(one.is_in_main for one in changes) else ""
@@ -178,7 +182,7 @@ def _refuse_conflicts(
             f"which it was "
             f"made: {'; '.join(problems[:5])}{more}. Nothing was merged.{before} Make a new environment of main as it is now, and run the "
             f"change there: "
-            f"fti env drop {env.about.name}, fti env create {env.about.name}"
+            f"fti env drop {env.about.name} --force, fti env create {env.about.name}"
         )
 
 
@@ -186,16 +190,24 @@ def _other_answerers(
     env: OpenEnvironment, changes: Sequence[PartitionChange], definitions: dg.Definitions
 ) -> Iterator[str]:
     """Answers of the environment by models whose champion or rollout main has changed since."""
-    mains, own = env.main_stores.model_store(), env.own_stores.model_store()
     by_table = tables_of(declarations_of(definitions))
     for table in dict.fromkeys(one.table for one in changes if not one.is_in_main):
         declaration = by_table.get(table)
         for model in declaration.models if isinstance(declaration, BatchPredictions) else ():
-            if aliases_hash(mains, model.name) not in {
-                *_aliases_before(env, model.name),
-                aliases_hash(own, model.name),
-            }:
-                yield f"{table.full_name} was answered by model {model.name!r}, whose champion or rollout was changed"
+            for _, problem in _alias_changes(env, model.name):
+                yield f"{table.full_name} was answered by model {model.name!r}, and {problem}"
+
+
+def _alias_changes(env: OpenEnvironment, model: str) -> Iterator[tuple[str, str]]:
+    """The aliases of a model that main has changed since, and not as the environment has, each with what was done to it."""
+    mains, own, before = (
+        env.main_stores.model_store().aliases(model),
+        alias_marks(env.own_stores.model_store().aliases(model)),
+        env.alias_marks(model),
+    )
+    for alias, mark in alias_marks(mains).items():
+        if mark not in before[alias] and mark != own[alias]:
+            yield alias, alias_change(mains, alias)
 
 
 def _serving(env: OpenEnvironment, models: Sequence[ModelChange]) -> Iterator[ModelManifest]:
@@ -204,7 +216,8 @@ def _serving(env: OpenEnvironment, models: Sequence[ModelChange]) -> Iterator[Mo
     for one in models:
         base = env.about.models.get(one.model)
         aliases = own.aliases(one.model)
-        for reference in (aliases.champion, *aliases.arms) if one.moves_aliases else ():
+        champions = [aliases.champion] if CHAMPION in one.aliases else []
+        for reference in [*champions, *(aliases.arms if ROLLOUT in one.aliases else ())]:
             if reference is not None and (base is None or reference not in base.builds):
                 yield own.manifest(one.model, reference)
 
@@ -273,19 +286,14 @@ def _note(env: OpenEnvironment, changes: Sequence[PartitionChange]) -> None:
         contract, noted = env.own.contract(table), contracts.get(table.full_name, ())
         if contract and contract == env.main.contract(table) and contract not in noted:
             contracts[table.full_name] = (*noted, contract)
-    aliases, (own, mains) = dict(before.aliases), (env.own_stores.model_store(), env.main_stores.model_store())
+    marks, (own, mains) = dict(before.marks), (env.own_stores.model_store(), env.main_stores.model_store())
     for model in own.models():
-        mark = aliases_hash(own, model)
-        if mark == aliases_hash(mains, model) and mark not in _aliases_before(env, model):
-            aliases[model] = (*aliases.get(model, ()), mark)
-    write_notes(env.main.store, env.about.name, MergeNotes(versions, aliases, contracts))
-
-
-def _aliases_before(env: OpenEnvironment, model: str) -> set[str]:
-    """The hashes of a model's aliases that main has from before the environment was made, or from it."""
-    base = env.about.models.get(model)
-    merged = merge_notes(env.main.store, env.about.name).aliases.get(model, ())
-    return {"" if base is None else base.aliases, *merged}
+        of_main, earlier = alias_marks(mains.aliases(model)), env.alias_marks(model)
+        for alias, mark in alias_marks(own.aliases(model)).items():
+            if mark == of_main[alias] and mark not in earlier[alias]:
+                its_marks = marks.get(model, {})
+                marks[model] = {**its_marks, alias: (*its_marks.get(alias, ()), mark)}
+    write_notes(env.main.store, env.about.name, MergeNotes(versions, before.aliases, contracts, marks))
 
 
 def _rows(one: PartitionChange) -> str:

@@ -10,7 +10,9 @@ from fti_assets.core.home import MAIN
 from fti_assets.errors import DamagedError, StoreError
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.branches.branch import Branch, branch_named, refuse_branch
+from fti_assets.stores.lake.branches.notes import merge_notes
 from fti_assets.stores.lake.lake import Lake
+from fti_assets.stores.models.branches import ModelBase, marks_before
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class OpenEnvironment:
     own: Lake
     main_stores: Stores
     own_stores: Stores
+
+    def alias_marks(self, model: str) -> dict[str, set[str]]:
+        """The hashes of each alias of a model that main has from before the environment was made, or from it."""
+        base, notes = self.about.models.get(model, ModelBase((), "")), merge_notes(self.main.store, self.about.name)
+        stores = self.main_stores.model_store(), self.own_stores.model_store()
+        return marks_before(*stores, model, base, notes.aliases.get(model, ()), notes.marks.get(model, {}))
 
 
 def stores_of_main(stores: Stores, what: str) -> Stores:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import fti_assets as fti
 from fti_assets import environments
 from fti_assets.cli import main
 from fti_assets.core.names import TableName
+from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.errors import DamagedError, NotMaterializedError, StoreError
 from fti_assets.features.published.reading import close_stores
 from fti_assets.forget import forget
@@ -21,6 +23,7 @@ from fti_assets.stores.lake.connection import ask_catalog
 from fti_assets.stores.lake.tables.staged_contents import contents_of
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.lake.upkeep.repair import repair
+from fti_assets.stores.models.aliases import Aliases, RetiredBuilds, with_rollout
 from fti_assets.testing import stores_in
 from tests.environments import till
 
@@ -203,7 +206,7 @@ def test_a_merge_over_a_changed_main_is_refused_whole(stores: fti.Stores, what: 
             problem = "features.sales_v1 '2025-01-04', which features.busy_v1 rests on, has other rows (written by run "
         case _:
             till.run(till.system(strength=0.1).model, stores, till.CUTOFF)
-            problem = "the champion or the rollout of model 'refund_model' was changed"
+            problem = "the champion of model 'refund_model' was changed in main to v1/"
     before, catalog = bytes_of(stores), catalog_of(stores)
     with pytest.raises(StoreError, match=problem.replace("(", r"\(")):
         environments.merge(NEW.defs, stores, "pr-12")
@@ -386,6 +389,59 @@ def test_what_needs_all_files_is_refused(stores: fti.Stores) -> None:
     keep_up(stores)
 
 
+def test_a_champion_and_a_rollout_are_merged_apart(stores: fti.Stores) -> None:
+    """Main starts a rollout and deletes old builds meanwhile; the environment brings another champion."""
+    mains = stores.model_store()
+    first = mains.champion("refund_model").reference
+    till.run(till.system(strength=0.5).model, stores, till.CUTOFF)
+    second = mains.champion("refund_model").reference
+    environments.create(stores, "pr-12")
+    changed = till.system(strength=0.1)
+    till.run(changed.model, stores.in_environment("pr-12"), till.CUTOFF)
+    arm = Arm("old", first, 0.25)
+    rollout = Rollout("canary", (arm,), ("sale",), "salt", till.NOW, "tried again")
+
+    def starts(aliases: Aliases) -> Aliases:
+        old = RetiredBuilds(till.NOW, ("v1/old",), "keep 3")
+        return replace(with_rollout(aliases, rollout, "started", "tried again"), retired=(old,))
+
+    before = mains.change_aliases("refund_model", starts)
+    assert (before.champion, before.arms) == (second, {first: "old"})
+    result = environments.merge(changed.defs, stores, "pr-12")
+    third = stores.in_environment("pr-12").model_store().champion("refund_model").reference
+    after = mains.aliases("refund_model")
+    assert result.champions == {"refund_model": third}
+    assert (after.champion, after.arms, after.retired) == (third, {first: "old"}, before.retired)
+    assert environments.difference(stores, "pr-12").is_empty
+
+    # Both have changed the rollout: that alone is refused.
+    branch = stores.in_environment("pr-12").model_store()
+    other = replace(rollout, arms=(replace(arm, share=0.5),))
+    branch.change_aliases("refund_model", lambda aliases: with_rollout(aliases, other, "started", "here too"))
+    with pytest.raises(StoreError, match="the rollout of model 'refund_model' was changed in main, at .*: tried again"):
+        environments.merge(changed.defs, stores, "pr-12")
+    assert mains.aliases("refund_model") == after
+
+
+@pytest.mark.parametrize("who", ["nobody", "main"])
+def test_an_environment_of_an_earlier_release_is_merged(stores: fti.Stores, who: str) -> None:
+    """It says of all aliases together what they were."""
+    environments.create(stores, "pr-12")
+    about = stores.offline_store().root / "environments" / "pr-12" / "environment.json"
+    content = json.loads(about.read_text())
+    del content["models"]["refund_model"]["marks"]
+    about.write_text(json.dumps(content))
+    changed = till.system(strength=0.1)
+    assert environments.difference(stores, "pr-12").is_empty
+    till.run(changed.model, stores.in_environment("pr-12"), till.CUTOFF)
+    if who == "main":
+        till.run(till.system(strength=0.5).model, stores, till.CUTOFF)
+        with pytest.raises(StoreError, match="the champion of model 'refund_model' was changed in main to"):
+            environments.merge(changed.defs, stores, "pr-12")
+    else:
+        assert list(environments.merge(changed.defs, stores, "pr-12").champions) == ["refund_model"]
+
+
 def test_work_that_main_has_not_is_dropped_by_force_alone(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -500,7 +556,7 @@ def test_a_champion_is_merged_again_where_main_has_the_one_that_was_merged_befor
     assert environments.merge(changed.defs, stores, "pr-12").champions == {}
     assert mains.aliases("refund_model").champion == before != champion
     till.run(till.system(strength=1.0).model, branch, till.CUTOFF)
-    with pytest.raises(StoreError, match="the champion or the rollout of model 'refund_model' was changed"):
+    with pytest.raises(StoreError, match="the champion of model 'refund_model' was changed in main to"):
         environments.merge(OLD.defs, stores, "pr-12")
 
 
@@ -593,7 +649,7 @@ def test_answers_of_a_champion_that_main_has_replaced_are_not_merged(stores: fti
     till.run(till.system(strength=0.1).model, stores, till.CUTOFF)
     before = contents(stores)
     with pytest.raises(
-        StoreError, match=r"predictions\.scores_v1 was answered by model 'refund_model', whose champion or"
+        StoreError, match=r"predictions\.scores_v1 was answered by model 'refund_model', and the champion of .* by run "
     ):
         environments.merge(OLD.defs, stores, "pr-12")
     assert contents(stores) == before

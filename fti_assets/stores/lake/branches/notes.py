@@ -14,12 +14,14 @@ from fti_assets.stores.lake.folder import LakeFolder
 class MergeNotes:
     """What main has got from a branch.
 
-    ``versions`` are data versions by table and partition, ``aliases`` the hashes of a model's aliases, ``contracts`` those of a table.
+    ``versions`` are data versions by table and partition, ``marks`` the hashes of a model's aliases by alias, ``contracts`` those of a
+    table. ``aliases`` are hashes of all aliases of a model together, which an earlier release wrote.
     """
 
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     contracts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    marks: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
 
 
 def merge_notes(main: LakeFolder, name: str) -> MergeNotes:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psycopg
 import pytest
 
@@ -182,3 +186,47 @@ def _rows_with(catalog: str, text: str) -> list[str]:
             for table in bounds
         ]
         return [f"{query}: {row}" for query in queries for row in connection.execute(query) if text in repr(row)]
+
+
+_ANSWERING = """
+import os, signal, sys, time
+from fti_assets import Predictor
+models, online, log, server = sys.argv[1:]
+predictor = Predictor.load("late_model", models=models, online=online, log=log)
+for number in range(20):
+    answer = predictor.predict({"loan_id": int(server) * 100 + number, "borrower": "ann-4d61c9", "pages": 1.0}, at="2025-01-03T12:00:00")
+    print(answer.request_id, flush=True)
+sys.stdin.readline()
+time.sleep(1.0)  # an answer waits in memory for a fifth of that
+if server == "2":
+    os.kill(os.getpid(), signal.SIGKILL)
+predictor.close()
+"""
+
+
+def test_answers_of_two_servers_that_share_a_volume_are_taken_in_once(team: fti.Stores, tmp_path: Path) -> None:
+    """One of them is killed: what it had written counts, as what the other one closed."""
+    volume = tmp_path / "volume"
+    stores = fti.Stores(lake=team.lake, models=team.models, online=team.online, log=volume)
+    log = fti.prediction_log(name="late_log", model=library.late_model)
+    places = [str(team.model_store().root), str(team.online_store().location), str(volume)]
+    servers = []
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        command = [sys.executable, "-c", _ANSWERING, *places, str(number)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        servers.append(subprocess.Popen(command, text=True, cwd=tmp_path / str(number), **pipes))
+    ids = [str(server.stdout.readline()).strip() for server in servers for _ in range(20) if server.stdout]
+    assert len({*ids}) == 40
+    for server in servers:
+        server.communicate("\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        definitions = fti.build_definitions([log], resources={"fti": stores})
+        context = dg.build_sensor_context(instance=instance, resources={"fti": stores}, definitions=definitions)
+        [request] = log.sensor.evaluate_tick(context).run_requests or []
+    for _ in range(2):  # once more adds nothing
+        run(stores, log, partition_key=request.partition_key)
+        rows = fti.read(log, stores=stores)
+        assert sorted(rows["request_id"]) == sorted(ids)
+    assert sorted(rows["loan_id"]) == [*range(100, 120), *range(200, 220)]
+    assert not list(volume.rglob("*.jsonl*"))

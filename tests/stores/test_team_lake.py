@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -328,3 +330,21 @@ def test_two_versions_of_the_code_do_not_write_one_table(location: str, table: T
     with offline_store(location).connect() as older, pytest.raises(SchemaChangedError, match="extra.*version=2"):
         write(older, table, DAYS[2])
     assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (10, 45.0)}
+
+
+def test_a_backup_of_the_catalog_that_is_older_than_the_files_is_whole_and_goes_on(
+    location: str, name: str, table: TableName
+) -> None:
+    if shutil.which("pg_dump") is None or shutil.which("pg_restore") is None:
+        pytest.skip("pg_dump and pg_restore are not installed")
+    server = ["-h", HOST.partition(":")[0], "-p", HOST.partition(":")[2], "-U", "postgres"]
+    backup = subprocess.run(["pg_dump", *server, "-Fc", name], capture_output=True, check=True).stdout
+    with offline_store(location).connect() as lake:
+        write(lake, table, DAYS[0], DAYS[1], times=2)
+    with database() as restored:
+        subprocess.run(["pg_restore", *server, "-d", restored], input=backup, check=True)
+        other = location.replace(f"/{name}?", f"/{restored}?")
+        assert contents(offline_store(other), table) == {DAYS[0]: (10, 45.0)}
+        with offline_store(other).connect() as lake:
+            write(lake, table, DAYS[1])
+        assert contents(offline_store(other), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (10, 45.0)}

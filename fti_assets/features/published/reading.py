@@ -107,7 +107,8 @@ def _no_contract(lake: Lake, name: str, version: int) -> NotMaterializedError:
     existing = f"it has {one_of(versions)}" if versions else f"it has the feature groups {list_some(names, 20)}"
     return NotMaterializedError(
         f"the offline store at {root} has no {table.full_name}, which another code location is to own: {existing}. Materialize it there "
-        "first, and load this code location again"
+        "first, and load this code location again. An external group is stored nowhere: declare it here "
+        "too, with fti.external_group"
     )
 
 

@@ -50,10 +50,10 @@ def check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
             continue
         dims = vector_dims(schema)
         for column in selection.columns_in(selection.group.columns or {}):
-            encoder = encoders.get(selection.feature_prefix + column)
-            if isinstance(encoder, Vector) and dims.get(column, encoder.dim) != encoder.dim:
+            of_column = encoders.get(selection.feature_prefix + column)
+            if isinstance(of_column, Vector) and dims.get(column, of_column.dim) != of_column.dim:
                 raise DeclarationError(
-                    f"the encoder of {selection.feature_prefix + column!r} is fti.Vector(dim={encoder.dim}), but the schema of "
+                    f"the encoder of {selection.feature_prefix + column!r} is fti.Vector(dim={of_column.dim}), but the schema of "
                     f"{selection.group.table_name} declares {dims[column]} numbers: write fti.Vector(dim={dims[column]})"
                 )
 

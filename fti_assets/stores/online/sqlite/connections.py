@@ -26,11 +26,15 @@ _Open = dict[str, tuple[list[sqlite3.Connection], list[Execute], Signatures]]
 
 
 class Part(NamedTuple):
-    """Consecutive namespaces that one connection reads: the distinct files, and which of them each namespace is."""
+    """Consecutive namespaces that one connection reads: the distinct files, and which of them each namespace is.
+
+    ``one`` is the statement of one key of each namespace, and ``look`` that of their generations alone.
+    """
 
     paths: tuple[Path, ...]
     numbers: tuple[int, ...]
     one: str
+    look: str
 
     @property
     def files(self) -> int:

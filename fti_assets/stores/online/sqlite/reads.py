@@ -51,6 +51,8 @@ class SqliteReads:
 
     def one(self, abouts: Sequence[About], keys: Sequence[bytes | None]) -> One:
         try:
+            if keys.count(None) == len(keys):
+                return self._generations(), keys
             if self._alone is not None:
                 [execute] = self._executes()
                 result = execute(self._alone, keys).fetchone() or (None,) * (2 * len(keys))
@@ -64,6 +66,13 @@ class SqliteReads:
                 if blob is None and key is not None:
                     self._check_absence(position, (key,))
         return generations, blobs
+
+    def _generations(self) -> tuple[int | None, ...]:
+        """What ``one`` says without a key, in two thirds of the time."""
+        generations: tuple[int | None, ...] = ()
+        for part, execute in zip(self._parts, self._executes(), strict=True):
+            generations += execute(part.look).fetchone() or (None,) * len(part.numbers)
+        return generations
 
     def _by_part(self, keys: Sequence[bytes | None]) -> tuple[Any, ...]:
         result: tuple[Any, ...] = ()
@@ -154,7 +163,10 @@ def _in_parts(paths: Sequence[Path]) -> list[Part]:
         if path not in distinct:
             distinct.append(path)
         numbers.append(distinct.index(path))
-    return [Part(tuple(distinct), tuple(numbers), _one_row(len(distinct), numbers)) for distinct, numbers in parts]
+    return [
+        Part(tuple(distinct), tuple(numbers), _one_row(len(distinct), numbers), _look(len(distinct), numbers))
+        for distinct, numbers in parts
+    ]
 
 
 def _one_row(files: int, numbers: Sequence[int]) -> str:
@@ -166,6 +178,12 @@ def _one_row(files: int, numbers: Sequence[int]) -> str:
     abouts = " CROSS JOIN ".join(f"f{number}.about AS a{number}" for number in range(files))
     rows = [f"LEFT JOIN f{number}.rows AS r{place} ON r{place}.key = ?" for place, number in enumerate(numbers)]
     return " ".join(["SELECT", columns, "FROM", abouts, *rows])
+
+
+def _look(files: int, numbers: Sequence[int]) -> str:
+    """The statement of the generations of some namespaces; no row if one says nothing of itself."""
+    columns = ", ".join(f"a{number}.generation" for number in numbers)
+    return f"SELECT {columns} FROM " + " CROSS JOIN ".join(f"f{number}.about AS a{number}" for number in range(files))
 
 
 def _blobs(

@@ -16,6 +16,7 @@ from fti_assets.stores.online.blob_cache import BlobCache
 from fti_assets.stores.online.blobs import Blobs
 from fti_assets.stores.online.checksums import is_whole
 from fti_assets.stores.online.protocol import chunks, in_order, key_text
+from fti_assets.stores.online.row_cache import Writes
 from fti_assets.stores.online.sqlite.files import BESIDE, WAIT_SECONDS, connect_to_read, file_error, page_bytes
 from fti_assets.stores.online.sqlite.open_file import OpenFile, set_up_writes
 
@@ -172,6 +173,7 @@ class SqliteWriter:
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    Writes.count += 1  # those who keep rows in this process look anew
                 except BaseException:
                     if self._file is not None:  # it may be written after all
                         self._file.forget()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tempfile
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,53 @@ def is_stamped(path: str, timeout_s: float) -> bool:
     with closing(sqlite3.connect(path, timeout=timeout_s)) as connection:
         row = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
         return row is not None and connection.execute("SELECT 1 FROM alembic_version").fetchone() is not None
+
+
+class NewDatabases:
+    """Databases with tables and no rows, as copies of the first that was made: each run has one, and making its twenty tables and
+    indexes anew takes longer than a short step."""
+
+    def __init__(self) -> None:
+        self._content: bytes | None = None
+
+    def make(self, path: str, prepare: Callable[[Engine], None], timeout_s: float) -> None:
+        """Make a database where there is none.
+
+        Args:
+            path: where; of a file that is there, be it another process's half of one, ``prepare`` makes what is missing.
+            prepare: makes the tables by an engine.
+            timeout_s: how long a transaction waits for another process's.
+        """
+        if self._content is not None and not os.path.exists(path):
+            self._copy_to(path)
+        if not is_stamped(path, timeout_s):
+            engine = engine_of_new(path, timeout_s)
+            prepare(engine)
+            engine.dispose()
+        if self._content is None:
+            self._content = _content_of(path)
+
+    def _copy_to(self, path: str) -> None:
+        """A whole file or none, on disk before it has its name: what SQLite writes beside it rests on it."""
+        descriptor, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new_")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(self._content or b"")
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            with suppress(FileExistsError):  # another process has made it meanwhile
+                os.link(name, path)
+        finally:
+            os.unlink(name)
+
+
+def _content_of(path: str) -> bytes | None:
+    """The bytes of a database that nobody has written a row to; None if there are some, or part of it lies elsewhere."""
+    with closing(sqlite3.connect(path)) as connection:
+        if connection.execute("SELECT 1 FROM event_logs").fetchone() is not None:
+            return None
+        return connection.serialize()
 
 
 def engine_of_new(path: str, timeout_s: float) -> Engine:

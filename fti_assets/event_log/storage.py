@@ -30,7 +30,7 @@ from sqlalchemy.exc import OperationalError
 from watchdog.events import EVENT_TYPE_MODIFIED, FileSystemEvent
 from watchdog.observers import Observer
 
-from fti_assets.event_log.databases import OpenDatabases, engine_of_new, is_stamped, on_disk
+from fti_assets.event_log.databases import NewDatabases, OpenDatabases, engine_of_new, is_stamped, on_disk
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -97,6 +97,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def _open(self, base_dir: str) -> None:
         self._databases = OpenDatabases(OPEN_DATABASES, SQLITE_BUSY_TIMEOUT_SECONDS)
         self._existing: set[str] = set()
+        self._new = NewDatabases()
         self._last_of_its_run = False
         super().__init__(base_dir, self._inst_data)
         self._db_lock = threading.RLock()  # whoever forks takes it, and may be within a transaction
@@ -148,9 +149,11 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         """Make the tables of a database that is new."""
         if shard == INDEX_SHARD_NAME:
             self._existing.clear()
-        path = self.path_for_shard(shard)
-        if not is_stamped(path, SQLITE_BUSY_TIMEOUT_SECONDS):
-            self._initdb(engine_of_new(path, SQLITE_BUSY_TIMEOUT_SECONDS))
+            path = self.path_for_shard(shard)
+            if not is_stamped(path, SQLITE_BUSY_TIMEOUT_SECONDS):
+                self._initdb(engine_of_new(path, SQLITE_BUSY_TIMEOUT_SECONDS))
+            return
+        self._new.make(self.path_for_shard(shard), self._initdb, SQLITE_BUSY_TIMEOUT_SECONDS)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table. One that is there stays, so it is looked for once."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,7 +16,7 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from fti_assets.event_log import PooledSqliteEventLogStorage
+from fti_assets.event_log import PooledSqliteEventLogStorage, databases
 from tests.event_log.events import entry, events_of_a_run, materialized, numbers, tables
 from tests.event_log.files import open_files
 
@@ -55,6 +56,39 @@ def test_the_files_are_those_that_dagsters_own_makes(tmp_path: Path) -> None:
         held.append(tables(tmp_path / kind.__name__))
     assert list(held[0]) == ["a_run.db", "another.db", "index.db"]
     assert held[1] == held[0]
+
+
+def test_tables_are_made_once_and_a_half_made_database_is_finished(
+    storage: PooledSqliteEventLogStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run's database is a copy of the first; what another process has begun is not overwritten, and nothing is left beside."""
+    made = []
+    whole = PooledSqliteEventLogStorage._initdb
+
+    def counted(self: PooledSqliteEventLogStorage, engine: Any, *others: Any, **more: Any) -> None:
+        made.append(Path(engine.url.database).name)
+        whole(self, engine, *others, **more)
+
+    monkeypatch.setattr(PooledSqliteEventLogStorage, "_initdb", counted)
+    for number in range(3):
+        storage.store_event(materialized(f"run_{number}", number))
+    assert made == ["run_0.db"]
+    with closing(sqlite3.connect(tmp_path / "pooled" / "half.db")) as connection:
+        connection.execute("CREATE TABLE begun (x)")
+    storage.store_event(materialized("half", 7))
+    assert made == ["run_0.db", "half.db"]
+    with closing(sqlite3.connect(tmp_path / "pooled" / "half.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM begun").fetchone() == (0,)
+    assert [numbers(storage, name) for name in ("run_0", "run_1", "run_2", "half")] == [[0], [1], [2], [7]]
+    monkeypatch.setattr(databases.os.path, "exists", lambda path: False)
+    storage._new._copy_to(str(tmp_path / "pooled" / "run_1.db"))
+    assert numbers(storage, "run_1") == [1], "whoever comes second leaves the first one's file"
+    assert not list((tmp_path / "pooled").glob(".new_*"))
+    modes = []
+    for name in ("run_0", "run_2"):
+        with closing(sqlite3.connect(tmp_path / "pooled" / f"{name}.db")) as connection:
+            modes.append(connection.execute("PRAGMA journal_mode").fetchone())
+    assert modes == [("wal",), ("wal",)]
 
 
 def test_a_home_passes_from_dagsters_own_and_back(tmp_path: Path) -> None:

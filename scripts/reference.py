@@ -105,7 +105,8 @@ PAGES = {
         "fti_assets.components",
         _names(
             "FeatureGroupComponent FeatureViewComponent ModelComponent CompositeComponent PredictionsComponent "
-            "PredictionLogComponent ExperimentComponent MonitorComponent ParityComponent AlertsComponent StoresComponent"
+            "PredictionLogComponent ExperimentComponent MonitorComponent ParityComponent AlertsComponent StoresComponent "
+            "PublishedGroupComponent PublishedModelComponent"
         ),
     ),
     "errors.md": Page(

@@ -22,8 +22,8 @@ def without_redacted(answer: Why, redaction: Redaction) -> Why:
         request=_values(answer.logged.request, redaction),
         features=_values(answer.logged.features, redaction),
     )
-    others = [_replay(one, redaction) for one in answer.others]
-    return replace(answer, logged=logged, replay=_replay(answer.replay, redaction), others=others)
+    replays = [_replay(one, redaction) for one in answer.others]
+    return replace(answer, logged=logged, replay=_replay(answer.replay, redaction), others=replays)
 
 
 def _values(values: Mapping[str, Any], redaction: Redaction) -> dict[str, Any]:

@@ -40,12 +40,12 @@ def deliver(cursor: AlertsCursor, alerts: Alerts, log: Any) -> list[str]:
             if problem:
                 break
             number_sent += count
-        rest = messages[number_sent:]
+        unsent = messages[number_sent:]
         if number_sent:
             cursor.left_out.pop(target, None)
-        if rest:
-            cursor.waiting[target] = rest
-            problems.append(f"{target} has not taken {len(rest)} messages, which are tried again: {problem}")
+        if unsent:
+            cursor.waiting[target] = unsent
+            problems.append(f"{target} has not taken {len(unsent)} messages, which are tried again: {problem}")
         else:
             del cursor.waiting[target]
     return problems
@@ -54,11 +54,11 @@ def deliver(cursor: AlertsCursor, alerts: Alerts, log: Any) -> list[str]:
 def _together(messages: list[Message], left_out: int) -> list[tuple[Message, int]]:
     """Messages as they are sent, each with how many of the queue it stands for."""
     queue = [(message, 1) for message in messages[:_MOST_AT_ONCE]]
-    rest = messages[_MOST_AT_ONCE:]
-    if rest:
-        lines = "\n".join(f"- {message.title}" for message in rest)
-        kind: Kind = "begun" if any(message.kind == "begun" for message in rest) else "over"
-        queue.append((Message(f"{len(rest)} more messages", lines, kind), len(rest)))
+    waiting = messages[_MOST_AT_ONCE:]
+    if waiting:
+        lines = "\n".join(f"- {message.title}" for message in waiting)
+        kind: Kind = "begun" if any(message.kind == "begun" for message in waiting) else "over"
+        queue.append((Message(f"{len(waiting)} more messages", lines, kind), len(waiting)))
     if left_out:
         first, count = queue[0]
         note = f"{left_out} older messages were left out, since nobody took them."

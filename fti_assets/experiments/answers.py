@@ -54,7 +54,7 @@ def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now:
     period = relation_name(log_rows.filter(f"{time} >= {timestamp(ongoing.since)} AND {time} <= {timestamp(last)}"))
     builds = " ".join(f"WHEN {literal(arm)} THEN {literal(build)}" for arm, build in ongoing.builds.items())
     of_arm = f"coalesce(build = (CASE arm {builds} END), false)"
-    [(others,)] = connection.execute(f"SELECT count(*) FILTER (NOT {of_arm}) FROM {period}").fetchall()
+    [(of_other_arms,)] = connection.execute(f"SELECT count(*) FILTER (NOT {of_arm}) FROM {period}").fetchall()
     answers = connection.sql(
         f"SELECT *{fields_of_label(log, label, lake)}, {_unit(log, ongoing)} AS {_UNIT}, {_pair(log, ongoing)} AS {_PAIR} "
         f"FROM {period} WHERE {of_arm}"
@@ -69,7 +69,7 @@ def answers_of(experiment: Experiment, lake: Lake, ongoing: OngoingRollout, now:
     rows = connection.sql(
         f"SELECT {_UNIT} AS unit, arm, {time} AS at, {figure} AS figure, {_together([_PAIR, _UNIT])} AS pair FROM {relation_name(outcomes)}"
     )
-    return ArmAnswers(relation_name(rows), int(others))
+    return ArmAnswers(relation_name(rows), int(of_other_arms))
 
 
 def _check(experiment: Experiment, ongoing: OngoingRollout) -> None:

@@ -67,8 +67,8 @@ def run_experiment(experiment: Experiment, context: dg.AssetExecutionContext, st
         table = experiment.table
         relation = lake.connection.from_arrow(rows)
         if lake.has(table):
-            others = f"since <> {timestamp(ongoing.since)}" if ongoing is not None else "true"
-            earlier = relation_name(lake.rows(table, snapshot=snapshot).filter(others))
+            not_ongoing = f"since <> {timestamp(ongoing.since)}" if ongoing is not None else "true"
+            earlier = relation_name(lake.rows(table, snapshot=snapshot).filter(not_ongoing))
             relation = lake.connection.sql(f"FROM {earlier} UNION ALL BY NAME FROM {relation_name(relation)}")
         layout = Layout(
             what=experiment.table_name, not_null=("since", "arm"), unique=("since", "arm"), partition_by=None

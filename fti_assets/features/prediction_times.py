@@ -155,8 +155,8 @@ def _check_partitions(what: str, schedule: Schedule, partitions_def: Any) -> Non
         if window is None:
             return
         length = naive_utc(window.end) - naive_utc(window.start)
-        rest = length % schedule.every
-        if length + _SUMMER_TIME < schedule.every or min(rest, schedule.every - rest) > _SUMMER_TIME:
+        remainder = length % schedule.every
+        if length + _SUMMER_TIME < schedule.every or min(remainder, schedule.every - remainder) > _SUMMER_TIME:
             raise DeclarationError(
                 f"{what} predicts every {schedule.every}, counted from the start of each partition, and the partition of "
                 f"{window.start:%Y-%m-%d %H:%M} is {length} long: make every= a part of it, or the partitions longer"

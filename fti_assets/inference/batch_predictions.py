@@ -132,9 +132,9 @@ def _checked_models(model: Servable | Sequence[Model | Composite], what: str) ->
         raise DeclarationError(
             f"{what}: model has {one_of(twice)} twice: give each model once, for it has one champion"
         )
-    others = [one for one in models if one.view.spine is not models[0].view.spine]
-    if others:
-        first, other = models[0], others[0]
+    of_other_spines = [one for one in models if one.view.spine is not models[0].view.spine]
+    if of_other_spines:
+        first, other = models[0], of_other_spines[0]
         raise DeclarationError(
             f"{what}: the view of {first.name!r} has the spine {first.view.spine.table_name}, that of {other.name!r} has "
             f"{other.view.spine.table_name}: models that answer in one row share a spine; declare predictions for each spine"

@@ -152,9 +152,9 @@ def plan_change(definitions: dg.Definitions, stores: Stores, *, source: str = ""
         champions = list(_champions(declarations, stored, assets))
         snapshot = lake.snapshot()
     touched = [one for one in planned if one.is_touched or one.unknown]
-    others = [one for one in planned if one not in touched]
+    untouched = [one for one in planned if one not in touched]
     by_key = {one.key.to_user_string(): one for one in declarations}
-    return Plan(str(store.root), snapshot, [*touched, *others], champions, list(_commands(planned, by_key, source)))
+    return Plan(str(store.root), snapshot, [*touched, *untouched], champions, list(_commands(planned, by_key, source)))
 
 
 def _planned(declaration: Declaration, stored: Stored, lake: Lake, assets: Assets) -> PlannedAsset:

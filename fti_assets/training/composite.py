@@ -113,10 +113,10 @@ def _check_models(name: str, models: Sequence[Model], combine: OnDemand | None, 
             f"{what} is called like one of its models, and the model store has one of a name: rename one"
         )
     spine = models[0].view.spine
-    if others := [one for one in models if one.view.spine is not spine]:
+    if of_other_spines := [one for one in models if one.view.spine is not spine]:
         raise DeclarationError(
-            f"{what}: the view of {names[0]!r} has the spine {spine.table_name}, that of {others[0].name!r} has "
-            f"{others[0].view.spine.table_name}: models that answer one request share a spine"
+            f"{what}: the view of {names[0]!r} has the spine {spine.table_name}, that of {of_other_spines[0].name!r} has "
+            f"{of_other_spines[0].view.spine.table_name}: models that answer one request share a spine"
         )
 
 

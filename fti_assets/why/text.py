@@ -65,8 +65,8 @@ def _rows(replay: Replay) -> Iterator[str]:
             continue
         age = "" if row.age is None else f", {_age(row.age)} old{', which is stale' if row.stale else ''}"
         part = "" if row.partition in (None, WHOLE) else f", partition {row.partition}"
-        others = {name: value for name, value in row.row.items() if name not in row.keys}
-        yield f"    {row.table} ({keys}{part}{age}): {_pairs(others)}"
+        values = {name: value for name, value in row.row.items() if name not in row.keys}
+        yield f"    {row.table} ({keys}{part}{age}): {_pairs(values)}"
 
 
 def _result(replay: Replay, what: str) -> Iterator[str]:

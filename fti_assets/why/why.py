@@ -120,16 +120,16 @@ def _why(
 ) -> Why:
     redactions = frozenset(log.redact)
     first = _replay(log, lake, store, answer, answer.build, answer.at, answer.answered_at, redactions)
-    others = []
+    replays = []
     if build is not None:
-        others.append(_replay(log, lake, store, answer, build, answer.at, answer.answered_at, redactions))
+        replays.append(_replay(log, lake, store, answer, build, answer.at, answer.answered_at, redactions))
     if at is not None:
-        others.append(_replay(log, lake, store, answer, answer.build, at, at, redactions))
+        replays.append(_replay(log, lake, store, answer, answer.build, at, at, redactions))
     try:
         manifest: ModelManifest | None = store.manifest(log.model.name, answer.build)
     except FtiError:  # said by what was asked
         manifest = None
-    return Why(log.model.name, log.table_name, answer, manifest, first, others)
+    return Why(log.model.name, log.table_name, answer, manifest, first, replays)
 
 
 def _replay(

@@ -104,8 +104,8 @@ class Rollout:
     def without(self, build: str) -> "Rollout":
         """The rollout without the arm of a build, whose keys the champion gets; those of the other arms stay."""
         zeros = {arm.name: 0.0 for arm in self.arms if arm.build == build}
-        rest = tuple(arm for arm in self.arms if arm.build != build)
-        return self._with_arms(rest, zeros)
+        arms = tuple(arm for arm in self.arms if arm.build != build)
+        return self._with_arms(arms, zeros)
 
     def _with_arms(self, arms: tuple[Arm, ...], zeros: Mapping[str, float] | None = None) -> "Rollout":
         shares = {arm.name: arm.share for arm in arms}

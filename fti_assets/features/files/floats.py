@@ -40,21 +40,21 @@ def fitted_floats(schemas: Mapping[Path, pa.Schema], values: Values, name: str) 
             if not pa.types.is_null(field.type):
                 columns.setdefault(field.name, {})[file] = field.type
     for column, kinds in columns.items():
-        others = [file for file, kind in kinds.items() if not pa.types.is_floating(kind)]
-        if not others or len(others) == len(kinds):
+        not_floats = [file for file, kind in kinds.items() if not pa.types.is_floating(kind)]
+        if not not_floats or len(not_floats) == len(kinds):
             continue
-        sorts = {file: _sort(values(file, column)) for file in kinds if file not in others}
+        sorts = {file: _sort(values(file, column)) for file in kinds if file not in not_floats}
         floats = [file for file, sort in sorts.items() if sort != _NONE]
-        if floats and all(pa.types.is_integer(kinds[file]) for file in others):
+        if floats and all(pa.types.is_integer(kinds[file]) for file in not_floats):
             may_be_whole = _FLOAT not in sorts.values()
-            prefers_float = next(iter(file for file in kinds if file in others or file in floats)) in floats
-            loss = _first_loss(others, column, values) if prefers_float or not may_be_whole else None
+            prefers_float = next(iter(file for file in kinds if file in not_floats or file in floats)) in floats
+            loss = _first_loss(not_floats, column, values) if prefers_float or not may_be_whole else None
             if may_be_whole and (loss or not prefers_float):
                 floats = []
             elif loss:
                 other = next(file for file in floats if sorts[file] == _FLOAT)
                 raise no_one_type(column, kinds, loss[0], other, name, f", with {loss[1]}")
-        elif floats and (decimal := next((file for file in others if pa.types.is_decimal(kinds[file])), None)):
+        elif floats and (decimal := next((file for file in not_floats if pa.types.is_decimal(kinds[file])), None)):
             raise no_one_type(column, kinds, decimal, floats[0], name)
         for file in sorts:
             if file not in floats:

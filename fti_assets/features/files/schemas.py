@@ -153,8 +153,10 @@ def _unreadable(field: pa.Field, kinds: Mapping[Path, pa.DataType], name: str) -
             f"column {field.name!r} of {name} is {field.type} in {one}, which SQL cannot hold: write the file with another type, as a "
             "decimal of at most 38 digits, or cast it with reader=. Nothing was stored"
         )
-    first, *others = kinds
-    return no_one_type(field.name, kinds, first, next(file for file in others if kinds[file] != kinds[first]), name)
+    first, *other_kinds = kinds
+    return no_one_type(
+        field.name, kinds, first, next(file for file in other_kinds if kinds[file] != kinds[first]), name
+    )
 
 
 def _always_fits(kind: pa.DataType, target: pa.DataType) -> bool:

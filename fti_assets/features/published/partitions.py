@@ -75,7 +75,7 @@ def partitions_def_of(record: PartitionsRecord | None, *, what: str) -> dg.Parti
         )
     start, end = (None if at is None else datetime.fromisoformat(at) for at in (record.start, record.end))
     exclusions = [*record.excluded, *map(datetime.fromisoformat, record.excluded_at)]
-    rest: dict[str, Any] = {
+    options: dict[str, Any] = {
         "timezone": record.timezone,
         "fmt": record.fmt,
         "end_offset": record.end_offset,
@@ -86,8 +86,8 @@ def partitions_def_of(record: PartitionsRecord | None, *, what: str) -> dg.Parti
         warnings.filterwarnings("ignore", message="Parameter `exclusions`")  # Dagster marks it as beta
         if record.calendar:
             kind: Any = _CALENDARS[record.calendar]
-            return kind(start_date=start, end_date=end, **rest)  # type: ignore[no-any-return]
-        return dg.TimeWindowPartitionsDefinition(start=start, end=end, **rest)  # type: ignore[arg-type]
+            return kind(start_date=start, end_date=end, **options)  # type: ignore[no-any-return]
+        return dg.TimeWindowPartitionsDefinition(start=start, end=end, **options)  # type: ignore[arg-type]
 
 
 def _wall_time(at: datetime) -> str:

@@ -123,9 +123,9 @@ def refuse_missing_sources(columns: Sequence[str], rename: Mapping[str, str], *,
 
 def refuse_clashes(columns: Sequence[str], rename: Mapping[str, str], *, what: str) -> None:
     """Raise a DataError if a column would get the name of another."""
-    others = {name for name in columns if name not in rename}
+    unrenamed = {name for name in columns if name not in rename}
     for source, name in rename.items():
-        if source in columns and name in others:
+        if source in columns and name in unrenamed:
             raise DataError(
                 f"rename of {what} calls {source!r} {name!r}, but there is a column {name!r} already: leave one of them out, or "
                 "rename the other too"

@@ -65,8 +65,8 @@ def answers_of(
     ]
     # Each pass has one row for each spine row.
     by = ", ".join(map(quote, in_times[0].view.identity))
-    first, *others = [relation_name(part.rows) for part in parts]
-    source = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in others)])
+    first, *further = [relation_name(part.rows) for part in parts]
+    source = " ".join([f"FROM {first}", *(f"LEFT JOIN {other} USING ({by})" for other in further)])
     rows = lake.connection.sql(_select(predictions, builds, source))
     inputs = tuple(one for part in parts for one in part.inputs)
     return Answers(rows, max(part.delay_breaches for part in parts), inputs)

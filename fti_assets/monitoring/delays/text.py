@@ -70,7 +70,7 @@ def written(delay: timedelta) -> str:
     ('90min', '2d')
     """
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        number, rest = divmod(delay.total_seconds(), size)
-        if number and not rest:
+        number, remainder = divmod(delay.total_seconds(), size)
+        if number and not remainder:
             return f"{number:.0f}{unit}"
     return f"{delay.total_seconds():g}s"

@@ -119,8 +119,8 @@ def decide(arms: Mapping[str, ArmComparison], terms: Terms, *, is_last: bool) ->
     """What follows at a look, for which arm, and why."""
     if problem := mismatch(arms):
         return "wait", None, f"{problem}. Nothing is decided by keys that were not assigned by chance"
-    others = [one for name, one in arms.items() if name != CHAMPION]
-    better = [one for one in others if _above(one.improvement_interval.low, terms.at_least)]
+    challengers = [one for name, one in arms.items() if name != CHAMPION]
+    better = [one for one in challengers if _above(one.improvement_interval.low, terms.at_least)]
     if better:
         best = max(better, key=lambda one: one.improvement or 0.0)
         return (
@@ -129,11 +129,12 @@ def decide(arms: Mapping[str, ArmComparison], terms: Terms, *, is_last: bool) ->
             f"arm {best.arm!r} improves by {_improvement_text(best)}, which is above {terms.at_least:g}",
         )
     if all(
-        one.improvement_interval.high is not None and one.improvement_interval.high <= terms.at_least for one in others
+        one.improvement_interval.high is not None and one.improvement_interval.high <= terms.at_least
+        for one in challengers
     ):
-        worst = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in others)
+        worst = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in challengers)
         return "stop", None, f"{worst}: no more than {terms.at_least:g}"
-    improvements = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in others)
+    improvements = "; ".join(f"arm {one.arm!r} improves by {_improvement_text(one)}" for one in challengers)
     if is_last:
         return (
             "stop",

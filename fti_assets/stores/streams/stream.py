@@ -186,10 +186,10 @@ class EventStream(ABC):
     def _check_address(self, address: str) -> None:
         scheme, mark, rest = str(address).partition("://")
         if scheme.lower() not in self.schemes or not mark or not rest.strip("/"):
-            first, *others = [f"{one}://" for one in self.schemes]
+            first, *further = [f"{one}://" for one in self.schemes]
             raise DeclarationError(
                 f"{self.words}: the address {_shown(address)!r} is none of its broker: write {first}host"
-                f"{''.join(f', or {one}host' for one in others)}"
+                f"{''.join(f', or {one}host' for one in further)}"
             )
 
 

@@ -186,13 +186,13 @@ def _of_categories(
         f"SELECT coalesce(sum({weight}), 0)::DOUBLE, coalesce(sum({weight}) FILTER (nullif({value}::VARCHAR, '') IS NULL), 0)::DOUBLE "
         f"FROM {rows}"
     ).fetchall()
-    top, others = counts[:CATEGORIES], counts[CATEGORIES:]
+    top, further = counts[:CATEGORIES], counts[CATEGORIES:]
     return ColumnProfile(
         name,
         kind,
         total,
         missing,
         categories=dict(top),
-        rest=sum(count for _, count in others),
-        further_categories=len(others),
+        rest=sum(count for _, count in further),
+        further_categories=len(further),
     )

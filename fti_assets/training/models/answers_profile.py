@@ -45,13 +45,13 @@ def _of_classes(name: str, values: np.ndarray, classes: Sequence[str]) -> Column
     by_class = sorted(
         ((one, float(count)) for one, count in zip(classes, counts, strict=True) if count), key=lambda x: (-x[1], x[0])
     )
-    others = by_class[CATEGORIES:]
+    further = by_class[CATEGORIES:]
     return ColumnProfile(
         name,
         "text",
         float(len(values)),
         0.0,
         categories=dict(by_class[:CATEGORIES]),
-        rest=sum(count for _, count in others),
-        further_categories=len(others),
+        rest=sum(count for _, count in further),
+        further_categories=len(further),
     )

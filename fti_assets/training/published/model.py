@@ -105,10 +105,10 @@ def _build(store: ModelStore, name: str, version: int | None) -> ModelManifest:
         return build
     of = "" if version is None else f" of version {version}"
     builds = [f"{one.reference} ({verdict_of(one)})" for one in store.readable_builds(name)]
-    others = f"the store has the models {one_of(store.models())}" if store.models() else "the store is empty"
+    existing = f"the store has the models {one_of(store.models())}" if store.models() else "the store is empty"
     raise NotMaterializedError(
         f"model {name!r} is owned by another code location, but {store.root} has no accepted build{of} of it: "
-        f"{f'it has builds {one_of(builds)}' if builds else others}. Materialize it there first, and load this code location again"
+        f"{f'it has builds {one_of(builds)}' if builds else existing}. Materialize it there first, and load this code location again"
     )
 
 

@@ -172,8 +172,8 @@ class Search:
             how += f", as trial {trial.same_as}, so it is not trained again"
         if trial.state == "complete" and trial.value is not None:
             best = self._best_of(trials)
-            rest = "the best so far" if is_best else f"the best is {best:.6g}"
-            self.log(f"{which}: {self.metric} {trial.value:.6g}, {rest}, {how}")
+            comparison = "the best so far" if is_best else f"the best is {best:.6g}"
+            self.log(f"{which}: {self.metric} {trial.value:.6g}, {comparison}, {how}")
         elif trial.state == "pruned":
             self.log(f"{which}: pruned after epoch {max(map(int, trial.reported))}, {how}")
         else:

@@ -101,10 +101,10 @@ def remapped_record(
             f"{table.full_name} {record.partition} names snapshots of the environment that main does not have: materialize it in "
             f"main instead"
         )
-    if others := tables_changed_since(branch, content.get("upstream", {}), int(pinned)):
+    if changed_tables := tables_changed_since(branch, content.get("upstream", {}), int(pinned)):
         raise StoreError(
             f"{table.full_name} {record.partition} was made of rows that the environment {about.name!r} has no more: "
-            f"{list_some(others)} was "
+            f"{list_some(changed_tables)} was "
             "run again after it. Materialize it again there, then merge; nothing was changed"
         )
     return replace(record, record=json.dumps({**content, _SNAPSHOT: snapshot}))

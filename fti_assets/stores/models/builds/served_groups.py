@@ -25,14 +25,14 @@ def check_groups_served(
     absent = [join for join in _online_joins(models.manifest(model, reference)) if join.table_name not in namespaces]
     if not absent:
         return ()
-    others = {join.group: _versions(join, namespaces) for join in absent}
-    gaps = [join for join in absent if others[join.group]] or (
+    other_versions = {join.group: _versions(join, namespaces) for join in absent}
+    gaps = [join for join in absent if other_versions[join.group]] or (
         absent if _champion_is_served(models, model, namespaces) else []
     )
     if not gaps:
         return tuple(join.table_name for join in absent)
     first = gaps[0]
-    names = list_some(others[first.group] or sorted(namespaces))
+    names = list_some(other_versions[first.group] or sorted(namespaces))
     raise StoreError(
         f"{model}/{reference} cannot be {role}, nothing was changed: it reads {list_some(join.table_name for join in gaps)}, "
         f"which the online store {online} no longer serves: it has {names}. Declare that version beside the newer one and "

@@ -59,13 +59,13 @@ def near_tellers(
     [(commonest,)] = connection.execute(
         f"SELECT count(*) FROM {table} WHERE {label.y} = $commonest", {"commonest": label.commonest}
     ).fetchall()
-    others = label.rows - commonest
+    uncommon = label.rows - commonest
     return {
         name: right
         for name, right in rights.items()
         if (wrong := label.rows - right) <= label.rows * _WRONG
-        and wrong <= others * _LEFT
-        and others - wrong >= AGREEING
+        and wrong <= uncommon * _LEFT
+        and uncommon - wrong >= AGREEING
     }
 
 

@@ -208,8 +208,8 @@ class FittedHashing(FittedSingle):
     def nodes(self, nodes: Nodes, source: GraphInput) -> str:
         nodes.domains["com.microsoft"] = 1
         hashed = nodes.add("MurmurHash3", [source.name], domain="com.microsoft", positive=1, seed=0)
-        rest = nodes.add("Mod", [nodes.cast(hashed, np.int64), nodes.constant(self.buckets, np.int64)])
-        code = nodes.add("Add", [rest, nodes.constant(1, np.int64)])
+        bucket = nodes.add("Mod", [nodes.cast(hashed, np.int64), nodes.constant(self.buckets, np.int64)])
+        code = nodes.add("Add", [bucket, nodes.constant(1, np.int64)])
         # 0 for the text or number that stands for what is missing, 1 for any other.
         is_present = nodes.add(
             "LabelEncoder",

@@ -217,8 +217,8 @@ class FittedCyclical(FittedNumber):
         turns = nodes.add(
             "Div", [nodes.cast(source, np.float64), nodes.constant([[one.period for one in encoders]], np.float64)]
         )
-        rest = nodes.add("Sub", [turns, nodes.add("Floor", [turns])])
-        angle = nodes.cast(nodes.add("Mul", [rest, nodes.constant(2 * np.pi, np.float64)]), np.float32)
+        fraction = nodes.add("Sub", [turns, nodes.add("Floor", [turns])])
+        angle = nodes.cast(nodes.add("Mul", [fraction, nodes.constant(2 * np.pi, np.float64)]), np.float32)
         waves = nodes.add("Concat", [nodes.add("Sin", [angle]), nodes.add("Cos", [angle])], axis=1)
         return nodes.finite_or(waves, 0.0), [[at, len(encoders) + at] for at in range(len(encoders))]
 

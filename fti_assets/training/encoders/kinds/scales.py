@@ -278,9 +278,9 @@ def quantiles_of(numbers: np.ndarray, parts: int) -> np.ndarray:
     [1.0, 2.0, 3.0, 4.0, 5.0]
     """
     ordered = np.sort(numbers)
-    below, rest = np.divmod(np.arange(parts + 1) * (len(ordered) - 1), parts)
+    below, remainder = np.divmod(np.arange(parts + 1) * (len(ordered) - 1), parts)
     above = np.minimum(below + 1, len(ordered) - 1)
-    return np.asarray(ordered[below] + (ordered[above] - ordered[below]) * (rest / parts))
+    return np.asarray(ordered[below] + (ordered[above] - ordered[below]) * (remainder / parts))
 
 
 def divisor_of(spread: float) -> float:

@@ -99,12 +99,12 @@ def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) 
     positions, folds = _positions(values, encoder.categories), folds_of(len(values), encoder.folds)
     result = np.empty(target.shape, dtype=np.float32)
     for fold in range(encoder.folds):
-        own, others = folds == fold, folds != fold
+        own, other_folds = folds == fold, folds != fold
         if not own.any():
             continue
-        prior, means = _means(positions[others], target[others], len(encoder.categories), encoder.smoothing)
+        prior, means = _means(positions[other_folds], target[other_folds], len(encoder.categories), encoder.smoothing)
         # A category that no other fold has is unknown to them: without smoothing nothing else would say so.
-        counts = np.bincount(positions[others], minlength=len(means))
+        counts = np.bincount(positions[other_folds], minlength=len(means))
         result[own] = np.where((counts > 0)[:, None], means, prior)[positions[own]]
     return result
 

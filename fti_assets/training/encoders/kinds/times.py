@@ -219,8 +219,8 @@ class _Calendar:
 
     def _over(self, value: str, divisor: int) -> str:
         """The quotient, rounded down; Div rounds towards zero."""
-        rest = self._mod(value, divisor)
-        return self._nodes.add("Div", [self._less(value, rest), self._nodes.constant(divisor, np.int64)])
+        remainder = self._mod(value, divisor)
+        return self._nodes.add("Div", [self._less(value, remainder), self._nodes.constant(divisor, np.int64)])
 
     def _mod(self, value: str, divisor: int) -> str:
         return self._nodes.add("Mod", [value, self._nodes.constant(divisor, np.int64)])

@@ -79,10 +79,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def _remove_others(folder: Path) -> None:
-    others = [one for one in folder.parent.iterdir() if one != folder and one.is_dir()]
+    old_folders = [one for one in folder.parent.iterdir() if one != folder and one.is_dir()]
     with suppress(OSError):  # one may be gone meanwhile
-        others.sort(key=lambda one: one.stat().st_mtime, reverse=True)
-    for other in others[_MOST_FOLDERS - 1 :]:
+        old_folders.sort(key=lambda one: one.stat().st_mtime, reverse=True)
+    for other in old_folders[_MOST_FOLDERS - 1 :]:
         with suppress(OSError):
             descriptor = os.open(other, os.O_RDONLY)
             try:

@@ -55,8 +55,8 @@ class BlockEncoder:
     def _parts(self) -> Sequence[EncoderModel]:
         """The encoder of each text, and that of all else."""
         features = self.encoder.features
-        others = [one for one in features if one.type != "text"]
-        groups = [[one] for one in features if one.type == "text"] + ([others] if others else [])
+        not_texts = [one for one in features if one.type != "text"]
+        groups = [[one] for one in features if one.type == "text"] + ([not_texts] if not_texts else [])
         return [build_encoder(group, {one.name: self.encoder.encoders[one.name] for one in group}) for group in groups]
 
     def _put(

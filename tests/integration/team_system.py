@@ -1,6 +1,7 @@
 """A small system for several machines: what each process of the tests of a team's lake does to it.
 
 python -m tests.integration.team_system write <location> <writer> <rounds>
+python -m tests.integration.team_system write_at <location> <writer> <rounds> <hours>
 python -m tests.integration.team_system read <location> <until>
 python -m tests.integration.team_system upkeep <location> <models> <online> <until>
 """
@@ -13,7 +14,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from fti_assets.core.names import TableName
+from fti_assets.errors import StoreError
 from fti_assets.stores.lake.location import offline_store
+from fti_assets.stores.lake.postgres import lock
 from fti_assets.stores.lake.upkeep.expiry import upkeep
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.online.store import online_store
@@ -32,6 +35,19 @@ def write(location: str, writer: int, rounds: int) -> None:
                     f"'{key}' AS _partition FROM range({ROWS})"
                 )
                 lake.replace(table, "staging", [key], asset=table.name, run_id=f"{writer}")
+
+
+def write_at(location: str, writer: int, rounds: int, hours: int) -> None:
+    """Write on a machine whose clock is some hours ahead, again and again."""
+    now = time.time
+    lock.time.time = lambda: now() + hours * 3600  # type: ignore[attr-defined]
+    refusals = 0
+    for _ in range(rounds):
+        try:
+            write(location, writer, 1)
+        except StoreError as error:
+            refusals += "clock is 3" in str(error)
+    print(refusals)
 
 
 def read(location: str, until: Path) -> None:
@@ -71,6 +87,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["write", location, writer, rounds]:
             write(location, int(writer), int(rounds))
+        case ["write_at", location, writer, rounds, hours]:
+            write_at(location, int(writer), int(rounds), int(hours))
         case ["read", location, until]:
             read(location, Path(until))
         case ["upkeep", location, models, online, until]:

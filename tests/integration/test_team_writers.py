@@ -1,4 +1,7 @@
-"""Several processes write to one lake on Postgres and a bucket, others read it and keep it small: no error, no duplicate, no lost row."""
+"""Several processes write to one lake on Postgres and a bucket, others read it and keep it small: no error, no duplicate, no lost row.
+
+Machines whose clocks are an hour off are refused beside them, each time.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,11 @@ def test_four_writers_with_readers_upkeep_and_forgetting(
             started("read", location, str(until)),
             started("upkeep", location, f"s3://team/{tmp_path.name}", str(tmp_path / "online"), str(until)),
         ]
+        hours = (-1, 1) if rounds > 2 else ()
+        strays = [started("write_at", location, str(7 + one), str(rounds), str(one)) for one in hours]
         written = [process.communicate() for process in writers]
+        refusals = [process.communicate() for process in strays]
+        assert [out.strip() for out, _ in refusals] == [str(rounds)] * len(hours), refusals
         with offline_store(location).connect() as lake:
             take_out(lake, SHARED, "person = 'person7'", message="forget", extra={})
         until.touch()

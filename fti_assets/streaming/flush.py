@@ -34,6 +34,10 @@ class LostPositionError(StoreError):
     """The lake stands before what the outbox holds: it was reset, or put back to an earlier state, while the service ran."""
 
 
+class LostShardError(StoreError):
+    """Another service has gone on with a shard: this one hung and was replaced, or two run as the same instance."""
+
+
 @dataclass(frozen=True)
 class Flush:
     """What one commit of a service added.
@@ -61,7 +65,9 @@ class Flush:
     newest_event: datetime | None = None
 
 
-def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "") -> Flush:
+def flush(
+    lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = "", own: Positions | None = None
+) -> Flush:
     """Commit micro-batches, each event once whoever flushed it before.
 
     Args:
@@ -69,8 +75,10 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
         group: a group with a stream.
         batches: what its outbox holds, from the first micro-batch that is not known to be flushed.
         run_id: what the ledger names as the run.
+        own: of the service's shards, where the lake stands by what the service has flushed itself; None if that is not asked.
 
     Raises:
+        LostShardError: the lake stands behind that: another service has flushed the shard.
         SchemaChangedError: the stored table has other columns or types, or other partitions.
         LostPositionError: rows before those of the outbox are gone from the lake; a service that starts reads them again.
         StoreError: the commit failed; the outbox still has all.
@@ -83,6 +91,8 @@ def flush(lake: Lake, group: FeatureGroup, batches: Batches, *, run_id: str = ""
 
     def prepare(before: Positions) -> Append:
         _refuse_lost(group, batches, before)
+        if own is not None:
+            refuse_foreign(group, own, before, "flushed")
         reasons.clear()
         rows = None if batches.rows is None else behind(batches.rows, before)
         letters = [letter for letter in batches.dead_letters if letter.sequence > before.get(letter.shard, -1)]
@@ -143,6 +153,17 @@ def _refuse_lost(group: FeatureGroup, batches: Batches, before: Positions) -> No
         raise LostPositionError(
             f"{group.table.full_name} stands before what was flushed to it, in shards {list_some(map(str, lost))}: it was reset, or put "
             "back to an earlier state. Nothing was added. Start the service again, which reads the events from the broker again"
+        )
+
+
+def refuse_foreign(group: FeatureGroup, own: Positions, reached: Positions, what: str) -> None:
+    """Raise a LostShardError if a store stands, of a shard of this service, behind what it has brought there itself."""
+    lost = [shard for shard, sequence in own.items() if reached.get(shard, -1) > sequence]
+    if lost:
+        raise LostShardError(
+            f"another service has {what} events of {group.table.full_name} in shards {list_some(map(str, lost))}, which are this one's: it "
+            "hung and was replaced, or two run as the same instance. This one adds nothing and ends, and nothing is lost by it: what it "
+            "had taken the other has from the broker. Start it again as an instance of its own, or leave it"
         )
 
 

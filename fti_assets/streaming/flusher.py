@@ -14,7 +14,7 @@ from fti_assets.stores.lake.appends import appended_to
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
-from fti_assets.streaming.flush import FLUSH_ROWS, Flush, flush
+from fti_assets.streaming.flush import FLUSH_ROWS, Flush, flush, refuse_foreign
 from fti_assets.streaming.online import OnlineNamespaces
 from fti_assets.streaming.outbox import Outbox, Position
 from fti_assets.streaming.stored_rows import StoredRows
@@ -50,6 +50,8 @@ class Flusher:
         self._uses = 0
         self._bases: Mapping[str, str] | None = None
         self._shards: frozenset[int] = frozenset()
+        self._own: dict[int, int] | None = None
+        """Of this service's shards, where the lake stands by what it has flushed itself; None where that is not sure."""
         self.online: OnlineNamespaces | None = None
         if targets := [one for one in (group, *windows) if one.online]:
             with self._connected() as lake:
@@ -89,12 +91,14 @@ class Flusher:
             if is_behind or is_lost:
                 # Others have gone on, or the lake was put back to an earlier state: where it stands is where the stream goes on.
                 outbox.begin_at(places)
+            self._own = {shard: places[shard].sequence if shard in places else -1 for shard in shards}
             self._load(lake, outbox)
 
     def flush(self, outbox: Outbox, report: Callable[[Flush], None]) -> None:
         """Commit what the outbox holds, some rows at a time, and tell of each commit.
 
         Raises:
+            LostShardError: another service has gone on with a shard.
             StoreError: a commit failed; the outbox still has what is not committed.
         """
         with self._lock, self._connected() as lake, outbox.beside() as beside:
@@ -103,24 +107,40 @@ class Flusher:
                 bases = _bases(lake, self._group)
                 # A run has replaced a partition, or another service has loaded what this one then did not have.
                 if not _with_new(self._bases or {}, bases) or not self._is_own():
-                    self._load(lake, beside)
+                    self._load_again(lake, beside)
                 self._bases = bases
 
     def load(self, outbox: Outbox) -> None:
         """Bring the namespace to the lake and the outbox.
 
         Raises:
+            LostShardError: another service has gone on with a shard.
             StoreError: a store cannot be read or written.
         """
         with self._lock, self._connected() as lake, outbox.beside() as beside:
-            self._load(lake, beside)
+            self._load_again(lake, beside)
+
+    def _load_again(self, lake: Lake, outbox: Outbox) -> None:
+        """A load while the service runs, which has kept whatever it has put online.
+
+        Raises:
+            LostShardError: the namespace holds later events of its shards.
+        """
+        if self.online is not None:
+            positions = {shard: at.sequence for shard, at in outbox.positions().items()}
+            own = {shard: positions.get(shard, -1) for shard in self._shards}
+            for reached in self.online.positions():
+                refuse_foreign(self._group, own, reached, "put online")
+        self._load(lake, outbox)
 
     def _flush_all(self, lake: Lake, outbox: Outbox, report: Callable[[Flush], None] = lambda one: None) -> None:
         # What comes meanwhile waits for the next flush: else a commit that takes as long as the next event would follow another for ever.
         newest, last = outbox.newest(), 0
         while last < newest and (batches := outbox.batches(at_most_rows=FLUSH_ROWS)) is not None:
             last = batches.last
-            result = flush(lake, self._group, batches, run_id=self._run_id)
+            own, self._own = self._own, None  # until it is sure that it was committed
+            result = flush(lake, self._group, batches, run_id=self._run_id, own=own)
+            self._own = {shard: result.positions.get(shard, -1) for shard in self._shards}
             outbox.discard(batches.last, result.positions)
             if self.online is not None and result.commit.changed:
                 with lake.one_snapshot():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 import duckdb
@@ -68,6 +68,10 @@ class OnlineNamespaces:
     def are_own(self) -> bool:
         """Whether each is as this service has written it last."""
         return all(one.is_own() for one in self._each)
+
+    def positions(self) -> Iterator[Positions]:
+        """How far each holds events, by shard; none of one that is not there, or damaged."""
+        return (one.positions() for one in self._each)
 
     def close(self) -> None:
         """Let go of the stores."""
@@ -233,6 +237,14 @@ class OnlineRows:
         """Whether the namespace is as this service has written it last."""
         with self._store.writing(self._target.table_name) as writer:  # so that no turn is half done
             return writer.about is not None and self._is_mine(writer.about)
+
+    def positions(self) -> Positions:
+        """How far the namespace holds events, by shard; nothing if it is not there, or damaged."""
+        try:
+            about = self._store.about(self._target.table_name)
+            return {} if about is None else origin_of(about).positions
+        except DamagedNamespaceError:
+            return {}
 
     def close(self) -> None:
         """Let go of the store until the next load."""

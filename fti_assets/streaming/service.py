@@ -19,7 +19,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.stores.streams.assignment import hold_shards, shards_of
 from fti_assets.stores.streams.stream import Subscription
-from fti_assets.streaming.flush import Flush, LostPositionError
+from fti_assets.streaming.flush import Flush, LostPositionError, LostShardError
 from fti_assets.streaming.flusher import Flusher
 from fti_assets.streaming.micro_batch import MicroBatches
 from fti_assets.streaming.outbox import Outbox, open_outbox
@@ -167,6 +167,8 @@ class GroupService:
                 if taken is not None or behind_online:
                     await self._bring_online(taken, behind_online, outbox)
                 behind_online, attempt = False, 0
+            except LostShardError:
+                raise
             except StoreError as error:  # what is durable is put online when the store is there again
                 behind_online = True
                 self._say("online_failed", group=self._group.table_name, error=str(error))
@@ -197,7 +199,7 @@ class GroupService:
                 return
             try:
                 await self._flush(subscription, outbox)
-            except LostPositionError:
+            except (LostPositionError, LostShardError):
                 stop.set()
                 raise
             except (FtiError, duckdb.Error) as error:  # the outbox has it all: the next flush takes it along

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from fti_assets.core import clock
 from fti_assets.errors import StoreError
+from fti_assets.features.events.decoding import group_decoder
 from fti_assets.features.online.load import load_online
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import online_store
+from fti_assets.streaming.flush import LostShardError
+from fti_assets.streaming.flusher import Flusher
+from fti_assets.streaming.micro_batch import MicroBatches
+from fti_assets.streaming.outbox import open_outbox
 from fti_assets.streaming.service import Settings, stream
 from fti_assets.testing import MemoryStream
 from tests.support.payments import DAY, MINUTE, payment, payments, spending
@@ -139,3 +145,100 @@ def test_an_instance_whose_namespace_another_has_loaded_alone_brings_its_own_row
 
     with clock.at("2024-05-01T12:00:00Z"):
         asyncio.run(run(world_of(tmp_path)))
+
+
+class Machine:
+    """A service in steps, with an outbox of its own."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.open = world, ExitStack()
+        self.flusher = Flusher(world.group, world.offline, world.online, [world.windows])
+        self.open.callback(self.flusher.close)
+        self.outbox = self.open.enter_context(open_outbox(world.folder / name / "outbox.sqlite", of="payments_v1"))
+        self.flusher.start(self.outbox, [0])
+        self.batches = MicroBatches(world.group, self.outbox, group_decoder(world.group))
+
+    def turn(self) -> None:
+        batch = self.batches.take(self.world.events.stored[0])
+        if batch is not None and not self.flusher.online.write(batch.rows, batch.positions):
+            self.flusher.load(self.outbox)
+
+    def flush(self) -> None:
+        self.flusher.flush(self.outbox, lambda flush: None)
+
+
+@pytest.fixture
+def replaced(tmp_path):
+    """A machine that took an event and hung, and another that runs as the same instance since."""
+    with clock.at("2024-05-01T12:00:00Z"):
+        world = world_of(tmp_path)
+        with ExitStack() as stack:
+            hung = Machine(world, "hung")
+            stack.callback(hung.open.close)
+            hung.turn()
+            heir = Machine(world, "heir")
+            stack.callback(heir.open.close)
+            world.events.put(payment("a", "2024-05-01T10:30:00Z", amount=2.0), at=DAY + 701 * MINUTE)
+            heir.turn()
+            assert world.values("a") == [(2.0, 2)]
+            yield world, hung, heir
+
+
+def test_a_service_that_hung_and_was_replaced_flushes_nothing_when_it_comes_back(replaced):
+    world, hung, heir = replaced
+    heir.flush()
+    with world.offline.connect() as lake:
+        snapshot = lake.snapshot()
+    with pytest.raises(
+        LostShardError, match="another service has flushed events .* in shards '0', which are this one's: it hung"
+    ):
+        hung.flush()
+    with world.offline.connect() as lake:
+        assert lake.snapshot() == snapshot
+    heir.turn()
+    heir.flush()
+    assert world.values("a") == [(2.0, 2)]
+
+
+def test_a_service_that_hung_and_was_replaced_puts_nothing_online_when_it_comes_back(replaced):
+    world, hung, heir = replaced
+    world.events.put(payment("a", "2024-05-01T10:40:00Z", amount=3.0), at=DAY + 702 * MINUTE)
+    heir.turn()
+    late = world.events.stored[0].pop()  # the one that hung has not read that far
+    with pytest.raises(LostShardError, match="another service has put online events"):
+        hung.turn()
+    world.events.stored[0].append(late)
+    assert world.values("a") == [(3.0, 3)]
+    heir.flush()
+    assert world.values("a") == [(3.0, 3)]
+
+
+def test_a_service_that_is_replaced_ends_and_says_why(tmp_path):
+    async def run(world: World) -> None:
+        task = world.start(1, flush_seconds=0.1)
+        await world.until(task, [(1.0, 1)], "a")
+        heir = Machine(world, "heir")
+        world.events.put(payment("a", "2024-05-01T10:30:00Z", amount=2.0), at=DAY + 701 * MINUTE)
+        heir.turn()
+        heir.flush()
+        heir.open.close()
+        world.events.put(payment("a", "2024-05-01T10:40:00Z", amount=3.0), at=DAY + 702 * MINUTE)
+        with pytest.raises(LostShardError):
+            await asyncio.wait_for(task, 60)
+
+    class Slow(MemoryStream):
+        """So that the other is ahead."""
+
+        async def subscribe(self, shards, after, identities=None):
+            subscription = await super().subscribe(shards, after, identities)
+            fetch = subscription.fetch
+
+            async def later(at_most, within):
+                await asyncio.sleep(0.3)
+                return await fetch(at_most, within)
+
+            subscription.fetch = later
+            return subscription
+
+    with clock.at("2024-05-01T12:00:00Z"):
+        asyncio.run(run(world_of(tmp_path, Slow)))

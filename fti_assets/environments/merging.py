@@ -123,12 +123,13 @@ def merge(
     if instance is not None:
         refuse_instance_of(instance, name, definitions)
     with open_environment(main_stores, name) as env, env.main.store.lock():
-        changes = partition_changes(env.own, env.main, env.about)
-        moves = [one for one in changes if not one.is_in_main]
         mains, own = env.main_stores.model_store(), env.own_stores.model_store()
-        models = model_changes(mains, own, env.about.models, env.alias_marks)
-        builds, left_out = _builds_to_move(env, models)
-        _refuse_conflicts(env, changes, models, [*builds, *_serving(env, models)], definitions)
+        with env.own.one_snapshot(), env.main.one_snapshot():
+            changes = partition_changes(env.own, env.main, env.about)
+            moves = [one for one in changes if not one.is_in_main]
+            models = model_changes(mains, own, env.about.models, env.alias_marks)
+            builds, left_out = _builds_to_move(env, models)
+            _refuse_conflicts(env, changes, models, [*builds, *_serving(env, models)], definitions)
         message = f"merge environment {name}"
         snapshot = move_partitions(env.main, env.own, env.about, moves, message=message)
         _note(env, changes)

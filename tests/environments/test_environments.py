@@ -63,7 +63,7 @@ def rerun(one: Any, stores: fti.Stores) -> None:
 def contents(stores: fti.Stores) -> dict[str, dict[str, tuple[str, int]]]:
     """The data versions by the ledger, and hashed again from the rows."""
     results = {}
-    with stores.offline_store().connect() as lake:
+    with stores.offline_store().connect() as lake, lake.one_snapshot():
         for table in lake.tables():
             ledger = lake.ledger(table)
             rows = lake.rows(table, with_partition=True)

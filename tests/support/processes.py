@@ -71,7 +71,7 @@ class Forks:
         finally:
             for pid in self.pids.values():
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+                    os.kill(pid, signal.SIGKILL)  # Dagster takes SIGTERM for its own
                 os.waitpid(pid, 0)
 
     def start(self) -> None:

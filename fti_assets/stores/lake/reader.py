@@ -41,6 +41,8 @@ class LakeReader:
         self._read: OneSnapshot | None = None
         self._looked_at: set[tuple[TableName, int, frozenset[str] | None]] = set()
         self._last: OneSnapshot | None = None
+        # Others that were read in the transaction, for which they cannot go.
+        self._others: dict[int, OneSnapshot] = {}
         self._has_checksums = False
         self._contracts: dict[TableName, str] = {}
 
@@ -87,6 +89,7 @@ class LakeReader:
     def _begin(self) -> None:
         """Begin a transaction, which reads the newest snapshot."""
         self.connection.execute("BEGIN")
+        self._others.clear()
         # Before anything is asked of DuckLake's own catalog: what is read there is never older than the snapshot.
         self._read = self._last = self._one_snapshot(self._newest())
 
@@ -96,7 +99,13 @@ class LakeReader:
 
     def _one_snapshot(self, number: int) -> OneSnapshot:
         last = self._last
-        return last if last is not None and last.number == number else OneSnapshot(self.connection, self._store, number)
+        if last is not None and last.number == number:
+            return last
+        if self._read is None:
+            return OneSnapshot(self.connection, self._store, number)
+        if number not in self._others:
+            self._others[number] = OneSnapshot(self.connection, self._store, number)
+        return self._others[number]
 
     def snapshot(self) -> int:
         """The number of the newest snapshot; within ``one_snapshot`` that of the block."""

@@ -26,13 +26,13 @@ class Payments(pa.DataFrameModel):
     online: bool
 
 
-def payments(stream: MemoryStream, **terms: Any) -> FeatureGroup:
+def payments(stream: MemoryStream, *, schema: type[pa.DataFrameModel] = Payments, **terms: Any) -> FeatureGroup:
     @fti.feature_group(
         name="payments",
         keys=["card"],
         event_time="at",
         available_at="stored_at",
-        schema=Payments,
+        schema=schema,
         partitions_def=dg.DailyPartitionsDefinition(start_date="2024-04-01"),
         stream=stream,
         **terms,

@@ -3,7 +3,7 @@
     make card_fraud
 
 Everything is materialized in the stores under ``FTI_HOME``. Where JetStream answers at ``CARD_FRAUD_NATS``, the last day is then told to
-it in a minute, event by event, while ``fti stream`` runs; else that part is left out.
+it in a minute, event by event, while ``fti stream`` runs; else to a stream in memory, while the same service runs in this process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 
 import fti_assets as fti
 from examples.card_fraud import live
+from examples.card_fraud.in_memory import decide_in_memory
 from examples.card_fraud.simulator import bank
 from examples.card_fraud.system import (
     archive,
@@ -86,26 +87,25 @@ def account_of_build() -> None:
 
 
 def tell(day: pd.DataFrame) -> pd.DataFrame | None:
-    """Tell a day to the stream, and say how it went; None where there is no broker, or the day is in the lake already."""
+    """Tell a day to the stream, and say how it went; None where the day is in the lake already."""
     if stored_version() is not None:
         print(f"\n{LIVE} is in the lake already: remove {home()} to tell it to the stream again")
         return None
-    if not live.answers():
-        print(
-            f"\nNATS does not answer at {stream.address()}: nothing is told to a stream, and the day comes by the night's run alone"
-        )
-        return None
     log = home() / "stream.log"
-    asyncio.run(live.make_stream())
-    with live.service(log):
-        decided = live.decide(day)
-    asyncio.run(live.drop_stream())
+    if live.answers():
+        asyncio.run(live.make_stream())
+        with live.service(log):
+            decided = live.decide(day)
+        asyncio.run(live.drop_stream())
+    else:
+        print(f"\nNATS does not answer at {stream.address()}: the day is told to a stream in memory, in this process")
+        decided = decide_in_memory(day, log)
     from sklearn.metrics import average_precision_score
 
     is_fraud = (day["kind"] != "paid").to_numpy()[: len(decided)]
     alerts = decided["probability"] >= 0.5
     print(
-        f"\n{len(day):,} payments of {LIVE} were told to {stream.words}, {len(decided):,} of them decided before they were told"
+        f"\n{len(day):,} payments of {LIVE} were told to the stream {stream.name}, {len(decided):,} of them decided before they were told"
     )
     print(f"    {alerts.sum()} alerts, {(alerts & is_fraud).sum()} of them frauds, of which there are {is_fraud.sum()}")
     for name, scores in (("the model", decided["probability"]), ("the amount", decided["amount"])):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from examples.card_fraud.replay import told
 from examples.card_fraud.system import stream
 
 COMMAND = [str(Path(sys.executable).with_name("fti")), "stream", "authorizations", "-m", "examples.card_fraud.system"]
+Publish = Callable[[dict[str, Any], pd.Timestamp], Awaitable[None]]
+"""Tells a stream an event that is stored at an instant."""
 PATIENCE_SECONDS = 60
 LIVE_SECONDS = 75
 """What of the day is not decided by then is told all the same, so that a slow machine comes to an end."""
@@ -99,40 +101,49 @@ def decide(day: pd.DataFrame) -> pd.DataFrame:
 async def _decide(payments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     import nats
 
+    client = await nats.connect(stream.address())
+    try:
+        jetstream = client.jetstream()
+
+        async def publish(row: dict[str, Any], stored_at: pd.Timestamp) -> None:
+            await jetstream.publish(stream.name, told(row, stored_at.to_pydatetime()))
+
+        return await decisions_of(payments, publish)
+    finally:
+        await client.close()
+
+
+async def decisions_of(payments: list[dict[str, Any]], publish: Publish) -> list[dict[str, Any]]:
+    """Decide payments in the order of their times, and tell each to a stream when it was stored."""
     predictor = fti.Predictor.load("fraud")
     readers = {name: fti.OnlineReader(f"by_{name}_v1") for name in ("card", "terminal")}
     results: dict[int, dict[str, Any]] = {}
     steps = [(one["at"], 0, one) for one in payments] + [(one["stored_at"], 1, one) for one in payments]
-    client = await nats.connect(stream.address())
     until = time.monotonic() + LIVE_SECONDS
-    try:
-        jetstream = client.jetstream()
-        for at, is_told, one in sorted(steps, key=lambda step: (step[0], step[1], step[2]["authorization"])):
-            request = {name: one[name] for name in ("authorization", "card", "terminal", "amount")}
-            begun = time.perf_counter()
-            if not is_told:
-                if time.monotonic() > until:
-                    continue
-                probability = predictor.predict(request, at=at.to_pydatetime()).value
-                took = 1_000 * (time.perf_counter() - begun)
-                results[one["authorization"]] = {**request, "probability": probability, "decided_ms": took}
+    for at, is_told, one in sorted(steps, key=lambda step: (step[0], step[1], step[2]["authorization"])):
+        request = {name: one[name] for name in ("authorization", "card", "terminal", "amount")}
+        begun = time.perf_counter()
+        if not is_told:
+            if time.monotonic() > until:
                 continue
-            event = told({**request, "at": at_text(one["at"])}, at.to_pydatetime())
-            if one["authorization"] not in results:
-                await jetstream.publish(stream.name, event)
-                continue
-            before = _counts(readers, one, at)
-            begun = time.perf_counter()
-            await jetstream.publish(stream.name, event)
-            while any(count <= old for count, old in zip(_counts(readers, one, at), before, strict=True)):
-                if time.perf_counter() > begun + PATIENCE_SECONDS:
-                    raise RuntimeError(
-                        f"payment {one['authorization']} was told, and is not online after {PATIENCE_SECONDS} s"
-                    )
-                await asyncio.sleep(0.001)
-            results[one["authorization"]]["online_ms"] = 1_000 * (time.perf_counter() - begun)
-    finally:
-        await client.close()
+            probability = predictor.predict(request, at=at.to_pydatetime()).value
+            took = 1_000 * (time.perf_counter() - begun)
+            results[one["authorization"]] = {**request, "probability": probability, "decided_ms": took}
+            continue
+        event = {**request, "at": at_text(one["at"])}
+        if one["authorization"] not in results:
+            await publish(event, at)
+            continue
+        before = _counts(readers, one, at)
+        begun = time.perf_counter()
+        await publish(event, at)
+        while any(count <= old for count, old in zip(_counts(readers, one, at), before, strict=True)):
+            if time.perf_counter() > begun + PATIENCE_SECONDS:
+                raise RuntimeError(
+                    f"payment {one['authorization']} was told, and is not online after {PATIENCE_SECONDS} s"
+                )
+            await asyncio.sleep(0.001)
+        results[one["authorization"]]["online_ms"] = 1_000 * (time.perf_counter() - begun)
     return list(results.values())
 
 

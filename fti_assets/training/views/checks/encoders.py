@@ -38,10 +38,10 @@ def check_dims(view: ViewTerms, encoders: Mapping[str, Encoder]) -> None:
     """Refuse a vector's encoder of another length than the group's schema, or the on-demand function, states."""
     for feature in view.on_demand:
         for output, declared in feature.vectors:
-            encoder = encoders.get(output, declared)
-            if isinstance(encoder, Vector) and encoder.dim != declared.dim:
+            given = encoders.get(output)
+            if isinstance(given, Vector) and given.dim != declared.dim:
                 raise DeclarationError(
-                    f"the encoder of {output!r} is fti.Vector(dim={encoder.dim}), but the on-demand feature {feature.name!r} declares "
+                    f"the encoder of {output!r} is fti.Vector(dim={given.dim}), but the on-demand feature {feature.name!r} declares "
                     f"{declared.dim} numbers: write fti.Vector(dim={declared.dim}), or leave the encoder out"
                 )
     for selection in view.selections:

@@ -1,0 +1,1 @@
+"""What reports say of a flight: sentences as features, and a sentence encoder that learns."""

@@ -12,6 +12,7 @@ from _pytest.doctest import DoctestModule
 
 LONGEST = (
     "tests/integration/test_daemon.py",
+    "tests/examples/test_text.py",
     "tests/examples/test_flight_delays.py",
     "tests/inference/test_batch.py",
     "tests/forgetting/test_forget.py",

@@ -29,8 +29,6 @@ LONGEST = (
 )
 """The files that take longest, the longest first: one of them at the end would keep one process busy while the others have nothing."""
 
-pytest_plugins = ["tests.support.processes"]
-
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 8 << 30
 

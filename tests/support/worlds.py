@@ -1,12 +1,11 @@
 """Worlds that are made once for all processes of a test run: nobody changes them, and who would copies them."""
 
 import fcntl
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.support.processes import shares_its_folder
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -18,7 +17,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
         make: fills the folder.
     """
     base = factory.getbasetemp()
-    shared = base.parent if shares_its_folder() else base
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, done = shared / name, shared / f"{name}.done"
     with open(shared / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

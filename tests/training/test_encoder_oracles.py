@@ -178,10 +178,16 @@ def test_quantile_is_scikit_learns(quantiles, train, serve):
     expected = np.full(len(x), 0.5)
     if finite.any():
         expected[finite] = oracle.transform(x[finite][:, None])[:, 0]
-    expected[x == np.inf], expected[x == -np.inf] = 0.0 if oracle.quantiles_[0] == oracle.quantiles_[-1] else 1.0, 0.0
-    if oracle.quantiles_[0] == oracle.quantiles_[-1]:
-        expected[finite] = 0.0  # of a constant there is one place, below and above
+    expected[x == np.inf], expected[x == -np.inf] = 1.0, 0.0
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_above_a_constant_is_at_the_top():
+    serve = np.array([3.0, 3.75, 3.8, 1e30])
+    oracle = QuantileTransformer(n_quantiles=16).fit(np.full((16, 1), 3.75)).transform(serve[:, None])[:, 0]
+    assert oracle.tolist() == [0.0, 0.0, 1.0, 1.0]
+    got = encode(Quantile(), [3.75] * 16 + [None], [*serve, None, np.inf, -np.inf])[:, 0]
+    assert got.tolist() == [*oracle, 0.5, 1.0, 0.0]
 
 
 @settings(max_examples=examples(200))
@@ -236,6 +242,37 @@ def test_cyclical_is_sine_and_cosine_of_a_turn(period, serve):
     angle = 2 * np.pi * (turns - np.floor(turns))
     expected = np.nan_to_num(np.hstack([np.sin(angle), np.cos(angle)]) * np.isfinite(angle))
     np.testing.assert_allclose(encode(Cyclical(period), [], serve), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("period", [3_600, 86_400, 0.5])
+def test_seconds_since_1970_keep_their_place_in_a_cycle(period):
+    seconds = 1.7e9 + np.arange(60) * 611.125
+    expected = np.stack([f(2 * np.pi * np.remainder(seconds, period) / period) for f in (np.sin, np.cos)], axis=1)
+    np.testing.assert_allclose(encode(Cyclical(period), seconds, seconds), expected, atol=2e-6)
+    no_place = encode(Cyclical(period), seconds, [None, np.inf, -np.inf, 1e39])
+    assert not no_place.any()
+
+
+def test_only_numbers_that_float32_moves_have_a_double_input():
+    columns = {
+        "hour": np.array([0.0, 23.9, np.nan]),
+        "step": np.arange(2.0**24),  # whole, and so exact
+        "moved": np.array([2.0**24 + 1, 1e39]),
+        "far": np.array([5.0, 1e39]),
+    }
+    features = [Column(name, "number") for name in columns]
+    fitted = fit_encoders(features, dict.fromkeys(columns, Cyclical(24)), columns)
+    assert {name: one.dtype for name, one in fitted.items()} == {
+        "hour": "float32",
+        "step": "float32",
+        "moved": "float64",
+        "far": "float32",
+    }
+    model = build_encoder(features, fitted)
+    assert [one.name for one in model.inputs] == ["numbers", "double.moved"]
+    assert model.dense_columns[4:6] == ("moved:sin", "moved:cos")
+    earlier = from_json(type(fitted["moved"]), '{"period": 24.0, "kind": "cyclical"}', what="encoder")
+    assert build_encoder(features[2:3], {"moved": earlier}).inputs[0].name == "numbers", "as builds of before have it"
 
 
 @pytest.mark.parametrize("kind", ["text", "integer"])

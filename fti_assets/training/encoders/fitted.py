@@ -13,6 +13,10 @@ from fti_assets.training.encoders.nodes import Nodes, Places, category_input
 class FittedNumber(ABC):
     """An encoder of a number, an integer or a boolean: all of one kind are one block of the graph."""
 
+    def in_graph(self) -> FittedNumber | FittedSingle:
+        """What stands for it in the graph: itself, or one with a float64 input of its own."""
+        return self
+
     def names(self, feature: str) -> list[str]:
         """What its columns in ``dense`` are called."""
         return [feature]
@@ -32,6 +36,10 @@ class FittedSingle(ABC):
     """An encoder that has an input of the graph to itself; one that ``is_code`` gives int64 ``[n, 1]`` beside ``dense``."""
 
     is_code: ClassVar[bool] = False
+
+    def in_graph(self) -> FittedNumber | FittedSingle:
+        """What stands for it in the graph."""
+        return self
 
     def source(self, column: Column) -> GraphInput:
         """The input of the graph that it reads."""

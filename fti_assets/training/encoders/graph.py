@@ -1,7 +1,7 @@
 """The encoder graph: fitted encoders as one ONNX graph, which encodes the training data and serves inside the model.
 
 Inputs are few, as ``GraphInput`` describes: all numbers joined in ``numbers``, each text or integer category by itself, and each
-number that is standardized in float64.
+number that is standardized, or placed in a cycle, in float64.
 Outputs are ``dense`` float32 ``[n, dense_dim]``, which holds the numbers and one-hots in the features' order, and for
 each Embedding feature its codes under its own name, int64 ``[n, 1]``.
 
@@ -21,7 +21,6 @@ from fti_assets.core.types import INPUTS
 from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.fitted import FittedNumber, FittedSingle
-from fti_assets.training.encoders.kinds.scales import of_scale
 from fti_assets.training.encoders.nodes import IR_VERSION, ML_OPSET, OPSET, Nodes
 
 CHUNK_ROWS = 65_536
@@ -92,7 +91,7 @@ def build_encoder(features: Sequence[Column], encoders: Mapping[str, FittedEncod
     [[2.0], [0.0]]
     """
     nodes = Nodes()
-    parts = {column.name: of_scale(encoders[column.name]) for column in features}
+    parts = {column.name: encoders[column.name].in_graph() for column in features}
     groups = _groups({name: part for name, part in parts.items() if isinstance(part, FittedNumber)})
     numbers = tuple(name for group in groups.values() for name in group)
     inputs = [GraphInput(NUMBERS, "float32", numbers)] if numbers else []

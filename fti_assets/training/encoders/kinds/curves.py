@@ -9,10 +9,14 @@ from typing import Literal
 import numpy as np
 
 from fti_assets.core.arguments import checked_arguments
+from fti_assets.core.manifest import Column, GraphInput
 from fti_assets.errors import DeclarationError, excerpt
-from fti_assets.training.encoders.fitted import FittedNumber
+from fti_assets.training.encoders.fitted import FittedNumber, FittedSingle
 from fti_assets.training.encoders.kinds.scales import finite_singles, is_single, quantiles_of
 from fti_assets.training.encoders.nodes import Nodes, Places
+
+_MOVED = 1e-3
+"""How far, in radians, float32 may move a number of train in its cycle."""
 
 
 @checked_arguments()
@@ -74,7 +78,7 @@ class Quantile:
     """Where a number lies among train's: 0 at the train minimum and below, 0.5 at the median, 1 at the maximum and above.
 
     For number, integer and boolean columns of any shape. Between quantiles it is interpolated; a value that is several quantiles gets
-    the middle of them. What is missing gets 0.5.
+    the middle of them. A constant is its own minimum: 0 at it and below, 1 above. What is missing gets 0.5.
     Source: scikit-learn's ``QuantileTransformer`` to the uniform distribution, without sampling.
 
     Args:
@@ -100,8 +104,9 @@ class Quantile:
 class Cyclical:
     """Two columns, the sine and the cosine of ``2 pi x / period``: 23 o'clock is as near to 0 as 1 o'clock is.
 
-    For number and integer columns such as an hour (24), a weekday (7), a month (12) or an angle (360). Missing and infinite give 0 and 0,
-    which no time does.
+    For number and integer columns such as an hour (24), a weekday (7), a month (12) or an angle (360). Missing, infinite and beyond float32
+    give 0 and 0, which no time does. Whole periods are taken away from the float32 that the graph gets. Where its rounding would move
+    a train value's place by more than 0.001 of an angle in radians, as of seconds since 1970, the feature has a float64 input of its own.
 
     Args:
         period: after how much of ``x`` it is the same again.
@@ -111,7 +116,7 @@ class Cyclical:
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Cyclical(24), np.array([6.0]), "number")
-    FittedCyclical(period=24.0, kind='cyclical')
+    FittedCyclical(period=24.0, dtype='float32', kind='cyclical')
     """
 
     period: float
@@ -178,11 +183,15 @@ class FittedQuantile(FittedNumber):
             return nodes.finite_or(nodes.add("Mul", [source, nodes.constant(np.nan, np.float32)]), 0.5)
         values, below, above = (np.array(one, dtype=np.float64) for one in (self.values, self.below, self.above))
         at = (below + above) / 2
-        at[0], at[-1] = 0.0, 0.0 if len(values) == 1 else 1.0
+        at[0], at[-1] = 0.0, 1.0
         rise, width = np.append(below[1:] - above[:-1], 0.0), np.append(np.diff(values), 1.0)
         low, high = (nodes.constant(bound, np.float32) for bound in (values[0], values[-1]))
         raised = nodes.add("Where", [nodes.add("Less", [source, low]), low, source])
-        inside = nodes.add("Where", [nodes.add("Greater", [raised, high]), high, raised])
+        is_above = nodes.add("Greater", [raised, high])
+        inside = nodes.add("Where", [is_above, high, raised])
+        if len(values) == 1:  # the difference is 0, and NaN of NaN
+            step = nodes.add("Add", [nodes.add("Sub", [inside, low]), nodes.cast(is_above, np.float32)])
+            return nodes.finite_or(step, 0.5)
         reached = nodes.add("Not", [nodes.add("Less", [inside, nodes.constant([values], np.float32)])])
         ones = nodes.constant(np.ones((len(values), 1)), np.float32)
         count = nodes.add("MatMul", [nodes.cast(reached, np.float32), ones])
@@ -203,10 +212,14 @@ class FittedQuantile(FittedNumber):
 
 @dataclass(frozen=True)
 class FittedCyclical(FittedNumber):
-    """The period; nothing was learned."""
+    """The period, and the type of the input in which train's numbers keep their place."""
 
     period: float
+    dtype: Literal["float32", "float64"] = "float32"
     kind: Literal["cyclical"] = "cyclical"
+
+    def in_graph(self) -> FittedNumber | FittedSingle:
+        return DoubleCyclical(self) if self.dtype == "float64" else self
 
     def names(self, feature: str) -> list[str]:
         return [f"{feature}:sin", f"{feature}:cos"]
@@ -221,6 +234,26 @@ class FittedCyclical(FittedNumber):
         angle = nodes.cast(nodes.add("Mul", [fraction, nodes.constant(2 * np.pi, np.float64)]), np.float32)
         waves = nodes.add("Concat", [nodes.add("Sin", [angle]), nodes.add("Cos", [angle])], axis=1)
         return nodes.finite_or(waves, 0.0), [[at, len(encoders) + at] for at in range(len(encoders))]
+
+
+@dataclass(frozen=True)
+class DoubleCyclical(FittedSingle):
+    """A place in a cycle whose whole turns are taken away before float32 rounds it."""
+
+    encoder: FittedCyclical
+
+    def source(self, column: Column) -> GraphInput:
+        return GraphInput(f"double.{column.name}", "float64", (column.name,))
+
+    def names(self, feature: str) -> list[str]:
+        return self.encoder.names(feature)
+
+    def nodes(self, nodes: Nodes, source: GraphInput) -> str:
+        # What is beyond float32 is missing to every encoder of numbers, and has no place in a cycle.
+        kept = nodes.cast(nodes.finite_or(nodes.cast(source.name, np.float32), np.nan), np.float64)
+        lost = nodes.add("Sub", [kept, kept])
+        waves, _ = FittedCyclical.block(nodes, nodes.add("Add", [source.name, lost]), [self.encoder])
+        return waves
 
 
 def fit_log1p(encoder: Log1p, values: np.ndarray) -> FittedLog1p:
@@ -263,5 +296,10 @@ def fit_quantile(encoder: Quantile, values: np.ndarray) -> FittedQuantile:
 
 
 def fit_cyclical(encoder: Cyclical, values: np.ndarray) -> FittedCyclical:
-    """The period, as declared: nothing is learned."""
-    return FittedCyclical(float(encoder.period))
+    """The period as declared, and float64 where train's numbers lose their place as float32."""
+    with np.errstate(over="ignore", under="ignore"):
+        singles = values.astype(np.float32)
+    is_within = np.isfinite(singles)
+    moved = np.abs(values[is_within] - singles[is_within].astype(np.float64))
+    is_lost = 2 * np.pi * float(moved.max(initial=0.0)) > _MOVED * encoder.period
+    return FittedCyclical(float(encoder.period), "float64" if is_lost else "float32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -167,6 +167,9 @@ class FittedStandardize(FittedScale):
     std: float
     dtype: Literal["float32", "float64"] = "float32"
     kind: Literal["standardize"] = "standardize"
+
+    def in_graph(self) -> FittedNumber | FittedSingle:
+        return DoubleStandardize(self) if self.dtype == "float64" else self
 
     @property
     def shift(self) -> float:
@@ -340,10 +343,3 @@ def fit_robust(encoder: Robust, values: np.ndarray) -> FittedRobust:
         return FittedRobust(0.0, 1.0)
     low, median, high = np.percentile(numbers, [25.0, 50.0, 75.0]).tolist()
     return FittedRobust(median, divisor_of(high - low))
-
-
-def of_scale(encoder: Any) -> FittedNumber | FittedSingle:
-    """How a fitted encoder stands in the graph."""
-    if isinstance(encoder, FittedStandardize) and encoder.dtype == "float64":
-        return DoubleStandardize(encoder)
-    return encoder  # type: ignore[no-any-return]

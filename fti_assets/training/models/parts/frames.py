@@ -25,7 +25,7 @@ from fti_assets.training.encoders.kinds.categories import (
     FittedOrdinal,
     by_name,
 )
-from fti_assets.training.encoders.kinds.scales import FittedStandardize, Passthrough, of_scale
+from fti_assets.training.encoders.kinds.scales import FittedStandardize, Passthrough
 from fti_assets.training.encoders.kinds.targets import FittedTarget
 from fti_assets.training.encoders.kinds.vectors import FittedVector
 
@@ -101,7 +101,7 @@ class Frames:
             if column.type not in ("timestamp", "vector"):
                 names[column.name] = column.name
                 continue
-            for name in of_scale(self.raw_encoder.encoders[column.name]).names(column.name):
+            for name in self.raw_encoder.encoders[column.name].in_graph().names(column.name):
                 plain = _REFUSED.sub("_", name)
                 numbered = (f"{plain}.{number}" if number else plain for number in count())
                 names[next(one for one in numbered if one not in inputs and one not in names)] = name

@@ -23,7 +23,6 @@ from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.sampling.weights import ClassWeights
 from fti_assets.training.datasets.splits.split import SPLITS
-from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
@@ -237,7 +236,7 @@ def _row_weights(
     weights = np.asarray(frame[name], dtype=np.float64) if name in frame else np.ones(len(frame))
     if not (np.isfinite(weights) & (weights > 0)).all():
         raise DataError(f"the frame's {name!r} is to say what each row counts: give finite numbers above 0")
-    return {part: about_one(weights[at]) for part, at in rows_of.items()}
+    return {part: weights[at] for part, at in rows_of.items()}
 
 
 def _selections(view: FeatureView) -> list[Selection]:

@@ -132,6 +132,26 @@ def test_calibrators_are_scikit_learns_of_the_same_weights(method: Any) -> None:
     assert calibrator(requests) != pytest.approx(fit_calibrator(method, probability, truth)(requests), abs=2e-3)
 
 
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_calibrator_of_a_row_that_counts_three_is_that_of_three_rows(method: Any) -> None:
+    rng = np.random.default_rng(3)
+    probability = rng.random(40).astype(np.float32)
+    truth, counts = rng.random(40) < probability**2, rng.integers(1, 9, 40)
+    requests = np.linspace(0.01, 0.99, 40)
+    own = fit_calibrator(method, probability, truth, counts.astype(float))(requests)
+    repeated = fit_calibrator(method, np.repeat(probability, counts), np.repeat(truth, counts))(requests)
+    assert own == pytest.approx(repeated, abs=1e-6)
+    if method == "platt":
+        oracle = _SigmoidCalibration().fit(log_odds(probability), truth.astype(int), counts.astype(float))
+        assert own == pytest.approx(oracle.predict(log_odds(requests)), abs=2e-4)
+        normal = fit_calibrator(method, probability, truth, counts / counts.mean())(requests)
+        assert own != pytest.approx(normal, abs=2e-3), "the targets see how many rows there are"
+    shares = fit_calibrator(method, probability, truth, counts / counts.sum())(requests)
+    assert shares == pytest.approx(
+        fit_calibrator(method, probability, truth, counts / counts.mean())(requests), abs=1e-6
+    )
+
+
 def weighted_data(task: Any, y: np.ndarray, counts: np.ndarray, **more: Any) -> TrainingData:
     columns = {"x": np.arange(len(y), dtype=float)}
     return TrainingData(
@@ -311,9 +331,9 @@ def test_a_tiny_build_is_calibrated_as_declared() -> None:
     frame = CLAIMS.head(400).astype({"y": int})
     plain, calibrated = (testing.train_tiny(declared(by_weight, calibrate=one), frame) for one in (None, "platt"))
     validation, test = plain.data.validation, plain.data.test
-    model, counts = plain.trained, validation.counts
-    assert counts is not None
-    own = fit_calibrator("platt", model.predict_proba(validation.X)[:, 1], validation.y == 1, counts)
+    model, at = plain.trained, np.repeat(np.arange(validation.rows), validation.repeats.astype(int))
+    assert len(at) > 2 * validation.rows
+    own = fit_calibrator("platt", model.predict_proba(validation.X)[at, 1], validation.y[at] == 1)
     assert calibrated.outputs == pytest.approx(own(model.predict_proba(test.X)[:, 1]), abs=1e-5)
     assert calibrated.metrics["log_loss"] != plain.metrics["log_loss"]
 

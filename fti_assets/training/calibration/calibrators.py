@@ -74,7 +74,8 @@ def fit_calibrator(
         method: which one.
         probabilities: ``[n]``.
         truth: ``[n]``, whether it came true; both occur.
-        weight: ``[n]``, what each row counts, 1 on average; all alike by default.
+        weight: ``[n]``, what each row counts: a row that counts three is three rows. Weights below 1 on average are brought to 1, since
+            Platt's targets would have less than the rows that there are. All count 1 by default.
 
     >>> fit_calibrator("isotonic", np.array([0.25, 0.375, 0.5, 0.75]), np.array([False, True, False, True])).values
     (0.0, 0.5, 0.5, 1.0)
@@ -86,14 +87,16 @@ def fit_calibrator(
         return Isotonic(tuple(regression.X_thresholds_.tolist()), tuple(regression.y_thresholds_.tolist()))
     odds = log_odds(probabilities)[:, None]
     own = np.ones(len(truth)) if weight is None else weight
-    yes, no = float(own[truth].sum()), float(own[~truth].sum())
+    share = own / own.mean()
+    rows = own if own.mean() >= 1 else share
+    yes, no = float(rows[truth].sum()), float(rows[~truth].sum())
     target = np.where(truth, (yes + 1) / (yes + 2), 1 / (no + 2))
     # A soft target is a row of each class with its share as the weight.
     model = require("sklearn.linear_model").LogisticRegression(C=np.inf, tol=_PRECISION, max_iter=_ROUNDS)
     model.fit(
         np.concatenate([odds, odds]),
         np.repeat([1, 0], len(odds)),
-        sample_weight=np.concatenate([own * target, own * (1 - target)]),
+        sample_weight=np.concatenate([share * target, share * (1 - target)]),
     )
     return Platt(float(model.coef_[0, 0]), float(model.intercept_[0]))
 

@@ -11,6 +11,7 @@ from fti_assets.core.manifest import CLASSIFIES, Column, Task, each_task
 from fti_assets.errors import DataError, ModelError
 from fti_assets.training.datasets.sampling.weights import BINARY, ClassWeights, row_weights
 from fti_assets.training.datasets.splits.split import SPLITS
+from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.encoders.custom_checks import check_custom
 from fti_assets.training.encoders.encoders import FittedEncoder
 from fti_assets.training.encoders.graph import EncoderModel, build_encoder
@@ -60,7 +61,7 @@ class TrainingData:
         undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
         weights: what a row of each class counts.
         levels: those of the quantiles.
-        counts: for each of the parts what its rows count, 1 on average, float64 ``[n]``, where the dataset says it.
+        counts: for each of the parts what its rows count, as stored, float64 ``[n]``, where the dataset says it.
         queries: for each of the parts the number of each row's query ``[n]``, ascending, where the dataset has queries.
         what: the model, for errors.
 
@@ -111,7 +112,8 @@ class TrainingData:
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
             dense = self._cross_fitted(stored[name], y) if name == "train" else dict
             tensor_y = "int64" if task == "multiclass" else "float32"
-            own = None if counts is None else counts[name]
+            repeats = None if counts is None else counts[name]
+            own = None if repeats is None else about_one(repeats)
             if name == "train":
                 undo = own if undo is None else undo if own is None else undo * own
                 weight = row_weights(y, self.classes or BINARY, undo, weights, what=what)
@@ -126,6 +128,7 @@ class TrainingData:
                 weight=weight,
                 undo=undo if name == "train" else None,
                 counts=own,
+                repeats=repeats,
                 seed=self.seed,
                 queries=None if queries is None else queries[name],
                 in_queries=task == "ranking",

@@ -60,11 +60,11 @@ def calibrated(exported: ExportedModel, method: Method, data: TrainingData, task
             f"the exported graph gives no finite answer for some rows in validation of {what}: nothing can be calibrated on them"
         )
     if task == "binary":
-        calibrators = [fit_calibrator(method, answers, validation.y == 1, validation.counts)]
+        calibrators = [fit_calibrator(method, answers, validation.y == 1, validation.repeats)]
     else:
         truth = validation.y == 1 if of_labels else validation.y[:, None] == np.arange(len(exported.classes))
         calibrators = [
-            fit_calibrator(method, answers[:, at], truth[:, at], validation.counts)
+            fit_calibrator(method, answers[:, at], truth[:, at], validation.repeats)
             for at in range(len(exported.classes))
         ]
     calibrate = calibrated_labels if of_labels else calibrated_answers

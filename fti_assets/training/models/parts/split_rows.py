@@ -17,7 +17,6 @@ from fti_assets.stores.duckdb.relations import relation_name
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.queries import QUERY, numbered
-from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.models.model import Model
 from fti_assets.training.trainer.parts.rows import Rows, write_rows
 
@@ -38,7 +37,7 @@ class SplitRows:
 
     ``table`` is what holds them in the lake, of validation and test a temporary table in which ``_fti_row`` numbers them from 1. Of a
     dataset with queries, those of one stand together, and ``queries`` numbers each row's, int64 ``[n]`` ascending. ``weights`` are what the
-    rows count, 1 on average, float64 ``[n]``, of a dataset that says it.
+    rows count, as they are stored, float64 ``[n]``, of a dataset that says it.
     """
 
     stored: Rows
@@ -104,7 +103,7 @@ def _stored(lake: Lake, dataset: DatasetManifest, table: str, order: Sequence[st
         stored.column(TIME) if view.prediction_time else None,
         table,
         stored.column(QUERY).astype(np.int64) if dataset.query else None,
-        about_one(stored.column(WEIGHT)) if dataset.weight else None,
+        stored.column(WEIGHT) if dataset.weight else None,
     )
 
 

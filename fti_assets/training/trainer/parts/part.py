@@ -45,6 +45,7 @@ class Part:
             batches are then ``(x, y, weight)``.
         undo: what a row counts by the dataset alone, its weight times what undoes its sample, float64 ``[n]``; None where all count alike.
         counts: what a row counts by the dataset's ``weight``, 1 on average, float64 ``[n]``; None without one.
+        repeats: the same as it is stored, for what depends on how many rows there are.
         took_weight: whether somebody has asked for the weights.
 
     Args:
@@ -54,7 +55,7 @@ class Part:
         dense: gives what stands in ``dense`` in place of what the encoders give, ``[n]`` by column.
         tensor_y: the type of ``y`` as a tensor.
         weight: what each row counts, float32 ``[n]``; None for all alike.
-        undo, counts: as above.
+        undo, counts, repeats: as above.
         seed: of the order of a stream that is asked for without one.
         queries: the number of each row's query, ascending; None without queries.
         in_queries: whether batches hold whole queries.
@@ -71,13 +72,14 @@ class Part:
         weight: np.ndarray | None = None,
         undo: np.ndarray | None = None,
         counts: np.ndarray | None = None,
+        repeats: np.ndarray | None = None,
         seed: int = 0,
         queries: np.ndarray | None = None,
         in_queries: bool = False,
     ) -> None:
         self.stored, self.y, self._frames, self._make_dense, self._tensor_y = stored, y, frames, dense, tensor_y
         self._weight, self.undo, self.took_weight, self._seed = weight, undo, False, seed
-        self.counts = counts
+        self.counts, self.repeats = counts, repeats
         self._original: Part | None = None
         self._is_kept = False
         self._queries = None if queries is None else queries_of(queries, len(y))
@@ -94,8 +96,9 @@ class Part:
             vars(other).pop(name, None)
         other._original, other._is_kept = self, keep
         other.stored, other.y, other._make_dense = CopiedRows(self.stored), self.y.copy(), lambda: self._dense
-        other._weight, other.undo, other.counts, other._queries = (
-            None if one is None else one.copy() for one in (self._weight, self.undo, self.counts, self._queries)
+        other._weight, other.undo, other.counts, other.repeats, other._queries = (
+            None if one is None else one.copy()
+            for one in (self._weight, self.undo, self.counts, self.repeats, self._queries)
         )
         return other
 

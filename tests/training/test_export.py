@@ -368,6 +368,19 @@ def test_a_graph_that_differs_from_the_model_is_refused():
         export(Traced(), data.encoder, data, "binary")
 
 
+def test_a_model_whose_answer_depends_on_the_rows_beside_is_refused():
+    class Beside(torch.nn.Module):
+        def forward(self, x):
+            last = x["dense"].numpy()[-1, 0]  # no tensor any more, so that nothing sees the branch
+            return x["dense"][:, :1] * (1.0 if last > 0 else 2.0)
+
+    data = training_data("regression")
+    with pytest.raises(
+        ExportError, match=r"by itself, and .* among \d+ rows: an answer must not depend on the rows beside"
+    ):
+        export(Beside(), data.encoder, data, "regression")
+
+
 def test_a_graph_for_one_batch_size_is_refused():
     class FixedSize(torch.nn.Module):
         def forward(self, x):
@@ -447,7 +460,8 @@ def test_branch_that_only_missing_value_takes_is_found():
 
         def forward(self, x):
             lost, known = torch.isnan(x["dense"]), torch.nan_to_num(x["dense"][:, :1])
-            return known + 3 if bool((lost[:, temp] & ~lost[:, wind]).any()) else known
+            is_branch = (lost[:, temp] & ~lost[:, wind]).numpy().any()  # no tensor any more, so that only answers tell
+            return known + 3 if is_branch else known
 
     with pytest.raises(ExportError, match=r"\(with temp missing\) the model gives"):
         export(Branch(), data.encoder, data, "binary")

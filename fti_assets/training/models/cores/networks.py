@@ -12,6 +12,7 @@ from fti_assets.core.manifest import Task
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.nodes import OPSET
+from fti_assets.training.models.cores.branches import refuse_branches
 from fti_assets.training.models.cores.core import (
     Core,
     EncodedRows,
@@ -51,9 +52,10 @@ def torch_core(module: Any, sample: EncodedRows, task: Task, classes: int) -> Co
         return activate(check_shape(output, task, len(arrays[DENSE]), classes, what=what), task)
 
     predict(sample)
+    refuse_branches(module, sample)
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings():  # the tracer's doubts are settled by comparing the outputs
+        with warnings.catch_warnings():  # the tracer doubts shapes and libraries too; the outputs are compared
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 Positional().eval(),

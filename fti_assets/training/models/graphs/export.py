@@ -13,13 +13,14 @@ from fti_assets.training.encoders.declarations import DENSE
 from fti_assets.training.encoders.graph import EncoderModel
 from fti_assets.training.encoders.kinds.custom import check_oracles
 from fti_assets.training.encoders.nodes import ML_OPSET, OPSET
-from fti_assets.training.models.cores.core import MATRIX, Core, name_of
+from fti_assets.training.models.cores.core import MATRIX, TRACING, Core, name_of
 from fti_assets.training.models.cores.kinds import core_of
 from fti_assets.training.models.data import Part, TrainingData, matrix
 from fti_assets.training.models.graphs.comparison_rows import ComparisonRows, comparison_rows, further_rows
 from fti_assets.training.models.graphs.parity import (
     OUTLIERS,
     ExportedModel,
+    check_alone,
     check_further,
     check_parity,
     is_finite,
@@ -55,7 +56,7 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     Raises:
         ModelError: the model is of no supported kind, cannot be exported, gives the wrong shape or no numbers, or cannot answer
             a row in which a feature is missing, as requests may have it.
-        ExportError: the graph differs from the trained model, as ``check_parity`` says.
+        ExportError: the graph differs from the trained model, as ``check_parity`` says, or a torch module's forward branches on values.
         MissingExtraError: what exports it is not installed.
 
     >>> exported = export(net, data.encoder, data, "binary")  # doctest: +SKIP
@@ -92,6 +93,8 @@ def export(trained_model: Any, encoder_model: EncoderModel, data: TrainingData, 
     )
     model = f"the trained model ({name_of(trained_model)})"
     places, answers = _answers(core, arrays, rows, model=model)
+    if core.advice == TRACING:
+        check_alone(core, arrays, rows, answers[: rows.kinds.count("")])
     outliers = OUTLIERS if core.has_trees else 0.0
     samples, comparison = check_parity(
         result,

@@ -13,7 +13,7 @@ from fti_assets.errors import ExportError, ModelError
 from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.samples import Samples
 from fti_assets.training.encoders.encoders import FittedEncoder
-from fti_assets.training.models.cores.core import TRACING
+from fti_assets.training.models.cores.core import TRACING, Core, EncodedRows
 from fti_assets.training.models.graphs.comparison_rows import ComparisonRows
 
 PARITY_TOLERANCE = 1e-4
@@ -26,6 +26,7 @@ LARGEST_OUTLIER = 0.1
 """The largest difference of an outlier."""
 
 _SAMPLES = 48
+_ALONE = 32
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,29 @@ def check_parity(
     sample = np.union1d(spread, np.flatnonzero(np.array(rows.kinds) != "")[:_SAMPLES])
     sample_rows = rows.part(sample)
     return Samples(sample_rows.columns, answers[sample], np.array(sample_rows.kinds) == ""), comparison
+
+
+def check_alone(core: Core, arrays: EncodedRows, rows: ComparisonRows, model_answers: np.ndarray) -> None:
+    """Ask the trained model itself for single rows, spread over all, and compare with what it gave them among others.
+
+    Args:
+        core: the trained model.
+        arrays: the encoded rows.
+        rows: the raw ones, for the error.
+        model_answers: its answers to the first of them, ``[n]`` or ``[n, k]``.
+
+    Raises:
+        ExportError: a row by itself has another answer.
+    """
+    total = len(model_answers)
+    for place in np.unique(np.linspace(0, total - 1, min(total, _ALONE)).astype(np.int64)).tolist():
+        alone = core.predict({name: values[place : place + 1] for name, values in arrays.items()})[0]
+        among = model_answers[place]
+        if not np.all(np.abs(alone - among) <= PARITY_TOLERANCE * np.maximum(1.0, np.abs(among))):
+            raise ExportError(
+                f"the trained model gives {alone.tolist()} for {rows.describe(place)} by itself, and {among.tolist()} among {total} rows: "
+                f"an answer must not depend on the rows beside it. {core.advice}"
+            )
 
 
 def check_further(

@@ -107,6 +107,7 @@ class Tools:
             "damaged": self._plain({reference: str(error) for reference, error in errors.items()}),
             "champions": self._plain([asdict(change) for change in aliases.history[-_MOST_BUILDS:]]),
             "rolled_back": self._plain(aliases.rolled_back),
+            "not_promoted": self._plain([asdict(one) for one in aliases.unpromoted]),
             "rollout": None
             if aliases.rollout is None
             else self._plain({"kind": aliases.rollout.kind, "arms": aliases.rollout.arms}),

@@ -98,8 +98,10 @@ class Stored:
             return {key: _made_of(record) for key, record in self.lake.ledger(declaration.table).items()}
         if isinstance(declaration, Servable):
             declared, results = declaration.assets_def.code_versions_by_key[declaration.key], dict[str, Made]()
+            failed = {one.build for one in self.models.aliases(declaration.name).unpromoted}
             for build in self.builds(declaration.name):
-                if build.version == declaration.version and build.status == "accepted":
+                is_made = build.status == "accepted" and build.reference not in failed
+                if build.version == declaration.version and is_made:
                     key = build.dataset.partition or WHOLE
                     if key in results and results[key].code_version == declared:
                         continue  # what this code has made of a cutoff, whatever else was tried there

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.manifest import CompositeRecord, MemberRecord
 from fti_assets.core.records import to_json
 from fti_assets.core.rollouts.rollout import Arm, Rollout
-from fti_assets.errors import DamagedError, DeclarationError, FtiError, NotMaterializedError
+from fti_assets.errors import AliasConflictError, DamagedError, DeclarationError, FtiError, NotMaterializedError
 from fti_assets.stores.models.aliases import with_rollout
 from fti_assets.stores.models.builds.retirement import Policy, Retirement, _old, plan_retirement, retire
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.models.unpromoted import promote_new
 from tests.graphs import constant_graph
 from tests.stores.faults import fault_at
 from tests.stores.test_models import GRAPH, made, publish
@@ -242,3 +244,35 @@ def test_only_what_was_shown_goes(store: ModelStore) -> None:
     assert retire(store, "delay_net", KEEP_ONE, references=plan.sizes) == Retirement("delay_net", plan.sizes, {})
     assert references(store) == [made(2).reference, made(3).reference]
     assert first not in references(store)
+
+
+def test_a_build_that_could_not_be_promoted_is_no_accepted_one_to_keep(store: ModelStore) -> None:
+    first, second, lost = publish(store, made(1), made(2), made(3))
+    store.promote("delay_net", second, expected=None, reason="by another run")
+    manifest = store.manifest("delay_net", lost)
+    with pytest.raises(AliasConflictError):
+        promote_new(store, manifest, expected=None, reason="accepted by its gates", run_id="r")
+    (note,) = store.aliases("delay_net").unpromoted
+    assert (note.build, note.run_id) == (lost, "r")
+    assert f"is {second}, not no build with which {lost} was compared" in note.reason
+    newest = store.newest_accepted("delay_net")
+    assert newest is not None
+    assert newest.reference == second  # neither batches nor comparisons take it
+    assert list(plan_retirement(store, "delay_net", KEEP_ONE).sizes) == [first]
+    retire(store, "delay_net", Policy(older_than=timedelta()))
+    assert references(store) == [second]
+    assert store.aliases("delay_net").unpromoted == ()
+
+
+def test_a_person_may_promote_what_a_run_could_not(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> None:
+    first, lost = publish(store, made(1), made(2))
+    store.promote("delay_net", first, expected=None, reason="by another run")
+    with pytest.raises(AliasConflictError):
+        promote_new(store, store.manifest("delay_net", lost), expected=None, reason="accepted", run_id="r")
+    main(["models", "delay_net", "--models", str(store.root)])
+    assert f"{lost}  accepted, not promoted" in (out := capsys.readouterr().out)
+    assert "    not promoted: the champion of model 'delay_net' is" in out
+    main(["models", "show", "delay_net", lost, "--models", str(store.root)])
+    assert "accepted, not promoted" in capsys.readouterr().out
+    store.promote("delay_net", lost, expected=first, reason="compared by hand")
+    assert (store.champion("delay_net").reference, store.aliases("delay_net").unpromoted) == (lost, ())

@@ -680,7 +680,11 @@ def test_alias_that_changed_meanwhile_is_conflict_and_build_is_kept(bench: Bench
     assert bench.builds()[-1].status == "accepted"
     assert len(bench.builds()) == 3
     assert not materialized(result, model)
-    assert bench.store.aliases("buyer").rolled_back == (second.reference,)
+    aliases = bench.store.aliases("buyer")
+    assert aliases.rolled_back == (second.reference,)
+    (noted,) = aliases.unpromoted
+    assert (noted.build, noted.run_id) == (bench.builds()[-1].reference, result.run_id)
+    assert noted.reason.startswith(f"the champion of model 'buyer' is {first.reference}, not {second.reference}")
 
 
 def test_run_config_resources_and_the_context_reach_the_function(bench: Bench) -> None:

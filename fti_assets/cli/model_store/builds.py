@@ -166,6 +166,7 @@ def _champion(store: ModelStore, model: str) -> str:
 def _marks(aliases: Aliases, reference: str) -> list[str]:
     marks = ["champion"] if reference == aliases.champion else []
     marks += ["rolled back"] if reference in aliases.rolled_back else []
+    marks += ["not promoted"] if any(reference == one.build for one in aliases.unpromoted) else []
     return [*marks, *([f"arm {aliases.arms[reference]}"] if reference in aliases.arms else [])]
 
 

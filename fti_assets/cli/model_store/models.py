@@ -97,8 +97,12 @@ def _list_builds(store: ModelStore, model: str) -> None:
         marks += ["champion"] if build.reference == aliases.champion else []
         marks += ["rolled back"] if build.reference in aliases.rolled_back else []
         marks += ["rollback proposed"] if aliases.proposal and build.reference == aliases.proposal.champion else []
+        why = [one.reason for one in aliases.unpromoted if one.build == build.reference]
+        marks += ["not promoted"] if why else []
         scores = "  ".join(f"{name} {value:.4f}" for name, value in build.metrics.items())
         click.echo(f"{build.reference}  {', '.join(marks)}  {scores}")
+        for reason in why:
+            click.echo(f"    not promoted: {reason}")
         for gate in build.gates:
             click.echo(f"    {'passed' if gate.passed else 'failed'} {gate.gate}: {gate.reason}")
     if aliases.champion and aliases.champion not in {*errors, *(build.reference for build in builds)}:

@@ -103,6 +103,8 @@ def _build_row(history: ModelHistory, build: ModelManifest) -> tuple[object, ...
         verdict = Html(f"{verdict} {badge('champion', 'good')}")
     if build.reference in history.aliases.rolled_back:
         verdict = Html(f"{verdict} {badge('rolled back', 'bad')}")
+    if any(build.reference == one.build for one in history.aliases.unpromoted):
+        verdict = Html(f"{verdict} {badge('not promoted', 'bad')}")
     metrics = ", ".join(
         f"{name} {value:.4g}"
         + (f" ({build.intervals[name].low:.4g} to {build.intervals[name].high:.4g})" if name in build.intervals else "")

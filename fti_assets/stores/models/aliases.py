@@ -107,6 +107,17 @@ class RolloutChange:
 
 
 @record(frozen=True)
+class UnpromotedBuild:
+    """An accepted build that was to become champion and could not, as where another run had changed the champion meanwhile: which, when
+    (naive UTC ISO text), why, and in which run."""
+
+    build: str
+    at: str
+    reason: str
+    run_id: str = ""
+
+
+@record(frozen=True)
 class RetiredBuilds:
     """Old builds that were deleted: when (naive UTC ISO text), which, by what policy, and by whom."""
 
@@ -119,8 +130,8 @@ class RetiredBuilds:
 @record(frozen=True)
 class Aliases:
     """Which build of a model serves, which ones served before it (oldest first), and which were rolled back; which builds answer
-    beside it, what became of such rollouts (oldest first), which builds were deleted (oldest first), and whether a rollback of the
-    champion is proposed."""
+    beside it, what became of such rollouts (oldest first), which builds were deleted (oldest first), whether a rollback of the
+    champion is proposed, and which builds were to become champion and could not."""
 
     model: str
     champion: str | None = None
@@ -130,6 +141,7 @@ class Aliases:
     rollouts: tuple[RolloutChange, ...] = ()
     retired: tuple[RetiredBuilds, ...] = ()
     proposal: RollbackProposal | None = None
+    unpromoted: tuple[UnpromotedBuild, ...] = ()
     format: int = 1
 
     @property
@@ -140,6 +152,11 @@ class Aliases:
             return ""
         end = "has none" if last is None else f"ends with {last}"
         return f"names the champion {self.champion}, and its history {end}: somebody has edited it"
+
+    @property
+    def passed_over(self) -> frozenset[str]:
+        """The accepted builds that nothing takes for a rival or an answer: those rolled back, and those that could not be promoted."""
+        return frozenset((*self.rolled_back, *(one.build for one in self.unpromoted)))
 
     @property
     def arms(self) -> dict[str, str]:

@@ -52,8 +52,9 @@ AliasMarks = Mapping[str, Collection[str]]
 
 
 def alias_marks(aliases: Aliases) -> dict[str, str]:
-    """The hash of each alias with its history. Which old builds were deleted, and that a rollback is proposed, is no part of either."""
-    bare = replace(aliases, model="", retired=(), proposal=None)
+    """The hash of each alias with its history. Which old builds were deleted or could not be promoted, and that a
+    rollback is proposed, is no part of either."""
+    bare = replace(aliases, model="", retired=(), proposal=None, unpromoted=())
     champion = replace(bare, rollout=None, rollouts=())
     rollout = replace(bare, champion=None, history=(), rolled_back=())
     return {CHAMPION: _hash(to_json(champion).encode()), ROLLOUT: _hash(to_json(rollout).encode())}
@@ -203,7 +204,8 @@ def _with_aliases(current: Aliases, own: Aliases, names: Collection[str]) -> Ali
     result = current
     if CHAMPION in names:
         champion = {name: getattr(own, name) for name in ("champion", "history", "rolled_back")}
-        result = replace(result, **champion, proposal=None)
+        notes = {one.build: one for one in (*result.unpromoted, *own.unpromoted) if one.build != own.champion}
+        result = replace(result, **champion, proposal=None, unpromoted=tuple(notes.values()))
     if ROLLOUT in names:
         result = replace(result, rollout=own.rollout, rollouts=own.rollouts)
     if result.champion is None:

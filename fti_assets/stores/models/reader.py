@@ -229,7 +229,7 @@ class ModelReader:
         at_or_before: str | None = None,
         besides: Collection[str] = (),
     ) -> ModelManifest | None:
-        """The newest accepted build that was not rolled back, None without any; the log names those that cannot be read.
+        """The newest accepted build, of those that are not passed over; None without any. The log names those that cannot be read.
 
         Args:
             version: only builds of this version; of all by default.
@@ -252,7 +252,7 @@ class ModelReader:
         if at_or_before is not None:
             last = instant(at_or_before)
             limits.append(lambda one: instant(one.cutoff) <= last)
-        passed_over = {*self.aliases(model).rolled_back, *besides}
+        passed_over = {*self.aliases(model).passed_over, *besides}
         for build in reversed(self.readable_builds(model)):
             fits = all(limit(build) for limit in limits)
             if fits and build.status == "accepted" and build.reference not in passed_over:

@@ -128,7 +128,7 @@ class ModelStore(ModelReader):
     def promote(
         self, model: str, reference: str, *, expected: str | None, reason: str, run_id: str = "", by: str = ""
     ) -> Aliases:
-        """Make an accepted build champion; one that was rolled back is no longer marked so.
+        """Make an accepted build champion; one that was rolled back, or could not be promoted, is no longer marked so.
 
         Args:
             expected: the champion that the gates compared with, None for none.
@@ -280,7 +280,10 @@ class ModelStore(ModelReader):
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence, fresh)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
         history = (*aliases.history, change)
-        result = replace(aliases, champion=reference, history=history, rolled_back=marks, proposal=None)
+        unpromoted = tuple(one for one in aliases.unpromoted if one.build != reference)
+        result = replace(
+            aliases, champion=reference, history=history, rolled_back=marks, proposal=None, unpromoted=unpromoted
+        )
         return without_arm_of(result, reference, reason)
 
     def check_servable(self, model: str, reference: str, role: str) -> None:

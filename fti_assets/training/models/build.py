@@ -22,6 +22,7 @@ from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.models.unpromoted import promote_new
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
@@ -187,7 +188,7 @@ def build_model_at(
     if study is not None:
         forget_journal(journal)
     if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
-        store.promote(model.name, manifest.reference, expected=alias, reason="accepted by its gates", run_id=run_id)
+        promote_new(store, manifest, expected=alias, reason="accepted by its gates", run_id=run_id)
     before = None if calibration is None else calibration.before
     queries = data.test.qid if model.task == "ranking" else None
     return Build(manifest, answers, data.test.y, study, tuple(progress.history), before, queries, data.test.counts)

@@ -86,7 +86,7 @@ def _plan(store: ModelStore, model: str, policy: Policy, aliases: Aliases) -> Re
             f"Restore it from a copy, or promote the build that is to serve: fti models promote {model} ..."
         )
     reasons = _pins(store, model, aliases)
-    old = _old(builds, policy)
+    old = _old(builds, policy, {one.build for one in aliases.unpromoted})
     sizes = {build.reference: _size(store.folder(build)) for build in old if build.reference not in reasons}
     spared = {build.reference: reasons[build.reference] for build in old if build.reference in reasons}
     return Retirement(model, sizes, spared)
@@ -119,7 +119,8 @@ def retire(
             reference: size for reference, size in plan.sizes.items() if references is None or reference in references
         }
         record = RetiredBuilds(clock.now().isoformat(), tuple(sizes), policy.text, by)
-        return replace(aliases, retired=(*aliases.retired, record)) if sizes else aliases
+        left = tuple(one for one in aliases.unpromoted if one.build not in sizes)
+        return replace(aliases, retired=(*aliases.retired, record), unpromoted=left) if sizes else aliases
 
     if isinstance(store.root, BucketPath):
         store.change_aliases(model, retired)  # whoever promotes one of these afterwards is refused
@@ -139,11 +140,15 @@ def retire(
     return Retirement(model, sizes, plan.spared)
 
 
-def _old(builds: list[ModelManifest], policy: Policy) -> list[ModelManifest]:
+def _old(builds: list[ModelManifest], policy: Policy, unpromoted: Collection[str] = ()) -> list[ModelManifest]:
     """The builds that a policy does not keep, in their order."""
     candidates = builds
     if policy.keep is not None:
-        accepted = [place for place, build in enumerate(builds) if build.status == "accepted"]
+        accepted = [
+            place
+            for place, build in enumerate(builds)
+            if build.status == "accepted" and build.reference not in unpromoted
+        ]
         candidates = builds[: accepted[-policy.keep]] if len(accepted) >= policy.keep else []
     if policy.older_than is not None:
         before = clock.now() - policy.older_than

@@ -836,7 +836,7 @@ def test_a_component_can_be_made_in_python() -> None:
             "a_prediction",
             "model: buyer",
             "model: seller",
-            "no ModelComponent or CompositeComponent has that name; there is 'buyer_v1'",
+            "no ModelComponent or CompositeComponent or PublishedModelComponent has that name; there is 'buyer_v1'",
         ),
         (
             "a_prediction",
@@ -900,7 +900,7 @@ def test_bad_yaml_is_refused_with_file_and_what_to_do(
             "statistic: psi",
             "statistic: psi, at_mst: 0.2",
             "number 1 (statistic 'psi') of drift of MonitorComponent 'buys_watch' has no attribute 'at_mst', which is 0.2: did you mean "
-            "'at_most'? It takes 'statistic', 'at_most', 'columns', 'in_a_row', 'min_rows' and 'reference'",
+            "'at_most'? It takes 'statistic', 'at_most', 'columns', 'in_a_row', 'min_rows', 'unusual' and 'reference'",
         ),
         ("statistic: psi", "statistik: psi", "has no attribute 'statistik', which is 'psi': did you mean 'statistic'?"),
         ("metric: log_loss", "at_most: 1", "number 2 of quality of MonitorComponent 'buys_watch' needs 'metric'"),
@@ -931,7 +931,10 @@ def test_two_versions_of_one_group_are_told_apart_by_version(project: Project) -
         "shop:", "shop."
     ).replace("function:", "version: 2\n  function:"))  # fmt: skip
     result = project.refused()
-    assert "but several FeatureGroupComponents have that name: 'visits_v1' and 'visits_v2'; name one of them" in result
+    assert (
+        "but several FeatureGroupComponents or PublishedGroupComponents have that name: 'visits_v1' and 'visits_v2'; name one of them"
+        in result
+    )
     view = VIEW.replace("spine: visits", "spine: visits_v2").replace("group: visits", "group: visits_v2")
     project.write("a_view", view)
     with project.load() as defs:

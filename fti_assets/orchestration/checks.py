@@ -53,9 +53,9 @@ def _plain(value: Any) -> str | int | float | bool | None:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def preview(rows: Any) -> dg.TableMetadataValue:
+def preview(rows: Any, *, limit: int = 5) -> dg.TableMetadataValue:
     """The first few rows of a DuckDB relation, for the asset's page, their fractions to six digits."""
-    records = rows.limit(5).df().to_dict("records")
+    records = rows.limit(limit).df().to_dict("records")
     return dg.MetadataValue.table(
         [dg.TableRecord({str(name): _short(_plain(value)) for name, value in row.items()}) for row in records],
         schema=dg.TableSchema(

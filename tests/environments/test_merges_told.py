@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,9 @@ def deployed(stores: fti.Stores, factor: float) -> Any:
     return till.system(factor=factor, stored=stores)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dg.DagsterInstance, dict[str, Any]]]:
+@contextmanager
+def main_in(home: Path) -> Iterator[tuple[Path, dg.DagsterInstance, dict[str, Any]]]:
     """Main, its instance, and what its conditions remember."""
-    home = tmp_path_factory.mktemp("till")
     stores = stores_in(home)
     with dg.DagsterInstance.ephemeral() as instance:
         till.run_all(till.system(stored=stores), stores, instance=instance)
@@ -41,6 +40,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dg.Da
         rehearsal.settle(TICK)
         assert rehearsal.settle(TICK) == []
         yield home, instance, dict(rehearsal._cursors)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dg.DagsterInstance, dict[str, Any]]]:
+    with main_in(tmp_path_factory.mktemp("till")) as main:
+        yield main
 
 
 @pytest.fixture
@@ -63,14 +68,16 @@ def changed_in_environment(stores: fti.Stores, instance: dg.DagsterInstance | No
     return changed
 
 
-def test_without_being_told_they_would_train_again(home: Path, made: Any) -> None:
+@pytest.mark.soak
+def test_without_being_told_they_would_train_again(tmp_path: Path) -> None:
     """The oracle: it is the run that keeps the conditions quiet, not that they would not look."""
-    stores, (_, instance, cursors) = stores_in(home), made
-    changed = changed_in_environment(stores)
-    mains = Rehearsal(changed.defs, instance, _cursors=dict(cursors))
-    assert environments.merge(changed.defs, stores, "pr-12").reports is None
-    till.run(changed.dataset, stores, till.CUTOFF, instance=instance)  # finds the rows that were merged
-    assert {asset for run in mains.settle(TICK) for asset in run.assets} == {"refund_model_v1"}
+    with main_in(tmp_path) as (_, instance, cursors):
+        stores = stores_in(tmp_path)
+        changed = changed_in_environment(stores)
+        mains = Rehearsal(changed.defs, instance, _cursors=dict(cursors))
+        assert environments.merge(changed.defs, stores, "pr-12").reports is None
+        till.run(changed.dataset, stores, till.CUTOFF, instance=instance)  # finds the rows that were merged
+        assert {asset for run in mains.settle(TICK) for asset in run.assets} == {"refund_model_v1"}
 
 
 def test_conditions_run_nothing_of_what_was_merged(home: Path, made: Any) -> None:
@@ -114,6 +121,7 @@ def latest(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str) -> An
     return record.asset_materialization
 
 
+@pytest.mark.soak
 def test_a_merge_killed_while_it_tells_tells_the_rest_again(
     home: Path, made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def databases() -> set[str]:
         return {name for (name,) in admin.execute("SELECT datname FROM pg_database").fetchall()}
 
 
+@pytest.mark.soak  # a minute; the merge itself is tested on files
 def test_a_change_runs_in_a_database_beside_and_is_merged(
     stores: fti.Stores, server: BucketServer, name: str, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ _TELLING = ("type", "name", "statistic", "metric", "group", "column", "on_demand
 
 
 @cache
-def told_in_words(model: type[BaseModel], component: str) -> type[BaseModel]:
+def explain_mistakes(model: type[BaseModel], component: str) -> type[BaseModel]:
     """A model of attributes that takes what another takes, and says of what it refuses where it stands and what to write.
 
     Args:
@@ -31,15 +31,15 @@ def told_in_words(model: type[BaseModel], component: str) -> type[BaseModel]:
         component: its name, for errors.
     """
 
-    def told(cls: type[BaseModel], values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    def explain(cls: type[BaseModel], values: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
             return handler(values)
         except ValidationError as error:
             mistakes = list(mistakes_of(error, values, model, component))
             raise ValidationError.from_exception_data(error.title, mistakes) from None
 
-    wrapped: Any = classmethod(told)
-    validators: Any = {"told": model_validator(mode="wrap")(wrapped)}
+    wrapped: Any = classmethod(explain)
+    validators: Any = {"explain": model_validator(mode="wrap")(wrapped)}
     result: type[BaseModel] = create_model(model.__name__, __base__=model, __validators__=validators)
     return result
 
@@ -58,13 +58,13 @@ def mistakes_of(
     by_path: dict[Path, list[Any]] = {}
     for one in error.errors(include_url=False):
         by_path.setdefault(_path_of(one["loc"], values, one["type"]), []).append(one)
-    for path, told in by_path.items():
+    for path, details in by_path.items():
         # That a list is no text either says nothing where something in the list is wrong.
         if any(len(other) > len(path) and other[: len(path)] == path for other in by_path):
             continue
-        text = _sentence(path, told, values, model, component)
+        text = _sentence(path, details, values, model, component)
         # Dagster makes the error again with the line of the file, which it can of Pydantic's own kinds alone.
-        yield InitErrorDetails(type="value_error", loc=path, input=told[0]["input"], ctx={"error": ValueError(text)})
+        yield InitErrorDetails(type="value_error", loc=path, input=details[0]["input"], ctx={"error": ValueError(text)})
 
 
 def refusal_of(error: BaseException | None, values: Any, component: str) -> str:
@@ -110,28 +110,28 @@ def _path_of(place: Sequence[int | str], values: Any, kind: str) -> Path:
     return tuple(path)
 
 
-def _sentence(path: Path, told: Sequence[Any], values: Any, model: type[BaseModel], component: str) -> str:
+def _sentence(path: Path, details: Sequence[Any], values: Any, model: type[BaseModel], component: str) -> str:
     where, names = _where(path[:-1], values, component), _names_at(path[:-1], model)
     name = path[-1] if path else ""
-    kinds = {one["type"] for one in told}
+    kinds = {one["type"] for one in details}
     takes = f"It takes {list_some(names, 40)}" if names else "See its documentation"
     if _EXTRA in kinds:
         close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.6)
         advice = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-        return f"{where} has no attribute {name!r}, which is {excerpt(told[0]['input'])}: {advice}{takes}"
+        return f"{where} has no attribute {name!r}, which is {excerpt(details[0]['input'])}: {advice}{takes}"
     if _MISSING in kinds:
         return f"{where} needs {name!r}, which is not given. {takes}"
-    return _reason(path, told, values, component)
+    return _reason(path, details, values, component)
 
 
-def _reason(path: Path, told: Sequence[Any], values: Any, component: str) -> str:
+def _reason(path: Path, details: Sequence[Any], values: Any, component: str) -> str:
     """That a value is none that its place takes."""
     where, reasons = (
         _where(path[:-1], values, component),
-        dict.fromkeys(str(one["msg"]).replace("Input should", "it should") for one in told),
+        dict.fromkeys(str(one["msg"]).replace("Input should", "it should") for one in details),
     )
     what = f"{path[-1]!r} of {where}" if path else where
-    return f"{what} is {excerpt(told[0]['input'])}: {', or '.join(reasons)}"
+    return f"{what} is {excerpt(details[0]['input'])}: {', or '.join(reasons)}"
 
 
 def _where(path: Path, values: Any, component: str) -> str:

@@ -16,7 +16,7 @@ import dagster as dg
 from pydantic import BaseModel, PrivateAttr
 
 import fti_assets as fti
-from fti_assets.components.mistakes import refusal_of, told_in_words
+from fti_assets.components.mistakes import explain_mistakes, refusal_of
 from fti_assets.errors import DeclarationError, list_some, one_of
 
 
@@ -29,7 +29,7 @@ class PlacedComponent(dg.Component, dg.Resolvable, dg.Model):  # type: ignore[mi
     def get_model_cls(cls) -> type[BaseModel] | None:
         """The attributes as YAML gives them; what is refused of them is told in words."""
         model = super().get_model_cls()
-        return None if model is None else told_in_words(model, cls.__name__)
+        return None if model is None else explain_mistakes(model, cls.__name__)
 
     @classmethod
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Any:

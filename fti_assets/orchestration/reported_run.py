@@ -113,7 +113,7 @@ def _end_killed_runs(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> N
     """Whatever such a run had planned would be in progress for ever."""
     unfinished = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED]
     for run in instance.get_runs(dg.RunsFilter(tags=dict(tags), statuses=unfinished)):
-        instance.report_run_failed(run, "it was killed before all of it was told")
+        instance.report_run_failed(run, "it was killed before it had reported all partitions")
 
 
 def _report(

@@ -304,9 +304,8 @@ class ModelStore(ModelReader):
         # Not at the top: who reads manifests needs no runtime.
         from fti_assets.stores.models.builds.servable import check_answers, check_on_demand
 
-        samples = (
-            self.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
-        )  # compared with their hash each time
+        # Read for a build that was tried as well, since reading compares them with their hash.
+        samples = self.file(manifest, SAMPLES) if SAMPLES in manifest.files else None
         if self._tried.get((model, reference)) != manifest:
             check_answers(self, manifest, graph, samples, role, seconds=self._trial_seconds)
             self._tried[model, reference] = manifest

@@ -17,7 +17,7 @@ _WORDS = frozenset({"description", "owners", "release"})
 def contract_differences(main: LakeReader, branch: LakeReader, about: Branch, table: TableName) -> list[str]:
     """The fields in which a contract that main has changed since the branch was made differs from the branch's."""
     mains = main.contract(table)
-    if mains in _known(main, branch, about, table):
+    if mains in _contracts_of_origin(main, branch, about, table):
         return []
     own, of_main = _terms(branch.contract(table)), _terms(mains)
     return sorted(name for name in {*own, *of_main} if own.get(name) != of_main.get(name))
@@ -27,10 +27,10 @@ def contract_to_state(main: LakeReader, branch: LakeReader, about: Branch, table
     """The contract that main gets with a branch's rows; empty where main's own stays."""
     own = branch.contract(table)
     is_unchanged = own == branch.contract(table, snapshot=about.snapshot)
-    return "" if is_unchanged and main.contract(table) not in _known(main, branch, about, table) else own
+    return "" if is_unchanged and main.contract(table) not in _contracts_of_origin(main, branch, about, table) else own
 
 
-def _known(main: LakeReader, branch: LakeReader, about: Branch, table: TableName) -> set[str]:
+def _contracts_of_origin(main: LakeReader, branch: LakeReader, about: Branch, table: TableName) -> set[str]:
     """Main's contracts that are from before the branch was made, or from it."""
     merged = merge_notes(main.store, about.name).contracts.get(table.full_name, ())
     return {branch.contract(table, snapshot=about.snapshot), *merged}

@@ -100,6 +100,7 @@ def test_a_feeds_deletes_are_in_the_stored_types(tmp_path: Path) -> None:
     assert set(stored(tmp_path)) == {LARGE, LARGE + 1}
 
 
+@pytest.mark.soak
 def test_frames_without_rows_change_nothing(tmp_path: Path) -> None:
     batches: list[Any] = [fti.Changes(deletes=pd.DataFrame({"k": []}), position="1")]
     for number, empty in enumerate((pd.DataFrame(), pl.DataFrame(), pa.table({})), 2):

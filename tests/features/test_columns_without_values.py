@@ -140,6 +140,7 @@ def test_frames_of_every_library(tmp_path: Path, frame: Any) -> None:
     assert [{name: row[name] for name in values} for row in rows] == [nothing, values, nothing]
 
 
+@pytest.mark.soak
 def test_a_day_whose_file_is_gone_gets_values(days: Days, tmp_path: Path) -> None:
     days.run((1, pa.nulls(1)), (2, pa.nulls(1)))
     (file,) = tmp_path.rglob("_partition=2025-01-01/*.parquet")

@@ -353,6 +353,7 @@ def test_range_and_its_days_singly_give_same_rows_and_versions(world: World, tmp
     assert counts == [3, 3]
 
 
+@pytest.mark.soak
 def test_rows_are_not_stored_beside_those_of_other_partitions(world: World) -> None:
     def declared(partitions_def: dg.PartitionsDefinition[str] | None) -> FeatureGroup:
         @fti.feature_group(name="visits", keys=["k"], event_time="t", partitions_def=partitions_def)
@@ -521,6 +522,7 @@ def test_missing_partition_within_lookback_is_named(world: World) -> None:
     assert "1 of its partitions are not materialized: '2013-01-03'" in error
 
 
+@pytest.mark.soak
 def test_lifetime_group_reads_from_the_first_partition_on_and_misses_none(world: World) -> None:
     @fti.feature_group(
         keys=["carrier"], event_time="hour", partitions_def=DAYS, lookback="lifetime", ins={"arrivals": world.arrivals}

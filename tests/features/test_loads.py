@@ -74,6 +74,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.mark.soak
 def test_corrected_day_makes_only_its_lookback_stale(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     system = System(tmp_path, instance)
     system.run(system.visits, "2024-01-01", LAST)

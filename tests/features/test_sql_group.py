@@ -248,6 +248,7 @@ def test_join_of_table_outside_and_stored_one_leads_to_both(stores: fti.Stores, 
     }
 
 
+@pytest.mark.soak
 def test_windows_and_relations_in_python_are_told_too(stores: fti.Stores) -> None:
     @fti.feature_group(**HOURS)
     def rates(arrivals: fti.Table) -> fti.Table:

@@ -44,6 +44,7 @@ def stores(tmp_path_factory):
     return stores
 
 
+@pytest.mark.soak
 def test_offline_and_online_windows_of_a_request_refuse_it_alike(stores):
     reader = fti.OnlineReader("spending_v1", online=stores.online)
     at = "2025-03-10T10:59:59Z"  # the first three rows but one

@@ -139,6 +139,7 @@ LIBRARIES: dict[str, Any] = {
 }
 
 
+@pytest.mark.soak
 def test_decimals_of_each_library_go_into_whole_numbers(days: Days) -> None:
     days.values([1, 2])
 

@@ -160,6 +160,7 @@ def ahead(day: float, by: timedelta) -> Row:
     return {"k": "x", "j": 1, "e": issued + by, "a": issued, "n": 1, "x": 0.5, "t": "t"}
 
 
+@pytest.mark.soak
 def test_rows_visible_later_are_in_later_tiles(lake: Lake) -> None:
     source = forecasts(lake, next(numbers), [ahead(day + 0.5, 5 * DAY) for day in range(30)])
     for day in (8, 10, 12, 25):
@@ -168,6 +169,7 @@ def test_rows_visible_later_are_in_later_tiles(lake: Lake) -> None:
         assert result == {("x", START + day * DAY): [min(20, day - 5)]}
 
 
+@pytest.mark.soak
 @settings(max_examples=examples(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
@@ -273,6 +275,7 @@ LATER = st.lists(
 )
 
 
+@pytest.mark.soak
 @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=ROWS, windows=LATER, rows_by=st.sampled_from(["visible_at", "event_time"]), every=st.sampled_from([HOUR, 3 * HOUR, None]),

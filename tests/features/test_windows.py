@@ -243,6 +243,7 @@ def first_hour(
     return [answers[f"{place:03}"] for place in range(len(cases))]
 
 
+@pytest.mark.soak
 def test_float_sums_survive_cancellation_extremes_and_infinities(connection: duckdb.DuckDBPyConnection) -> None:
     inf = float("inf")
     cases = [(1e300, 1.0, -1e300), (0.1, 0.2, 0.3), (1e-310, 1.5e308), (0.0, -0.0), (inf, 1.0), (-inf, 1e9)]

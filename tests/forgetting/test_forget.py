@@ -415,6 +415,7 @@ def kill(home: Path, *wheres: str) -> None:
     subprocess.run([sys.executable, "-c", script, str(home / "lake"), *wheres], cwd=ROOT, timeout=120, check=True)
 
 
+@pytest.mark.soak
 def test_nothing_of_a_killed_writer_or_forget_holds_it(
     members: fti.Stores, members_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -647,6 +648,7 @@ def test_what_windows_keep_of_it_is_gone_too(members: fti.Stores, members_home: 
     assert people_of(tiles) == PEOPLE[2:]
 
 
+@pytest.mark.soak
 def test_a_version_with_another_key_type_is_passed_over(tmp_path: Path) -> None:
     @fti.feature_group(keys=["id"], online=True, name="weather")
     def of_numbers() -> pd.DataFrame:
@@ -688,6 +690,7 @@ def test_half_line_at_the_end_goes_with_rejected_rows(tmp_path: Path) -> None:
 ODD = ["a\0b", "\0", "a\0'; DROP TABLE x; --", "a", "a'b\"", "%", "é", "e\u0301", "\n", "1", "null", "x" * 5_000]
 
 
+@pytest.mark.soak
 def test_odd_characters_of_a_value_find_it_and_no_other(tmp_path: Path) -> None:
     @fti.feature_group(keys=["who"], online=True)
     def notes() -> pd.DataFrame:

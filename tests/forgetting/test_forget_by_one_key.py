@@ -42,7 +42,10 @@ def system(names: list[Any]) -> list[Any]:
     return [people, ratings, likes.dataset, likes]
 
 
-@pytest.mark.parametrize("kind", ["integer", pytest.param("text", marks=pytest.mark.soak), "text with NUL"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("integer", marks=pytest.mark.soak), pytest.param("text", marks=pytest.mark.soak), "text with NUL"],
+)
 def test_a_person_is_gone_from_the_dataset_too(tmp_path: Path, kind: str) -> None:
     end = {"integer": "", "text": "", "text with NUL": "\0"}[kind]
     names: list[Any] = [*range(60)] if kind == "integer" else [f"p{number}{end}" for number in range(60)]

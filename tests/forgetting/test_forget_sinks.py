@@ -169,6 +169,7 @@ def test_the_command_fails_where_a_sink_may_hold_the_key_still(
     assert "s3cret" not in output
 
 
+@pytest.mark.soak
 def test_history_that_tells_the_rows_of_a_sink_stays_until_it_is_mended(
     stores: fti.Stores, lake: Lake, tmp_path: Path
 ) -> None:

@@ -207,7 +207,9 @@ def lake_rows(house: House) -> list[tuple[object, ...]]:
         return content(lake, lake.snapshot()) if lake.has(ROWS) else []
 
 
-@pytest.mark.parametrize("name", LAKE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "write" else pytest.mark.soak) for name in LAKE]
+)
 def test_a_lake_is_whole_whatever_kind_of_operation_fails(houses: Callable[[], House], name: str) -> None:
     """One of each kind that Python makes, for good; DuckDB's own do not pass by Python."""
     before = lake_rows(prepared(houses(), name))

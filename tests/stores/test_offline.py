@@ -353,6 +353,7 @@ def snapshots_of(process: "subprocess.Popen[str]") -> list[int]:
     return [int(line) for line in output.split()]
 
 
+@pytest.mark.soak
 def test_two_processes_can_make_the_lake_at_once(store: OfflineStore, tmp_path: Path) -> None:
     go = tmp_path / "go"
     workers = [worker(store.root, go, name, partition) for name, partition in (("a", DAY_1), ("b", DAY_2))]
@@ -430,6 +431,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.soak
 def test_killed_writer_leaves_old_rows_or_new(store: OfflineStore) -> None:
     chance = random.Random(7)
     command = [sys.executable, "-c", FORKED_WRITER, str(store.root)]

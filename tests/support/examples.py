@@ -1,4 +1,4 @@
-"""How many random examples a property is tried on: a tenth in ``make test``, all of them in ``make soak``."""
+"""How many random examples a property is tried on: a twentieth in ``make test``, all of them in ``make soak``."""
 
 import math
 import os
@@ -8,7 +8,7 @@ SOAK = os.environ.get("FTI_EXAMPLES") == "all"
 
 def examples(most: int) -> int:
     """The number of examples of a property, of which ``make soak`` takes all."""
-    return most if SOAK else max(2, math.ceil(most / 10))
+    return most if SOAK else max(2, math.ceil(most / 20))
 
 
 def repetitions(most: int) -> int:

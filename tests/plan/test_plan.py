@@ -39,6 +39,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a version": {"version": 2, "factor": 2.0},
     "a version of a dataset": {"with_shop": True, "dataset_version": 2},
 }
+SHORTEST = ("nothing", "a source", "a split", "a new column", "an encoder")
+"""The changes that ``make test`` runs: each of the others runs more partitions by the same rules."""
 
 
 def made_since(instance: dg.DagsterInstance, keys: Any, after: int) -> dict[str, set[str]]:
@@ -88,7 +90,9 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return home, rehearsal._cursors
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", [pytest.param(change, marks=[] if change in SHORTEST else pytest.mark.soak) for change in CHANGES]
+)
 def test_what_is_planned_is_what_is_run(change: str, settled: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     shutil.copytree(settled[0], tmp_path, dirs_exist_ok=True)
     stores = stores_in(tmp_path)

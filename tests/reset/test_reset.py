@@ -366,6 +366,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.soak
 def test_killed_at_any_step_it_is_old_or_new(made: Path, tmp_path: Path) -> None:
     points = {"looked": True, "dropping": True, "dropped": False, "online": False, "rejected": False}
     homes = {point: shutil.copytree(made, tmp_path / point) for point in points}

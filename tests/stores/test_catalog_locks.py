@@ -57,6 +57,7 @@ def test_reader_of_same_process_keeps_its_lock_and_its_journal(tmp_path: Path, m
         assert partitions(lake) == ["a", "b"]
 
 
+@pytest.mark.soak
 def test_no_commit_of_threads_or_of_another_process_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overwriting, "_WAIT_SECONDS", 0.1)
     store = OfflineStore(tmp_path / "lake")

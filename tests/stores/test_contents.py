@@ -203,6 +203,7 @@ def flip_bits(root: str, first: int) -> None:
             print(number, outcome, flush=True)
 
 
+@pytest.mark.soak
 def test_each_flipped_bit_is_found_or_leaves_the_rows_as_they_are(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")

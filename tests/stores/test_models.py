@@ -373,6 +373,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.soak
 def test_publisher_killed_anytime_leaves_no_build_or_whole_one(store):
     publish(store, made(4))
     outcomes = []

@@ -82,6 +82,7 @@ def test_no_champion_says_that_nothing_lies_there(store: ModelStore) -> None:
         store.champion("delay_net")
 
 
+@pytest.mark.soak
 def test_no_promotion_is_lost_whoever_promotes_at_once(store: ModelStore) -> None:
     builds = publish(store, *(made(month, token=month) for month in range(1, 9)))
 

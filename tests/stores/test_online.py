@@ -571,6 +571,7 @@ def test_a_second_writer_waits_for_the_first(store):
     assert order == [("first", 1), ("second", 2)]
 
 
+@pytest.mark.soak
 def test_killed_load_leaves_old_rows_and_next_load_works(store):
     load(store, [(("old",), [(0, 0, (1.0,))])])
     child = os.fork()

@@ -133,6 +133,7 @@ def damaged_copy(store: SqliteOnlineStore, folder: Path, position: int, bit: int
     return SqliteOnlineStore(folder)
 
 
+@pytest.mark.soak
 def test_no_flipped_bit_makes_a_known_key_unknown(store, tmp_path):
     """Nor does it change a value: each read gives what was written, or an error of ours."""
     rows = {f"key {number:04d}": float(number) for number in range(900)}

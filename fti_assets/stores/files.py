@@ -16,6 +16,8 @@ from fti_assets.stores.file_kinds import FILE, FOLDER, check_file, file_for_fold
 from fti_assets.stores.places import Place
 
 P = TypeVar("P", bound=Place)
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What an operating system says of a disk, a user's share of it, or a file that may not grow."""
 
 
 class _UnsyncedError(OSError):

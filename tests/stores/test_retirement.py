@@ -20,10 +20,10 @@ from fti_assets.core.manifest import CompositeRecord, MemberRecord
 from fti_assets.core.records import to_json
 from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.errors import AliasConflictError, DamagedError, DeclarationError, FtiError, NotMaterializedError
-from fti_assets.stores.models.aliases import with_rollout
+from fti_assets.stores.models.aliases import Aliases, with_rollout
 from fti_assets.stores.models.builds.retirement import Policy, Retirement, _old, plan_retirement, retire
 from fti_assets.stores.models.store import ModelStore
-from fti_assets.stores.models.unpromoted import promote_new
+from fti_assets.stores.models.unpromoted import left_behind, promote_new, publish_new
 from tests.graphs import constant_graph
 from tests.stores.faults import fault_at
 from tests.stores.test_models import GRAPH, made, publish
@@ -262,6 +262,55 @@ def test_a_build_that_could_not_be_promoted_is_no_accepted_one_to_keep(store: Mo
     retire(store, "delay_net", Policy(older_than=timedelta()))
     assert references(store) == [second]
     assert store.aliases("delay_net").unpromoted == ()
+
+
+def test_what_a_killed_run_published_and_did_not_promote_is_told(
+    store: ModelStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first,) = publish(store, made(1))
+    store.promote("delay_net", first, expected=None, reason="by hand")
+    killed, later = made(2), made(3)
+    publish_new(store, killed, GRAPH, "card", expected=first, run_id="r")  # and no more than that
+    assert [note.build for note in left_behind(store, "delay_net")] == [killed.reference]
+    newest = store.newest_accepted("delay_net")
+    assert newest is not None
+    assert newest.reference == first
+    main(["models", "--models", str(store.root)])
+    told = f"run r was to make it champion after {first}: it is about to, or was killed before it could. fti models promote delay_net"
+    assert f"    {killed.reference} was accepted, and is not champion: {told}" in capsys.readouterr().out
+    with monkeypatch.context() as patch:
+        patch.setattr("fti_assets.stores.models.store.publish_folder", no_room)
+        with pytest.raises(FtiError, match="No space left"):
+            publish_new(store, later, GRAPH, "card", expected=first)
+    assert [note.build for note in store.aliases("delay_net").unpromoted] == [killed.reference]
+    publish_new(store, later, GRAPH, "card", expected=first)
+    promote_new(store, later, expected=first, reason="accepted by its gates")
+    assert left_behind(store, "delay_net") == ()  # nobody needs it any more
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("needed", [1, 2, 4])
+def test_a_full_disk_is_freed_by_builds_that_go(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch, needed: int
+) -> None:
+    """A disk on which the alias file fits once so many builds are gone."""
+    builds = publish(store, *(made(month) for month in range(1, 5)))
+    write = ModelStore.write_aliases
+
+    def full(self: ModelStore, aliases: Aliases) -> Aliases:
+        return no_room() or aliases if len(references(self)) > 4 - needed else write(self, aliases)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(ModelStore, "write_aliases", full)
+    if needed < 4:
+        assert list(retire(store, "delay_net", KEEP_ONE).sizes) == builds[:3]
+        assert store.aliases("delay_net").retired[0].builds == tuple(builds[:3])
+    else:
+        with pytest.raises(FtiError, match="are deleted, and .*aliases.json could not say so: No space left on device"):
+            retire(store, "delay_net", KEEP_ONE)
+    assert references(store) == builds[3:]
 
 
 def test_a_person_may_promote_what_a_run_could_not(store: ModelStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError,
 from fti_assets.stores.models.aliases import Aliases
 from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.store import ModelStore
+from fti_assets.stores.models.unpromoted import left_behind
 from fti_assets.stores.online.store import OnlineStore, online_store
 
 models_folder = stores("models", otherwise="{}/ under FTI_HOME")
@@ -76,6 +77,8 @@ def _list_all(store: ModelStore) -> None:
         try:
             champion = store.champion(name).reference if store.aliases(name).champion else "none"
             click.echo(f"{name}  champion {champion}")
+            for note in left_behind(store, name):
+                click.echo(f"    {note.build} was accepted, and is not champion: {note.reason}")
         except (StoreError, NoChampionError) as error:
             failures.append(name)
             click.echo(f"{name}  (damaged: {error})")

@@ -9,6 +9,7 @@ from fti_assets.core.manifest import DatasetRecord, ModelManifest, ViewRecord
 from fti_assets.core.names import checked_version
 from fti_assets.errors import excerpt
 from fti_assets.stores.models.store import ModelStore, build_id
+from fti_assets.stores.models.unpromoted import promote_new, publish_new
 
 
 def publish_graph(store: ModelStore, name: str, graph: bytes, *, version: int = 1, reason: str = "published") -> str:
@@ -50,6 +51,7 @@ def publish_graph(store: ModelStore, name: str, graph: bytes, *, version: int = 
         sha256=hashlib.sha256(graph).hexdigest(),
         kind="graph",
     )
-    store.publish(manifest, graph, f"# {name}\n\nAn ONNX graph that was published as it is.\n")
-    store.promote(name, manifest.reference, expected=before, reason=reason)
+    card = f"# {name}\n\nAn ONNX graph that was published as it is.\n"
+    publish_new(store, manifest, graph, card, expected=before)
+    promote_new(store, manifest, expected=before, reason=reason)
     return manifest.reference

@@ -30,7 +30,7 @@ from fti_assets.stores.models.graphs.graph import Graph
 from fti_assets.stores.models.loaded_build import load_whole_build
 from fti_assets.stores.models.samples import SAMPLES, Samples
 from fti_assets.stores.models.store import ModelStore, build_id
-from fti_assets.stores.models.unpromoted import promote_new
+from fti_assets.stores.models.unpromoted import promote_new, publish_new
 from fti_assets.training.composites.card import composite_card
 from fti_assets.training.composites.composite import Composite
 from fti_assets.training.composites.graph import Member, MergedGraph, merged_graph
@@ -101,9 +101,12 @@ def build_composite_at(
         asset_key=tuple(asset_key),
     )
     _check_function(manifest, samples)
-    store.publish(manifest, graph.bytes, composite_card(manifest, manifests), files)
+    content = (manifest, graph.bytes, composite_card(manifest, manifests), files)
     if is_promoted(composite.promote, alias, manifest):
+        publish_new(store, *content, expected=alias, run_id=run_id)
         promote_new(store, manifest, expected=alias, reason="made of its models", run_id=run_id)
+    else:
+        store.publish(*content)
     return manifest
 
 

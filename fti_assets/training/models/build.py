@@ -22,7 +22,7 @@ from fti_assets.errors import DamagedError, NotMaterializedError
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.stores.models.samples import SAMPLES
 from fti_assets.stores.models.store import ModelStore, build_id
-from fti_assets.stores.models.unpromoted import promote_new
+from fti_assets.stores.models.unpromoted import left_behind, promote_new, publish_new
 from fti_assets.stores.temporary_folders import temporary_folder
 from fti_assets.training.judging.baselines.named import PRIOR
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, answers_of
@@ -184,10 +184,14 @@ def build_model_at(
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     )
     # Rejected builds are published too, so that somebody can look at why; they can never be promoted.
-    store.publish(manifest, exported.bytes, model_card(manifest, parts.manifest, progress.history), files)
+    content = (manifest, exported.bytes, model_card(manifest, parts.manifest, progress.history), files)
+    if is_next := manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
+        publish_new(store, *content, expected=alias, run_id=run_id)
+    else:
+        store.publish(*content)
     if study is not None:
         forget_journal(journal)
-    if manifest.status == "accepted" and is_promoted(model.promote, alias, manifest):
+    if is_next:
         promote_new(store, manifest, expected=alias, reason="accepted by its gates", run_id=run_id)
     before = None if calibration is None else calibration.before
     queries = data.test.qid if model.task == "ranking" else None
@@ -201,6 +205,8 @@ def _champion(model: Model, store: ModelStore, warn: Callable[[str], object]) ->
         StoreError: it is of a later release: it cannot be judged, nor be followed by a build of this one.
     """
     alias = store.aliases(model.name).champion
+    for note in left_behind(store, model.name):
+        warn(f"{model.name} {note.build} was accepted, and is not champion: {note.reason}")
     if alias is not None:
         try:
             store.manifest(model.name, alias)

@@ -12,10 +12,10 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
 from fti_assets.core.times import duration, instant
-from fti_assets.errors import DeclarationError, NotMaterializedError, StoreError, one_of
+from fti_assets.errors import DeclarationError, NotMaterializedError, StoreError, list_some, one_of
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.buckets.publish import remove_objects
-from fti_assets.stores.files import files_under, guard_writes, readable, sync_renamed
+from fti_assets.stores.files import NO_ROOM, files_under, guard_writes, readable, reason, sync_renamed
 from fti_assets.stores.models.aliases import Aliases, RetiredBuilds
 from fti_assets.stores.models.reader import MANIFEST
 from fti_assets.stores.models.store import ModelStore
@@ -98,7 +98,7 @@ def retire(
     """Delete the builds that a policy names, each in one step: it is there whole or not at all, whenever the process is killed.
 
     The alias file says first which ones go, when, by what policy and by whom. One that is there nevertheless was spared by a killed
-    process.
+    process. On a disk that has no room for that, builds go before it is written, the oldest first, no more than it takes.
 
     Args:
         store: the model store.
@@ -108,7 +108,7 @@ def retire(
         by: the person, for the alias file.
 
     Raises:
-        StoreError: as ``plan_retirement``, or a folder cannot be written; what went before it is gone.
+        StoreError: as ``plan_retirement``, or a folder cannot be written; what went before it is gone, and named if nothing could be noted.
     """
     plan, sizes = Retirement(model, {}, {}), dict[str, int]()
 
@@ -130,10 +130,8 @@ def retire(
     with store.locked(model):  # nobody publishes or promotes meanwhile
         aliases = store.aliases(model)
         after = retired(aliases)
-        if after != aliases:
-            with guard_writes(store.aliases_file(model)):
-                store.write_aliases(after)
-        for reference in sizes:
+        left = list(sizes) if after == aliases else _note_and_make_room(store, after, sizes)
+        for reference in left:
             _remove(store.root / model / reference)
         with suppress(OSError):  # what is left is hidden, and the next change of a build removes it
             store.remove_leftovers(model)
@@ -177,6 +175,27 @@ def _pins(store: ModelStore, model: str, aliases: Aliases) -> dict[str, str]:
     if aliases.champion is not None:
         reasons[aliases.champion] = "it is the champion"
     return reasons
+
+
+def _note_and_make_room(store: ModelStore, aliases: Aliases, references: Collection[str]) -> list[str]:
+    """Write aliases that say which builds go, after as many of these are gone as a full disk asks for; those that are still there."""
+    path, left, gone = store.aliases_file(aliases.model), list(references), list[str]()
+    while True:
+        try:
+            store.write_aliases(aliases)
+        except OSError as error:
+            if error.errno not in NO_ROOM or not left:
+                if gone:
+                    raise StoreError(
+                        f"{list_some(gone)} of model {aliases.model!r} are deleted, and {path} could not say so: {reason(error)}. "
+                        "Make room elsewhere on this disk"
+                    ) from error
+                with guard_writes(path):
+                    raise
+        else:
+            return left
+        _remove(store.root / aliases.model / left[0])
+        gone.append(left.pop(0))
 
 
 def _remove(folder: Path) -> None:

@@ -68,7 +68,7 @@ def test_models_of_model_lists_its_builds_with_their_gates(models: str, capsys: 
 
 def test_promote_makes_an_accepted_build_the_champion(models: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
-    assert capsys.readouterr().out == f"the champion of delay_net is {SECOND}, before it was {FIRST}\n"
+    assert capsys.readouterr().out.endswith(f"the champion of delay_net is {SECOND}, before it was {FIRST}\n")
     aliases = ModelStore(models).aliases("delay_net")
     assert aliases.champion == SECOND
     assert aliases.history[-1].reason == "it is newer"
@@ -78,7 +78,7 @@ def test_rollback_goes_back_to_the_champion_before(models: str, capsys: pytest.C
     main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models])
     capsys.readouterr()
     assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
-    assert capsys.readouterr().out == f"the champion of delay_net is {FIRST}, before it was {SECOND}\n"
+    assert capsys.readouterr().out.endswith(f"the champion of delay_net is {FIRST}, before it was {SECOND}\n")
     assert ModelStore(models).aliases("delay_net").rolled_back == (SECOND,)
     main(["models", "delay_net", "--models", models])
     assert f"{SECOND}  accepted, rolled back" in capsys.readouterr().out
@@ -110,13 +110,14 @@ def test_a_promotion_and_a_rollback_are_reported_to_dagster(
 ) -> None:
     with clock.at("2013-07-02T10:00"):
         assert main(["promote", "delay_net", SECOND, "--reason", "it is newer", "--models", models]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == "reported to Dagster, on the page of delay_net_v1"
+    assert capsys.readouterr().out.splitlines()[-1] == "reported to Dagster, on the page of delay_net_v1"
     promoted = newest(dg.AssetKey("delay_net_v1"))
     displayed = {name: value.value for name, value in promoted.metadata.items()}
     assert str(displayed.pop("changed_by")).endswith(f" on {socket.gethostname()}")
     assert displayed == {
         "champion": SECOND, "previous_champion": FIRST, "reason": "it is newer", "changed_at": "2013-07-02T10:00:00 UTC",
         "evidence/roc_auc": 0.75, "evidence/gates": "passed beats_baseline_roc_auc: roc_auc 0.75 is what it is",
+        "evidence/beside_the_champion_before": "roc_auc: 0.75 -> 0.75 (+0)",
     }  # fmt: skip
     assert promoted.description == f"The champion is {SECOND}, before it was {FIRST}: it is newer"
     assert promoted.partition is None
@@ -149,7 +150,7 @@ def test_without_dagster_instance_champion_changes_and_it_is_said(
     assert main(["rollback", "delay_net", "--reason", "it is wrong", "--models", models]) == 0
     printed = capsys.readouterr()
     assert f"the instance of DAGSTER_HOME={models}/nowhere failed: $DAGSTER_HOME" in printed.err
-    assert printed.out == f"the champion of delay_net is {FIRST}, before it was {SECOND}\n"
+    assert printed.out.endswith(f"the champion of delay_net is {FIRST}, before it was {SECOND}\n")
     assert ModelStore(models).aliases("delay_net").champion == FIRST
 
 

@@ -8,10 +8,12 @@ import pytest
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.core.manifest import GateVerdict
-from fti_assets.core.records import to_json
-from fti_assets.stores.models.aliases import Evidence
+from fti_assets.core.manifest.intervals import Interval
+from fti_assets.core.records import from_json, to_json
+from fti_assets.stores.models.aliases import Evidence, Measured
 from fti_assets.stores.models.store import ModelStore
 from tests.stores.online_stores import load
+from tests.stores.test_models import made
 from tests.test_cli import FIRST, REJECTED, SECOND, models
 
 __all__ = ["models"]  # the fixture
@@ -144,8 +146,12 @@ def test_history_keeps_who_when_and_on_what_evidence(models: str, capsys: pytest
     change = ModelStore(models).aliases("delay_net").history[-1]
     assert (change.at, change.by, change.reason, change.run_id) == ("2013-08-01T12:00:00", "Ana", "seen by two", "")
     gate = GateVerdict("beats_baseline_roc_auc", True, "roc_auc 0.75 is what it is")
-    assert change.evidence == Evidence({"roc_auc": 0.75}, (gate,))
-    capsys.readouterr()
+    before = Measured(FIRST, {"roc_auc": 0.75}, {}, has_same_rows=True)
+    assert change.evidence == Evidence({"roc_auc": 0.75}, (gate,), {}, before)
+    compared = [f"from {FIRST} to {SECOND}, both on the same test rows:", "    roc_auc: 0.75 -> 0.75 (+0)"]
+    assert said(capsys)[:2] == compared
+    assert main(["models", "show", "delay_net", SECOND, "--models", models]) == 0
+    assert [line.strip() for line in said(capsys)[3:5]] == [line.strip() for line in compared]
     assert main(["models", "at", "2013-08-02", "--models", models]) == 0
     assert said(capsys) == [f"delay_net  {SECOND}  since 2013-08-01T12:00:00: seen by two, by Ana"]
 
@@ -207,3 +213,18 @@ def test_what_cannot_be_told_or_done_is_one_sentence(
     printed = capsys.readouterr()
     assert message in printed.err
     assert printed.out == ""
+
+
+def test_evidence_has_the_intervals_of_both_builds() -> None:
+    old = replace(made(1), metrics={"roc_auc": 0.75, "mae": 2.0}, intervals={"roc_auc": Interval(0.7, 0.8)})
+    new = replace(made(2), metrics={"roc_auc": 0.5}, intervals={"roc_auc": Interval(0.4, 0.6)})
+    new = replace(new, dataset=replace(new.dataset, data_version="other rows"))
+    evidence = Evidence.of(new, old)
+    assert evidence.before is not None
+    assert not evidence.before.has_same_rows
+    assert evidence.comparison == [
+        "roc_auc: 0.75 (95% interval 0.7 to 0.8) -> 0.5 (95% interval 0.4 to 0.6) (-0.25)",
+        "mae: 2 -> not measured",
+    ]
+    assert Evidence.of(new, None).comparison == Evidence.of(new, new).comparison == []
+    assert from_json(Evidence, to_json(evidence), what="evidence") == evidence

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import click
 
-from fti_assets.cli.model_store.models import models_folder, person, store_in, who
+from fti_assets.cli.model_store.models import comparison_lines, models_folder, person, store_in, who
 from fti_assets.core.times import instant
 from fti_assets.errors import NoChampionError, StoreError, excerpt
 from fti_assets.stores.models.aliases import AliasChange, Aliases
@@ -51,6 +51,8 @@ def show(model: str, build: str | None, as_json: bool, models: str | None) -> No
         click.echo(f"{store.aliases_file(model)} {aliases.contradiction}", err=True)
     for change in changes:
         click.echo(f"champion since {_change(change)}")
+        for line in comparison_lines(change):
+            click.echo(f"    {line}")
         if change.fresh is not None:
             click.echo(f"    since {change.fresh.text}")
     if proposal is not None:

@@ -12,7 +12,7 @@ import click
 from fti_assets.cli.options import reason_option, stores
 from fti_assets.core.home import default_store
 from fti_assets.errors import NoChampionError, NotMaterializedError, StoreError, list_some, one_of
-from fti_assets.stores.models.aliases import Aliases
+from fti_assets.stores.models.aliases import AliasChange, Aliases
 from fti_assets.stores.models.builds.served_groups import check_groups_served
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.stores.models.unpromoted import left_behind
@@ -126,7 +126,8 @@ def _list_builds(store: ModelStore, model: str) -> None:
 def promote(model: str, build: str, reason: str, by: str | None, online: str | None, models: str | None) -> None:
     """Make an accepted build the champion of a model.
 
-    BUILD is such as v1/20130501T000000Z-1f9ac3d2. The history keeps who did it, when, why, and the build's metrics and gates.
+    BUILD is such as v1/20130501T000000Z-1f9ac3d2. It is compared with the champion that serves: the metrics of both, with the intervals
+    that are stored. The history keeps that, who did it, when, why, and the build's gates.
     A build is refused that reads group versions which the online store no longer serves.
     """
     store = store_in(models)
@@ -155,6 +156,15 @@ def rollback(model: str, to: str | None, reason: str, by: str | None, online: st
     say_champion(store, store.roll_back(model, to, reason=reason, by=by or person()), before)
 
 
+def comparison_lines(change: AliasChange) -> list[str]:
+    """How a champion compares with the one before it; empty if nothing was measured of either."""
+    evidence = change.evidence
+    if evidence is None or evidence.before is None or not (lines := evidence.comparison):
+        return []
+    rows = "both on the same test rows" if evidence.before.has_same_rows else "each on the test rows of its own dataset"
+    return [f"from {evidence.before.build} to {change.champion}, {rows}:", *(f"    {line}" for line in lines)]
+
+
 def person() -> str:
     """Who runs this command, and where."""
     try:
@@ -171,7 +181,10 @@ def find_sources_here() -> None:
 
 
 def say_champion(store: ModelStore, aliases: Aliases, before: str | None) -> None:
-    """Say who is champion, and tell the Dagster instance of ``DAGSTER_HOME``: the champion has changed, whatever becomes of that."""
+    """Say who is champion and how it compares, and tell the Dagster instance of ``DAGSTER_HOME``: the champion has changed, whatever
+    becomes of that."""
+    for line in comparison_lines(aliases.history[-1]):
+        click.echo(line)
     click.echo(f"the champion of {aliases.model} is {aliases.champion}, before it was {before or 'none'}")
     folder = os.environ.get("DAGSTER_HOME")
     if not folder:

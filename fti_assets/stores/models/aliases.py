@@ -11,16 +11,55 @@ from fti_assets.errors import AliasConflictError
 
 
 @record(frozen=True)
+class Measured:
+    """The metrics of a build on the test split of its own dataset, and where those lie that have an interval."""
+
+    build: str
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    has_same_rows: bool
+
+
+@record(frozen=True)
 class Evidence:
-    """What was known of a build when it became champion: its metrics on the test split, and what each gate had said."""
+    """What was known of a build when it became champion: its metrics on the test split, what each gate had said, where the metrics lie,
+    and the same of the champion that it followed, which ``has_same_rows`` if both were measured on the same ones."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     gates: tuple[GateVerdict, ...] = ()
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    before: Measured | None = None
 
     @classmethod
-    def of(cls, manifest: ModelManifest) -> "Evidence":
-        """The evidence in a build's manifest."""
-        return cls(dict(manifest.metrics), manifest.gates)
+    def of(cls, manifest: ModelManifest, champion: ModelManifest | None) -> "Evidence":
+        """The evidence in a build's manifest, beside that of the champion before it, if there was one."""
+        before = None
+        if champion is not None and champion.reference != manifest.reference:
+            is_same = _rows_of(champion) == _rows_of(manifest)
+            before = Measured(champion.reference, dict(champion.metrics), dict(champion.intervals), is_same)
+        return cls(dict(manifest.metrics), manifest.gates, dict(manifest.intervals), before)
+
+    @property
+    def comparison(self) -> list[str]:
+        """The metrics of both builds in a line each; none if either has no metrics."""
+        if self.before is None or not self.metrics or not self.before.metrics:
+            return []
+        lines = []
+        for name in dict.fromkeys((*self.metrics, *self.before.metrics)):
+            new, old = self.metrics.get(name), self.before.metrics.get(name)
+            change = "" if new is None or old is None else f" ({new - old:+.3g})"
+            values = (_figure(old, self.before.intervals.get(name)), _figure(new, self.intervals.get(name)))
+            lines.append(f"{name}: {' -> '.join(values)}{change}")
+        return lines
+
+
+def _rows_of(manifest: ModelManifest) -> tuple[object, ...]:
+    one = manifest.dataset
+    return one.name, one.version, one.partition, one.data_version, one.random_parts
+
+
+def _figure(value: float | None, interval: Interval | None) -> str:
+    return "not measured" if value is None else f"{value:.6g}{f' ({interval.text})' if interval else ''}"
 
 
 @record(frozen=True)

@@ -7,6 +7,7 @@
 import os
 import re
 from collections.abc import Callable, Collection
+from contextlib import suppress
 
 from fti_assets.core.logs import late_logger
 from fti_assets.core.manifest import ModelManifest
@@ -105,6 +106,12 @@ class ModelReader:
         check_manifest(manifest, what=str(path))
         self._last_manifest = (path, text), manifest
         return manifest
+
+    def manifest_if_readable(self, model: str, reference: str | None) -> ModelManifest | None:
+        """``manifest``, or None for none and for one that is not there or cannot be read."""
+        with suppress(StoreError):
+            return None if reference is None else self.manifest(model, reference)
+        return None
 
     def load(self, model: str, reference: str) -> tuple[ModelManifest, bytes]:
         """The manifest and the graph of one build, the graph's bytes compared with the manifest's hash.

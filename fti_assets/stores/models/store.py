@@ -260,7 +260,7 @@ class ModelStore(ModelReader):
     ) -> Aliases:
         """The aliases with an accepted build as champion, which ends its part in a rollout, its mark as rolled back, and any proposal.
 
-        The history gets who did it, the build's metrics and verdicts as the evidence, and what a rollback rests on.
+        The history gets who did it, as evidence the metrics and verdicts of both builds, and what a rollback rests on.
 
         Raises:
             StoreError: as ``check_servable``.
@@ -276,7 +276,8 @@ class ModelStore(ModelReader):
                 f"{aliases.model}/{reference} cannot be champion: it was retired and may be about to be deleted. Nothing was "
                 "changed"
             )
-        evidence = Evidence.of(self.manifest(aliases.model, reference))
+        manifest = self.manifest(aliases.model, reference)
+        evidence = Evidence.of(manifest, self.manifest_if_readable(aliases.model, aliases.champion))
         change = AliasChange(clock.now().isoformat(), reference, aliases.champion, reason, run_id, by, evidence, fresh)
         marks = tuple(mark for mark in aliases.rolled_back if mark != reference)
         history = (*aliases.history, change)
@@ -328,10 +329,8 @@ class ModelStore(ModelReader):
         )
 
     def _are_twins(self, model: str, reference: str, champion: str) -> bool:
-        try:
-            return are_twins(self.manifest(model, reference), self.manifest(model, champion))
-        except StoreError:  # whoever goes back to it is told so then
-            return False
+        one, other = self.manifest_if_readable(model, reference), self.manifest_if_readable(model, champion)
+        return one is not None and other is not None and are_twins(one, other)  # else who goes back to it is told then
 
     def locked(self, model: str) -> AbstractContextManager[None]:
         """Hold the lock of a model for a block: nobody publishes a build of it, or changes its aliases, meanwhile.

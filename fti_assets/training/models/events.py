@@ -219,6 +219,7 @@ def champion_observations(store: ModelStore, aliases: Aliases) -> list[dg.AssetO
                 "changed_at": f"{change.at} UTC",
                 # Names of their own, as of a rejected build.
                 **{f"evidence/{name}": value for name, value in evidence.metrics.items()},
+                **({"evidence/beside_the_champion_before": "\n".join(lines)} if (lines := evidence.comparison) else {}),
                 **({"evidence/gates": _in_words(evidence.gates)} if evidence.gates else {}),
                 **({} if change.fresh is None else {"evidence/fresh_labels": change.fresh.text}),
             },

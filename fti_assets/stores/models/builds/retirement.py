@@ -130,7 +130,7 @@ def retire(
     with store.locked(model):  # nobody publishes or promotes meanwhile
         aliases = store.aliases(model)
         after = retired(aliases)
-        left = list(sizes) if after == aliases else _note_and_make_room(store, after, sizes)
+        left = list(sizes) if after == aliases else _note_and_make_room(store, store.root, after, sizes)
         for reference in left:
             _remove(store.root / model / reference)
         with suppress(OSError):  # what is left is hidden, and the next change of a build removes it
@@ -177,7 +177,7 @@ def _pins(store: ModelStore, model: str, aliases: Aliases) -> dict[str, str]:
     return reasons
 
 
-def _note_and_make_room(store: ModelStore, aliases: Aliases, references: Collection[str]) -> list[str]:
+def _note_and_make_room(store: ModelStore, root: Path, aliases: Aliases, references: Collection[str]) -> list[str]:
     """Write aliases that say which builds go, after as many of these are gone as a full disk asks for; those that are still there."""
     path, left, gone = store.aliases_file(aliases.model), list(references), list[str]()
     while True:
@@ -194,7 +194,7 @@ def _note_and_make_room(store: ModelStore, aliases: Aliases, references: Collect
                     raise
         else:
             return left
-        _remove(store.root / aliases.model / left[0])
+        _remove(root / aliases.model / left[0])
         gone.append(left.pop(0))
 
 

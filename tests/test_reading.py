@@ -232,6 +232,7 @@ def test_a_relation_holds_its_connection(stores: fti.Stores) -> None:
     assert len(joined.fetchall()) == 2
 
 
+@pytest.mark.soak
 def test_threads_read_relations_beside_each_other(stores: fti.Stores) -> None:
     expected = sorted(fti.read(visits, stores=stores)["id"])
 

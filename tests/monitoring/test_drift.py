@@ -113,7 +113,9 @@ def test_categories_are_compared_as_they_are_counted(connection: Any, then: list
     p, q = [*p, 0], [*q, sum(value not in names for value in new)]
     assert figures["null_rate"] == (pytest.approx(1 - len(new) / len(now)) if now else None)
     if then and not old:  # each value is new
-        assert figures["psi"] == (textbook_psi([len(then), 0], [len(now) - len(new), len(new)]) if now else None)
+        assert figures["psi"] == (
+            pytest.approx(textbook_psi([len(then), 0], [len(now) - len(new), len(new)])) if now else None
+        )
         assert figures["unknown_rate"] == (1.0 if new else None)
         assert figures["category_churn"] == (1.0 if any(new.count(one) * 100 >= len(new) for one in new) else None)
         return

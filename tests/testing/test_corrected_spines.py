@@ -125,6 +125,7 @@ def test_every_reader_takes_the_version_of_the_prediction_time(stores: fti.Store
     assert f"**delay breaches**: of {breaches} rows the spine row was not available at its prediction time" in card
 
 
+@pytest.mark.soak
 def test_a_version_that_landed_in_another_partition_counts(tmp_path: Any) -> None:
     days = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_date="2025-01-04")
     versions = pd.DataFrame(

@@ -285,6 +285,7 @@ def test_what_is_wrong_with_the_question_is_said(stores: fti.Stores, tmp_path: A
         timeless.features_for([{"k": "x"}], stores=stores, at=START)
 
 
+@pytest.mark.soak
 def test_hundreds_of_columns_are_checked_each(tmp_path: Path) -> None:
     names = [f"x{at}" for at in range(300)]
     frame = pd.DataFrame({"id": range(50), "at": START, "y": 1} | dict.fromkeys(names, range(50)))

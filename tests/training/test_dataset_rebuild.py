@@ -84,6 +84,7 @@ def test_absent_cutoff_is_named(world: World) -> None:
         rebuilt(world, dataset)
 
 
+@pytest.mark.soak
 def test_command_says_it_and_fails_where_they_differ(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

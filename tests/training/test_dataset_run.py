@@ -246,6 +246,7 @@ def test_missing_upstream_partitions_warn(empty: World) -> None:
     assert checks(result)["upstream_complete"].metadata["failures"].value == 2  # the 4th, but nothing before the window
 
 
+@pytest.mark.soak
 def test_newest_cutoff_is_latest_in_time_not_in_alphabet(empty: World) -> None:
     empty.run(empty.shops)
     empty.load("2013-01-28", "2013-02-02")

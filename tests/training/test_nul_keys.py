@@ -102,6 +102,7 @@ def test_leak_test_searches_the_rows_of_such_keys(stores: fti.Stores) -> None:
         testing.assert_no_leak(view, stores=stores, partition=SECOND)
 
 
+@pytest.mark.soak
 def test_champion_of_another_view_is_asked_about_such_keys(built: fti.Stores) -> None:
     with clock.at("2025-01-03T01:00"):
         testing.materialize(*declared(2, visitors["own"])[1:], stores=built)
@@ -111,6 +112,7 @@ def test_champion_of_another_view_is_asked_about_such_keys(built: fti.Stores) ->
     assert f"of the champion {first.reference}" in verdict.reason
 
 
+@pytest.mark.soak
 def test_batch_answers_such_keys_once_each(built: fti.Stores) -> None:
     answers = fti.batch_predictions(name="paid", model=payer, partitions_def=DAYS)
     with clock.at("2025-01-05"):

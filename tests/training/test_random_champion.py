@@ -64,6 +64,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.soak
 def test_another_seed_is_compared_on_rows_champion_never_had(home: Path, of_seed_0: Path) -> None:
     shutil.copytree(of_seed_0, home / ".fti")
     [champion] = ModelStore(".fti/models").builds("guesser")

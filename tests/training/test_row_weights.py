@@ -308,11 +308,13 @@ def test_a_weight_that_cannot_be_is_refused(home: Path) -> None:
     def share(y: np.ndarray, probability: np.ndarray) -> float:
         return float((probability > 0.3).mean())
 
-    deaf = fti.Metric("share_of_yes", share, higher_is_better=True, tasks=["binary"])
-    with pytest.raises(DeclarationError, match="has the metric 'share_of_yes'.* count by 'insured': give .* weight"):
+    deaf = fti.Metric("share_of_yes_without_weight", share, higher_is_better=True, tasks=["binary"])
+    with pytest.raises(
+        DeclarationError, match="has the metric 'share_of_yes_without_weight'.* count by 'insured': give .* weight"
+    ):
         declared(by_weight, evaluate=fti.Evaluation(metrics=[deaf]))
     assert declared(by_weight, weight=None, evaluate=fti.Evaluation(metrics=[deaf])).evaluate.metric_names
-    with pytest.raises(ModelError, match="the metric 'share_of_yes' does not take what each counts"):
+    with pytest.raises(ModelError, match="the metric 'share_of_yes_without_weight' does not take what each counts"):
         deaf.statistic(Answers(np.ones(2), np.ones(2), weight=np.ones(2)))(np.ones((1, 2)))
 
 

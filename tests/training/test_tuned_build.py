@@ -85,6 +85,7 @@ def test_build_says_how_its_parameters_were_chosen(
     ]
 
 
+@pytest.mark.soak
 def test_killed_study_of_a_function_that_closes_over_another_value_begins_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_killed_study_of_a_function_that_closes_over_another_value_begins_anew(
     assert made(1).assets_def.code_versions_by_key != made(-1).assets_def.code_versions_by_key
 
 
+@pytest.mark.soak
 def test_killed_study_with_another_resource_begins_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Labels(dg.ConfigurableResource):  # type: ignore[misc]
         sign: int

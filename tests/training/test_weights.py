@@ -188,6 +188,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.soak
 def test_probabilities_of_a_sample_stay_calibrated(home: Path) -> None:
     sample = fti.Sample(negatives=0.1)
     assert built(declared(by_weight, sample=sample))[0]

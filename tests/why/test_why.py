@@ -98,7 +98,14 @@ def test_an_answer_is_the_one_of_the_lake_and_the_graph(place: Place) -> None:
     assert "shops_v1 (shop='nowhere'): no row" in as_text([second])
 
 
-@pytest.mark.parametrize("damage", ["a flipped bit", "half a file", "an empty file", "a FIFO"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "a flipped bit",
+        *(pytest.param(one, marks=pytest.mark.soak) for one in ("half a file", "an empty file")),
+        "a FIFO",
+    ],
+)
 def test_a_damaged_file_that_may_hold_the_answer_is_named(place: Place, damage: str) -> None:
     request_id, other = place.answered(), place.answered()
     first, second = sorted((place.root / "log" / "buyer").glob("*.jsonl"))
@@ -137,6 +144,7 @@ def test_a_damaged_line_that_was_put_outside_is_named(place: Place) -> None:
         place.why(request_id)
 
 
+@pytest.mark.soak
 def test_rows_that_came_later_change_nothing_of_what_was_answered(place: Place) -> None:
     request_id = place.answered()
     place.crowd_again()

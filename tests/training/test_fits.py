@@ -16,8 +16,9 @@ from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, 
 from fti_assets.training.judging.pictures.learning import learning_in_words, learning_picture, learning_section
 from fti_assets.training.models.data import TrainingData
 from fti_assets.training.trainer.fits import epoch_end
-from fti_assets.training.trainer.fits.checkpoints import FOLDER, checkpoint_folder
+from fti_assets.training.trainer.fits.checkpoints import FOLDER, checkpoint_folder, save_tensors
 from fti_assets.training.trainer.fits.progress import Progress, seeded
+from tests.support.full_disks import files_at_most
 
 torch = pytest.importorskip("torch")
 
@@ -135,6 +136,12 @@ def test_no_room_for_a_checkpoint_ends_no_training(tmp_path):
     (tmp_path / "file").write_text("")
     training_data(Progress(tell=lines.append, folder=tmp_path / "file")).fit(Net(), epochs=1, batch_size=32)
     assert any("could not be written" in line and "goes on without" in line for line in lines)
+
+
+def test_weights_without_room_are_an_error_of_the_disk(tmp_path):
+    with files_at_most(100), pytest.raises(OSError, match="too large"):  # torch's own writer raises a RuntimeError
+        save_tensors(Net().state_dict(), tmp_path / "weights")
+    assert list(tmp_path.iterdir()) == []
 
 
 KILLED = """

@@ -9,10 +9,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+from fti_assets.core.extras import require
 from fti_assets.errors import ModelError
-from fti_assets.stores.files import reason
+from fti_assets.stores.files import reason, write_atomically
 
 FOLDER = ".training"
 _MOST_FOLDERS = 4
@@ -90,3 +93,14 @@ def _remove_others(folder: Path) -> None:
                     shutil.rmtree(other, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def save_tensors(content: Any, path: Path) -> None:
+    """Write what torch saves, as a file that is there whole or not at all.
+
+    Raises:
+        OSError: there is no room, where torch's own writer raises a RuntimeError that does not say so.
+    """
+    buffer = BytesIO()
+    require("torch").save(content, buffer)
+    write_atomically(path, buffer.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from fti_assets.core.extras import require
 from fti_assets.errors import ModelError, one_of
 from fti_assets.training.trainer.fits import loop
+from fti_assets.training.trainer.fits.checkpoints import save_tensors
 from fti_assets.training.trainer.fits.processes import fit_in_processes
 from fti_assets.training.trainer.fits.progress import Progress, go_on_from, random_state
 from fti_assets.training.trainer.fits.settings import OWN, Settings, fingerprint
@@ -96,9 +96,8 @@ def run_fit(
     if checkpoint is not None and checkpoint.exists():
         history = [(one.epoch, one.metrics) for one in progress.history if one.fit == number]
         with suppress(OSError):  # no room: the next run goes on from the checkpoint
-            partial = checkpoint.with_suffix(".tmp")
-            torch.save({"weights": module.state_dict(), "history": history, "random_state": random_state()}, partial)
-            os.replace(partial, checkpoint.with_suffix(".whole"))
+            content = {"weights": module.state_dict(), "history": history, "random_state": random_state()}
+            save_tensors(content, checkpoint.with_suffix(".whole"))
             checkpoint.unlink()
     return module.cpu().eval()
 

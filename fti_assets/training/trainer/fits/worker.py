@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fti_assets.core.extras import require
 from fti_assets.core.mixing import mixed
 from fti_assets.errors import ModelError
 from fti_assets.training.trainer.fits import loop
+from fti_assets.training.trainer.fits.checkpoints import save_tensors
 from fti_assets.training.trainer.fits.processes import ERROR, JOB, PROGRESS, RESULT, Job
 from fti_assets.training.trainer.fits.progress import seeded
 from fti_assets.training.trainer.fits.settings import Settings
@@ -56,7 +56,6 @@ def _taken_over(path: Path) -> Job:
 
 
 def _train(job: Job, folder: Path, share: Share) -> None:
-    torch = require("torch")
     settings, is_first = job.settings, share.rank == 0
 
     def tell(entry: dict[str, Any]) -> None:
@@ -79,8 +78,7 @@ def _train(job: Job, folder: Path, share: Share) -> None:
             strategy=_strategy(settings),
         )
     if is_first:
-        torch.save(job.module.state_dict(), folder / f"{RESULT}.tmp")
-        os.replace(folder / f"{RESULT}.tmp", folder / RESULT)
+        save_tensors(job.module.state_dict(), folder / RESULT)
 
 
 def _strategy(settings: Settings) -> str:

@@ -273,7 +273,13 @@ def test_a_build_is_trained_and_judged_by_the_column(home: Path) -> None:
     assert build.baseline["log_loss"] == pytest.approx(prior)
     assert (build.dataset.weight, build.warnings) == ("insured", ())
     card = (home / ".fti/models/claim_model/v1" / build.build / "card.md").read_text()
-    assert "- rows count by `insured` of the spine, in training and in every figure of this card" in card
+    assert (
+        "- rows count by `insured` of the spine, in training and in every figure of this card; numbers of rows" in card
+    )
+    assert (
+        "Curves and calibration count each row once"
+        in (home / ".fti/models/claim_model/v1" / build.build / "pictures.html").read_text()
+    )
 
 
 def fti_answers(build: Any, rows: pd.DataFrame) -> np.ndarray:

@@ -248,6 +248,7 @@ def _files(
         sections,
         labels=parts.data.labels,
         queries=parts.data.test.qid if model.task == "ranking" else None,
+        weight=parts.manifest.weight,
     )
     files = {PICTURES: page.encode(), CONTRACT_FILE: contract_file(model)}
     if exported.samples:

@@ -141,7 +141,10 @@ def _learned_from(manifest: ModelManifest, dataset: DatasetManifest) -> str:
         )
         lines.append(f"- a sample of the train rows, by hash: {counts}")
     if dataset.weight:
-        lines.append(f"- rows count by `{dataset.weight}` of the spine, in training and in every figure of this card")
+        lines.append(
+            f"- rows count by `{dataset.weight}` of the spine, in training and in every figure of this card; "
+            "numbers of rows and classes, encoders and curves count each once"
+        )
     lines += _classes(dataset.classes, "label")
     if dataset.keys_in_several_parts:
         lines.append(f"- {dataset.keys_in_several_parts:.1%} of the keys have rows in more than one part")

@@ -28,7 +28,8 @@ class Target:
     is missing is a category of its own; an unknown one gets the mean of all. A multiclass model gets a column for each class.
 
     When it serves, validates and tests, the means are those of the whole train part. A train row gets means of the other folds
-    alone, so that its own label tells nothing: the fold of a row is a hash of its place in the order of time and keys.
+    alone, so that its own label tells nothing: the fold of a row is a hash of its place in the order of time and keys. Each row
+    counts once, whatever its weight.
     Source: Micci-Barreca (2001), cross-fitted as scikit-learn's ``TargetEncoder``.
 
     Args:

@@ -51,6 +51,7 @@ def picture_page(
     further: Sequence[str] = (),
     queries: np.ndarray | None = None,
     labels: Sequence[str] = (),
+    weight: str = "",
 ) -> str:
     """The page.
 
@@ -65,8 +66,12 @@ def picture_page(
         further: sections of HTML that stand behind the others.
         queries: ``[n]``, the number of each row's query, of a ranking model.
         labels: the names of several labels, each of which has sections of its own.
+        weight: the column by which metrics count rows, if they do not count alike; curves count each row once.
     """
-    sections = [f"<h1>{xml_text(title)}</h1><p>On the test split, {len(y):,} rows.</p>"]
+    rows = f"On the test split, {len(y):,} rows."
+    if weight:
+        rows += f" Curves and calibration count each row once; the metrics of slices and importance count it by {xml_text(weight)}."
+    sections = [f"<h1>{xml_text(title)}</h1><p>{rows}</p>"]
     if task == "ranking":
         sections += [] if queries is None else [_by_place(y, outputs, queries)]
     elif not labels:

@@ -199,7 +199,9 @@ def test_what_cannot_answer_several_labels_is_refused(binaries: TrainingData, va
     booster = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X, y[:, 0])
     with pytest.raises(ModelError, match="put it into scikit-learn's MultiOutputClassifier, or return a list"):
         export(booster, binaries.encoder, binaries, "multilabel")
-    with pytest.raises(ModelError, match="skl2onnx does not know ClassifierChain"):
+    with pytest.raises(
+        ModelError, match="which skl2onnx does not convert, and there are 3 labels: put its estimator into"
+    ):
         export(ClassifierChain(LogisticRegression()).fit(X, y), binaries.encoder, binaries, "multilabel")
     with pytest.raises(ExportError, match="differs from the trained model"):  # which skl2onnx converts wrongly
         export(DecisionTreeClassifier(max_depth=3).fit(X, y), binaries.encoder, binaries, "multilabel")

@@ -13,7 +13,7 @@ from fti_assets.training.models.cores.core import RETURN_KINDS, Core, EncodedRow
 from fti_assets.training.models.cores.estimators import is_fitted
 from fti_assets.training.models.cores.fitted import booster_core, sklearn_core, sklearn_predict
 from fti_assets.training.models.cores.networks import onnx_core, torch_core
-from fti_assets.training.models.cores.returns import NOT_YET
+from fti_assets.training.models.cores.returns import CHAINS, NOT_YET
 from fti_assets.training.models.cores.several import labels_core, quantiles_core
 from fti_assets.training.models.parts.frames import Layout
 
@@ -58,13 +58,16 @@ def core_of(model: Any, sample: EncodedRows, task: Task, classes: int, layout: L
             f"{type(model).__name__} answers one number, but there are {classes} levels: return a list of estimators, one for each, in "
             "the order of data.levels"
         )
+    if each != task and (package_of(model) in BOOSTERS or type(model).__name__ in CHAINS):
+        kind = "Classifier" if each == "binary" else "Regressor"
+        is_chain = type(model).__name__ in CHAINS
+        what = "is a chain of models, which skl2onnx does not convert" if is_chain else "answers one label in a graph"
+        raise ModelError(
+            f"{type(model).__name__} {what}, and there are {classes} labels: put {'its estimator' if is_chain else 'it'} into "
+            f"scikit-learn's MultiOutput{kind}, or return a list of models, one for each label, in the order of data.labels. A function "
+            "that says what it returns is refused before it trains"
+        )
     if package_of(model) in BOOSTERS:
-        if each != task:
-            kind = "Classifier" if each == "binary" else "Regressor"
-            raise ModelError(
-                f"{type(model).__name__} answers one label in a graph, and there are {classes}: put it into scikit-learn's "
-                f"MultiOutput{kind}, or return a list of models, one for each label, in the order of data.labels"
-            )
         return booster_core(model, sample, task, classes, layout)
     if "sklearn" in packages:
         return sklearn_core(model, sample, task, classes, layout)

@@ -128,9 +128,13 @@ def _to_kafka(stream: KafkaStream, sent: _Sent) -> None:
             failures.append(error.str())
 
     producer = Producer(options_of(stream.address()) | {"log_level": 2})
-    partitions = len(producer.list_topics(stream.name, _WAIT_SECONDS).topics[stream.name].partitions) or 1
-    for key, payload in sent:
-        producer.produce(stream.name, payload, key=key, partition=_shard(key, partitions), on_delivery=note)
-        producer.poll(0)
-    if producer.flush(_WAIT_SECONDS) or failures:
-        raise StoreError(f"testing.publish: {stream.place} has not stored all: {(failures or ['no answer'])[0]}")
+    try:
+        partitions = len(producer.list_topics(stream.name, _WAIT_SECONDS).topics[stream.name].partitions) or 1
+        for key, payload in sent:
+            producer.produce(stream.name, payload, key=key, partition=_shard(key, partitions), on_delivery=note)
+            producer.poll(0)
+        if producer.flush(_WAIT_SECONDS) or failures:
+            raise StoreError(f"testing.publish: {stream.place} has not stored all: {(failures or ['no answer'])[0]}")
+    finally:
+        producer.purge()  # a close waits for what is still to be sent
+        producer.close()

@@ -88,9 +88,10 @@ def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     kind = request.param
     if kind == "kafka":
         pytest.importorskip("confluent_kafka")
-        cluster, topic = Kafka(), unique()
-        cluster.send(topic, [])
-        yield Broker(kind, fti.KafkaStream(topic, url=cluster.url), cluster.port, [], cluster)
+        topic = unique()
+        with Kafka() as cluster:
+            cluster.send(topic, [])
+            yield Broker(kind, fti.KafkaStream(topic, url=cluster.url), cluster.port, [], cluster)
         return
     names, url = [unique() for _ in range(4)], Nats.url if kind == "nats" else Redis.url
     stream = stream_of(kind, "payments", names, url)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -193,8 +193,18 @@ async def redis_server(url: str = Redis.url) -> AsyncIterator[Redis]:
         await server.close()
 
 
+def kafka_threads() -> list[str]:
+    """The threads of Kafka's clients and mock clusters that are alive in this process."""
+    names = []
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it may have ended
+            names.append((thread / "comm").read_text().strip())
+    return sorted(name for name in names if name.startswith("rdk:"))
+
+
 class Kafka:
-    """The mock cluster of librdkafka, which lives in this process."""
+    """The mock cluster of librdkafka, which lives in this process: one that is left to garbage collection is
+    destroyed in the middle of another test, in whatever thread collects."""
 
     def __init__(self) -> None:
         from confluent_kafka import Producer
@@ -203,6 +213,13 @@ class Kafka:
         (broker,) = self._producer.list_topics(timeout=10).brokers.values()
         self.port = broker.port
         self.url = f"kafka://127.0.0.1:{broker.port}"
+
+    def __enter__(self) -> Kafka:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._producer.purge()  # a close waits for what is still to be sent
+        self._producer.close()
 
     def send(
         self,
@@ -226,11 +243,11 @@ class Kafka:
         from confluent_kafka import Producer
 
         address = {"bootstrap.servers": f"127.0.0.1:{self.port}", "transactional.id": unique(), "log_level": 3}
-        producer = Producer(address)
-        producer.init_transactions(20)
-        producer.begin_transaction()
-        yield lambda topic, payload: producer.produce(topic, payload, partition=0)
-        producer.commit_transaction(20)
+        with Producer(address) as producer:
+            producer.init_transactions(20)
+            producer.begin_transaction()
+            yield lambda topic, payload: producer.produce(topic, payload, partition=0)
+            producer.commit_transaction(20)
 
 
 class OwnServer:

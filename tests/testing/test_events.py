@@ -14,7 +14,18 @@ import fti_assets as fti
 from fti_assets import testing
 from fti_assets.errors import DeclarationError
 from fti_assets.stores.streams.assignment import partition_for
-from tests.support.brokers import Kafka, Nats, Redis, all_of, nats_server, needs_nats, needs_redis, redis_server, unique
+from tests.support.brokers import (
+    Kafka,
+    Nats,
+    Redis,
+    all_of,
+    kafka_threads,
+    nats_server,
+    needs_nats,
+    needs_redis,
+    redis_server,
+    unique,
+)
 
 
 @pytest.fixture(params=[pytest.param("nats", marks=needs_nats), pytest.param("redis", marks=needs_redis), "kafka"])
@@ -22,8 +33,9 @@ def stream(request: pytest.FixtureRequest) -> Iterator[Any]:
     names = [unique() for _ in range(4)]
     if request.param == "kafka":
         pytest.importorskip("confluent_kafka")
-        cluster = Kafka()
-        yield fti.KafkaStream(names[0], url=cluster.url)
+        with Kafka() as cluster:
+            yield fti.KafkaStream(names[0], url=cluster.url)
+        assert kafka_threads() == []
         return
     kind: Any = fti.NatsStream if request.param == "nats" else fti.RedisStream
     yield kind("payments", url=Nats.url if request.param == "nats" else Redis.url, shards=names)

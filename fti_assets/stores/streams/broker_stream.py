@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -40,15 +41,17 @@ class BrokerStream(EventStream):
             replay = self._replay()
         self._check_shards(chosen, names)
         for shard in chosen:
-            async for events in replay(shard, since, until):
-                yield events
+            # Whoever reads no further leaves no connection to garbage collection.
+            async with aclosing(replay(shard, since, until)) as batches:
+                async for events in batches:
+                    yield events
 
     @abstractmethod
     def _opener(self, shards: Sequence[int]) -> Opener:
         """What opens sessions of some shards."""
 
     @abstractmethod
-    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncGenerator[Sequence[Event], None]]:
         """What reads the events of a shard that were stored between two instants."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from functools import partial
@@ -64,7 +64,7 @@ class KafkaStream(BrokerStream):
 
         return partial(open_session, self, self.consumer_group, shards)
 
-    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncGenerator[Sequence[Event], None]]:
         from fti_assets.stores.streams.sessions.kafka import replay
 
         return partial(replay, self)

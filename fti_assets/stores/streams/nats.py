@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -56,7 +56,7 @@ class NatsStream(ShardedStream):
 
         return partial(open_session, self, self.shards, shards)
 
-    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncGenerator[Sequence[Event], None]]:
         from fti_assets.stores.streams.sessions.nats import replay
 
         return partial(replay, self, self.shards)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from functools import partial
@@ -54,7 +54,7 @@ class RedisStream(ShardedStream):
 
         return partial(open_session, self._keys(), shards)
 
-    def _replay(self) -> Callable[[int, datetime, datetime], AsyncIterator[Sequence[Event]]]:
+    def _replay(self) -> Callable[[int, datetime, datetime], AsyncGenerator[Sequence[Event], None]]:
         from fti_assets.stores.streams.sessions.redis import replay
 
         return partial(replay, self._keys())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,17 +14,20 @@ import pytest
 
 pytest.importorskip("confluent_kafka")
 
+from fti_assets import testing
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.streams.assignment import partition_for
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.kafka import KafkaStream
-from tests.support.brokers import Kafka, Proxy, all_of, sequences, unique
+from tests.support.brokers import Kafka, Proxy, all_of, kafka_threads, sequences, unique
 
 
 @pytest.fixture(scope="module")
-def kafka() -> Kafka:
-    return Kafka()
+def kafka() -> Iterator[Kafka]:
+    with Kafka() as cluster:
+        yield cluster
+    assert kafka_threads() == []
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -56,6 +60,46 @@ def test_events_are_those_that_were_sent_with_their_times(kafka: Kafka, caplog: 
         assert [one for one in caplog.messages if "times of its producers' clocks" in one]
 
     run(check())
+
+
+def test_no_thread_of_a_client_is_alive_once_what_used_it_is_closed_failed_or_cancelled(kafka: Kafka) -> None:
+    async def check() -> None:
+        topic, before = unique(), kafka_threads()
+        kafka.send(topic, numbered(2))
+        stream = KafkaStream(topic, url=kafka.url)
+        subscription = await stream.subscribe([0], {})
+        assert len(await all_of(subscription, 2)) == 2
+        assert len(kafka_threads()) > len(before)
+        await subscription.close()
+        await subscription.close()
+        assert kafka_threads() == before
+
+        with pytest.raises(StoreError, match="made again"):
+            await stream.subscribe([0], {0: 9})
+        assert kafka_threads() == before
+
+        replay: Any = stream.read(from_microseconds(0), from_microseconds(2**51), [0])
+        assert [one.payload for one in await anext(replay)] == numbered(2)
+        await replay.aclose()
+        assert testing.publish(stream, [b"2"]) == 1
+        assert kafka_threads() == before
+
+        subscription = await stream.subscribe([0], {0: 3})
+        reading = asyncio.ensure_future(subscription.fetch(1, 60))
+        await asyncio.sleep(0.02)
+        for _ in range(2):  # the second in the middle of its close
+            reading.cancel()
+            await asyncio.sleep(0.02)
+        deadline = time.monotonic() + 10
+        while kafka_threads() != before and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        assert kafka_threads() == before
+
+    gc.disable()  # which would close what was forgotten
+    try:
+        run(check())
+    finally:
+        gc.enable()
 
 
 def test_reading_goes_on_after_any_position_of_several_partitions(kafka: Kafka) -> None:
@@ -168,14 +212,14 @@ def test_a_topic_that_was_made_anew_is_refused(kafka: Kafka) -> None:
         assert events[0].stored_at == 1_700_000_000_000_000
         known = subscription.identities
         await subscription.close()
-        other = Kafka()  # where the topic's offsets begin again
-        stream = KafkaStream(topic, url=other.url)
-        other.send(topic, numbered(3))
-        with pytest.raises(StoreError, match="made again: '0' ends at 3, and was read up to 5"):
-            await stream.subscribe([0], {0: 5}, known)
-        other.send(topic, numbered(9))
-        with pytest.raises(StoreError, match="made again: '0' has another message at 5 than was read"):
-            await stream.subscribe([0], {0: 5}, known)
+        with Kafka() as other:  # where the topic's offsets begin again
+            stream = KafkaStream(topic, url=other.url)
+            other.send(topic, numbered(3))
+            with pytest.raises(StoreError, match="made again: '0' ends at 3, and was read up to 5"):
+                await stream.subscribe([0], {0: 5}, known)
+            other.send(topic, numbered(9))
+            with pytest.raises(StoreError, match="made again: '0' has another message at 5 than was read"):
+                await stream.subscribe([0], {0: 5}, known)
 
     run(check())
 

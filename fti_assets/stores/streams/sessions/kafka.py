@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -93,7 +93,9 @@ async def open_session(
     return session
 
 
-async def replay(stream: EventStream, shard: int, since: datetime, until: datetime) -> AsyncIterator[list[Event]]:
+async def replay(
+    stream: EventStream, shard: int, since: datetime, until: datetime
+) -> AsyncGenerator[list[Event], None]:
     """The events of a partition that were stored in ``[since, until)``.
 
     Raises:
@@ -266,9 +268,11 @@ class KafkaSession(Session):
         return {shard: max((await self.ends(shard))[1] - offset, 0) for shard, offset in self._next.items()}
 
     async def close(self) -> None:
-        with suppress(KafkaException, RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._consumer.close)
-        self._thread.shutdown(wait=False)
+        with suppress(RuntimeError):  # it is closed already
+            closing = self._thread.submit(self._consumer.close)
+            self._thread.shutdown(wait=False)
+            # Whoever is cancelled here waits no longer; the client is closed all the same, and not by whatever collects garbage.
+            await asyncio.shield(asyncio.wrap_future(closing))
 
     def _poll(self, at_most: int, within: float) -> list[Any]:
         first = self._consumer.poll(within)

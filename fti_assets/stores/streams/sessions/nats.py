@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -77,7 +77,7 @@ async def open_session(
 
 async def replay(
     stream: EventStream, names: Sequence[str], shard: int, since: datetime, until: datetime
-) -> AsyncIterator[list[Event]]:
+) -> AsyncGenerator[list[Event], None]:
     """The events of a shard that were stored in ``[since, until)``.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,7 +55,7 @@ async def open_session(
     return session
 
 
-async def replay(keys: RedisKeys, shard: int, since: datetime, until: datetime) -> AsyncIterator[list[Event]]:
+async def replay(keys: RedisKeys, shard: int, since: datetime, until: datetime) -> AsyncGenerator[list[Event], None]:
     """The events of a shard that were stored in ``[since, until)``.
 
     Raises:

@@ -4,6 +4,7 @@ runs of whoever tests.
 Dagster and the library are imported by the fixtures, since the process that hands tests to workers runs none.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -37,6 +38,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     CONSOLE["is read"] = not {"capsys", "capfd", "caplog", "capsysbinary", "capfdbinary"}.isdisjoint(
         getattr(item, "fixturenames", ())
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def old_objects_not_searched() -> None:
+    """What imports and earlier modules left is not searched again by each collection of garbage: by then it is a million objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

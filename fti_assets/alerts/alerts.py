@@ -21,17 +21,17 @@ _LEVELS = ("warning", "error")
 
 
 class Alerts(dg.ConfigurableResource):  # type: ignore[misc]
-    """Who is told of broken checks, failed steps, rejected builds, rollbacks and stale groups, and of their end.
+    """Who is notified of broken checks, failed steps, rejected builds, rollbacks and stale groups, and when they are over.
 
-    It is given to ``build_definitions(..., resources={"alerts": fti.Alerts(to=["mailto://..."])})``, with which a sensor comes that looks
-    once a minute. There is one message for each cause when it begins and one when it is over, however many ticks lie between. A target
-    that does not answer is tried again at each tick and holds up no other.
+    Pass it to ``build_definitions(..., resources={"alerts": fti.Alerts(to=["mailto://..."])})``, which adds a sensor that looks once a
+    minute. It sends one message for each cause when it begins and one when it is over, regardless of the ticks between. A target that
+    does not answer is tried again at each tick and does not delay the others.
 
     Args:
         to: addresses as Apprise reads them: ``"jsons://example.com/hook"`` for a webhook, ``"slack://..."``, for e-mail
             ``"mailtos://user:password@example.com?to=oncall@example.com"``; ``"log"`` is the log. What comes after the scheme is kept out
             of what Dagster shows and records; better still, ``dg.EnvVar`` keeps it out of the code.
-        at_least: ``"warning"`` for checks that warn too, ``"error"`` for those that block alone.
+        at_least: ``"warning"`` includes checks that only warn, ``"error"`` only those that block.
         seconds: how long a target may take to answer.
 
     Raises:

@@ -37,7 +37,7 @@ def experiment(
     least_share: float = 0.05,
     **options: Unpack[AssetOptions],
 ) -> Experiment:
-    """Declare an experiment: the arms of a model's rollout, compared by what became of the answers that they gave.
+    """Declare an experiment: a comparison of the arms of a model's rollout by the outcomes of their answers.
 
     Its table ``monitoring.<name>_v<version>`` has a row for each arm of each rollout. The answers come from the prediction log and their
     labels from the view's label, once they are mature. A key of the rollout counts once, by the mean over its answers. Means and

@@ -56,7 +56,7 @@ def external_group(
     online: bool = False,
     **options: Unpack[ExternalOptions],
 ) -> FeatureGroup:
-    """Declare a table of another system as a feature group: observed for changes, joined where it lies, never copied.
+    """Declare a table of another system as a feature group: observed for changes, joined in place, never copied.
 
     Its asset is observed, not materialized: an observation says which version of the table is there, and what rests on it
     runs by the default conditions when that has changed. Nothing observes it by itself, unless ``automation_condition``

@@ -47,7 +47,7 @@ def feature_group(
     engine: Literal["duckdb", "spark"] = "duckdb",
     **options: Unpack[AssetOptions],
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
-    """Declare a feature group: a function that gives rows, and what they mean.
+    """Declare a feature group: a function that returns rows, and the meaning of the rows.
 
     The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name
     (stated in ``ins`` if they are made elsewhere), and other groups and monitors as lazy relations: parameters annotated

@@ -45,7 +45,7 @@ def prediction_times(
     schema: Any = None,
     **options: Unpack[AssetOptions],
 ) -> FeatureGroup:
-    """Declare a spine of instants that lie ahead: at each prediction time a row for every target and entity.
+    """Declare a spine of future instants: at each prediction time a row for every target and entity.
 
     No source has such rows. They follow from the schedule, so a partition of it can be materialized as soon as it begins, and is by
     default, once it has begun. The prediction time is the spine's event time: features are joined as of it. The target is a key, a

@@ -12,12 +12,12 @@ from fti_assets.orchestration.resources import Stores
 
 @checked_arguments(itself=["version"])
 def group(name: str, *, version: int = 1, stores: Stores | None = None) -> FeatureGroup:
-    """Name a feature group that another code location owns, to use it here as one that is declared here.
+    """Refer to a feature group that another code location owns, and use it like one declared here.
 
-    What it is, its keys, times, columns with their types, and partitions, is read from the offline store, where its owner writes it
-    whenever it materializes the group. So it must have been materialized once, and this code is loaded again when its owner has changed
-    what it promises; a run that finds it changed refuses. Its asset here is an external one of the same key: Dagster shows one graph
-    across code locations, and what its owner makes starts what rests on it here.
+    Its contract (keys, times, columns with their types, and partitions) is read from the offline store, where its owner writes it with
+    each materialization. So it must have been materialized once. After its owner has changed the contract, reload this code; until then a
+    run refuses. Its asset here is an external asset with the same key: Dagster shows one graph across code locations, and its owner's
+    materializations start downstream assets here.
 
     Args:
         name: the group's name, without its version.

@@ -35,7 +35,7 @@ def request_windows(
     online_history: str | timedelta | None = None,
     **options: Unpack[AssetOptions],
 ) -> FeatureGroup:
-    """Declare windows over a group's rows whose value is computed at the time of the prediction, online and offline alike.
+    """Declare windows over a group's rows whose value is computed at the time of the prediction, both online and offline.
 
     At ``t`` a window of length ``w`` holds the rows of the key that became visible after its far end and at or before ``t``. The
     far end is ``t - w`` for a window that is no longer than ``every``; for a longer one it is the last whole multiple of ``every``

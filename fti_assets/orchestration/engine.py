@@ -20,10 +20,11 @@ ENGINE = "engine"
 
 
 class SparkEngine(dg.Config):  # type: ignore[misc]
-    """A Spark for what is too large for the step's own process: training datasets, batch predictions, and groups with ``engine="spark"``.
+    """A Spark server for work that is too large for the step's own process: training datasets, batch predictions, and groups with
+    ``engine="spark"``.
 
-    It is given to the stores of an environment, ``fti.Stores(spark=fti.SparkEngine(url="sc://spark:15002"))``. No asset changes by it,
-    and no data version: both engines give the same rows.
+    Pass it to the stores of an environment, ``fti.Stores(spark=fti.SparkEngine(url="sc://spark:15002"))``. It changes no asset and no
+    data version: both engines give the same rows.
 
     Args:
         url: a server of Spark Connect, ``sc://host:15002``, which may be Spark's own or Sail's; ``sail`` for Sail in the step's process,

@@ -14,8 +14,8 @@ from fti_assets.orchestration.addresses import whole_address, without_secrets
 class MlflowTracking(dg.Config):  # type: ignore[misc]
     """Where each build is mirrored to MLflow: parameters, metrics, tags, card, pictures and graph, and each tuning trial as a nested run.
 
-    It is given to the stores, ``fti.Stores(tracking=fti.MlflowTracking(...))``. What is served and judged does not depend on it: if MLflow
-    does not answer, the build is made all the same, its page says so, and ``fti models track`` mirrors it later.
+    Pass it to the stores, ``fti.Stores(tracking=fti.MlflowTracking(...))``. Serving and gates do not depend on it: if MLflow does not
+    answer, the build is still made, its page says so, and ``fti models track`` mirrors it later.
 
     Args:
         tracking_uri: a server, ``http://host:5000``, or a database, ``sqlite:////srv/mlflow.db`` or ``postgresql://...``. A password in

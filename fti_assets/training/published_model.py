@@ -13,7 +13,7 @@ from fti_assets.training.published.model import model_of_store
 
 @checked_arguments(itself=["version"])
 def published_model(name: str, *, version: int | None = None, stores: Stores | None = None) -> Model | Composite:
-    """Name a model, or a composite, that another code location owns, to use it here as one that is declared here.
+    """Refer to a model or a composite that another code location owns, and use it like one declared here.
 
     What it answers, what its view needs, its labels and how it is judged are read from the model store, from its champion's build; the
     groups of the view from the offline store, as ``fti.group`` reads them. Batch predictions, prediction logs, monitors, composites and

@@ -46,14 +46,14 @@ class GraphOutput:
 
 @dataclass(frozen=True)  # as the documentation shows what is public
 class GateVerdict:
-    """What one gate said, on what figure, and what that was held against.
+    """The verdict of one gate, with the figure that it judged and its bound.
 
     Args:
         gate: the gate's name.
-        passed: whether the build may be the champion, as far as this gate goes.
+        passed: whether the build may become the champion according to this gate.
         reason: why, in words.
         value: the figure that was judged, such as by how much the build is worse than the champion; None if there is none.
-        bound: what the figure was held against, such as the tolerance.
+        bound: the bound of the figure, such as the tolerance.
         interval: where the figure lies, if that was computed.
     """
 

@@ -15,7 +15,8 @@ MOST = 65_536
 @checked_arguments()
 @dataclass(frozen=True)
 class Vector:
-    """A vector of one length, such as an embedding, which a model gets as it is: float32, ``dim`` columns. Nothing is learned.
+    """A vector of fixed length, such as an embedding, which is passed to the model unchanged: float32, ``dim`` columns. Nothing is
+    learned.
 
     It is the encoder of a list column of floats (``FLOAT[]``, ``DOUBLE[]``), and the type of an on-demand function's output that is an
     array ``[n, dim]``. A vector that is missing as a whole (no row, an expired one, a null) is ``dim`` missing numbers; a null, a NaN and

@@ -41,7 +41,7 @@ _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 def read_files(
     context: dg.AssetExecutionContext, path: str | Path, *, reader: Callable[[Path], Any] | None = None
 ) -> duckdb.DuckDBPyRelation:
-    """Read the file of each partition that a step is run for: one day, a range of a backfill, or one file without partitions.
+    """Read the file of each partition of a run: one day, a range of a backfill, or one file without partitions.
 
     Parquet is read lazily, batch by batch, while the rows are stored; ``.df()`` gives a pandas frame of them. Columns that only
     some files have are null in the others. A float column without a value has the type of the other files, and whole floats, as

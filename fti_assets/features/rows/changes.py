@@ -31,9 +31,9 @@ class FeedPosition:
 class Changes:
     """One batch of row-level changes to a group without partitions, stored in one commit with its position.
 
-    Deletes come first. Storing the same upserts and deletes again changes nothing. A frame without columns is one of no rows. A batch
-    without rows that comes before any are stored makes a table without rows, of the keys, the times and the columns that are declared,
-    so that the position moves on; the first rows give it their columns and types.
+    Deletes are applied first. Storing the same upserts and deletes again changes nothing. A frame without columns counts as empty. If the
+    first batch is empty, it creates an empty table with the keys, the times and the declared columns, so that the position advances; the
+    first rows then give it their columns and types.
 
     Args:
         upserts: rows that replace the stored row of equal keys and times, or are added.
@@ -56,16 +56,16 @@ class Changes:
 @checked_arguments()
 @dataclass(frozen=True)
 class ChangeFeed:
-    """A batch of a change feed: whole rows with the operation that each stands for, such as Debezium's.
+    """A batch of a change feed, such as Debezium's: whole rows, each with its operation.
 
-    It ends as if the operations had been done one at a time in their order. A deletion removes every row of its key. Rows without
-    columns are no operations.
+    The result is the same as if the operations had been applied one at a time in their order. A deletion removes every row of its key. A
+    frame without columns has no operations.
 
     Args:
         rows: the group's columns with ``operation`` and ``order``; of a deletion, only the keys are read.
-        operation: the column that says what each row stands for.
-        order: the column by which operations follow each other, a number or a time, such as a log sequence number.
-        upsert: the operations that add a row or replace the one of equal keys and times.
+        operation: the column with the operation of each row.
+        order: the column that orders the operations, a number or a time, such as a log sequence number.
+        upsert: the operations that add a row or replace the row with equal keys and times.
         delete: the operations that remove a key.
         position: where the next batch begins; by default the greatest ``order`` as text.
     """

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 @checked_arguments()
 @dataclass(frozen=True)
 class KeepLast:
-    """Of rows with the same keys and times, keep the one that is last by a column; nulls come first.
+    """Of rows with equal keys and times, keep the last one by a column; nulls come first.
 
-    Rows that are equal in every column count as one. Rows that tie in ``by`` and differ elsewhere stay, and are refused:
+    Rows that are equal in every column count as one. Rows with the same ``by`` that differ elsewhere are kept and then refused, because
     nothing says which of them is right.
 
     Args:

@@ -172,7 +172,7 @@ class First:
 @checked_arguments()
 @dataclass(frozen=True)
 class Percentile:
-    """The value below which a share of a column's values in the window lies, nulls skipped; null when there is none.
+    """The percentile of a column's values in the window, nulls skipped; null when there is none.
 
     It is exact: of ``n`` sorted values it is the one in place ``(n - 1) * share``, counted from 0, and between two places the value
     that lies so far between theirs, as numpy and pandas have it: ``low * (1 - part) + high * part`` in ``DOUBLE``, never beyond the
@@ -210,7 +210,7 @@ class Percentile:
 @checked_arguments()
 @dataclass(frozen=True)
 class Sessions:
-    """The sessions in the window: by event time, a row more than ``gap`` after the one before begins another.
+    """The sessions in the window: by event time, a row more than ``gap`` after the previous one begins another.
 
     A session that began before the window has only its rows that are in it.
 
@@ -241,7 +241,7 @@ class Sessions:
 @checked_arguments()
 @dataclass(frozen=True)
 class DistinctCount:
-    """How many different values a column has in the window, exactly; nulls are not counted.
+    """The exact number of different values of a column in the window; nulls are not counted.
 
     Args:
         column: numbers, times, text or booleans.

@@ -16,7 +16,7 @@ _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minu
 @checked_arguments()
 @dataclass(frozen=True)
 class Window:
-    """A window that ends some time before the instant it is for.
+    """A window that ends some time before its instant.
 
     At ``h`` it holds the rows that became visible in ``(h - delay - length, h - delay]``; with ``rows_by="event_time"`` those
     whose event time is in it and that were visible at ``h``.

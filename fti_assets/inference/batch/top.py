@@ -19,7 +19,7 @@ _UNRANKED, _RANK, _ITEM = "__fti_unranked", "__fti_rank", "__fti_item"
 @checked_arguments(itself=["k"])
 @dataclass(frozen=True)
 class TopK:
-    """Of the answers for many items, such as the tracks that a listener may like, the best of each listener, as one list.
+    """The best of many items for each key, as one list, such as the tracks that a listener may like most.
 
     The spine has a row for each candidate, keyed by the two together; the predictions have a row for each ``by`` and prediction time,
     with a list of at most ``k`` items in the column ``top``: ``[{"track_id": 12, "score": 0.93}, ...]``, the highest answer first. Equal

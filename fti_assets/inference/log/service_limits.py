@@ -25,7 +25,7 @@ _DESCRIPTIONS: Mapping[str, str] = {
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class ServiceLimits:
-    """What a service may come to in a partition of its prediction log: a check that warns for each limit that is given.
+    """Limits for a service in a partition of its prediction log; each limit is a check that warns.
 
     Args:
         error_rate: the share of the requests to servers that failed, with a status of 500 or more, 0 to 1. What the client did wrong

@@ -40,7 +40,7 @@ def serving_app(
     out_of_schema: Report = "report",
     on_missing: OnMissing = "impute",
 ) -> ServingApp:
-    """An ASGI application that answers requests to some models, to be run by any server or mounted in an app of your own.
+    """An ASGI application that answers requests to models, for any ASGI server or mounted in your own app.
 
     It speaks the Open Inference Protocol v2 under ``/v2`` (with binary tensors, the repository, statistics and configurations)
     and plain JSON at ``POST /predict/<model>``. In ``/v2`` the inputs of ``<model>`` are the fields of a request, and features are

@@ -11,7 +11,7 @@ from fti_assets.errors import DeclarationError, excerpt
 )
 @dataclass(frozen=True)
 class Limits:
-    """What one worker takes at most; beyond it a client is refused, and the others go on.
+    """The limits of one worker; a client that exceeds them is refused, and the others are not affected.
 
     Args:
         body_bytes: of a request's body, as it says and as it comes (413).

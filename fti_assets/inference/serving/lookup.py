@@ -48,7 +48,7 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
 
 @checked_arguments()
 class OnlineReader:
-    """One table of the online store, kept open to look rows up by key, from any thread, while it is loaded again.
+    """One table of the online store, kept open for look-ups by key from any thread, also while the table is being reloaded.
 
     Args:
         name: as of ``read_online``.

@@ -43,10 +43,10 @@ MARGINS = ("null_rate", "unknown_rate")
 @checked_arguments()
 @dataclass(frozen=True)
 class Drift:
-    """A rule of a monitor: how far values may be spread otherwise than those of a reference.
+    """A rule of a monitor: how much the distribution of values may differ from a reference.
 
-    A figure above the limit, of at least ``min_rows`` rows, is a breach; in ``in_a_row`` partitions in a row it is a warning. All
-    figures are effect sizes: they do not grow with the rows.
+    A figure above the limit, from at least ``min_rows`` rows, is a breach; breaches in ``in_a_row`` consecutive partitions are a warning.
+    All figures are effect sizes: they do not grow with the number of rows.
 
     Args:
         statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-

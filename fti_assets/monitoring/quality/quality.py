@@ -26,7 +26,7 @@ MIN_ROWS = 500
 @checked_arguments(itself=["slices"])
 @dataclass(frozen=True)
 class Quality:
-    """A rule of a monitor: a metric of the answers, and how bad it may be.
+    """A rule of a monitor: a metric of the answers, with an optional bound.
 
     The metric is that of the model's evaluation, on answers that are as old as the label's maturity and have a label. A figure beyond the
     bound, of at least ``min_rows`` rows, is a breach; in ``in_a_row`` partitions in a row it is a warning. Without a bound the metric is

@@ -30,7 +30,7 @@ def parity(
     lag: str | timedelta = "1min",
     **options: Unpack[AssetOptions],
 ) -> Parity:
-    """Declare a parity: past requests, replayed through the online path as of their time, against the offline join of then.
+    """Declare a parity: past requests are replayed through the online path as of their time and compared with the offline join.
 
     Its requests are the answers of a prediction log, or the spine rows that batch predictions have answered. Each is compared with the
     point-in-time join over the lake's snapshot that was the newest when it was answered, and with the graph on these features:

@@ -50,7 +50,7 @@ def new_data_sensor(
     tags: Mapping[str, str] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Versions]], dg.SensorDefinition]:
-    """Declare a sensor over new data: a function that says what has landed, and which version of it.
+    """Declare a sensor over new data: a function that returns what has landed, and in which version.
 
     The function may take ``context`` and resources by annotation, as in ``@dg.sensor``. It gives, for each target, a
     mapping of partition to version, a text that changes when the data do: a size and a time of change, an entity tag, a

@@ -15,10 +15,10 @@ _BATCH_ROWS = 100_000
 @checked_arguments()
 @dataclass(frozen=True)
 class FunctionSink(Sink):
-    """Answers given to a function of one's own: to a queue, a CRM, a search index.
+    """Pass answers to your own function: to a queue, a CRM, a search index.
 
-    It is called once a partition after the lake's commit, and again whenever the partition is run, so it must replace what it gave
-    before. What it raises fails the run, which names the function and the partition.
+    It is called once per partition after the lake's commit, and again whenever the partition runs, so it must replace the earlier rows.
+    An exception fails the run, which names the function and the partition.
 
     Args:
         function: called as ``function(rows, partition)``: a ``pyarrow.RecordBatchReader`` of the partition's rows, some at a time, and

@@ -23,7 +23,7 @@ from fti_assets.training.judging.thresholds import Goal, checked_threshold
 @checked_arguments(itself=["slices", "fairness", "min_rows"])
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """How a model is judged on the test part. Source of the metrics: scikit-learn's definitions.
+    """How a model is evaluated on the test part. Source of the metrics: scikit-learn's definitions.
 
     Args:
         metrics: names of metrics, and ``fti.Metric`` of your own. Of several labels each is the mean over them, and ``log_loss:late`` that

@@ -49,7 +49,7 @@ class BaselineScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """All that a gate judges by: what was measured of a challenger on the test split.
+    """Everything that a gate may use: the measurements of a challenger on the test split.
 
     Args:
         metrics: the challenger's metrics on all test rows; one that is undefined is left out.

@@ -39,7 +39,7 @@ __all__ = [
 
 
 class TrainingData:
-    """A dataset's three parts, encoded, and what is needed to train on them.
+    """A dataset's three parts, encoded, with everything that training needs.
 
     Attributes:
         train, validation, test: the parts.
@@ -216,7 +216,7 @@ class TrainingData:
         return losses.loss(self.task, output, y, weight, self.levels, classes=len(self.classes))
 
     def log(self, epoch: int, **metrics: Any) -> None:
-        """Note an epoch of a training loop of your own: in the run's log, and in the build's learning curve.
+        """Record an epoch of your own training loop in the run's log and in the build's learning curve.
 
         Args:
             epoch: its number, from 0 or 1 on.
@@ -244,7 +244,7 @@ class TrainingData:
         strategy: str = "auto",
         **trainer: Any,
     ) -> Any:
-        """Train a LightningModule, or an ``nn.Module`` with Adam and the task's loss, and give it back in eval mode.
+        """Train a LightningModule, or an ``nn.Module`` with Adam and the task's loss, and return it in eval mode.
 
         Training ends early after ``patience`` epochs without a lower ``val_loss``, if the module logs that, and the
         weights of the best epoch are put back. The module comes with the weights it was made with; torch is seeded before the

@@ -40,7 +40,7 @@ class _OnBreaches(Concise):
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
 class OnDrift(_OnBreaches):
-    """Train again once a monitor warns that values have drifted.
+    """Train again when a monitor warns that values have drifted.
 
     A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
     says. Each partition of it asks once, so that a drift that lasts asks again after the cool-down. A warning that was measured after a
@@ -83,8 +83,7 @@ class OnDrift(_OnBreaches):
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
 class OnDegradation(_OnBreaches):
-    """Train again once a monitor warns that a metric of the answers is worse than it may be; what counts and how often is as ``OnDrift``
-    has it.
+    """Train again when a monitor warns that a metric of the answers is beyond its bound; breaches count as in ``OnDrift``.
 
     Args:
         metric: a metric that the monitor judges, such as ``"roc_auc"``.

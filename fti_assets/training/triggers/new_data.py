@@ -19,7 +19,7 @@ from fti_assets.training.views.view import FeatureView
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class OnNewData(Concise):
-    """Train again once so many partitions are new or have changed since the newest build, of those that the next would learn from.
+    """Train again when enough of the next build's partitions are new or have changed since the newest build.
 
     A partition counts if its data version is not the one that the newest build's dataset was made from, whether that build was accepted or
     not, and if it ends before the newest cutoff that has come.

@@ -18,10 +18,10 @@ from fti_assets.training.triggers.trigger import Cause, Situation
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class OnSchedule(Concise):
-    """Train again at the instants of a cron expression, if there is something new to learn from then.
+    """Train again at the instants of a cron expression, if there are new data to learn from.
 
-    It waits for no cool-down. An instant at which nothing is new is over; one that was missed, since nothing ran then, is made up for
-    once.
+    It does not wait for the cool-down. An instant without new data is skipped. An instant that was missed because nothing was running is
+    made up for once.
 
     Args:
         cron: five fields, ``"0 6 * * 1"`` for Mondays at six.

@@ -63,7 +63,7 @@ class Uniform(Domain):
 @checked_arguments()
 @dataclass(frozen=True)
 class LogUniform(Domain):
-    """A number above 0 whose order of magnitude counts, as a learning rate: each is as likely as ten times it.
+    """A number above 0, sampled on a logarithmic scale, such as a learning rate.
 
     Args:
         low, high: the ends, both included, above 0.
@@ -96,12 +96,12 @@ class LogUniform(Domain):
 @checked_arguments()
 @dataclass(frozen=True)
 class Integers(Domain):
-    """Whole numbers from one to another.
+    """Whole numbers from ``low`` to ``high``.
 
     Args:
         low, high: the ends, both included.
         step: the distance from one to the next, by which ``high`` can be reached from ``low``.
-        log: whether their order of magnitude counts, as that of a number of trees.
+        log: whether to sample on a logarithmic scale, as for a number of trees.
 
     Raises:
         DeclarationError: ``low`` is not below ``high``, ``step`` does not lead there, or ``log`` has a low end below 1 or a step.
@@ -137,7 +137,7 @@ class Integers(Domain):
 @checked_arguments(itself=("options",))
 @dataclass(frozen=True)
 class Choice(Domain):
-    """One of several values; a choice may bring parameters of its own, which no other one has.
+    """One of several values; a choice may have parameters of its own.
 
     Args:
         options: the values, texts, numbers, True, False or None; or a mapping of each text to the space of what only it has.

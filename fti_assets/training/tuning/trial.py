@@ -46,7 +46,7 @@ class Trial(Mapping[str, Any]):
         self.number = number
 
     def report(self, epoch: int, value: float) -> None:
-        """Say how the trial does after an epoch, or a number of trees: on validation, better in the direction of the tuned metric.
+        """Report the trial's value after an epoch or a number of trees: on validation, in the direction of the tuned metric.
 
         With ``pruning=`` a trial ends here if it does badly beside the earlier ones: with ``"median"``, worse than half of them by then.
 

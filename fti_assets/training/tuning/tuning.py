@@ -16,7 +16,7 @@ MOST_TRIALS = 10_000
 @checked_arguments(itself=("space", "pruning"))
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """A search for the parameters of a model, judged on validation. Method: TPE, Bergstra et al., "Algorithms for Hyper-Parameter
+    """A search for the parameters of a model, scored on validation. Method: TPE, Bergstra et al., "Algorithms for Hyper-Parameter
     Optimization" (2011), by optuna.
 
     A choice of each trial depends on the seed, the trial's number and the trials before it, and on nothing else.

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 @checked_arguments(itself=["features"])
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FeatureView(ViewTerms):
-    """What one model needs. A view reads; it makes no asset of its own.
+    """The features and the label of one model. A view only reads; it is not an asset.
 
     Args:
         name: the view's name.
         version: raise it when the meaning of the view changes.
-        spine: the group to whose rows predictions are made, one prediction a row.
+        spine: the group whose rows are predicted, one prediction per row.
         prediction_time: when the prediction is made: the spine group's event time, which is the default.
         label: the outcome. Several labels that a model learns at once have a name each, ``{"late": fti.Label(...), "cancelled":
             fti.Label(...)}``: a row counts once the last of them is mature, and is left out if it lacks one.
@@ -75,7 +75,7 @@ class FeatureView(ViewTerms):
         stores: Stores | None = None,
         as_: Kind | None = None,
     ) -> Any:
-        """Join the view's features to rows that somebody brings, point in time, by the very code of the training datasets.
+        """Join the view's features to your own rows, point in time, with the code of the training datasets.
 
         Args:
             spine: rows with what a request brings and the prediction time: a pandas or polars frame, an Arrow table, a DuckDB

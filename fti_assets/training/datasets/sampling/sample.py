@@ -21,7 +21,7 @@ _MOST_CLASSES = 20
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Of which train rows a dataset keeps a share; validation and test stay whole, so that figures are of what will come.
+    """Keep a share of the train rows of a dataset; validation and test stay complete, so metrics are those of the full population.
 
     A hash of the row's keys, its prediction time and the seed says which rows stay, so they stay when rows are added. Where classes have
     shares of their own, the base rate of the train rows is another: ``data.train.weight`` has the weights that undo it, by which a model's

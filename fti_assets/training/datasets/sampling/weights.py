@@ -20,10 +20,10 @@ BINARY = ("0", "1")
 @checked_arguments()
 @dataclass(frozen=True)
 class ClassWeights:
-    """What a row of each class counts when a classifier is trained, as ``data.train.weight`` gives it.
+    """The weight of a row of each class in the training of a classifier, in ``data.train.weight``.
 
-    A model of other weights gives other probabilities: they are of a world in which the classes are as frequent as their weights make them,
-    so they are not calibrated. Ask for it where ranking or a threshold matters; ``calibrate`` afterwards where the probability does.
+    Weights change the probabilities: they fit a population in which the classes are as frequent as their weights make them, so they are
+    not calibrated. Use weights if ranking or a threshold matters; also use ``calibrate`` if the probability matters.
 
     Args:
         classes: ``"balanced"``: all classes together count alike, ``n / (k * n_c)`` a row, as scikit-learn has it. Or what a row of each

@@ -45,11 +45,11 @@ class HashedParts:
 class RandomSplit(HashedParts):
     """Split at random, for rows without an event time.
 
-    A hash of the spine's keys and the seed says which part a row is in, so it stays there when rows are added.
+    A hash of the spine's keys and the seed decides which part a row is in, so it stays there when rows are added.
 
     Args:
-        validation: share of the rows that validate, at least 0.
-        test: share of the rows that test, above 0.
+        validation: share of the rows in the validation part, at least 0.
+        test: share of the rows in the test part, above 0.
         seed: another seed gives other parts, at least 0.
 
     Raises:
@@ -62,13 +62,13 @@ class RandomSplit(HashedParts):
 class HashSplit(HashedParts):
     """Split by the hash of key columns, for rows with or without an event time.
 
-    A key's part depends on nothing but the key and the seed: not on the order of the rows, nor on those that come. Rows of one key are
-    all in one part. With an event time, test rows are as old as train rows: the figures then say how a model does on other keys, not at
-    later times, which ``TimeSplit`` tells.
+    A key's part depends only on the key and the seed, not on the order of the rows or on new rows. All rows of one key are in one part.
+    With an event time, test rows are as old as train rows: the metrics then show how a model does on other keys, not at later times,
+    which ``TimeSplit`` shows.
 
     Args:
-        validation: share of the keys that validate, at least 0.
-        test: share of the keys that test, above 0.
+        validation: share of the keys in the validation part, at least 0.
+        test: share of the keys in the test part, above 0.
         seed: another seed gives other parts, at least 0.
         keys: some of the spine's keys; all by default.
 
@@ -94,15 +94,15 @@ class HashSplit(HashedParts):
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class GroupSplit(HashedParts):
-    """Split by entity: no customer, shop or machine is in two parts, so a model is judged on entities that it has not seen.
+    """Split by entity: no customer, shop or machine is in two parts, so the model is tested on entities that it has not seen.
 
     The hash of the entity decides, as in ``HashSplit``; the entity is any column of the spine, which need not be a key, and the dataset
     keeps it beside its rows. As there, test rows are as old as train rows.
 
     Args:
         by: the column that names the entity, or several that name it together.
-        validation: share of the entities that validate, at least 0.
-        test: share of the entities that test, above 0.
+        validation: share of the entities in the validation part, at least 0.
+        test: share of the entities in the test part, above 0.
         seed: another seed gives other parts, at least 0.
 
     Raises:

@@ -30,10 +30,11 @@ class TimedRows(Protocol):
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class TimeSplit:
-    """Split by prediction time: the newest mature rows test, those before them validate, all earlier ones train.
+    """Split by prediction time: the newest mature rows are the test part, those before them the validation part, all earlier ones the
+    train part.
 
-    Between the parts lies a gap of the label's maturity, whose rows belong to no part: their labels were not yet known
-    when the part after them began. Source: purged splits with an embargo (Lopez de Prado, Advances in Financial
+    Between the parts is a gap of the label's maturity, whose rows belong to no part: their labels were not yet known when the next part
+    began. Source: purged splits with an embargo (Lopez de Prado, Advances in Financial
     Machine Learning, 2018, ch. 7).
 
     Args:

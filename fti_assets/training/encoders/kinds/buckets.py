@@ -19,14 +19,14 @@ from fti_assets.training.encoders.nodes import Nodes, Places
 @checked_arguments()
 @dataclass(frozen=True)
 class Bucketize:
-    """One 0/1 column for each interval that a number can lie in; what is missing gives all zeros.
+    """One 0/1 column for each interval of a number; a missing number gives all zeros.
 
-    For number, integer and boolean columns. An interval holds its lower edge and not its upper one; the first and the last have no end,
-    so infinite values lie in them. Source: ``numpy.digitize``; edges of train as scikit-learn's ``KBinsDiscretizer`` with
+    For number, integer and boolean columns. An interval includes its lower edge and excludes its upper one; the first and the last are
+    unbounded, so they include infinite values. Source: ``numpy.digitize``; edges of train as scikit-learn's ``KBinsDiscretizer`` with
     ``strategy="quantile"``, quantiles by linear interpolation, equal ones as one.
 
     Args:
-        buckets: how many intervals, with edges between them at equal shares of train.
+        buckets: the number of intervals, with edges between them at equal shares of train.
         edges: the edges themselves, ascending.
 
     Raises:

@@ -74,7 +74,7 @@ class Embedding:
 @checked_arguments()
 @dataclass(frozen=True)
 class Ordinal:
-    """The place of a category of a text, integer or boolean column as a number, from 0 on; unknown and missing give -1.
+    """The index of a category of a text, integer or boolean column, from 0; unknown and missing values give -1.
 
     Source: scikit-learn's ``OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)``.
 

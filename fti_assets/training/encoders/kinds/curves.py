@@ -35,7 +35,7 @@ class Log1p:
 @checked_arguments()
 @dataclass(frozen=True)
 class Clip:
-    """Give a number, integer or boolean column as it is, but nothing below the least and nothing above the most.
+    """Limit a number, integer or boolean column to a lower and an upper bound.
 
     The bounds are given, or are quantiles of train (winsorizing). An infinite value gets its bound. What is missing, or infinite
     without a bound, gets the train mean of what was clipped; 0 if train has no value.
@@ -75,7 +75,7 @@ class Clip:
 @checked_arguments()
 @dataclass(frozen=True)
 class Quantile:
-    """Where a number lies among train's: 0 at the train minimum and below, 0.5 at the median, 1 at the maximum and above.
+    """The quantile rank of a number in train: 0 at the train minimum and below, 0.5 at the median, 1 at the maximum and above.
 
     For number, integer and boolean columns of any shape. Between quantiles it is interpolated; a value that is several quantiles gets
     the middle of them. A constant is its own minimum: 0 at it and below, 1 above. What is missing gets 0.5.
@@ -102,14 +102,14 @@ class Quantile:
 @checked_arguments()
 @dataclass(frozen=True)
 class Cyclical:
-    """Two columns, the sine and the cosine of ``2 pi x / period``: 23 o'clock is as near to 0 as 1 o'clock is.
+    """Two columns, the sine and the cosine of ``2 pi x / period``: 23 o'clock is as close to 0 as 1 o'clock.
 
     For number and integer columns such as an hour (24), a weekday (7), a month (12) or an angle (360). Missing, infinite and beyond float32
     give 0 and 0, which no time does. Whole periods are taken away from the float32 that the graph gets. Where its rounding would move
     a train value's place by more than 0.001 of an angle in radians, as of seconds since 1970, the feature has a float64 input of its own.
 
     Args:
-        period: after how much of ``x`` it is the same again.
+        period: the length of a cycle, in units of ``x``.
 
     Raises:
         DeclarationError: the period is not a finite number above 0.

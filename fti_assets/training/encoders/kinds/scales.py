@@ -49,7 +49,7 @@ class Standardize:
 @checked_arguments()
 @dataclass(frozen=True)
 class Passthrough:
-    """Give a number, integer or boolean column to the model as it is, NaN where it is missing (for trees).
+    """Pass a number, integer or boolean column to the model unchanged, with NaN for missing values (for trees).
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Passthrough(), np.array([1.0, np.nan]), "number")
@@ -60,14 +60,14 @@ class Passthrough:
 @checked_arguments()
 @dataclass(frozen=True)
 class Impute:
-    """Give a number, integer or boolean column as it is, with one value of train in the place of what is missing.
+    """Pass on a number, integer or boolean column unchanged, with missing values replaced by one value from train.
 
     A train part without a value gives 0 there. A value beyond float32 counts as missing.
     Source: scikit-learn's ``SimpleImputer``; of equally frequent values the smallest counts.
 
     Args:
         strategy: ``"mean"``, ``"median"``, ``"most_frequent"`` or ``"constant"``.
-        value: what a constant puts there.
+        value: the constant.
 
     Raises:
         DeclarationError: another strategy, or a value without ``"constant"`` or the other way round.

@@ -28,15 +28,15 @@ _DAY_US = 86_400_000_000
 @checked_arguments()
 @dataclass(frozen=True)
 class Age:
-    """How old a timestamp is at another timestamp of the view, as a number; negative if it is yet to come.
+    """The age of a timestamp at another timestamp of the view, as a number; negative if it is later.
 
-    For the age at the prediction time, let the view have its spine's event time as a feature and name that. The difference is taken in
-    whole microseconds, within the graph. Nothing is learned.
+    For the age at the prediction time, add the spine's event time to the view's features and name it. The difference is computed in whole
+    microseconds, within the graph. Nothing is learned.
 
     Args:
-        at: the feature that holds the other time.
-        unit: what the age is counted in.
-        missing: what stands where one of the two times is missing; by default NaN, for models that take it.
+        at: the feature with the other time.
+        unit: the unit of the age.
+        missing: the value if one of the two times is missing; by default NaN, for models that accept it.
 
     Raises:
         DeclarationError: the unit is no duration, or what stands for a missing age is no number of float32.
@@ -62,7 +62,7 @@ class Age:
 @checked_arguments()
 @dataclass(frozen=True)
 class CalendarParts:
-    """Parts of a timestamp in the calendar of UTC, a column each: the hour 0 to 23, the weekday 0 (Monday) to 6, and so on.
+    """Calendar parts of a timestamp in UTC, one column each: the hour 0 to 23, the weekday 0 (Monday) to 6, and so on.
 
     ``minute`` 0 to 59, ``hour``, ``weekday``, ``day`` of the month 1 to 31, ``month`` 1 to 12, ``day_of_year`` 1 to 366, ``year``; pandas'
     own. What is missing gives -1 in each. Nothing is learned.

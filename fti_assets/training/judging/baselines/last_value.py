@@ -16,7 +16,7 @@ from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prio
 @checked_arguments()
 @dataclass(frozen=True)
 class LastValue:
-    """A baseline that answers what was true last: a feature of the view that holds the last label known at the prediction time.
+    """A baseline that answers with the last known label: a feature of the view with the last label known at the prediction time.
 
     Make such a feature of the label's own group, such as ``fti.Last("is_late")`` of a window: then it is joined as of the prediction time
     like any other, and holds nothing that was not known. Of a regression it is the answer itself, and the train mean where it is missing;

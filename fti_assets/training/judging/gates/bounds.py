@@ -64,8 +64,9 @@ class MetricBounds(Concise):
 class CalibrationSlope(Concise):
     """Pass a binary challenger whose probabilities are neither too extreme nor too timid.
 
-    The slope is that of a logistic regression of the labels on the log odds of the probabilities: 1 is right, below 1 they are too extreme,
-    as those of an overfitted model are, and above 1 too timid. Source: Cox, "Two further applications of a model for binary regression"
+    The slope is that of a logistic regression of the labels on the log odds of the probabilities. 1 is right; below 1 the probabilities
+    are too extreme, as in an overfitted model, and above 1 they are too timid. Source: Cox, "Two further applications of a model for
+    binary regression"
     (1958); Van Calster et al., "Calibration: the Achilles heel of predictive analytics" (2019).
 
     Args:
@@ -119,7 +120,7 @@ class CalibrationSlope(Concise):
 @checked_arguments(itself=["column"])
 @dataclass(frozen=True, repr=False)
 class FairnessBounds(Concise):
-    """Pass a binary challenger that decides about as often, or as well, for the slices of a column.
+    """Pass a binary challenger whose decisions are about equally frequent, or equally good, in all slices of a column.
 
     A slice of fewer rows than the evaluation's ``min_rows``, and one without rows that the figure's rate needs, does not count: the verdict
     names it. At least two slices must count.

@@ -20,10 +20,10 @@ Over = Literal["median", "p95"]
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class GraphLatency(Concise):
-    """Pass a challenger whose graph answers one row within a time, on the machine that trains it.
+    """Pass a challenger whose graph answers one row within a time limit, on the training machine.
 
-    Up to 50 test rows are answered alone, seven times each, of which the fastest counts: what else runs there hardly matters. It is the
-    graph with its encoders, without look-ups and the network. The reason says its CPU time too.
+    Up to 50 test rows are answered one by one, seven times each, and the fastest counts, so other load hardly matters. The time is that
+    of the graph with its encoders, without look-ups and network. The reason also states its CPU time.
 
     Args:
         at_most: such as ``"2ms"`` or a ``timedelta``.
@@ -71,7 +71,7 @@ class GraphLatency(Concise):
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class GraphSize(Concise):
-    """Pass a challenger whose graph file has at most so many bytes.
+    """Pass a challenger whose graph file is at most this large.
 
     Args:
         at_most: bytes, such as ``5_000_000``.

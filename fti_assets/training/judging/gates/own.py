@@ -61,7 +61,7 @@ class FunctionGate:
 
 @checked_arguments()
 def gate(*, name: str | None = None, metric: str | None = None) -> Callable[[Callable[[Scores], Any]], FunctionGate]:
-    """Make a gate of a function of ``fti.Scores``, which gives whether a challenger passes.
+    """Make a gate from a function of ``fti.Scores`` that returns whether a challenger passes.
 
     The function gives True or False, or a pair of that and the reason in words, or an ``fti.GateVerdict`` with a figure and its bound.
 

@@ -30,9 +30,9 @@ WhenUnsure = Literal["estimate", "pass", "fail"]
 class BeatsBaseline(Concise):
     """Pass a challenger that is better than a baseline; as good is not better.
 
-    Scores that agree to six digits are as good, and so are answers that agree to the last digits of float32, whatever ``when_unsure``
-    says: a constant answer in float32 differs by that much. By how much it is better has an interval by a paired bootstrap, as
-    ``NotWorseThanChampion`` has.
+    Scores that agree to six digits count as equally good, as do answers that agree to the last digits of float32, whatever
+    ``when_unsure`` says: a constant answer in float32 differs by that much. The difference has an interval by a paired bootstrap, as in
+    ``NotWorseThanChampion``.
 
     Args:
         metric: a metric's name.

@@ -16,7 +16,7 @@ from fti_assets.training.judging.ties import resolution
 @checked_arguments(itself=["min_rows"])
 @dataclass(frozen=True)
 class SliceGap:
-    """Pass a challenger whose worst slice is at most ``at_most`` worse than it is on all test rows.
+    """Pass a challenger whose worst slice is at most ``at_most`` worse than all test rows together.
 
     Slices of fewer than ``min_rows`` test rows are left out, and so are those on which the metric is undefined. With
     none left there is nothing to fail on, and the verdict says so. What the evaluation leaves out by its own ``min_rows``

@@ -26,7 +26,7 @@ _TAKEN = ("rows",)  # what stands beside the metrics of a slice
 @checked_arguments()
 @dataclass(frozen=True)
 class Metric:
-    """A metric of your own, a function of labels and predictions; an evaluation and gates know it by its name from then on.
+    """A metric of your own, as a function of labels and predictions. Evaluations and gates can then use its name.
 
     Intervals call the function on a thousand draws of the test rows, each row as often as it was drawn. Of a ranking model it is called
     once for each query, and the mean over queries counts.
@@ -38,7 +38,7 @@ class Metric:
             called for each, and the mean counts; one for ``multilabel`` gets all of them, ``[n, k]``. It gives a number, or NaN or None
             where the metric is undefined, which leaves a query out. With a parameter ``weight`` it also gets what each row counts, ``[n]``:
             one of a dataset with ``weight=`` needs it.
-        higher_is_better: which way is better.
+        higher_is_better: whether a higher value is better.
         tasks: the tasks it is for.
 
     Raises:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import re
 import threading
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from fti_assets.cli import main
 from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.errors import AliasConflictError, DamagedError, RequestError, StoreError
 from fti_assets.inference.server import serving_app
+from fti_assets.inference.serving.open_predictor import OpenPredictor
 from fti_assets.inference.serving.predictor import Predictor
 from fti_assets.stores.models.rollouts import change_shares, promote_arm, start_rollout, stop_rollout
 from fti_assets.stores.online.store import online_store
@@ -188,6 +191,25 @@ def test_a_shadow_that_fails_fails_no_answer_and_is_counted(world, challenger, t
         assert len(predictor.predict(FLIGHTS, at=NOON)) == len(FLIGHTS)
         predictor.shadows.wait()
     assert predictor.shadows.counts == {"failed": len(FLIGHTS)}
+
+
+def test_the_thread_of_a_shadow_ends_with_its_predictor_closed_or_forgotten() -> None:
+    def asked() -> tuple[OpenPredictor, threading.Thread]:
+        predictor = OpenPredictor(served=cast(Any, SimpleNamespace(name="m", close=lambda: None)))
+        with predictor.shadows._changed:
+            predictor.shadows._begin(0)
+        thread = predictor.shadows._thread
+        assert thread is not None
+        assert thread.is_alive()
+        return predictor, thread
+
+    predictor, closed = asked()
+    predictor.close()
+    forgotten = asked()[1]
+    gc.collect()
+    for thread in (closed, forgotten):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_the_server_counts_what_its_shadow_does(world, challenger):

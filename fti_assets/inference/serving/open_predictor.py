@@ -34,6 +34,7 @@ class OpenPredictor:
     """
 
     _shadows: "Shadow"
+    _shadows_end: "weakref.finalize[[], OpenPredictor]"
 
     def __init__(self, *, served: ServedModel, log: "LogWriter | None" = None) -> None:
         self._served = served
@@ -48,7 +49,11 @@ class OpenPredictor:
         if "_shadows" not in vars(self):
             from fti_assets.inference.serving.rollout.shadow import Shadow
 
-            vars(self).setdefault("_shadows", Shadow())
+            made = Shadow()
+            if vars(self).setdefault("_shadows", made) is made:
+                # Of a predictor that nobody has any more and nobody closed, the thread would run for ever.
+                self._shadows_end = weakref.finalize(self, made.end)
+                self._shadows_end.atexit = False
         return self._shadows
 
     @property
@@ -297,7 +302,8 @@ def _unlock() -> None:
     """A thread that held a lock while the process forked is not there in the child, nor are those of an executor."""
     for predictor in _predictors:
         predictor._threads.start_anew()
-        vars(predictor).pop("_shadows", None)
+        if vars(predictor).pop("_shadows", None) is not None and "_shadows_end" in vars(predictor):
+            predictor._shadows_end.detach()
 
 
 os.register_at_fork(after_in_child=_unlock)

@@ -114,6 +114,10 @@ class Shadow:
     def close(self) -> None:
         """Predict what was handed over, and end the thread."""
         self.wait()
+        self.end()
+
+    def end(self) -> None:
+        """Have the thread end once all that was handed over is predicted, and wait for nothing."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()

@@ -222,6 +222,15 @@ def test_study_of_failures_alone_names_them() -> None:
     assert sum("failed, with" in line for line in log) == 3
 
 
+def test_study_of_pruned_trials_alone_says_so() -> None:
+    def train(trial: Trial) -> float:
+        trial.report(0, 2.0)
+        return 1.0
+
+    with pytest.raises(ModelError, match=r"there is no model\. 3 were ended early by pruning='threshold, upper=1.0'"):
+        search(train, trials=3, pruning={"name": "threshold", "upper": 1.0}).run(Journal(None))
+
+
 def test_missing_package_ends_the_study_at_once() -> None:
     called = []
 

@@ -196,10 +196,18 @@ class Search:
 
     def _all_failed(self, trials: list[TrialRecord]) -> None:
         reasons = list(dict.fromkeys(one.error for one in trials if one.error))
-        more = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-        raise ModelError(
-            f"no trial of {len(trials)} is complete, so there is no model. They failed with {reasons[0] if reasons else 'nothing'}{more}"
+        pruned = sum(one.state == "pruned" for one in trials)
+        told = (
+            f" {pruned} were ended early by pruning={pruning_text(self.tuning.pruning)!r}, which lets none of these come to its end."
+            if pruned
+            else ""
         )
+        if reasons:
+            more = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+            told += (
+                f" They failed with {reasons[0]}{more}" if not pruned else f" The others failed with {reasons[0]}{more}"
+            )
+        raise ModelError(f"no trial of {len(trials)} is complete, so there is no model.{told}")
 
 
 def _seed(seed: int, number: int) -> int:

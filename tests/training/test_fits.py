@@ -289,6 +289,23 @@ def test_random_numbers_are_seeded_and_put_back():
     assert before == (random.getstate(), np.random.get_state()[1].tolist())
 
 
+def test_torch_is_seeded_by_the_block_that_imports_it(tmp_path, monkeypatch):
+    (tmp_path / "torch.py").write_text("seeds = []\ndef manual_seed(seed):\n    seeds.append(seed)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    for seed in (3, 4):
+        monkeypatch.delitem(sys.modules, "torch")
+        with seeded(seed):
+            import torch as first
+
+            with seeded(seed + 10):
+                pass
+        assert first.seeds == [seed, seed + 10]
+    with seeded(5):
+        pass
+    assert (sys.meta_path, first.seeds) == (before, [4, 14, 5])
+
+
 @pytest.mark.parametrize("epochs", [2, 3, 500])
 def test_the_learning_curve_is_small_and_whole(epochs):
     history = [

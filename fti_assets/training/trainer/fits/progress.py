@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import math
 import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,18 +101,52 @@ def words_of(metrics: dict[str, float]) -> str:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, numpy's and, where it is loaded, torch's random numbers for a block; the first two go on afterwards as before."""
+    """Seed Python's, numpy's and torch's random numbers for a block; the first two go on afterwards as before.
+
+    Torch is not imported for that, which costs seconds; if the block is what imports it, it is seeded then.
+    """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
+    finder = _SeedOnImport(seed)
     if "torch" in sys.modules:
-        # Only where torch is loaded: importing it costs seconds, and other models do not need it.
         sys.modules["torch"].manual_seed(seed)
+    else:
+        sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
+        finder.leave()
         random.setstate(of_python)
         np.random.set_state(of_numpy)
+
+
+class _SeedOnImport:
+    """Finds torch as the others do, and seeds it once it is loaded: its own first seed is another in each process."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if name != "torch":
+            return None
+        self.leave()
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+        load = spec.loader.exec_module
+
+        def load_and_seed(module: Any) -> None:
+            load(module)
+            module.manual_seed(self._seed)
+
+        spec.loader.exec_module = load_and_seed  # type: ignore[method-assign]
+        return spec
+
+    def leave(self) -> None:
+        """Find nothing any more."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
 
 
 def random_state() -> dict[str, Any]:

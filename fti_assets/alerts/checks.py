@@ -65,11 +65,11 @@ class BrokenChecks:
 
     def findings(self, *, gates: Collection[dg.AssetCheckKey], warnings: bool) -> Findings:
         """The causes of them, one a check, without those of gates, and of those that only warn if these count."""
-        told: dict[str, list[Evaluation]] = {}
+        by_subject: dict[str, list[Evaluation]] = {}
         for one in self.broken:
             if one.key not in gates and (one.is_error or warnings):
-                told.setdefault(_subject_of(one.key), []).append(one)
-        causes = [_cause_of(subject, some, self.unseen_places.get(subject, ())) for subject, some in told.items()]
+                by_subject.setdefault(_subject_of(one.key), []).append(one)
+        causes = [_cause_of(subject, some, self.unseen_places.get(subject, ())) for subject, some in by_subject.items()]
         return Findings(tuple(causes), self.unseen)
 
 
@@ -104,14 +104,14 @@ def broken_checks(
 
 def _broken_in(asset: dg.AssetsDefinition, history: Sequence[Evaluation]) -> Iterator[Evaluation]:
     """Of the evaluations of a check, the newest first, those that failed and that no later one of their partitions has passed."""
-    known = set[str | None]()
+    later_partitions = set[str | None]()
     for place, evaluation in enumerate(history):
-        if not evaluation.passed and (still_broken := evaluation.partitions - known):
+        if not evaluation.passed and (still_broken := evaluation.partitions - later_partitions):
             first = _first_failure(still_broken, history[place:])
             at = next(at for at, one in enumerate(history) if one is first)
             if not _is_past(asset, still_broken, history[:at], evaluation):
                 yield replace(evaluation, since=first.at, began_in=_beginning(history, at))
-        known |= evaluation.partitions
+        later_partitions |= evaluation.partitions
 
 
 def _beginning(history: Sequence[Evaluation], at: int) -> str:
@@ -123,10 +123,10 @@ def _beginning(history: Sequence[Evaluation], at: int) -> str:
 
 def _unseen_in(asset: dg.AssetsDefinition, history: Sequence[Evaluation], places: Sequence[str]) -> Iterator[str]:
     """Of the places that were told those that lie before the history, and that no later partition has ended."""
-    known = {partition for one in history for partition in one.partitions}
+    evaluated_partitions = {partition for one in history for partition in one.partitions}
     for place in places:
         partitions = _partitions_in(asset, place)
-        if not partitions & known and not _is_past(asset, partitions, history):
+        if not partitions & evaluated_partitions and not _is_past(asset, partitions, history):
             yield place
 
 
@@ -186,7 +186,7 @@ def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.A
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=run_ids))} if run_ids else {}
     for record in ended:
         event = None if record.event is None else record.event.dagster_event
-        said = None if event is None else event.event_specific_data
+        evaluation_data = None if event is None else event.event_specific_data
         tags = runs[record.run_id].tags if record.run_id in runs else {}
         first, last = (tags.get(tag) for tag in RANGE_TAGS)
         place = record.partition or tags.get(_PARTITION) or (f"{first} to {last}" if first else "")
@@ -194,12 +194,12 @@ def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.A
             key=key,
             run_id=record.run_id,
             passed=record.status.value == "SUCCEEDED",
-            is_error=getattr(said, "severity", None) is not dg.AssetCheckSeverity.WARN,
-            reason=str(getattr(said, "description", None) or ""),
+            is_error=getattr(evaluation_data, "severity", None) is not dg.AssetCheckSeverity.WARN,
+            reason=str(getattr(evaluation_data, "description", None) or ""),
             partitions=_partitions_in(asset, place),
             place=place,
             at=None if record.event is None else event_time(record.event.timestamp),
-            judged=_judged(getattr(said, "metadata", None) or {}),
+            judged=_judged(getattr(evaluation_data, "metadata", None) or {}),
         )
 
 
@@ -239,7 +239,7 @@ def _cause_of(subject: str, evaluations: Sequence[Evaluation], unseen_places: Se
     places = tuple(dict.fromkeys([*(one.place for one in evaluations), *unseen_places]))
     blocks = any(one.is_error for one in evaluations)
     began = {one.began_in for one in evaluations} | ({"blocks"} if blocks else set())
-    known = [one.since for one in evaluations if one.since is not None]
+    start_times = [one.since for one in evaluations if one.since is not None]
     where = f" in partition {places[0]}" if places[0] else ""
     if len(places) > 1:
         where = f" in {len(places)} partitions, {list_some(places, 3)}"
@@ -249,6 +249,6 @@ def _cause_of(subject: str, evaluations: Sequence[Evaluation], unseen_places: Se
         title=f"Check {name} {'failed' if blocks else 'warns'}{where}",
         text=f"{shortened(newest.reason) or 'It gave no reason.'}\nRun {newest.run_id}",
         end=f"Check {name} passes again",
-        since=min(known) if len(known) == len(evaluations) else None,
+        since=min(start_times) if len(start_times) == len(evaluations) else None,
         places=places,
     )

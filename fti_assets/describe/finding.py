@@ -124,7 +124,7 @@ def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path |
     """
     words = text.casefold().split()
     if not words:
-        raise DeclarationError("search was given no words: search('delay') finds what is named or described so")
+        raise DeclarationError("search needs at least one word, such as search('delay')")
     if definitions is None or isinstance(definitions, str | Path):
         definitions = load_definitions(file=definitions or "definitions.py")
     hits = [hit for entry in _entries(definitions) if (hit := _hit(entry, words)) is not None]

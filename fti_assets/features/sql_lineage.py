@@ -48,7 +48,7 @@ def sql_lineage(sql: str, *, tables: Mapping[str, Mapping[str, str]], relations:
     try:
         columns = _Queries(tables, dict(zip(relations, trees, strict=True))).columns(query, _Scope())
     except (RecursionError, KeyError, ValueError) as error:
-        raise UntoldError(f"the lineage of {sql[:200]!r} cannot be told: {error}") from error
+        raise UntoldError(f"the lineage of {sql[:200]!r} cannot be determined: {error}") from error
     return {name: tuple(sorted(origins)) for name, origins in columns if origins}
 
 

@@ -117,7 +117,7 @@ def test_results_are_readable_as_text_and_in_a_notebook(definitions: dg.Definiti
 
 
 def test_no_word_and_no_declaration_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeclarationError, match="search was given no word"):
+    with pytest.raises(DeclarationError, match="search needs at least one word"):
         fti.search("  ", [stays])
     with pytest.raises(DeclarationError, match="3 is not a declaration: give feature groups, views"):
         fti.search("x", [3])

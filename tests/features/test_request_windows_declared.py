@@ -78,7 +78,7 @@ def test_reading_at_an_instant_gives_what_a_request_then_would_get(tmp_path: Pat
         ({"every": "0s"}, "a length of time"),
         ({"aggregates": {}}, "one aggregate"),
         ({"aggregates": {"a b": fti.Count()}}, "a b"),
-        ({"aggregates": {"n": "count"}}, "aggregate 'n' is 'count', which is none: take 'fti.Count'"),
+        ({"aggregates": {"n": "count"}}, "aggregate 'n' is 'count', which is not an aggregate: use 'fti.Count'"),
         ({"aggregates": {"shops": fti.Last("shop", n=2), "shops_1": fti.Count()}}, "two columns 'shops_1_30min'"),
         ({"aggregates": {"_fti_n": fti.Count()}}, "plans keep"),
         ({"windows": ["2h", fti.Window("2 h")]}, "has the window '2h' more than once"),

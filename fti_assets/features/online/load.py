@@ -153,7 +153,7 @@ class _Load:
                 self._lake.begin_again()
                 # The rows were named in the transaction that has just ended, and the newest snapshot may be another one now.
                 anew = _Load(self._lake, self._group, self._writer, self._unflushed)
-                return anew._load_whole(f"what has changed cannot be told: {error}")
+                return anew._load_whole(f"the changes cannot be determined: {error}")
             else:
                 # Beyond half of the keys, one pass over all costs less than looking each up.
                 if 2 * len(keys) > about.keys:

@@ -50,7 +50,7 @@ def record_of(name: str, aggregate: Aggregate) -> WindowAggregate:
     kind = _KINDS.get(type(aggregate))
     if kind is None:
         kinds = one_of(f"fti.{one.__name__}" for one in _KINDS)
-        raise DeclarationError(f"aggregate {name!r} is {aggregate!r}, which is none: take {kinds}")
+        raise DeclarationError(f"aggregate {name!r} is {aggregate!r}, which is not an aggregate: use {kinds}")
     more: dict[str, Any] = {}
     match aggregate:
         case Rate():

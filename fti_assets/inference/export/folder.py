@@ -81,7 +81,7 @@ def export(
     with readable(folder):
         is_there = folder.exists()
         if is_there and not overwrite:
-            raise StoreError(f"{folder} is there already: name another folder, or replace it with --replace")
+            raise StoreError(f"{folder} already exists: name another folder, or replace it with --replace")
         if is_there and not (folder / RECORD).is_file():
             raise StoreError(
                 f"{folder} has no {RECORD}, so that no export wrote it, and is not replaced: name another folder"

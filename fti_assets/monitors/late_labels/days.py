@@ -165,7 +165,7 @@ def _days_of(
         measured_at: when each was measured, if what came before that was seen; else nothing.
     """
     group, time = label.group, quote(answers.time)
-    asked = ", ".join(
+    span_values = ", ".join(
         f"({literal(key)}, {timestamp(since)}, {timestamp(until)}, {timestamp(stored)})"
         for key, since, until, stored in spans
     )
@@ -185,12 +185,12 @@ def _days_of(
         same += f" AND changed.{quote(group.event_time)} = answers.{time}"
     rows = (
         f"SELECT DISTINCT answers.{time}, changed._partition AS _fti_came_in, asked.stored_at AS _fti_stored FROM "
-        f"{relation_name(beside)} answers JOIN {changed} changed ON {same} JOIN (FROM (VALUES {asked}) "
+        f"{relation_name(beside)} answers JOIN {changed} changed ON {same} JOIN (FROM (VALUES {span_values}) "
         "asked(partition, since, until, stored_at)) asked ON asked.partition = changed._partition "
         f"WHERE NOT (answers.{time} >= asked.since AND answers.{time} < asked.until)"
     )
     listed = with_partitions(f"({rows})", answers.time, measured, ["answers._fti_stored"])
-    found = answers.lake.connection.execute(
+    answer_rows = answers.lake.connection.execute(
         f"SELECT {PARTITION}, max(_fti_stored) FROM ({listed}) GROUP BY 1"
     ).fetchall()
-    return {key for key, stored in found if key not in measured_at or measured_at[key].run_at < stored}
+    return {key for key, stored_at in answer_rows if key not in measured_at or measured_at[key].run_at < stored_at}

@@ -59,25 +59,25 @@ class Unread(dg.AutomationCondition[dg.AssetKey]):
         view, instance = context.asset_graph_view, context.asset_graph_view.instance
         asking = context.for_child_condition(self.trigger, [0], view.get_full_subset(key=context.key))
         child = await asking.evaluate_async()
-        asked, state = child.true_subset, json.loads(context.cursor) if context.cursor else None
+        true_subset, state = child.true_subset, json.loads(context.cursor) if context.cursor else None
         requested = context.get_previous_requested_subset(context.key) or context.get_empty_subset()
         kept = context.get_empty_subset() if state is None else from_plain(context, state["asked"])
-        unread = kept.compute_difference(requested).compute_union(asked)
+        unread = kept.compute_difference(requested).compute_union(true_subset)
         looked_at = None if state is None else state["plan"]
         # Of what came before the first look nothing is known: what is missing then is asked for, whatever was tried.
         if state is not None and not unread.is_empty:
             plan = instance.get_latest_planned_materialization_info(context.key)
             newest = None if plan is None else plan.storage_id
-            if newest is not None and (newest != looked_at or not asked.is_empty):
+            if newest is not None and (newest != looked_at or not true_subset.is_empty):
                 unread, is_known = await self._unread_of(asking, unread)
                 looked_at = newest if is_known else None
         cursor = json.dumps({"asked": to_plain(context, unread), "plan": looked_at})
         return true_of(context, unread, child_results=[child], cursor=cursor)
 
-    async def _unread_of(self, context: Context, asked: Any) -> tuple[Any, bool]:
+    async def _unread_of(self, context: Context, partitions: Any) -> tuple[Any, bool]:
         """What of some partitions no run has read yet, and whether that is known of all: a run under way may yet begin their step."""
-        instance, unread, is_known = context.asset_graph_view.instance, asked, True
-        for plan in _newest_plans(context, asked):
+        instance, unread, is_known = context.asset_graph_view.instance, partitions, True
+        for plan in _newest_plans(context, partitions):
             run = instance.get_run_by_id(plan.run_id)
             if run is None or not _has_begun(instance, run, context.key):
                 is_known = is_known and (run is None or run.is_finished)

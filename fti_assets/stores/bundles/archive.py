@@ -112,7 +112,7 @@ def _members(content: bytes) -> tuple[dict[str, bytes], str]:
         remaining_bytes = len(content)
         for one in archive.infolist():
             if len(one.filename) > _LONGEST or not _NAME.fullmatch(one.filename) or one.filename in members:
-                raise DamagedError(f"it has a member {excerpt(one.filename)}, whose name is none or comes twice")
+                raise DamagedError(f"it has a member {excerpt(one.filename)}, whose name is invalid or not unique")
             if one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size or one.flag_bits & ~_UTF8:
                 raise DamagedError(
                     f"its member {one.filename!r} is compressed or encrypted, which none is that was written"

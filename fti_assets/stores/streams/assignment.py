@@ -42,7 +42,7 @@ def shards_of(instance: int, instances: int, names: Sequence[str], *, what: str)
     [1, 4]
     """
     if not 1 <= instance <= instances:
-        raise DeclarationError(f"{what}: instance {instance} is none of 1 to {instances}")
+        raise DeclarationError(f"{what}: instance {instance} is not between 1 and {instances}")
     mine = list(range(instance - 1, len(names), instances))
     if not mine:
         raise DeclarationError(

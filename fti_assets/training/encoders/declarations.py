@@ -120,7 +120,9 @@ def check_encoders(
         )
     for name in encoders:
         if name not in names:
-            raise DeclarationError(f"there is an encoder for {name!r}, which is none of the features {one_of(names)}")
+            raise DeclarationError(
+                f"there is an encoder for {name!r}, which is not one of the features {one_of(names)}"
+            )
     of_features = {column.name: encoders.get(column.name) or default_encoder(column) for column in features}
     for column in features:
         check_encoder(column, of_features[column.name])
@@ -139,7 +141,8 @@ def check_ages(encoders: Mapping[str, Encoder], features: Mapping[str, ColumnTyp
             continue
         if encoder.at not in features:
             raise DeclarationError(
-                f"the encoder of {name!r} is the age at {encoder.at!r}, which is none of the features {one_of(features)}: add it to them. "
+                f"the encoder of {name!r} is the age at {encoder.at!r}, which is not among the features "
+                f"{one_of(features)}: add it to them. "
                 "For the age at the prediction time that is the spine's event time"
             )
         if features[encoder.at] not in (None, "timestamp") or encoder.at == name:

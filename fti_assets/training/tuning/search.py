@@ -235,7 +235,7 @@ def _importance(optuna: Any, study: Any, seed: int) -> dict[str, float]:
     try:
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError) as error:  # such as values that hardly differ
-        logging.getLogger(__name__).info("the importance of parameters cannot be told: %s", error)
+        logging.getLogger(__name__).info("the importance of parameters cannot be computed: %s", error)
         return {}
     return {name: float(share) for name, share in shares.items()}
 

@@ -299,7 +299,7 @@ def test_keys_are_not_chosen_by_a_time(tmp_path):
 
 def test_a_file_that_is_there_is_kept_unless_it_is_replaced(shared, tmp_path):
     (tmp_path / "a.zip").write_text("mine")
-    with pytest.raises(StoreError, match="a.zip is there already: .*--replace"):
+    with pytest.raises(StoreError, match="a.zip already exists: .*--replace"):
         bundled(shared, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_text() == "mine"
     assert Predictor.open_bundle(bundled(shared, tmp_path / "a.zip", overwrite=True)).build == shared.load().build

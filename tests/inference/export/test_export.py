@@ -291,7 +291,7 @@ def test_a_folder_that_is_there_is_replaced_only_if_an_export_wrote_it(shared, t
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    with pytest.raises(StoreError, match="out is there already: .*--replace"):
+    with pytest.raises(StoreError, match="out already exists: .*--replace"):
         export(shared.models, "delay_net", out, to="onnx")
     with pytest.raises(StoreError, match="has no export.json, so that no export wrote it, and is not replaced"):
         export(shared.models, "delay_net", out, to="onnx", overwrite=True)

@@ -23,7 +23,7 @@ def test_each_shard_has_one_instance() -> None:
     ):
         shards_of(6, 6, NAMES, what="NATS stream payments")
     for instance in (0, 3):
-        with pytest.raises(DeclarationError, match=f"instance {instance} is none of 1 to 2"):
+        with pytest.raises(DeclarationError, match=f"instance {instance} is not between 1 and 2"):
             shards_of(instance, 2, NAMES, what="s")
 
 

@@ -74,7 +74,7 @@ def write_bundle(
     """
     with readable(path):
         if path.is_dir() or (path.exists() and not overwrite):
-            raise StoreError(f"{path} is there already: name another file, or replace it with --replace")
+            raise StoreError(f"{path} already exists: name another file, or replace it with --replace")
     reference = build or models.champion(model).reference
     loaded_build = load_whole_build(models, model, reference)
     manifest = loaded_build.manifest

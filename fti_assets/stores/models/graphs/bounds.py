@@ -149,7 +149,7 @@ def _grown(rows: int) -> Callable[[Node, int | None], UnboundedError]:
     def grown(node: Node, size: int | None) -> UnboundedError:
         rows_text = "a row" if rows == 1 else f"{rows} rows"
         if size is None:
-            return UnboundedError(f"how much memory its {_node_text(node)} takes for {rows_text} cannot be told")
+            return UnboundedError(f"how much memory its {_node_text(node)} takes for {rows_text} cannot be determined")
         return UnboundedError(f"with its {_node_text(node)} it takes {size / 2**30:.1f} GiB for {rows_text}")
 
     return grown

@@ -68,7 +68,7 @@ def _matters(module: Any, sample: EncodedRows, number: int, question: _Question,
 def _holds_for_each(module: Any, sample: EncodedRows, number: int, question: _Question) -> bool:
     """Whether single rows have another truth value there, and the same output with that of the trace: ``if mask.any()`` before what does
     nothing without a mask."""
-    found = False
+    is_equal = False
     for at in range(len(next(iter(sample.values())))) if isinstance(question.answer, bool) else ():
         row = {name: values[at : at + 1] for name, values in sample.items()}
         try:
@@ -76,12 +76,12 @@ def _holds_for_each(module: Any, sample: EncodedRows, number: int, question: _Qu
             one = own_questions[number] if number < len(own_questions) else question
             if (one.code, one.line) != (question.code, question.line) or one.answer == question.answer:
                 continue
-            found = _is_same(own, _asked(module, row, {number: question.answer})[1])
+            is_equal = _is_same(own, _asked(module, row, {number: question.answer})[1])
         except Exception:  # the graph would not run there either
             return False
-        if not found:
+        if not is_equal:
             return False
-    return found
+    return is_equal
 
 
 def _asked(
@@ -100,8 +100,8 @@ def _asked(
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
             name = getattr(func, "__name__", "")
-            given = _storages(torch, [args, kwargs or {}])
-            if name in _SHAPE_ALONE or name.startswith("new_") or not any(one._cdata in of_rows for one in given):
+            storages = _storages(torch, [args, kwargs or {}])
+            if name in _SHAPE_ALONE or name.startswith("new_") or not any(one._cdata in of_rows for one in storages):
                 return result
             mark([result, args[0]] if name == "__setitem__" else result)
             frame = sys._getframe(1)

@@ -190,7 +190,10 @@ def keep_up(stores: fti.Stores) -> Any:
     )
 
 
-@pytest.mark.parametrize("what", ["same partition", "what it rests on", "the champion"])
+# What it rests on is refused too where a merge before has moved what rests on it, and where a build learned from it.
+@pytest.mark.parametrize(
+    "what", ["same partition", pytest.param("what it rests on", marks=pytest.mark.soak), "the champion"]
+)
 def test_a_merge_over_a_changed_main_is_refused_whole(stores: fti.Stores, what: str) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -235,7 +238,13 @@ def killed(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("instant", ["before the commit", "after the commit", "after a build"])
+INSTANTS = [
+    "after a build",
+    *(pytest.param(when, marks=pytest.mark.soak) for when in ("before the commit", "after the commit")),
+]
+
+
+@pytest.mark.parametrize("instant", INSTANTS)
 def test_a_merge_that_is_killed_half_way_is_done_by_doing_it_again(
     stores: fti.Stores, instant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -423,7 +432,7 @@ def test_a_champion_and_a_rollout_are_merged_apart(stores: fti.Stores) -> None:
     assert mains.aliases("refund_model") == after
 
 
-@pytest.mark.parametrize("who", ["nobody", "main"])
+@pytest.mark.parametrize("who", ["nobody", pytest.param("main", marks=pytest.mark.soak)])
 def test_an_environment_of_an_earlier_release_is_merged(stores: fti.Stores, who: str) -> None:
     """It says of all aliases together what they were."""
     environments.create(stores, "pr-12")
@@ -560,7 +569,7 @@ def test_a_champion_is_merged_again_where_main_has_the_one_that_was_merged_befor
         environments.merge(OLD.defs, stores, "pr-12")
 
 
-@pytest.mark.parametrize("what", ["moved", "read"])
+@pytest.mark.parametrize("what", [pytest.param("moved", marks=pytest.mark.soak), "read"])
 def test_rows_made_under_another_contract_than_mains_are_not_merged(stores: fti.Stores, what: str) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -590,7 +599,7 @@ def test_a_contract_is_merged_with_its_rows_and_again(stores: fti.Stores) -> Non
             assert json.loads(lake.contract(BUSY))["ttl_us"] == hours * 3600 * 10**6
 
 
-@pytest.mark.parametrize("what", ["dataset", "group"])
+@pytest.mark.parametrize("what", [pytest.param("dataset", marks=pytest.mark.soak), "group"])
 def test_a_build_that_learned_from_what_main_has_changed_is_not_merged(stores: fti.Stores, what: str) -> None:
     environments.create(stores, "pr-12")
     changed = till.system(strength=0.1)

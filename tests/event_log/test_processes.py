@@ -34,7 +34,9 @@ def materialized_days(storage: SqliteEventLogStorage, asset: str) -> int:
     return len(storage.get_materialized_partitions(dg.AssetKey(asset)))
 
 
-@pytest.mark.parametrize("kinds", [KINDS[1:] * 2, KINDS], ids=["two pooled", "one of each"])
+@pytest.mark.parametrize(
+    "kinds", [pytest.param(KINDS[1:] * 2, marks=pytest.mark.soak), KINDS], ids=["two pooled", "one of each"]
+)
 def test_two_writers_and_a_reader_lose_nothing(tmp_path: Path, kinds: list[type[SqliteEventLogStorage]]) -> None:
     events, base = 60, str(tmp_path)
     reader = PooledSqliteEventLogStorage(base)

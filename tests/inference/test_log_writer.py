@@ -21,6 +21,7 @@ from fti_assets.inference.serving.log.files import LogFile, closed_files, open_f
 from fti_assets.inference.serving.log.limits import LogLimits
 from fti_assets.inference.serving.log.lines import KEY, encode_line, instant_of
 from fti_assets.inference.serving.log.writer import LogWriter
+from tests.support.examples import repetitions
 from tests.support.full_disks import files_at_most
 
 NOON = datetime(2013, 6, 1, 12)
@@ -310,7 +311,7 @@ def test_a_child_writes_files_of_its_own_and_none_of_its_parents_answers(tmp_pat
 
 def test_forks_while_others_answer_lose_nothing(tmp_path):
     writer = LogWriter(tmp_path, limits=LogLimits(file_bytes=2_000, file_seconds=3600))
-    over, numbers = threading.Event(), []
+    over, numbers, forks = threading.Event(), [], repetitions(20)
 
     def answering() -> None:
         while not over.is_set():
@@ -321,7 +322,7 @@ def test_forks_while_others_answer_lose_nothing(tmp_path):
     thread = threading.Thread(target=answering)
     thread.start()
     try:
-        for number in range(20):
+        for number in range(forks):
             writer.flush()
             child = os.fork()
             if child == 0:
@@ -339,7 +340,7 @@ def test_forks_while_others_answer_lose_nothing(tmp_path):
     writer.close()
     ids = [line["request_id"] for line in answers_in(tmp_path)]
     assert sorted(ids) == sorted(
-        [f"p{number}" for number in range(len(numbers))] + [f"c{number}" for number in range(20)]
+        [f"p{number}" for number in range(len(numbers))] + [f"c{number}" for number in range(forks)]
     )
 
 

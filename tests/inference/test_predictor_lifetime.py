@@ -78,7 +78,7 @@ def resident_bytes() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.parametrize("swaps", [40, pytest.param(1_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("swaps", [20, pytest.param(1_000, marks=pytest.mark.soak)])
 def test_swaps_leave_no_build_no_descriptor_and_no_memory(world, swaps):
     builds = [world.publish(token).reference for token in (2, 3)]
     aliases = world.models.aliases_file("delay_net")
@@ -108,7 +108,7 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join()
 
 
-@pytest.mark.parametrize("is_read_in_main", [False, True])
+@pytest.mark.parametrize("is_read_in_main", [pytest.param(False, marks=pytest.mark.soak), True])
 def test_a_thread_a_request_leaves_no_file_open(world, is_read_in_main):
     """Also while another thread reads the files, and though no cycles are collected."""
     others = [world.publish(number) for number in (2, 3)]

@@ -294,6 +294,7 @@ with clock.at(sys.argv[2]):
 """An inference location, in an environment that has nothing to train with."""
 
 
+@pytest.mark.soak  # the base install, which has less, answers the same from stores of earlier code
 def test_an_environment_without_training_packages_answers_the_same(copied: fti.Stores, split: Split) -> None:
     quiet = json.dumps({"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}})
     home = Path(str(copied.lake)).parent

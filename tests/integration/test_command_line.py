@@ -97,6 +97,7 @@ def test_a_lookup_is_materialized_without_a_partition(home: Path) -> None:
     assert stores(home).online_store().namespaces() == ("planes_v1",)
 
 
+@pytest.mark.soak  # rows that a rule refuses, and files that do, are tested in the tests' own process
 def test_stored_rows_stay_when_new_ones_are_refused(home: Path) -> None:
     landing = LandingZone(folder=str(home / "landing"))
     testing.materialize(weather, stores=stores(home), partition="2013-06-01", resources={"landing": landing})

@@ -56,7 +56,7 @@ README = Path(__file__).parents[2] / "README.md"
 SMALL = README.read_text().partition("<!-- churn.py -->\n```python\n")[2].partition("```")[0]
 
 
-@pytest.mark.parametrize("source", [SYSTEM, SMALL], ids=["everything", "readme"])
+@pytest.mark.parametrize("source", [SYSTEM, pytest.param(SMALL, marks=pytest.mark.soak)], ids=["everything", "readme"])
 def test_definitions_load_without_what_steps_import(source: str, tmp_path: Path) -> None:
     (tmp_path / "system.py").write_text(source)
     code = f"import sys, system; print([name for name in {STEPS} if name in sys.modules])"

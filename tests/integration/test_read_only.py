@@ -188,8 +188,14 @@ def test_nothing_is_written_into_a_copy_of_the_catalog(home: Path) -> None:
         change_lake(home)
 
 
-@pytest.mark.parametrize("key", ["1", "777"])
-@pytest.mark.parametrize("more", [[], ["--expire"]])
+@pytest.mark.parametrize(
+    ("key", "more"),
+    [
+        ("1", []),
+        ("777", ["--expire"]),
+        *(pytest.param(key, more, marks=pytest.mark.soak) for key, more in [("1", ["--expire"]), ("777", [])]),
+    ],
+)
 def test_a_read_only_lake_is_looked_at_for_a_key(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str, more: list[str]
 ) -> None:

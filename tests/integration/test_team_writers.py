@@ -23,7 +23,8 @@ from tests.support.team_lakes import team_lake
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.soak  # six processes start; the lock that writers wait for is tested with the team lake
+@pytest.mark.parametrize("rounds", [2, 20])
 def test_four_writers_with_readers_upkeep_and_forgetting(
     rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

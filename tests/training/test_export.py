@@ -239,7 +239,7 @@ def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_tr
     ]
     estimators = {
         "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
-        "many deep trees": ExtraTreesClassifier(150, random_state=0),
+        "many deep trees": ExtraTreesClassifier(50, random_state=0),
         "vote": VotingClassifier(mixed, voting="soft"),
         "stack": StackingClassifier(mixed, final_estimator=LogisticRegression(), cv=2),
         "forest": RandomForestClassifier(10, max_depth=4, random_state=0),

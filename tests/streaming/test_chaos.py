@@ -270,6 +270,7 @@ def disturb(
             sender.join()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("broker", BROKERS[:1], indirect=True)
 def test_no_event_is_lost_or_doubled_by_kills_and_cut_connections(broker: Broker, tmp_path: Path) -> None:
     disturb(broker, tmp_path, kills=3, count=600, instances=1, seed=1)

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nats
+import pytest
 import redis
 
 import fti_assets as fti
@@ -95,7 +97,38 @@ def test_a_stream_of_nats_is_taken_until_it_has_been_caught_up_with(tmp_path, mo
 
 
 @needs_nats
-def test_a_signal_ends_it_after_a_last_flush(tmp_path):
+def test_a_signal_ends_it_after_a_last_flush(tmp_path, monkeypatch, capfd):
+    name, has_ended = unique("payments"), threading.Event()
+    stream = fti.NatsStream(name, url="nats://127.0.0.1:4222")
+    file = system(tmp_path, f"fti.{stream!r}")
+    monkeypatch.setenv("FTI_HOME", str(tmp_path))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    testing.publish(stream, [event("a", 1.0)])
+
+    def end_it() -> None:
+        while not has_ended.wait(0.02):
+            if _is_online(tmp_path):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ending = threading.Thread(target=end_it)
+    ending.start()
+    try:
+        assert main(["stream", "payments", "-f", str(file), "--flush-every", "1h"]) == 0
+    finally:
+        has_ended.set()
+        ending.join()
+        signal.signal(signal.SIGTERM, before)
+        delete(name)
+    lines = [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+    assert lines == ["not_reported", "started", "flushed", "stopped"]
+    assert rows(tmp_path) == [("a", 1.0)]
+
+
+@needs_nats
+@pytest.mark.soak
+def test_a_signal_ends_a_process_of_its_own_after_a_last_flush(tmp_path):
     name = unique("payments")
     stream = fti.NatsStream(name, url="nats://127.0.0.1:4222")
     file = system(tmp_path, f"fti.{stream!r}")

@@ -43,7 +43,7 @@ def rows_of(check) -> list[dict]:
 
 
 def streamed(world, events, archive, **terms):
-    group = group_over(archive, events, **terms)
+    group = group_over(archive, events, online=False, **terms)
     events.put(*CONTENTS, at=AT)
     world.run(group)
     return group
@@ -117,7 +117,7 @@ def test_rows_from_before_the_stream_began_are_no_differences(world, events):
 
 def test_a_partition_of_which_nothing_was_streamed_is_not_judged(world, events):
     archive = [frame(payment("a"), stored_at=AT)]
-    group = group_over(archive, events)
+    group = group_over(archive, events, online=False)
     for amount in (1.0, 2.0):
         archive[0] = frame(payment("a", amount=amount), stored_at=AT)
         check = equals_stream(materialize(world, group, at=NIGHT))

@@ -31,7 +31,8 @@ from tests.support.payments import DAY, MINUTE, payment, payments, spending
 
 FIRST, NOW = DAY + 660 * MINUTE, DAY + 700 * MINUTE
 EVENTS = 20
-STEPS = 28
+FEW, MANY = 12, 28
+"""How many steps a trial has."""
 
 
 class Service:
@@ -168,20 +169,20 @@ class Trial:
                 assert service == load, self.log
 
 
-def run_trial(folder: Path, seed: int, services: int) -> None:
+def run_trial(folder: Path, seed: int, services: int, steps: int = MANY) -> None:
     with clock.at(f"{from_microseconds(NOW).isoformat()}Z"):
         trial = Trial(folder, seed, services)
         try:
-            for _ in range(STEPS):
+            for _ in range(steps):
                 service = trial.random.choice(trial.services)
-                steps = [service.turn] * 4 + [
+                choices = [service.turn] * 4 + [
                     service.end_in_a_turn,
                     service.start,
                     service.flush,
                     trial.run,
                     *[trial.load] * 2,
                 ]
-                step = trial.random.choice(steps)
+                step = trial.random.choice(choices)
                 trial.log.append(f"{step.__name__} {service.shard if services > 1 else ''}")
                 step()
                 trial.check()
@@ -193,9 +194,9 @@ def run_trial(folder: Path, seed: int, services: int) -> None:
             trial.close()
 
 
-@pytest.mark.parametrize("services", [1, 2])
+@pytest.mark.parametrize("services", [pytest.param(1, marks=pytest.mark.soak), 2])
 def test_no_interleaving_of_run_and_service_counts_a_row_twice(tmp_path, services):
-    run_trial(tmp_path, 0, services)
+    run_trial(tmp_path, 0, services, FEW)
 
 
 @pytest.mark.soak

@@ -139,8 +139,23 @@ def state(group, folder: Path) -> tuple[Any, Any]:
     return (ledger, rows, letters), (dict(online.everything(group.table_name)[1]), values)
 
 
+TRIALS = 3
+
+
+@pytest.mark.parametrize("trial", range(TRIALS))
+def test_nothing_is_lost_or_doubled_by_kills_at_several_steps(trial, expected, tmp_path):
+    """Each step is one at which a service of some trial is killed."""
+    group = declared()
+    for number, step in enumerate([*STEPS][trial::TRIALS]):
+        with killed(step, after=number % 2 == 1, times=1), suppress(Killed):
+            run(group, tmp_path)
+    run(group, tmp_path)
+    assert state(group, tmp_path) == expected
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("step", STEPS)
-def test_nothing_is_lost_or_doubled_by_a_kill(step, expected, tmp_path):
+def test_nothing_is_lost_or_doubled_by_kills_before_and_after_a_step(step, expected, tmp_path):
     group = declared()
     for after, times in ((False, 1), (True, 2), (True, 1), (False, 3)):
         with killed(step, after=after, times=times), suppress(Killed):

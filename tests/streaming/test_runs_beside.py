@@ -41,7 +41,7 @@ def materialize(world: World, group, partition: str = "2024-05-01", at: str = AT
         return dg.materialize([group.assets_def], partition_key=partition, resources={"fti": stores})
 
 
-def group_over(archive: list, events: MemoryStream, **terms):
+def group_over(archive: list, events: MemoryStream, *, online: bool = True, **terms):
     @fti.feature_group(
         name="payments",
         keys=["card"],
@@ -50,7 +50,7 @@ def group_over(archive: list, events: MemoryStream, **terms):
         schema=Payments,
         partitions_def=dg.DailyPartitionsDefinition(start_date="2024-04-01"),
         stream=events,
-        online=True,
+        online=online,
         **terms,
     )
     def declared() -> pd.DataFrame:
@@ -63,7 +63,7 @@ def test_a_run_that_gives_the_same_rows_changes_nothing(world):
     events = MemoryStream("payments")
     contents = [payment("a", amount=1.0), payment("b", amount=2.0)]
     archive = [frame(*contents, stored_at=DAY + 660 * MINUTE)]
-    group = group_over(archive, events)
+    group = group_over(archive, events, online=False)
     events.put(*contents, at=DAY + 660 * MINUTE)
     world.run(group)
     with world.offline.connect() as lake:
@@ -79,7 +79,7 @@ def test_a_day_is_final_once_a_run_has_said_so(world):
     """However late the service adds to it: it may be behind, and nobody knows what is to come."""
     events = MemoryStream("payments")
     first = payment("a", amount=1.0)
-    group = group_over([frame(first, stored_at=DAY + 660 * MINUTE)], events)
+    group = group_over([frame(first, stored_at=DAY + 660 * MINUTE)], events, online=False)
     events.put(first, at=DAY + 660 * MINUTE)
     world.run(group, at="2024-05-02T09:00:00Z")
     end, days = datetime(2024, 5, 2), (datetime(2024, 5, 1), datetime(2024, 5, 2))
@@ -97,7 +97,7 @@ def test_rows_that_the_archive_of_an_open_day_lacks_stay(world):
     events = MemoryStream("payments")
     first, second = payment("a", amount=1.0), payment("b", amount=2.0)
     archive = [frame(first, stored_at=DAY + 660 * MINUTE)]
-    group = group_over(archive, events)
+    group = group_over(archive, events, online=False)
     events.put(first, second, at=DAY + 660 * MINUTE)
     world.run(group)
     assert materialize(world, group).success
@@ -109,7 +109,7 @@ def test_rows_that_the_archive_of_an_open_day_lacks_stay(world):
 
 def test_rows_that_are_flushed_while_a_run_reads_stay(world):
     events = MemoryStream("payments")
-    group = payments(events, online=True)
+    group = payments(events)
     events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE)
     world.run(group)
     with world.offline.connect() as lake:

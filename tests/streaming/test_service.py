@@ -151,7 +151,7 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             at=microseconds(begin + minute * number * 5),
         )
     taken = list(events.stored[0])
-    for cut in (7, 20, 33, 60):
+    for cut in (7, 33, 60):
         events.stored[0][:] = taken[:cut]
         now = from_microseconds(taken[cut - 1].stored_at)
         world.run(group, at=f"{now.isoformat()}Z", windows=[windows], batch_events=3)
@@ -162,12 +162,12 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             reader, whole = (one.reader(target.table_name) for one in (world.online, other))
             values = 0
             for key in "abcd":
-                for ago in range(0, 61, 3):
+                for ago in range(0, 61, 6):
                     at_us = microseconds(now - minute * ago)
                     result = reader.get((key,), at_us=at_us)
                     assert result == whole.get((key,), at_us=at_us)
                     values += result is not None
-            assert values > 10
+            assert values > 5
 
 
 def test_windows_over_two_shards_are_kept_by_two_services(world):
@@ -247,7 +247,7 @@ def test_a_store_that_is_away_is_waited_for(world, owner, name, said):
     events = MemoryStream("payments")
     group = payments(events, online=True)
     windows = spending(group)
-    for number in range(20):
+    for number in range(8):
         events.put(
             payment("ab"[number % 2], f"2024-05-01T11:{number:02}:00Z", amount=1.0), at=DAY + (690 + number) * MINUTE
         )
@@ -256,6 +256,6 @@ def test_a_store_that_is_away_is_waited_for(world, owner, name, said):
             with suppress(StoreError):
                 world.run(group, windows=[windows], batch_events=3, flush_seconds=0.01)
     assert said in [what for what, _ in world.events] or said == "flush_failed"
-    assert len(world.rows(group)) == 20
+    assert len(world.rows(group)) == 8
     reader = world.online.reader("spending_v1", columns=["paid_2h"])
-    assert [reader.get((card,), at_us=NOON).values for card in "ab"] == [(10,), (10,)]
+    assert [reader.get((card,), at_us=NOON).values for card in "ab"] == [(4,), (4,)]

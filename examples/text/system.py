@@ -75,6 +75,7 @@ judged: Terms = {
     "task": "binary",
     "evaluate": fti.Evaluation(metrics=["roc_auc", "log_loss", "brier"]),
     "gates": [fti.BeatsBaseline("log_loss"), fti.NotWorseThanChampion("roc_auc", tolerance=0.0)],
+    "importance": False,  # each model has one feature
     "intended_use": "Which reports a person reads first.",
     "limits": [
         "Learned of reports from 1996 and 1997, in capitals and abbreviations, and reads the first 22 pieces of words.",

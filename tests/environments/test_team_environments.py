@@ -30,22 +30,22 @@ def server() -> Iterator[BucketServer]:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def name(server: BucketServer) -> Iterator[str]:
     with database() as name:
         yield name
 
 
-@pytest.fixture(scope="module")
-def stores(name: str, tmp_path_factory: pytest.TempPathFactory) -> fti.Stores:
-    home = tmp_path_factory.mktemp("team")
+@pytest.fixture
+def stores(name: str, tmp_path: Path) -> fti.Stores:
+    """Stores of which the lake has one lookup."""
     stores = fti.Stores(
         lake=lake_location(name, f"s3://team/{name}"),
         models=f"s3://team/{name}/models",
-        online=home / "online",
-        log=home / "log",
+        online=tmp_path / "online",
+        log=tmp_path / "log",
     )
-    till.run_all(OLD, stores)
+    till.run(OLD.shops, stores, None)
     return stores
 
 
@@ -79,6 +79,7 @@ def databases() -> set[str]:
 def test_a_change_runs_in_a_database_beside_and_is_merged(
     stores: fti.Stores, server: BucketServer, name: str, tmp_path: Path
 ) -> None:
+    till.run_all(OLD, stores)
     before, catalog, keys = contents(stores), catalog_of(stores), server.keys("team")
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -116,7 +117,7 @@ def test_a_change_runs_in_a_database_beside_and_is_merged(
         environments.drop(stores, "pr-12")
 
 
-def test_one_that_was_killed_half_made_is_made_again(
+def test_one_that_was_killed_half_made_is_made_again_and_merged(
     stores: fti.Stores, name: str, server: BucketServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -127,11 +128,22 @@ def test_one_that_was_killed_half_made_is_made_again(
     assert f"{name}_env_pr-13" in databases()
     assert environments.environments(stores) == []
     environments.create(stores, "pr-13")
-    assert contents(stores.in_environment("pr-13")) == contents(stores)
-    till.run(till.system(factor=3.0).busy, stores.in_environment("pr-13"), "2025-01-05")
-    till.run(till.system(factor=4.0).busy, stores, "2025-01-05")
+    branch = stores.in_environment("pr-13")
+    assert contents(branch) == (before := contents(stores))
+
+    # What is run there is in main after the merge, and not before.
+    changed = till.system(with_seats=True)
+    till.run(changed.shops, branch, None)
+    assert contents(stores) == before != contents(branch)
+    environments.merge(changed.defs, stores, "pr-13")
+    assert contents(stores) == contents(branch)
+
+    # What both have changed is refused.
+    till.run(till.system(largest=8, with_seats=True).shops, branch, None)
+    till.run(till.system(largest=9, with_seats=True).shops, stores, None)
     before = contents(stores)
-    with pytest.raises(StoreError, match=r"features\.busy_v1 2025-01-05 has 8 rows in main"):
-        environments.merge(NEW.defs, stores, "pr-13")
+    with pytest.raises(StoreError, match=r"features\.shops_v1.* has 2 rows in main"):
+        environments.merge(changed.defs, stores, "pr-13")
     assert contents(stores) == before
     environments.discard(stores, "pr-13")
+    assert f"{name}_env_pr-13" not in databases()

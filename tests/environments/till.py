@@ -49,6 +49,7 @@ def system(
     strength: float = 1.0,
     version: int = 1,
     with_seats: bool = False,
+    largest: int = 7,
     ttl: str | None = None,
     with_shop: bool = False,
     test: str = "2d",
@@ -95,7 +96,7 @@ def system(
 
     @fti.feature_group(keys=["shop"], online=True)
     def shops() -> pd.DataFrame:
-        return pd.DataFrame({"shop": ["a", "b"], "size": [3, 7], **({"seats": [1, None]} if with_seats else {})})
+        return pd.DataFrame({"shop": ["a", "b"], "size": [3, largest], **({"seats": [1, None]} if with_seats else {})})
 
     view = fti.FeatureView(
         name="refunding",

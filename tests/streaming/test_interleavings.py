@@ -85,7 +85,7 @@ class Trial:
         self.folder, self.random = folder, random.Random(seed)
         self.stream = MemoryStream("payments", shards=services)
         self.group = payments(self.stream, online=True)
-        self.windows = spending(self.group)
+        self.windows = spending(self.group, "spent", "paid")
         self.offline, self.online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
         for number in range(EVENTS):
             # Some are stored at one instant, and some are late.

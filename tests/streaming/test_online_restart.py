@@ -23,7 +23,7 @@ AT, NOON = DAY + 700 * MINUTE, DAY + 720 * MINUTE
 def test_a_service_goes_on_while_redis_is_away_and_brings_it_up_when_it_is_back(tmp_path: Path) -> None:
     events = MemoryStream("payments")
     group = payments(events, online=True)
-    windows = spending(group)
+    windows = spending(group, "paid")
     said: list[str] = []
     (tmp_path / "redis").mkdir()
 

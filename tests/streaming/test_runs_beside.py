@@ -177,7 +177,7 @@ def test_windows_count_a_row_once_that_a_run_had_before_the_service(world):
     first, second, third = payment("a", amount=1.0), payment("a", amount=2.0), payment("b", amount=4.0)
     archive = [frame(first, second, third, stored_at=DAY + 660 * MINUTE)]
     group = group_over(archive, events)
-    windows = spending(group)
+    windows = spending(group, "spent", "paid")
     events.put(first, at=DAY + 660 * MINUTE)
     world.run(group, windows=[windows])
     assert materialize(world, group).success

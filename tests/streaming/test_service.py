@@ -173,7 +173,7 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
 def test_windows_over_two_shards_are_kept_by_two_services(world):
     events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)
-    windows = spending(group)
+    windows = spending(group, "spent", "paid")
     for shard, card in enumerate("ab"):
         events.put(payment(card, amount=1.0), at=DAY + 715 * MINUTE, shard=shard)
     for instance in (1, 2, 1):
@@ -246,7 +246,7 @@ def failing(owner: type, name: str, *, times: int) -> Iterator[None]:
 def test_a_store_that_is_away_is_waited_for(world, owner, name, said):
     events = MemoryStream("payments")
     group = payments(events, online=True)
-    windows = spending(group)
+    windows = spending(group, "spent", "paid")
     for number in range(8):
         events.put(
             payment("ab"[number % 2], f"2024-05-01T11:{number:02}:00Z", amount=1.0), at=DAY + (690 + number) * MINUTE

@@ -31,7 +31,7 @@ class World:
     def __init__(self, folder: Path, events: MemoryStream) -> None:
         self.folder, self.events = folder, events
         self.group = payments(events, online=True)
-        self.windows = spending(self.group)
+        self.windows = spending(self.group, "paid")
         self.offline, self.online = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
         self.log: dict[int, list[str]] = {1: [], 2: []}
         self.stops: dict[int, asyncio.Event] = {}

@@ -46,23 +46,24 @@ def payment(card: str = "a", at: str = "2024-05-01T10:00:00Z", **more: object) -
     return {"card": card, "at": at, "amount": 1.5, "terminal": 7, "online": True, **more}
 
 
-def spending(group: FeatureGroup) -> FeatureGroup:
-    """Windows at the time of a request over a group of payments."""
+def spending(group: FeatureGroup, *only: str) -> FeatureGroup:
+    """Windows at the time of a request over a group of payments: all aggregates, or those of some names, which cost less."""
+    aggregates: dict[str, Any] = {
+        "spent": fti.Sum("amount"),
+        "paid": fti.Count(),
+        "most": fti.Max("amount"),
+        "terminals": fti.DistinctCount("terminal"),
+        "median": fti.Percentile("amount", 0.5),
+        "lasts": fti.Last("terminal", n=2, distinct=True),
+        "visits": fti.Sessions(gap="3min", of="rows"),
+    }
     return fti.request_windows(
         group,
         name="spending",
         keys=["card"],
         every="15min",
         windows=["10min", "2h"],
-        aggregates={
-            "spent": fti.Sum("amount"),
-            "paid": fti.Count(),
-            "most": fti.Max("amount"),
-            "terminals": fti.DistinctCount("terminal"),
-            "median": fti.Percentile("amount", 0.5),
-            "lasts": fti.Last("terminal", n=2, distinct=True),
-            "visits": fti.Sessions(gap="3min", of="rows"),
-        },
+        aggregates={name: one for name, one in aggregates.items() if not only or name in only},
         online=True,
         online_history="1h",
     )

@@ -189,8 +189,9 @@ def test_times_with_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> No
         "2013-01-01T02:20+02:00",
         "20130101T0020",
     )
-    for t in (row()["t"].replace(tzinfo=UTC).astimezone(zone), *texts):
-        assert VIEW.features_for([{**row(), "t": t}], stores=stores) == wanted
+    zoned = {**row(), "t": row()["t"].replace(tzinfo=UTC).astimezone(zone)}
+    assert VIEW.features_for([zoned], stores=stores) == wanted
+    assert VIEW.features_for([{**row(), "t": text} for text in texts], stores=stores) == wanted * len(texts)
     for named in ("America/New_York", "+02:00", "UTC"):
         stamp = pl.Series([START + 20 * MINUTE]).dt.replace_time_zone("UTC").to_arrow().cast(pa.timestamp("us", named))
         table = pa.Table.from_pylist([row()]).drop_columns("t").append_column("t", stamp)

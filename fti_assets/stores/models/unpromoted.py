@@ -37,7 +37,7 @@ def publish_new(
     _note(
         store,
         manifest,
-        f"{by} was to make it champion after {expected or 'none'}: it is about to, or was killed before it could. "
+        f"{by} was to make it {f'champion after {expected}' if expected else 'the first champion'}: it is about to, or was killed before it could. "
         f"fti models promote {manifest.model} {manifest.reference} --reason WHY makes it champion",
         run_id,
     )

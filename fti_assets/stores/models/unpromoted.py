@@ -34,10 +34,11 @@ def publish_new(
         StoreError: as ``ModelStore.publish``.
     """
     by = f"run {run_id}" if run_id else "the process that published it"
+    role = f"champion after {expected}" if expected else "the first champion"
     _note(
         store,
         manifest,
-        f"{by} was to make it {f'champion after {expected}' if expected else 'the first champion'}: it is about to, or was killed before it could. "
+        f"{by} was to make it {role}: it is about to, or was killed before it could. "
         f"fti models promote {manifest.model} {manifest.reference} --reason WHY makes it champion",
         run_id,
     )

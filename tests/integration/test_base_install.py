@@ -25,9 +25,6 @@ from fti_assets.core import clock
 
 ROOT = Path(__file__).parents[2]
 
-# A wheel is built and installed. That an app needs numpy and ONNX Runtime alone, and answers the same without more, is shown in
-# make test by the tests of its imports and of the stores of earlier code.
-pytestmark = pytest.mark.soak
 NOW = "2013-06-20T00:00:00"
 AT = "2013-06-19T13:45:00"
 REQUEST = {"visit_id": 7, "shop": "north", "basket": 31.5, "opened_at": "2013-06-19T08:00:00Z"}

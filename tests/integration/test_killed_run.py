@@ -192,7 +192,7 @@ def online(stores: fti.Stores, at: datetime) -> dict[int, int]:
 
 @pytest.mark.parametrize(
     "phases",
-    [["online"], pytest.param(["lake", "lake", "lake", "online", "online", "done"], marks=pytest.mark.soak)],
+    [["lake"], pytest.param(["lake", "lake", "lake", "online", "online", "done"], marks=pytest.mark.soak)],
     ids=len,
 )
 def test_a_killed_run_leaves_old_rows_or_new(tmp_path: Path, phases: list[str]) -> None:

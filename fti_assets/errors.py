@@ -145,7 +145,12 @@ def one_of(names: Iterable[object]) -> str:
 
 def list_some(names: Iterable[object], limit: int = 5) -> str:
     """List the first few names, for an error message: ``'a', 'b' and 7 more``."""
-    quotations = [repr(name) for name in names]
-    if len(quotations) > limit:
-        return f"{', '.join(quotations[:limit])} and {len(quotations) - limit} more"
-    return " and ".join([*filter(None, [", ".join(quotations[:-1])]), *quotations[-1:]]) or "nothing"
+    return list_phrases(map(repr, names), limit)
+
+
+def list_phrases(phrases: Iterable[str], limit: int = 5) -> str:
+    """List the first few phrases, as they are: ``3 rows of a, 4 rows of b and 7 more``."""
+    every = list(phrases)
+    if len(every) > limit:
+        return f"{', '.join(every[:limit])} and {len(every) - limit} more"
+    return " and ".join([*filter(None, [", ".join(every[:-1])]), *every[-1:]]) or "nothing"

@@ -43,7 +43,7 @@ def _lines(system: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {facts['asset']}"
             for name, value in facts.items():
                 if name != "asset" and value not in (None, "", []):
-                    yield f"    {name.replace('_', ' '):<12} {_text(value)}"
+                    yield f"    {name.replace('_', ' '):<12} {_encoders_text(value) if name == 'encoders' else _text(value)}"
 
 
 def _text(value: Any) -> str:
@@ -54,3 +54,18 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else " ".join(str(value).split())
+
+
+def _encoders_text(encoders: Mapping[str, str]) -> str:
+    """The encoders that are declared by feature, and of how many features there is none but the default.
+
+    >>> _encoders_text({"origin": "OneHot()", "seats": "Standardize() by default", "year": "Standardize() by default"})
+    'origin OneHot(); Standardize() by default of 2 features'
+    """
+    declared = {name: one for name, one in encoders.items() if not one.endswith(" by default")}
+    defaults = [one for name, one in encoders.items() if name not in declared]
+    counts = [
+        f"{one} of {(number := defaults.count(one))} feature{'' if number == 1 else 's'}"
+        for one in dict.fromkeys(defaults)
+    ]
+    return "; ".join([*filter(None, [_text(declared)]), *counts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from typing import Literal
 
 Subject = Literal["feature", "label", "prediction", "quality", "service"]
@@ -54,3 +54,12 @@ class Measurement:
     def series(self) -> tuple[str, ...]:
         """What makes measurements of several partitions one history, whichever build answered."""
         return (self.subject, self.column_name, self.statistic, self.reference, self.slice, self.arm)
+
+
+def in_partition(start: datetime) -> str:
+    """The partition that a figure is of, as a part of a sentence.
+
+    >>> in_partition(datetime(2024, 1, 2)), in_partition(datetime(2024, 1, 2, 6))
+    ('on 2024-01-02', 'at 2024-01-02 06:00')
+    """
+    return f"on {start:%Y-%m-%d}" if start.time() == time.min else f"at {start:%Y-%m-%d %H:%M}"

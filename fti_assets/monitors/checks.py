@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from fti_assets.core.rules import Verdict
-from fti_assets.errors import list_some
+from fti_assets.errors import list_phrases, list_some
 from fti_assets.monitoring.drift.drift import MISSING_ANSWERS, Drift
 from fti_assets.monitoring.drift.judging import rule_for
-from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitoring.measurement import Measurement, in_partition
 from fti_assets.monitors.monitor import ANSWERS_THERE, MEASURED, Monitor, rule_of
 from fti_assets.monitors.quality.checks import quality_verdicts
 from fti_assets.monitors.quality.redaction import redacted_by_logs
@@ -64,14 +64,14 @@ def _problem(rule: Drift, warnings: Sequence[Measurement]) -> str:
     if not warnings:
         return ""
     if rule.statistic == MISSING_ANSWERS:
-        figures = list_some(
-            f"{one.value:.0%} of the {one.rows} usual answers of {one.column_name} in {one.partition_start:%Y-%m-%d %H:%M}"
+        figures = list_phrases(
+            f"{one.value:.0%} of the {one.rows} usual answers of {one.column_name} {in_partition(one.partition_start)}"
             for one in warnings
         )
         return f"answers are missing (at most {rule.at_most:.0%}): {figures}. Look at what asks for them"
     against = "what the build learned from" if rule.reference == "training" else "the weeks before"
-    figures = list_some(
-        f"{one.column_name!r} {one.value:.3g} (at most {one.threshold:.3g}) in {one.partition_start:%Y-%m-%d %H:%M}"
+    figures = list_phrases(
+        f"{one.column_name!r} {one.value:.3g} (at most {one.threshold:.3g}) {in_partition(one.partition_start)}"
         for one in warnings
     )
     row = "" if rule.in_a_row == 1 else f", in {rule.in_a_row} partitions in a row"

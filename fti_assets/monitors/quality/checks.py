@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from fti_assets.core.rules import Verdict
-from fti_assets.errors import list_some
-from fti_assets.monitoring.measurement import Measurement
+from fti_assets.errors import list_phrases
+from fti_assets.monitoring.measurement import Measurement, in_partition
 from fti_assets.monitoring.quality.judging import QUALITY
 from fti_assets.monitoring.quality.quality import Quality
 from fti_assets.monitors.monitor import quality_rule_of
@@ -70,8 +70,8 @@ def _problem(rule: Quality, warnings: Sequence[Measurement]) -> str:
         return ""
     side = "at least" if rule.higher_is_better else "at most"
     row = "" if rule.in_a_row == 1 else f", in {rule.in_a_row} partitions in a row"
-    figures = list_some(
-        f"{_of(one)} {one.value:.4g} ({side} {one.threshold:.4g}) in {one.partition_start:%Y-%m-%d %H:%M}"
+    figures = list_phrases(
+        f"{_of(one)} {one.value:.4g} ({side} {one.threshold:.4g}) {in_partition(one.partition_start)}"
         for one in warnings
     )
     return f"{rule.metric} of the answers{row}: {figures}. Look at its history on the asset's page, and at drift of what the model sees"

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -78,9 +79,10 @@ few_rows = fti.training_dataset(
     split=fti.TimeSplit(validation="2d", test="2d"),
     partitions_def=system.mondays,
 )
-forecast = fti.model(name="demand_forecast", dataset=few_rows, task="regression")(system.demand_forecast.function)
+small: dict[str, Any] = {"dataset": few_rows, "importance": False}
+forecast = fti.model(name="demand_forecast", task="regression", **small)(system.demand_forecast.function)
 levels = list(system.demand_range.levels)
-between = fti.model(name="demand_range", dataset=few_rows, task="quantile", levels=levels)(system.demand_range.function)
+between = fti.model(name="demand_range", task="quantile", levels=levels, **small)(system.demand_range.function)
 forecasts = fti.batch_predictions(name="forecasts", model=[forecast, between], partitions_def=system.days, online=True)
 
 

@@ -137,7 +137,7 @@ thursdays = dg.WeeklyPartitionsDefinition(start_date=CUTOFF, day_offset=4, end_d
 few_lists = fti.training_dataset(
     name="lists", view=system.choice, query=["user_id", "week"], split=fti.TimeSplit(validation="7d", test="21d"), partitions_def=thursdays
 )  # fmt: skip
-ranker = fti.model(name="ranker", dataset=few_lists, task="ranking")(system.ranker.function)
+ranker = fti.model(name="ranker", dataset=few_lists, task="ranking", importance=False)(system.ranker.function)
 picks = fti.batch_predictions(
     name="picks", model=ranker, partitions_def=system.weeks, top=fti.TopK(10, by="user_id"), online=True
 )

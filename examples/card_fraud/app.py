@@ -42,10 +42,10 @@ def page() -> None:
     least = st.sidebar.slider("Probability, at least", 0.05, 0.95, 0.5, 0.05, key="least")
     alerts = rows[rows["probability"] >= least].sort_values("probability", ascending=False)
     number, euros, cards = st.columns(3)
-    number.metric("Alerts", f"{len(alerts)} of {len(rows):,} payments")
+    number.metric("Alerts, of all payments", f"{len(alerts)} of {len(rows):,}")
     euros.metric("Euros", f"{alerts['amount'].sum():,.0f}")
     cards.metric("Cards", f"{alerts['card'].nunique()}")
-    st.dataframe(alerts[list(NAMES)].rename(columns=NAMES).round(3), hide_index=True)
+    st.dataframe(alerts[list(NAMES)].round({"probability": 3}).rename(columns=NAMES), hide_index=True)
     if alerts.empty:
         return
     card = st.sidebar.selectbox("Card", list(dict.fromkeys(alerts["card"])), key="card")

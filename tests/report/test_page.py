@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import fti_assets as fti
+from examples.flight_delays.inference import delay_quality
 from fti_assets.alerts.causes import Cause
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.rollouts.rollout import Arm, Rollout
@@ -17,7 +19,7 @@ from fti_assets.report import Report, page_of
 from fti_assets.report.page import LARGEST
 from fti_assets.report.reading.causes import OpenCauses
 from fti_assets.report.reading.comparisons import Difference, ParityDay, ParityFigures
-from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series
+from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series, without_estimate
 from fti_assets.report.reading.groups import Freshness
 from fti_assets.report.reading.models import ModelHistory
 from fti_assets.stores.models.aliases import AliasChange, Aliases, RolloutChange
@@ -160,6 +162,14 @@ def test_estimates_have_another_line_than_labels() -> None:
     monitor = MonitorFigures("m", "p", DAYS[0], quality=(only_estimates,))
     text = Outline(page_of(replace(EMPTY, monitors=(monitor,)))).text
     assert "roc_auc estimated 0.74, limit 0.69; 900 rows of 2025-01-25" in text
+
+
+def test_metrics_without_an_estimate_are_named() -> None:
+    monitor = MonitorFigures("m", "p", DAYS[0], quality=(quality("rmse"),), without_estimate=("rmse", "mae"))
+    text = Outline(page_of(replace(EMPTY, monitors=(monitor,)))).text
+    assert "Of rmse and mae there is no estimate before labels come" in text
+    assert without_estimate(delay_quality) == ()
+    assert without_estimate(replace(delay_quality, quality=(fti.Quality("ece"), fti.Quality("brier")))) == ("ece",)
 
 
 def test_a_partition_without_a_figure_is_a_gap() -> None:

@@ -108,6 +108,11 @@ def _quality_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         "A full line is what mature labels say, with its interval behind it. A dotted line with rings is an estimate from calibrated "
         "probabilities, before labels come. The dashed line is the limit."
     )
+    if names := monitor.without_estimate:
+        yield note(
+            f"Of {text(' and '.join(names))} there is no estimate before labels come: it would need probabilities, or the metric "
+            "cannot be computed of expected labels."
+        )
     first = monitor.quality[:most]
     if first:
         span = Span.of([point.start for one in first for point in (*one.points, *one.estimates)])

@@ -34,10 +34,7 @@ FAULTS = (
     Fault("schedule", date(2013, 1, 19), 1, "the schedule of 2013-01-19 is cut short", lambda _: None),
 )
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta"),
-    pytest.mark.soak,  # two weeks of sensors and runs
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter .* is currently in beta")
 
 
 @fti.feature_group(keys=["flight_id"], event_time="predict_at", partitions_def=daily)

@@ -148,6 +148,11 @@ def list_some(names: Iterable[object], limit: int = 5) -> str:
     return list_phrases(map(repr, names), limit)
 
 
+def count_of(number: int, noun: str) -> str:
+    """A number and what it counts: ``1 row``, ``2 rows``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def list_phrases(phrases: Iterable[str], limit: int = 5) -> str:
     """List the first few phrases, as they are: ``3 rows of a, 4 rows of b and 7 more``."""
     every = list(phrases)

@@ -81,7 +81,7 @@ def test_retire_lists_first_and_deletes_when_it_is_told(models: str, capsys: pyt
     retire = ["models", "retire", "delay_net", "--older-than", "0s", "--models", models]
     for more, last in (
         ([], "nothing was deleted: answer y, or say --yes"),
-        (["--dry-run", "--yes"], "1 builds of delay_net would go"),
+        (["--dry-run", "--yes"], "1 build of delay_net would go"),
     ):
         assert main([*retire, *more]) == 0
         lines = said(capsys)
@@ -90,7 +90,7 @@ def test_retire_lists_first_and_deletes_when_it_is_told(models: str, capsys: pyt
         assert lines[3:] == [last]
         assert len(store.builds("delay_net")) == 3
     assert main([*retire, "--yes"]) == 0
-    assert said(capsys)[-1].startswith("deleted 1 builds of delay_net, ")
+    assert said(capsys)[-1].startswith("deleted 1 build of delay_net, ")
     assert [build.reference for build in store.builds("delay_net")] == [FIRST, SECOND]
     assert main([*retire, "--yes"]) == 0
     assert said(capsys)[-1] == "no build of delay_net goes"

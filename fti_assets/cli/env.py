@@ -7,7 +7,7 @@ import json
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import StoreError
+from fti_assets.errors import StoreError, count_of
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="for machines")
 
@@ -56,7 +56,7 @@ def load(name: str, file: str | None, module: str | None, **folders: str | None)
     system = load_definitions(file, module)
     counts = environments.load(system, stores_of(system, **folders), name)
     for namespace, keys in counts.items():
-        click.echo(f"{namespace}: {keys} keys")
+        click.echo(f"{namespace}: {count_of(keys, 'key')}")
     if not counts:
         click.echo(f"nothing of the environment {name} is served online: no group or prediction of it has online=True")
 

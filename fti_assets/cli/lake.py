@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fti_assets.cli.options import definitions, load_definitions, stores
-from fti_assets.errors import NotMaterializedError, StoreError, list_some
+from fti_assets.errors import NotMaterializedError, StoreError, count_of, list_some
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -74,7 +74,8 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
             compared_contents = compare_contents(open_lake, tables_and_tiles, say=click.echo)
             click.echo(_contents_text(compared_contents, time.monotonic() - began))
         click.echo(
-            f"{store.root}: snapshot {open_lake.snapshot()}, {len(sizes.by_catalog)} files, {len(sizes.strays)} more that no snapshot names"
+            f"{store.root}: snapshot {open_lake.snapshot()}, {count_of(len(sizes.by_catalog), 'file')}, {len(sizes.strays)} more that no "
+            "snapshot names"
         )
         with _instance() as instance:
             if instance is None:
@@ -91,7 +92,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
                 counts = recorded_partitions(instance, tables)
                 compares = bool(counts) or not open_lake.tables()
                 if compares:
-                    of = f"{sum(counts.values())} partitions of {len(counts)} table{'' if len(counts) == 1 else 's'}"
+                    of = f"{count_of(sum(counts.values()), 'partition')} of {len(counts)} table{'' if len(counts) == 1 else 's'}"
                     click.echo(f"compared {of}: every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(
@@ -122,7 +123,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
 
 def _contents_text(contents: Contents, seconds: float) -> str:
     whole = contents.partitions - len(contents.damaged) - len(contents.not_comparable)
-    text = f"read {contents.rows} rows in {seconds:.1f} s: {whole} of {contents.partitions} partitions hold what was committed"
+    text = f"read {count_of(contents.rows, 'row')} in {seconds:.1f} s: {whole} of {contents.partitions} partitions hold what was committed"
     if contents.not_comparable:
         text += (
             f"; {len(contents.not_comparable)} have versions of an earlier kind of hash, which cannot be compared with this release of "
@@ -164,17 +165,19 @@ def repair_lake(**folders: Any) -> None:
         lost = [] if instance is None else lost_partitions(open_lake, instance, assets)
     click.echo(f"{store.catalog} {'is a new catalog' if report.new_catalog else 'is the catalog that was there'}")
     for table, partitions in report.registered.items():
-        click.echo(f"  {table.full_name}: registered {len(partitions)} partitions ({list_some(partitions)})")
+        click.echo(
+            f"  {table.full_name}: registered {count_of(len(partitions), 'partition')} ({list_some(partitions)})"
+        )
     for table, reasons in report.left_out.items():
-        click.echo(f"  {table.full_name}: left out {len(reasons)} partitions, materialize them again")
+        click.echo(f"  {table.full_name}: left out {count_of(len(reasons), 'partition')}, materialize them again")
         for partition, reason in reasons.items():
             click.echo(f"    {partition}: {reason}")
     for path in report.passed_over:
         click.echo(f"  passed over {path}, which cannot be read")
     for table, partitions in report.untold.items():
         click.echo(
-            f"  {table.full_name}: {len(partitions)} partitions ({list_some(partitions)}) have newer files than the catalog names, and "
-            "nothing says what they are"
+            f"  {table.full_name}: {count_of(len(partitions), 'partition')} ({list_some(partitions)}) with newer files than the "
+            "catalog names, and nothing says what they are"
         )
     for one in lost:
         if one.partition not in report.left_out.get(one.table, {}):
@@ -222,7 +225,7 @@ def delete_unnamed_files(lake: str | None, yes: bool) -> None:
             return
         with store.lock():  # not while somebody thinks about the answer
             _refuse_only_copies(open_lake)
-            click.echo(f"deleted {delete_unnamed(open_lake, files=files)} files that no snapshot named")
+            click.echo(f"deleted {count_of(delete_unnamed(open_lake, files=files), 'file')} that no snapshot named")
 
 
 def _refuse_only_copies(open_lake: Lake) -> None:
@@ -238,7 +241,7 @@ def _confirm(files: int) -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input(f"delete these {files} files? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"delete these {count_of(files, 'file')}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 

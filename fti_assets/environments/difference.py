@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fti_assets.environments.opening import open_environment
+from fti_assets.errors import count_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.lake.branches.branch import Branch
 from fti_assets.stores.lake.branches.comparing import PartitionChange, partition_changes
@@ -62,12 +63,13 @@ class Difference:
             )
             yield f"{table.full_name}: {counts}"
             for one in its[:_MOST_ROWS]:
-                before = "-" if one.main is None else f"{one.main.rows} rows {short(one.main.data_version)}"
-                yield f"  {one.partition}  {word_of(one)}  main {before}  here {one.own.rows} rows {short(one.own.data_version)}"
+                before = "-" if one.main is None else f"{count_of(one.main.rows, 'row')} {short(one.main.data_version)}"
+                after = f"{count_of(one.own.rows, 'row')} {short(one.own.data_version)}"
+                yield f"  {one.partition}  {word_of(one)}  main {before}  here {after}"
             if len(its) > _MOST_ROWS:
                 yield f"  and {len(its) - _MOST_ROWS} more partitions"
         for model in self.models:
-            yield f"model {model.model}: {len(model.builds)} builds, champion {model.champion}, in main {model.main_champion}"
+            yield f"model {model.model}: {count_of(len(model.builds), 'build')}, champion {model.champion}, in main {model.main_champion}"
             for build in model.builds:
                 yield f"  {build.reference} ({build.status})"
 

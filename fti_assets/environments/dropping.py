@@ -12,7 +12,7 @@ from pathlib import Path
 from fti_assets.environments.difference import Difference, difference
 from fti_assets.environments.making import delete_leftovers, remove_branch
 from fti_assets.environments.opening import stores_of_main
-from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, list_some
+from fti_assets.errors import DamagedError, NotMaterializedError, StoreError, count_of, list_some
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.lake.branches.branch import branch_folder, branch_named, is_branch
@@ -86,7 +86,7 @@ def _not_in_main(result: Difference) -> str:
     """What would be lost with an environment, in words; empty if nothing."""
     partitions = [one for one in result.partitions if one.moves_rows and one.merged != one.own.data_version]
     tables = list_some(dict.fromkeys(one.table.full_name for one in partitions))
-    words = [f"{len(partitions)} partitions of {tables}"] if partitions else []
+    words = [f"{count_of(len(partitions), 'partition')} of {tables}"] if partitions else []
     if result.models:
         words.append(f"builds or a champion of {list_some(one.model for one in result.models)}")
     return " and ".join(words)

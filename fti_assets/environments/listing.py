@@ -8,7 +8,7 @@ from typing import Any
 
 from fti_assets.core.home import MAIN
 from fti_assets.environments.opening import refuse_other_main
-from fti_assets.errors import FtiError
+from fti_assets.errors import FtiError, count_of
 from fti_assets.orchestration.resources import Stores
 from fti_assets.stores.files import sized_files
 from fti_assets.stores.lake.branches.branch import Branch, branch_folder, branch_named, branch_names, paths_of_branch
@@ -44,8 +44,8 @@ class EnvironmentFacts:
         if self.problem:
             return f"{made}: {self.problem}"
         return (
-            f"{made}, {self.changed_partitions} partitions run since, {self.own_bytes / 1e6:.1f} MB of its own, reads "
-            f"{self.files_of_main} files of main"
+            f"{made}, {count_of(self.changed_partitions, 'partition')} run since, {self.own_bytes / 1e6:.1f} MB of its own, reads "
+            f"{count_of(self.files_of_main, 'file')} of main"
         )
 
 

@@ -15,7 +15,7 @@ from fti_assets.environments.opening import OpenEnvironment, open_environment, s
 from fti_assets.environments.serving import load_stale
 from fti_assets.environments.telling import refuse_instance_of, tell_dagster
 from fti_assets.environments.upstream import changed_below, written_by
-from fti_assets.errors import StoreError, list_some
+from fti_assets.errors import StoreError, count_of, list_some
 from fti_assets.inference.batch.predictions import BatchPredictions
 from fti_assets.orchestration.declaration import declarations_of
 from fti_assets.orchestration.resources import Stores
@@ -81,7 +81,7 @@ class Merge:
         if not self.partitions and not self.builds and not self.champions:
             yield f"main has all of the environment {self.environment!r} already"
         for table, keys in self.by_table.items():
-            yield f"{table.full_name}: {len(keys)} partitions, in snapshot {self.snapshot} of main"
+            yield f"{table.full_name}: {count_of(len(keys), 'partition')}, in snapshot {self.snapshot} of main"
         for build in self.builds:
             yield f"model {build.model}: build {build.reference} ({build.status})"
         for model, champion in self.champions.items():
@@ -89,7 +89,7 @@ class Merge:
         for what, why in self.left_out.items():
             yield f"left out: {what}, {why}"
         for namespace, count in self.online.items():
-            yield f"online {namespace}: {count} keys"
+            yield f"online {namespace}: {count_of(count, 'key')}"
         if self.reports is None:
             yield (
                 "Dagster was not told, since DAGSTER_HOME is not set: its conditions would make again what was merged. Set it to the "
@@ -298,4 +298,4 @@ def _note(env: OpenEnvironment, changes: Sequence[PartitionChange]) -> None:
 
 
 def _rows(one: PartitionChange) -> str:
-    return "no rows" if one.main is None else f"{one.main.rows} rows"
+    return "no rows" if one.main is None else f"{count_of(one.main.rows, 'row')}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fti_assets.core.names import FEATURES, TableName
-from fti_assets.errors import StoreError
+from fti_assets.errors import StoreError, count_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.forget.carriers import name_of
 from fti_assets.orchestration.declaration import Declaration
@@ -54,8 +54,8 @@ def bring_to_lake(
             _flush(declared[0], groups, path, stores, seconds)
         elif str(path) in waiting:
             raise StoreError(
-                f"the outbox {path} holds {waiting[str(path)]} events of {path.parent.name}, which is not declared with a stream. Nothing "
-                "was forgotten: declare it again, or delete the outbox, whose events the lake then never gets"
+                f"the outbox {path} holds {count_of(waiting[str(path)], 'event')} of {path.parent.name}, which is not declared "
+                "with a stream. Nothing was forgotten: declare it again, or delete the outbox, whose events the lake then never gets"
             )
 
 

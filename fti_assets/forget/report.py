@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fti_assets.errors import list_some
+from fti_assets.errors import count_of, list_some
 from fti_assets.forget.carriers import Kind
 from fti_assets.forget.sinks import SinkReport
 from fti_assets.stores.lake.catalog import ranges
@@ -115,12 +115,12 @@ def _lines(result: Forgotten) -> Iterator[str]:
     for tiles in result.tiles:
         yield f"  {tiles}: what windows keep of its partitions{'' if result.dry_run else ', dropped'}"
     for namespace, keys in result.online.items():
-        yield f"  online {namespace}: {keys} keys{'' if result.dry_run else ' deleted'}"
+        yield f"  online {namespace}: {count_of(keys, 'key')}{'' if result.dry_run else ' deleted'}"
     yield from _outboxes(result)
     for table, (rows, files) in result.rejected.items():
-        yield f"  rejected rows of {table}: {rows} in {files} files{'' if result.dry_run else ', taken out'}"
+        yield f"  rejected rows of {table}: {rows} in {count_of(files, 'file')}{'' if result.dry_run else ', taken out'}"
     for model, (lines, files) in result.logged.items():
-        yield f"  logged answers of {model}: {lines} in {files} files{'' if result.dry_run else ', taken out'}"
+        yield f"  logged answers of {model}: {lines} in {count_of(files, 'file')}{'' if result.dry_run else ', taken out'}"
     yield from _sinks(result)
     yield from _datasets(result)
     if result.models:
@@ -137,7 +137,7 @@ def _lines(result: Forgotten) -> Iterator[str]:
     if result.still_logged:
         yield f"files of prediction logs that hold it still: {list_some(result.still_logged)}; forget it again once they are closed"
     if result.reported_partitions:
-        yield f"Dagster was told the new data versions of {result.reported_partitions} partitions"
+        yield f"Dagster was told the new data versions of {count_of(result.reported_partitions, 'partition')}"
     if not result.dry_run:
         yield (
             "what this cannot reach: the sources, from which the next run would bring it back; previews and failing samples in "
@@ -151,7 +151,7 @@ def _sinks(result: Forgotten) -> Iterator[str]:
         sink = f"  {report.place} of {report.table}:"
         again = f"{list_some(report.written)} written again" if report.written else "nothing written"
         rows = sum((report.rows or {}).values())
-        holds = f"{rows} rows in {len(report.rows or {})} partitions"
+        holds = f"{count_of(rows, 'row')} in {count_of(len(report.rows or {}), 'partition')}"
         if report.problem:
             yield f"{sink} {again}: {report.problem}. It may hold the key still: forget it again"
         elif report.rows is None:
@@ -172,7 +172,7 @@ def _outboxes(result: Forgotten) -> Iterator[str]:
             if result.dry_run
             else "were brought to the lake, and searched there"
         )
-        yield f"  outbox {path}: {events} events, which {then}"
+        yield f"  outbox {path}: {count_of(events, 'event')}, which {then}"
 
 
 def _datasets(result: Forgotten) -> Iterator[str]:
@@ -204,7 +204,7 @@ def _snapshots(result: Forgotten) -> Iterator[str]:
         elif not result.dry_run:
             yield "  they stay readable until upkeep expires them; --expire does it now"
         return
-    yield f"snapshots expired: {snapshots}; {result.deleted_files} files deleted"
+    yield f"snapshots expired: {snapshots}; {count_of(result.deleted_files, 'file')} deleted"
     lost = list(dict.fromkeys(what for whats in result.pinned.values() for what in whats))
     if lost:
         yield "what rested on them can no longer be made again from the same rows:"
@@ -236,4 +236,4 @@ def _rows(occurrences: Occurrences) -> str:
     if not total:
         return f"no rows now, but at snapshots {ranges(occurrences.snapshots)}"
     partitions = list(occurrences.rows)
-    return f"{total} rows in {len(partitions)} partitions ({list_some(partitions)})"
+    return f"{count_of(total, 'row')} in {count_of(len(partitions), 'partition')} ({list_some(partitions)})"

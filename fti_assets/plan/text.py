@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fti_assets.errors import count_of
 from fti_assets.plan.plan import Plan, PlannedAsset
 from fti_assets.plan.stored import Estimate
 
@@ -62,7 +63,7 @@ def _span(keys: tuple[str, ...]) -> str:
     ordered = sorted(keys)
     if len(ordered) == 1:
         return ordered[0]
-    return f"{len(ordered)} partitions, {ordered[0]} to {ordered[-1]}"
+    return f"{count_of(len(ordered), 'partition')}, {ordered[0]} to {ordered[-1]}"
 
 
 def _estimate(estimate: Estimate) -> str:

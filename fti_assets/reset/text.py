@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fti_assets.errors import count_of
 from fti_assets.reset.plan import Plan, StoredTable
 
 
@@ -56,7 +57,7 @@ def _lines(plan: Plan, is_done: bool, wiped_assets: int | None) -> Iterator[str]
         yield (
             "Dagster was not told, since DAGSTER_HOME is not set: wipe the materializations on the asset's page"
             if wiped_assets is None
-            else f"wiped Dagster's records of {wiped_assets} assets"
+            else f"wiped Dagster's records of {count_of(wiped_assets, 'asset')}"
         )
     if plan.drops:
         yield "snapshots that hold the rows stay readable until upkeep expires them"
@@ -64,10 +65,11 @@ def _lines(plan: Plan, is_done: bool, wiped_assets: int | None) -> Iterator[str]
 
 def _of_table(one: StoredTable) -> Iterator[str]:
     if one.in_lake:
-        yield f"  {one.table.full_name}: {one.rows} rows in {one.partitions} partitions, with the ledger of their versions"
+        size = f"{count_of(one.rows, 'row')} in {count_of(one.partitions, 'partition')}"
+        yield f"  {one.table.full_name}: {size}, with the ledger of their versions"
     for tiles in one.tiles:
         yield f"  {tiles.full_name}: what windows keep of its partitions"
     if one.online_keys is not None:
-        yield f"  online {one.table.name}: {one.online_keys} keys"
+        yield f"  online {one.table.name}: {count_of(one.online_keys, 'key')}"
     if one.rejected_files:
-        yield f"  rejected rows of {one.table.name}: {one.rejected_files} files"
+        yield f"  rejected rows of {one.table.name}: {count_of(one.rejected_files, 'file')}"

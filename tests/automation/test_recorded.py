@@ -143,7 +143,7 @@ def test_the_command_says_what_is_lost(
     put_back(system.store, Path(copy))
     assert main(check) == 1
     output = capsys.readouterr().err
-    assert "lacks what Dagster recorded of 1 partitions" in output
+    assert "lacks what Dagster recorded of 1 partition" in output
     assert f"fti lake repair --lake {system.store.root}" in output
     monkeypatch.delenv("DAGSTER_HOME")
     assert main(check) == 0
@@ -224,7 +224,7 @@ def test_unnamed_files_are_deleted_by_the_command(system: System, capsys: pytest
     assert "nothing was deleted" in output
     assert len(of_data(system.store)) == 2
     assert main([*delete, "--yes"]) == 0
-    assert "deleted 1 files" in capsys.readouterr().out
+    assert "deleted 1 file " in capsys.readouterr().out
     assert list(of_data(system.store)) == [named]
 
 
@@ -303,7 +303,7 @@ def test_check_says_what_it_did_not_compare(system: System, tmp_path: Path, caps
     assert main(["lake", "check", "-f", str(file)]) == 0
     output = capsys.readouterr()
     assert other in output.out
-    assert "compared 1 partitions of 1 table: every partition is as Dagster recorded it" in output.out
+    assert "compared 1 partition of 1 table: every partition is as Dagster recorded it" in output.out
     file.write_text(definitions.format("daily_things, whole_things"))
     assert main(["lake", "check", "-f", str(file)]) == 0
     output = capsys.readouterr()
@@ -385,7 +385,7 @@ def test_flipped_bit_in_journal_of_catalog_is_told(
         assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 1  # SQLite says nothing
         assert system.lost() == ["features.whole_things_v1 all"]
         assert main(check) == 1
-        assert "lacks what Dagster recorded of 1 partitions" in capsys.readouterr().err
+        assert "lacks what Dagster recorded of 1 partition" in capsys.readouterr().err
     assert not system.keep()
     assert main(["lake", "repair", "--lake", str(system.store.root)]) == 0
     assert int(fti.read(whole_things, stores=system.stores)["number"].iloc[0]) == 2

@@ -458,7 +458,7 @@ def test_work_that_main_has_not_is_dropped_by_force_alone(stores: fti.Stores) ->
     till.run(NEW.busy, branch, "2025-01-06")
     till.run(till.system(strength=0.1).model, branch, till.CUTOFF)
     unmerged = (
-        r"1 partitions of 'features.busy_v1' and builds or a champion of 'refund_model' that main has not.*--force"
+        r"1 partition of 'features.busy_v1' and builds or a champion of 'refund_model' that main has not.*--force"
     )
     with pytest.raises(StoreError, match=unmerged):
         environments.drop(stores, "pr-12")
@@ -503,13 +503,13 @@ def test_from_the_command_line(home: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "export FTI_ENV=pr-12" in capsys.readouterr().out
     till.run(NEW.busy, stores_in(home).in_environment("pr-12"), "2025-01-05")
     assert main(["env", "list"]) == 0
-    assert ", 1 partitions run since, " in capsys.readouterr().out
+    assert ", 1 partition run since, " in capsys.readouterr().out
     assert main(["env", "list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["changed_partitions"] == 1
     assert main(["env", "diff", "pr-12", "--exit-code"]) == 1
     assert "features.busy_v1: 1 changed\n  2025-01-05  changed  main 8 rows" in capsys.readouterr().out
     assert main(["env", "merge", "pr-12"]) == 0
-    assert "features.busy_v1: 1 partitions, in snapshot" in capsys.readouterr().out
+    assert "features.busy_v1: 1 partition, in snapshot" in capsys.readouterr().out
     assert main(["env", "diff", "pr-12", "--exit-code", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["partitions"][0]["change"] == "in main"
     assert main(["env", "drop", "pr-12"]) == 0

@@ -250,7 +250,7 @@ def test_report_says_which_datasets_snapshots_models_and_groups_hold_it(story: S
         number = len(hers(lake, DATASET, story.after.rows[DATASET]))
     assert of_dataset.occurrences.rows == {CUTOFF: number}
     assert list(of_dataset.made_from) == [build.snapshot]
-    assert f"in 1 partitions ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
+    assert f"in 1 partition ('{CUTOFF}'), made from snapshots {build.snapshot}" in text
     # The dataset holds it still.
     assert list(done.snapshots) == [*story.holding, *range(newest + 1, story.after.snapshot + 1)]
     assert done.models == [f"late_model {build.reference} (accepted, snapshot {build.snapshot})"]
@@ -482,7 +482,7 @@ def test_an_old_copy_of_the_catalog_lets_no_forget_delete_the_newest_commits(
     assert not catalog.with_name("catalog.sqlite-wal").exists()
     (newest,) = (home / "lake" / "data" / "features" / "members_v1" / f"_partition={day}").glob("*.parquet")
     catalog.write_bytes(old)
-    with pytest.raises(DamagedError, match=f"lacks what Dagster recorded of 1 partitions.*'features.members_v1 {day}'"):
+    with pytest.raises(DamagedError, match=f"lacks what Dagster recorded of 1 partition.*'features.members_v1 {day}'"):
         forget_member(members, expire=True)
     assert newest.exists()
     assert main(["lake", "repair", "--lake", str(home / "lake"), "--online", str(home / "online")]) == 0

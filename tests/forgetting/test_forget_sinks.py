@@ -98,7 +98,7 @@ def test_a_sink_that_holds_the_key_is_written_again_without_it(stores: fti.Store
     write_partitions([place.sink], [StoredPartition(lake, ANSWERS, LAST)])
     assert place.loans() == everything
     dry = as_text(forget_with(stores, place.sink, dry_run=True))
-    assert f"  {place.sink.place} of predictions.answers_v1: holds {len(hers)} rows in 1 partitions" in dry
+    assert f"  {place.sink.place} of predictions.answers_v1: holds {len(hers)} rows in 1 partition" in dry
     assert place.loans() == everything
     [report] = forget_with(stores, place.sink).sinks
     assert (report.rows, report.written, report.left, report.problem) == ({LAST: len(hers)}, [LAST], 0, "")

@@ -133,7 +133,7 @@ def test_what_cannot_be_brought_to_the_lake_is_refused_before_anything_changes(w
         name="payments", keys=["card"], event_time="at", version=2,
         partitions_def=dg.DailyPartitionsDefinition(start_date="2024-04-01"),
     )(lambda: None)  # fmt: skip
-    with pytest.raises(StoreError, match="holds 1 events of payments_v1, which is not declared with a stream"):
+    with pytest.raises(StoreError, match="holds 1 event of payments_v1, which is not declared with a stream"):
         forgotten(world, undeclared)
     forgotten(world, group)  # makes the lake, and takes the row out of it
     assert world.rows(group) == []

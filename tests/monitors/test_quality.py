@@ -270,7 +270,7 @@ def test_one_class_alone_has_no_area_and_a_strange_label_is_left_out(bench: Benc
     area = one(bench, statistic="roc_auc")
     assert (np.isnan(area["value"]), area["verdict"], area["rows"]) == (True, "", len(rows) - 1)
     assert one(bench, statistic="accuracy")["value"] >= 0
-    assert "1 labels" in problem_of(result, "everything_measured")
+    assert "1 label is left out of" in problem_of(result, "everything_measured")
     assert problem_of(result, "quality_roc_auc") == ""
 
 

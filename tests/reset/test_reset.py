@@ -86,7 +86,7 @@ def test_it_says_what_it_would_drop_and_drops_nothing_else(stores: fti.Stores, l
         "  features.visits_v1: 96 rows in 12 partitions, with the ledger of their versions",
         f"  {tiles.full_name}: what windows keep of its partitions",
         "  online visits_v1: 2 keys",
-        "  rejected rows of visits_v1: 1 files",
+        "  rejected rows of visits_v1: 1 file",
         "made from it, and not dropped:",
         "  habits_v1 was computed from 'visits_v1': its rows stay; run it again after that",
         "Dagster's records of visits_v1 are wiped: materializations, their partitions and checks",
@@ -311,7 +311,7 @@ def test_dagster_forgets_what_was_materialized(
         materialize(shop.visits, stores=stores, partition=shop.LAST, now=NOW, instance=instance)
         materialize(shop.people, stores=stores, now=NOW, instance=instance)
     assert typed(stores, "visits", "--yes") == 0
-    assert "wiped Dagster's records of 1 assets" in capsys.readouterr().out
+    assert "wiped Dagster's records of 1 asset" in capsys.readouterr().out
     with dg.DagsterInstance.get() as instance:
         assert not instance.get_materialized_partitions(shop.visits.key)
         assert instance.get_latest_materialization_event(shop.people.key) is not None

@@ -106,7 +106,7 @@ def test_upkeep_refuses_to_delete_most_of_a_lake(store: OfflineStore) -> None:
     os.rename(store.root / "copy", store.catalog)
     age(store)
     before = of_data(store)
-    with pytest.raises(DamagedError, match=r"names 1 files .* 3 more.*old one.*Nothing was deleted.*fti lake repair"):
+    with pytest.raises(DamagedError, match=r"names 1 file .* 3 more.*old one.*Nothing was deleted.*fti lake repair"):
         upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
     assert of_data(store) == before
 
@@ -121,7 +121,7 @@ def test_upkeep_refuses_to_delete_partitions_the_catalog_lacks(store: OfflineSto
     os.rename(store.root / "copy", store.catalog)
     age(store)
     before = of_data(store)
-    with pytest.raises(DamagedError, match=r"lacks 1 partitions.*rows_v1 d.*Nothing was deleted.*fti lake repair"):
+    with pytest.raises(DamagedError, match=r"lacks 1 partition.*rows_v1 d.*Nothing was deleted.*fti lake repair"):
         upkeep(store, ModelStore(store.root / "m"), SqliteOnlineStore(store.root / "o"), keep=NOW)
     assert of_data(store) == before
     with store.connect() as lake:
@@ -150,7 +150,7 @@ def test_files_of_killed_writer_are_no_only_copies(store: OfflineStore) -> None:
         left = store.root / "data" / "features" / "others_v1" / "left.parquet"
         left.parent.mkdir()
         left.touch()
-        with pytest.raises(DamagedError, match="lacks 1 partitions.*'features.others_v1'"):
+        with pytest.raises(DamagedError, match="lacks 1 partition.*'features.others_v1'"):
             refuse_only_copies(lake)
 
 

@@ -136,7 +136,7 @@ def test_address_says_where_the_files_are(data: str) -> None:
 def test_database_without_a_catalog_beside_files_is_named(server: BucketServer) -> None:
     with database() as empty:
         server.client().put_object(Bucket="team", Key="orphaned/data/features/x_v1/f.parquet", Body=b"x")
-        with pytest.raises(DamagedError, match="has no catalog, and s3://team/orphaned/data holds 1 files"):
+        with pytest.raises(DamagedError, match="has no catalog, and s3://team/orphaned/data holds 1 file"):
             offline_store(lake_location(empty, "s3://team/orphaned")).exists()
 
 

@@ -75,7 +75,7 @@ def test_dataset_keeps_the_entity_beside_its_rows(connection: duckdb.DuckDBPyCon
 
 def test_rows_without_an_entity_are_refused(connection: duckdb.DuckDBPyConnection) -> None:
     rows = [row(1, 0, k=None), row(2, 0, k=None, y=None), row(3, 0)]
-    with pytest.raises(DataError, match="has 1 rows without 'k', so it is unknown which part"):
+    with pytest.raises(DataError, match="has 1 row without 'k', so it is unknown which part"):
         splits(connection, fti.GroupSplit(by="k"), rows)
     with pytest.raises(DataError, match=r"is split by 'shop', which its spine spine_v1 does not have: .*'k'"):
         splits(connection, fti.GroupSplit(by="shop"), rows)

@@ -75,7 +75,7 @@ def test_a_split_that_divides_every_query_says_what_to_do(connection: duckdb.Duc
     rows = [row(number, number, k="all") for number in range(30)]
     with pytest.raises(DataError, match=r"30 of divided queries; .*write split=fti.GroupSplit\(by='k'\)"):
         made(connection, declared(fti.Label(spine["y"]), query="k"), {spine: rows}, 30)
-    with pytest.raises(DataError, match="has 1 rows without 'k'"):
+    with pytest.raises(DataError, match="has 1 row without 'k'"):
         made(connection, declared(LABEL, query="k"), {spine: [row(1, 0, k=None), row(2, 0)]}, 30)
     with pytest.raises(DataError, match="has queries by 'session', which its spine spine_v1 does not have"):
         made(connection, declared(LABEL, query="session"), {spine: [row(1, 0)]}, 30)

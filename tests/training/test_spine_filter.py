@@ -53,7 +53,7 @@ def test_keys_of_rows_left_out_may_be_ambiguous(connection: duckdb.DuckDBPyConne
         ("shop = 'x'", "names 'shop': it is on columns of the spine, which are .*'own'"),
         ("own", r"gives DOUBLE and not true or false: compare it with something"),
         ("k::INTEGER > 1", "cannot be filtered by where='k::INTEGER > 1': Conversion Error: Could not convert string 'x'"),
-        ("id > 99", r"no row to train on: 1 rows of spine_v1 were known by then, of which 1 filtered, .*\. Look at what where= keeps"),
+        ("id > 99", r"no row to train on: 1 row of spine_v1 known by then, of which 1 filtered, .*\. Look at what where= keeps"),
     ],
 )  # fmt: skip
 def test_what_only_the_rows_tell_is_an_error_of_the_run(

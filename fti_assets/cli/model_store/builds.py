@@ -12,7 +12,7 @@ import click
 
 from fti_assets.cli.model_store.models import comparison_lines, models_folder, person, store_in, who
 from fti_assets.core.times import instant
-from fti_assets.errors import NoChampionError, StoreError, excerpt
+from fti_assets.errors import NoChampionError, StoreError, count_of, excerpt
 from fti_assets.stores.models.aliases import AliasChange, Aliases
 from fti_assets.stores.models.manifest_check import verdict_of
 from fti_assets.stores.models.store import ModelStore
@@ -152,13 +152,15 @@ def retire(
     for reference, size in plan.sizes.items():
         click.echo(f"{reference}  goes, {size:,} bytes")
     if not plan.sizes or dry_run:
-        click.echo(f"{len(plan.sizes)} builds of {model} would go" if plan.sizes else f"no build of {model} goes")
+        click.echo(
+            f"{count_of(len(plan.sizes), 'build')} of {model} would go" if plan.sizes else f"no build of {model} goes"
+        )
         return
     if not yes and not _confirm(len(plan.sizes)):
         click.echo("nothing was deleted: answer y, or say --yes")
         return
     retired = delete(store, model, policy, references=plan.sizes, by=by or person())
-    click.echo(f"deleted {len(retired.sizes)} builds of {model}, {sum(retired.sizes.values()):,} bytes")
+    click.echo(f"deleted {count_of(len(retired.sizes), 'build')} of {model}, {sum(retired.sizes.values()):,} bytes")
 
 
 def _champion(store: ModelStore, model: str) -> str:
@@ -195,6 +197,6 @@ def _confirm(builds: int) -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input(f"delete these {builds} builds? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"delete these {count_of(builds, 'build')}? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False

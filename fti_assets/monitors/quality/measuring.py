@@ -113,11 +113,11 @@ def _left_out(sample: Sample, partition: Partition) -> Iterator[str]:
     """What is wrong with answers and labels."""
     where = f"of {sample.build} on {partition.key}"
     if wrong := int((~sample.is_answered).sum()):
-        yield f"{wrong} answers {where} are no finite numbers and left out"
+        yield f"{wrong} answer{'s are' if wrong > 1 else ' is'} left out {where}: not a finite number"
     if wrong := sample.strange_labels:
         kinds: dict[str, str] = {"binary": "is 0 or 1", "multiclass": "is one of its classes"}
         what = kinds.get(each_task(sample.task), "is a finite number")
-        yield f"{wrong} labels {where} are left out, since none of them {what}"
+        yield f"{wrong} label{'s are' if wrong > 1 else ' is'} left out {where}: a label {what}"
 
 
 @dataclass

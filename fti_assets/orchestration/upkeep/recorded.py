@@ -16,7 +16,7 @@ from typing import NamedTuple
 import dagster as dg
 
 from fti_assets.core.names import WHOLE, TableName
-from fti_assets.errors import DamagedError, StoreError, list_some
+from fti_assets.errors import DamagedError, StoreError, count_of, list_some
 from fti_assets.orchestration.dagster_internals import DATA_VERSION_TAG
 from fti_assets.orchestration.declaration import TableDeclaration, declaration_of
 from fti_assets.orchestration.resources import ONLINE_KEYS, stored_table
@@ -90,8 +90,8 @@ def refuse_lost(lake: Lake, instance: dg.DagsterInstance, tables: Mapping[dg.Ass
     if lost := lost_partitions(lake, instance, tables):
         snapshot, names = max(one.snapshot for one in lost), list_some(map(str, lost))
         raise DamagedError(
-            f"the offline store at {lake.store.root}, at snapshot {lake.snapshot()}, lacks what Dagster recorded of {len(lost)} "
-            f"partitions, up to snapshot {snapshot}: {names}. Its catalog has lost commits, or is an old "
+            f"the offline store at {lake.store.root}, at snapshot {lake.snapshot()}, lacks what Dagster recorded of "
+            f"{count_of(len(lost), 'partition')}, up to snapshot {snapshot}: {names}. Its catalog has lost commits, or is an old "
             "copy, or another lake than that of Dagster's runs. Nothing was changed. Put the right catalog back, or register the files "
             f"that are there: fti lake repair --lake {lake.store.root}; then materialize what is missing still"
         )

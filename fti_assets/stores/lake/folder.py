@@ -18,7 +18,7 @@ import duckdb
 from fti_assets.core.home import folder_of
 from fti_assets.core.names import LEDGER
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.errors import DamagedError, StoreError, count_of
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import (
     files_under,
@@ -181,8 +181,8 @@ class LakeFolder:
         if number := sum(1 for _ in files_under(self.folder / "data")):
             lost = "is empty" if self.file.exists() else "is not there"
             raise DamagedError(
-                f"{self.file} {lost}, and {self.folder / 'data'} beside it holds {number} files: the offline store has lost its "
-                "catalog. Nothing was changed. Put the catalog back from a copy (catalog.sqlite, with catalog.sqlite-wal if there is "
+                f"{self.file} {lost}, and {self.folder / 'data'} beside it holds {count_of(number, 'file')}: the offline store has lost "
+                "its catalog. Nothing was changed. Put the catalog back from a copy (catalog.sqlite, with catalog.sqlite-wal if there is "
                 f"one), or make a new one from the files: fti lake repair --lake {self.folder}"
             )
         return False

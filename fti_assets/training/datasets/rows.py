@@ -16,7 +16,7 @@ from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name, timestamp
 from fti_assets.core.types import type_of_sql
 from fti_assets.engines.running import RunningEngine
-from fti_assets.errors import DataError, list_some, one_of
+from fti_assets.errors import DataError, count_of, list_some, one_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.point_in_time.assemble import assemble
 from fti_assets.features.rows.visibility import available_sql
@@ -141,7 +141,7 @@ def dataset_rows(
     if not rows["train"]:
         count = sum(counts.values()) + sum(filtered_out.values())
         raise DataError(
-            f"{dataset.table_name} at {cutoff} has no row to train on: {count} rows of {spine.table_name} were known by "
+            f"{dataset.table_name} at {cutoff} has no row to train on: {count_of(count, 'row')} of {spine.table_name} known by "
             f"then, of which {_listed_counts(left_out)}; rows by split: {_listed_counts(rows)}"
             f"{whole_queries(dataset.query, left_out) or where_the_parts_lie(dataset, parts) or _remedy(dataset, missing, left_out)}"
         )
@@ -270,8 +270,8 @@ def _refuse_without_entity(
     ).fetchall()
     if count:
         raise DataError(
-            f"{dataset.table_name} at {cutoff} has {count} rows without {one_of(columns)}, so it is unknown which part they belong to: "
-            f"fill it in {spine.table_name}, or name another column"
+            f"{dataset.table_name} at {cutoff} has {count_of(count, 'row')} without {one_of(columns)}, so it is unknown which part "
+            f"they belong to: fill it in {spine.table_name}, or name another column"
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from fti_assets.core.names import LEDGER, TILES, TableName
-from fti_assets.errors import DamagedError, list_some
+from fti_assets.errors import DamagedError, count_of, list_some
 from fti_assets.stores.files import files_under, is_folder
 from fti_assets.stores.lake.catalog import named_paths
 from fti_assets.stores.lake.files.current_files import current_files
@@ -40,7 +40,7 @@ def refuse_strange_files(lake: LakeReader, table: TableName) -> None:
         return
     files_named = list_some(one.name for one in strays)
     raise DamagedError(
-        f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {len(strays)} files of it: {files_named}. "
+        f"{lake.store.catalog} does not know {table.full_name}, and {folder} holds {count_of(len(strays), 'file')} of it: {files_named}. "
         f"{sign}, so it is not the catalog of these files. Nothing was written. Put the right catalog back, or register the files that "
         f"are there: fti lake repair --lake {lake.store.root}"
     )

@@ -13,7 +13,7 @@ import duckdb
 from fti_assets.core.addresses import scrub
 from fti_assets.core.names import LEDGER
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import DamagedError, StoreError
+from fti_assets.errors import DamagedError, StoreError, count_of
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.duckdb.extensions import load_extension
 from fti_assets.stores.duckdb.s3_secret import read_s3, unreachable_s3
@@ -97,9 +97,9 @@ class PostgresLake(OfflineStore):
             return True
         if number := len(list(files_under(self.data))):
             raise DamagedError(
-                f"the database of {self.root} has no catalog, and {self.data} holds {number} files: the offline store has lost its "
-                "catalog, or data= names the folder of another lake. Nothing was changed. Restore the database from its backup, or name "
-                "an empty folder"
+                f"the database of {self.root} has no catalog, and {self.data} holds {count_of(number, 'file')}: the offline store has lost "
+                "its catalog, or data= names the folder of another lake. Nothing was changed. Restore the database from its backup, or "
+                "name an empty folder"
             )
         return False
 

@@ -17,7 +17,7 @@ import duckdb
 
 from fti_assets.core.names import LEDGER, PARTITION, TILES, TableName, in_partitions
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import DamagedError, StoreError, list_some
+from fti_assets.errors import DamagedError, StoreError, count_of, list_some
 from fti_assets.stores.buckets.path import BucketPath
 from fti_assets.stores.file_kinds import check_file
 from fti_assets.stores.files import is_folder, paths_in, read_end, readable, reason, sized_files
@@ -97,7 +97,7 @@ def refuse_to_delete_most(
         rows = {file: size for file, size in rows.items() if not _is_no_only_copy(lake, file)}
     if (other_bytes := sum(rows.values())) > known_bytes and len(rows) > len(sizes.by_catalog):
         raise DamagedError(
-            f"{lake.store.catalog} names {len(sizes.by_catalog)} files of {known_bytes} bytes, and {lake.store.data} holds "
+            f"{lake.store.catalog} names {count_of(len(sizes.by_catalog), 'file')} of {known_bytes} bytes, and {lake.store.data} holds "
             f"{len(rows)} more of {other_bytes} bytes, such as {min(map(str, rows))}: the catalog seems to be an old one, and to delete "
             "what it does not name would delete most of the lake. Nothing was deleted. Put the right catalog back, or register the "
             f"files that are there: fti lake repair --lake {lake.store.root}. If killed writers left them, set DAGSTER_HOME to where "
@@ -134,10 +134,10 @@ def refuse_only_copies(
         )
     if lacking := _partitions_lacking(lake, strays, tables_compared):
         raise DamagedError(
-            f"{lake.store.catalog} lacks {len(lacking)} partitions, and {holds}, some of these partitions: {list_some(lacking)}. They may "
-            "be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register the files that are there: fti "
-            f"lake repair --lake {lake.store.root}. If killed writers left them, materialize these partitions again, or set DAGSTER_HOME "
-            "to where Dagster recorded their runs, which says so"
+            f"{lake.store.catalog} lacks {count_of(len(lacking), 'partition')}, and {holds}, some of these partitions: "
+            f"{list_some(lacking)}. They may be the only copy of their rows. Nothing was deleted. Put the right catalog back, or register "
+            f"the files that are there: fti lake repair --lake {lake.store.root}. If killed writers left them, materialize these "
+            "partitions again, or set DAGSTER_HOME to where Dagster recorded their runs, which says so"
         )
 
 

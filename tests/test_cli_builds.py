@@ -10,7 +10,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.manifest.intervals import Interval
 from fti_assets.core.records import from_json, to_json
-from fti_assets.stores.models.aliases import Evidence, Measured
+from fti_assets.stores.models.aliases import BuildMetrics, Evidence
 from fti_assets.stores.models.store import ModelStore
 from tests.stores.online_stores import load
 from tests.stores.test_models import made
@@ -146,7 +146,7 @@ def test_history_keeps_who_when_and_on_what_evidence(models: str, capsys: pytest
     change = ModelStore(models).aliases("delay_net").history[-1]
     assert (change.at, change.by, change.reason, change.run_id) == ("2013-08-01T12:00:00", "Ana", "seen by two", "")
     gate = GateVerdict("beats_baseline_roc_auc", True, "roc_auc 0.75 is what it is")
-    before = Measured(FIRST, {"roc_auc": 0.75}, {}, has_same_rows=True)
+    before = BuildMetrics(FIRST, {"roc_auc": 0.75}, {}, has_same_rows=True)
     assert change.evidence == Evidence({"roc_auc": 0.75}, (gate,), {}, before)
     compared = [f"from {FIRST} to {SECOND}, both on the same test rows:", "    roc_auc: 0.75 -> 0.75 (+0)"]
     assert said(capsys)[:2] == compared

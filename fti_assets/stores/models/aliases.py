@@ -11,7 +11,7 @@ from fti_assets.errors import AliasConflictError
 
 
 @record(frozen=True)
-class Measured:
+class BuildMetrics:
     """The metrics of a build on the test split of its own dataset, and where those lie that have an interval."""
 
     build: str
@@ -28,7 +28,7 @@ class Evidence:
     metrics: dict[str, float] = field(default_factory=dict)
     gates: tuple[GateVerdict, ...] = ()
     intervals: dict[str, Interval] = field(default_factory=dict)
-    before: Measured | None = None
+    before: BuildMetrics | None = None
 
     @classmethod
     def of(cls, manifest: ModelManifest, champion: ModelManifest | None) -> "Evidence":
@@ -36,7 +36,7 @@ class Evidence:
         before = None
         if champion is not None and champion.reference != manifest.reference:
             is_same = _rows_of(champion) == _rows_of(manifest)
-            before = Measured(champion.reference, dict(champion.metrics), dict(champion.intervals), is_same)
+            before = BuildMetrics(champion.reference, dict(champion.metrics), dict(champion.intervals), is_same)
         return cls(dict(manifest.metrics), manifest.gates, dict(manifest.intervals), before)
 
     @property

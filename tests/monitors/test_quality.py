@@ -274,6 +274,15 @@ def test_one_class_alone_has_no_area_and_a_strange_label_is_left_out(bench: Benc
     assert problem_of(result, "quality_roc_auc") == ""
 
 
+def test_the_page_names_metrics_without_an_estimate(bench: Bench) -> None:
+    bench.predict(day="06")
+    watch_errors = fti.monitor(
+        name="errors", predictions=SCORES, drift=[], weeks=0, quality=[fti.Quality("ece"), fti.Quality("brier")]
+    )
+    (event,) = measure(bench, watch_errors, day="06").get_asset_materialization_events()
+    assert event.materialization.metadata["quality/without_estimate"].value == "ece"
+
+
 def test_two_builds_are_told_apart_a_lost_one_and_bad_answers_stop_nothing(bench: Bench) -> None:
     bench.predict(day="06")
     rows, lost = bench.answers(day="06"), "v1/20130101T000000Z-00000000"

@@ -15,11 +15,12 @@ from examples.flight_delays.inference import delay_quality
 from fti_assets.alerts.causes import Cause
 from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.rollouts.rollout import Arm, Rollout
+from fti_assets.monitors.quality.page import without_estimate
 from fti_assets.report import Report, page_of
 from fti_assets.report.page import LARGEST
 from fti_assets.report.reading.causes import OpenCauses
 from fti_assets.report.reading.comparisons import Difference, ParityDay, ParityFigures
-from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series, without_estimate
+from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series
 from fti_assets.report.reading.groups import Freshness
 from fti_assets.report.reading.models import ModelHistory
 from fti_assets.stores.models.aliases import AliasChange, Aliases, RolloutChange

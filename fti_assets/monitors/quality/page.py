@@ -10,6 +10,7 @@ import dagster as dg
 from fti_assets.core.sql import timestamp
 from fti_assets.core.times import Partition
 from fti_assets.monitoring.measurement import Measurement
+from fti_assets.monitoring.quality.estimate import can_estimate
 from fti_assets.monitoring.quality.judging import ERROR, QUALITY
 from fti_assets.monitoring.quality.quality import LABEL_RATE
 from fti_assets.monitors.monitor import START, Monitor
@@ -18,6 +19,7 @@ from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
 from fti_assets.monitors.recent_rows import recent_rows
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.judging.pictures.build_pictures import image
+from fti_assets.training.models.model import Model
 
 _MOST_ROWS = 20
 
@@ -27,6 +29,7 @@ def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, A
 
     ``quality`` is a table of the newest partition's figures, those nearest to their bounds or beyond them first, and
     ``quality/<metric>`` a picture of a metric over the newest 90 partitions until then, over all builds and rows.
+    ``quality/without_estimate`` lists the metrics that nothing can estimate before labels come.
     """
     rows = recent_rows(lake, monitor, newest) if monitor.quality else None
     if rows is None:
@@ -36,7 +39,22 @@ def quality_page(lake: Lake, monitor: Monitor, newest: Partition) -> dict[str, A
         f"quality/{one.name}": dg.MetadataValue.md(image(quality_picture(one), one.name))
         for one in _histories(rows, monitor)
     }
-    return {"quality": _table(rows, monitor, newest), **pictures}
+    names = without_estimate(monitor)
+    gaps = {"quality/without_estimate": ", ".join(names)} if names else {}
+    return {"quality": _table(rows, monitor, newest), **pictures, **gaps}
+
+
+def without_estimate(monitor: Monitor) -> tuple[str, ...]:
+    """The metrics of which no model of a monitor has an estimate, though some model has the metric."""
+    if not monitor.estimate:
+        return ()
+    models = [model for model in monitor.models if isinstance(model, Model)]
+    metrics = [
+        rule.metric
+        for rule in monitor.quality
+        if not rule.is_label_rate and any(rule.is_for(model.task, list(model.view.labels)) for model in models)
+    ]
+    return tuple(name for name in metrics if not any(can_estimate(name, model.task) for model in models))
 
 
 def with_quality(

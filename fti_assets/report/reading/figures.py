@@ -11,11 +11,10 @@ from typing import Any
 from fti_assets.core.sql import timestamp
 from fti_assets.errors import FtiError
 from fti_assets.monitoring.drift.drift import TRAINING
-from fti_assets.monitoring.quality.estimate import can_estimate
 from fti_assets.monitors.monitor import START, Monitor
+from fti_assets.monitors.quality.page import without_estimate
 from fti_assets.monitors.quality.redaction import mask_slice, redacted_by_logs
 from fti_assets.stores.lake.lake import Lake
-from fti_assets.training.models.model import Model
 
 MOST_POINTS = 400
 """The newest partitions that a picture shows."""
@@ -148,19 +147,6 @@ def _figures(lake: Lake, monitor: Monitor, since: datetime | None, hidden: Colle
         warnings=int(warnings),
         without_estimate=without_estimate(monitor),
     )
-
-
-def without_estimate(monitor: Monitor) -> tuple[str, ...]:
-    """The metrics of which no model of a monitor has an estimate, though some model has the metric."""
-    if not monitor.estimate:
-        return ()
-    models = [model for model in monitor.models if isinstance(model, Model)]
-    metrics = [
-        rule.metric
-        for rule in monitor.quality
-        if not rule.is_label_rate and any(rule.is_for(model.task, list(model.view.labels)) for model in models)
-    ]
-    return tuple(name for name in metrics if not any(can_estimate(name, model.task) for model in models))
 
 
 def _answers(rows: Any) -> tuple[Point, ...]:

@@ -16,6 +16,8 @@ from fti_assets.errors import list_some
 from fti_assets.orchestration.partitions import RANGE_TAGS, is_timed, partitions_of
 
 _PARTITION = "dagster/partition"
+_RANGE = " to "
+"""Between the ends of a range of partitions."""
 _NOTHING, _ESTIMATES, _FIGURES = 0, 1, 2
 """What a monitor's rule judged in a run; a warning of figures does not end with an estimate, which says less."""
 
@@ -189,7 +191,7 @@ def _history(instance: dg.DagsterInstance, asset: dg.AssetsDefinition, key: dg.A
         evaluation_data = None if event is None else event.event_specific_data
         tags = runs[record.run_id].tags if record.run_id in runs else {}
         first, last = (tags.get(tag) for tag in RANGE_TAGS)
-        place = record.partition or tags.get(_PARTITION) or (f"{first} to {last}" if first else "")
+        place = record.partition or tags.get(_PARTITION) or (f"{first}{_RANGE}{last}" if first else "")
         yield Evaluation(
             key=key,
             run_id=record.run_id,
@@ -214,7 +216,7 @@ def _judged(metadata: Mapping[str, dg.MetadataValue]) -> int | None:
 def _partitions_in(asset: dg.AssetsDefinition, place: str) -> frozenset[str | None]:
     if not place:
         return frozenset([None])
-    first, is_range, last = place.partition(" to ")
+    first, is_range, last = place.partition(_RANGE)
     if not is_range or asset.partitions_def is None:
         return frozenset([place])
     try:
@@ -240,15 +242,24 @@ def _cause_of(subject: str, evaluations: Sequence[Evaluation], unseen_places: Se
     blocks = any(one.is_error for one in evaluations)
     began = {one.began_in for one in evaluations} | ({"blocks"} if blocks else set())
     start_times = [one.since for one in evaluations if one.since is not None]
-    where = f" in partition {places[0]}" if places[0] else ""
-    if len(places) > 1:
-        where = f" in {len(places)} partitions, {list_some(places, 3)}"
     return Cause(
         subject=subject,
         occurrence="\n".join(sorted(began)),
-        title=f"Check {name} {'failed' if blocks else 'warns'}{where}",
+        title=f"Check {name} {'failed' if blocks else 'warns'}{_where(places)}",
         text=f"{shortened(newest.reason) or 'It gave no reason.'}\nRun {newest.run_id}",
         end=f"Check {name} passes again",
         since=min(start_times) if len(start_times) == len(evaluations) else None,
         places=places,
     )
+
+
+def _where(places: Sequence[str]) -> str:
+    """In which partitions a check failed, and in which ranges of them, which may overlap; nothing for an asset without partitions.
+
+    >>> _where(["2013-12-09 to 2013-12-15", "2013-12-01 to 2013-12-14"])
+    " in partitions '2013-12-09 to 2013-12-15' and '2013-12-01 to 2013-12-14'"
+    """
+    has_range = any(_RANGE in place for place in places)
+    if len(places) == 1:
+        return f" in partition{'s' if has_range else ''} {places[0]}" if places[0] else ""
+    return f" in {'partitions' if has_range else f'{len(places)} partitions,'} {list_some(places, 3)}"

@@ -20,7 +20,7 @@ from fti_assets.report import Report, page_of
 from fti_assets.report.page import LARGEST
 from fti_assets.report.reading.causes import OpenCauses
 from fti_assets.report.reading.comparisons import Difference, ParityDay, ParityFigures
-from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series
+from fti_assets.report.reading.figures import Judged, MonitorFigures, Point, Series, _each_once
 from fti_assets.report.reading.groups import Freshness
 from fti_assets.report.reading.models import ModelHistory
 from fti_assets.stores.models.aliases import AliasChange, Aliases, RolloutChange
@@ -224,3 +224,11 @@ def test_a_browser_shows_it_light_and_dark_on_any_width(tmp_path: Path) -> None:
                 assert page.value("getComputedStyle(document.body).backgroundColor") == paper
                 assert page.value("document.documentElement.scrollWidth") == width
         assert page.value("performance.getEntriesByType('resource').length") == 0
+
+
+def test_a_build_that_answered_alone_has_one_figure() -> None:
+    start, rest = datetime(2013, 12, 1), (0.7, 0.8, None, 40, False, "")
+    of_all = Judged(start, "", "roc_auc", "", "", "", "", 0.75, *rest)
+    alone, other = replace(of_all, build="v1/a"), replace(of_all, build="v1/b", rows=3)
+    assert _each_once([of_all, alone]) == (alone,)
+    assert _each_once([of_all, other, replace(other, build="v1/c")]) == (of_all, other, replace(other, build="v1/c"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -243,7 +243,7 @@ def _quality(rows: Any) -> tuple[Series, ...]:
 
 
 def _quality_now(rows: Any) -> tuple[Judged, ...]:
-    """The newest figure of each metric, slice, build and arm."""
+    """The newest figure of each metric, slice, build and arm; that of a build which alone answered is the one of all."""
     latest = rows.filter("subject = 'quality' AND value IS NOT NULL").aggregate(
         f"column_name, statistic, reference, slice, build, arm, estimated, max({START}) AS {START}, "
         + ", ".join(f"arg_max({name}, {START}) AS {name}" for name in ("value", "rows", "verdict"))
@@ -254,4 +254,19 @@ def _quality_now(rows: Any) -> tuple[Judged, ...]:
         "column_name, statistic, reference, slice, build, arm, estimated",
     )
     order = f"verdict = 'warning' DESC, slice <> '', build <> '', {START} DESC, column_name, statistic, estimated, slice, build, arm"
-    return tuple(Judged(*row) for row in latest.order(order).limit(_MOST_ROWS).project(_JUDGED).fetchall())
+    return _each_once([Judged(*row) for row in latest.order(order).limit(_MOST_ROWS).project(_JUDGED).fetchall()])
+
+
+def _each_once(figures: Sequence[Judged]) -> tuple[Judged, ...]:
+    """The figures, those of a build that answered alone once: as the figure of all builds, which gets its name."""
+    builds = {_sample_of(one): one.build for one in figures if one.build}
+    of_all = {_sample_of(one) for one in figures if not one.build}
+    return tuple(
+        one if one.build else replace(one, build=builds.get(_sample_of(one), ""))
+        for one in figures
+        if not one.build or _sample_of(one) not in of_all
+    )
+
+
+def _sample_of(one: Judged) -> tuple[object, ...]:
+    return one.start, one.name, one.statistic, one.reference, one.slice, one.arm, one.value, one.rows, one.is_estimate

@@ -191,7 +191,7 @@ def test_a_row_of_another_length_breaks_its_rule_by_key() -> None:
         rows = stage(duck, frame, declared(pa.float32(), 2), [UNPARTITIONED])
         [broken] = [one for one in rows.verdicts if not one.passed]
         assert (broken.rule.name, broken.rule.blocking, broken.failures) == ("x_length", True, 1)
-        assert broken.problem == "1 rows of v_v1 have another count than 2 numbers in 'x'; the row k=8 has 1"
+        assert broken.problem == "1 row of v_v1 with another count than 2 numbers in 'x'; the row k=8 has 1"
         assert stage(duck, frame, declared(pa.float32()), [UNPARTITIONED]).is_accepted
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import duckdb
 
 from fti_assets.core.rules import Verdict
+from fti_assets.errors import count_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.layout import UNIQUE
 from fti_assets.features.rows.staging import StagedRows
@@ -36,13 +37,13 @@ def with_duplicates_in_table(
     Args:
         staged_rows: the rows with their verdicts.
         clashes: the rows that clash, or None where none can.
-        problem: what is wrong with them, said after their number.
+        problem: what is wrong with them, said after ``2 rows``.
     """
     number = count_clashes(clashes)
     if clashes is None or not number:
         return staged_rows
     sample = clashes.limit(SAMPLE_ROWS).df().to_dict("records")
     rows = tuple({str(name): value for name, value in row.items()} for row in sample)
-    clash = Verdict(UNIQUE, number, rows, f"{number} {problem}")
+    clash = Verdict(UNIQUE, number, rows, f"{count_of(number, 'row')} {problem}")
     verdicts = [max(v, clash, key=lambda one: one.failures) if v.rule == UNIQUE else v for v in staged_rows.verdicts]
     return replace(staged_rows, verdicts=verdicts)

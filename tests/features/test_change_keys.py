@@ -61,7 +61,7 @@ def of_type(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("integer", [float(LARGE)], "the deletes of seats_v1 have 'k' as DOUBLE, BIGINT is stored"),
     ("integer", [1.5], "'k' as DOUBLE, BIGINT"),
-    ("integer", [LARGE, None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+    ("integer", [LARGE, None], "1 row in the deletes of seats_v1 with a null in 'k'"),
     ("integer", [True], "'k' as BOOLEAN, BIGINT"),
     ("integer", ["1"], "the deletes of seats_v1 have 'k' as VARCHAR, BIGINT is stored"),
     ("integer", [pd.Timestamp("2024-01-01")], "'k' as TIMESTAMP, BIGINT"),
@@ -69,7 +69,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("integer", [2**64 - 1], "k is 18446744073709551615, which is out of range for BIGINT"),
     ("text", [1], "'k' as BIGINT, VARCHAR"),
     ("text", [pd.Timestamp("2024-01-01").date()], "'k' as DATE, VARCHAR"),
-    ("text", ["z", None], "1 rows in the deletes of seats_v1 have a null in 'k'"),
+    ("text", ["z", None], "1 row in the deletes of seats_v1 with a null in 'k'"),
 ]
 
 
@@ -119,7 +119,7 @@ def test_keys_with_nul_are_replaced_and_deleted(tmp_path: Path) -> None:
 
 def test_appended_key_with_nul_is_met_among_many(tmp_path: Path) -> None:
     store(tmp_path, rows_of("a\0b", *map(str, range(5_000))))
-    with pytest.raises(Exception, match="1 rows to append have the same k as stored rows"):
+    with pytest.raises(Exception, match="1 row to append with the same k as stored rows"):
         store(tmp_path, fti.Changes(appends=rows_of("a\0b")))
 
 

@@ -184,7 +184,7 @@ def test_a_batch_that_is_stored_again_changes_nothing(tmp_path: Path) -> None:
 
 def test_appended_rows_must_be_new_unless_their_key_is_deleted_first(tmp_path: Path) -> None:
     done(tmp_path, fti.Changes(appends=rows_of((1, 10))))
-    with pytest.raises(dg.Failure, match=r"1 rows to append have the same id, at as stored rows of balances_v1"):
+    with pytest.raises(dg.Failure, match=r"1 row to append with the same id, at as stored rows of balances_v1"):
         done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20))))
     assert stored(tmp_path) == {(1, AT): 10}
     done(tmp_path, fti.Changes(appends=rows_of((1, 11)), deletes=pd.DataFrame({"id": [1]})))
@@ -193,7 +193,7 @@ def test_appended_rows_must_be_new_unless_their_key_is_deleted_first(tmp_path: P
 
 def test_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> None:
     done(tmp_path, fti.Changes(appends=rows_of((1, 10))))
-    with pytest.raises(dg.Failure, match="4 rows of balances_v1 have the same id, at as another"):
+    with pytest.raises(dg.Failure, match="4 rows of balances_v1 with the same id, at as another"):
         done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20), (2, 21), (3, 30), (3, 31))))
 
 
@@ -273,7 +273,7 @@ def test_a_batch_that_says_nothing_clear_is_refused(tmp_path: Path, batch: Any, 
 def test_a_null_in_the_feeds_order_is_refused() -> None:
     with connection() as con:
         feed = relation(con, COLUMNS, [{"id": 1, "at": START, "x": 1, "op": "u", "lsn": None}])
-        with pytest.raises(DataError, match="1 rows in the change feed of b_v1 have a null in 'lsn'"):
+        with pytest.raises(DataError, match="1 row in the change feed of b_v1 with a null in 'lsn'"):
             net_changes(con, feed, ChangeFeed(None), keys=["id"], identity=["id"], extras=[], what="b_v1")
 
 

@@ -74,7 +74,7 @@ def frame(*values: tuple[int, float, float | None]) -> pd.DataFrame:
 
 def test_duplicates_are_refused_unless_a_policy_is_stated(tmp_path: Path) -> None:
     twice = frame((1, 10.0, 1.0), (1, 11.0, 2.0), (2, 20.0, 1.0))
-    with pytest.raises(dg.Failure, match="2 rows of balances_v1 have the same id, at as another"):
+    with pytest.raises(dg.Failure, match="2 rows of balances_v1 with the same id, at as another"):
         materialize(balances(twice), stores=stores_in(tmp_path))
     done = materialize(balances(twice, duplicates=fti.KeepLast("loaded")), stores=stores_in(tmp_path))
     assert done.rows(balances(twice)).sort_values("id")["x"].tolist() == [11.0, 20.0]
@@ -92,7 +92,7 @@ def test_rows_that_tie_are_refused_and_equal_ones_are_one(tmp_path: Path) -> Non
     equal = balances(frame((1, 10.0, 1.0), (1, 10.0, 1.0)), duplicates=fti.KeepLast("loaded"))
     assert len(materialize(equal, stores=stores_in(tmp_path)).rows(equal)) == 1
     tie = balances(frame((1, 10.0, 1.0), (1, 11.0, 1.0)), duplicates=fti.KeepLast("loaded"))
-    with pytest.raises(dg.Failure, match="2 rows of balances_v1 have the same id, at as another"):
+    with pytest.raises(dg.Failure, match="2 rows of balances_v1 with the same id, at as another"):
         materialize(tie, stores=stores_in(tmp_path))
 
 
@@ -135,7 +135,7 @@ def test_a_zone_hides_nanoseconds_so_rows_that_tie_are_refused(tmp_path: Path) -
     at = AT.as_unit("ns").tz_localize("UTC") + pd.to_timedelta([1, 900], unit="ns")
     frame = pd.DataFrame({"id": [1, 1], "at": at, "x": ["first", "last"]})
     group = fti.feature_group(keys=["id"], name="visits", duplicates=fti.KeepLast("at"))(lambda: frame)
-    with pytest.raises(dg.Failure, match="2 rows of visits_v1 have the same id as another"):
+    with pytest.raises(dg.Failure, match="2 rows of visits_v1 with the same id as another"):
         materialize(group, stores=stores_in(tmp_path))
 
 

@@ -47,6 +47,6 @@ def test_rows_true_and_known_only_after_now_are_warning(tmp_path: Path) -> None:
     judged = not_in_future(tmp_path, rows, available_at="known")
     assert not judged.passed
     assert judged.severity == dg.AssetCheckSeverity.WARN
-    assert (judged.description or "").startswith("2 rows of flights_v1 have 'departs' and 'known' after now, up to ")
+    assert (judged.description or "").startswith("2 rows of flights_v1 with 'departs' and 'known' after now, up to ")
     stated = not_in_future(tmp_path / "stated", rows[["flight", "departs"]], serving_delay="1h")
-    assert (stated.description or "").startswith("3 rows of flights_v1 have 'departs' after now, up to ")
+    assert (stated.description or "").startswith("3 rows of flights_v1 with 'departs' after now, up to ")

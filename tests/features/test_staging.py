@@ -165,7 +165,7 @@ def test_row_outside_partitions_of_run_is_failure(connection: duckdb.DuckDBPyCon
     staged = timed(connection, [("a", "2013-01-01"), ("a", outside)])
     verdict = verdicts(staged)["rows_in_partition"]
     assert not staged.is_accepted
-    assert (verdict.failures, verdict.problem) == (1, "1 rows of weather_v1 have t outside the partitions of this run")
+    assert (verdict.failures, verdict.problem) == (1, "1 row of weather_v1 with t outside the partitions of this run")
     assert verdict.sample == ({"k": "a", "t": pd.Timestamp(outside)},)
 
 
@@ -179,7 +179,7 @@ def test_rows_of_the_same_keys_and_times_are_failures(connection: duckdb.DuckDBP
     staged = timed(connection, [("a", "2013-01-01"), ("a", "2013-01-01"), ("a", "2013-01-02"), ("b", "2013-01-01")])
     assert not staged.is_accepted
     verdict = verdicts(staged)["rows_unique"]
-    assert (verdict.failures, verdict.problem) == (2, "2 rows of weather_v1 have the same k, t as another")
+    assert (verdict.failures, verdict.problem) == (2, "2 rows of weather_v1 with the same k, t as another")
 
 
 @pytest.mark.parametrize("row", [(None, "2013-01-01"), ("a", None)])
@@ -187,7 +187,7 @@ def test_nulls_in_keys_and_times_are_failures(connection: duckdb.DuckDBPyConnect
     staged = timed(connection, [row, ("b", "2013-01-01")])
     verdict = verdicts(staged)["keys_and_times_not_null"]
     assert not staged.is_accepted
-    assert (verdict.failures, verdict.problem) == (1, "1 rows of weather_v1 have a null in 'k' or 't'")
+    assert (verdict.failures, verdict.problem) == (1, "1 row of weather_v1 with a null in 'k' or 't'")
 
 
 def test_no_rows_are_accepted_whatever_pandas_makes_of_their_types(connection: duckdb.DuckDBPyConnection) -> None:

@@ -273,7 +273,7 @@ def test_a_row_of_another_length_is_refused_with_its_key(tmp_path: Path) -> None
         result = run(stores, instance, short_authors, raise_on_error=False)
     [check] = [one for one in result.get_asset_check_evaluations() if one.check_name == "style_length"]
     assert not check.passed
-    assert "2 rows of short_authors_v1 have another count than 6 numbers in 'style'; the row author='b'" in str(
+    assert "2 rows of short_authors_v1 with another count than 6 numbers in 'style'; the row author='b'" in str(
         check.metadata
     )
     assert not result.success

@@ -60,7 +60,7 @@ def test_a_refused_run_is_raised_or_told(tmp_path: Path) -> None:
         testing.materialize(twice, stores=stores)
     done = testing.materialize(twice, stores=stores, raise_on_error=False)
     assert not done.success
-    assert done.failed_checks == {"twice_v1/rows_unique": "2 rows of twice_v1 have the same customer as another"}
+    assert done.failed_checks == {"twice_v1/rows_unique": "2 rows of twice_v1 with the same customer as another"}
 
 
 def test_resources_and_run_config_are_the_users(tmp_path: Path) -> None:

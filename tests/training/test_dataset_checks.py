@@ -392,8 +392,8 @@ def test_warnings_are_checks_of_dataset_and_lines_of_its_manifest(tmp_path: Any)
         "paying_rows_v1/joins_find_rows", "paying_rows_v1/features_vary", "paying_rows_v1/label_unknown_in_time",
         "paying_rows_v1/times_not_in_future",
     }  # fmt: skip
-    assert "1 rows of crowds_v1 have 't' after now, up to 2025-01-20 02:00:00" in failed["crowds_v1/rows_not_in_future"]
-    assert "1 rows of crowds_v1 are said to be true" in failed["paying_rows_v1/times_not_in_future"]
+    assert "1 row of crowds_v1 with 't' after now, up to 2025-01-20 02:00:00" in failed["crowds_v1/rows_not_in_future"]
+    assert "1 row of crowds_v1 with times after now" in failed["paying_rows_v1/times_not_in_future"]
     models = stores.model_store()
     card = (models.root / "payer" / models.champion("payer").reference / "card.md").read_text()
     for problem in (text for name, text in failed.items() if "paying_rows" in name):
@@ -429,9 +429,7 @@ def test_local_times_warn_and_planned_events_do_not(tmp_path: Any) -> None:
     done = testing.materialize(bookings, openings, local_openings, dataset, stores=stores, now=str(now))
     results = {name: text for name, text in done.failed_checks.items() if "not_in_future" in name}
     assert set(results) == {"local_openings_v1/rows_not_in_future", "booked_rows_v1/times_not_in_future"}
-    assert results["booked_rows_v1/times_not_in_future"].startswith(
-        "2 rows of local_openings_v1 are said to be true and available only after now"
-    )
+    assert results["booked_rows_v1/times_not_in_future"].startswith("2 rows of local_openings_v1 with times after now")
     assert "of openings_v1" not in results["booked_rows_v1/times_not_in_future"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fti_assets.core.arguments import checked_arguments
 from fti_assets.core.sql import literal, quote
-from fti_assets.errors import DataError, list_some, one_of
+from fti_assets.errors import DataError, count_of, list_some, one_of
 from fti_assets.stores.duckdb.relations import relation_name
 
 if TYPE_CHECKING:
@@ -164,7 +164,9 @@ def _refuse_unreadable(connection: duckdb.DuckDBPyConnection, source: str, feed:
             f"{one_of(names)}: say what they mean in fti.ChangeFeed(rows, upsert=[...], delete=[...])"
         )
     if nulls := connection.sql(f"SELECT count(*) FROM {source} WHERE {order} IS NULL").fetchall()[0][0]:
-        raise DataError(f"{nulls} rows in the change feed of {what} have a null in {feed.order!r}, which orders them")
+        raise DataError(
+            f"{count_of(nulls, 'row')} in the change feed of {what} with a null in {feed.order!r}, which orders the rows"
+        )
 
 
 def _refuse_no_order(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fti_assets.core.names import WHOLE
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, one_of
+from fti_assets.errors import DataError, count_of, one_of
 from fti_assets.features.rows.frames.relations import column_names, relation_of
 from fti_assets.features.rows.layout import Layout
 from fti_assets.features.rows.rename import rename_columns
@@ -99,4 +99,6 @@ def _refuse_nulls(connection: duckdb.DuckDBPyConnection, table: str, by: Sequenc
     numbers = connection.execute(f"SELECT {counts} FROM {quote(table)}").fetchall()[0]
     for name, number in zip(by, numbers, strict=True):
         if number:
-            raise DataError(f"{number} rows in {what} have a null in {name!r}, which no stored row has: leave them out")
+            raise DataError(
+                f"{count_of(number, 'row')} in {what} with a null in {name!r}, which no stored row has: leave out what has one"
+            )

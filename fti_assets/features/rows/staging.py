@@ -163,14 +163,14 @@ def _row_rules(layout: Layout, rows: duckdb.DuckDBPyRelation) -> list[RowRule]:
     nulls = " OR ".join(f"{quote(column)} IS NULL" for column in dict.fromkeys(layout.not_null)) or "false"
     rules = {
         NOT_NULL: RowRule(
-            NOT_NULL, f"rows of {layout.what} have a null in {one_of(dict.fromkeys(layout.not_null))}", fails=nulls
+            NOT_NULL, f"of {layout.what} with a null in {one_of(dict.fromkeys(layout.not_null))}", fails=nulls
         ),
         UNIQUE: RowRule(
-            UNIQUE, f"rows of {layout.what} have the same {', '.join(layout.unique)} as another", unique=layout.unique
+            UNIQUE, f"of {layout.what} with the same {', '.join(layout.unique)} as another", unique=layout.unique
         ),
         IN_PARTITION: RowRule(
             IN_PARTITION,
-            f"rows of {layout.what} have {layout.partition_by} outside the partitions of this run",
+            f"of {layout.what} with {layout.partition_by} outside the partitions of this run",
             fails=f"{PARTITION} IS NULL",
         ),
     }
@@ -189,7 +189,7 @@ def _length_rule(layout: Layout, column: str, rule: Rule, sql_type: str) -> RowR
         key = ", ".join(f"{name}={excerpt(row[name])}" for name in layout.not_null or layout.unique if name in row)
         return f"; the row {key} has {len(row[column])}" if key else f"; one has {len(row[column])}"
 
-    problem = f"rows of {layout.what} have another count than {dim} numbers in {column!r}"
+    problem = f"of {layout.what} with another count than {dim} numbers in {column!r}"
     return RowRule(rule, problem, fails=fails, example=example)
 
 

@@ -12,7 +12,7 @@ from fti_assets.core.names import PARTITION, WHOLE
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition
 from fti_assets.core.types import SIDES
-from fti_assets.errors import DataError, DeclarationError
+from fti_assets.errors import DataError, DeclarationError, count_of
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.features.rows.changes import ChangeFeed, Changes, FeedPosition, net_changes
 from fti_assets.features.rows.deletes import staged_deletes
@@ -89,7 +89,7 @@ def stage_changes(lake: Lake, group: FeatureGroup, layout: Layout, changes: Chan
             has_rows=has_rows,
         )
     if appends:
-        same = f"rows to append have the same {', '.join(group.identity)} as stored rows of {group.table_name}"
+        same = f"to append with the same {', '.join(group.identity)} as stored rows of {group.table_name}"
         staged_rows = with_duplicates_in_table(
             staged_rows, _stored_already(lake, group, staged_rows.table, table, by), same
         )
@@ -133,7 +133,7 @@ def store_changes(
         clashes = _stored_already(lake, group, rows, batch.deletes, batch.delete_by) if batch.appends else None
         if number := count_clashes(clashes):
             raise DataError(
-                f"{number} rows to append to {group.table_name} were stored by another run meanwhile; nothing of this run was stored"
+                f"another run stored {count_of(number, 'row')} to append to {group.table_name} meanwhile; nothing of this run was stored"
             )
 
     change = RowChange(batch.staged_rows.table, group.identity, batch.deletes, batch.delete_by, batch.position)

@@ -15,7 +15,7 @@ from fti_assets.core.names import Commit
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import literal, quote, timestamp
 from fti_assets.core.times import Partition
-from fti_assets.errors import DataError, list_some
+from fti_assets.errors import DataError, count_of, list_some
 from fti_assets.features.events.checks import left_to_service
 from fti_assets.features.external.rows import read_external
 from fti_assets.features.files.readable import file_errors
@@ -153,7 +153,7 @@ def _stage(
     staged_rows = stage(lake.connection, result, layout, partitions)
     if _has_partition_by_time(group):
         return _Partitions(staged_rows)
-    same = f"rows of {group.table_name} have the same {', '.join(group.identity)} as rows of other partitions"
+    same = f"of {group.table_name} with the same {', '.join(group.identity)} as rows of other partitions"
 
     # A damaged file of another partition must not stand in the way of a run that mends one.
     def compare(unreadable: Sequence[str]) -> _Partitions:
@@ -300,7 +300,8 @@ def _not_future(lake: Lake, group: FeatureGroup, staged_rows: StagedRows) -> lis
         f"FROM {quote(staged_rows.table)}"
     ).fetchall()[0]
     what = " and ".join(repr(name) for name in dict.fromkeys(group.time_columns))
-    problem = f"{number} rows of {group.table_name} have {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
+    rows = f"{count_of(number, 'row')} of {group.table_name}"
+    problem = f"{rows} with {what} after now, up to {latest}, where it is {now} UTC: are they local times?"
     facts = {"rows_available_later": int(later)} if later > number else {}
     return [Verdict(NOT_FUTURE, int(number), (), problem if number else "", facts)]
 

@@ -14,6 +14,7 @@ import pandera.pandas as pa
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote
 from fti_assets.core.types import compared_type, type_of_sql
+from fti_assets.errors import count_of
 from fti_assets.features.validation.coercion import Coercion, exact_columns, with_declared_types
 from fti_assets.features.validation.division import Division, can_be_divided, divide
 from fti_assets.features.validation.pandera_run import (
@@ -36,7 +37,7 @@ from fti_assets.features.validation.table_rows import TableRows
 @dataclass(frozen=True)
 class RowRule:
     """A rule that a table's layout adds: what breaks it in SQL, or the columns that no two rows share; ``problem`` is what
-    to say after the number of rows that break it, and ``example`` what to say of one of them."""
+    to say after ``2 rows``, which break it, and ``example`` what to say of one of them."""
 
     rule: Rule
     problem: str
@@ -244,6 +245,11 @@ def _added_verdicts(rows: TableRows, rules: Sequence[RowRule], counts: Mapping[A
         sample = rows.at(failure.positions[:SAMPLE_ROWS]).to_dict("records")
         example = rule.example(sample[0]) if rule.example is not None and sample else ""
         verdicts.append(
-            Verdict(rule.rule, failure.failures, tuple(sample), f"{failure.failures} {rule.problem}{example}")
+            Verdict(
+                rule.rule,
+                failure.failures,
+                tuple(sample),
+                f"{count_of(failure.failures, 'row')} {rule.problem}{example}",
+            )
         )
     return verdicts

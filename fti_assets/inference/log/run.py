@@ -11,7 +11,7 @@ import dagster as dg
 from fti_assets.core.names import PARTITION
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote
-from fti_assets.errors import list_some
+from fti_assets.errors import count_of, list_some
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.inference.log.log import (
     LATENCY,
@@ -105,7 +105,7 @@ def _verdicts(log: PredictionLog, intake: Intake, folder: Path) -> list[Verdict]
         Verdict(
             NOT_DROPPED,
             drops,
-            problem=f"{drops} answers were not logged: "
+            problem=f"{count_of(drops, 'answer')} not logged: "
             f"{list_some(f'{why} {number}' for why, number in sorted(intake.drops.items()))}. Make room in {folder}, or take its files in "
             "more often"
             if drops

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fti_assets.core.rules import Verdict
 from fti_assets.core.sql import quote, temporary_name
+from fti_assets.errors import count_of
 from fti_assets.training.datasets.checks.rows import ROW_SPLIT
 from fti_assets.training.datasets.dataset import UNDIVIDED
 from fti_assets.training.datasets.splits.split import SPLITS
@@ -73,7 +74,9 @@ def divided_sql(query: Sequence[str], is_mature: str, cut: str) -> str:
 def undivided(query: Sequence[str], left_out: Mapping[str, int]) -> Verdict:
     """Judge by how many rows are left out as rows of divided queries."""
     rows = left_out.get(OF_DIVIDED, 0)
-    return Verdict(UNDIVIDED, rows, (), f"{rows} rows are left out{whole_queries(query, left_out)}" if rows else "")
+    return Verdict(
+        UNDIVIDED, rows, (), f"{count_of(rows, 'row')} left out{whole_queries(query, left_out)}" if rows else ""
+    )
 
 
 def whole_queries(query: Sequence[str], left_out: Mapping[str, int]) -> str:

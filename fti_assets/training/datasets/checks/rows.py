@@ -13,7 +13,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote
-from fti_assets.errors import list_some
+from fti_assets.errors import count_of, list_some
 from fti_assets.features.groups.freshness import future_sql
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
@@ -196,11 +196,11 @@ def judge_times(lake: Lake, view: ViewRecord, groups: Sequence[FeatureGroup], *,
         [(number,)] = rows.filter(future_sql(group, now)).aggregate("count(*)").fetchall()
         if number:
             results[group.table_name] = int(number)
-    message = ", ".join(f"{number} rows of {table}" for table, number in results.items())
+    message = ", ".join(f"{count_of(number, 'row')} of {table}" for table, number in results.items())
     return _verdict(
         PAST,
         sum(results.values()),
-        f"{message} are said to be true and available only after now: are their times local, not UTC?",
+        f"{message} with times after now, both of being true and of being available: are their times local, not UTC?",
     )
 
 

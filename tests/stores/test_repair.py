@@ -202,7 +202,7 @@ def test_newer_files_of_which_nothing_tells_are_said(
     assert main(["lake", "repair", "--lake", str(store.root)]) == 1
     output = capsys.readouterr()
     assert (
-        "2 partitions ('a' and 'b') have newer files than the catalog names, and nothing says what they are"
+        "2 partitions ('a' and 'b') with newer files than the catalog names, and nothing says what they are"
         in output.out
     )
     assert "2 partitions may have newer rows than the catalog knows: set DAGSTER_HOME" in output.err

@@ -92,7 +92,7 @@ def check(file: str | None, module: str | None, lake: str | None, contents: bool
                 counts = recorded_partitions(instance, tables)
                 compares = bool(counts) or not open_lake.tables()
                 if compares:
-                    of = f"{count_of(sum(counts.values()), 'partition')} of {len(counts)} table{'' if len(counts) == 1 else 's'}"
+                    of = f"{count_of(sum(counts.values()), 'partition')} of {count_of(len(counts), 'table')}"
                     click.echo(f"compared {of}: every partition is as Dagster recorded it, or newer")
     if missing:
         raise StoreError(

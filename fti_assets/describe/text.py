@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fti_assets.errors import count_of
+
 _TITLES = {
     "features": "FEATURES",
     "datasets": "TRAINING: datasets",
@@ -64,8 +66,5 @@ def _encoders_text(encoders: Mapping[str, str]) -> str:
     """
     declared = {name: one for name, one in encoders.items() if not one.endswith(" by default")}
     defaults = [one for name, one in encoders.items() if name not in declared]
-    counts = [
-        f"{one} of {(number := defaults.count(one))} feature{'' if number == 1 else 's'}"
-        for one in dict.fromkeys(defaults)
-    ]
+    counts = [f"{one} of {count_of(defaults.count(one), 'feature')}" for one in dict.fromkeys(defaults)]
     return "; ".join([*filter(None, [_text(declared)]), *counts])

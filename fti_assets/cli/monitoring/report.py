@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fti_assets.cli.options import definitions, file_to_write, load_definitions, stores, write_file
+from fti_assets.errors import count_of
 
 
 @click.command()
@@ -35,6 +36,6 @@ def report(
     result = report(system, stores=stores_of(system, **folders), title=name, since=start)
     write_file(page, page_of(result))
     count = len(result.causes.causes)
-    click.echo(f"{page} has the report; {count} cause{'' if count == 1 else 's'} open")
+    click.echo(f"{page} has the report; {count_of(count, 'cause')} open")
     if result.problem:
         raise click.ClickException(f"the lake cannot be read, which the report says: {result.problem}")

@@ -93,7 +93,7 @@ def _note(store: ModelStore, manifest: ModelManifest, reason: str, run_id: str) 
     def noted(aliases: Aliases) -> Aliases:
         if manifest.reference == aliases.champion:  # of a bucket whose answer was lost, or by a person since
             return aliases
-        return replace(aliases, unpromoted=(*_others(aliases, manifest), note))
+        return replace(aliases, unpromoted=(*_notes_of_others(aliases, manifest), note))
 
     store.change_aliases(manifest.model, noted)
 
@@ -103,8 +103,10 @@ def _forget(store: ModelStore, manifest: ModelManifest) -> None:
     try:
         store.manifest(manifest.model, manifest.reference)
     except NotMaterializedError:
-        store.change_aliases(manifest.model, lambda aliases: replace(aliases, unpromoted=_others(aliases, manifest)))
+        store.change_aliases(
+            manifest.model, lambda aliases: replace(aliases, unpromoted=_notes_of_others(aliases, manifest))
+        )
 
 
-def _others(aliases: Aliases, manifest: ModelManifest) -> tuple[UnpromotedBuild, ...]:
+def _notes_of_others(aliases: Aliases, manifest: ModelManifest) -> tuple[UnpromotedBuild, ...]:
     return tuple(one for one in aliases.unpromoted if one.build != manifest.reference)

@@ -196,18 +196,15 @@ class Search:
 
     def _all_failed(self, trials: list[TrialRecord]) -> None:
         reasons = list(dict.fromkeys(one.error for one in trials if one.error))
-        pruned = sum(one.state == "pruned" for one in trials)
-        told = (
-            f" {pruned} were ended early by pruning={pruning_text(self.tuning.pruning)!r}, which lets none of these come to its end."
-            if pruned
-            else ""
-        )
+        causes = list[str]()
+        if pruned := sum(one.state == "pruned" for one in trials):
+            causes.append(
+                f" {pruned} were ended early by pruning={pruning_text(self.tuning.pruning)!r}, which lets none of these come to its end."
+            )
         if reasons:
             more = f", and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
-            told += (
-                f" They failed with {reasons[0]}{more}" if not pruned else f" The others failed with {reasons[0]}{more}"
-            )
-        raise ModelError(f"no trial of {len(trials)} is complete, so there is no model.{told}")
+            causes.append(f" {'The others' if pruned else 'They'} failed with {reasons[0]}{more}")
+        raise ModelError(f"no trial of {len(trials)} is complete, so there is no model.{''.join(causes)}")
 
 
 def _seed(seed: int, number: int) -> int:

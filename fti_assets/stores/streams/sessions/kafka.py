@@ -268,7 +268,7 @@ class KafkaSession(Session):
         return {shard: max((await self.ends(shard))[1] - offset, 0) for shard, offset in self._next.items()}
 
     async def close(self) -> None:
-        with suppress(RuntimeError):  # it is closed already
+        with suppress(KafkaException, RuntimeError):  # a broker that is away, or a session that is closed already
             closing = self._thread.submit(self._consumer.close)
             self._thread.shutdown(wait=False)
             # Whoever is cancelled here waits no longer; the client is closed all the same, and not by whatever collects garbage.

@@ -7,6 +7,7 @@ import gc
 import random
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -14,12 +15,15 @@ import pytest
 
 pytest.importorskip("confluent_kafka")
 
+from confluent_kafka import KafkaException
+
 from fti_assets import testing
 from fti_assets.core.times import from_microseconds
 from fti_assets.errors import DeclarationError, StoreError
 from fti_assets.stores.streams.assignment import partition_for
 from fti_assets.stores.streams.event import Event
 from fti_assets.stores.streams.kafka import KafkaStream
+from fti_assets.stores.streams.sessions.kafka import KafkaSession
 from tests.support.brokers import Kafka, Proxy, all_of, kafka_threads, sequences, unique
 
 
@@ -303,3 +307,14 @@ def test_markers_of_transactions_are_no_lag_and_what_was_taken_back_is_no_event(
         assert [one.payload async for batch in batches for one in batch] == [b"0", b"1", b"kept"]
 
     run(check())
+
+
+def test_a_session_ends_though_its_broker_refuses_the_close() -> None:
+    class Refusing:
+        def close(self) -> None:
+            raise KafkaException("broker is away")
+
+    session = object.__new__(KafkaSession)
+    session._thread, session._consumer = ThreadPoolExecutor(1), Refusing()
+    asyncio.run(session.close())
+    asyncio.run(session.close())

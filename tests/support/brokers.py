@@ -106,24 +106,31 @@ class Proxy:
         """As if the server were down."""
         if self._server is not None:
             self._server.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # A connection that was taken just now has its task a few turns of the loop later.
+        for _ in range(5):
+            await asyncio.sleep(0)
+        while self._tasks:
+            self.cut()
+            await asyncio.wait(self._tasks, timeout=0.05)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        back: asyncio.StreamWriter | None = None
         try:
             present, back = await asyncio.open_connection("127.0.0.1", self._target)
             self._writers.add(back)
             old, new = (b"127.0.0.1" + port.to_bytes(4, "big") for port in (self._target, self.port))
             await asyncio.gather(_copy(reader, back), _copy(present, writer, (old, new) if self._says_where else None))
-            self._writers.discard(back)
         except OSError:
             pass
         finally:
-            self._writers.discard(writer)
+            for one in (writer, back):
+                if one is not None:
+                    one.transport.abort()
+                    self._writers.discard(one)
             self._tasks.discard(task)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -84,9 +85,11 @@ PROTOCOL = {
 
 
 @pytest.fixture
-def app(world: Any) -> ServingApp:
+def app(world: Any) -> Iterator[ServingApp]:
     publish_graph(world.models, "simple", sum_and_difference())
-    return serving_app("delay_net", "simple", models=world.models.root, online=world.online.root)
+    one = serving_app("delay_net", "simple", models=world.models.root, online=world.online.root)
+    yield one
+    one.repository.close()  # the thread that follows champions would warn of a store that is gone
 
 
 @pytest.mark.hypothesis

@@ -11,7 +11,7 @@ from examples.flight_delays.year.system import LEFT_OUT
 
 def account(timeline: Timeline) -> Iterator[str]:
     """The timeline as lines of text."""
-    yield f"\n{'week':12}{'flights':>9}{'ROC-AUC':>9}{'log loss':>10}   answered by"
+    yield f"\n{'week':12}{'flights':>9}{'ROC-AUC':>9}{'log loss':>10}   builds"
     for week in timeline.weeks:
         builds = ", ".join(f"{build} ({rows:,})" for build, rows in week.builds.items())
         yield (
@@ -23,7 +23,7 @@ def account(timeline: Timeline) -> Iterator[str]:
             f"  {build.created_at[:10]} {build.reference} {build.status}, ROC-AUC {build.metrics['roc_auc']:.4f}: "
             f"{build.trained_because or 'by hand'}"
         )
-    yield "\nwhere the CPU seconds went"
+    yield "\nCPU seconds by part"
     for part, seconds in sorted(timeline.cpu_s.items(), key=lambda one: -one[1]):
         yield f"  {part:26}{seconds:>8.0f}"
 
@@ -41,22 +41,21 @@ def _about(timeline: Timeline, story: Story) -> Iterator[str]:
     )
     yield f"""# A year unattended
 
-`make year` replays the flights of 2013 day by day on a set clock, from {story.first} to {story.last}, and wrote this page. What has
-landed from {story.history} on is there when the system is switched on. Each morning at 06:00 UTC the files of the day before land, and
-then the system's own sensors and automation conditions are asked minute by minute, and what they request is run, until nothing is
-requested any more. Nobody calls an asset by hand: people only deploy.{whole}
+`make year` replays the flights of 2013 day by day on a set clock, from {story.first} to {story.last}, and wrote this page. Files
+from {story.history} on have already landed when the system is switched on. Each morning at 06:00 UTC the files of the previous day land.
+Then the system's own sensors and automation conditions are evaluated minute by minute, and their requests are run, until there are no
+more requests. Nobody runs an asset by hand: people only deploy.{whole}
 
-The sources, their sensor, the groups and the on-demand features are the flagship's own. Left out, so that a year takes minutes, are
-{", ".join(f"`{name}`" for name in LEFT_OUT)}. The model is gradient boosting of at most 150 trees on 90 days, with
-daily cutoffs; it is trained again by a schedule, by drift and by a loss of quality, and rolled back automatically. The answers of a
-day are made on the morning after it, by the newest accepted build whose cutoff is before the day, with features as they were an hour
-before each departure.
+The sources, their sensor, the groups and the on-demand features are the flagship's own. Some groups are left out so that a year takes
+minutes: {", ".join(f"`{name}`" for name in LEFT_OUT)}. The model is gradient boosting with at most 150 trees on 90 days, with
+daily cutoffs. It is retrained on a schedule, on drift and on a loss of quality, and rolled back automatically. The newest accepted build
+with a cutoff before a day predicts that day. It does so on the following morning, with features as they were an hour before each departure.
 
-![ROC-AUC of what was served, by week, with the builds and the faults of files](images/year.svg)
+![ROC-AUC of what was served, by week, with the builds and the file faults](images/year.svg)
 
-The quality of each of the {len(timeline.weeks)} weeks, {rows:,} flights, as the monitor's table has it, was compared with an offline
-evaluation of the stored answers beside the labels in the files as they should be. The numbers of rows, the builds, ROC-AUC and log loss
-are equal, to the last digit.
+The quality of each of the {len(timeline.weeks)} weeks ({rows:,} flights), as recorded in the monitor's table, was compared with an
+offline evaluation of the stored answers against the labels in the correct files. The numbers of rows, the builds, ROC-AUC and log loss
+are equal to the last digit.
 """
 
 
@@ -71,10 +70,10 @@ def _builds(timeline: Timeline, _: Story) -> Iterator[str]:
     yield "\n## Builds\n"
     rejected, back = len(timeline.rejected), len(timeline.rollbacks)
     yield (
-        f"{len(timeline.builds)} were trained. The gates turned down {rejected} of them. Rolled back on evidence "
-        f"of fresh labels: {back}.\n"
+        f"{len(timeline.builds)} builds were trained. The gates rejected {rejected} of them. Rollbacks on evidence from "
+        f"fresh labels: {back}.\n"
     )
-    yield "| trained | build | ROC-AUC on its test rows | verdict | because of |\n|---|---|---|---|---|"
+    yield "| trained | build | ROC-AUC on its test rows | verdict | reason |\n|---|---|---|---|---|"
     for build in timeline.builds:
         failed = ", ".join(gate.gate for gate in build.gates if not gate.passed)
         cells = [
@@ -89,7 +88,7 @@ def _builds(timeline: Timeline, _: Story) -> Iterator[str]:
 
 def _weeks(timeline: Timeline, _: Story) -> Iterator[str]:
     yield "\n## Served quality by week\n"
-    yield "| week from | flights | ROC-AUC | 95% interval | log loss | answered by |\n|---|---|---|---|---|---|"
+    yield "| week from | flights | ROC-AUC | 95% interval | log loss | builds |\n|---|---|---|---|---|---|"
     for week in timeline.weeks:
         cells = [
             f"{week.start:%Y-%m-%d}",
@@ -105,7 +104,7 @@ def _weeks(timeline: Timeline, _: Story) -> Iterator[str]:
 def _cost(timeline: Timeline, _: Story) -> Iterator[str]:
     every = timeline.cpu_s.get("all", 0.0)
     yield "\n## What it costs\n"
-    yield f"{every / 60:.1f} CPU minutes in one process, {every / max(timeline.days, 1):.1f} CPU seconds a day.\n"
+    yield f"{every / 60:.1f} CPU minutes in one process, {every / max(timeline.days, 1):.1f} CPU seconds per day.\n"
     yield "| part | CPU s |\n|---|---|"
     for part, seconds in sorted(timeline.cpu_s.items(), key=lambda one: -one[1]):
         if part != "all":

@@ -61,8 +61,8 @@ def picture(timeline: Timeline) -> str:
     parts.append(f"<text x='{_LEFT - 8}' y='319' text-anchor='end'>files</text>")
     title = "A year unattended: ROC-AUC of what was served, by week"
     about = (
-        "Band: 95% interval. Dashed: rolled back on evidence. Builds: green accepted, red ring turned down by the gates. "
-        "Files: late, wrong, broken or mended."
+        "Band: 95% interval. Dashed: rolled back on evidence. Builds: green accepted, red ring rejected by the gates. "
+        "Files: late, wrong, broken or corrected."
     )
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}' width='{_WIDTH}' height='{_HEIGHT}' role='img' "

@@ -112,7 +112,8 @@ def replay(story: Story, instance: dg.DagsterInstance, *, say: Callable[[str], N
         landings.of_day(day)
         timeline.events += [Event(morning, "landing", one.what) for one in landings.faults if one.day == day]
         timeline.events += [
-            Event(morning, "landing", f"{one.source} of {one.day} lands as it should") for one in landings.due(day)
+            Event(morning, "landing", f"the correct file of {one.source} for {one.day} lands")
+            for one in landings.due(day)
         ]
         if undo:
             rehearsal.definitions, undo = story.start, False

@@ -64,7 +64,7 @@ def _figure(value: float | None, interval: Interval | None) -> str:
 
 @record(frozen=True)
 class FreshComparison:
-    """A champion beside the one before it, on rows of which neither has learned.
+    """A champion compared with its predecessor, on rows that neither has trained on.
 
     ``value`` is the champion's metric and ``previous_value`` that of ``previous``; ``behind`` is by how much the champion is worse, and
     ``interval`` where that lies, None if too few draws have both. The ``rows`` have prediction times from ``since`` to ``until``, naive
@@ -94,8 +94,8 @@ class FreshComparison:
         how = "worse than" if self.is_worse else "not shown to be worse than"
         period = f"{self.since[:16]} to {self.until[:16]}"
         return (
-            f"{self.metric} {self.value:.6g} of {self.champion} is {how} {self.previous_value:.6g} of {self.previous}, the one before it, "
-            f"by {self.behind:.6g}{where}, on {self.rows:,} rows from {period} of which neither has learned"
+            f"{self.metric} {self.value:.6g} of {self.champion} is {how} {self.previous_value:.6g} of its predecessor "
+            f"{self.previous} by {self.behind:.6g}{where}, on {self.rows:,} rows from {period} that neither has trained on"
         )
 
 

@@ -45,7 +45,10 @@ def test_a_worse_champion_is_told_at_the_first_look(metric: str) -> None:
     assert result.rows == LEAST_ROWS
     assert result.behind == pytest.approx(abs(expected[0] - expected[1]), rel=1e-6)
     assert (result.since, result.until) == ("2024-01-01T00:00:00", "2024-01-21T19:00:00")
-    assert f"{metric} {result.value:.6g} of v1/b is worse than {result.previous_value:.6g} of v1/a" in result.text
+    assert (
+        f"{metric} {result.value:.6g} of v1/b is worse than {result.previous_value:.6g} of its predecessor v1/a"
+        in result.text
+    )
     more = compared("v1/b", "v1/a", metric, own.part(np.arange(600)), other.part(np.arange(600)), TIMES[:600])
     assert more == result, "whatever day it is computed on"
 

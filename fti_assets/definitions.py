@@ -72,16 +72,16 @@ def build_definitions(
         name: the system's name, the prefix of its sensors' names; by default the name of the first declaration.
         resources: Dagster resources; ``fti`` is the ``Stores``, by default those under ``FTI_HOME``, and ``alerts`` the ``Alerts``, by
             default none.
-        executor: how a run works through its steps. By default one after another in the run's own process, since a process a step
-            imports everything again; a run of long steps asks for processes in its config, ``{"execution": {"config":
-            {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes that the default of all runs. None
+        executor: how a run executes its steps. By default one after another in the run's own process, because one process per step
+            imports everything again; a run with long steps can ask for processes in its config, ``{"execution": {"config":
+            {"multiprocess": {"max_concurrent": 2}}}}``. ``dg.multiprocess_executor`` makes this the default for all runs. None
             leaves it to Dagster, or to the executor of the definitions that these are merged with.
         options: what else ``dg.Definitions`` takes (``jobs``, ``sensors``, ``schedules``, ``loggers``, more ``assets`` and
             ``asset_checks``).
 
     Raises:
-        DeclarationError: two declarations have one name and version, two logs are of one model, a model names a monitor that is not
-            declared, or a champion needs a group version that is no longer declared.
+        DeclarationError: two declarations have the same name and version, two logs are for one model, a model names a monitor that
+            is not declared, or a champion needs a group version that is no longer declared.
     """
     if not declarations:
         raise DeclarationError(

@@ -45,21 +45,22 @@ def read(
     as_: Kind = "pandas",
     stores: Stores | None = None,
 ) -> Any:
-    """Read what is stored of a feature group, a dataset, batch predictions, a log, a monitor or a parity; an external group where it lies.
+    """Read what is stored of a feature group, a dataset, batch predictions, a log, a monitor or a parity. An external group is read
+    in place.
 
     Args:
         declaration: what to read; without its code, the table's name, ``"weather_v1"``.
-        at: an instant (naive for UTC): of a feature group the one row a key that wins then, which is what a request at that
-            instant would have been answered with; all rows of a group without an event time. Of windows at the time of a request
-            the keys with a row in the longest one, which may be none.
+        at: an instant (naive for UTC). A feature group gives the one row per key that wins then, which a request at that instant
+            would have been answered with; a group without an event time gives all rows. Windows at the time of a request give the
+            keys with a row in the longest one, which may be none.
         columns: some columns only.
         partitions: some partitions only.
         snapshot: as of a snapshot of the lake: its number, or an instant for the newest one committed by then; the newest
             of all by default.
-        as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"dicts"`` or ``"relation"``: a lazy DuckDB relation. It keeps its
-            connection open for as long as it, or one that is derived from it, is held; relations that a thread reads from one
-            store can be joined with each other. Its files are there, in their sizes, when it is given; damage inside one is
-            found when the relation is evaluated, and is DuckDB's own error.
+        as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"dicts"`` or ``"relation"``: a lazy DuckDB relation. It keeps its connection
+            open for as long as it, or one that is derived from it, is held; relations that a thread reads from one store can be
+            joined with each other. When it is returned, its files are there with the right sizes; damage inside one is found when
+            the relation is evaluated, as DuckDB's own error.
         stores: where it is stored; under ``FTI_HOME`` by default.
 
     Raises:

@@ -101,7 +101,7 @@ class _Entry:
 def search(text: str, definitions: dg.Definitions | Sequence[Any] | str | Path | None = None) -> Results:
     """Find feature groups, views, datasets, models, predictions, on-demand functions, monitors, alerts and other assets.
 
-    All words of the text must be there, in any place and any case: in names, columns and what their schema says of them, tags,
+    All words of the text must occur, anywhere and in any case: in names, columns and what their schema says about them, tags,
     owners, descriptions.
 
     Args:

@@ -39,32 +39,35 @@ def experiment(
 ) -> Experiment:
     """Declare an experiment: a comparison of the arms of a model's rollout by the outcomes of their answers.
 
-    Its table ``monitoring.<name>_v<version>`` has a row for each arm of each rollout. The answers come from the prediction log and their
-    labels from the view's label, once they are mature. A key of the rollout counts once, by the mean over its answers. Means and
-    improvements have SciPy's intervals (Student's and Welch's; of a shadow, of paired differences).
+    Its table ``monitoring.<name>_v<version>`` has a row for each arm of each rollout. The answers come from the prediction log and
+    their labels from the view's label, once they are mature. A key of the rollout counts once, with the mean over its answers.
+    Means and improvements have SciPy's intervals (Student's and Welch's; for a shadow, those of paired differences).
 
-    The verdict is ``promote``, ``stop`` or ``wait``. It falls at looks that are fixed beforehand by numbers of keys, whenever the asset is
-    run; at the last one it is never ``wait``, unless keys were not shared out as planned. All looks and arms share ``1 - confidence``
-    (Bonferroni): an arm that is no improvement is promoted in at most half of that of all experiments. Before, figures are estimates.
+    The verdict is ``promote``, ``stop`` or ``wait``. It is given at looks that are fixed in advance by numbers of keys, whenever
+    the asset is run. At the last look it is never ``wait``, unless keys were not distributed as planned. All looks and arms share
+    ``1 - confidence`` (Bonferroni): an arm that is not an improvement is promoted in at most half that share of all experiments.
+    Before a look, figures are estimates.
 
-    A model with ``promote="after_experiment"`` obeys: the arm becomes champion, or the rollout is stopped, if it still is the one that was
-    judged. The arms of a rollout of kind ``bandit`` get shares by their chance to be best, by Thompson's rule, and no verdict.
+    A model with ``promote="after_experiment"`` follows the verdict: the arm becomes champion, or the rollout is stopped, if the
+    rollout is still the one that was judged. The arms of a rollout of kind ``bandit`` get shares by their chance to be best, by
+    Thompson's rule, and no verdict.
 
     Args:
         name: the name of the experiment.
-        model: whose rollouts are judged.
+        model: the model whose rollouts are judged.
         log: the model's prediction log.
-        metric: ``log_loss``, ``brier``, ``accuracy`` or ``mae``, as the task has it; or ``outcome``, the label itself, where answers
-            change what happens.
-        better: whether a ``"higher"`` or a ``"lower"`` outcome is better; a metric says so itself.
+        metric: ``log_loss``, ``brier``, ``accuracy`` or ``mae``, depending on the task; or ``outcome``, the label itself, if
+            answers change what happens.
+        better: whether a ``"higher"`` or a ``"lower"`` outcome is better; a metric defines this itself.
         version: names the asset and its table.
-        least_keys: so many keys with a label each arm has at the last look, at least 100.
+        least_keys: how many keys with a label each arm has at the last look, at least 100.
         looks: how many looks there are, at equal steps of keys: with several, a clear case is decided sooner and a close one needs
             a larger difference.
-        at_least: an arm is promoted if its improvement, in the metric's unit, is above that; below 0, if it is no worse than by so much.
-        confidence: that all intervals of all looks hold.
-        least_share: of the keys, that each arm of a bandit keeps.
-        options: every parameter of ``@dg.asset``, with its own meaning, but ``partitions_def``: an experiment is one whole.
+        at_least: an arm is promoted if its improvement, in the metric's unit, is above this; with a value below 0, if it is worse
+            by at most that much.
+        confidence: the confidence that all intervals of all looks hold.
+        least_share: the least share of the keys that each arm of a bandit keeps.
+        options: every parameter of ``@dg.asset``, with its own meaning, except ``partitions_def``: an experiment has no partitions.
 
     Raises:
         DeclarationError: the declaration is impossible.

@@ -58,29 +58,29 @@ def external_group(
 ) -> FeatureGroup:
     """Declare a table of another system as a feature group: observed for changes, joined in place, never copied.
 
-    Its asset is observed, not materialized: an observation says which version of the table is there, and what rests on it
-    runs by the default conditions when that has changed. Nothing observes it by itself, unless ``automation_condition``
-    says when (``dg.AutomationCondition.on_cron("@hourly")``). What is read of it later cannot be what was read before:
-    a dataset's manifest says which version it read, and its card that the table is not pinned.
+    Its asset is observed, not materialized. An observation says which version of the table is there. When the version has changed,
+    the default conditions run the assets that depend on it. Nothing observes the table automatically, unless
+    ``automation_condition`` says when (``dg.AutomationCondition.on_cron("@hourly")``). A later read cannot reproduce an earlier
+    one: a dataset's manifest says which version it read, and its card says that the table is not pinned.
 
     Args:
         name: the group's name.
-        source: where the table lies: ``ParquetFiles``, ``PostgresTable`` or ``DuckDBTable``.
+        source: where the table is: ``ParquetFiles``, ``PostgresTable`` or ``DuckDBTable``.
         keys: the columns that name the entity.
         version: names the asset (``weather_v1``); raise it when the table's meaning changes.
-        event_time: the column that says when a row was true; without it the group is a lookup, one row a key.
+        event_time: the column that says when a row was true; without it the group is a lookup, one row per key.
         available_at: the column that says when a system could first use the row; by default event time plus
             ``serving_delay``.
         serving_delay: how long after its event time a row can be used.
-        ttl: how long after its event time a row still answers; for ever by default.
-        tie_break: the column whose greatest value wins among rows of equal keys and times.
-        schema: a Pandera model or schema. Its columns and types must be there in every observation and join; then only
-            its columns are read.
-        validate: check the schema's other rules too, that keys and times are never null, and that no two rows share them,
-            in each observation. That reads every row. The checks only warn: the table is not ours to withhold.
+        ttl: how long after its event time a row still answers; forever by default.
+        tie_break: the column whose greatest value wins among rows with equal keys and times.
+        schema: a Pandera model or schema. Its columns and types must be there in every observation and join; only its columns are
+            then read.
+        validate: also check in each observation the schema's other rules, that keys and times are never null, and that no two rows
+            share them. This reads every row. The checks only warn, because the table belongs to another system.
         rename: the source's name of a column to the group's, ``{"Order ID": "order_id"}``. Without it a column whose name has
-            capitals or spaces is left out, and an observation says so. The schema speaks of the group's names.
-        online: cannot be: nothing is copied.
+            capitals or spaces is left out, and an observation says so. The schema uses the group's names.
+        online: not possible, because nothing is copied.
         options: what ``dg.AssetSpec`` takes, with its own meaning.
 
     Raises:

@@ -49,24 +49,24 @@ def feature_group(
 ) -> Callable[[Callable[..., Any]], FeatureGroup]:
     """Declare a feature group: a function that returns rows, and the meaning of the rows.
 
-    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name
-    (stated in ``ins`` if they are made elsewhere), and other groups and monitors as lazy relations: parameters annotated
-    ``fti.Table``. It gives a frame of pandas, polars or narwhals, an Arrow table, a DuckDB relation or a ``Table``:
-    all rows of the partitions that are run. A group without partitions may give ``fti.Changes`` or an
-    ``fti.ChangeFeed`` instead, and take the feed's last position by a parameter annotated ``fti.FeedPosition``.
+    The function may take ``context``, a ``config: dg.Config``, resources by annotation, plain Dagster assets by name (stated in
+    ``ins`` if they are made elsewhere), and other groups and monitors as lazy relations: parameters annotated ``fti.Table``. It
+    returns a frame of pandas, polars or narwhals, an Arrow table, a DuckDB relation or a ``Table``: all rows of the partitions that
+    are run. A group without partitions may return ``fti.Changes`` or an ``fti.ChangeFeed`` instead, and take the feed's last
+    position by a parameter annotated ``fti.FeedPosition``.
 
     Args:
         keys: the columns that name the entity.
         name: the group's name, by default the function's.
         version: names the asset and its table (``weather_v1``); a changed schema needs a new one.
-        event_time: the column that says when a row was true; without it the group is a lookup, one row a key.
+        event_time: the column that says when a row was true; without it the group is a lookup, one row per key.
         available_at: the column that says when a system could first use the row; by default event time plus
             ``serving_delay``.
         serving_delay: how long after its event time a row can be used; must be stated for an online group that names no
             ``available_at``.
-        ttl: how long after its event time a row still answers; for ever by default.
-        tie_break: the column whose greatest value wins among rows of equal keys and times.
-        duplicates: what to do with rows of equal keys and times within a run: ``"error"`` refuses them,
+        ttl: how long after its event time a row still answers; forever by default.
+        tie_break: the column whose greatest value wins among rows with equal keys and times.
+        duplicates: what to do with rows with equal keys and times within a run: ``"error"`` refuses them,
             ``fti.KeepLast("loaded_at")`` keeps the last by a column. This happens before the rows are validated.
         schema: a Pandera model or schema, checked before anything is stored.
         partition_by: the column whose time decides the partition of a row; event time by default.

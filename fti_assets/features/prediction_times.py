@@ -47,22 +47,22 @@ def prediction_times(
 ) -> FeatureGroup:
     """Declare a spine of future instants: at each prediction time a row for every target and entity.
 
-    No source has such rows. They follow from the schedule, so a partition of it can be materialized as soon as it begins, and is by
-    default, once it has begun. The prediction time is the spine's event time: features are joined as of it. The target is a key, a
-    time, by which the label is joined: ``fti.Label(demand.on(target_at="at")["demand"], maturity="25h")``, of a group with the keys
-    ``["region", "at"]``. What is known of a target is joined by it as well, and what was true a fixed time before it by the column of a
-    lag; either is visible only if it was known at the prediction time.
+    No source has such rows. They follow from the schedule, so a partition can be materialized as soon as it begins, and by default
+    it is. The prediction time is the spine's event time: features are joined as of it. The target is a time and a key, and the
+    label is joined by it: ``fti.Label(demand.on(target_at="at")["demand"], maturity="25h")``, from a group with the keys
+    ``["region", "at"]``. Facts about a target are also joined by it, and what was true a fixed time before it is joined by the
+    column of a lag. Both are visible only if they were known at the prediction time.
 
     Args:
         name: the group's name.
-        every: the time from one prediction to the next, counted from the start of each partition; a partition is a multiple of it, and at
-            least as long. So the partitions say at what hour, and in which time zone.
-        horizon: how long a time each prediction covers, a multiple of ``step``.
+        every: the time from one prediction to the next, counted from the start of each partition; a partition is a multiple of it,
+            and at least as long. So the partitions determine the hour and the time zone.
+        horizon: the length of time that each prediction covers, a multiple of ``step``.
         step: the time from one target to the next; by default the horizon, so that a prediction has one target.
         ahead: the time from a prediction to its first target, such as ``"12h"`` for a forecast made at noon for the next day.
-        cross: what is predicted for: the values of one or more key columns, ``{"region": ["north", "south"]}``, of which every
-            combination is taken, or a lookup, a group without an event time, of which every key is. Without it there is one series.
-        lags: how long before the target earlier instants lie: ``["7d"]`` makes the column ``target_at_7d_before``.
+        cross: what is predicted for: the values of one or more key columns, ``{"region": ["north", "south"]}``, in every
+            combination, or every key of a lookup, a group without an event time. Without it there is one series.
+        lags: how long before the target earlier instants are: ``["7d"]`` makes the column ``target_at_7d_before``.
         event_time: the column of the prediction time.
         target: the column of the target.
         version: names the asset and its table; a changed schedule needs a new one.

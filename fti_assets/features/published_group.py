@@ -25,8 +25,9 @@ def group(name: str, *, version: int = 1, stores: Stores | None = None) -> Featu
         stores: where it is stored; under ``FTI_HOME`` by default. Give the stores that these definitions have.
 
     Raises:
-        NotMaterializedError: there is no such store, group or version, or its owner has not said yet what it promises.
-        StoreError: the store cannot be reached, or its owner runs a later release that promises what this one does not know.
+        NotMaterializedError: there is no such store, group or version, or its owner has not written its contract yet.
+        StoreError: the store cannot be reached, or its owner runs a later release whose contract has something that this one does
+            not know.
         DeclarationError: the group has partitions that only its owner can make.
 
     >>> weather = fti.group("weather", version=1)  # doctest: +SKIP

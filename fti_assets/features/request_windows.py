@@ -40,23 +40,23 @@ def request_windows(
     At ``t`` a window of length ``w`` holds the rows of the key that became visible after its far end and at or before ``t``. The
     far end is ``t - w`` for a window that is no longer than ``every``; for a longer one it is the last whole multiple of ``every``
     since 1970 at or before ``t - w``, so that it holds between ``w`` and ``w + every``. Aggregates are those of
-    ``fti.window_aggregate``, exact as there, and each row counts, a correction too. A key without a row in its longest window
-    brings no row at all; else a Count over none is 0 and a Mean is null.
+    ``fti.window_aggregate`` and just as exact. Every row counts, including corrections. A key without a row in its longest window
+    has no row at all; otherwise a Count over none is 0 and a Mean is null.
 
-    The group stores no rows of its own: a join reads those of the source, and with ``online=True`` the online store holds of
-    each key its newest rows and, for what is older, what they come to by cells of ``every``, which the predictor puts together.
+    The group stores no rows of its own: a join reads those of the source, and with ``online=True`` the online store holds the
+    newest rows of each key and, for older rows, their aggregates in cells of ``every``. The predictor combines these.
 
     Args:
-        source: the group whose rows count; it has an event time and is no external group.
+        source: the group whose rows count; it has an event time and is not an external group.
         name: the group's name, that of its asset and online namespace.
         keys: the columns of the source to aggregate by.
-        every: how far apart the far ends of long windows lie, and how long the newest rows are held one by one online.
-        windows: the lengths ``w``; none has a delay, and none is a lifetime.
+        every: the distance between the far ends of long windows, and how long the newest rows are held one by one online.
+        windows: the lengths ``w``, without a delay and not a lifetime.
         aggregates: what to compute, by name; the columns are ``<name>_<window as written>``, such as ``spent_30d``.
         version: names the asset (``card_windows_v1``); raise it when what is computed changes.
         online: hold the keys in the online store.
         online_history: how far back the online store answers, ``predict(at=...)`` too; 7 days by default. Each row of that time is
-            held by itself.
+            held separately.
         options: every parameter of ``@dg.asset`` but ``partitions_def``, which is the source's.
 
     Raises:

@@ -65,22 +65,22 @@ def sql_feature_group(
 ) -> FeatureGroup:
     """Declare a feature group whose body is SQL, in DuckDB's dialect: one SELECT statement, run lazily in the lake.
 
-    The tables that it reads are feature groups, by their names here or in ``ins``: of each, the rows that the run may see,
-    as an ``fti.Table`` gives them. ``$start`` and ``$end`` are the first instant of the partitions that are run and the
-    first after them; ``$partition`` is the key of a partition that is no span of time. A range is one run, so the SQL must
-    give the rows of each partition whatever the range: bound them by ``$start`` and ``$end``, and windows by time.
+    The tables that it reads are feature groups, by their names here or in ``ins``. Each has the rows that the run may see, like an
+    ``fti.Table``. ``$start`` and ``$end`` are the first instant of the partitions that are run and the first after them;
+    ``$partition`` is the key of a partition that is not a span of time. A range is one run, so the SQL must give the rows of each
+    partition whatever the range: bound them by ``$start`` and ``$end``, and windows by time.
 
     Args:
         keys: the columns that name the entity.
         sql: the statement, or
-        file: the file that holds it, seen from the file of the caller.
+        file: the file that holds it, relative to the caller's file.
         name: the group's name, by default the file's.
         ins: groups under other names.
         terms: what ``fti.feature_group`` takes, with the same meaning. A comment at the head of the SQL is the description.
 
     Raises:
-        DeclarationError: the SQL is not one SELECT, reads a table that is no group, or reads or writes what is outside; or
-            the declaration is impossible.
+        DeclarationError: the SQL is not one SELECT, reads a table that is not a group, or reads or writes something outside; or the
+            declaration is impossible.
 
     >>> import pandas as pd
     >>> @feature_group(keys=["customer"])

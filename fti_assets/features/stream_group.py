@@ -31,8 +31,9 @@ def stream_feature_group(
 ) -> FeatureGroup:
     """Declare a feature group whose rows are the events of a stream, and nothing else.
 
-    ``fti stream`` takes them as they happen. A run over a partition reads the broker again, so a partition can be made again for as long
-    as the broker keeps its events; a group that is to outlive these has a function over an archive, ``@fti.feature_group(stream=...)``.
+    ``fti stream`` takes them as they happen. A run over a partition reads the broker again, so a partition can be made again for as
+    long as the broker keeps its events; to keep a group for longer, give it a function over an archive,
+    ``@fti.feature_group(stream=...)``.
 
     Args:
         name: the group's name.

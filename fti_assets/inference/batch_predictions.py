@@ -45,25 +45,26 @@ def batch_predictions(
 
     Several models over one spine answer in one pass: their features are joined once, and a row has the answers of all.
 
-    A partition that is run before its end is answered by the champion; one that is run after, by the newest
-    accepted and not rolled-back build whose cutoff is not after its start. Run again, it keeps the stored answers.
+    The champion answers a partition that runs before its end. One that runs later is answered by the newest accepted and not
+    rolled-back build whose cutoff is not after the partition's start. A rerun keeps the stored answers.
 
     Args:
         name: the name of the predictions.
-        model: the model or composite that answers. With a list of models whose views share a spine, each has columns of its
-            own, named after the model: ``delay_net_probability`` and ``delay_net_build``. The build is chosen for each model by itself.
+        model: the model or composite that answers. With a list of models whose views share a spine, each has columns of its own,
+            named after the model: ``delay_net_probability`` and ``delay_net_build``. The build is chosen for each model separately.
         version: names the asset and its table.
         top: keep the best items of each key as a list, ``fti.TopK(10, by="listener_id")``, instead of an answer for each spine row;
             for a multiclass model by one class, ``of="likes"``. A rerun keeps the stored lists, and adds lists for keys that have
             none at that prediction time.
         schema: a Pandera model or schema of the rows, checked before they are stored.
-        catch_up: from how many of the newest builds' cutoffs on unanswered partitions are answered
-            automatically, at most 1,000; by default as many as the model catches up on, with several models the most.
+        catch_up: how many of the newest builds' cutoffs to look back over: from the earliest of these on, unanswered partitions are
+            answered automatically. At most 1,000; by default as many as the model catches up on, with several models the largest
+            number.
         sinks: where else the answers are written: ``fti.ParquetSink(folder)``, ``fti.PostgresSink(dsn=...)`` or
-            ``fti.FunctionSink(function)``. After the lake's commit each replaces the partitions that were run, one by one. A sink that
-            fails fails the run, with the answers in the lake; run again, it gets them.
-        online: load the answers to the online store too, after the lake's commit, in a namespace of the table's name: by the spine's
-            keys, an answer's event time being its prediction time. An app looks them up by ``fti.read_online``.
+            ``fti.FunctionSink(function)``. After the lake's commit each replaces the partitions that were run, one by one. If a
+            sink fails, the run fails with the answers in the lake; a rerun passes them to the sink.
+        online: load the answers to the online store too, after the lake's commit, in a namespace with the table's name, keyed by
+            the spine's keys, with the prediction time as event time. An app looks them up with ``fti.read_online``.
         online_history: how far back the online store answers, 7 days by default.
         engine: what joins the features and asks the models: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by
             default the engine of the stores. The answers are the same on each.

@@ -35,22 +35,23 @@ def prediction_log(
 ) -> PredictionLog:
     """Declare a prediction log: a row for each answer that a server or an app logged, with its request, features, ages, build and arm.
 
-    ``fti serve --log`` and ``Predictor.load(..., log=...)`` write files, which a sensor that comes with ``build_definitions`` takes
-    into the table ``predictions.<name>_v<version>``, each line exactly once. The answer of a shadow has the request id
+    ``fti serve --log`` and ``Predictor.load(..., log=...)`` write files, and a sensor that comes with ``build_definitions`` takes
+    them into the table ``predictions.<name>_v<version>``, each line exactly once. The answer of a shadow has the request id
     ``<request id>~<arm>``. One model has one log.
 
-    Each partition says how the model was served: requests, latencies, what was missing or unknown, and what its processes said of
-    themselves: requests by status of servers, processor time and memory.
+    Each partition says how the model was served: requests, latencies, missing and unknown values. It also has what its processes
+    reported: servers' requests by status, CPU time and memory.
 
     Args:
         name: the name of the log.
-        model: whose answers are logged.
+        model: the model whose answers are logged.
         version: names the asset and its table.
-        redact: request fields and features that no table may hold in clear. Those who answer leave them out, or hash them
-            (``--redact``, ``redact=``); what one of them wrote in clear is left out here, and a check says so.
-        limits: what the service may come to in a partition, ``fti.ServiceLimits(error_rate=0.01, p99_ms=50)``: a check that warns for each.
-        options: every parameter of ``@dg.asset``, with its own meaning. ``partitions_def`` are time windows over the prediction time, by
-            default UTC days from the first day of the spine's partitions on, or else from 2020 on, the day of today included.
+        redact: request fields and features that no table may hold in clear. Servers and apps leave them out, or hash them
+            (``--redact``, ``redact=``). If one of them wrote a value in clear, it is left out here, and a check says so.
+        limits: limits for the service in a partition, ``fti.ServiceLimits(error_rate=0.01, p99_ms=50)``: each is a check that
+            warns.
+        options: every parameter of ``@dg.asset``, with its own meaning. ``partitions_def`` are time windows over the prediction
+            time, by default UTC days from the first day of the spine's partitions on, or else from 2020 on, including today.
 
     Raises:
         DeclarationError: the declaration is impossible.

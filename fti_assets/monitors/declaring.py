@@ -39,36 +39,39 @@ def monitor(
     estimate: bool = True,
     **options: Unpack[AssetOptions],
 ) -> Monitor:
-    """Declare a monitor: partition by partition, how the values that a model sees and gives drift, and how good its answers were.
+    """Declare a monitor, which measures for each partition how a model's inputs and answers drift and how good the answers were.
 
-    Its table ``monitoring.<name>_v<version>`` has a row for each figure. Of each feature, on-demand features included, of labels and
-    answers these are null rate, unknown categories, PSI, Kolmogorov-Smirnov, Jensen-Shannon and Wasserstein distance, and churn of
-    categories: against the train rows of the build that answered, and against the weeks before. The features of a batch are joined again,
-    point in time, as it joined them; a log has what the model saw. Bins are those that were fixed with the dataset. ``missing_answers``
-    says how many of the usual answers of the weeks before there are not. Rules only warn: a check each, with its own history.
+    Its table ``monitoring.<name>_v<version>`` has a row for each figure. For each feature (including on-demand features), label and
+    answer these are the null rate, unknown categories, PSI, the Kolmogorov-Smirnov, Jensen-Shannon and Wasserstein distances, and
+    the churn of categories. They are measured against the train rows of the build that answered, and against the weeks before. The
+    features of a batch are joined again, point-in-time, as the batch joined them; a log has what the model saw. The bins were fixed
+    with the dataset. ``missing_answers`` says how many of the usual answers of the weeks before are missing. Rules only warn: each
+    is a check with its own history.
 
-    Of quality it has the metrics of the model's evaluation, with intervals: over all, of each build and arm, and by slice, on rows that are
-    as old as the label's maturity and have a label. ``label_rate`` says how many of these have one. Before labels come there are estimates
-    from calibrated probabilities, of classes and of several labels alone, marked as ``estimated``; ``<metric>_estimate_error`` says later
-    by how much they were too high. The labels' partitions that change ask for exactly the days whose labels they may hold.
+    For quality it has the metrics of the model's evaluation, with intervals: over all rows, for each build and arm, and by slice,
+    on rows that are as old as the label's maturity and have a label. ``label_rate`` says how many rows of that age have one. Before
+    labels arrive there are estimates from calibrated probabilities, only for classes and several labels, marked as ``estimated``.
+    ``<metric>_estimate_error`` says later by how much they were too high. When partitions of the labels change, they request
+    exactly the days whose labels they may hold.
 
-    Of a log it also has how the model was served (``service``): requests, latencies, errors, what was missing, processor time and memory.
+    For a log it also has how the model was served (``service``): requests, latencies, errors, missing values, CPU time and memory.
 
     A figure that has not changed keeps its ``measured_at``, so a rerun changes nothing.
 
     Args:
         name: the name of the monitor.
         predictions: the batch predictions that are watched.
-        log: the prediction log that is watched, in place of predictions.
+        log: the prediction log that is watched, instead of predictions.
         version: names the asset and its table.
-        drift: the rules; by default PSI at most 0.2, or what is usual, in two partitions in a row, against training and against the weeks
-            before; nulls at most 0.05 above and unknown categories at most 0.05, against training, each of 500 rows or more; and no more
-            than 0.9 of the usual answers missing, where 20 or more are usual.
-        weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, of a day 28 days by
-            default: fewer, or none, where a day has millions of rows.
+        drift: the rules. The defaults are: PSI at most 0.2, or the usual PSI, in two consecutive partitions, against training and
+            against the weeks before; nulls at most 0.05 above and unknown categories at most 0.05, against training, each with 500
+            rows or more; and at most 0.9 of the usual answers missing, if 20 or more are usual.
+        weeks: how many weeks before a partition it is compared with, 0 to 52. Their answers are read and joined again, 28 days of
+            them for one day by default: use fewer weeks, or none, if a day has millions of rows.
         quality: the metrics that are measured, each with a bound or without one: ``[fti.Quality("roc_auc", at_least=0.7)]``.
-        estimate: whether metrics are estimated until the labels have come.
-        options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` is by default that of what is watched.
+        estimate: whether metrics are estimated until the labels have arrived.
+        options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` is by default that of the predictions or
+            the log.
 
     Raises:
         DeclarationError: the declaration is impossible.

@@ -27,18 +27,18 @@ class SparkEngine(dg.Config):  # type: ignore[misc]
     data version: both engines give the same rows.
 
     Args:
-        url: a server of Spark Connect, ``sc://host:15002``, which may be Spark's own or Sail's; ``sail`` for Sail in the step's process,
-            which takes no Java; ``local[2]`` for a Spark that the step starts. A token in it is kept out of what Dagster shows and records;
-            better still, ``dg.EnvVar`` keeps it out of the code.
+        url: a server of Spark Connect, ``sc://host:15002``, which may be Spark's own or Sail's; ``sail`` for Sail in the step's
+            process, which needs no Java; ``local[2]`` for a Spark that the step starts. A token in it is kept out of what Dagster
+            shows and records; better still, ``dg.EnvVar`` keeps it out of the code.
         engine: what runs a dataset or predictions that name no engine themselves: ``"auto"`` chooses by rows and memory, ``"spark"`` runs
             all on Spark, ``"duckdb"`` none.
-        scratch: the folder through which rows go to Spark and back, which the step and all of Spark's workers reach by the same path, or
-            ``s3://bucket/folder``; by default ``scratch`` beside the lake's own files.
-        cores: how many cores Spark has. ``"auto"`` then chooses the faster one, too; without it Spark is chosen where DuckDB's memory
-            is not enough.
+        scratch: the folder through which rows go to Spark and back, which the step and all of Spark's workers must reach by the
+            same path, or ``s3://bucket/folder``; by default ``scratch`` beside the lake's own files.
+        cores: how many cores Spark has. ``"auto"`` then also chooses the faster engine; without it, Spark is chosen only if
+            DuckDB's memory is not enough.
 
     Raises:
-        DeclarationError: the address is none, there is no such engine, or ``cores`` is less than 1.
+        DeclarationError: the address is invalid, there is no such engine, or ``cores`` is less than 1.
     """
 
     url: str

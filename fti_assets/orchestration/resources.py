@@ -47,11 +47,11 @@ def stored_table(metadata: Mapping[str, Any]) -> TableName | None:
 
 
 class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where features, models and online values lie.
+    """Where features, models and online values are stored.
 
-    It is also the IO manager of feature groups, training datasets and predictions: a Dagster asset that takes one as an
-    input, ``def report(weather_v1: pd.DataFrame)``, gets its rows as what it is annotated with, ``pandas.DataFrame``,
-    ``polars.DataFrame`` or ``pyarrow.Table``, of the partitions that Dagster's partition mapping names.
+    It is also the IO manager of feature groups, training datasets and predictions: a Dagster asset that takes one as an input,
+    ``def report(weather_v1: pd.DataFrame)``, gets its rows in the annotated type, ``pandas.DataFrame``, ``polars.DataFrame`` or
+    ``pyarrow.Table``, for the partitions that Dagster's partition mapping names.
 
     Args:
         lake: the offline store, a folder or ``postgresql://user:password@host/database?data=s3://bucket/folder``; ``<home>/lake`` by
@@ -60,10 +60,10 @@ class Stores(dg.ConfigurableIOManager, dg.ConfigurableResource):  # type: ignore
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``<home>/online`` by default. The password of an
             address is kept out of what Dagster shows and records of the resource; better still, ``dg.EnvVar`` keeps it out of the code.
         log: the folder into which servers and apps log their answers, for ``prediction_log``; ``<home>/log`` by default.
-        tracking: where builds are mirrored besides, ``fti.MlflowTracking(...)``; nowhere by default.
-        environment: the environment of that lake whose stores are meant, made by ``fti env create``; ``"main"`` for the stores as they
-            are declared. By default what ``FTI_ENV`` says, or main.
-        spark: what large plans run on, ``fti.SparkEngine(...)``; all run on DuckDB by default.
+        tracking: where builds are also mirrored, ``fti.MlflowTracking(...)``; nowhere by default.
+        environment: the environment of that lake whose stores are used, created by ``fti env create``; ``"main"`` for the stores as
+            they are declared. By default the one in ``FTI_ENV``, or main.
+        spark: what large plans run on, ``fti.SparkEngine(...)``; by default all run on DuckDB.
     """
 
     lake: str | None = None

@@ -20,9 +20,9 @@ class MlflowTracking(dg.Config):  # type: ignore[misc]
     Args:
         tracking_uri: a server, ``http://host:5000``, or a database, ``sqlite:////srv/mlflow.db`` or ``postgresql://...``. A password in
             it is kept out of what Dagster shows and records; better still, ``dg.EnvVar`` keeps it out of the code.
-        experiment: the experiment's name, by default one for each model, of its name.
-        artifacts: where a new experiment keeps its files, such as ``s3://bucket/mlflow``. By default the server decides, and those of a
-            SQLite file lie beside it in ``mlruns/``.
+        experiment: the experiment's name; by default each model has an experiment with its name.
+        artifacts: where a new experiment keeps its files, such as ``s3://bucket/mlflow``. By default the server decides, and for a
+            SQLite file they are beside it in ``mlruns/``.
 
     Raises:
         DeclarationError: the address is a folder, which MLflow no longer writes.

@@ -42,27 +42,27 @@ def composite(
 ) -> Composite:
     """Declare a composite: models over one spine that answer one request together, and are versioned, promoted and served as one.
 
-    Its asset makes a build of the builds of its models: their graphs are put into one graph, whose answers are compared with theirs, and
-    what their views need is joined once. ``Predictor.load``, the server, ``fti.batch_predictions`` and the commands take its name as
-    they take a model's. An answer's value is a number for each name: the model's own, ``<model>.<class>`` of a multiclass model, or an
-    output of ``combine``.
+    Its asset makes a build from the builds of its models. It puts their graphs into one graph, compares the answers of this graph
+    with theirs, and joins once what their views need. ``Predictor.load``, the server, ``fti.batch_predictions`` and the commands
+    accept its name like a model's. An answer's value is a number for each name: the model's own, ``<model>.<class>`` of a
+    multiclass model, or an output of ``combine``.
 
-    It is made of the champions of its models, or at a cutoff of the newest builds up to it that may serve, and stays with them
-    until it is made again: when a model of it is rolled back, roll back the composite, or materialize it.
+    It is made from the champions of its models, or at a cutoff from the newest builds up to it that may serve. It keeps these until
+    it is made again: when one of its models is rolled back, roll back the composite or materialize it.
 
     Args:
-        name: its name in the model store, where no model has it.
-        models: what answers, each once, in the order in which they run.
+        name: its name in the model store, which no model may have.
+        models: the models that answer, each once, in the order in which they run.
         version: names the asset.
-        feeds: a column of the spine that later models have as a feature, and the model whose answer fills it: a request does not bring
-            it. What they learn from are the spine's rows, so these must hold what that model answered before it had learned from their
-            labels, such as its stored batch predictions.
+        feeds: a column of the spine that later models use as a feature, and the model whose answer fills it; a request does not
+            bring it. Later models learn from the spine's rows, so these must hold answers that the model gave before it had learned
+            from their labels, such as its stored batch predictions.
         combine: an on-demand function that makes the composite's answers. Its parameters are the names of models, ``<model>_<class>`` of a
             multiclass model, and features of their views; its outputs are numbers.
-        promote: as ``fti.model`` has it; a composite has no gates, since its models have passed theirs.
-        catch_up: for how many of the newest cutoffs answers are caught up on, as ``fti.model`` has it; by default as many as
-            the models do, the fewest of them.
-        latency_goal: within what time a server is to answer a request, such as ``"50ms"``.
+        promote: as in ``fti.model``; a composite has no gates, because its models have passed theirs.
+        catch_up: how many of the newest cutoffs answers are caught up on for, as in ``fti.model``; by default the smallest number
+            among its models.
+        latency_goal: the time within which a server is to answer a request, such as ``"50ms"``.
         options: every parameter of ``@dg.asset``, with its own meaning.
 
     Raises:

@@ -93,7 +93,8 @@ def model(
         task: ``binary``, ``multiclass``, ``regression``, ``quantile`` or ``ranking``. The label of a ranking is how relevant a row
             is, a number from 0, and its dataset names by ``query=`` which rows are one list. With several labels the task is
             ``multilabel``, where each is a yes or no, or ``regression``.
-        levels: the levels of a quantile model, such as ``[0.1, 0.5, 0.9]``. It answers with one value a level, in ascending order.
+        levels: the levels of a quantile model, such as ``[0.1, 0.5, 0.9]``. It answers with one value per level, in ascending
+            order.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
         evaluate: the metrics and slices; the task's usual metrics by default.

@@ -15,10 +15,10 @@ from fti_assets.training.published.model import model_of_store
 def published_model(name: str, *, version: int | None = None, stores: Stores | None = None) -> Model | Composite:
     """Refer to a model or a composite that another code location owns, and use it like one declared here.
 
-    What it answers, what its view needs, its labels and how it is judged are read from the model store, from its champion's build; the
-    groups of the view from the offline store, as ``fti.group`` reads them. Batch predictions, prediction logs, monitors, composites and
-    experiments take it. This code is loaded again when its owner has promoted a build that needs other groups. Its asset here is an
-    external one of the same key, so that what its owner trains starts what rests on it here. An app needs no more than the name:
+    Its answers, the needs of its view, its labels and its evaluation are read from its champion's build in the model store. The
+    groups of the view are read from the offline store, as ``fti.group`` reads them. Batch predictions, prediction logs, monitors,
+    composites and experiments accept it. Reload this code when its owner has promoted a build that needs other groups. Its asset
+    here is an external asset with the same key, so its owner's training starts downstream assets here. An app needs only the name:
     ``Predictor.load("delay_net")``.
 
     Args:
@@ -27,8 +27,8 @@ def published_model(name: str, *, version: int | None = None, stores: Stores | N
         stores: where it and its groups are stored; under ``FTI_HOME`` by default. Give the stores that these definitions have.
 
     Raises:
-        NotMaterializedError: it has no accepted build, its builds are those of an earlier release, or a group of its view is not there.
-        StoreError: a store cannot be reached, or the build is of a later release and says what this one does not know.
+        NotMaterializedError: it has no accepted build, its builds are from an earlier release, or a group of its view is not there.
+        StoreError: a store cannot be reached, or the build is from a later release and has something that this one does not know.
         DeclarationError: a group of its view has changed its meaning, or an on-demand function of it is not here.
 
     >>> delay_net = fti.published_model("delay_net")  # doctest: +SKIP

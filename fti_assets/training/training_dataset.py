@@ -65,7 +65,7 @@ def training_dataset(
         catch_up: how many of the newest ready cutoffs are made automatically if they are missing, at most
             1,000. Older ones are left to a backfill, and the sensor's tick names them.
         engine: what joins its features: ``"duckdb"``, ``"spark"``, or ``"auto"``, which chooses by rows and memory; by default the
-            engine of the stores. The rows are the same on each.
+            engine of the stores. The rows are the same with each.
         options: every parameter of ``@dg.asset``, with its own meaning; ``partitions_def`` are the cutoffs. Without it
             the cutoff is the clock at the run's start.
 

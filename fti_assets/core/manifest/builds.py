@@ -52,9 +52,9 @@ class GateVerdict:
         gate: the gate's name.
         passed: whether the build may become the champion according to this gate.
         reason: why, in words.
-        value: the figure that was judged, such as by how much the build is worse than the champion; None if there is none.
+        value: the figure that was judged, such as how much worse the build is than the champion; None if there is none.
         bound: the bound of the figure, such as the tolerance.
-        interval: where the figure lies, if that was computed.
+        interval: the figure's interval, if it was computed.
     """
 
     gate: str

@@ -18,18 +18,18 @@ class Vector:
     """A vector of fixed length, such as an embedding, which is passed to the model unchanged: float32, ``dim`` columns. Nothing is
     learned.
 
-    It is the encoder of a list column of floats (``FLOAT[]``, ``DOUBLE[]``), and the type of an on-demand function's output that is an
-    array ``[n, dim]``. A vector that is missing as a whole (no row, an expired one, a null) is ``dim`` missing numbers; a null, a NaN and
-    what float32 does not hold are missing numbers of a vector.
+    It is the encoder of a list column of floats (``FLOAT[]``, ``DOUBLE[]``), and the type of an on-demand function's output that is
+    an array ``[n, dim]``. A vector that is missing as a whole (no row, an expired one, a null) counts as ``dim`` missing numbers. A
+    null, a NaN and a value that float32 cannot hold are missing numbers within a vector.
 
     Args:
-        dim: how many numbers each has. A row of another length is an error: when it is stored, if the group's schema states the length,
-            when the on-demand function gives it, and else when a model is trained on it or asked with it.
-        missing: what stands for a missing number: ``"zero"``, or ``"nan"`` for trees.
-        flag: whether one more column, ``<feature>:missing``, is 1 where any number is missing and 0 elsewhere.
+        dim: how many numbers each vector has. A row of another length is an error: when it is stored, if the group's schema states
+            the length; when the on-demand function returns it; and otherwise when a model is trained on it or gets it in a request.
+        missing: the value of a missing number: ``"zero"``, or ``"nan"`` for trees.
+        flag: whether to add a column, ``<feature>:missing``, that is 1 where any number is missing and 0 elsewhere.
 
     Raises:
-        DeclarationError: ``dim`` is no whole number from 1 to 65,536, or ``missing`` is neither.
+        DeclarationError: ``dim`` is not a whole number from 1 to 65,536, or ``missing`` is neither.
 
     >>> Vector(dim=384, flag=True)
     Vector(dim=384, missing='zero', flag=True)

@@ -44,17 +44,17 @@ def read_files(
     """Read the file of each partition of a run: one day, a range of a backfill, or one file without partitions.
 
     Parquet is read lazily, batch by batch, while the rows are stored; ``.df()`` gives a pandas frame of them. Columns that only
-    some files have are null in the others. A float column without a value has the type of the other files, and whole floats, as
-    pandas makes of whole numbers beside a null, are whole beside a first file of whole numbers.
+    some files have are null in the others. A float column without a value takes the type of the other files. Whole floats, which
+    pandas makes from whole numbers beside a null, become whole numbers if the first file has whole numbers.
 
     Args:
         context: the step's context.
-        path: where a partition's file lies, a local path: ``"landing/orders/{partition}.parquet"``. ``{partition}`` is the
-            partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are its first instant and the first
-            after it, in UTC. A pattern with ``*`` reads all files that it finds for a partition. What begins with ``_`` or
-            ``.``, such as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the pattern itself says so.
-        reader: what reads a file that is not Parquet: ``pd.read_csv``, or a function of a ``Path`` that gives a frame. It is
-            called for one file after another, and what it gives is held in memory.
+        path: where a partition's file is, a local path: ``"landing/orders/{partition}.parquet"``. ``{partition}`` is the
+            partition's key; ``{start:%Y/%m/%d}`` and ``{end:%Y-%m-%d}`` are its first instant and the first after it, in UTC. A
+            pattern with ``*`` reads all files that it finds for a partition. Files and folders whose names begin with ``_`` or
+            ``.``, such as ``_temporary/`` and ``_delta_log/``, hold no rows and are left out, unless the pattern itself names them.
+        reader: reads a file that is not Parquet: ``pd.read_csv``, or a function of a ``Path`` that returns a frame. It is called
+            for one file after another, and its frames are held in memory.
 
     Returns:
         A DuckDB relation of all rows, in the order of the partitions.

@@ -81,26 +81,26 @@ def on_demand(
 ) -> Callable[[Callable[..., Any]], OnDemand]:
     """Declare a function that computes features from a request's fields and other features.
 
-    Its parameters are fields of the request, features, and outputs of other on-demand functions, by name, in whatever order
-    they are listed; each comes as an array of shape ``[n]``: float64 with NaN for numbers, booleans and whole numbers, ``str``
-    objects with ``""`` for text, ``datetime64[us]`` in UTC for times. It gives an array of shape ``[n]`` for each output, with
-    NaN, None or NaT for what is missing, and an array ``[n, dim]`` for a vector; a value of another type is an error, in training as when
-    it serves.
+    Its parameters are fields of the request, features, and outputs of other on-demand functions, by name, in whatever order they
+    are listed; each comes as an array of shape ``[n]``: float64 with NaN for numbers, booleans and whole numbers, ``str`` objects
+    with ``""`` for text, ``datetime64[us]`` in UTC for times. It returns an array of shape ``[n]`` for each output, with NaN, None
+    or NaT for missing values, and an array ``[n, dim]`` for a vector. A value of another type is an error, in training and in
+    serving.
 
-    Its module is shipped with the app: a view refuses one that imports more than numpy, ``fti_assets``, what is
-    deterministic in the standard library, and modules that keep to the same.
+    Its module is shipped with the app: a view refuses one that imports more than numpy, ``fti_assets``, the deterministic parts of
+    the standard library, and modules that follow the same rule.
 
     Args:
-        outputs: the type of each output: ``int``, ``float``, ``bool`` or ``str``; ``datetime`` for what only another
-            on-demand function takes; ``fti.Vector(dim=)`` for a vector, which is its encoder as well.
+        outputs: the type of each output: ``int``, ``float``, ``bool`` or ``str``; ``datetime`` for values that only another
+            on-demand function takes; ``fti.Vector(dim=)`` for a vector, which is also its encoder.
         version: raise it when the meaning changes.
         name: the function's own name by default.
-        requires: packages that its module imports beside numpy, such as ``"tokenizers"``, by the names that they are imported by. The
-            manifest has the release that the model learned with, and a predictor loads with that one alone. The app installs it, and you
-            see to it that it gives the same wherever it runs: nothing of it is read.
+        requires: packages that its module imports besides numpy, such as ``"tokenizers"``, by their import names. The manifest
+            records the release that the model learned with, and a predictor loads only with that release. The app installs the
+            package. You must ensure that it gives the same results wherever it runs, because none of its code is read.
 
     Raises:
-        DeclarationError: the function cannot be imported by name, or gives what it may not.
+        DeclarationError: the function cannot be imported by name, or an output has a type that is not allowed.
 
     >>> @on_demand(outputs={"length": int})
     ... def text_length(text: np.ndarray) -> dict[str, np.ndarray]:

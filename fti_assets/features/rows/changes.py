@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeedPosition:
-    """How far the stored rows have come in their change feed. A function parameter annotated with it gets it.
+    """The position of the stored rows in their change feed. A function parameter with this annotation receives it.
 
     Args:
         value: the ``position`` of the last batch that was stored; None before the first, and after a full reload.
@@ -38,8 +38,8 @@ class Changes:
     Args:
         upserts: rows that replace the stored row of equal keys and times, or are added.
         appends: rows whose keys and times are not stored yet; one that is breaks ``rows_unique``. Upserts or appends, not both.
-        deletes: rows with the group's key columns, which remove every row of a key, or with its keys and times, which
-            remove that row; none of them null, and in the types that are stored, or in others that hold them exactly, as rows are.
+        deletes: rows with the group's key columns, which remove every row of a key, or with its keys and times, which remove that
+            row. None of them may be null. Like rows, they have the stored types or types that hold the values exactly.
         position: where the next batch begins, for the ``fti.FeedPosition`` of the next run; the old one stays if None.
 
     >>> import pandas as pd
@@ -62,7 +62,7 @@ class ChangeFeed:
     frame without columns has no operations.
 
     Args:
-        rows: the group's columns with ``operation`` and ``order``; of a deletion, only the keys are read.
+        rows: the group's columns with ``operation`` and ``order``; for a deletion, only the keys are read.
         operation: the column with the operation of each row.
         order: the column that orders the operations, a number or a time, such as a log sequence number.
         upsert: the operations that add a row or replace the row with equal keys and times.

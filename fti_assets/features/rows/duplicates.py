@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 @checked_arguments()
 @dataclass(frozen=True)
 class KeepLast:
-    """Of rows with equal keys and times, keep the last one by a column; nulls come first.
+    """Keep the last of the rows with equal keys and times, ordered by a column; nulls come first.
 
     Rows that are equal in every column count as one. Rows with the same ``by`` that differ elsewhere are kept and then refused, because
     nothing says which of them is right.
 
     Args:
-        by: the column that says which came last, such as a version number or the time of loading. Times are compared to the
-            nanosecond where they come so without a zone, although the lake keeps microseconds. With a zone, or as ISO text of an event
-            time, they are read in microseconds, so that rows of one microsecond tie; take ``.dt.tz_convert("UTC").dt.tz_localize(None)``.
+        by: the column that says which came last, such as a version number or the time of loading. Times without a zone are compared
+            to the nanosecond if they have that precision, although the lake keeps microseconds. Times with a zone, or ISO text of
+            an event time, are read in microseconds, so rows in the same microsecond tie; use
+            ``.dt.tz_convert("UTC").dt.tz_localize(None)``.
 
     >>> KeepLast("loaded_at")
     KeepLast(by='loaded_at')

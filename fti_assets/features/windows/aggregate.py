@@ -40,15 +40,16 @@ def window_aggregate(
     row itself and all of its key and instant, those with event time ``t``: it holds what was true before ``t`` and visible
     at ``t``. A row that has no others gets a Count of 0.
 
-    Rows with a null key or time count nowhere. A float column that is summed is read once before, for the span of its
-    exponents, and rows are read at once for ``Min``, ``Max``, ``First`` and ``Last``. Of several last or first values, percentiles
-    and sessions the result is computed at once, some keys after others.
+    Rows with a null key or time do not count. A float column that is summed is read once beforehand, for the range of its
+    exponents, and rows are read immediately for ``Min``, ``Max``, ``First`` and ``Last``. For several last or first values,
+    percentiles and sessions the result is computed immediately, some keys at a time.
 
     Args:
         rows: another group's rows.
         keys: the columns to aggregate by.
-        every: the time between two instants; left out, each row of the run has its own.
-        windows: the lengths ``w``; ``"lifetime"`` is all that ever was visible, and an ``fti.Window`` ends some time before ``h``.
+        every: the time between two instants; without it, each row of the run has its own.
+        windows: the lengths ``w``; ``"lifetime"`` is everything that was ever visible, and an ``fti.Window`` ends some time before
+            ``h``.
         aggregates: what to compute, by name; the columns are ``<name>_<window as written>``, such as ``late_rate_3h``. An aggregate of
             several values has a column for each, ``<name>_<number>_<window as written>``.
         rows_by: ``visible_at`` counts rows that became visible in ``(h - w, h]``; ``event_time`` those whose event time
@@ -56,15 +57,15 @@ def window_aggregate(
             ``t``: ``event_time`` is then in ``(t - w, t)``.
 
     Returns:
-        Lazy: the keys, the instant under the running group's event time, the aggregates; one row a key and instant.
-        Without ``every`` the rows' own group keys stand before the others, one row for each of them, the keys and the
-        event time. Of a source with ``partition_by`` that column comes along, as the first version of a row has it: the running
-        group is partitioned by it too, so that a row that lands late gets its windows in the partition in which it lands.
-        Counts, sessions and sums of whole numbers are ``BIGINT``, means, rates, deviations, percentiles, seconds and sums of floats
-        ``DOUBLE``, the others have their column's type.
+        Lazy: the keys, the instant under the running group's event time, the aggregates; one row per key and instant. Without
+        ``every`` the rows' own group keys stand before the others, one row for each of them, the keys and the event time. If the
+        source has ``partition_by``, that column is included, as the first version of a row has it. The running group is partitioned
+        by it too, so a row that lands late gets its windows in the partition in which it lands. Counts, sessions and sums of whole
+        numbers are ``BIGINT``, means, rates, deviations, percentiles, seconds and sums of floats ``DOUBLE``, the others have their
+        column's type.
 
     Raises:
-        DeclarationError: there is no such column, its type cannot be aggregated so, a window is no duration, the table has no
+        DeclarationError: there is no such column, its type cannot be aggregated so, a window is not a duration, the table has no
             event time or grid, a lifetime meets a shorter lookback or a ``Rate``, or the running group is not partitioned by the
             column that the source is partitioned by.
         LookbackError: a window needs a row from before the group's lookback.

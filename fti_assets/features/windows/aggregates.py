@@ -23,9 +23,9 @@ class Count:
 class Sum:
     """The sum of a column's values in the window, nulls skipped; null when there is none.
 
-    Whole numbers add up exactly; a sum of them beyond 64 bits is an error. Floats, and decimals taken as the nearest ``DOUBLE``
-    each, give the ``DOUBLE`` nearest to their true sum, as ``math.fsum`` does, whatever cancels; beyond the largest float it is
-    infinite.
+    Whole numbers add up exactly; a sum of them beyond 64 bits is an error. Floats, and decimals (each taken as the nearest
+    ``DOUBLE``), give the ``DOUBLE`` nearest to their true sum, as ``math.fsum`` does, whatever cancels. A sum beyond the largest
+    float is infinite.
 
     Args:
         column: numbers or booleans.
@@ -39,8 +39,8 @@ class Sum:
 class Mean:
     """The mean of a column's values in the window, nulls skipped; null when there is none.
 
-    The mean of a boolean is the share of rows for which it holds. It is the true sum, rounded once, divided by the number, which
-    rounds once more: at most one step of a float from the true mean, also where the ``Sum`` itself is beyond the largest float.
+    The mean of a boolean is the share of rows for which it holds. It is the true sum, rounded once, divided by the count, which
+    rounds once more. It is at most one float step from the true mean, even if the ``Sum`` itself exceeds the largest float.
 
     Args:
         column: numbers or booleans.
@@ -54,9 +54,9 @@ class Mean:
 class Rate:
     """Rows, or the sum of a column's values, per unit of time: divided by the window's length in ``per``.
 
-    Over rows it is 0 when there is none; over a column it skips nulls and is null when there is none. A share of rows is
-    no rate in time: it is the ``Mean`` of a boolean. A sum is exact as that of ``Sum``, also where that is beyond the
-    largest float; the division rounds twice more.
+    Over rows it is 0 when there is none; over a column it skips nulls and is null when there is none. A share of rows is not a rate
+    over time: use the ``Mean`` of a boolean. The sum is exact like that of ``Sum``, even if that exceeds the largest float; the
+    division rounds twice more.
 
     Args:
         column: numbers or booleans, or None for the rows themselves.
@@ -79,9 +79,8 @@ class Rate:
 class Std:
     """The sample standard deviation of a column's values in the window, nulls skipped; null with fewer than two.
 
-    It comes from exact sums of the values and of their squares, so that nothing cancels: it is within a relative 4 * 2^-53 of
-    the true one. It is NaN with an infinite value,
-    a NaN or one beyond 1e134 in the window; values within 1e-143 of zero count as zero.
+    It is computed from exact sums of the values and of their squares, so nothing cancels. Its relative error is at most 4 * 2^-53.
+    It is NaN if the window contains an infinite value, a NaN or a value beyond 1e134. Values within 1e-143 of zero count as zero.
 
     Args:
         column: numbers or booleans.
@@ -119,16 +118,16 @@ class Max:
 class Last:
     """A column's value in the window's row with the latest event time; a null there stays null.
 
-    Ties go to the latest available-at, then to the greatest value, a null being the least.
+    Ties go to the latest available-at, then to the greatest value; null is the least.
 
-    With ``n`` above 1 there are that many columns: ``statuses_1_7d`` has the last value, ``statuses_2_7d`` the one before; they
-    are null where the window has fewer. With ``distinct`` they are the different values that came last, nulls left out, each in
-    the place of the last row that has it.
+    With ``n`` above 1 there are that many columns: ``statuses_1_7d`` has the last value, ``statuses_2_7d`` the one before; they are
+    null if the window has fewer. With ``distinct`` they are the last distinct values without nulls, each at the position of the
+    last row that has it.
 
     Args:
         column: numbers, times, text or booleans.
         n: how many, at most 1,000.
-        distinct: whether a value counts once.
+        distinct: whether each value counts only once.
 
     Raises:
         DeclarationError: ``n`` is out of range.
@@ -147,15 +146,15 @@ class Last:
 class First:
     """A column's value in the window's row with the earliest event time; a null there stays null.
 
-    Ties go to the earliest available-at, then to the least value, a null being the least.
+    Ties go to the earliest available-at, then to the least value; null is the least.
 
-    With ``n`` above 1 there are that many columns, as of ``Last``: ``statuses_1_7d`` has the first value. With ``distinct`` they
-    are the different values that came first, nulls left out, each in the place of the first row of the window that has it.
+    With ``n`` above 1 there are that many columns, as in ``Last``: ``statuses_1_7d`` has the first value. With ``distinct`` they
+    are the first distinct values without nulls, each at the position of the window's first row that has it.
 
     Args:
         column: numbers, times, text or booleans.
         n: how many, at most 1,000.
-        distinct: whether a value counts once.
+        distinct: whether each value counts only once.
 
     Raises:
         DeclarationError: ``n`` is out of range.
@@ -174,12 +173,12 @@ class First:
 class Percentile:
     """The percentile of a column's values in the window, nulls skipped; null when there is none.
 
-    It is exact: of ``n`` sorted values it is the one in place ``(n - 1) * share``, counted from 0, and between two places the value
-    that lies so far between theirs, as numpy and pandas have it: ``low * (1 - part) + high * part`` in ``DOUBLE``, never beyond the
-    two. With a share of 0.5 it is the median. Whole numbers and decimals are taken as the nearest ``DOUBLE`` each.
+    It is exact, as in numpy and pandas. Among ``n`` sorted values it is the one at position ``(n - 1) * share``, counted from 0.
+    Between two positions it is interpolated linearly, ``low * (1 - part) + high * part`` in ``DOUBLE``, and never lies beyond the
+    two. With a share of 0.5 it is the median. Each whole number or decimal is taken as the nearest ``DOUBLE``.
 
     Args:
-        column: numbers or booleans; NaN is greater than any number, and gives NaN where it takes part.
+        column: numbers or booleans; NaN is greater than any number, and gives NaN if it takes part.
         share: from 0 to 1, with at most 9 digits after the point.
 
     Raises:
@@ -220,7 +219,7 @@ class Sessions:
             none; ``seconds`` how long the last one is from its first event time to its last, null when there is none.
 
     Raises:
-        DeclarationError: ``gap`` is no time.
+        DeclarationError: ``gap`` is not a duration.
 
     >>> Sessions(gap="30min")
     Sessions(gap='30min', of='number')
@@ -241,7 +240,7 @@ class Sessions:
 @checked_arguments()
 @dataclass(frozen=True)
 class DistinctCount:
-    """The exact number of different values of a column in the window; nulls are not counted.
+    """The exact number of distinct values of a column in the window; nulls are not counted.
 
     Args:
         column: numbers, times, text or booleans.

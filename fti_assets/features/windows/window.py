@@ -26,7 +26,7 @@ class Window:
         delay: how long before the instant it ends.
 
     Raises:
-        DeclarationError: one of them is no duration.
+        DeclarationError: one of them is not a duration.
 
     >>> Window("7d", delay="1d").text
     '7d_delay_1d'
@@ -44,7 +44,7 @@ class Window:
 
     @property
     def text(self) -> str:
-        """What its columns are called after their aggregate: ``7d``, ``7d_delay_1d``, ``lifetime``."""
+        """The suffix of its columns, after their aggregate: ``7d``, ``7d_delay_1d``, ``lifetime``."""
         delay = f"_delay_{_text(self.delay, what='delay')}" if self.delay_us else ""
         return f"{_text(self.length, what='window')}{delay}"
 

@@ -21,18 +21,18 @@ _UNRANKED, _RANK, _ITEM = "__fti_unranked", "__fti_rank", "__fti_item"
 class TopK:
     """The best of many items for each key, as one list, such as the tracks that a listener may like most.
 
-    The spine has a row for each candidate, keyed by the two together; the predictions have a row for each ``by`` and prediction time,
-    with a list of at most ``k`` items in the column ``top``: ``[{"track_id": 12, "score": 0.93}, ...]``, the highest answer first. Equal
-    answers stand in the order of the items' keys. An answer that is no number stands behind all others.
+    The spine has a row for each candidate, keyed by both together; the predictions have a row for each ``by`` and prediction time,
+    with a list of at most ``k`` items in the column ``top``: ``[{"track_id": 12, "score": 0.93}, ...]``, the highest answer first.
+    Equal answers are in the order of the items' keys. An answer that is not a number comes after all others.
 
-    A ranking model's list is of one query: ``by`` and the prediction time name it. Where the prediction time is no part of the query, all
-    its rows need one, else a list would be of an instant alone, and a run fails.
+    For a ranking model, a list is one query, which ``by`` and the prediction time name. If the prediction time is not part of the
+    query, all rows of the query need the same one. Otherwise a list would cover a single instant only, and a run fails.
 
     Args:
         k: how many items a list has at most, 1 to 10,000.
         by: whose list it is: some of the spine's keys. The other keys name the item.
-        of: by which answer of several it ranks: a class of a multiclass model, whose probability is the score, or a name of a composite's
-            answers. A run of a build that has no such answer fails.
+        of: the answer to rank by, if there are several: a class of a multiclass model, whose probability is the score, or a name of
+            a composite's answers. A run with a build that has no such answer fails.
 
     Raises:
         DeclarationError: ``k`` is out of range, or ``by`` or ``of`` names nothing.

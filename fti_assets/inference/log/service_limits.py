@@ -28,16 +28,17 @@ class ServiceLimits:
     """Limits for a service in a partition of its prediction log; each limit is a check that warns.
 
     Args:
-        error_rate: the share of the requests to servers that failed, with a status of 500 or more, 0 to 1. What the client did wrong
-            does not count. An app that has no server counts no requests, so its log has no such share.
-        missing_rate: of answers for which a group brought no row, or a stale one, of the group with the most, 0 to 1.
-        unknown_rate: of answers with a category that was not learned, of the feature with the most, 0 to 1.
-        out_of_schema_rate: of answers with a value that the spine's schema would refuse, of the field with the most, 0 to 1.
+        error_rate: the share of the requests to servers that failed, with a status of 500 or more, 0 to 1. Client errors do not
+            count. An app without a server counts no requests, so its log has no such share.
+        missing_rate: the share of answers for which a group had no row, or a stale one, for the group with the most, 0 to 1.
+        unknown_rate: the share of answers with a category that was not learned, for the feature with the most, 0 to 1.
+        out_of_schema_rate: the share of answers with a value that the spine's schema would refuse, for the field with the most, 0
+            to 1.
         p50_ms: the median of milliseconds from request to answer.
         p99_ms: their 99 % quantile.
-        cpu_share: seconds of processor time a second, of a process that answered; more than 1 with several threads.
+        cpu_share: CPU seconds per second of a process that answered; more than 1 with several threads.
         peak_memory_mb: the most memory of such a process, in 10**6 bytes.
-        min_requests: of a partition of fewer requests, or answers where answers are counted, nothing is said.
+        min_requests: for a partition with fewer requests, or fewer answers where answers are counted, there is no verdict.
 
     Raises:
         DeclarationError: a limit is out of range, or there is none.

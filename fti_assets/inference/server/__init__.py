@@ -50,20 +50,22 @@ def serving_app(
         names: the models to load at once; the others of the store can be loaded later, through the repository.
         models: the model store's folder; ``models`` under ``FTI_HOME`` by default.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
-        tokens: those of which each request must bear one (``Authorization: Bearer``), except for health; by default none is needed.
-        limits: what it takes at most.
-        log: the folder of a prediction log, into which answers are written with their requests and features, off the requests' path; by
-            default they are not logged.
+        tokens: the accepted tokens. Each request must carry one (``Authorization: Bearer``), except for health; by default none is
+            needed.
+        limits: the server's limits.
+        log: the folder of a prediction log, to which answers are written with their requests and features, off the requests' path;
+            by default they are not logged.
         redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
             ``FTI_LOG_KEY``.
-        providers: the execution providers that the graphs run on, as of ``Predictor.load``.
+        providers: the execution providers that the graphs run on, as in ``Predictor.load``.
         graph_server: the URL of another server of the protocol, such as Triton, that runs the graph of each model as
             ``<model>.graph``, while features are looked up here. It must have the build that is served here. The token that it asks for
             is in ``FTI_GRAPH_TOKEN``.
-        unknown_keys: "error" to refuse a request with a key that a group does not know, as of ``Predictor.load``; so are the next three.
+        unknown_keys: "error" to refuse a request with a key that a group does not know, as in ``Predictor.load``, like the next
+            three.
         unknown_categories: "error" to refuse one with a category that the model has not learned.
         out_of_schema: "error" to refuse one with a value that the spine's schema would refuse.
-        on_missing: "error" to refuse one for which a group brings no row or a stale one.
+        on_missing: "error" to refuse one for which a group has no row or a stale one.
 
     Raises:
         DeclarationError: no model is named, or a token is empty.

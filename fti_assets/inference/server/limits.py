@@ -14,10 +14,10 @@ class Limits:
     """The limits of one worker; a client that exceeds them is refused, and the others are not affected.
 
     Args:
-        body_bytes: of a request's body, as it says and as it comes (413).
+        body_bytes: of a request's body, both as declared and as received (413).
         header_bytes: of a request's line and headers together (431).
-        header_seconds: for a connection's first headers, and between two requests of it (the connection is closed); over gRPC between
-            two calls, and as long as a connection has none.
+        header_seconds: for a connection's first headers, and between two of its requests (the connection is closed); over gRPC,
+            between two calls, and while a connection has no call.
         body_seconds: from the headers to the end of the body (408).
         rows: of one request (413).
         requests: at the same time (503 with Retry-After).
@@ -25,7 +25,7 @@ class Limits:
             sees ``UNAVAILABLE``).
 
     Raises:
-        DeclarationError: one is not more than 0.
+        DeclarationError: a limit is not above 0.
     """
 
     body_bytes: int = 16 * 2**20

@@ -26,8 +26,8 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
     An app that reads often opens an ``OnlineReader`` once. Neither needs more than the base install.
 
     Args:
-        name: of the table, ``"weekly_scores_v1"``.
-        key: the value of the key, a tuple of the values of a key of several columns, or a list of such for as many rows, all of one
+        name: the table's name, ``"weekly_scores_v1"``.
+        key: the key's value, a tuple of values for a key of several columns, or a list of either for as many rows, all from one
             state of the store. A time is a datetime, naive for UTC.
         at: the instant (naive for UTC) to answer as of; now by default. The newest row by then counts.
         online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
@@ -38,9 +38,9 @@ def read_online(name: str, key: Any, *, at: datetime | str | None = None, online
 
     Raises:
         NotMaterializedError: there is no such table in the online store.
-        RequestError: ``at`` is no instant.
-        PredictionError: ``at`` is before what the online store answers from.
-        DataError: a key is not of the table's types.
+        RequestError: ``at`` is not an instant.
+        PredictionError: ``at`` is before the first instant that the online store can answer for.
+        DataError: a key does not have the table's types.
         MissingExtraError: the online store is a server, and its client is not installed.
     """
     return OnlineReader(name, online=online).read(key, at=at)
@@ -51,8 +51,8 @@ class OnlineReader:
     """One table of the online store, kept open for look-ups by key from any thread, also while the table is being reloaded.
 
     Args:
-        name: as of ``read_online``.
-        online: as of ``read_online``.
+        name: as in ``read_online``.
+        online: as in ``read_online``.
     """
 
     def __init__(self, name: str, *, online: str | Path | None = None) -> None:

@@ -48,28 +48,29 @@ class Predictor(OpenPredictor):
             models: the model store's folder; ``models`` under ``FTI_HOME`` by default, and ``FTI_HOME`` is ``./.fti`` by default.
             online: the online store, a folder or ``redis://host:port/db?prefix=name``; ``online`` under ``FTI_HOME`` by default.
             build: the build to stay with, such as ``v1/20130501T000000Z-1f9ac3d2``; by default follow the champion.
-            unknown_keys: what a key without any row in a group is, "missing" features or an "error".
-            unknown_categories: what a category is that the model has not learned, a "report" in the prediction's ``unknown``, or
-                an "error".
-            out_of_schema: what a field is that the spine's schema would refuse, and a number that the model gets rounded or as infinite, a
-                "report" in the prediction's ``out_of_schema``, or an "error".
-            on_missing: what a group is that brings no row to a request, or a stale one: its features are missing, which the model
-                imputes ("impute"), or an "error" with the group, the key and the stale row's age.
-            follow: when to look for a new champion: at each "request", of which those within a millisecond look once, or at
-                each "call" of ``follow``, so that no request waits for one to load.
-            log: the folder of a prediction log, into which answers are written by a thread; by default they are not logged.
+            unknown_keys: how to treat a key without any row in a group: as "missing" features or as an "error".
+            unknown_categories: how to treat a category that the model has not learned: as a "report" in the prediction's
+                ``unknown``, or as an "error".
+            out_of_schema: how to treat a field that the spine's schema would refuse, and a number that the model gets rounded or as
+                infinite: as a "report" in the prediction's ``out_of_schema``, or as an "error".
+            on_missing: how to treat a group that has no row for a request, or a stale one: its features are missing and the model
+                imputes them ("impute"), or an "error" names the group, the key and the stale row's age.
+            follow: when to look for a new champion: at each "request" (requests within a millisecond look once), or at each "call"
+                of ``follow``, so that no request waits for a champion to load.
+            log: the folder of a prediction log, to which a thread writes the answers; by default they are not logged.
             redact: request fields and features that are never written to the log in clear: left out, or hashed with the secret in
                 ``FTI_LOG_KEY``.
             providers: the execution providers of onnxruntime that the graph runs on, the preferred one first: ``"cuda"`` or
-                ``"cuda,cpu"``; what ``FTI_PROVIDERS`` says by default, and the CPU without it, which runs what another cannot.
+                ``"cuda,cpu"``; by default those in ``FTI_PROVIDERS``, and without it the CPU, which runs what another provider
+                cannot.
 
         Raises:
             MissingExtraError: the online store is a server, and its client is not installed.
             NoChampionError: the model has no champion.
             NotMaterializedError: the build or an online namespace that it needs is not there.
             DamagedError: the build's files are not what was written.
-            PredictionError: the app's on-demand modules or the namespaces are not what the model learned from, or the onnxruntime that
-                is installed has no such provider, or cannot use it here.
+            PredictionError: the app's on-demand modules or the namespaces are not what the model learned from, or the installed
+                onnxruntime does not have such a provider, or cannot use it here.
             StoreError: the log's folder cannot be made.
         """
         strictness = Strictness(unknown_keys, unknown_categories, out_of_schema, on_missing)
@@ -94,15 +95,15 @@ class Predictor(OpenPredictor):
     ) -> "dict[str, Predictor]":
         """Load the champions of several models as predictors, by name, that share one online store and its connections.
 
-        On Redis that is one connection a thread for all of them, on SQLite one a thread for all that read the same groups. They close
-        when the last of the predictors is closed.
+        On Redis there is one connection per thread for all of them, on SQLite one per thread for all that read the same groups. The
+        connections close when the last of the predictors is closed.
 
         Args:
-            names: of the models.
-            models: as in ``load``, and so all others.
+            names: the names of the models.
+            models: as in ``load``, like all other arguments.
 
         Raises:
-            PredictionError: a name comes twice; else as ``load``, and then none is loaded.
+            PredictionError: a name is given twice, or as for ``load``; then none is loaded.
 
         >>> predictors = Predictor.load_many(["delay_net", "cancel_net"])  # doctest: +SKIP
         >>> predictors["cancel_net"].predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP
@@ -133,20 +134,21 @@ class Predictor(OpenPredictor):
     ) -> "Predictor":
         """Open a model that ``fti bundle`` wrote into one file, with its features and its on-demand code.
 
-        It answers as the predictor on the stores did when the bundle was made, and refuses to answer later than the bundle says. The file
-        is read once, into memory, and each part of it is compared with its hash before it is used. Its on-demand code is run: open
-        only bundles that you trust, and give ``sha256`` for one that came a long way.
+        It answers as the predictor on the stores did when the bundle was made, and refuses to answer later than the bundle allows.
+        The file is read once, into memory, and each part of it is checked against its hash before it is used. Its on-demand code is
+        run, so open only bundles that you trust, and give ``sha256`` for a bundle that has travelled far.
 
         Args:
             path: the file.
-            sha256: of the whole file, as ``fti bundle`` says it.
-            unknown_keys: as in ``load``, and so all others.
+            sha256: the hash of the whole file, as ``fti bundle`` prints it.
+            unknown_keys: as in ``load``, like all other arguments.
 
         Raises:
             NotMaterializedError: there is no file.
-            DamagedError: it is not what was written, or no bundle.
+            DamagedError: the file is not what was written, or is not a bundle.
             StoreError: another release wrote it, or the log's folder cannot be made.
-            PredictionError: the onnxruntime that is installed answers otherwise than when the build was made, or has no such provider.
+            PredictionError: the installed onnxruntime answers differently than when the build was made, or does not have such a
+                provider.
 
         >>> predictor = Predictor.open_bundle("delay_net.zip")  # doctest: +SKIP
         >>> predictor.predict({"flight_id": 7, "origin": "JFK"}).value  # doctest: +SKIP

@@ -49,24 +49,27 @@ class Drift:
     All figures are effect sizes: they do not grow with the number of rows.
 
     Args:
-        statistic: ``psi`` (population stability index), ``ks`` (the largest difference of the shares below an edge, Kolmogorov-
-            Smirnov), ``jensen_shannon`` (the distance, of base 2), ``wasserstein`` (in standard deviations of the reference),
+        statistic: ``psi`` (population stability index), ``ks`` (Kolmogorov-Smirnov: the largest difference of the shares below an
+            edge), ``jensen_shannon`` (the distance, with base 2), ``wasserstein`` (in standard deviations of the reference),
             ``null_rate``, ``unknown_rate`` (values in categories that neither the reference names nor the model knows),
-            ``category_churn`` (of the categories with one row of a hundred, the share that only one side has at all) or
-            ``missing_answers`` (the share of the usual number of answers that is not there: 1 of none. Usual is the median of the weeks
-            before, at the same time of the week where there are two such partitions).
-        at_most: the largest figure that is no breach; by default that of ``AT_MOST``: 0.2 for psi, jensen_shannon and category_churn,
-            0.1 for ks, 0.3 for wasserstein, 0.9 for missing_answers, 0.05 for unknown_rate and null_rate, which may be that much above the
-            reference's own: what an encoder with ``max_categories`` left out of the train rows is no news.
-        columns: the features, labels and outputs that are judged, all by default; none of missing_answers.
-        in_a_row: in how many partitions one after another there must be a breach; partitions without predictions, or of fewer rows
-            than ``min_rows``, do not count.
-        min_rows: of fewer rows nothing is said, 500 by default; of missing_answers where fewer answers are usual, 20 by default.
-        unusual: whether a figure is a breach only if it is unusual as well: above the median of what it was in the four weeks before, or
-            the monitor's ``weeks`` if that is more, by over three times their spread. Of fewer than seven partitions nothing is said.
-            Without it PSI of a day against a season is above any limit, as the weather of one day stands at a few values.
-        reference: ``"training"``, the train rows of the build that answered, which is the default, or ``"weeks_before"``, the weeks before
-            the partition, which is all that missing_answers has.
+            ``category_churn`` (among the categories with one row in a hundred, the share that exists on one side only) or
+            ``missing_answers`` (the missing share of the usual number of answers; it is 1 if there are none. The usual number is
+            the median of the weeks before, at the same time of the week if there are two such partitions).
+        at_most: the largest figure that is not a breach; by default that of ``AT_MOST``: 0.2 for psi, jensen_shannon and
+            category_churn, 0.1 for ks, 0.3 for wasserstein, 0.9 for missing_answers, and 0.05 for unknown_rate and null_rate. These
+            two may be that much above the reference's own rate, because categories that an encoder with ``max_categories`` left out
+            of the train rows are not new.
+        columns: the features, labels and outputs that are judged, all by default; missing_answers takes none.
+        in_a_row: how many consecutive partitions must have a breach; partitions without predictions, or with fewer rows than
+            ``min_rows``, do not count.
+        min_rows: with fewer rows there is no verdict, 500 by default; for missing_answers, if fewer answers are usual, 20 by
+            default.
+        unusual: whether a figure is a breach only if it is also unusual: above its median in the four weeks before, or in the
+            monitor's ``weeks`` if that is more, by over three times their spread. With fewer than seven partitions there is no
+            verdict. Without this, the PSI of a day against a season is above any limit, because the weather of one day has only a
+            few values.
+        reference: ``"training"``, the default, for the train rows of the build that answered, or ``"weeks_before"`` for the weeks
+            before the partition, which is the only one for missing_answers.
 
     Raises:
         DeclarationError: there is no such statistic, or a number is out of range.
@@ -119,14 +122,14 @@ class Drift:
 
     @property
     def name(self) -> str:
-        """What its check is called: ``psi_training``, or with the columns that it judges, ``psi_training_temp``."""
+        """The name of its check: ``psi_training``, or with the columns that it judges, ``psi_training_temp``."""
         parts = [self.statistic, self.reference or "", *(() if self.columns is None else self.columns)]
         return checked_name(
             "_".join("".join(c if c.isalnum() else "_" for c in part) for part in parts).lower(), what="check"
         )
 
     def limit(self, of_reference: float | None) -> float:
-        """The largest figure that is no breach, given the reference's own."""
+        """The largest figure that is not a breach, given the reference's own."""
         assert self.at_most is not None
         return self.at_most + (of_reference or 0.0 if self.statistic in MARGINS else 0.0)
 

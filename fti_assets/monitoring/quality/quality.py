@@ -28,23 +28,24 @@ MIN_ROWS = 500
 class Quality:
     """A rule of a monitor: a metric of the answers, with an optional bound.
 
-    The metric is that of the model's evaluation, on answers that are as old as the label's maturity and have a label. A figure beyond the
-    bound, of at least ``min_rows`` rows, is a breach; in ``in_a_row`` partitions in a row it is a warning. Without a bound the metric is
-    measured and not judged.
+    The metric is that of the model's evaluation, on answers that are as old as the label's maturity and have a label. A figure
+    beyond the bound, from at least ``min_rows`` rows, is a breach; breaches in ``in_a_row`` consecutive partitions are a warning.
+    Without a bound the metric is measured but not judged.
 
     Args:
-        metric: as in ``fti.Evaluation``: ``"roc_auc"``, ``"log_loss"``, ``"rmse"``, of one of several labels ``"log_loss:late"``, or the
-            name of an ``fti.Metric``; or ``"label_rate"``, the share of mature answers that have a label, with ``at_least=``.
-        at_least: the smallest figure that is no breach, of a metric that is better the higher.
-        at_most: the largest, of one that is better the lower.
-        drop: by how much it may be worse than the build's own figure on its test rows, instead of a fixed bound.
-        in_a_row: in how many partitions one after another there must be a breach; those of fewer rows than ``min_rows`` do not count.
-        min_rows: of fewer rows nothing is said; of ``"label_rate"`` they are mature answers, with a label or without.
-        slices: features, or columns of the spine, by whose values the metric is told apart and judged as well; crossed ones as in
-            ``fti.Evaluation``.
+        metric: as in ``fti.Evaluation``: ``"roc_auc"``, ``"log_loss"``, ``"rmse"``, ``"log_loss:late"`` for one of several labels,
+            or the name of an ``fti.Metric``; or ``"label_rate"``, the share of mature answers that have a label, with
+            ``at_least=``.
+        at_least: the smallest figure that is not a breach, for a metric where higher is better.
+        at_most: the largest figure that is not a breach, for a metric where lower is better.
+        drop: how much worse it may be than the build's own figure on its test rows, instead of a fixed bound.
+        in_a_row: how many consecutive partitions must have a breach; those with fewer rows than ``min_rows`` do not count.
+        min_rows: with fewer rows there is no verdict; for ``"label_rate"`` the rows are mature answers, with a label or without.
+        slices: features, or columns of the spine; the metric is also measured and judged for each of their values. Crossed columns
+            work as in ``fti.Evaluation``.
 
     Raises:
-        DeclarationError: there is no such metric, or a number is out of range, or there are two bounds, or one of the wrong side.
+        DeclarationError: there is no such metric, a number is out of range, or there are two bounds or one on the wrong side.
 
     >>> Quality("roc_auc", at_least=0.7, in_a_row=2)
     Quality(metric='roc_auc', at_least=0.7, at_most=None, drop=None, in_a_row=2, min_rows=500, slices=())
@@ -120,7 +121,7 @@ class Quality:
 
     @property
     def name(self) -> str:
-        """What its check is called: ``quality_roc_auc``."""
+        """The name of its check: ``quality_roc_auc``."""
         return checked_name(f"quality_{plain_name(self.metric)}".lower(), what="check")
 
     @property
@@ -133,7 +134,7 @@ class Quality:
         return f"{self.metric} {'at least' if self.higher_is_better else 'at most'} {self.bound(None):g}"
 
     def bound(self, own: float | None) -> float | None:
-        """The last figure that is no breach; None where there is no bound, or nothing that a drop is counted from.
+        """The last figure that is not a breach; None if there is no bound, or no figure that a drop is counted from.
 
         Args:
             own: the build's figure on its test rows.

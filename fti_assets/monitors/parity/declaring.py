@@ -35,24 +35,25 @@ def parity(
     Its requests are the answers of a prediction log, or the spine rows that batch predictions have answered. Each is compared with the
     point-in-time join over the lake's snapshot that was the newest when it was answered, and with the graph on these features:
 
-    - *logged*: what the log says that the model saw and answered; of batch predictions the answer alone;
-    - *replayed*: what the build that answered says now on the online store, asked as of the prediction time.
+    - *logged*: what the log says that the model saw and answered; for batch predictions, only the answer;
+    - *replayed*: what the build that answered gives now on the online store, as of the prediction time.
 
-    The check ``online_is_offline`` fails if anything differs. Of a row that came to the lake after the answer, though it says that it was
-    available before, the difference is a delay breach, which has a check of its own that warns. What cannot be compared is counted by
-    reason: requests from before a namespace's ``answers_from``, of a build that is gone, of an expired snapshot, redacted ones.
+    The check ``online_is_offline`` fails if anything differs. If a row came to the lake after the answer, although it says that it
+    was available before, the difference is a delay breach, which has its own check that warns. Requests that cannot be compared are
+    counted by reason: those before a namespace's ``answers_from``, from a build that is gone, from an expired snapshot, and
+    redacted ones.
 
     The table ``monitoring.<name>_v<version>`` has a row for each difference, which names the feature, the group's key, both values and
     the event times of both rows, and rows that count what was compared and what was not.
 
     Args:
         name: the name of the parity.
-        log: a prediction log; or else
+        log: a prediction log, or instead
         predictions: batch predictions whose models' groups are all online.
         version: names the asset and its table.
-        sample: how many requests of a partition are compared, the same ones each time: those with the smallest pinned hash.
-        lag: how much later than the lake the online store may be loaded: an answer that is that of a snapshot so long before is counted
-            as ``behind``, and is no difference.
+        sample: how many requests of a partition are compared. They are the same each time: those with the smallest pinned hash.
+        lag: how much later than the lake the online store may be loaded. An answer that matches a snapshot from that long before
+            counts as ``behind``, not as a difference.
         options: every parameter of ``@dg.asset``, with its own meaning. ``partitions_def`` are time windows over the prediction time, by
             default those of the log or the predictions.
 

@@ -52,22 +52,23 @@ def new_data_sensor(
 ) -> Callable[[Callable[..., Versions]], dg.SensorDefinition]:
     """Declare a sensor over new data: a function that returns what has landed, and in which version.
 
-    The function may take ``context`` and resources by annotation, as in ``@dg.sensor``. It gives, for each target, a
-    mapping of partition to version, a text that changes when the data do: a size and a time of change, an entity tag, a
-    count and a greatest id. For an unpartitioned target it gives one version, or None if nothing is there.
+    The function may take ``context`` and resources by annotation, as in ``@dg.sensor``. It returns, for each target, a mapping of
+    partition to version, a text that changes when the data do: a size and a time of change, an entity tag, a count and a greatest
+    id. For an unpartitioned target it returns one version, or None if nothing is there.
 
-    What is new or changed since the last tick is requested: adjoining partitions as one run over their range, targets with the
-    same partitions together. A partition that does not exist yet waits until it does. The sensor's first tick takes as
-    seen what is materialized already. A run that fails in its step is not requested again until its data change: re-execute
-    it. One that never began (the code server did not answer, the launch failed) is requested again after one minute, two,
-    four, eight and sixteen, and the tick says so.
+    The sensor requests what is new or changed since the last tick: adjoining partitions as one run over their range, targets with
+    the same partitions together. A partition that does not exist yet waits until it does. The sensor's first tick treats as seen
+    what is already materialized. A run that fails in its step is not requested again until its data change: re-execute it. One that
+    never began (the code server did not answer, the launch failed) is requested again after one minute, two, four, eight and
+    sixteen, and the tick says so.
 
     Args:
         targets: feature groups, or other Dagster assets, that read the data.
         name: the sensor's name, by default the function's.
         minimum_interval_seconds: how often it looks.
         most_runs: how many runs a tick requests at most; the rest follow in the next ticks, and the tick says so.
-        name_gaps: whether the tick names partitions that have not landed though later ones have; say False where they land in no order.
+        name_gaps: whether the tick names partitions that have not landed although later ones have; set False if they land in no
+            order.
         default_status: running, unless you say otherwise.
         description: what it watches, by default the function's docstring.
         tags: the sensor's tags.

@@ -35,26 +35,26 @@ def upkeep_job(
     description: str | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> dg.JobDefinition:
-    """Make a job that expires what nobody is pinned to, merges small files, and deletes the files that nobody needs.
+    """Make a job that expires what nothing is pinned to, merges small files, and deletes the files that nothing needs.
 
-    First it compares the lake with what Dagster recorded of the assets of its definitions, and fails without having changed
-    anything if the lake lacks some of it; of an online namespace that is older than its recorded load it warns.
+    First it compares the lake with what Dagster recorded about the assets of its definitions. If the lake lacks some of it, the job
+    fails without having changed anything. It warns about an online namespace that is older than its recorded load.
 
-    It uses the ``fti`` resource of the definitions that it stands in, can run beside everything else, and can be killed and
-    run again at any time. Its run shows the lake's size before and after.
+    It uses the ``fti`` resource of its definitions, can run beside everything else, and can be killed and run again at any time.
+    Its run shows the lake's size before and after.
 
     Args:
         name: the job's name.
-        keep: how long a snapshot of the lake can be read after the next one came, if nothing is pinned to it. Longer than any
-            run takes. A run's config can say another: ``{"ops": {"run_upkeep": {"config": {"keep": "7d"}}}}``.
-        contents: also read every row of the lake and compare each partition with its data version, which finds flipped bits that are
-            read as other values: about five seconds for a million rows. The run fails if there is damage, after everything else. A
-            run's config can say otherwise: ``{"ops": {"run_upkeep": {"config": {"contents": True}}}}``.
+        keep: how long a snapshot of the lake can be read after the next one came, if nothing is pinned to it. It must be longer
+            than any run takes. A run's config can set another: ``{"ops": {"run_upkeep": {"config": {"keep": "7d"}}}}``.
+        contents: also read every row of the lake and compare each partition with its data version, which finds flipped bits that
+            are read as other values: about five seconds for a million rows. The run fails if there is damage, after everything
+            else. A run's config can set this too: ``{"ops": {"run_upkeep": {"config": {"contents": True}}}}``.
         description: what the job page says.
         tags: the job's tags.
 
     Raises:
-        DeclarationError: ``keep`` is no duration, or ``name`` no name.
+        DeclarationError: ``keep`` is not a duration, or ``name`` is not a name.
 
     >>> upkeep_job(keep="14d").name
     'upkeep'

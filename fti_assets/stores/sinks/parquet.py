@@ -35,13 +35,13 @@ _ESCAPES = {ord(sign): f"[{sign}]" for sign in "*?["}
 class ParquetSink(Sink):
     """Answers as Parquet files, each replaced as a whole: ``<folder>/<table>/_partition=<key>/rows.parquet``.
 
-    Whatever reads Parquet by hive partitions reads it, such as ``pd.read_parquet("exports/scores_v1")``. In a bucket a file is uploaded
-    beside its place under a name that begins with ``.``, and copied there by the store itself, which S3 does in one step for
-    files of up to 5 GiB.
+    Any reader of hive-partitioned Parquet can read it, such as ``pd.read_parquet("exports/scores_v1")``. In a bucket, a file is
+    uploaded beside its place under a name that begins with ``.``. The store itself then copies it into place, which S3 does in one
+    step for files of up to 5 GiB.
 
     Args:
-        folder: of this machine, or mounted; it is made. Or ``s3://bucket/folder``, whose bucket is there: the ``AWS_`` variables of the
-            environment have the credentials, and ``AWS_ENDPOINT_URL`` the address of a store that is not Amazon's.
+        folder: a local or mounted folder, which is created; or ``s3://bucket/folder`` in an existing bucket. The ``AWS_``
+            environment variables have the credentials, and ``AWS_ENDPOINT_URL`` the address of a store that is not Amazon's.
 
     Raises:
         DeclarationError: ``folder`` is another address, or one with credentials.

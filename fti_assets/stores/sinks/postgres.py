@@ -36,14 +36,15 @@ _TYPES = {
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class PostgresSink(Sink):
-    """Answers as rows of a Postgres table, which is made: a run replaces exactly the rows of its partitions, each in one transaction.
+    """Answers as rows of a Postgres table, which is created. A run replaces exactly the rows of its partitions, each in one
+    transaction.
 
     The table has the columns of the answers and ``_partition``. Times are UTC, without a zone; lists, and probabilities by class, are
     ``jsonb``.
 
     Args:
         dsn: ``dg.EnvVar`` of a connection string, or the string itself; the password never leaves memory.
-        table: its name, with its schema or in ``public``; that of the predictions' table by default.
+        table: its name, with its schema or in ``public``; by default the name of the predictions' table.
 
     Raises:
         DeclarationError: ``table`` is not a name, or a schema's and a name.

@@ -33,16 +33,16 @@ _ANY_PARQUET = "*.[pP][aA][rR][qQ][uU][eE][tT]"
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class ParquetFiles:
-    """Parquet files in a folder or bucket. Their version is that of names, sizes, times of change and footers.
+    """Parquet files in a folder or bucket. Their version depends on names, sizes, modification times and footers.
 
     Args:
-        path: a file, a folder (all files below it whose names end with ``.parquet``, in small or capital letters), or a pattern
-            with ``*``; a local path, ``s3://`` or ``https://``. A path that is there is that file or folder, whatever characters
-            it has. Credentials for ``s3://`` come from the ``AWS_`` environment variables. What begins with ``_`` or ``.``, such
-            as ``_temporary/`` and ``_delta_log/``, holds no rows and is left out, unless the path itself says so. A link that
-            leads nowhere is refused, and one to a folder that ``**`` does not go through, whose rows would be missed, and one to
-            a file that is read too, whose rows would come twice. A column may be of several types in several files as long as no
-            value changes: whole numbers beside floats stay whole if each float is.
+        path: a file, a folder (all files below it whose names end with ``.parquet``, in lower or upper case), or a pattern with
+            ``*``; a local path, ``s3://`` or ``https://``. A path that exists is that file or folder, whatever characters it
+            contains. Credentials for ``s3://`` come from the ``AWS_`` environment variables. Files and folders whose names begin
+            with ``_`` or ``.``, such as ``_temporary/`` and ``_delta_log/``, hold no rows and are left out, unless the path itself
+            names them. Three kinds of links are refused: a dangling link, a link to a folder that ``**`` does not go through, whose
+            rows would be missed, and a link to a file that is also read, whose rows would come twice. A column may have different
+            types in different files as long as no value changes: whole numbers beside floats stay whole if each float is whole.
         hive_partitioning: whether ``name=value`` folders are columns.
     """
 

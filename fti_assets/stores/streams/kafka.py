@@ -20,22 +20,24 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class KafkaStream(BrokerStream):
-    """A topic of Kafka, whose partitions are its shards; a sequence is the offset and one.
+    """A Kafka topic. Its partitions are its shards, and a sequence is the offset plus one.
 
-    A row's available-at is when the broker stored its message, if the topic says so (``message.timestamp.type=LogAppendTime``); else it is
-    the time that the producer's clock gave, and the log says that once. What Kafka drops before it is read is an error that says what is
-    gone, so a topic must be kept longer than any stop of the service, and must not be compacted.
+    A row's available-at is the time at which the broker stored its message, if the topic records it
+    (``message.timestamp.type=LogAppendTime``). Otherwise it is the time from the producer's clock, and the log says so once. If
+    Kafka drops messages before they are read, an error says what is gone. A topic must therefore keep its messages longer than any
+    stop of the service, and must not be compacted.
 
     Args:
         name: the topic.
-        url: ``kafka://host:9092``, several hosts separated by commas, or ``dg.EnvVar`` of it. A user and password before the hosts are for
-            SASL, PLAIN over TLS unless options behind ``?`` say otherwise, which are librdkafka's:
+        url: ``kafka://host:9092``, several hosts separated by commas, or ``dg.EnvVar`` of it. A user and password before the hosts
+            are for SASL: PLAIN over TLS, unless librdkafka's options after ``?`` say otherwise,
             ``?security.protocol=SASL_SSL&sasl.mechanism=SCRAM-SHA-512``.
-        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON is to fit; by default an object with the group's columns.
-        consumer_group: the group for which what is kept is committed, so that Kafka's tools show its lag; by default none is.
+        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON must match; by default an object with the group's columns.
+        consumer_group: the group for which the position of stored events is committed, so that Kafka's tools show its lag; by
+            default none is.
 
     Raises:
-        DeclarationError: the name is none of a topic, or the address none of Kafka.
+        DeclarationError: the name is not a topic name, or the address is not a Kafka address.
 
     >>> KafkaStream("payments", url="kafka://ann:pw@broker:9092").place
     'Kafka topic payments at kafka://ann:***@broker:9092'

@@ -19,21 +19,22 @@ _NAME = re.compile(r"[^\s.*>/\\]+")
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class NatsStream(ShardedStream):
-    """A stream of NATS JetStream (2.9 and later), or several that are the shards of one.
+    """A NATS JetStream stream (2.9 and later), or several streams that are the shards of one.
 
-    A row's available-at is when JetStream stored its message. What JetStream drops before it is read is an error that says what is
-    gone, so a stream must keep its messages by limits (not until they are taken), and longer than any stop of the service.
+    A row's available-at is the time at which JetStream stored its message. If JetStream drops messages before they are read, an
+    error says what is gone. A stream must therefore keep its messages by limits (not until they are consumed), and longer than any
+    stop of the service.
 
     Args:
-        name: the stream, which holds nothing but these events.
-        url: ``nats://user:password@host:4222``, several hosts separated by commas, ``tls://...``, ``?credentials=`` and the path
-            of a ``.creds`` file behind them, or ``dg.EnvVar`` of it.
-        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON is to fit; by default an object with the group's columns.
-        shards: JetStream streams over which the events are spread by key, each of which one instance reads. Their order is for ever, and
-            more may be added at the end alone. By default the one stream.
+        name: the stream, which holds only these events.
+        url: ``nats://user:password@host:4222``, several hosts separated by commas, ``tls://...``, followed by ``?credentials=`` and
+            the path of a ``.creds`` file, or ``dg.EnvVar`` of it.
+        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON must match; by default an object with the group's columns.
+        shards: JetStream streams over which the events are distributed by key; one instance reads each. Their order must never
+            change, and more may be added only at the end. By default the one stream.
 
     Raises:
-        DeclarationError: a name is none of a stream, or the address none of NATS.
+        DeclarationError: a name is not a stream name, or the address is not a NATS address.
 
     >>> NatsStream("payments", url="nats://ann:pw@broker:4222").place
     'NATS stream payments at nats://ann:***@broker:4222'

@@ -19,23 +19,24 @@ if TYPE_CHECKING:
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class RedisStream(ShardedStream):
-    """A stream of Redis (7 and later), or several that are the shards of one.
+    """A Redis stream (7 and later), or several streams that are the shards of one.
 
-    A row's available-at is the time in its entry's id, which Redis gives: producers must leave ids to it (``XADD key *``). What is trimmed
-    before it is read is an error, so a stream must be kept longer than any stop of the service. Entries that someone takes out by
-    ``XDEL`` are passed over.
+    A row's available-at is the time in its entry's id. Producers must let Redis assign ids (``XADD key *``). If entries are trimmed
+    before they are read, an error says so. A stream must therefore keep its entries longer than any stop of the service. Entries
+    that someone removes with ``XDEL`` are skipped.
 
     Args:
         name: the key.
         url: ``redis://user:password@host:6379/0``, ``rediss://...``, ``unix://...``, or ``dg.EnvVar`` of it.
-        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON is to fit; by default an object with the group's columns.
-        shards: keys of streams over which the events are spread by key, each of which one instance reads. Their order is for ever, and more
-            may be added at the end alone. By default the one key.
+        type: a ``msgspec.Struct`` or Pydantic model that an event's JSON must match; by default an object with the group's columns.
+        shards: keys of streams over which the events are distributed by key; one instance reads each. Their order must never
+            change, and more may be added only at the end. By default the one key.
         field: the field of an entry that holds the event.
-        consumer_group: the group whose position is set to what is kept, so that ``XINFO GROUPS`` shows it; by default none is.
+        consumer_group: the group whose position is set to that of stored events, so that ``XINFO GROUPS`` shows it; by default none
+            is.
 
     Raises:
-        DeclarationError: a key stands twice, or the address is none of Redis.
+        DeclarationError: a key is given twice, or the address is not a Redis address.
 
     >>> RedisStream("payments", url="redis://ann:pw@broker/0").place
     'Redis stream payments at redis://ann:***@broker/0'

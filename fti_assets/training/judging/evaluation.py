@@ -26,22 +26,22 @@ class Evaluation:
     """How a model is evaluated on the test part. Source of the metrics: scikit-learn's definitions.
 
     Args:
-        metrics: names of metrics, and ``fti.Metric`` of your own. Of several labels each is the mean over them, and ``log_loss:late`` that
-            of one; a model evaluates each of them for every label besides.
-        slices: columns by whose values the metrics are split; of several columns, such as ``("origin", "carrier")``, by each
+        metrics: names of metrics, and your own ``fti.Metric``. With several labels each metric is the mean over them, and
+            ``log_loss:late`` is that of one; a model also evaluates each metric for every label.
+        slices: columns by whose values the metrics are split; several columns, such as ``("origin", "carrier")``, split by each
             combination of their values.
-        min_rows: slices of fewer test rows are left out, of fairness too.
-        fairness: columns between whose values the decisions of a binary model are compared; crossed ones as in ``slices``.
-        threshold: the probability from which on a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
-            with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall less the share of false alarms) on the validation part.
-            It is compared as a float32, as the graph answers.
-            For several labels one for all of them, or a dict of label to its own.
-        confidence: of the intervals of metrics, by a bootstrap of the test rows; None for no intervals.
-        cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default each row
-            is drawn by itself, of a ranking model each query.
+        min_rows: slices with fewer test rows are left out, also for fairness.
+        fairness: columns; the decisions of a binary model are compared between their values. Crossed columns work as in ``slices``.
+        threshold: the probability from which a binary model says yes, for accuracy, precision, recall and F1: a number, or the one
+            with the largest ``"f1"``, ``"accuracy"`` or ``"youden"`` (recall minus the share of false alarms) on the validation
+            part. It is compared as a float32, like the graph's answer. With several labels, one threshold for all of them, or a
+            dict from label to threshold.
+        confidence: the confidence of the metrics' intervals, from a bootstrap of the test rows; None for no intervals.
+        cluster: the feature or key whose values are drawn with all their rows, such as a customer with many payments; by default
+            each row is drawn by itself, or each query for a ranking model.
 
     Raises:
-        DeclarationError: no metrics, an unknown one, a name given twice, or a threshold or confidence that is none.
+        DeclarationError: there are no metrics, one is unknown, a name is given twice, or a threshold or confidence is invalid.
 
     >>> Evaluation(metrics=["roc_auc", "log_loss"], slices=["carrier"])
     Evaluation(metrics=('roc_auc', 'log_loss'), slices=('carrier',))

@@ -26,20 +26,21 @@ Columns = Mapping[str, np.ndarray]
 class Importance:
     """How the permutation importance of a model's features is measured on the test split.
 
-    A feature's values are shuffled among the rows, and the exported graph answers again: the importance is by how much the metric gets
-    worse. The mean and the standard deviation of several shuffles stand in the manifest, on the model's page and in its card. Features
-    that tell the same share it, as either can stand in for the other; give them as a group. Rows and shuffles rest on hashes, so
-    that a build measured again has the same numbers. Source: Breiman, Random Forests (2001); Fisher, Rudin and Dominici (2019).
+    A feature's values are shuffled among the rows, and the exported graph answers again: the importance is how much worse the
+    metric gets. The mean and the standard deviation of several shuffles are in the manifest, on the model's page and on its card.
+    Features with the same information share their importance, because each can stand in for the other; give them as a group. Rows
+    and shuffles depend on hashes, so measuring a build again gives the same numbers. Source: Breiman, Random Forests (2001);
+    Fisher, Rudin and Dominici (2019).
 
     Args:
-        metric: by default the first one of the model's ``Evaluation``.
-        rows: so many rows of the test split, chosen by the hash of their place; fewer where there are fewer, and where so many features
-            would ask the graph for more than a million answers.
+        metric: the metric; by default the first one of the model's ``Evaluation``.
+        rows: how many rows of the test split are used, chosen by the hash of their position. There are fewer if the split has
+            fewer, or if the number of features would require more than a million answers from the graph.
         repeats: how often each feature is shuffled.
-        groups: a name and the features that are shuffled together, besides each alone.
+        groups: names, each with features that are shuffled together, in addition to each alone.
 
     Raises:
-        DeclarationError: a number below 1, a group without two features, or with one twice.
+        DeclarationError: a number is below 1, or a group has fewer than two features or one twice.
 
     >>> Importance(repeats=3, groups={"weather": ["temp", "wind_speed"]}).groups
     {'weather': ('temp', 'wind_speed')}

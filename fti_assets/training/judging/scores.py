@@ -58,7 +58,7 @@ class Scores:
         champion: the champion beside it, or None if there is no champion.
         fairness: how differently the challenger decides for the slices of each column of the evaluation's ``fairness``.
         baselines: each baseline by its name, ``prior`` and those of the gates.
-        intervals: where the challenger's metrics lie on other test rows.
+        intervals: the intervals of the challenger's metrics over other test rows.
         answers: what the challenger answers on the test rows, beside the labels.
         graph: what the challenger's graph costs: ``bytes``, and its ``latency`` once it is asked for.
     """

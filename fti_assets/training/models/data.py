@@ -43,9 +43,10 @@ class TrainingData:
 
     Attributes:
         train, validation, test: the parts.
-        task: ``binary``, ``multiclass``, ``multilabel``, ``regression``, ``multioutput`` (of several labels), ``quantile`` or ``ranking``.
-        classes: the labels that multiclass codes stand for: the sorted texts of the train part's; of quantiles the levels as text; of
-            several labels their names; else empty.
+        task: ``binary``, ``multiclass``, ``multilabel``, ``regression``, ``multioutput`` (regression of several labels),
+            ``quantile`` or ``ranking``.
+        classes: the labels that multiclass codes stand for: the sorted texts of the train part's labels. For quantiles the levels
+            as text, for several labels their names, else empty.
         labels: the names of several labels, in the order of the columns of ``y``; else empty.
         levels: those of the quantiles, ascending.
         encoder: the encoder graph.
@@ -56,13 +57,14 @@ class TrainingData:
         columns: for each of ``train``, ``validation`` and ``test``, feature name to canonical array ``[n]``, or the rows on disk.
         labels: for each of them, the label's canonical array ``[n]``, or of several ``[n, k]``.
         task: what is learned.
-        classes: the classes of a multiclass model, if they are not to be read from the train labels; of several labels their names.
-        progress: takes what training says, and has its seed.
-        undo: what each train row counts, float64 ``[n]``, that the dataset's sample of classes be undone.
-        weights: what a row of each class counts.
+        classes: the classes of a multiclass model, if they are not to be read from the train labels; for several labels their
+            names.
+        progress: receives the messages of training, and has its seed.
+        undo: the weight of each train row, float64 ``[n]``, that undoes the dataset's sample of classes.
+        weights: the weight of a row of each class.
         levels: those of the quantiles.
-        counts: for each of the parts what its rows count, as stored, float64 ``[n]``, where the dataset says it.
-        queries: for each of the parts the number of each row's query ``[n]``, ascending, where the dataset has queries.
+        counts: for each of the parts the stored weights of its rows, float64 ``[n]``, if the dataset has weights.
+        queries: for each of the parts the number of each row's query ``[n]``, ascending, if the dataset has queries.
         what: the model, for errors.
 
     Raises:
@@ -159,14 +161,17 @@ class TrainingData:
 
     @property
     def seed(self) -> int:
-        """The seed of the run, 0 unless its tag ``fti/seed`` says another; Python's, numpy's and torch's random numbers have it already."""
+        """The seed of the run, 0 unless its tag ``fti/seed`` gives another; Python's, numpy's and torch's random numbers have it
+        already.
+        """
         return self.progress.seed
 
     @property
     def checkpoints(self) -> Path | None:
-        """A folder for checkpoints of a training loop of your own, with those that a killed run of the same has left.
+        """A folder for the checkpoints of your own training loop, with those that a killed run of the same training left.
 
-        It is in the model store until the build is published. None where nothing is stored, or another run trains the same now.
+        It is in the model store until the build is published. None if nothing is stored, or if another run is training the same
+        now.
         """
         return self.progress.folder
 
@@ -189,9 +194,9 @@ class TrainingData:
         ``(x, y, qid)``, with the number of each row's query, and holds whole queries.
 
         Args:
-            batch_size: rows a batch; for ranking as many queries as have so many rows on average.
+            batch_size: rows per batch; for ranking, as many queries as have that many rows on average.
             seed: of the order of the train rows; ``data.seed`` by default.
-            stream: read the rows from disk as they come, as ``data.train.stream``, where they do not fit into memory.
+            stream: read the rows from disk as they are needed, like ``data.train.stream``, if they do not fit into memory.
 
         Raises:
             ModelError: the batch size is not a whole number above 0, or queries are to be streamed.
@@ -203,12 +208,13 @@ class TrainingData:
         return train.loader(batch_size, own, ALONE), validation.loader(batch_size, None, ALONE)
 
     def loss(self, output: Any, y: Any, weight: Any = None) -> Any:
-        """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of quantiles;
-        of several labels the mean of theirs.
+        """The task's loss for a torch module: cross entropy of logits, the mean squared error of values, the pinball loss of
+        quantiles; for several labels the mean of their losses.
 
-        With the third of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``. For ranking the third is each
-        row's query, and the loss ListNet's: the cross entropy between the softmax of a query's labels and that of its scores, the mean
-        over queries. Source: Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach" (2007).
+        With the third element of a batch, the weights, which are 1 on average, it is the mean of ``weight * loss``. For ranking the
+        third element is each row's query, and the loss is ListNet's: the cross entropy between the softmax of a query's labels and
+        that of its scores, the mean over queries. Source: Cao et al., "Learning to Rank: From Pairwise Approach to Listwise
+        Approach" (2007).
 
         Raises:
             ModelError: a ranking model's batch has no queries, or the output has another shape than the task asks for.
@@ -223,7 +229,7 @@ class TrainingData:
             metrics: numbers by name, such as ``val_loss=0.31``.
 
         Raises:
-            ModelError: the epoch is not a whole number, or a metric is no number.
+            ModelError: the epoch is not a whole number, or a metric is not a number.
         """
         self.progress.log(epoch, metrics)
 
@@ -246,29 +252,29 @@ class TrainingData:
     ) -> Any:
         """Train a LightningModule, or an ``nn.Module`` with Adam and the task's loss, and return it in eval mode.
 
-        Training ends early after ``patience`` epochs without a lower ``val_loss``, if the module logs that, and the
-        weights of the best epoch are put back. The module comes with the weights it was made with; torch is seeded before the
-        model's function is called. In a run of the model a checkpoint is kept in the model store until the build is published: if the
-        run is killed, the next one of the same code and rows goes on after the last epoch.
+        Training ends early after ``patience`` epochs without a lower ``val_loss``, if the module logs that, and the weights of the
+        best epoch are put back. The module keeps the weights it was made with; torch is seeded before the model's function is
+        called. In a run of the model a checkpoint is kept in the model store until the build is published: if the run is killed,
+        the next one with the same code and rows continues after the last epoch.
 
         Args:
             module: its ``forward`` takes the dict that ``loaders`` give; logits or values by task.
             epochs: at most this many passes over the train part.
-            batch_size: rows a step, of all processes together.
+            batch_size: rows per step, of all processes together.
             patience: epochs.
             seed: of the shuffles and of the module's own randomness; ``data.seed`` by default.
-            log: called with a line of text an epoch, in place of the run's log.
+            log: called with a line of text per epoch, instead of the run's log.
             report: called with each epoch and its ``val_loss``, if the module logs that: ``trial.report_loss`` of a tuned model.
-            stream: read the rows from disk as they come, where they do not fit into memory.
-            accelerator: as Lightning has it: ``"auto"`` is a GPU where there is one, else the CPU.
-            precision: as Lightning has it, such as ``"bf16-mixed"``.
+            stream: read the rows from disk as they are needed, if they do not fit into memory.
+            accelerator: as in Lightning: ``"auto"`` is a GPU if there is one, else the CPU.
+            precision: as in Lightning, such as ``"bf16-mixed"``.
             devices: processes that train together, each on its share of every batch, on a device of its own or on the CPU.
             strategy: ``"ddp"``, or ``"ddp_find_unused_parameters_true"``, for several.
             trainer: further arguments of Lightning's ``Trainer``, such as ``gradient_clip_val`` and ``callbacks``.
 
         Raises:
-            ModelError: not a torch module, no train rows, a number below 1, a loss that is no number, a trainer that cannot be, or a
-                process that failed.
+            ModelError: the module is not a torch module, there are no train rows, a number is below 1, the loss is not a number,
+                the trainer is impossible, or a process failed.
             MissingExtraError: torch or Lightning is not installed.
         """
         settings = Settings(

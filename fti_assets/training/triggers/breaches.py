@@ -40,18 +40,19 @@ class _OnBreaches(Concise):
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
 class OnDrift(_OnBreaches):
-    """Train again when a monitor warns that values have drifted.
+    """Retrain when a monitor warns that values have drifted.
 
-    A breach is a figure whose newest judged partition has the verdict ``warning``; how many partitions in a row that takes, the monitor
-    says. Each partition of it asks once, so that a drift that lasts asks again after the cool-down. A warning that was measured after a
-    later partition or with it, as of rows or labels that came late, counts as well: as far back from the newest as the cool-down is long,
-    unless the newest build has learned from its partition.
+    A breach is a figure whose newest judged partition has the verdict ``warning``; the monitor says how many consecutive partitions
+    that takes. Each partition triggers once, so a lasting drift triggers again after the cool-down. A warning that was measured
+    together with or after a later partition, because rows or labels came late, also counts. It counts as far back from the newest
+    partition as the cool-down is long, unless the newest build has learned from its partition.
 
     Args:
-        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.
-        statistics: such as ``["psi", "ks"]``; by default every one that the monitor judges but ``missing_answers``.
+        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model depends on the model, so only its
+            name can be given.
+        statistics: such as ``["psi", "ks"]``; by default all that the monitor judges except ``missing_answers``.
         columns: features, labels or outputs; all by default.
-        slices: whether a breach of a slice counts, too, and not that of all rows alone.
+        slices: whether a breach of a slice also counts, not only one of all rows.
 
     >>> OnDrift("delay_monitor", statistics=["psi"]).name
     'on_drift_in_delay_monitor'
@@ -83,13 +84,14 @@ class OnDrift(_OnBreaches):
 @checked_arguments(itself=["monitor"])
 @dataclass(frozen=True, repr=False)
 class OnDegradation(_OnBreaches):
-    """Train again when a monitor warns that a metric of the answers is beyond its bound; breaches count as in ``OnDrift``.
+    """Retrain when a monitor warns that a metric of the answers is beyond its bound; breaches count as in ``OnDrift``.
 
     Args:
         metric: a metric that the monitor judges, such as ``"roc_auc"``.
-        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model rests on it, so it can only be named.
-        estimated: whether an estimate counts, too, that was made before the labels had come; by default mature labels alone.
-        slices: whether a breach of a slice counts, too, and not that of all rows alone.
+        monitor: its name, or ``name_v2`` for one of several versions. A monitor of this model depends on the model, so only its
+            name can be given.
+        estimated: whether an estimate from before the labels arrived also counts; by default only mature labels do.
+        slices: whether a breach of a slice also counts, not only one of all rows.
 
     >>> OnDegradation("roc_auc", monitor="delay_monitor").name
     'on_degradation_of_roc_auc_in_delay_monitor'

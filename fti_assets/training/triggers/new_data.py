@@ -19,10 +19,10 @@ from fti_assets.training.views.view import FeatureView
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class OnNewData(Concise):
-    """Train again when enough of the next build's partitions are new or have changed since the newest build.
+    """Retrain when enough of the next build's partitions are new or have changed since the newest build.
 
-    A partition counts if its data version is not the one that the newest build's dataset was made from, whether that build was accepted or
-    not, and if it ends before the newest cutoff that has come.
+    A partition counts if its data version differs from the one that the newest build's dataset was made from, whether or not that
+    build was accepted, and if it ends before the newest cutoff that has passed.
 
     Args:
         partitions: how many, at least 1.
@@ -56,8 +56,8 @@ class OnNewData(Concise):
             what: whose trigger it is, for the error.
 
         Raises:
-            DeclarationError: the view has no such group, another system keeps it, so that it has no partitions here, or it never has so
-                many partitions that the next build would learn from.
+            DeclarationError: the view has no such group, another system keeps the group, so that it has no partitions here, or it
+                never has that many partitions for the next build to learn from.
         """
         stored = [group for group in view.groups if group.source is None]
         name = self.group or view.spine.table_name

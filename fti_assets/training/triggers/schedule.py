@@ -18,17 +18,17 @@ from fti_assets.training.triggers.trigger import Cause, Situation
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class OnSchedule(Concise):
-    """Train again at the instants of a cron expression, if there are new data to learn from.
+    """Retrain at the instants of a cron expression, if there are new data to learn from.
 
     It does not wait for the cool-down. An instant without new data is skipped. An instant that was missed because nothing was running is
     made up for once.
 
     Args:
         cron: five fields, ``"0 6 * * 1"`` for Mondays at six.
-        timezone: of the fields, such as ``"Europe/Berlin"``.
+        timezone: the time zone of the fields, such as ``"Europe/Berlin"``.
 
     Raises:
-        DeclarationError: it is no cron expression, or there is no such time zone.
+        DeclarationError: ``cron`` is not a cron expression, or there is no such time zone.
 
     >>> OnSchedule("0 6 * * 1").name
     'on_schedule'

@@ -32,7 +32,7 @@ class Domain:
 @checked_arguments()
 @dataclass(frozen=True)
 class Uniform(Domain):
-    """Any number between two, each as likely.
+    """Any number between two ends, each equally likely.
 
     Args:
         low, high: the ends, both included.
@@ -100,11 +100,12 @@ class Integers(Domain):
 
     Args:
         low, high: the ends, both included.
-        step: the distance from one to the next, by which ``high`` can be reached from ``low``.
+        step: the distance between values; ``high`` must be a whole number of steps from ``low``.
         log: whether to sample on a logarithmic scale, as for a number of trees.
 
     Raises:
-        DeclarationError: ``low`` is not below ``high``, ``step`` does not lead there, or ``log`` has a low end below 1 or a step.
+        DeclarationError: ``low`` is not below ``high``, ``step`` does not lead to ``high``, or ``log`` is combined with a low end
+            below 1 or a step.
 
     >>> Integers(4, 64, log=True)
     Integers(low=4, high=64, step=1, log=True)
@@ -140,10 +141,11 @@ class Choice(Domain):
     """One of several values; a choice may have parameters of its own.
 
     Args:
-        options: the values, texts, numbers, True, False or None; or a mapping of each text to the space of what only it has.
+        options: the values: texts, numbers, True, False or None; or a mapping from each text to the parameters that only this
+            choice has.
 
     Raises:
-        DeclarationError: there is nothing to choose from, a value twice, or one of another kind.
+        DeclarationError: there are no values, a value is given twice, or one has another type.
 
     >>> Choice(["relu", "tanh"]).values
     ('relu', 'tanh')
@@ -178,7 +180,7 @@ class Choice(Domain):
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """What can be chosen."""
+        """The values that can be chosen."""
         return tuple(self.options)
 
     def space_of(self, value: Any) -> Mapping[str, Domain]:

@@ -23,7 +23,7 @@ class Trial(Mapping[str, Any]):
     Args:
         parameters: their values.
         number: of the trial, from 1 on.
-        report: is told of each epoch's value, and raises ``TrialPruned`` to end the trial; by default nobody is.
+        report: receives each epoch's value, and raises ``TrialPruned`` to end the trial; none by default.
         higher_is_better: of the tuned metric, for ``report_loss``.
 
     >>> trial = Trial({"alpha": 0.5, "family": "ridge"})
@@ -48,15 +48,16 @@ class Trial(Mapping[str, Any]):
     def report(self, epoch: int, value: float) -> None:
         """Report the trial's value after an epoch or a number of trees: on validation, in the direction of the tuned metric.
 
-        With ``pruning=`` a trial ends here if it does badly beside the earlier ones: with ``"median"``, worse than half of them by then.
+        With ``pruning=`` a trial ends here if it does badly compared with the earlier ones: with ``"median"``, if it is worse than
+        half of them by then.
 
         Args:
-            epoch: a whole number from 0 on, each time a greater one.
+            epoch: a whole number from 0 on, greater each time.
             value: such as the tuned metric.
 
         Raises:
-            ModelError: the value is no number, or not finite, so that the training diverged; or the epoch is no whole number from 0 on, or
-                does not come after the last one.
+            ModelError: the value is not a number, or not finite, so that the training diverged; or the epoch is not a whole number
+                from 0 on, or does not come after the last one.
         """
         if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or epoch < 0:
             raise ModelError(
@@ -77,7 +78,7 @@ class Trial(Mapping[str, Any]):
             self._report(epoch, value)
 
     def report_loss(self, epoch: int, loss: float) -> None:
-        """The same of a loss, which is better where it is lower, whichever way the tuned metric is.
+        """The same for a loss, for which lower is better, whichever way the tuned metric goes.
 
         >>> data.fit(net, report=trial.report_loss)  # doctest: +SKIP
 

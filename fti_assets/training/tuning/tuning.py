@@ -19,17 +19,17 @@ class Tuning:
     """A search for the parameters of a model, scored on validation. Method: TPE, Bergstra et al., "Algorithms for Hyper-Parameter
     Optimization" (2011), by optuna.
 
-    A choice of each trial depends on the seed, the trial's number and the trials before it, and on nothing else.
+    The choices of each trial depend only on the seed, the trial's number and the trials before it.
 
     Args:
-        space: what each parameter may be: ``fti.Uniform``, ``fti.LogUniform``, ``fti.Integers`` or ``fti.Choice``, by its name. A choice
-            among families of models brings the parameters of each.
-        trials: how many are made.
-        metric: what is judged, the first of the model's metrics by default.
-        pruning: which trials end early; what the function reports by ``trial.report`` says how they do. ``median`` ends one that does worse
-            at an epoch than the median of the earlier ones did, once five are complete. Others of optuna are ``percentile``, ``halving``,
-            ``hyperband``, ``threshold``, ``patient`` and ``wilcoxon``, with their arguments in a mapping:
-            ``{"name": "percentile", "percentile": 25.0}``.
+        space: what each parameter may be: ``fti.Uniform``, ``fti.LogUniform``, ``fti.Integers`` or ``fti.Choice``, by its name. A
+            choice among families of models includes the parameters of each.
+        trials: how many trials are run.
+        metric: the metric that is tuned; by default the model's first one.
+        pruning: which trials end early, based on what the function reports with ``trial.report``. ``median`` ends a trial that does
+            worse at an epoch than the median of the earlier ones did, once five are complete. Optuna's other pruners are
+            ``percentile``, ``halving``, ``hyperband``, ``threshold``, ``patient`` and ``wilcoxon``, with their arguments in a
+            mapping: ``{"name": "percentile", "percentile": 25.0}``.
         seed: of the sampler.
 
     Raises:

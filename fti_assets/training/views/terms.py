@@ -21,21 +21,21 @@ from fti_assets.training.encoders.declarations import Encoder
 class Label:
     """The column that a model learns to predict.
 
-    The label comes by the spine's key, the latest correction known at the cutoff; or, with ``within``, from the first
+    The label is joined by the spine's key, with the latest correction known at the cutoff. With ``within``, it comes from the first
     outcome of the spine's entity after the prediction time and within that horizon.
 
     Args:
         column: one column of a feature group, ``arrivals["is_late"]``.
-        maturity: how long after its prediction time a row's label can still arrive; younger rows are left out. At least
-            ``within``, which is the default then.
+        maturity: how long after its prediction time a row's label can still arrive; younger rows are left out. It is at least
+            ``within``, which is then the default.
         within: the horizon of the first outcome.
-        missing: ``False`` takes a mature row of which the group has none for a no, where a group has rows of what did happen alone, such
-            as cancellations. The group must have been materialized from the row's prediction time until it was mature, in partitions that
-            were run once they were over; else the row's label is not known, and neither is one that is stored as null. By default each
-            row without a label is left out and counted.
+        missing: ``False`` treats a mature row without a label as a no, for a group that has rows only for what did happen, such as
+            cancellations. The group must have been materialized from the row's prediction time until it was mature, in partitions
+            that were run after they had ended. Otherwise the row's label is unknown, and so is a label that is stored as null. By
+            default each row without a label is left out and counted.
 
     Raises:
-        DeclarationError: not exactly one column, a maturity shorter than the horizon, or ``missing`` that is not False.
+        DeclarationError: there is not exactly one column, the maturity is shorter than the horizon, or ``missing`` is not False.
     """
 
     column: Selection

@@ -32,12 +32,12 @@ class FeatureView(ViewTerms):
         version: raise it when the meaning of the view changes.
         spine: the group whose rows are predicted, one prediction per row.
         prediction_time: when the prediction is made: the spine group's event time, which is the default.
-        label: the outcome. Several labels that a model learns at once have a name each, ``{"late": fti.Label(...), "cancelled":
-            fti.Label(...)}``: a row counts once the last of them is mature, and is left out if it lacks one.
+        label: the outcome. If a model learns several labels at once, each has a name, ``{"late": fti.Label(...), "cancelled":
+            fti.Label(...)}``. A row counts once its last label is mature, and is left out if it lacks one.
         features: columns of groups (``weather["temp"]``, ``airports.on(dest="airport").prefix("dest_")["late_rate"]``),
             the spine's own columns, which a request brings, and on-demand features.
-        encoders: encoders by feature. Numbers without one are standardized, and a vector of an on-demand function is passed on as it
-            declares.
+        encoders: encoders by feature. Numbers without one are standardized, and a vector of an on-demand function is passed on as
+            declared.
 
     Raises:
         DeclarationError: the view names something that does not exist, or cannot be joined.
@@ -75,21 +75,21 @@ class FeatureView(ViewTerms):
         stores: Stores | None = None,
         as_: Kind | None = None,
     ) -> Any:
-        """Join the view's features to your own rows, point in time, with the code of the training datasets.
+        """Join the view's features to your own rows, point-in-time, with the code of the training datasets.
 
         Args:
             spine: rows with what a request brings and the prediction time: a pandas or polars frame, an Arrow table, a DuckDB
-                relation or a list of dicts. Aware times are converted to UTC, naive ones taken as UTC. Columns of the spine that
-                the rows leave out are those of the stored spine rows of their keys and prediction time, as a dataset has them.
+                relation or a list of dicts. Aware times are converted to UTC, naive ones taken as UTC. Spine columns that the rows
+                leave out are taken from the stored spine rows with the same keys and prediction time, as in a dataset.
             at: one prediction time for all rows, instead of a column of it.
             snapshot: the groups as of a snapshot of the lake: its number, or an instant for the newest one committed by then;
                 the newest of all by default.
             stores: where the groups are stored; under ``FTI_HOME`` by default.
-            as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"relation"`` or ``"dicts"``; as they are given by default.
+            as_: ``"pandas"``, ``"polars"``, ``"arrow"``, ``"relation"`` or ``"dicts"``; by default the kind that was given.
 
         Returns:
-            The given columns, then each feature: exactly one row a given row, in its order; a pandas frame keeps its index. A
-            given column that is called like a feature, and that no request brings, is left out.
+            The given columns, then each feature: exactly one row for each given row, in the same order; a pandas frame keeps its
+            index. A given column that has the name of a feature, and that no request brings, is left out.
 
         Raises:
             DataError: the rows lack a column or have one of another type; the error names it.

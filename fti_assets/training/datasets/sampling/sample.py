@@ -23,18 +23,18 @@ _MOST_CLASSES = 20
 class Sample:
     """Keep a share of the train rows of a dataset; validation and test stay complete, so metrics are those of the full population.
 
-    A hash of the row's keys, its prediction time and the seed says which rows stay, so they stay when rows are added. Where classes have
-    shares of their own, the base rate of the train rows is another: ``data.train.weight`` has the weights that undo it, by which a model's
-    probabilities stay calibrated. Exactly one of ``rows``, ``negatives`` and ``classes`` is given.
+    A hash of the row's keys, its prediction time and the seed decides which rows stay, so they stay when rows are added. If classes
+    have their own shares, the base rate of the train rows changes: ``data.train.weight`` has the weights that undo this, so a
+    model's probabilities stay calibrated. Exactly one of ``rows``, ``negatives`` and ``classes`` is given.
 
     Args:
         rows: the share of all train rows that stay.
-        negatives: the share of the rows whose label is 0 or false that stay; all others do.
-        classes: the share that stays of each class that is named, ``{"on time": 0.1}``; all others do.
+        negatives: the share that stays of the rows whose label is 0 or false; all other rows stay.
+        classes: the share that stays of each named class, ``{"on time": 0.1}``; all other rows stay.
         seed: another seed keeps other rows, at least 0.
 
     Raises:
-        DeclarationError: not exactly one of the three, or a share that is not above 0 and below 1.
+        DeclarationError: there is not exactly one of the three, or a share is not above 0 and below 1.
 
     >>> Sample(negatives=0.1).shares
     {'0': 0.1}
@@ -63,7 +63,7 @@ class Sample:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share that stays by class, under the empty text that of all rows."""
+        """The share that stays, by class; under the empty text, that of all rows."""
         if self.rows is not None:
             return {"": self.rows}
         if self.negatives is not None:

@@ -26,9 +26,9 @@ class ClassWeights:
     not calibrated. Use weights if ranking or a threshold matters; also use ``calibrate`` if the probability matters.
 
     Args:
-        classes: ``"balanced"``: all classes together count alike, ``n / (k * n_c)`` a row, as scikit-learn has it. Or what a row of each
-            class that is named counts, ``{"1": 5.0}``, where all others count 1; it is brought to 1 on average over the train rows. The
-            classes of a binary model are ``"0"`` and ``"1"``.
+        classes: ``"balanced"`` gives all classes the same total weight, ``n / (k * n_c)`` per row, as in scikit-learn. Or the
+            weight of a row of each named class, ``{"1": 5.0}``; all other classes have weight 1, and the weights are scaled to 1 on
+            average over the train rows. The classes of a binary model are ``"0"`` and ``"1"``.
 
     Raises:
         DeclarationError: a weight is not finite and above 0.

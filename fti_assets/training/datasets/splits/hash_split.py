@@ -96,8 +96,8 @@ class HashSplit(HashedParts):
 class GroupSplit(HashedParts):
     """Split by entity: no customer, shop or machine is in two parts, so the model is tested on entities that it has not seen.
 
-    The hash of the entity decides, as in ``HashSplit``; the entity is any column of the spine, which need not be a key, and the dataset
-    keeps it beside its rows. As there, test rows are as old as train rows.
+    The hash of the entity decides, as in ``HashSplit``; the entity is any column of the spine, which need not be a key, and the
+    dataset keeps it beside its rows. As with ``HashSplit``, test rows are as old as train rows.
 
     Args:
         by: the column that names the entity, or several that name it together.

@@ -21,16 +21,16 @@ from fti_assets.training.encoders.nodes import Nodes, Places
 class Bucketize:
     """One 0/1 column for each interval of a number; a missing number gives all zeros.
 
-    For number, integer and boolean columns. An interval includes its lower edge and excludes its upper one; the first and the last are
-    unbounded, so they include infinite values. Source: ``numpy.digitize``; edges of train as scikit-learn's ``KBinsDiscretizer`` with
-    ``strategy="quantile"``, quantiles by linear interpolation, equal ones as one.
+    For number, integer and boolean columns. An interval includes its lower edge and excludes its upper one; the first and the last
+    are unbounded, so they include infinite values. Source: ``numpy.digitize``; train edges as in scikit-learn's
+    ``KBinsDiscretizer`` with ``strategy="quantile"``: quantiles by linear interpolation, with equal ones merged.
 
     Args:
         buckets: the number of intervals, with edges between them at equal shares of train.
         edges: the edges themselves, ascending.
 
     Raises:
-        DeclarationError: neither or both, fewer than 2 buckets, or edges that do not ascend as float32.
+        DeclarationError: neither or both are given, there are fewer than 2 buckets, or the edges do not ascend as float32.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Bucketize(edges=(0, 10)), np.array([1.0]), "number")

@@ -24,10 +24,10 @@ _MOST_BUCKETS = 2**31 - 1
 @checked_arguments()
 @dataclass(frozen=True)
 class OneHot:
-    """One 0/1 column a category of a text, integer or boolean column; unknown and missing give all zeros.
+    """One 0/1 column per category of a text, integer or boolean column; unknown and missing give all zeros.
 
-    The columns stand in the order of the categories' names (whole numbers ascending), so that a retrained model keeps
-    them in place. Source: one-of-K coding, as scikit-learn's ``OneHotEncoder(handle_unknown="ignore")``.
+    The columns are in the order of the categories' names (whole numbers ascending), so a retrained model keeps their order. Source:
+    one-of-K coding, as scikit-learn's ``OneHotEncoder(handle_unknown="ignore")``.
 
     Args:
         max_categories: keep this many categories, the most frequent in train, ties by name; by default all.
@@ -80,10 +80,10 @@ class Ordinal:
 
     Args:
         order: the categories, the lowest first, such as ``("small", "medium", "large")``. By default those of train in the order of
-            their names, whole numbers ascending; give an order where it means something.
+            their names, whole numbers ascending; give an order if it has a meaning.
 
     Raises:
-        DeclarationError: an order without a category, with one twice, with empty text, or with both text and numbers.
+        DeclarationError: the order has no category, one twice, empty text, or both text and numbers.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Ordinal(("small", "large")), np.array(["large"], dtype=object), "text").categories
@@ -109,17 +109,17 @@ class Ordinal:
 class Hashing:
     """An integer code for a text, integer or boolean column of any number of categories: 1..buckets by hash; missing gives 0.
 
-    Nothing is learned, so a category that train has never seen has its code, too, and two categories may share one. The model's table
-    needs ``buckets + 1`` rows: ``data.cardinalities[feature]``. The hash is MurmurHash3 of 32 bits with the seed 0, of a text's UTF-8 bytes
-    or of a whole number's eight bytes, the lowest first; the code is 1 plus its remainder by ``buckets``. onnxruntime computes it
-    within the graph (``com.microsoft.MurmurHash3``), so training and serving run the same code.
-    Source: feature hashing (Weinberger et al., 2009); the hash is that of scikit-learn's ``murmurhash3_32``.
+    Nothing is learned, so a category that is not in train has a code too, and two categories may share one. The model's table needs
+    ``buckets + 1`` rows: ``data.cardinalities[feature]``. The hash is 32-bit MurmurHash3 with seed 0, over a text's UTF-8 bytes or
+    a whole number's eight bytes, lowest first; the code is 1 plus its remainder by ``buckets``. onnxruntime computes it within the
+    graph (``com.microsoft.MurmurHash3``), so training and serving run the same code. Source: feature hashing (Weinberger et al.,
+    2009); the hash is that of scikit-learn's ``murmurhash3_32``.
 
     Args:
         buckets: how many codes there are besides 0.
 
     Raises:
-        DeclarationError: it is not a whole number from 1 to 2**31 - 1.
+        DeclarationError: ``buckets`` is not a whole number from 1 to 2**31 - 1.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Hashing(64), np.array(["UA"], dtype=object), "text")

@@ -24,7 +24,8 @@ _MOVED = 1e-3
 class Log1p:
     """The natural logarithm of ``1 + x``, for number, integer and boolean columns with a long tail, such as counts and prices.
 
-    What is missing, infinite, or -1 and less, which has no logarithm, gets the train mean of the logarithms; 0 if train has none.
+    Missing values, infinite values and values of -1 and less, which have no logarithm, get the train mean of the logarithms, or 0
+    if train has none.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Log1p(), np.array([0.0, 0.0, np.nan]), "number")
@@ -37,16 +38,16 @@ class Log1p:
 class Clip:
     """Limit a number, integer or boolean column to a lower and an upper bound.
 
-    The bounds are given, or are quantiles of train (winsorizing). An infinite value gets its bound. What is missing, or infinite
-    without a bound, gets the train mean of what was clipped; 0 if train has no value.
+    The bounds are given, or are quantiles of train (winsorizing). An infinite value gets its bound. A missing value, or an infinite
+    one without a bound, gets the train mean of the clipped values, or 0 if train has no value.
 
     Args:
         least: the lower bound.
         most: the upper bound.
-        quantiles: two shares of train between 0 and 1, whose quantiles, by linear interpolation, are the bounds.
+        quantiles: two shares between 0 and 1; the train quantiles at these shares, by linear interpolation, are the bounds.
 
     Raises:
-        DeclarationError: no bound, bounds and quantiles at once, or a lower one above the upper.
+        DeclarationError: there is no bound, there are both bounds and quantiles, or the lower bound is above the upper.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Clip(quantiles=(0.0, 0.5)), np.array([1.0, 2.0, 9.0]), "number")
@@ -77,15 +78,15 @@ class Clip:
 class Quantile:
     """The quantile rank of a number in train: 0 at the train minimum and below, 0.5 at the median, 1 at the maximum and above.
 
-    For number, integer and boolean columns of any shape. Between quantiles it is interpolated; a value that is several quantiles gets
-    the middle of them. A constant is its own minimum: 0 at it and below, 1 above. What is missing gets 0.5.
-    Source: scikit-learn's ``QuantileTransformer`` to the uniform distribution, without sampling.
+    For number, integer and boolean columns of any shape. Between quantiles the rank is interpolated; a value that equals several
+    quantiles gets the middle of them. A constant is its own minimum: it and lower values give 0, higher values give 1. A missing
+    value gets 0.5. Source: scikit-learn's ``QuantileTransformer`` to the uniform distribution, without sampling.
 
     Args:
-        quantiles: how many of train are kept, at least 2; not more than there are values.
+        quantiles: how many train quantiles are kept, at least 2 and at most the number of values.
 
     Raises:
-        DeclarationError: it is not a whole number from 2 to 10,000.
+        DeclarationError: ``quantiles`` is not a whole number from 2 to 10,000.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Quantile(3), np.array([1.0, 2.0, 9.0]), "number")
@@ -104,9 +105,10 @@ class Quantile:
 class Cyclical:
     """Two columns, the sine and the cosine of ``2 pi x / period``: 23 o'clock is as close to 0 as 1 o'clock.
 
-    For number and integer columns such as an hour (24), a weekday (7), a month (12) or an angle (360). Missing, infinite and beyond float32
-    give 0 and 0, which no time does. Whole periods are taken away from the float32 that the graph gets. Where its rounding would move
-    a train value's place by more than 0.001 of an angle in radians, as of seconds since 1970, the feature has a float64 input of its own.
+    For number and integer columns such as an hour (24), a weekday (7), a month (12) or an angle (360). Missing values, infinite
+    values and values beyond float32 give 0 and 0, which no time does. Whole periods are subtracted from the float32 that the graph
+    gets. If float32 rounding would move the angle of a train value by more than 0.001 radians, as with seconds since 1970, the
+    feature gets its own float64 input.
 
     Args:
         period: the length of a cycle, in units of ``x``.

@@ -33,22 +33,23 @@ _INPUTS: Mapping[str, tuple[str, ...]] = {
 @checked_arguments()
 @dataclass(frozen=True, kw_only=True)
 class CustomEncoder:
-    """An encoder of your own, as a part of the model's graph.
+    """Your own encoder, as a part of the model's graph.
 
     Args:
-        graph: a function of the state that gives an ``onnx.ModelProto`` or ``onnx.GraphProto``, such as from ``onnx.helper``, or an
-            onnxscript function. It has one input ``[n, 1]`` and one output of numbers, ``[n]`` or ``[n, w]``. The input is float32,
-            float64 or int64 of numbers, int64 or a string of categories, and int64 microseconds since 1970 of a timestamp. What is
-            missing is NaN, the empty string, or the least int64.
-        oracle: a function of the values and the state that gives with numpy what the graph must give. It gets a canonical array ``[n]``:
-            float64 with NaN, objects of text with the empty one, ``datetime64[us]`` with NaT. When a build is exported, the two are
-            compared on its test rows and on rows that serving may see.
-        fit: a function of the train part's values, such an array, that gives the state: whatever JSON can hold. It stands in the
-            manifest. Without one the state is None. The source of the three functions counts as the model's code; what they call does not.
-        columns: what the columns are called behind the feature's name; without them there is one, of the feature's name.
+        graph: a function of the state that returns an ``onnx.ModelProto`` or ``onnx.GraphProto``, such as from ``onnx.helper``, or
+            an onnxscript function. It has one input ``[n, 1]`` and one output of numbers, ``[n]`` or ``[n, w]``. The input is
+            float32, float64 or int64 for numbers, int64 or string for categories, and int64 microseconds since 1970 for a
+            timestamp. A missing value is NaN, the empty string, or the least int64.
+        oracle: a function of the values and the state that computes with numpy what the graph must return. It gets a canonical
+            array ``[n]``: float64 with NaN, text objects with the empty text, or ``datetime64[us]`` with NaT. When a build is
+            exported, the two are compared on its test rows and on rows that serving may see.
+        fit: a function of the train part's values, in such an array, that returns the state: anything that JSON can hold. The
+            manifest stores it. Without ``fit`` the state is None. The source of the three functions counts as the model's code;
+            functions that they call do not count.
+        columns: the names of the columns, after the feature's name; without them there is one column, with the feature's name.
 
     Raises:
-        DeclarationError: a name is there twice.
+        DeclarationError: a name is given twice.
 
     >>> CustomEncoder(graph=make_graph, oracle=np.sqrt)  # doctest: +SKIP
     """

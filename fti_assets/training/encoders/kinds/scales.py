@@ -21,15 +21,15 @@ _STRATEGIES = ("mean", "median", "most_frequent", "constant")
 @checked_arguments()
 @dataclass(frozen=True)
 class Standardize:
-    """Subtract the train mean and divide by the train standard deviation; what is missing gets the train mean.
+    """Subtract the train mean and divide by the train standard deviation; a missing value gets the train mean.
 
     For number, integer and boolean columns. A constant encodes to 0. A value beyond float32 counts as missing.
     Source: the z-score as in scikit-learn's ``StandardScaler`` (population deviation) after ``SimpleImputer``.
 
     Args:
-        dtype: "float32" joins the feature with all others in one input. "float64" gives it an input of its own, from which the
-            mean is subtracted before it becomes a float32: for numbers whose differences are small beside their size, such
-            as seconds since 1970 or ids from 2**24 on.
+        dtype: "float32" joins the feature with all others in one input. "float64" gives it its own input, from which the mean is
+            subtracted before it becomes a float32: for numbers whose differences are small relative to their size, such as seconds
+            since 1970 or ids from 2**24 on.
 
     Raises:
         DeclarationError: ``dtype`` is neither.
@@ -62,15 +62,15 @@ class Passthrough:
 class Impute:
     """Pass on a number, integer or boolean column unchanged, with missing values replaced by one value from train.
 
-    A train part without a value gives 0 there. A value beyond float32 counts as missing.
-    Source: scikit-learn's ``SimpleImputer``; of equally frequent values the smallest counts.
+    If the train part has no value, missing values become 0. A value beyond float32 counts as missing. Source: scikit-learn's
+    ``SimpleImputer``; among equally frequent values the smallest is used.
 
     Args:
         strategy: ``"mean"``, ``"median"``, ``"most_frequent"`` or ``"constant"``.
         value: the constant.
 
     Raises:
-        DeclarationError: another strategy, or a value without ``"constant"`` or the other way round.
+        DeclarationError: the strategy is unknown, or there is a value without ``"constant"`` or ``"constant"`` without a value.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Impute("median"), np.array([1.0, 3.0, 8.0, np.nan]), "number")
@@ -95,10 +95,10 @@ class Impute:
 @checked_arguments()
 @dataclass(frozen=True)
 class MinMax:
-    """Subtract the train minimum and divide by the train range: 0 to 1 in train, beyond it for values beyond train's.
+    """Subtract the train minimum and divide by the train range: 0 to 1 in train, outside this range for values outside train's.
 
-    For number, integer and boolean columns. What is missing gets the train mean's place. A constant encodes to 0. A value, or its
-    distance from the minimum, that is beyond float32 counts as missing. Source: scikit-learn's ``MinMaxScaler``.
+    For number, integer and boolean columns. A missing value gets the position of the train mean. A constant encodes to 0. A value,
+    or its distance from the minimum, that is beyond float32 counts as missing. Source: scikit-learn's ``MinMaxScaler``.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(MinMax(), np.array([1.0, 2.0, 6.0, np.nan]), "number")
@@ -109,7 +109,7 @@ class MinMax:
 @checked_arguments()
 @dataclass(frozen=True)
 class Robust:
-    """Subtract the train median and divide by the distance between the train quartiles; what is missing gets the median, so 0.
+    """Subtract the train median and divide by the distance between the train quartiles; a missing value gets the median, so 0.
 
     For number, integer and boolean columns with outliers. If half of train is one value, the divisor is 1. A value, or its distance
     from the median, that is beyond float32 counts as missing. Source: scikit-learn's ``RobustScaler``, quartiles by linear

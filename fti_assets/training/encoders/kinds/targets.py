@@ -24,20 +24,20 @@ from fti_assets.training.encoders.nodes import Nodes, codes
 class Target:
     """The mean label of a category's train rows, for a text, integer or boolean column of many categories.
 
-    ``(sum of the category's labels + smoothing * mean of all) / (rows of the category + smoothing)``: few rows weigh little. What
-    is missing is a category of its own; an unknown one gets the mean of all. A multiclass model gets a column for each class.
+    ``(sum of the category's labels + smoothing * mean of all) / (rows of the category + smoothing)``: few rows weigh little. A
+    missing value is a category of its own; an unknown category gets the mean of all. A multiclass model gets a column for each
+    class.
 
-    When it serves, validates and tests, the means are those of the whole train part. A train row gets means of the other folds
-    alone, so that its own label tells nothing: the fold of a row is a hash of its place in the order of time and keys. Each row
-    counts once, whatever its weight.
-    Source: Micci-Barreca (2001), cross-fitted as scikit-learn's ``TargetEncoder``.
+    In serving, validation and test, the means are those of the whole train part. A train row gets means of the other folds only, so
+    its own label does not leak. The fold of a row is a hash of its position in the order of time and keys. Each row counts once,
+    whatever its weight. Source: Micci-Barreca (2001), cross-fitted as scikit-learn's ``TargetEncoder``.
 
     Args:
-        smoothing: how many rows of the mean of all are added to each category, 0 and more.
-        folds: how many there are, from 2 on.
+        smoothing: how many rows with the mean of all are added to each category, at least 0.
+        folds: the number of folds, at least 2.
 
     Raises:
-        DeclarationError: a smoothing below 0 or without an end, or fewer than 2 folds.
+        DeclarationError: the smoothing is below 0 or infinite, or there are fewer than 2 folds.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> values, labels = np.array(["UA", "UA", "AA", "AA"], dtype=object), np.array([[1.0], [1.0], [0.0], [1.0]])

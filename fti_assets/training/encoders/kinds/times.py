@@ -39,7 +39,7 @@ class Age:
         missing: the value if one of the two times is missing; by default NaN, for models that accept it.
 
     Raises:
-        DeclarationError: the unit is no duration, or what stands for a missing age is no number of float32.
+        DeclarationError: the unit is not a duration, or ``missing`` is not a float32 number.
 
     >>> from fti_assets.training.encoders.encoders import fit
     >>> fit(Age("ordered_at", unit="1h", missing=0), np.array(["2025-01-01"], "datetime64[us]"), "timestamp")
@@ -64,16 +64,17 @@ class Age:
 class CalendarParts:
     """Calendar parts of a timestamp in UTC, one column each: the hour 0 to 23, the weekday 0 (Monday) to 6, and so on.
 
-    ``minute`` 0 to 59, ``hour``, ``weekday``, ``day`` of the month 1 to 31, ``month`` 1 to 12, ``day_of_year`` 1 to 366, ``year``; pandas'
-    own. What is missing gives -1 in each. Nothing is learned.
+    ``minute`` 0 to 59, ``hour``, ``weekday``, ``day`` of the month 1 to 31, ``month`` 1 to 12, ``day_of_year`` 1 to 366, ``year``,
+    as in pandas. A missing timestamp gives -1 in each. Nothing is learned.
 
     Args:
         parts: which parts, each once.
-        cyclical: whether each part is two columns, ``sin`` and ``cos`` of its place in its cycle, so that hour 23 is beside hour 0; a day
-            of the year in one of 365.2425 days. What is missing gives 0 and 0. ``day`` and ``year`` come round after no fixed time.
+        cyclical: whether each part becomes two columns, ``sin`` and ``cos`` of its position in its cycle, so that hour 23 is next
+            to hour 0. The cycle of ``day_of_year`` is 365.2425 days. A missing timestamp gives 0 and 0. ``day`` and ``year`` have
+            no fixed cycle.
 
     Raises:
-        DeclarationError: there is no such part, a part is there twice or none at all, or one has no cycle.
+        DeclarationError: a part is unknown or given twice, no part is given, or a part has no cycle.
 
     >>> CalendarParts(["hour", "weekday"], cyclical=True).parts
     ('hour', 'weekday')

@@ -18,11 +18,11 @@ from fti_assets.training.judging.baselines.baseline import Rows, TrainRows, prio
 class LastValue:
     """A baseline that answers with the last known label: a feature of the view with the last label known at the prediction time.
 
-    Make such a feature of the label's own group, such as ``fti.Last("is_late")`` of a window: then it is joined as of the prediction time
-    like any other, and holds nothing that was not known. Of a regression it is the answer itself, and the train mean where it is missing;
-    so is the score of a ranking, for which any number will do, such as how often an item was taken.
-    Of classes the answer is how often each followed the value in train, with the train prior counted as one row more; a value that train
-    does not have gets the prior.
+    Make such a feature from the label's own group, such as ``fti.Last("is_late")`` over a window. It is then joined as of the
+    prediction time like any other feature, and holds nothing that was not known. For a regression the feature is the answer itself,
+    or the train mean if it is missing. The same holds for the score of a ranking, for which any number works, such as how often an
+    item was taken. For classes the answer is how often each class followed the value in train, with the train prior counted as one
+    more row; a value that is not in train gets the prior.
 
     Args:
         feature: the feature's name in the view.
@@ -42,7 +42,7 @@ class LastValue:
         """Check that the view has the feature.
 
         Raises:
-            DeclarationError: it has not, or the task has no last value.
+            DeclarationError: the view does not have it, or the task has no last value.
         """
         if each_task(task) != task:
             raise DeclarationError(
@@ -60,7 +60,7 @@ class LastValue:
         """As ``Baseline`` has it.
 
         Raises:
-            ModelError: the feature is no number, as values and scores are.
+            ModelError: the feature is not a number, as values and scores must be.
         """
         before, now = train.columns[self.feature], test.columns[self.feature]
         prior = prior_of(task, classes, train)

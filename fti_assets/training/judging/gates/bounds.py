@@ -31,7 +31,7 @@ class MetricBounds(Concise):
         at_most: the upper bound.
 
     Raises:
-        DeclarationError: there is no such metric, no bound, or none that a number can keep.
+        DeclarationError: there is no such metric or no bound, or no number can satisfy the bounds.
 
     >>> MetricBounds("ece", at_most=0.03).judge(Scores({"ece": 0.041})).reason
     'ece 0.041 is not at most 0.03'
@@ -74,7 +74,7 @@ class CalibrationSlope(Concise):
         at_most: the upper bound.
 
     Raises:
-        DeclarationError: no bound, or none that a number can keep.
+        DeclarationError: there is no bound, or no number can satisfy the bounds.
 
     >>> CalibrationSlope().name
     'calibration_slope'
@@ -122,17 +122,17 @@ class CalibrationSlope(Concise):
 class FairnessBounds(Concise):
     """Pass a binary challenger whose decisions are about equally frequent, or equally good, in all slices of a column.
 
-    A slice of fewer rows than the evaluation's ``min_rows``, and one without rows that the figure's rate needs, does not count: the verdict
-    names it. At least two slices must count.
+    A slice with fewer rows than the evaluation's ``min_rows``, or without the rows that the figure's rate needs, does not count,
+    and the verdict names it. At least two slices must count.
 
     Args:
         figure: such as ``demographic_parity_difference`` or ``equalized_odds_ratio``: differences are best at 0, ratios at 1.
-        column: a column of the evaluation's ``fairness``, or the columns of a crossed one.
-        at_least: the lower bound, as ratios have it.
-        at_most: the upper bound, as differences have it.
+        column: a column of the evaluation's ``fairness``, or several crossed columns.
+        at_least: the lower bound, for ratios.
+        at_most: the upper bound, for differences.
 
     Raises:
-        DeclarationError: there is no such figure, no bound, or none that a number can keep.
+        DeclarationError: there is no such figure or no bound, or no number can satisfy the bounds.
 
     >>> FairnessBounds("demographic_parity_difference", "origin", at_most=0.1).name
     'demographic_parity_difference_by_origin'

@@ -30,7 +30,7 @@ class GraphLatency(Concise):
         over: whether the ``median`` or the 95th percentile of the rows (``p95``) is judged.
 
     Raises:
-        DeclarationError: no time, zero, or ``over`` is neither.
+        DeclarationError: ``at_most`` is not a time above zero, or ``over`` is neither.
 
     >>> GraphLatency(at_most="2ms").name
     'graph_latency'
@@ -77,7 +77,7 @@ class GraphSize(Concise):
         at_most: bytes, such as ``5_000_000``.
 
     Raises:
-        DeclarationError: below 1.
+        DeclarationError: ``at_most`` is below 1.
 
     >>> GraphSize(at_most=5_000_000).name
     'graph_size'

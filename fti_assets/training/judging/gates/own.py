@@ -63,14 +63,15 @@ class FunctionGate:
 def gate(*, name: str | None = None, metric: str | None = None) -> Callable[[Callable[[Scores], Any]], FunctionGate]:
     """Make a gate from a function of ``fti.Scores`` that returns whether a challenger passes.
 
-    The function gives True or False, or a pair of that and the reason in words, or an ``fti.GateVerdict`` with a figure and its bound.
+    The function returns True or False, or a pair of that and the reason in words, or an ``fti.GateVerdict`` with a figure and its
+    bound.
 
     Args:
-        name: of the gate, in verdicts and checks; by default the function's.
-        metric: a metric that it looks at: then the model must evaluate it, which is said when the code loads.
+        name: the gate's name in verdicts and checks; by default the function's.
+        metric: a metric that it uses. The model must evaluate it, which is checked when the code loads.
 
     Raises:
-        DeclarationError: what is decorated is no function, the name is none, or there is no such metric.
+        DeclarationError: the decorated object is not a function, the name is invalid, or there is no such metric.
 
     >>> @gate(metric="log_loss")
     ... def much_better(scores):

@@ -28,7 +28,7 @@ WhenUnsure = Literal["estimate", "pass", "fail"]
 @checked_arguments()
 @dataclass(frozen=True, repr=False)
 class BeatsBaseline(Concise):
-    """Pass a challenger that is better than a baseline; as good is not better.
+    """Pass a challenger that is better than a baseline; an equally good one does not pass.
 
     Scores that agree to six digits count as equally good, as do answers that agree to the last digits of float32, whatever
     ``when_unsure`` says: a constant answer in float32 differs by that much. The difference has an interval by a paired bootstrap, as in
@@ -36,10 +36,11 @@ class BeatsBaseline(Concise):
 
     Args:
         metric: a metric's name.
-        baseline: what learns from the train part alone: ``prior``, the share of each class or the train mean; ``logistic`` for classes or
-            ``linear`` for values, scikit-learn's on the encoded features; ``fti.LastValue("feature")``, what was true last; or a function
-            of your own, ``(train, test) -> answers``: ``train`` is ``data.train``, ``test`` has the features of the test rows without
-            their labels, and the answers are probabilities ``[n]`` or ``[n, k]``, or values ``[n]``.
+        baseline: a baseline that learns from the train part alone: ``prior``, the share of each class or the train mean;
+            ``logistic`` for classes or ``linear`` for values, scikit-learn's on the encoded features; ``fti.LastValue("feature")``,
+            the last known value; or your own function, ``(train, test) -> answers``: ``train`` is ``data.train``, ``test`` has the
+            features of the test rows without their labels, and the answers are probabilities ``[n]`` or ``[n, k]``, or values
+            ``[n]``.
         confidence: of the interval.
         when_unsure: what decides if the interval includes 0: ``estimate``, the measured difference alone; ``pass`` or ``fail``.
 
@@ -72,13 +73,13 @@ class BeatsBaseline(Concise):
 
     @property
     def name(self) -> str:
-        """``beats_baseline_<metric>``, or ``beats_<baseline>_<metric>`` of another than the prior."""
+        """``beats_baseline_<metric>``, or ``beats_<baseline>_<metric>`` for a baseline other than the prior."""
         return f"beats_{'baseline' if self.rival.name == PRIOR else self.rival.name}_{plain_name(self.metric)}"
 
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger's test metrics; an undefined metric does not pass. The champion does not matter.
 
-        The verdict's value is by how much the challenger is better, its bound 0.
+        The verdict's value is how much better the challenger is, and its bound is 0.
 
         Raises:
             ModelError: the baseline was not scored.
@@ -122,19 +123,20 @@ class BeatsBaseline(Concise):
 class NotWorseThanChampion(Concise):
     """Pass a challenger at most ``tolerance`` worse than the champion on the same rows, and any without a champion.
 
-    By how much it is worse has an interval, which stands in the verdict. An interval that lies within the tolerance passes, and one beyond
-    it fails. For one that includes the tolerance, as few test rows give it, ``when_unsure`` decides. Scores that agree to six digits do
+    The verdict contains an interval of how much worse it is. An interval within the tolerance passes, and one beyond it fails. If
+    the interval includes the tolerance, as happens with few test rows, ``when_unsure`` decides. Scores that agree to six digits do
     not differ, and answers that agree to the last digits of float32 are not worse.
 
-    Source: champion and challenger evaluation as in TFX's blessing of a candidate against a baseline model; the interval is that of a
-    paired bootstrap, of 1,000 draws of the test rows (fewer beyond 100,000 rows); ``when_unsure="fail"`` is a non-inferiority test.
+    Source: champion and challenger evaluation as in TFX's blessing of a candidate against a baseline model; the interval is that of
+    a paired bootstrap with 1,000 draws of the test rows (fewer beyond 100,000 rows); ``when_unsure="fail"`` is a non-inferiority
+    test.
 
     Args:
         metric: a metric's name.
-        tolerance: in the metric's own unit, at least 0; exactly so much worse passes.
+        tolerance: in the metric's own unit, at least 0; exactly this much worse passes.
         confidence: of the interval.
-        when_unsure: ``estimate`` goes by the measured difference alone, whatever its interval; ``pass`` turns down only what the
-            whole interval says is worse, ``fail`` all that may be worse.
+        when_unsure: ``estimate`` uses the measured difference alone, whatever its interval; ``pass`` rejects only what the whole
+            interval shows to be worse; ``fail`` rejects everything that may be worse.
 
     Raises:
         DeclarationError: there is no such metric, the tolerance is negative or not finite, the confidence is not between 0 and 1, or
@@ -168,7 +170,7 @@ class NotWorseThanChampion(Concise):
     def judge(self, scores: Scores) -> GateVerdict:
         """Judge a challenger beside the champion; an undefined metric does not pass. The baseline does not matter.
 
-        The verdict's value is by how much the challenger is worse, its bound the tolerance.
+        The verdict's value is how much worse the challenger is, and its bound is the tolerance.
         """
         champion = scores.champion
         if champion is None:

@@ -18,21 +18,19 @@ from fti_assets.training.judging.ties import resolution
 class SliceGap:
     """Pass a challenger whose worst slice is at most ``at_most`` worse than all test rows together.
 
-    Slices of fewer than ``min_rows`` test rows are left out, and so are those on which the metric is undefined. With
-    none left there is nothing to fail on, and the verdict says so. What the evaluation leaves out by its own ``min_rows``
-    is not there to be judged.
+    Slices with fewer than ``min_rows`` test rows are left out, and so are those on which the metric is undefined. With none left
+    there is nothing to fail on, and the verdict says so. Slices that the evaluation's own ``min_rows`` leaves out cannot be judged.
 
     Source: sliced thresholds as in TensorFlow Model Analysis.
 
     Args:
         metric: a metric's name.
         by: a column of the evaluation's slices, or crossed ones joined by commas, ``"origin, carrier"``.
-        at_most: in the metric's own unit, at least 0; a gap of exactly so much passes.
+        at_most: in the metric's own unit, at least 0; a gap of exactly this much passes.
         min_rows: the fewest test rows of a slice that counts.
 
     Raises:
-        DeclarationError: there is no such metric, the gap is negative or not finite, or ``min_rows`` is no whole number
-            above 0.
+        DeclarationError: there is no such metric, the gap is negative or not finite, or ``min_rows`` is not a whole number above 0.
 
     >>> gate = SliceGap("roc_auc", by="origin", at_most=0.15, min_rows=500)
     >>> slices = {"origin": {"JFK": {"roc_auc": 0.58, "rows": 900.0}, "LGA": {"roc_auc": 0.3, "rows": 5.0}}}

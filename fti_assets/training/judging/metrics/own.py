@@ -26,23 +26,23 @@ _TAKEN = ("rows",)  # what stands beside the metrics of a slice
 @checked_arguments()
 @dataclass(frozen=True)
 class Metric:
-    """A metric of your own, as a function of labels and predictions. Evaluations and gates can then use its name.
+    """Your own metric, as a function of labels and predictions. Evaluations and gates can then use its name.
 
-    Intervals call the function on a thousand draws of the test rows, each row as often as it was drawn. Of a ranking model it is called
-    once for each query, and the mean over queries counts.
+    Intervals call the function on a thousand draws of the test rows, with each row as often as it was drawn. For a ranking model
+    the function is called once per query, and the metric is the mean over queries.
 
     Args:
         name: what it is called.
-        function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions: probabilities
-            ``[n]`` or ``[n, k]``, or values ``[n]``; of a ranking model with the labels and scores of one query. Of several labels it is
-            called for each, and the mean counts; one for ``multilabel`` gets all of them, ``[n, k]``. It gives a number, or NaN or None
-            where the metric is undefined, which leaves a query out. With a parameter ``weight`` it also gets what each row counts, ``[n]``:
-            one of a dataset with ``weight=`` needs it.
+        function: called with the labels ``y`` ``[n]`` (0 or 1, the class's position, or the value) and the predictions:
+            probabilities ``[n]`` or ``[n, k]``, or values ``[n]``; for a ranking model, with the labels and scores of one query.
+            With several labels it is called for each, and the mean counts; a metric for ``multilabel`` gets all of them, ``[n,
+            k]``. It returns a number, or NaN or None if the metric is undefined, which leaves a query out. With a parameter
+            ``weight`` it also gets the weight of each row, ``[n]``; a dataset with ``weight=`` needs such a parameter.
         higher_is_better: whether a higher value is better.
         tasks: the tasks it is for.
 
     Raises:
-        DeclarationError: the name is none, or that of another metric; or a task is unknown.
+        DeclarationError: the name is invalid or that of another metric, or a task is unknown.
 
     >>> cost = Metric(
     ...     "cost", lambda y, probability: 5 * y[probability < 0.5].sum() / len(y), higher_is_better=False, tasks=["binary"]
@@ -82,7 +82,7 @@ class Metric:
         """As ``AnyMetric`` has it, for weights that are counts.
 
         Raises:
-            ModelError: the function raises, or gives no number.
+            ModelError: the function raises, or does not return a number.
         """
         if answers.queries is not None:
             return by_query(answers, lambda y, scores: self._value(Answers(y, scores)))

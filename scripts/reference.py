@@ -46,13 +46,13 @@ PAGES = {
     ),
     "streaming.md": Page(
         "Streaming",
-        "Streams of events at a broker, from which the rows of a feature group come as they happen.",
+        "Streams of events from a broker, which become rows of a feature group as they happen.",
         "fti_assets",
         _names("stream_feature_group NatsStream KafkaStream RedisStream"),
     ),
     "training.md": Page(
         "Training",
-        "What a model needs, the rows that it learns from, the model, and what it must pass.",
+        "What a model needs, the rows it learns from, the model, and what it must pass.",
         "fti_assets",
         _names(
             "FeatureView Label Age CalendarParts CustomEncoder "
@@ -75,13 +75,13 @@ PAGES = {
     ),
     "monitoring.md": Page(
         "Monitoring",
-        "How what a model sees and answers changes, partition by partition.",
+        "How a model's inputs and answers change, partition by partition.",
         "fti_assets",
         _names("monitor Drift Quality parity"),
     ),
     "definitions.md": Page(
         "Definitions and stores",
-        "From declarations to Dagster, what runs them, and where everything lies.",
+        "From declarations to Dagster, what runs them, and where everything is stored.",
         "fti_assets",
         _names(
             "build_definitions new_data_sensor upkeep_job Stores SparkEngine MlflowTracking Alerts read search "
@@ -90,7 +90,7 @@ PAGES = {
     ),
     "testing.md": Page(
         "Testing",
-        "Help for a system's own tests; [test your system](../how-to/test.md) shows each at work.",
+        "Helpers for your system's tests; [test your system](../how-to/test.md) shows each at work.",
         "fti_assets.testing",
         _names(
             "rows stores_in materialize Materialized tiny_dataset train_tiny TinyBuild assert_no_leak assert_parity ParityReport "

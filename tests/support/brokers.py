@@ -105,10 +105,15 @@ class Proxy:
     async def shut(self) -> None:
         """As if the server were down."""
         if self._server is not None:
+            loop = asyncio.get_running_loop()
+            for one in self._server.sockets:
+                loop.remove_reader(one.fileno())
+            # A connection that was taken just now has its task a few turns of the loop later. One that asyncio is still making
+            # when its server closes is left open for ever.
+            for _ in range(5):
+                await asyncio.sleep(0)
             self._server.close()
-        # A connection that was taken just now has its task a few turns of the loop later.
-        for _ in range(5):
-            await asyncio.sleep(0)
+            self._server = None
         while self._tasks:
             self.cut()
             await asyncio.wait(self._tasks, timeout=0.05)

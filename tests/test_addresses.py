@@ -185,6 +185,7 @@ def test_two_addresses_that_differ_in_their_passwords_stay_two() -> None:
     assert [stores.online_store().location[12:20] for stores in (one, other)] == ["s3cret-1", "s3cret-2"]
 
 
+@pytest.mark.soak
 def test_what_is_shown_of_address_is_none_in_another_process() -> None:
     text = fti.Stores(online="redis://ann:s3cret@127.0.0.1:1/8").online
     code = f"import fti_assets as fti\nfti.Stores(online={text!r}).online_store()"

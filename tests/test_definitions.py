@@ -83,6 +83,7 @@ def test_the_graph_has_the_edges_of_the_declarations() -> None:
     assert parents("churn_scores_v1") == {"churn_model_v1", "customers_v1", "plans_v1"}
 
 
+@pytest.mark.soak
 def test_the_whole_system_materializes_under_the_home_without_resources(home: Path) -> None:
     definitions = fti.build_definitions([declared()[1]])
     with dg.DagsterInstance.ephemeral() as instance:

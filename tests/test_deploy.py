@@ -191,6 +191,7 @@ def commands() -> Iterator[list[str]]:
         yield shlex.split(command[-1].removeprefix("exec ")) if command[0] == "sh" else command
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("command", list(commands()), ids=lambda command: " ".join(command[:3]))
 def test_commands_of_images_parse(command: list[str]) -> None:
     from click.testing import CliRunner

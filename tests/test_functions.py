@@ -122,6 +122,7 @@ def test_what_holds_itself_has_an_end() -> None:
     assert value_text(list(range(100_000)), type_name).count("int") >= 10_000
 
 
+@pytest.mark.soak
 def test_the_text_is_the_same_in_each_process() -> None:
     code = (
         "import hashlib, tests.test_functions as t; "

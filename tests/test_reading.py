@@ -244,6 +244,7 @@ def test_threads_read_relations_beside_each_other(stores: fti.Stores) -> None:
         assert list(pool.map(ids, range(12))) == [expected] * 12
 
 
+@pytest.mark.soak
 def test_a_program_that_read_relations_leaves_nothing_behind(stores: fti.Stores, tmp_path: Path) -> None:
     """DuckDB's threads may hold what they ran last, so that the folder of a connection goes with the program at the latest."""
     program = (

@@ -287,6 +287,7 @@ def test_a_past_day_of_a_monitor_is_over_once_a_later_day_is_well() -> None:
             assert run(instance, "04", True, **facts) == ["03"], "no monitor's, or one that blocks"
 
 
+@pytest.mark.soak
 def test_a_step_that_crashes_is_told_with_its_reason(ticks: Ticks, told: Any, caplog: Any) -> None:
     days(ticks)
     WORLD["crash"] = True
@@ -302,6 +303,7 @@ def test_a_step_that_crashes_is_told_with_its_reason(ticks: Ticks, told: Any, ca
     assert told() == ["Over: readings_v1 ran without failure"]
 
 
+@pytest.mark.soak
 def test_a_missing_partition_is_stale_once_it_is_due(ticks: Ticks, told: Any) -> None:
     days(ticks)
     ticks("2024-01-05T23:59:00")  # the fourth has ended for less than a day
@@ -313,6 +315,7 @@ def test_a_missing_partition_is_stale_once_it_is_due(ticks: Ticks, told: Any) ->
     assert told() == ["Over: readings_v1 is fresh again"]
 
 
+@pytest.mark.soak
 def test_a_gap_stays_open_until_it_is_filled(ticks: Ticks, told: Any) -> None:
     assert ticks.run(readings, "2024-01-02")  # what lies before the first one is no gap
     assert ticks.run(readings, "2024-01-04", now="2024-01-06T00:00:00")
@@ -328,6 +331,7 @@ def test_a_gap_stays_open_until_it_is_filled(ticks: Ticks, told: Any) -> None:
     assert told() == ["Over: readings_v1 is fresh again"]
 
 
+@pytest.mark.soak
 def test_a_feed_that_has_stopped_is_told_once(ticks: Ticks, told: Any) -> None:
     """However many partitions fall due; a gap that is known is told no second time when a later partition is late and comes."""
     assert ticks.run(readings, "2024-01-02")
@@ -347,6 +351,7 @@ def test_a_feed_that_has_stopped_is_told_once(ticks: Ticks, told: Any) -> None:
     assert told() == ["Over: readings_v1 is fresh again"]
 
 
+@pytest.mark.soak
 def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, caplog: Any) -> None:
     def said(start: str) -> str:
         (message,) = [one.getMessage() for one in caplog.records if one.getMessage().startswith(start)][-1:]
@@ -366,6 +371,7 @@ def test_what_is_told_says_when_it_began_and_how_long_it_lasted(ticks: Ticks, ca
     assert lasted in said("Over: readings_v1")
 
 
+@pytest.mark.soak
 def test_a_check_has_been_broken_since_the_first_failure_in_a_row(ticks: Ticks) -> None:
     ends = []
     for temp in (60.0, 20.0, 60.0, 60.0):
@@ -380,6 +386,7 @@ def test_a_check_has_been_broken_since_the_first_failure_in_a_row(ticks: Ticks) 
     assert check.since is None, "Dagster's clock is another than the one that is set"
 
 
+@pytest.mark.soak
 def test_each_rejected_build_is_told_and_the_first_accepted_ends_it(ticks: Ticks, told: Any, caplog: Any) -> None:
     days(ticks)
     assert ticks.run(dataset)

@@ -90,6 +90,7 @@ def test_exactly_the_windows_that_reach_a_span_are_touched(
 FEW = {"six hours": (timedelta(hours=1), timedelta(days=31))}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("reach", "name"),
     [

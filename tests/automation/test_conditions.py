@@ -155,6 +155,7 @@ def test_a_changed_day_reaches_only_days_that_read_it(system: System) -> None:
     assert "rates_v1" not in system.tick("2024-01-10T12:08")
 
 
+@pytest.mark.soak
 def test_day_run_before_its_end_is_rerun_after(system: System) -> None:
     sources = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-03T11:00")
@@ -169,6 +170,7 @@ def test_day_run_before_its_end_is_rerun_after(system: System) -> None:
     assert system.tick("2024-01-04T02:10") == {}
 
 
+@pytest.mark.soak
 def test_a_cutoff_waits_for_its_last_days_final_run(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-06T11:00")
@@ -182,6 +184,7 @@ def test_a_cutoff_waits_for_its_last_days_final_run(system: System) -> None:
     assert "rows_v1" not in system.tick("2024-01-07T03:11")
 
 
+@pytest.mark.soak
 def test_only_the_newest_missed_cutoff_is_made(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     assert system.run("2024-01-23T00:00", groups, "2024-01-01", "2024-01-22")
@@ -193,6 +196,7 @@ def test_only_the_newest_missed_cutoff_is_made(system: System) -> None:
     assert "rows_v1" not in system.tick("2024-01-23T12:04")
 
 
+@pytest.mark.soak
 def test_cutoff_whose_run_failed_is_asked_for_again_when_input_changes(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     assert system.run("2024-01-08T03:00", groups, "2024-01-01", "2024-01-07")
@@ -209,6 +213,7 @@ def test_cutoff_whose_run_failed_is_asked_for_again_when_input_changes(system: S
     assert system.tick("2024-01-08T03:08")["rows_v1"] == ["2024-01-07"]
 
 
+@pytest.mark.soak
 def test_predictions_wait_for_a_first_build_only(system: System) -> None:
     groups = [system.visits, system.outcomes, system.rates]
     system.tick("2024-01-15T02:00")
@@ -225,6 +230,7 @@ def test_predictions_wait_for_a_first_build_only(system: System) -> None:
     assert system.tick("2024-01-16T03:01")["answers_v1"] == ["2024-01-15"]
 
 
+@pytest.mark.soak
 def test_change_between_request_and_next_tick_is_not_lost(system: System) -> None:
     sources = [system.visits, system.outcomes]
     system.tick("2024-01-04T12:00")
@@ -236,6 +242,7 @@ def test_change_between_request_and_next_tick_is_not_lost(system: System) -> Non
     assert "rates_v1" not in system.tick("2024-01-04T12:04")
 
 
+@pytest.mark.soak
 def test_what_a_run_has_made_and_read_is_not_asked_for_again(system: System) -> None:
     """By hand, of one partition and of a range, by a step that fails and by one whose build is turned down, and after a person's retry."""
     groups, both = [system.visits, system.outcomes, system.rates], [system.dataset, system.model]
@@ -263,6 +270,7 @@ def test_what_a_run_has_made_and_read_is_not_asked_for_again(system: System) -> 
     assert system.tick("2024-01-15T03:17")["model_v1"] == ["2024-01-14"], "new rows are a reason to train again"
 
 
+@pytest.mark.soak
 def test_a_step_that_its_run_never_came_to_is_asked_for(system: System) -> None:
     """The run has made what the step reads and has ended before it, as one whose machine was lost."""
     groups = [system.visits, system.outcomes, system.rates]

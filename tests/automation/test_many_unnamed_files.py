@@ -78,6 +78,7 @@ def interrupt(*_: object, **__: object) -> None:
     raise dg.DagsterExecutionInterruptedError
 
 
+@pytest.mark.soak
 def test_an_old_catalog_lets_nothing_be_deleted(
     system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_an_old_catalog_lets_nothing_be_deleted(
         refuses()
 
 
+@pytest.mark.soak
 def test_a_record_as_old_as_the_catalog_lets_nothing_be_deleted(system: System) -> None:
     system.run(1, daily_things, "2024-01-01..2024-01-03")
     orphans = leave_orphans(system, "2024-01-02", after_run=3600)

@@ -100,6 +100,7 @@ def test_a_window_far_back_gets_its_last_run(instance: dg.DagsterInstance) -> No
     assert ticks("2024-01-16T07:30") == {"2024-01-02-06:00"}
 
 
+@pytest.mark.soak
 def test_ticks_within_a_ranges_rerun_see_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         system = System(tmp_path, instance)

@@ -125,6 +125,7 @@ def test_what_was_stored_after_it_was_recorded_is_no_loss(system: System) -> Non
     assert (system.lost(), system.keep()) == ([], True)
 
 
+@pytest.mark.soak
 def test_the_command_says_what_is_lost(
     system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ def test_the_command_says_what_is_lost(
     assert "not compared with Dagster" in capsys.readouterr().out
 
 
+@pytest.mark.soak
 def test_a_lost_catalog_is_made_again_from_the_records(system: System, capsys: pytest.CaptureFixture[str]) -> None:
     for number in (1, 2):
         system.run(number, daily_things, "2024-01-01..2024-01-02")
@@ -369,6 +371,7 @@ def put(files: dict[Path, bytes]) -> None:
         path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
 
 
+@pytest.mark.soak
 def test_flipped_bit_in_journal_of_catalog_is_told(
     system: System, check: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -176,6 +176,7 @@ def newest(name: str) -> list[Partition]:
     return list(newest_first(CALENDARS[name]))
 
 
+@pytest.mark.soak
 @settings(deadline=None, max_examples=examples(300))
 @given(name=NAMES, drawn=SPANS)
 def test_newest_within_spans_are_those_of_a_walk_through_all(name: str, drawn: list[tuple[int, int, int]]) -> None:
@@ -186,6 +187,7 @@ def test_newest_within_spans_are_those_of_a_walk_through_all(name: str, drawn: l
         assert list(islice(newest_within(calendar, within), 200)) == list(islice(walk, 200))
 
 
+@pytest.mark.soak
 @settings(deadline=None, max_examples=examples(300))
 @given(name=NAMES, back=st.sampled_from([*REACHES, None]), own=st.booleans(), read=SPANS, asking=SPANS)
 def test_spans_near_readers_reach_them_as_all_spans_do(

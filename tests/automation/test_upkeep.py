@@ -53,6 +53,7 @@ def test_a_code_location_loads_with_more_than_one() -> None:
     dg.Definitions.validate_loadable(fti.build_definitions([things], jobs=jobs, schedules=[schedule]))
 
 
+@pytest.mark.soak
 def test_name_keep_and_tags_are_the_jobs_own(stores: fti.Stores) -> None:
     dg.materialize([things.assets_def], resources={"fti": stores})
     dg.materialize([things.assets_def], resources={"fti": stores})

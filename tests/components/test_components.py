@@ -378,6 +378,7 @@ def test_group_from_yaml_is_asset_that_python_declares(project: Project) -> None
     assert spec.partitions_def == dg.DailyPartitionsDefinition(start_date="2013-01-01", end_date="2013-01-10")
 
 
+@pytest.mark.soak
 def test_group_from_yaml_is_stored_under_fti_home_by_default(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,6 +389,7 @@ def test_group_from_yaml_is_stored_under_fti_home_by_default(
         assert len(fti.read(visits.declaration_in(tree))) == 96
 
 
+@pytest.mark.soak
 def test_a_group_from_yaml_is_renamed_as_in_python(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +410,7 @@ def test_no_automation_condition_in_yaml_is_none_as_in_python(project: Project) 
         assert defs.resolve_assets_def("visits_v1").get_asset_spec().automation_condition is None
 
 
+@pytest.mark.soak
 def test_system_in_six_folders_uses_its_declared_stores(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -972,6 +975,7 @@ def test_stores_that_are_none_are_refused_with_the_file(project: Project, attrib
     assert said in message
 
 
+@pytest.mark.soak
 def test_a_champion_whose_group_version_is_gone_is_refused(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

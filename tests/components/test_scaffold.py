@@ -125,6 +125,7 @@ def test_scaffolding_as_python_is_refused_with_what_to_do(sandbox: DefsFolderSan
         scaffold_object(sandbox.defs_folder_path / "visits", named, None, "python", sandbox.project_root)
 
 
+@pytest.mark.soak
 def test_dg_scaffolds_group_that_it_then_checks_and_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not DG.exists():
         pytest.skip("dagster-dg-cli is not installed beside this Python: pip install dagster-dg-cli")

@@ -186,6 +186,7 @@ KEYS = {
 }
 
 
+@pytest.mark.soak
 def test_keys_are_equal_where_duckdb_takes_them_for_equal(
     spark: RunningEngine, connection: duckdb.DuckDBPyConnection
 ) -> None:

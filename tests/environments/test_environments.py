@@ -153,6 +153,7 @@ def test_main_is_untouched_until_the_merge_and_then_is_what_the_change_gives_the
     till.run(NEW.model, stores, till.CUTOFF)  # learns from the dataset that was merged
 
 
+@pytest.mark.soak
 def test_upkeep_of_main_keeps_the_files_that_an_environment_reads(stores: fti.Stores) -> None:
     folder = stores.offline_store().root / "data" / "features" / "sales_v1"
     till.run(till.system(raised=1.0).sales, stores)  # to whose snapshot nothing of main is pinned
@@ -191,6 +192,7 @@ def keep_up(stores: fti.Stores) -> Any:
 
 
 # What it rests on is refused too where a merge before has moved what rests on it, and where a build learned from it.
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "what", ["same partition", pytest.param("what it rests on", marks=pytest.mark.soak), "the champion"]
 )
@@ -216,6 +218,7 @@ def test_a_merge_over_a_changed_main_is_refused_whole(stores: fti.Stores, what: 
     assert (bytes_of(stores), catalog_of(stores)) == (before, catalog)
 
 
+@pytest.mark.soak
 def test_a_main_that_went_on_elsewhere_is_no_hindrance(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -244,6 +247,7 @@ INSTANTS = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("instant", INSTANTS)
 def test_a_merge_that_is_killed_half_way_is_done_by_doing_it_again(
     stores: fti.Stores, instant: str, monkeypatch: pytest.MonkeyPatch
@@ -286,6 +290,7 @@ def test_a_dataset_of_rows_that_are_no_more_is_not_merged(stores: fti.Stores) ->
     assert contents(stores) == before
 
 
+@pytest.mark.soak
 def test_new_tables_and_columns_are_merged(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")
@@ -345,6 +350,7 @@ def test_what_is_not_there_is_said(stores: fti.Stores, tmp_path: Path, monkeypat
         fti.read("sales_v1", stores=stores)
 
 
+@pytest.mark.soak
 def test_the_environment_is_chosen_without_a_change_to_assets(
     stores: fti.Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -536,6 +542,7 @@ def test_merging_small_files_of_main_keeps_those_that_an_environment_reads(store
     assert keep_up(stores).deleted == 4
 
 
+@pytest.mark.soak
 def test_a_new_version_is_merged_with_what_it_promises_to_other_code_locations(stores: fti.Stores) -> None:
     changed = till.system(version=2, factor=2.0)
     environments.create(stores, "pr-12")
@@ -548,6 +555,7 @@ def test_a_new_version_is_merged_with_what_it_promises_to_other_code_locations(s
     close_stores()
 
 
+@pytest.mark.soak
 def test_a_champion_is_merged_again_where_main_has_the_one_that_was_merged_before(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     branch, mains = stores.in_environment("pr-12"), stores.model_store()
@@ -589,6 +597,7 @@ def test_rows_made_under_another_contract_than_mains_are_not_merged(stores: fti.
         assert json.loads(lake.contract(BUSY))["ttl_us"] == 6 * 3600 * 10**6
 
 
+@pytest.mark.soak
 def test_a_contract_is_merged_with_its_rows_and_again(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     for hours, day in ((6, "2025-01-05"), (12, "2025-01-06")):
@@ -619,6 +628,7 @@ def test_a_build_that_learned_from_what_main_has_changed_is_not_merged(stores: f
     assert len(stores.model_store().builds("refund_model")) == 1
 
 
+@pytest.mark.soak
 def test_a_build_merged_after_its_rows_is_pinned_to_their_snapshot(
     stores: fti.Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,6 +649,7 @@ def test_a_build_merged_after_its_rows_is_pinned_to_their_snapshot(
         assert lake.snapshot() > number == stores.model_store().champion("refund_model").snapshot
 
 
+@pytest.mark.soak
 def test_rows_that_rest_on_merged_ones_of_what_main_has_changed_since_are_not_merged(stores: fti.Stores) -> None:
     environments.create(stores, "pr-12")
     branch = stores.in_environment("pr-12")

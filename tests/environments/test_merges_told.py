@@ -158,6 +158,7 @@ def answer(stores: fti.Stores) -> tuple[float, Any]:
         return result.value, result.features["takings_1d"]
 
 
+@pytest.mark.soak
 def test_the_online_store_of_an_environment_is_loaded_from_its_lake_and_that_of_main_by_the_merge(home: Path) -> None:
     stores = stores_in(home)
     before = answer(stores)

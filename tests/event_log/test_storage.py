@@ -200,6 +200,7 @@ def test_a_database_that_was_deleted_meanwhile_is_made_anew(
     assert numbers(SqliteEventLogStorage(str(tmp_path / "pooled")), "a_run") == [2, 3]
 
 
+@pytest.mark.soak
 def test_the_events_of_a_deleted_run_are_gone_everywhere(tmp_path: Path) -> None:
     with instance_of(tmp_path / "home") as instance, instance_of(tmp_path / "home") as beside:
 

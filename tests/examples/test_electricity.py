@@ -113,6 +113,7 @@ def test_the_models_learn_from_no_half_hour_after_the_cutoff(stores: fti.Stores)
     assert (rows["target_at"] + pd.Timedelta("30min")).max() <= pd.Timestamp(CUTOFF) - STANDARD_TIME
 
 
+@pytest.mark.soak
 def test_stored_forecasts_are_looked_up_and_shown(
     stores: fti.Stores, readings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -259,6 +259,7 @@ def test_arrival_counts_for_its_origin_and_for_its_destination(system: System, l
     assert last_hour["arrivals_30d"].sum() == 2 * len(landed)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("group", "keys"),
     [
@@ -656,6 +657,7 @@ def test_page_shows_the_risk_that_the_predictor_tells(
     assert page.metric[1].delta == f"{(other.value - risk.value) * 100:+.1f} points"
 
 
+@pytest.mark.soak
 def test_page_says_why_it_has_no_answer(served: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTS_MODEL", "other_net")
     assert "other_net" in drawn_page().error[0].value

@@ -127,6 +127,7 @@ def test_a_request_that_no_application_can_be_is_refused(stores: fti.Stores, pre
             predictor.predict({name: value for name, value in request.items() if name != "term"}, at=f"{MARCH}T00:00Z")
 
 
+@pytest.mark.soak
 def test_a_month_later_the_arms_are_compared_on_what_was_graded(stores: fti.Stores, predictor: fti.Predictor) -> None:
     questions, log = requests(stores), Path(os.environ["FTI_HOME"], "log")
     with (

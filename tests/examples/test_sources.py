@@ -80,6 +80,7 @@ def test_every_day_has_a_file_and_every_ninth_has_its_own_rows_and_the_schema(
         assert set(rows[sources.DAILY[source]].cast(pa.date32()).cast(pa.string()).to_pylist()) <= {file.stem}
 
 
+@pytest.mark.soak
 def test_a_flight_is_known_by_its_key(schedule: pd.DataFrame, arrivals: pd.DataFrame) -> None:
     assert schedule["flight_id"].is_unique
     assert arrivals["flight_id"].is_unique
@@ -87,6 +88,7 @@ def test_a_flight_is_known_by_its_key(schedule: pd.DataFrame, arrivals: pd.DataF
     assert set(arrivals["flight_id"]) < set(schedule["flight_id"])
 
 
+@pytest.mark.soak
 def test_cancelled_and_diverted_flights_are_scheduled_and_never_arrive(
     schedule: pd.DataFrame, arrivals: pd.DataFrame, package: pd.DataFrame
 ) -> None:
@@ -116,6 +118,7 @@ def test_last_new_york_evening_belongs_to_next_utc_day(
     assert arrivals["arrived_at"].max() == pd.Timestamp("2014-01-01 09:01")
 
 
+@pytest.mark.soak
 def test_flight_arrives_when_destinations_clocks_show_its_recorded_arrival(
     arrivals: pd.DataFrame, package: pd.DataFrame
 ) -> None:
@@ -134,6 +137,7 @@ def test_flight_arrives_when_destinations_clocks_show_its_recorded_arrival(
     assert arrivals.loc[differs, "flight_id"].tolist() == ["20130310T02-B6-35"]
 
 
+@pytest.mark.soak
 def test_time_on_ground_between_departure_and_arrival_is_plausible(
     schedule: pd.DataFrame, arrivals: pd.DataFrame, package: pd.DataFrame
 ) -> None:
@@ -218,6 +222,7 @@ def test_landing_again_writes_same_bytes_and_leaves_nothing_else(
     ]
 
 
+@pytest.mark.soak
 def test_file_that_cannot_be_written_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "schedule" / "2013-01-01.parquet").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):

@@ -84,6 +84,7 @@ def test_tensors_of_a_safetensors_file() -> None:
     assert {name: one.tolist() for name, one in encoder.tensors(content).items()} == {"a": [[1.0], [2.0]], "b": [3]}
 
 
+@pytest.mark.soak
 def test_an_adapter_changes_nothing_before_it_has_learned() -> None:
     found = small_weights(width=32, layers=3)
     codes = tokens(remarks=np.array(["NO DAMAGE", "ENG SHUT DOWN"], dtype=object))["tokens"]

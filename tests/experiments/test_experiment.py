@@ -299,6 +299,7 @@ def test_a_rollout_that_changed_since_it_was_judged_is_left_alone(bench, monkeyp
     assert bench.aliases.champion == bench.champion
 
 
+@pytest.mark.soak
 def test_changed_shares_begin_the_comparison_anew(bench):
     going = bench.start()
     rows = answers(going, noisy(better))
@@ -311,6 +312,7 @@ def test_changed_shares_begin_the_comparison_anew(bench):
     assert sum(arm["answers"] for arm in table.values()) == len([row for row in rows if row["at"] >= half])
 
 
+@pytest.mark.soak
 def test_keys_that_are_not_shared_out_as_planned_fail_the_check(bench):
     going = bench.start()
     rows = answers(going, noisy(better))
@@ -332,6 +334,7 @@ def test_answers_of_other_builds_and_arms_are_left_out(bench):
     assert sum(arm["answers"] for arm in table.values()) == 400
 
 
+@pytest.mark.soak
 def test_a_shadow_is_compared_on_what_both_answered(bench):
     going = bench.start("shadow", 1.0)
     champions = answers(going, noisy(better))

@@ -192,6 +192,7 @@ def test_loading_refuses_what_the_functions_source_tells() -> None:
     assert [group.table_name for group in (hourly, of_others)] == ["hourly_v1", "of_others_v1"]
 
 
+@pytest.mark.soak
 def test_rows_of_a_shop_with_nul_arrive_once(tmp_path: Any) -> None:
     ROWS[:] = [sale(id, 0, 0, shop=f"s{id}") for id in range(1_000)]
     later = [sale(1, 3, 0, shop="a"), sale(2, 3, 0, shop="a\0b", hour=4), sale(3, 3, 0, shop="a\0b", hour=6)]

@@ -85,6 +85,7 @@ def test_deletes_with_two_columns_of_one_name_are_refused(of_type: dict[str, Pat
         store(of_type["integer"], fti.Changes(deletes=pd.DataFrame([[1, 2]], columns=["k", "k"])))
 
 
+@pytest.mark.soak
 def test_deletes_that_mean_stored_keys_exactly_are_taken(tmp_path: Path) -> None:
     store(tmp_path, rows_of(1, 2, 3, LARGE, LARGE + 1), deletes_of(1.0, 7.0), deletes_of(LARGE))
     narrow = pd.DataFrame({"k": pd.Series([2], dtype="int8")})
@@ -139,6 +140,7 @@ def test_first_batch_without_rows_moves_position(tmp_path: Path, first: Any) -> 
     assert stored(tmp_path) == {1: 0, 2: 1}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("coerces", ["schema", "column"])
 def test_deletes_are_coerced_as_rows_are(tmp_path: Path, coerces: str) -> None:
     kinds = {"text": str, "number": int, "moment": "datetime64[ns]", "x": int}

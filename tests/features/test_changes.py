@@ -99,6 +99,7 @@ def stored(folder: Path) -> dict[Any, int]:
     return {(row.id, row.at.to_pydatetime()): row.x for row in rows.itertuples()}
 
 
+@pytest.mark.soak
 @given(batches)
 @settings(max_examples=examples(3))
 def test_batches_are_one_commit_each_and_leave_version_of_full_reload(
@@ -197,6 +198,7 @@ def test_rule_that_more_rows_break_is_told_of_appended_rows(tmp_path: Path) -> N
         done(tmp_path, fti.Changes(appends=rows_of((1, 11), (2, 20), (2, 21), (3, 30), (3, 31))))
 
 
+@pytest.mark.soak
 def test_next_run_gets_position_and_full_reload_forgets_it(tmp_path: Path) -> None:
     observed: list[str | None] = []
 
@@ -283,6 +285,7 @@ def test_other_columns_than_the_stored_ones_are_refused(tmp_path: Path) -> None:
         done(tmp_path, fti.Changes(upserts=rows_of((1, 10)).assign(x="ten")))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["upserts", "appends"])
 def test_table_without_rows_takes_types_that_first_rows_have(tmp_path: Path, kind: str) -> None:
     untold = pd.DataFrame({"id": [], "at": [], "x": []}, dtype=object)
@@ -307,6 +310,7 @@ def test_a_group_with_late_rows_takes_first_types(tmp_path: Path) -> None:
     assert stored(tmp_path) == {("a", AT): 1}
 
 
+@pytest.mark.soak
 def test_new_column_that_may_be_null_is_added_by_batch(tmp_path: Path) -> None:
     wider = rows_of((2, 21), (4, 40)).assign(city="Ulm")
     done(tmp_path, fti.Changes(upserts=rows_of((1, 10), (2, 20), (3, 30))))

@@ -103,6 +103,7 @@ def test_a_column_with_values_keeps_its_type(days: Days) -> None:
     assert (days.type, days.values()) == ("BIGINT", [1])
 
 
+@pytest.mark.soak
 def test_two_columns_keep_their_places(tmp_path: Path) -> None:
     stores = testing.stores_in(tmp_path)
 
@@ -149,6 +150,7 @@ def test_a_day_whose_file_is_gone_gets_values(days: Days, tmp_path: Path) -> Non
     assert (days.type, days.values()) == ("VARCHAR", ["a", None])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["object", "float64", "int64", "bool"])
 def test_no_rows_of_any_type_are_stored_first(tmp_path: Path, kind: str) -> None:
     times = pd.Series(pd.to_datetime(["2024-01-02"]))
@@ -179,6 +181,7 @@ STATED = pandera.DataFrameSchema(
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["float64", "float32", "object", "Int64", "boolean", "string", "datetime64[ns]"])
 def test_a_column_without_values_has_its_declared_type(tmp_path: Path, kind: str) -> None:
     names = ["ended", "word", "whole", "is_late"]

@@ -114,6 +114,7 @@ def test_an_unknown_policy_is_refused(policy: Any) -> None:
         balances(frame(), duplicates=policy)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("event_time", [None, "at"])
 def test_times_that_differ_by_nanoseconds_say_which_is_last(tmp_path: Path, order: int, event_time: str | None) -> None:

@@ -355,6 +355,7 @@ class Counted(pa.DataFrameModel):
     share: float
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("column", "kind", "value", "target"),
     [

@@ -404,6 +404,7 @@ def test_partitions_may_begin_at_another_day_and_end(world: World) -> None:
     assert len(world.rows(declared("2013-01-01", None))) == 2
 
 
+@pytest.mark.soak
 def test_range_has_one_event_a_day_with_provenance(world: World) -> None:
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert world.run_range(days[0], days[-1], world.arrivals, world.rates).success
@@ -418,6 +419,7 @@ def test_range_has_one_event_a_day_with_provenance(world: World) -> None:
     assert any(name.startswith("dagster/input_data_version/") for name in names[1])
 
 
+@pytest.mark.soak
 def test_rerun_keeps_version_and_changed_rows_change_it(world: World) -> None:
     world.run_range("2013-01-01", "2013-01-02", world.arrivals)
     first = world.version(world.arrivals, "2013-01-02")
@@ -472,6 +474,7 @@ def test_one_bad_day_withholds_the_whole_range(world: World) -> None:
         assert lake.tables() == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("library", ["pandas", "polars", "changes"])
 def test_it_is_said_once_that_naive_times_are_taken_as_utc(world: World, library: str) -> None:
     @fti.feature_group(name=f"naive_{library}", keys=["k"], event_time="t")
@@ -594,6 +597,7 @@ def test_a_changed_schema_needs_a_new_version(world: World) -> None:
     assert world.run(fti.feature_group(**options, version=2)(weather(y=[1.0]))).success
 
 
+@pytest.mark.soak
 def test_a_lookup_has_no_partitions_and_no_time(world: World) -> None:
     observed: list[list[str]] = []
 
@@ -789,6 +793,7 @@ def events_by_arrival() -> fti.FeatureGroup:
     return events
 
 
+@pytest.mark.soak
 def test_range_equals_its_days_when_source_is_partitioned_by_arrival(world: World) -> None:
     events = events_by_arrival()
 

@@ -392,6 +392,7 @@ def test_days_of_csv_files_without_values_take_the_type_of_the_others(tmp_path: 
     assert rows["word"].isna().tolist() == [False, True, False]
 
 
+@pytest.mark.soak
 def test_files_of_alternating_types_are_read_in_order(tmp_path: Path) -> None:
     folder = tmp_path / "2024-01-01"
     folder.mkdir()

@@ -134,6 +134,7 @@ def test_values_come_back_from_lake_and_cast_is_said(
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("sql", "kind", "kept"),
     [

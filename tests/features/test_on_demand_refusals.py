@@ -316,6 +316,7 @@ def test_what_cannot_be_followed_is_refused_with_its_line(check: Check, source: 
     assert line > HEAD.count("\n")  # a line of the case itself
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("source", "why"), [case for case in REFUSED if "import *" not in case[0]])
 def test_a_function_is_read_as_its_module_is(check: Check, source: str, why: str) -> None:
     inside = "def reached(y):\n" + "".join(f"    {line}\n" for line in source.splitlines()) + "    return y\n"
@@ -323,6 +324,7 @@ def test_a_function_is_read_as_its_module_is(check: Check, source: str, why: str
         check(od_inside=HEAD + inside)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("source", ORDINARY)
 def test_an_ordinary_body_inside_a_function_is_taken(check: Check, source: str) -> None:
     inside = "def reached(y):\n" + "".join(f"    {line}\n" for line in source.splitlines()) + "    return y\n"

@@ -194,6 +194,7 @@ def values(store: OnlineStore, key: str, minute: float = 60) -> tuple[Any, ...] 
     return None if results is None else results.values
 
 
+@pytest.mark.soak
 def test_only_keys_with_rows_in_changed_partitions_are_written(loaded, store, caplog):
     """A key of an unchanged partition is not even looked at: removed by hand, it stays away."""
     store.delete("readings_v1", [("h",)])
@@ -204,6 +205,7 @@ def test_only_keys_with_rows_in_changed_partitions_are_written(loaded, store, ca
     assert [values(store, key) for key in ("a", "new", "b", "h")] == [(2.0,), (3.0,), (1.0,), None]
 
 
+@pytest.mark.soak
 def test_a_key_whose_rows_are_all_gone_is_deleted(loaded, store, caplog):
     replace(loaded, {"2": [row("new", 5)]})
     assert load_again(loaded, store) == 9
@@ -214,6 +216,7 @@ def test_a_key_whose_rows_are_all_gone_is_deleted(loaded, store, caplog):
     assert not store.reader("readings_v1").holds(("new",))
 
 
+@pytest.mark.soak
 def test_a_key_with_nul_is_loaded_among_many(lake, store, caplog):
     for rows in ([], [row("a", 5, x=2.0), row("a\0b", 5, x=3.0)]):
         replace(lake, {"1": [row(f"n{number}", 0) for number in range(300)], "2": rows})
@@ -223,6 +226,7 @@ def test_a_key_with_nul_is_loaded_among_many(lake, store, caplog):
     assert [values(store, key) for key in ("a", "a\0", "a\0b", "n7")] == [(2.0,), None, (3.0,), (1.0,)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_older_row_of_partition_that_is_gone_wins_again(loaded, store):
     replace(loaded, {"2": [row("a", 5, x=2.0)]})
@@ -233,6 +237,7 @@ def test_older_row_of_partition_that_is_gone_wins_again(loaded, store):
     assert values(store, "a") == (1.0,)
 
 
+@pytest.mark.soak
 def test_an_older_event_that_arrives_later_does_not_win(loaded, store):
     replace(loaded, {"2": [row("a", 30, x=9.0)]})
     load_again(loaded, store)
@@ -253,6 +258,7 @@ def test_rerun_that_changes_nothing_moves_on_snapshot_and_history(loaded, store,
     assert about.answers_from == START + 15 * MINUTE
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("case", "reason"),
@@ -382,6 +388,7 @@ def test_a_group_with_a_fixed_delay_and_two_keys(lake, store):
     assert [one and one.values for one in results] == [None, (1.0,), (1.0,), (2.0,)]
 
 
+@pytest.mark.soak
 def test_waiting_load_reads_the_lake_at_its_turn(loaded, store):
     def second() -> None:
         with OfflineStore(loaded.store.root).connect() as own:

@@ -125,6 +125,7 @@ def test_ages_and_delays_of_day_that_is_under_way(stores: fti.Stores) -> None:
     assert check(done, "fresh").metadata["age_s"].value == 3 * 3600.0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("now", "passed", "age"),
     [

@@ -149,6 +149,7 @@ def test_labels_that_are_all_null_are_refused_by_name(world: World) -> None:
         testing.materialize(dataset, stores=world.stores, partition="2025-01-02")
 
 
+@pytest.mark.soak
 def test_changes_give_a_column_its_type(tmp_path: Path) -> None:
     stores = testing.stores_in(tmp_path)
 

@@ -175,6 +175,7 @@ def test_spine_keeps_its_order_and_its_duplicates(connection: duckdb.DuckDBPyCon
     assert values(connection, [row(2)], hours) == expected
 
 
+@pytest.mark.soak
 def test_spine_over_many_row_groups_keeps_its_order(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "SET threads=4; CREATE TABLE s AS "
@@ -307,6 +308,7 @@ def test_rows_may_be_a_lake_table_at_a_snapshot(connection: duckdb.DuckDBPyConne
     assert joined("FROM lake.g") == [("x", at(3), 20, 20)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("event_time", ["e", None])
 def test_keys_with_nul_are_joined_to_a_lake_table(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, event_time: str | None
@@ -406,6 +408,7 @@ def of_example(name: str, *times: tuple[int, int], **changes: Any) -> tuple[Join
     return group(group=name, columns=columns, available_at="a", **changes), rows
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("loop_below", [None, 0, 64], ids=["in_memory", "sorted_asof", "loop_asof"])
 @settings(max_examples=examples(60))
 @given(spine=SPINES, first=groups("first"), second=groups("second"))

@@ -152,6 +152,7 @@ def test_whoever_names_a_group_gets_the_same_one(stores: fti.Stores) -> None:
     assert source is elsewhere("sales", stores)
 
 
+@pytest.mark.soak
 def test_it_is_an_input_by_its_name_and_of_sql_and_of_windows(stores: fti.Stores) -> None:
     sales = elsewhere("sales", stores)
 
@@ -373,6 +374,7 @@ def test_words_of_an_owner_may_change_at_any_time(own_stores: fti.Stores) -> Non
     assert run(tripled, own_stores, "2025-03-01").success
 
 
+@pytest.mark.soak
 def test_a_contract_comes_with_the_commit_of_its_rows_and_is_written_once(own_stores: fti.Stores) -> None:
     def snapshots() -> list[int]:
         with own_stores.offline_store().connect() as lake:

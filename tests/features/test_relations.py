@@ -182,6 +182,7 @@ def test_a_number_of_another_connection_that_nothing_stores_is_refused_by_its_co
         testing.materialize(group, stores=stores)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("number", [0, -5, 2**63 - 1, LARGEST["decimal"], -LARGEST["decimal"], None])
 @pytest.mark.parametrize("kind", ["HUGEINT", "UHUGEINT", "HUGEINT[]"])
 def test_a_number_of_128_bits_that_has_38_digits_is_stored(number: int | None, kind: str) -> None:

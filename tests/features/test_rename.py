@@ -123,6 +123,7 @@ def test_duplicates_and_times_go_by_the_groups_names(stores: fti.Stores) -> None
     assert [row["x"] for row in stored(group, stores)] == [20]
 
 
+@pytest.mark.soak
 def test_changes_and_their_deletes_are_renamed(stores: fti.Stores) -> None:
     batches = [
         fti.Changes(upserts=pd.DataFrame(ROWS)),
@@ -139,6 +140,7 @@ def test_changes_and_their_deletes_are_renamed(stores: fti.Stores) -> None:
     ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("order", ["LSN", "lsn"])
 def test_a_change_feed_is_renamed(order: str, stores: fti.Stores) -> None:
     rows = pd.DataFrame({**ROWS, "Op": ["c", "c"], "LSN": [1, 2]})
@@ -199,6 +201,7 @@ FEW_LIBRARIES = ("pandas", "polars lazy", "arrow batches")
 """A frame, a plan and a stream; ``make soak`` takes them all."""
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "library", [pytest.param(one, marks=() if one in FEW_LIBRARIES else pytest.mark.soak) for one in LIBRARIES]
 )
@@ -346,6 +349,7 @@ def test_an_external_rename_that_does_not_fit_is_refused(
         fti.read(external(warehouse, **terms))
 
 
+@pytest.mark.soak
 def test_group_over_renamed_external_table_has_its_lineage(warehouse: fti.DuckDBTable, stores: fti.Stores) -> None:
     source = external(warehouse)
     group = fti.sql_feature_group(

@@ -80,6 +80,7 @@ NEVER_NULL = ChannelSchema.to_schema().update_column("channel", nullable=False)
 OPEN = VisitSchema.to_schema().remove_columns(["spend"])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [

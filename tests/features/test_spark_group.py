@@ -172,6 +172,7 @@ def test_no_rows_are_no_mistake(world: World) -> None:
         assert lake.ledger(nothing.table)["2024-05-02"].rows == 0
 
 
+@pytest.mark.soak
 def test_partitions_of_any_name_are_read(world: World) -> None:
     @fti.feature_group(keys=["id"], partitions_def=TOWNS)
     def houses(context: dg.AssetExecutionContext) -> pd.DataFrame:

@@ -60,6 +60,7 @@ def test_offline_and_online_windows_of_a_request_refuse_it_alike(stores):
     assert row["mean_10d"] == float(2**63) / 3.0
 
 
+@pytest.mark.soak
 def test_a_grid_refuses_it_with_and_without_tiles(stores):
     testing.materialize(by_day, stores=stores, partition="2025-03-10")
     with pytest.raises(DataError, match=REFUSAL):

@@ -437,6 +437,7 @@ DECLARED = [
 ]  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "every", [pytest.param(True, marks=pytest.mark.soak, id="every"), pytest.param(False, id="some")]
 )

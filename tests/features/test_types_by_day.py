@@ -119,6 +119,7 @@ NOT_FITTING: list[tuple[Any, Any]] = [
 ]
 
 
+@pytest.mark.soak
 def test_values_that_do_not_fit_are_refused(days: Days) -> None:
     """Each in a column of its own, on a day on which all others have what they had."""
     first = {f"x{n}": values for n, (values, _) in enumerate(NOT_FITTING)}
@@ -172,6 +173,7 @@ def test_a_day_without_rows_is_no_rows(days: Days) -> None:
     assert days.type == "BIGINT"
 
 
+@pytest.mark.soak
 def test_a_first_day_without_columns_is_no_rows(days: Days) -> None:
     columns = {"x0": [1, 2], "x1": ["a", None], "x2": [1.5, 1.5], "x3": [pd.Timestamp("2024-01-01")] * 2}
     days.run(pd.DataFrame())

@@ -216,6 +216,7 @@ def test_changed_partition_gets_new_tile_and_others_keep_theirs(lake: Lake) -> N
     assert {key for key in after if after[key] != before.get(key)} == {DAYS[5].key}
 
 
+@pytest.mark.soak
 def test_second_run_makes_only_tiles_that_are_new_and_reads_few_files(lake: Lake) -> None:
     table = TableName("features", "growing")
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])
@@ -304,6 +305,7 @@ def test_tiles_of_windows_that_end_before_and_of_lifetimes_give_what_rows_give(
     assert any(tile.name.startswith(f"{table.name}_") for tile in lake._stored_tables() if tile.schema == TILES)
 
 
+@pytest.mark.soak
 def test_lifetime_reads_its_tiles_and_few_rows(lake: Lake) -> None:
     table = TableName("features", "long_lived")
     stored(lake, table, [row for day in range(12) for row in day_rows(day, 0.5)])

@@ -265,6 +265,7 @@ def test_large_integers_add_up_exactly(connection: duckdb.DuckDBPyConnection) ->
     assert hourly(rows, "1h", aggregates={"sum": Sum("n")}) == {1: 2**63 - 4}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("keep_order", [True, False])
 def test_running_totals_are_streamed_over_sorted_changes(
     connection: duckdb.DuckDBPyConnection, keep_order: bool
@@ -445,6 +446,7 @@ def test_extremes_and_distinct_counts_are_of_numbers_times_and_text(connection: 
     assert str(hourly(other, "2h", aggregates={"x": Min("x")})[2]) == "0.0"
 
 
+@pytest.mark.soak
 def test_std_is_exact_where_sums_of_squares_cancel(connection: duckdb.DuckDBPyConnection) -> None:
     floats: list[tuple[tuple[float | None, ...], float | None]] = [
         ((1.0, None), None),

@@ -308,6 +308,7 @@ def test_data_version_is_that_of_rows_that_are_left(story: Story) -> None:
         assert lake.ledger(MEMBERS)[FIRST].data_version == record.data_version
 
 
+@pytest.mark.soak
 def test_part_of_key_forgets_every_key_that_has_it(stores: fti.Stores, lake: Lake) -> None:
     done = forget_in(stores, "visits")
     assert done.online == {"visits_v1": len({row[2] for row in SOURCE_VISITS if row[0] == ANN})}
@@ -332,6 +333,7 @@ def test_spine_is_forgotten_by_column_that_joins_others_to_it(stores: fti.Stores
     }
 
 
+@pytest.mark.soak
 def test_expire_leaves_no_file_that_holds_it(stores: fti.Stores, home: Path, lake: Lake) -> None:
     (build,) = stores.model_store().builds("late_model")
     manifest = json.loads(lake.ledger(DATASET)[CUTOFF].record)
@@ -467,6 +469,7 @@ def test_an_emptied_catalog_lets_no_forget_delete_the_only_copy_of_the_rows(stor
         assert everything(lake) == before
 
 
+@pytest.mark.soak
 def test_an_old_copy_of_the_catalog_lets_no_forget_delete_the_newest_commits(
     members: fti.Stores, members_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -532,6 +535,7 @@ def test_files_that_hold_it_still_or_were_not_searched_are_said(
     assert main(["forget", "members", "--key", f"person={ANN}", *folders, "--expire"]) == 0
 
 
+@pytest.mark.soak
 def test_lake_answers_rightly_after_its_catalogs_bounds_were_narrowed(members: fti.Stores) -> None:
     forget_member(members, expire=True)  # she was the first by name, and so the least value that the catalog knew
     with members.offline_store().connect() as lake:
@@ -581,6 +585,7 @@ def test_a_key_that_is_nowhere_is_said(stores: fti.Stores, lake: Lake) -> None:
     assert "is nowhere" in as_text(forget_in(stores, key={"person": "nobody"}, dry_run=True))  # members are online
 
 
+@pytest.mark.soak
 def test_row_that_change_deleted_is_in_no_file_afterwards(tmp_path: Path) -> None:
     batches: list[Any] = [fti.Changes(upserts=pd.DataFrame({"person": PEOPLE, "books": 1}))]
     batches.append(fti.Changes(deletes=pd.DataFrame({"person": [ANN]})))

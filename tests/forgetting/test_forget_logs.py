@@ -159,6 +159,7 @@ def test_a_file_that_stays_open_is_named(home: Home) -> None:
     assert not [path for path in home.folder.rglob("*.jsonl") if ANN.encode() in path.read_bytes()]
 
 
+@pytest.mark.soak
 def test_what_is_hashed_is_found_by_who_has_the_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "secret")
     home, hashed = Home(tmp_path), Redaction.of(["borrower", "loan_id"])
@@ -174,6 +175,7 @@ def test_what_is_hashed_is_found_by_who_has_the_secret(tmp_path: Path, monkeypat
     assert len(home.people()) == len(PEOPLE) - 2
 
 
+@pytest.mark.soak
 def test_a_take_in_that_has_read_the_key_before_does_not_bring_it_back(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_sink_that_holds_the_key_is_written_again_without_it(stores: fti.Store
     assert place.loans() == everything - hers
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "place",
     ["parquet", *(pytest.param(kind, marks=pytest.mark.soak) for kind in ("bucket", "postgres"))],
@@ -121,6 +122,7 @@ def test_a_sink_that_missed_it_is_mended_by_asking_again(stores: fti.Stores, lak
     assert not place.loans() & HERS
 
 
+@pytest.mark.soak
 def test_a_function_is_called_again_or_said_not_to_be_reached(stores: fti.Stores, lake: Lake) -> None:
     taken: list[tuple[str, set[int]]] = []
 
@@ -191,6 +193,7 @@ def test_history_that_tells_the_rows_of_a_sink_stays_until_it_is_mended(
     assert not {row[0] for row in duckdb.sql(f"SELECT loan_id FROM '{file}'").fetchall()} & HERS
 
 
+@pytest.mark.soak
 def test_what_a_killed_run_left_in_a_sink_goes_too(stores: fti.Stores, lake: Lake, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     other = folder / "answers_v1" / "_partition=2025-01-02"
@@ -210,6 +213,7 @@ def test_a_sink_whose_table_the_lake_lost_is_said_not_to_be_searched(stores: fti
     assert "of predictions.never_v1: not reached; the lake has no such table to tell its rows by" in text
 
 
+@pytest.mark.soak
 def test_a_damaged_file_of_a_sink_is_named(stores: fti.Stores, lake: Lake, tmp_path: Path) -> None:
     sink = fti.ParquetSink(tmp_path / "out")
     write_partitions([sink], [StoredPartition(lake, ANSWERS, LAST)])

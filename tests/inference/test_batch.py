@@ -57,6 +57,7 @@ def test_each_row_names_its_keys_time_answer_build(bench: Bench) -> None:
     assert event.metadata["dagster/row_count"].value == len(rows)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("model", [BUYER, SORTER], ids=["binary", "multiclass"])
 def test_rows_scored_a_few_at_a_time_have_the_answers_of_all_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, model: Any
@@ -79,6 +80,7 @@ def test_rows_scored_a_few_at_a_time_have_the_answers_of_all_at_once(
         assert numbers[0] == pytest.approx(numbers[1], rel=1e-6)
 
 
+@pytest.mark.soak
 def test_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +103,7 @@ def test_rerun_keeps_stored_answers_and_predicts_only_absent_rows(
     assert set(added["predicted_at"]) == {pd.Timestamp("2013-01-20 08:00")}
 
 
+@pytest.mark.soak
 def test_a_rerun_with_nothing_new_changes_nothing(bench: Bench) -> None:
     versions = set()
     for now in (LATER, "2013-01-20T09:00:00"):
@@ -109,6 +112,7 @@ def test_a_rerun_with_nothing_new_changes_nothing(bench: Bench) -> None:
     assert len(versions) == 1
 
 
+@pytest.mark.soak
 def test_predict_again_answers_stored_rows_anew(bench: Bench) -> None:
     bench.predict(day="06")
     newer = bench.build("2013-01-06T00:00:00")
@@ -125,6 +129,7 @@ def test_before_its_window_closed_partition_is_answered_by_champion(bench: Bench
     assert set(bench.answers()["build"]) == {champion}
 
 
+@pytest.mark.soak
 def test_a_closed_partition_takes_its_times_newest_build(bench: Bench) -> None:
     of_its_time = bench.build("2013-01-06T00:00:00")  # its cutoff is the partition's start: not after it
     bench.build("2013-01-06T00:00:00", status="rejected")
@@ -141,6 +146,7 @@ def test_rolled_back_build_answers_no_partition_of_its_time(bench: Bench) -> Non
     assert set(bench.answers()["build"]) == {first}
 
 
+@pytest.mark.soak
 def test_range_is_one_run_with_build_of_each_partitions_time(bench: Bench) -> None:
     first = bench.store.champion("buyer").reference
     second, third = bench.build("2013-01-06T00:00:00"), bench.build("2013-01-06T18:00:00")
@@ -322,6 +328,7 @@ def test_missing_partition_of_spine_is_named(bench: Bench, span: tuple[str, str]
         assert lake.ledger(SCORES.table) == {}
 
 
+@pytest.mark.soak
 def test_missing_partition_of_feature_warns_and_rows_are_answered(bench: Bench) -> None:
     assert upstream_complete(bench.predict(day="06")).passed
     run(visits, stores=bench.stores, instance=bench.instance, partition_key="2013-01-08")
@@ -341,6 +348,7 @@ def strangers(hours: int = 24) -> pd.DataFrame:
     return pd.DataFrame({"visit_id": range(hours), "t": t, "shop": "7", "member": None, "x": np.nan})
 
 
+@pytest.mark.soak
 def test_joins_that_find_nothing_and_features_without_value_are_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +368,7 @@ def test_joins_that_find_nothing_and_features_without_value_are_told(
     assert warnings_of(bench.predict(day="08")) == {}  # nothing was due
 
 
+@pytest.mark.soak
 def test_good_inputs_pass_with_coverage_over_all_builds(bench: Bench) -> None:
     for cutoff in ("2013-01-06T00:00:00", "2013-01-07T00:00:00"):
         bench.build(cutoff)
@@ -375,6 +384,7 @@ def test_good_inputs_pass_with_coverage_over_all_builds(bench: Bench) -> None:
     assert 0 < shares["crowds_v1", "people"] < shares["crowds_v1", "a row"] < 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("rows", "told"), [(19, False), (20, True)])
 def test_few_late_rows_are_not_judged(bench: Bench, monkeypatch: pytest.MonkeyPatch, rows: int, told: bool) -> None:
     bench.predict(day="06")
@@ -493,6 +503,7 @@ def test_a_rerun_loads_online_what_a_failing_store_did_not_take(bench: Bench) ->
         assert [row["probability"] for row in results] == stored["probability"].tolist()
 
 
+@pytest.mark.soak
 def test_probabilities_of_classes_are_looked_up_online_as_they_are_stored(bench: Bench) -> None:
     kinds = fti.batch_predictions(name="online_kinds", model=SORTER, partitions_def=DAYS, online=True)
     bench.predict(kinds, "06")

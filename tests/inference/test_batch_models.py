@@ -58,6 +58,7 @@ def test_each_model_answers_in_a_row_as_it_does_alone(bench: Bench, monkeypatch:
     assert result == rows.drop(columns="visit_id").to_dict("records")
 
 
+@pytest.mark.soak
 def test_each_model_has_the_build_of_its_own_time_and_answers_stay(bench: Bench) -> None:
     newer = bench.build("2013-01-06T00:00:00", name="lean")
     bench.predict(BOTH, span=("05", "06"))
@@ -70,6 +71,7 @@ def test_each_model_has_the_build_of_its_own_time_and_answers_stay(bench: Bench)
     pd.testing.assert_frame_equal(bench.answers(BOTH), before)
 
 
+@pytest.mark.soak
 def test_a_build_whose_features_mean_something_else_is_joined_apart(bench: Bench) -> None:
     """The same names, but rows that outlive two hours are gone: each model still sees what it learned from."""
     first = bench.store.builds("lean")[0]

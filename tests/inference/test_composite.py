@@ -212,6 +212,7 @@ def test_a_bundle_holds_a_composite_whole(composed: Path, tmp_path: Path) -> Non
             assert results == [one.value for one in loaded.predict(questions, at=LATER)]
 
 
+@pytest.mark.soak
 def test_a_logged_answer_is_told_why_before_and_in_the_table(bench: Bench) -> None:
     log = fti.prediction_log(name="stakes_log", model=STAKE, partitions_def=DAYS)
     stores = fti.Stores(**{name: str(bench.root / name) for name in ("lake", "models", "online", "log")})

@@ -136,6 +136,7 @@ def test_booster_is_explained_as_by_definition(library) -> None:
         assert 1 / (1 + np.exp(-score)) == pytest.approx(probability, abs=1e-5)
 
 
+@pytest.mark.soak
 def test_booster_is_explained_as_by_shap() -> None:
     shap = pytest.importorskip("shap")
     import lightgbm as package

@@ -186,6 +186,7 @@ def own_name(text: str, method: str) -> str:
     return type("Name", (str,), own if method == "__eq__" else own | {method: fail})(text)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", REQUEST)
 @pytest.mark.parametrize("method", ["__eq__", "__repr__", "__str__", "__len__"])
 def test_a_name_that_raises_with_the_hash_of_a_field_is_a_request_error(world, name, method):

@@ -309,6 +309,7 @@ def test_a_child_writes_files_of_its_own_and_none_of_its_parents_answers(tmp_pat
     assert sorted(line["request_id"] for line in answers_in(tmp_path)) == ["after", "before", "child", "waits"]
 
 
+@pytest.mark.soak
 def test_forks_while_others_answer_lose_nothing(tmp_path):
     writer = LogWriter(tmp_path, limits=LogLimits(file_bytes=2_000, file_seconds=3600))
     over, numbers, forks = threading.Event(), [], repetitions(20)

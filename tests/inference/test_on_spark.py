@@ -73,6 +73,7 @@ def test_answers_on_spark_are_those_of_duckdb_bit_by_bit(bench: Bench, spark: ft
     assert version_of(again, predictions) == by_duckdb
 
 
+@pytest.mark.soak
 def test_one_row_on_spark_is_answered_as_among_others(
     bench: Bench, spark: fti.SparkEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +100,7 @@ def test_auto_stays_with_duckdb_for_few_rows_and_says_why(bench: Bench) -> None:
     assert "GB that DuckDB has" in plans["crowds_v1"]["why"]
 
 
+@pytest.mark.soak
 def test_auto_takes_spark_for_what_memory_does_not_hold(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_COLUMN_BYTES", 2**30)
     dataset = replace(BUYER.dataset, engine="auto")

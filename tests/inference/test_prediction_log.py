@@ -142,6 +142,7 @@ def test_a_log_of_an_earlier_release_gets_latencies(bench: Bench) -> None:
     assert [row["latency"] for row in bench.rows()] == [None, 0.25]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("latency", [-1.0, "1", True, [1]])
 def test_a_latency_that_is_none_puts_the_line_outside(bench: Bench, latency: Any) -> None:
     line = {**json.loads(line_of(1, on(2))), "latency": latency}
@@ -170,6 +171,7 @@ def test_a_run_without_files_changes_no_row(bench: Bench) -> None:
     assert bench.ids() == {"r1": 1}
 
 
+@pytest.mark.soak
 def test_a_file_is_there_until_all_partitions_of_its_lines_have_them(bench: Bench) -> None:
     path = file_in(bench.folder, [line_of(1, on(2)), line_of(2, on(3))])
     bench.take_in("2013-06-02")
@@ -181,6 +183,7 @@ def test_a_file_is_there_until_all_partitions_of_its_lines_have_them(bench: Benc
     assert (bench.files(), bench.ids()) == ([], {"r1": 1, "r2": 1})
 
 
+@pytest.mark.soak
 def test_names_of_deleted_files_are_forgotten(bench: Bench) -> None:
     for number in range(3):
         file_in(bench.folder, [line_of(number, on(2))], number=number)
@@ -188,6 +191,7 @@ def test_names_of_deleted_files_are_forgotten(bench: Bench) -> None:
     assert len(bench.record("2013-06-02")["files"]) == 1
 
 
+@pytest.mark.soak
 def test_a_folder_that_is_not_mounted_makes_nobody_forget(bench: Bench) -> None:
     path = file_in(bench.folder, [line_of(1, on(2)), line_of(2, on(3))])
     bench.take_in("2013-06-02")

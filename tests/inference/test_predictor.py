@@ -874,6 +874,7 @@ def in_a_child(work: Callable[[], bool]) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.soak
 def test_children_predict_that_are_forked_while_threads_predict(world):
     predictor = world.load()
     expected = predictor.predict(REQUEST, at=NOON).value
@@ -882,6 +883,7 @@ def test_children_predict_that_are_forked_while_threads_predict(world):
             in_a_child(lambda: all(predictor.predict(REQUEST, at=NOON).value == expected for _ in range(5)))
 
 
+@pytest.mark.soak
 def test_child_forked_while_threads_end_predicts(world):
     """What a thread has open is closed as it ends, after its prediction."""
     predictor = world.load()

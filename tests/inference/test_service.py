@@ -119,6 +119,7 @@ def test_partition_says_how_it_was_served(stores: fti.Stores) -> None:
     assert checks["unknown_rate_within_limit"].description == result
 
 
+@pytest.mark.soak
 def test_usage_is_taken_in_once_with_the_answers(stores: fti.Stores) -> None:
     folder = stores.log_folder() / "buyer"
     keys = DAYS.get_partition_keys()

@@ -167,6 +167,7 @@ def test_an_unknown_strictness_is_refused(home):
         load(home, out_of_schema="refuse")
 
 
+@pytest.mark.soak
 def test_categories_that_numbers_of_a_model_merge_are_refused(tmp_path):
     result = materialize(tmp_path, region=2**53)
     [failure] = result.get_step_failure_events()

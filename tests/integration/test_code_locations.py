@@ -128,6 +128,7 @@ def test_a_published_model_is_what_its_owner_declares(split: Split) -> None:
     assert not present.is_owned
 
 
+@pytest.mark.soak
 def test_monitors_of_a_published_model_measure_as_those_of_a_declared_one(split: Split) -> None:
     own = fti.batch_predictions(name="scores", model=split.model, partitions_def=whole.DAYS)
     rules: dict[str, Any] = {

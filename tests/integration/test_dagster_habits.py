@@ -74,6 +74,7 @@ def test_a_selection_over_handles_finds_what_is_downstream(location: Location) -
     assert not materialized(location.system.outcomes.key)
 
 
+@pytest.mark.soak
 def test_run_config_reaches_training_function_in_one_run_and_in_backfill(location: Location) -> None:
     system = location.system
     assert location.materialize(system.visits, system.outcomes, first="2024-01-01", last="2024-01-20").success
@@ -105,6 +106,7 @@ def test_a_resource_is_found_by_its_annotation(location: Location) -> None:
     assert len(fti.read(location.system.visits)) == 3
 
 
+@pytest.mark.soak
 def test_step_that_fails_once_is_retried_and_stores_once(location: Location) -> None:
     (location.folder / "fail_once").touch()
     assert location.run("daily", "2024-01-03").success
@@ -112,6 +114,7 @@ def test_step_that_fails_once_is_retried_and_stores_once(location: Location) -> 
     assert len(fti.read(location.system.outcomes)) == 24
 
 
+@pytest.mark.soak
 def test_re_execution_from_failed_step_repeats_nothing_stored(location: Location) -> None:
     job = dg.reconstructable(load(SYSTEM).daily_job)
     (location.folder / "fail").touch()

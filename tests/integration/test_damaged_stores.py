@@ -100,7 +100,8 @@ def predict(home: Path) -> Any:
 
 def serve(home: Path) -> Any:
     app = serving_app("late_model", models=home / "models", online=home / "online")
-    answer = ask(app, "POST", "/predict/late_model", REQUEST)
+    with contextlib.closing(app.repository):  # whose thread would write into the next stores of this place
+        answer = ask(app, "POST", "/predict/late_model", REQUEST)
     if answer.status != 200:
         assert answer.status == 503, answer.body
         raise Refused(answer.body.decode())
@@ -108,8 +109,9 @@ def serve(home: Path) -> Any:
 
 def load_by_repository(home: Path) -> None:
     app = serving_app("adder", models=home / "models", online=home / "online")
-    answer = ask(app, "POST", "/v2/repository/models/late_model/load", {})
-    assert ask(app, "POST", "/v2/repository/index", {}).status == 200
+    with contextlib.closing(app.repository):
+        answer = ask(app, "POST", "/v2/repository/models/late_model/load", {})
+        assert ask(app, "POST", "/v2/repository/index", {}).status == 200
     if answer.status != 200:
         assert answer.status < 500, answer.body
         raise Refused(answer.body.decode())

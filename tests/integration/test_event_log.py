@@ -101,6 +101,7 @@ def test_dagster_dev_runs_what_lands_and_its_pages_tell_every_event(tmp_path: Pa
                 assert any(message.startswith("Finished execution of run") for message in stored)
 
 
+@pytest.mark.soak
 def test_dagster_run_wipe_is_heard_by_who_has_log_open(tmp_path: Path) -> None:
     @dg.asset
     def orders() -> None: ...

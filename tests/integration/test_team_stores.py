@@ -93,6 +93,7 @@ def test_versions_and_answers_are_those_of_folders(team: fti.Stores, folders: ft
     assert pairs[0]["loan_id"].to_list() == pairs[1]["loan_id"].to_list()
 
 
+@pytest.mark.soak
 def test_predictor_follows_the_champion_in_the_bucket(team: fti.Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     from fti_assets.inference.serving import served_model
 
@@ -204,6 +205,7 @@ predictor.close()
 """
 
 
+@pytest.mark.soak
 def test_answers_of_two_servers_that_share_a_volume_are_taken_in_once(team: fti.Stores, tmp_path: Path) -> None:
     """One of them is killed: what it had written counts, as what the other one closed."""
     volume = tmp_path / "volume"

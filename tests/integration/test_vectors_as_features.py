@@ -179,6 +179,7 @@ def test_vectors_answer_alike_in_training_batches_and_requests(stores: fti.Store
             assert set(explanation.contributions) == {"query", "style", "half"}
 
 
+@pytest.mark.soak
 def test_parity_profile_and_why_know_vectors(stores: fti.Stores, tmp_path: Path) -> None:
     with clock.at(NOW):
         assert assert_parity(liking, stores=stores, sample=60).features == ("query", "style", "half")

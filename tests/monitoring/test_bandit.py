@@ -69,6 +69,7 @@ def test_shares_keep_the_least_and_come_to_one(weights, part):
     ).check()
 
 
+@pytest.mark.soak
 def test_a_bandit_finds_the_best_arm_and_loses_less_than_equal_shares():
     """Bandits of 15 rounds with 400 keys each, from fixed seeds."""
     rates = {"champion": 0.10, "one": 0.20, "two": 0.12}

@@ -42,6 +42,7 @@ def test_the_expected_confusion_matrix_and_curve_give_ratios() -> None:
     assert figures["roc_auc"].value == pytest.approx((pairs * order).sum() / pairs.sum())
 
 
+@pytest.mark.soak
 def test_the_interval_holds_what_labels_of_those_chances_give() -> None:
     rng = np.random.default_rng(1)
     p = rng.beta(1, 2, 400)

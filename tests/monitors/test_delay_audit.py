@@ -184,6 +184,7 @@ def test_an_honest_delay_is_proposed_and_priced(
         from_json("{}", what="elsewhere.json")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("commits", "judged"),
     [

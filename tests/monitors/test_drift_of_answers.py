@@ -89,6 +89,7 @@ def test_figures_are_those_of_the_rows_of_the_day_and_of_the_weeks_before(bench:
     assert label["rows"] == len(in_day(6))
 
 
+@pytest.mark.soak
 def test_days_run_one_by_one_or_as_a_range_have_the_same_rows(bench: Bench) -> None:
     bench.predict(span=("05", "06"))
     for day in ("05", "06"):
@@ -143,6 +144,7 @@ def test_a_day_without_answers_warns_where_the_days_before_had_some(bench: Bench
     assert figure["verdict"] == "no_reference"
 
 
+@pytest.mark.soak
 def test_a_build_that_is_lost_leaves_its_answers_to_be_counted(bench: Bench) -> None:
     bench.predict(day="06")
     rows = fti.read(SCORES, stores=bench.stores)
@@ -181,6 +183,7 @@ def test_a_missing_day_is_said_stops_no_other_and_breaks_no_row(bench: Bench) ->
     assert verdicts.tolist() == ["ok", "warning"]
 
 
+@pytest.mark.soak
 def test_labels_count_once_they_are_there(bench: Bench) -> None:
     bench.predict(day="06")
     measure(bench, day="06", now="2013-01-05T00:00:00")

@@ -152,6 +152,7 @@ def test_other_rows_in_the_online_store_are_a_break(place: Place) -> None:
         assert one["online_time"] == one["offline_time"] is not None
 
 
+@pytest.mark.soak
 def test_history_that_was_rewritten_is_a_break(place: Place) -> None:
     place.answer()
     place.change_crowds("SELECT * REPLACE (queue + 1 AS queue) FROM {rows}")
@@ -213,6 +214,7 @@ def test_rows_of_batch_predictions_are_replayed(place: Place) -> None:
     assert names <= {f"visit_id={visit}" for visit in requests["visit_id"]}
 
 
+@pytest.mark.soak
 def test_a_sample_is_the_same_each_time(place: Place) -> None:
     place.answer()
     some = fti.parity(name="some", log=LOG, sample=4)

@@ -214,6 +214,7 @@ def test_a_drop_is_counted_from_the_test_rows_and_warns_after_days_in_a_row(slow
     assert bool(problem_of(result, "quality_roc_auc")) == all(breaches)
 
 
+@pytest.mark.soak
 def test_labels_that_never_come_are_counted_and_the_estimates_stay(slow_bench: Bench) -> None:
     bench = slow_bench
     store_outcomes(bench, SOURCE[0:0])
@@ -245,6 +246,7 @@ def store_answers(bench: Bench, rows: pd.DataFrame, predictions: Any = SCORES) -
         lake.replace(predictions.table, "changed_answers", ["2013-01-06"], asset="test", run_id="test")
 
 
+@pytest.mark.soak
 def test_the_latest_label_that_is_known_counts(bench: Bench) -> None:
     bench.predict(day="06")
     p, y, _ = answered(bench)
@@ -274,6 +276,7 @@ def test_one_class_alone_has_no_area_and_a_strange_label_is_left_out(bench: Benc
     assert problem_of(result, "quality_roc_auc") == ""
 
 
+@pytest.mark.soak
 def test_the_page_names_metrics_without_an_estimate(bench: Bench) -> None:
     bench.predict(day="06")
     watch_errors = fti.monitor(
@@ -324,6 +327,7 @@ def test_several_classes_are_measured_and_estimated(bench: Bench) -> None:
     assert 0 < one(bench, of_kinds, statistic="accuracy", estimated=True)["value"] < 1
 
 
+@pytest.mark.soak
 def test_several_labels_are_measured_together_and_each(bench: Bench) -> None:
     view = fti.FeatureView(
         name="pair_view",
@@ -394,6 +398,7 @@ def label_counts(profile: ColumnProfile) -> tuple[float, float]:
     return counts[0], counts[1]
 
 
+@pytest.mark.soak
 def test_arms_of_a_log_are_told_apart_and_shadows_left_out(bench: Bench) -> None:
     log = fti.prediction_log(name="buyer_log", model=fti_model(), partitions_def=DAYS)
     of_log = fti.monitor(name="of_log", log=log, drift=[], weeks=0, quality=[fti.Quality("brier", slices=["member"])])

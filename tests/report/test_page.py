@@ -195,6 +195,7 @@ def test_a_system_without_anything_is_told_what_to_declare() -> None:
         assert what in text, what
 
 
+@pytest.mark.soak
 def test_a_large_system_has_a_page_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     points = tuple(Point(day, 0.7, 5, 0.6, 0.8, True) for day in DAYS)
     metrics = tuple(replace(quality(f"m{at}"), points=points) for at in range(12))

@@ -63,6 +63,7 @@ def test_champions_stand_with_their_reasons(world: Path) -> None:
     assert history.aliases.history[-1].reason in page
 
 
+@pytest.mark.soak
 def test_a_group_whose_due_day_is_missing_is_an_open_cause(world: Path) -> None:
     made = look(world)
     states = {one.table: one.state for one in made.groups}

@@ -133,6 +133,7 @@ def test_a_partitioned_group_may_become_a_whole_one(stores: fti.Stores, lake: La
     assert list(lake.ledger(VISITS)) == ["all"]
 
 
+@pytest.mark.soak
 def test_one_version_or_all_of_them(stores: fti.Stores, lake: Lake) -> None:
     second = shop.visits_of(version=2)
     definitions = fti.build_definitions([shop.habits, second])

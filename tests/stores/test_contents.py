@@ -100,6 +100,7 @@ def test_types_of_all_kinds_are_known_from_the_catalog(store: OfflineStore, monk
         assert compared_here(lake, monkeypatch) == Contents(1, 1)
 
 
+@pytest.mark.soak
 def test_a_flipped_value_is_told_with_its_partition_and_file(store: OfflineStore) -> None:
     with store.connect() as lake:
         put(lake, ROWS, "abc")

@@ -89,6 +89,7 @@ def test_its_partition_is_replaced_and_the_others_stay(
         assert len(lake.rows(ROWS, snapshot=commit.snapshot, partitions=["a"]).fetchall()) == 10
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_reading_names_the_file_and_what_to_do(store: OfflineStore, damage: Callable[[Path], None]) -> None:
     with store.connect() as lake:
@@ -104,6 +105,7 @@ def test_reading_names_the_file_and_what_to_do(store: OfflineStore, damage: Call
     assert len(fti.read("rows_v1", partitions=["a", "c"], stores=stores)) == 20
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ODD_FILES)
 def test_reading_names_what_is_no_file_and_never_waits(store: OfflineStore, kind: str) -> None:
     with store.connect() as lake:
@@ -118,6 +120,7 @@ def test_reading_names_what_is_no_file_and_never_waits(store: OfflineStore, kind
     assert len(fti.read("rows_v1", partitions=["a"], stores=stores)) == 10
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
 def test_a_relation_of_a_missing_file_is_not_given(store: OfflineStore, damage: Callable[[Path], None]) -> None:
     with store.connect() as lake:
@@ -181,6 +184,7 @@ def test_several_damaged_files_of_range_are_replaced_together(store: OfflineStor
         assert [of(lake, key) for key in "abcd"] == [{1}] * 4
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(  # a file whose footer is whole goes in one transaction
     ("damage", "number"), [(Path.unlink, 1), (cut, 2), (empty, 1), (footer, 2)]
 )

@@ -67,6 +67,7 @@ def test_nothing_is_asked_of_network_while_wheel_will_do(no_home: Path) -> None:
             repository.accept()
 
 
+@pytest.mark.soak
 def test_a_file_is_checked_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with duckdb.connect() as connection:
         wheel = duckdb_extensions._load_wheel(connection, "sqlite_scanner")

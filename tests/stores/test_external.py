@@ -95,6 +95,7 @@ def test_a_source_is_read_where_it_lies(table: Table) -> None:
         assert table.source.measure(connection, 'count(*), max("origin")') == (2, "LGA")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "change",
     [
@@ -329,6 +330,7 @@ PUT_ASIDE = [
 ]  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", PUT_ASIDE)
 def test_what_a_writer_put_aside_is_no_row(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "_landing" / ".weather"  # names above what is asked for say nothing
@@ -413,6 +415,7 @@ def test_folder_that_is_named_like_file_is_folder(tmp_path: Path) -> None:
     assert ParquetFiles(path=folder).place.endswith("data.parquet/**/*.parquet")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["run[1]", "q?", "s*", "[a", "x].parquet", "w[1].parquet"])
 def test_a_path_that_is_there_is_no_pattern(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in ("run1", "q1", "s1", "a", "x", "w1.parquet"):

@@ -51,6 +51,7 @@ def test_rows_are_found_at_exactly_snapshots_that_have_them(tmp_path: Path) -> N
         assert (dict(nobody.rows), nobody.snapshots) == ({}, frozenset())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["amy-77", "zed-31"])
 def test_extreme_values_leave_no_trace_in_files(tmp_path: Path, name: str) -> None:
     with OfflineStore(tmp_path).connect() as lake:
@@ -73,6 +74,7 @@ def test_extreme_values_leave_no_trace_in_files(tmp_path: Path, name: str) -> No
         assert names_of(lake, "name = 'max-10'") == ["max-10"] * 2
 
 
+@pytest.mark.soak
 def test_nothing_of_it_is_left_in_bounds_of_any_type(tmp_path: Path) -> None:
     table = TableName("features", "payments_v1")
     kinds = {

@@ -154,6 +154,7 @@ def test_files_of_killed_writer_are_no_only_copies(store: OfflineStore) -> None:
             refuse_only_copies(lake)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", ["overwritten", "cut", "zeros"])
 def test_a_damaged_catalog_is_told_from_a_lost_one(store: OfflineStore, how: str) -> None:
     with store.connect() as lake:

@@ -103,6 +103,7 @@ def test_a_written_manifest_fits_the_published_schema():
     jsonschema.validate(json.loads(to_json(MANIFEST)), SCHEMA)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -126,6 +127,7 @@ def test_a_broken_manifest_does_not_fit_the_schema(path, value):
         jsonschema.validate(broken, SCHEMA)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("field", SCHEMA["required"])
 def test_manifest_without_required_field_does_not_fit_schema(field):
     broken = json.loads(to_json(MANIFEST))

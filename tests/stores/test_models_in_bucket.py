@@ -117,6 +117,7 @@ except AliasConflictError as error:
 """
 
 
+@pytest.mark.soak
 def test_of_two_processes_that_promote_on_one_comparison_one_wins(store: ModelStore) -> None:
     first, *rivals = publish(store, made(4, token=4), made(5, token=5), made(6, token=6))
     store.promote("delay_net", first, expected=None, reason="the first")

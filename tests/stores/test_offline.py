@@ -104,6 +104,7 @@ def test_version_does_not_depend_on_order_of_rows_or_columns(lake: Lake) -> None
     assert stored(lake) == [("a", 1.0), ("b", 2.0), ("b", 2.0)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "other",
     [
@@ -255,6 +256,7 @@ class Watched:
         return getattr(self._connection, name)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("partition", [DAY_1, "2013-01-01-05:00", "New York/JFK %", "ü"])
 def test_new_files_and_folders_are_durable_before_the_commit(
     lake: Lake, store: OfflineStore, monkeypatch: pytest.MonkeyPatch, partition: str

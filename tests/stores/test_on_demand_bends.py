@@ -249,6 +249,7 @@ def test_trick_that_changes_answers_changes_identity_or_is_refused(world: World,
     assert identity != other or identity is None
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("trick", [*TRICKS] if SOAK else [*TRICKS][::5], ids=str)
 def test_comments_and_blank_lines_never_change_the_identity(world: World, trick: str) -> None:
     files = TRICKS[trick]
@@ -317,6 +318,7 @@ statement = st.builds(
 )
 
 
+@pytest.mark.soak
 @settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(statement, min_size=1, max_size=5),

@@ -92,6 +92,7 @@ def test_an_empty_text_in_a_format_string_changes_nothing(write: Write, monkeypa
     assert meaning("od_format", "f") == before == FORMAT
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -781,6 +781,7 @@ def test_pair_of_two_meanings_has_two_identities(world: World, pair: str) -> Non
         assert not has_meaning("od_b_main", "made", after[1])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("body", "recorded"),
     [
@@ -913,6 +914,7 @@ piece = st.builds(
 )
 
 
+@pytest.mark.soak
 @settings(max_examples=1_500 if SOAK else 40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(piece, min_size=2, max_size=7),

@@ -100,6 +100,7 @@ def test_a_block_goes_on_after_a_failed_question(store: OfflineStore, lake: Lake
     assert lake.snapshot() == 3
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("in_block", [False, True])
 def test_a_commit_says_what_it_left(lake: Lake, in_block: bool) -> None:
     commits = [
@@ -159,6 +160,7 @@ def test_a_snapshot_that_is_gone_is_refused(lake: Lake) -> None:
         lake.ledger(ROWS, snapshot=99)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("many", [0, 2_000])
 def test_files_are_those_that_ducklake_names(lake: Lake, many: int) -> None:
     keys = ["a", "b'c", "d?1", "ä"]

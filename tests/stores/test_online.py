@@ -306,6 +306,7 @@ def test_a_namespace_never_loaded_whole_is_not_there(store):
         store.reader("weather_v1")
 
 
+@pytest.mark.soak
 def test_many_threads_read_one_state_or_next_while_it_is_loaded(store):
     keys = [(f"k{i}",) for i in range(200)]
 
@@ -351,6 +352,7 @@ def test_a_reader_works_on_in_a_forked_child(store):
     assert os.waitpid(child, 0)[1] == 0
 
 
+@pytest.mark.soak
 def test_forked_children_leave_the_files_of_their_parents_threads_open(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     reader, go, ready, answers = store.reader("weather_v1"), threading.Event(), threading.Barrier(3), []
@@ -396,6 +398,7 @@ if child:
 """
 
 
+@pytest.mark.soak
 def test_a_process_that_reads_ends_without_a_word(store):
     load(store, [(("a",), [(0, 0, (1.0,))])])
     ended = subprocess.run([sys.executable, "-c", EXITS, store.location], capture_output=True, text=True, timeout=60)
@@ -600,6 +603,7 @@ def test_a_namespace_of_another_layout_is_refused(store):
         store.reader("weather_v1")
 
 
+@pytest.mark.soak
 def test_readers_follow_whole_loads_parts_and_deletes_while_they_happen(store):
     """Each answer is of one state: a load sets every key to one number, a part too."""
     keys = [(f"k{i:03}",) for i in range(50)]

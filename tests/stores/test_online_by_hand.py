@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.online import READ, Reads, declared, fill
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import online_store
 
 
+@pytest.mark.soak
 def test_reads_of_one_key_and_of_several_are_those_by_hand(tmp_path: Path) -> None:
     with OfflineStore(tmp_path / "lake").connect() as lake:
         for name in READ:

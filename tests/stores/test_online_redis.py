@@ -232,6 +232,7 @@ def test_an_absent_key_of_a_namespace_that_lost_one_is_damage(store):
     assert not store.reader("weather_v1").holds(("x",))
 
 
+@pytest.mark.soak
 def test_absent_keys_are_answered_while_another_writes(location, monkeypatch):
     """A count and a generation that are not of one state accuse nobody."""
     monkeypatch.setattr(redis_reads, "_CHECK_SECONDS", 0.0)

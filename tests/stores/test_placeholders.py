@@ -166,6 +166,7 @@ NESTED = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("nothing", NESTED_NOTHING)
 def test_the_first_values_within_a_list_give_its_type(table: Table, nothing: str) -> None:
     nulls = dict.fromkeys(NESTED, NESTED_NOTHING[nothing])
@@ -207,6 +208,7 @@ def test_several_partitions_of_one_run_get_one_type(table: Table) -> None:
     assert (table.type, table.values()) == ("VARCHAR", [None] * 5 + ["a"])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mended_by", ["a commit", "another table's commit", "expiry"])
 def test_place_that_could_not_be_written_is_written_later(
     store: OfflineStore, monkeypatch: pytest.MonkeyPatch, mended_by: str
@@ -237,6 +239,7 @@ def test_place_that_could_not_be_written_is_written_later(
 KINDS = {"text": TEXT, "time": VALUES["time"][0], "list": VALUES["list"][0], "struct": VALUES["struct"][0]}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("how", ["catalog lost", "partitions lost"])
 def test_a_repaired_lake_has_placeholders_beside_values(store: OfflineStore, how: str) -> None:
     nulls = dict.fromkeys(KINDS, NOTHING["null"])
@@ -268,6 +271,7 @@ def test_a_repaired_lake_has_placeholders_beside_values(store: OfflineStore, how
         assert table.put(a=nulls).changed == ()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("values", KINDS)
 def test_forgetting_rows_beside_placeholders_keeps_the_other_versions(store: OfflineStore, values: str) -> None:
     with store.connect() as lake:

@@ -203,6 +203,7 @@ retire(ModelStore(sys.argv[1]), "delay_net", Policy(keep=1))
 """
 
 
+@pytest.mark.soak
 def test_a_kill_at_any_step_leaves_whole_builds_or_none(store: ModelStore) -> None:
     publish(store, *(made(month) for month in (1, 2, 3)))
     codes, counts = [], []

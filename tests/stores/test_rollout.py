@@ -35,6 +35,7 @@ def test_a_key_has_the_arm_that_it_always_had():
     assert [name(rollout(0.25, 0.25, salt="2026-spring"), *key) for key in KEYS] == ARMS
 
 
+@pytest.mark.soak
 def test_arms_get_their_shares_of_keys():
     counts = Counter(name(rollout(0.1, 0.3), key) for key in range(20_000))
     assert abs(counts["arm_0"] - 2_000) < 170  # four standard deviations

@@ -191,6 +191,7 @@ def test_a_bucket_has_the_old_file_until_it_has_the_new_one(
     assert keys_of(bucket) == [f"{folder}/rows.parquet"]
 
 
+@pytest.mark.soak
 def test_a_bucket_ends_with_what_was_committed_last(lake: Lake, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     into, partition, commits = ParquetSink("s3://shop/out"), put(lake, FIRST), [FIRST[:1], FIRST[:2]]
     uploads = []

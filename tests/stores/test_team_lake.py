@@ -140,6 +140,7 @@ def test_database_without_a_catalog_beside_files_is_named(server: BucketServer) 
             offline_store(lake_location(empty, "s3://team/orphaned")).exists()
 
 
+@pytest.mark.soak
 def test_connection_cut_before_the_commit_leaves_the_old_rows(
     proxy: CuttingProxy, location: str, name: str, table: TableName
 ) -> None:
@@ -155,6 +156,7 @@ def test_connection_cut_before_the_commit_leaves_the_old_rows(
     assert contents(offline_store(location), table) == {DAYS[0]: (10, 90.0), DAYS[1]: (10, 90.0)}
 
 
+@pytest.mark.soak
 def test_answer_to_the_commit_that_is_lost_loses_no_row(
     proxy: CuttingProxy, location: str, name: str, table: TableName
 ) -> None:
@@ -256,6 +258,7 @@ def append(lake: Lake, table: TableName, first: int) -> None:
     append_rows(lake, table, lambda before: Append("events", {0: first + 10}, ["id", "at"]), asset=table.name)
 
 
+@pytest.mark.soak
 def test_rows_of_a_stream_are_added_as_in_a_folder(location: str, table: TableName, tmp_path: Path) -> None:
     with offline_store(location).connect() as team, OfflineStore(tmp_path / "lake").connect() as own:
         write(own, table, DAYS[0])
@@ -268,6 +271,7 @@ def test_rows_of_a_stream_are_added_as_in_a_folder(location: str, table: TableNa
     assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (20, 190.0)}
 
 
+@pytest.mark.soak
 def test_merge_whose_answer_is_lost_loses_no_row(
     proxy: CuttingProxy, location: str, name: str, table: TableName, tmp_path: Path
 ) -> None:
@@ -295,6 +299,7 @@ def refusing(server: BucketServer) -> Iterator[Callable[[Callable[[str, str], st
     server.refuses, server.clock = lambda method, path: None, timedelta(0)
 
 
+@pytest.mark.soak
 def test_bucket_that_refuses_writes_leaves_the_old_rows(
     refusing: Callable[[Callable[[str, str], str | None]], None], location: str, table: TableName
 ) -> None:
@@ -332,6 +337,7 @@ def test_two_versions_of_the_code_do_not_write_one_table(location: str, table: T
     assert contents(offline_store(location), table) == {DAYS[0]: (10, 45.0), DAYS[1]: (10, 45.0)}
 
 
+@pytest.mark.soak
 def test_a_backup_of_the_catalog_that_is_older_than_the_files_is_whole_and_goes_on(
     location: str, name: str, table: TableName
 ) -> None:

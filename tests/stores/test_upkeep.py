@@ -143,6 +143,7 @@ def test_every_pinned_snapshot_stays_row_for_row_and_others_go(house: House) -> 
     assert (done.before.snapshots, done.after.snapshots) == (11, 6)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 10))])
 def test_random_histories_with_random_pins(house: House, seed: int) -> None:
     chance = random.Random(seed)
@@ -162,6 +163,7 @@ def test_random_histories_with_random_pins(house: House, seed: int) -> None:
         assert {row[1] for row in content(lake, lake.snapshot()) if row[2] in "ab"} == {99}
 
 
+@pytest.mark.soak
 def test_snapshot_is_kept_for_so_long_after_next_one_came(house: House) -> None:
     with house.offline.connect() as lake:
         old, replaced_just_now, newest = (put(lake, number).snapshot for number in range(3))
@@ -175,6 +177,7 @@ def test_snapshot_is_kept_for_so_long_after_next_one_came(house: House) -> None:
     assert house.keep(HOUR).expired == (replaced_just_now,)
 
 
+@pytest.mark.soak
 def test_a_dataset_replaced_during_training_stays_pinned(house: House) -> None:
     with house.offline.connect() as lake:
         pinned, other = put(lake, 1).snapshot, put(lake, 2).snapshot
@@ -201,6 +204,7 @@ def test_a_manifest_that_cannot_be_read_expires_nothing(house: House) -> None:
         assert set(before) <= set(readable(lake))
 
 
+@pytest.mark.soak
 def test_compaction_merges_small_files_and_keeps_snapshots(house: House) -> None:
     with house.offline.connect() as lake:
         first = put(lake, 1).snapshot
@@ -262,6 +266,7 @@ def test_full_disk_is_said_and_next_upkeep_goes_on(house: House, monkeypatch: py
         assert content(lake, lake.snapshot()) == before
 
 
+@pytest.mark.soak
 def test_tiles_that_no_run_adds_to_go_and_others_are_merged(house: House) -> None:
     old, new = TableName("tiles", "rows_v1_0"), TableName("tiles", "rows_v1_1")
     with house.offline.connect() as lake:
@@ -485,6 +490,7 @@ def test_rows_that_someone_added_are_replaced_in_the_commit_itself(
         assert {number for _, number, _ in content(lake, lake.snapshot())} == {2}
 
 
+@pytest.mark.soak
 def test_killed_at_any_instant_every_pinned_snapshot_reads_same(house: House) -> None:
     chance = random.Random(11)
     with house.offline.connect() as lake:

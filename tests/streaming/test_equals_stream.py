@@ -62,6 +62,7 @@ def test_a_run_that_gives_the_rows_of_the_stream_passes(world, events):
     assert note(world, group) == {}
 
 
+@pytest.mark.soak
 def test_rows_that_differ_are_named(world, events):
     a, b, _ = CONTENTS
     archive = frame(a, {**b, "amount": 9.0}, payment("d"), stored_at=AT)
@@ -99,6 +100,7 @@ def test_a_run_that_is_repeated_is_compared_with_the_stream_and_not_with_itself(
     assert note(world, group) == {}
 
 
+@pytest.mark.soak
 def test_rows_that_the_service_has_not_flushed_are_no_differences(world, events):
     group = streamed(world, events, [frame(*CONTENTS, payment("d"), stored_at=AT)])
     check = equals_stream(materialize(world, group, at=NIGHT))
@@ -125,6 +127,7 @@ def test_a_partition_of_which_nothing_was_streamed_is_not_judged(world, events):
         assert "nothing of these partitions" in str(check.metadata["judged"].value)
 
 
+@pytest.mark.soak
 def test_what_an_open_archive_lacks_at_its_end_is_no_difference(world, events):
     group = streamed(world, events, [frame(*CONTENTS[:2], stored_at=AT)])
     assert equals_stream(materialize(world, group)).passed

@@ -174,6 +174,7 @@ def test_an_outbox_that_is_lost_costs_nothing_that_the_broker_has(expected, tmp_
     assert state(group, tmp_path) == expected
 
 
+@pytest.mark.soak
 def test_a_lake_that_was_put_back_to_an_earlier_state_gets_its_rows_from_the_broker_again(expected, tmp_path):
     group = declared()
     events = [list(shard) for shard in group.stream.stored]

@@ -20,6 +20,7 @@ from tests.support.killed_service import group_of
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("kills", "seed"), [(2, 1), pytest.param(300, 2, marks=pytest.mark.soak)], ids=["a few", "many"]
 )

@@ -93,6 +93,7 @@ def test_a_day_is_final_once_a_run_has_said_so(world):
         assert provisional_partitions(lake, group, *days, snapshot=lake.snapshot()) == []
 
 
+@pytest.mark.soak
 def test_rows_that_the_archive_of_an_open_day_lacks_stay(world):
     events = MemoryStream("payments")
     first, second = payment("a", amount=1.0), payment("b", amount=2.0)
@@ -147,6 +148,7 @@ def test_a_run_leaves_the_online_store_to_the_service_while_it_is_ahead(world):
     assert [row[3] for row in world.rows(group)] == [5.0, 2.0]
 
 
+@pytest.mark.soak
 def test_unflushed_rows_are_loaded_where_what_has_changed_cannot_be_told(world, monkeypatch):
     """The whole load that follows has a transaction of its own, without what was named in the one that failed."""
     events = MemoryStream("payments")
@@ -190,6 +192,7 @@ def test_windows_count_a_row_once_that_a_run_had_before_the_service(world):
     assert len(world.rows(group)) == 3
 
 
+@pytest.mark.soak
 def test_a_run_loads_the_online_store_where_all_is_flushed(world):
     events = MemoryStream("payments")
     first = payment("a", amount=1.0)

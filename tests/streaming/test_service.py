@@ -123,6 +123,7 @@ def test_an_event_from_tomorrow_answers_from_tomorrow_on(world):
     assert world.value(group, "a", at_us=microseconds(datetime(2024, 5, 2, 6))) == 9.0
 
 
+@pytest.mark.soak
 def test_two_instances_share_the_shards_and_one_table(world):
     events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)
@@ -170,6 +171,7 @@ def test_online_values_are_those_that_a_load_of_the_lake_writes(world):
             assert values > 5
 
 
+@pytest.mark.soak
 def test_windows_over_two_shards_are_kept_by_two_services(world):
     events = MemoryStream("payments", shards=2)
     group = payments(events, online=True)

@@ -125,6 +125,7 @@ def test_where_the_broker_has_it_no_more_the_other_service_puts_it_there_again_w
         asyncio.run(run())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("instance", [1, 2])
 def test_an_instance_whose_namespace_another_has_loaded_alone_brings_its_own_rows_back(tmp_path, instance):
     """The online store is lost while both run: whoever comes first loads it whole, with what the other has taken by the broker."""

@@ -57,6 +57,7 @@ def test_a_range_of_partitions_is_one_grid() -> None:
     )
 
 
+@pytest.mark.soak
 def test_rows_are_those_of_a_real_run(tmp_path: Path) -> None:
     stores = testing.stores_in(tmp_path)
     testing.materialize(outcomes, stores=stores, partition=(FIRST, "2025-01-03"))

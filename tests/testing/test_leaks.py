@@ -122,6 +122,7 @@ def test_a_lookup_of_what_becomes_known_is_found(stores: fti.Stores) -> None:
         testing.assert_no_leak(relation_name(ever.prefix("ever_")["bought"]), stores=stores, partition=LAST)
 
 
+@pytest.mark.soak
 def test_a_view_its_dataset_and_its_model_pass(stores: fti.Stores) -> None:
     for declaration, sample in ((dataset.view, 1), (dataset, 1), (buyer, 8)):
         testing.assert_no_leak(declaration, stores=stores, partition=LAST, sample=sample)

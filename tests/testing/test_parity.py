@@ -55,6 +55,7 @@ def test_predictor_of_app_is_one_that_is_asked(stores: fti.Stores) -> None:
     assert testing.assert_parity(buyer, stores=stores, predictor=pinned).build == build
 
 
+@pytest.mark.soak
 def test_rows_from_before_online_history_are_left_out_or_refused(stores: fti.Stores) -> None:
     with clock.at("2025-01-13T12:00:00Z"):
         testing.materialize(habits, stores=stores, partition=LAST, now="2025-01-13T12:00:00Z")

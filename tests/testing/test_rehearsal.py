@@ -87,6 +87,7 @@ def test_a_failed_step_says_why_and_others_go_on(tmp_path: Path, instance: dg.Da
     assert run.failures["visits_v1"].endswith("half of the file is missing")
 
 
+@pytest.mark.soak
 def test_a_request_of_the_same_key_is_run_once(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     @dg.sensor(target=[visits.assets_def], default_status=dg.DefaultSensorStatus.RUNNING)
     def each_time() -> dg.RunRequest:

@@ -74,6 +74,7 @@ def test_the_rows_online_are_those_that_reading_gives(stores: fti.Stores) -> Non
         assert {name: None if pd.isna(value) else value for name, value in row.items()} == pytest.approx(online, abs=0)
 
 
+@pytest.mark.soak
 def test_a_day_that_is_corrected_reaches_the_keys_that_it_changes(stores: fti.Stores, tmp_path: Path) -> None:
     copy = testing.stores_in(shutil.copytree(Path(str(stores.models)).parent, tmp_path / "copy"))
 

@@ -139,6 +139,7 @@ def spine() -> list[Row]:
     return [row(2, 30, "y"), row(1, 20, "x", None), row(2, 30, "y")]
 
 
+@pytest.mark.soak
 def test_the_kind_of_the_rows_is_kept(stores: fti.Stores, spine: list[Row]) -> None:
     wanted = expected(spine)
     frame = pd.DataFrame(spine).set_index(pd.Index(["a", "b", "c"]))
@@ -179,6 +180,7 @@ def test_one_instant_for_all_rows(stores: fti.Stores, spine: list[Row]) -> None:
         assert list(results[0])[:4] == ["id", "place", "own", "t"]
 
 
+@pytest.mark.soak
 def test_times_with_zone_and_iso_text_are_taken_as_utc(stores: fti.Stores) -> None:
     wanted = expected([row()])
     zone = timezone(timedelta(hours=2))
@@ -220,6 +222,7 @@ def test_numbers_and_missing_values_come_in_every_form_that_loses_nothing(stores
     assert VIEW.features_for(empty, stores=stores, as_="dicts")[0]["x"] is None
 
 
+@pytest.mark.soak
 def test_a_snapshot_is_joined_as_it_was(tmp_path: Any) -> None:
     stores = testing.stores_in(tmp_path)
     testing.materialize(readings, places, stores=stores)
@@ -329,6 +332,7 @@ def numbered_stores(tmp_path_factory):
 LARGE = 2**62 + 1
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("number", [Decimal(2), Decimal("2.00"), Decimal(LARGE), Decimal(f"{LARGE}.000")])
 @pytest.mark.parametrize("as_frame", [list, pd.DataFrame, pa.Table.from_pylist])
 def test_whole_decimals_are_whole_numbers(numbered_stores, number, as_frame):

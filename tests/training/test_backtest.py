@@ -141,6 +141,7 @@ def test_impossible_backtest_is_refused(
         backtest(buyer(), stores=stores_of(made, made / "nowhere"), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.soak
 def test_tuned_model_is_tuned_at_each_cutoff(made: Path) -> None:
     numbers: list[int] = []
 

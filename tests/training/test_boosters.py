@@ -204,6 +204,7 @@ def test_sample_weights_and_names_reach_the_estimator():
     assert means[1] > means[0] + 0.05
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("package", ["lightgbm", "xgboost"])
 def test_boosters_within_pipelines_votes_and_searches_are_models(package):
     pytest.importorskip("skl2onnx")

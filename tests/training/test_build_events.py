@@ -79,6 +79,7 @@ def test_whole_pictures_lie_in_build_and_are_linked(bench: Bench, monkeypatch: p
     assert f"On the test split, {rows} rows." in page.read_text()
 
 
+@pytest.mark.soak
 def test_each_cutoff_of_range_has_its_own_gate_results(bench: Bench) -> None:
     model = buyer(sixth_bad(), gates=GATES)
     result = bench.train(model, span=("2013-01-05", "2013-01-08"))
@@ -104,6 +105,7 @@ def test_each_cutoff_of_range_has_its_own_gate_results(bench: Bench) -> None:
     assert statuses(bench, GATES[1].name) == {"SUCCEEDED": accepted | {"2013-01-06"}}
 
 
+@pytest.mark.soak
 def test_gates_of_one_cutoff_are_of_build_that_is_there(bench: Bench) -> None:
     assert bench.train(buyer(), "07").success
     assert statuses(bench, "beats_baseline_log_loss") == {"SUCCEEDED": {"2013-01-07"}}
@@ -122,6 +124,7 @@ def test_a_range_of_one_cutoff_names_it_in_its_checks(bench: Bench) -> None:
     assert statuses(bench, "numbers_kept_apart") == {"SUCCEEDED": {"2013-01-07"}}
 
 
+@pytest.mark.soak
 def test_what_follows_range_runs_after_gates_that_let_it(bench: Bench) -> None:
     model = buyer(sixth_bad(), gates=GATES, gates_fail_run=False)
     result = bench.train(model, span=("2013-01-05", "2013-01-08"))

@@ -196,6 +196,7 @@ def test_label_copies_are_found_and_one_difference_clears(connection: duckdb.Duc
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("rows", [20, 40, 200])
 @pytest.mark.parametrize("label", ["flag", "rare", "once", "class", "count", "amount"])
 def test_honest_features_are_not_accused(connection: duckdb.DuckDBPyConnection, label: str, rows: int) -> None:
@@ -252,6 +253,7 @@ def test_sample_of_many_rows_rules_out_and_never_accuses(connection: duckdb.Duck
     assert "'equal' alone tells the label 'paid' of every one of 30000 rows" in results["features_do_not_tell_label"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["boolean", "integer", "number", "text", "timestamp"])
 def test_few_rows_rule_out_only_what_all_rows_would(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
     draw = random.Random(3)
@@ -372,6 +374,7 @@ def crowds() -> pd.DataFrame:
     )
 
 
+@pytest.mark.soak
 def test_warnings_are_checks_of_dataset_and_lines_of_its_manifest(tmp_path: Any) -> None:
     view = fti.FeatureView(
         name="paying", spine=orders, label=fti.Label(orders["paid"]), features=[orders["late"], crowds["people"]]
@@ -400,6 +403,7 @@ def test_warnings_are_checks_of_dataset_and_lines_of_its_manifest(tmp_path: Any)
         assert f"- **warning**: {problem}" in card
 
 
+@pytest.mark.soak
 def test_local_times_warn_and_planned_events_do_not(tmp_path: Any) -> None:
     """Plans name when they were known; of a spine without that column, times ahead are predictions to come."""
     now = pd.Timestamp("2025-01-05")

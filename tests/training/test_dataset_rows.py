@@ -565,6 +565,7 @@ def test_columns_are_those_known_at_prediction_time(connection: duckdb.DuckDBPyC
     assert result.delay_breaches == 0
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_the_parts_of_two_seeds_are_independent(connection: duckdb.DuckDBPyConnection, share: float) -> None:
     count = 4000

@@ -158,6 +158,7 @@ def test_a_cutoff_is_stored_with_its_manifest(world: World) -> None:
     assert manifest.warnings == (problem,)
 
 
+@pytest.mark.soak
 def test_range_of_cutoffs_is_one_run_with_version_each(world: World) -> None:
     dataset = world.dataset()
     world.run(dataset, span=("2013-01-05", "2013-01-07"))
@@ -169,6 +170,7 @@ def test_range_of_cutoffs_is_one_run_with_version_each(world: World) -> None:
     assert world.data_versions(dataset, *keys) == versions  # a range gives what each alone gives
 
 
+@pytest.mark.soak
 def test_a_rerun_gives_the_same_data_version(world: World) -> None:
     dataset = world.dataset()
     observed = set()
@@ -178,6 +180,7 @@ def test_a_rerun_gives_the_same_data_version(world: World) -> None:
     assert len(observed) == 1
 
 
+@pytest.mark.soak
 def test_changed_upstream_day_changes_data_version_and_its_inputs(world: World) -> None:
     dataset = world.dataset()
     world.run(dataset, partition_key="2013-01-06")
@@ -192,6 +195,7 @@ def test_changed_upstream_day_changes_data_version_and_its_inputs(world: World) 
     assert changed == {"visits_v1"}
 
 
+@pytest.mark.soak
 def test_model_reads_what_was_materialized_whatever_upstream_does_since(world: World) -> None:
     dataset = world.dataset()
     observed: list[np.ndarray] = []
@@ -229,6 +233,7 @@ def test_rows_that_break_schema_are_not_stored_and_kept_aside(world: World) -> N
     assert {row["t"][:10] for row in kept} == {"2013-01-05"}
 
 
+@pytest.mark.soak
 def test_missing_upstream_partitions_warn(empty: World) -> None:
     empty.run(empty.shops)
     empty.load(end="2013-01-03")
@@ -295,6 +300,7 @@ def test_code_version_tells_of_changed_label_and_changed_join(world: World) -> N
     assert code_version(label=fti.Label(world.outcomes["bought"])) == versions[0]
 
 
+@pytest.mark.soak
 def test_last_day_run_before_its_delay_ended_is_provisional(empty: World) -> None:
     @fti.feature_group(keys=["visit_id"], event_time="t", serving_delay="6h", partitions_def=DAYS)
     def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:

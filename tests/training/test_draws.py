@@ -53,6 +53,7 @@ def test_interval_of_ece_holds_the_true_error(stretch):
         assert percentile == 0, "no percentile of a mean of absolute values is 0"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("own", "other"), [(1.0, 0.0), (2.0, 1.0), (1.0, 2.0), (1.4, 1.0)])
 def test_interval_of_a_difference_holds_the_true_one(own, other):
     true, held = true_error(own) - true_error(other), 0

@@ -253,6 +253,7 @@ def test_seconds_since_1970_keep_their_place_in_a_cycle(period):
     assert not no_place.any()
 
 
+@pytest.mark.soak
 def test_only_numbers_that_float32_moves_have_a_double_input():
     columns = {
         "hour": np.array([0.0, 23.9, np.nan]),

@@ -127,6 +127,7 @@ def test_whole_numbers_find_decimal_keys_exactly(tmp_path: Path) -> None:
     assert view.features_for(pd.DataFrame(rows), stores=stores)["level"].tolist() == [1.0, 0.0]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("brought", [[float(LARGE)], decimals(LARGE + 1)])
 def test_a_float_and_a_decimal_key_are_refused(tmp_path: Path, brought: Any) -> None:
     keys = decimals(LARGE, LARGE + 1) if isinstance(brought, list) else pa.array([float(LARGE), 1.0])

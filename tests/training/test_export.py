@@ -216,6 +216,7 @@ def test_an_imputer_with_an_indicator_is_refused(scaled):
         export(make_pipeline(*steps).fit(data.train.X, data.train.y), data.encoder, data, "binary")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("missing_in_training", [True, False])
 @pytest.mark.parametrize("kind", ["tree", "forest", "extra trees", "many deep trees", "pipeline", "vote", "stack"])
 def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_training):
@@ -257,6 +258,7 @@ def test_missing_numbers_go_where_the_fitted_tree_sends_them(kind, missing_in_tr
     np.testing.assert_allclose(answers, fitted.predict_proba(matrix(data.encoder.encode(rows)))[:, 1], atol=1e-6)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("missing_in_training", [True, False])
 @pytest.mark.parametrize("kind", ["forest", "bagging", "regressor"])
 def test_trees_that_are_alike_have_routes_of_their_own(kind, missing_in_training):
@@ -507,6 +509,7 @@ class Constant(torch.nn.Module):
         return torch.zeros(8)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("scaled", [False, True])
 def test_support_vectors_are_models(task, scaled):
@@ -703,6 +706,7 @@ def without_ties(task, far=0.0):
     return TrainingData(FEATURES, fit_encoders(FEATURES, ENCODERS, raw["train"]), raw, labels, task=task)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["classifier", "other distance", "pipeline", "bagging", "gaussian process"])
 def test_neighbours_of_rows_far_from_all_others_are_the_estimators(name):
     pytest.importorskip("skl2onnx")

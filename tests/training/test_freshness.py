@@ -220,6 +220,7 @@ def hours(count: float) -> timedelta:
     return timedelta(hours=count)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("delay", [0, 1, 5])
 @pytest.mark.parametrize("has_available_at", [False, True])
 def test_moved_joins_equal_plain_python(has_available_at: bool, delay: int) -> None:

@@ -281,6 +281,7 @@ def test_champion_gate_compares_with_newest_accepted_build_of_earlier_cutoff(ben
     assert f"of the champion {earlier.reference}" in verdict.reason
 
 
+@pytest.mark.soak
 def test_versions_of_one_cutoff_are_each_others_challengers(bench: Bench) -> None:
     options = {"gates": [NOT_WORSE], "gates_fail_run": False}
     bench.train(buyer(**options), "08")
@@ -639,6 +640,7 @@ def test_promotion_after_an_experiment_leaves_all_but_the_first_build_to_it(benc
     assert (second.status, second.cutoff > first.cutoff) == ("accepted", True)
 
 
+@pytest.mark.soak
 def test_a_range_builds_and_judges_each_cutoff_in_order(bench: Bench) -> None:
     latest: list[float] = []
 
@@ -754,6 +756,7 @@ def test_a_regression_model_end_to_end(bench: Bench) -> None:
     assert manifest.outputs[0].name == "value"
 
 
+@pytest.mark.soak
 def test_champion_is_compared_while_on_demand_versions_stay(bench: Bench) -> None:
     options = {"dataset": AMOUNTS, "task": "regression", "gates": [fti.NotWorseThanChampion("rmse", tolerance=1.0)]}
     model = buyer(lambda data: LinearRegression().fit(data.train.X, data.train.y), **options)
@@ -793,6 +796,7 @@ def test_multiclass_model_against_a_champion_of_fewer_classes(bench: Bench) -> N
     assert f"{expected:.6g} of the champion {champion.reference}" in challenger.gates[0].reason
 
 
+@pytest.mark.soak
 def test_two_models_of_one_dataset_encode_otherwise(bench: Bench) -> None:
     def train(data: fti.TrainingData) -> Any:  # of a request without a value it is asked, too
         return make_pipeline(SimpleImputer(), LogisticRegression()).fit(data.train.X, data.train.y)

@@ -129,6 +129,7 @@ def have_few_ranges(values: list[Any], classes: list[str]) -> bool:
     return not ties and len(list(itertools.groupby(of for _, of in pairs))) == len({of for _, of in pairs})
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("label", [Column("paid", "boolean"), Column("class", "text")])
 @pytest.mark.parametrize("rows", [200, 12_000])
 def test_a_class_on_both_sides_of_another_is_told(rows: int, label: Column) -> None:

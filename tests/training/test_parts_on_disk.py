@@ -133,6 +133,7 @@ def test_outliers_of_all_blocks_are_counted_together() -> None:
         )
 
 
+@pytest.mark.soak
 def test_no_part_of_a_build_is_in_memory(home: Path) -> None:
     kinds: set[type] = set()
 

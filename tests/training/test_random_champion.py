@@ -81,6 +81,7 @@ def test_keys_in_another_order_are_those_of_champions_split(home: Path) -> None:
     assert verdict.passed, verdict.reason
 
 
+@pytest.mark.soak
 def test_champion_that_did_not_note_its_split_is_not_compared(home: Path, of_seed_0: Path) -> None:
     shutil.copytree(of_seed_0, home / ".fti")
     store = ModelStore(".fti/models")

@@ -201,6 +201,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, fti.Stores, M
     return home, stores, stores.model_store().champion("ranker"), best
 
 
+@pytest.mark.soak
 def test_a_build_is_judged_by_its_lists(built):
     home, _, manifest, _ = built
     assert manifest.task == "ranking"
@@ -274,6 +275,7 @@ def test_no_list_is_a_part_or_a_mixture_of_queries() -> None:
                 refuse_parts_of_lists(lake, best, view, due, 1)
 
 
+@pytest.mark.soak
 def test_a_challenger_is_compared_on_draws_of_whole_lists(built):
     _, stores, champion, _ = built
     gate = fti.NotWorseThanChampion("ndcg", tolerance=1.0, when_unsure="fail")

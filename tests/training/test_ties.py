@@ -73,6 +73,7 @@ def test_answers_a_step_of_float32_away_are_as_good(task):
             assert "is not worse than" in not_worse[0].reason
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("metric", ["r2", "rmse", "mae", "mape"])
 def test_a_constant_in_float32_beats_no_constant(metric):
     for seed in range(20):

@@ -370,6 +370,7 @@ def test_what_a_build_has_seen_is_told_without_its_snapshot(world: World, monkey
 LATE = "2024-02-09T12:00"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("figures_of", "days"),
     [

@@ -129,6 +129,7 @@ def test_killed_study_with_another_resource_begins_anew(bench: Bench, monkeypatc
         assert study_of(bench, bench.builds()[-1]).resumed == resumed
 
 
+@pytest.mark.soak
 def test_killed_study_of_another_config_begins_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Features(dg.Config):  # type: ignore[misc]
         power: int = 1

@@ -132,6 +132,7 @@ PRUNINGS: list[Any] = [
 ]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("pruning", PRUNINGS, ids=pruning_text)
 def test_study_of_any_pruner_goes_on_as_if_nothing_happened(pruning: Any, tmp_path: Path) -> None:
     model, whole = search(distance, trials=14, pruning=pruning).run(Journal(None))

@@ -200,6 +200,7 @@ def test_kserves_manifest_starts_graph_and_look_ups(shared, tmp_path):
     assert repository == {"repository/delay_net.graph/config.pbtxt", "repository/delay_net.graph/1/model.onnx"}
 
 
+@pytest.mark.soak
 def test_manifests_command_answers_before_a_server_that_has_the_graph(shared, tmp_path):
     """The container's own command, with KServe's arguments behind it, in a process that has nothing but the exported folder."""
     export(shared.models, "delay_net", tmp_path / "mnt", to="kserve", cluster=CLUSTER)

@@ -16,6 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fti_assets.cli import main
 from fti_assets.core import clock
 from fti_assets.inference.server.answering import access_line
@@ -116,6 +118,7 @@ def test_a_log_that_cannot_be_written_stops_no_request(tmp_path):
     lines.flush()
 
 
+@pytest.mark.soak
 def test_workers_log_each_answer_once_and_all_of_them(world: World, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,6 +99,7 @@ def test_a_crowd_is_answered_in_part_and_the_server_recovers(world, monkeypatch)
     assert ask(app, "POST", PATH, PLAIN).status == 200
 
 
+@pytest.mark.soak
 def test_the_server_knows_when_a_request_was_read(world):
     with listening(made_with_goal(world, 1e-9)) as address:
         assert status_of(f"http://{address}{PATH}") == 503

@@ -135,7 +135,9 @@ class NamespacesReader:
         self, state: ReaderState, keys: Sequence[bytes | None], kept: Sequence[bytes | None], at_us: int
     ) -> list[RawWinner | None] | None:
         """The winners of keys whose blobs are not all kept; None if the namespaces are no longer what they were."""
-        missing = [key if blob is None else None for key, blob in zip(keys, kept, strict=True)]
+        missing = keys
+        if kept.count(None) < len(kept):
+            missing = [key if blob is None else None for key, blob in zip(keys, kept, strict=True)]
         start, writes = monotonic(), Writes.count
         generations, blobs = self._fetcher.one(state.abouts, missing)
         if generations != state.generations:
@@ -149,7 +151,7 @@ class NamespacesReader:
                 winners.append(None)
             else:
                 winners.append(state.finds[position](key, blob, at_us))
-                state.cache.keep(position, (key,), (blob,))
+                state.cache.keep_one(position, key, blob)
         return winners
 
     def _is_still(self, state: ReaderState) -> bool:

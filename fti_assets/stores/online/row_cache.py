@@ -67,8 +67,17 @@ class RowCache:
             return
         rows: dict[bytes | None, bytes] = {key: blob for key, blob in zip(keys, blobs, strict=True) if blob is not None}
         self.rows[position].update(rows)
+        self._grow(sum(map(len, keys)) + sum(map(len, rows.values())) + _BESIDE_BLOB * len(rows))
+
+    def keep_one(self, position: int, key: bytes, blob: bytes) -> None:
+        """``keep`` of one key, in a third of the time."""
+        if self._most_bytes:
+            self.rows[position][key] = blob
+            self._grow(len(key) + len(blob) + _BESIDE_BLOB)
+
+    def _grow(self, size: int) -> None:
         # Threads that count at the same time may lose some of their rows, which the bound can bear.
-        self._size += sum(map(len, keys)) + sum(map(len, rows.values())) + _BESIDE_BLOB * len(rows)
+        self._size += size
         if self._size > self._most_bytes:
             for of_namespace in self.rows:
                 of_namespace.clear()

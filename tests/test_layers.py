@@ -2,9 +2,12 @@
 
 import importlib
 import pkgutil
+import re
+import tomllib
 from collections.abc import Mapping, Set
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
+from pathlib import Path
 
 import grimp
 
@@ -44,3 +47,21 @@ def test_every_module_can_be_imported() -> None:
     for name in names:
         if not name.endswith("__main__"):
             importlib.import_module(name)
+
+
+def test_the_drawing_has_every_layer_in_its_place() -> None:
+    repository = Path(__file__).parent.parent
+    contracts = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one["name"] == "Layers: imports never point up")
+    place_of = {
+        name.removeprefix("fti_assets."): number for number, one in enumerate(layers) for name in one.split(" | ")
+    }
+    drawing = (repository / "docs" / "architecture.svg").read_text()
+    drawn = re.findall(r'<text class="layer" [^>]*>([^<]*)<', drawing)
+    names = [name for one in drawn for name in one.split()]
+    assert sorted(names) == sorted(place_of)
+    assert [place_of[name] for name in names] == sorted(place_of.values())
+    places = re.findall(r'<text class="place" [^>]*>([^<]*)<', drawing)
+    assert places
+    for one in places:
+        assert (repository / "fti_assets" / one).is_dir() or (repository / "fti_assets" / f"{one}.py").is_file(), one

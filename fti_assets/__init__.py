@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fti_assets.alerts.alerts import Alerts as Alerts
     from fti_assets.core.manifest import GateVerdict as GateVerdict
+    from fti_assets.core.on_demand.shipped_text import shipped_text as shipped_text
     from fti_assets.definitions import build_definitions as build_definitions
     from fti_assets.describe.finding import search as search
     from fti_assets.experiments.declaring import experiment as experiment
@@ -131,6 +132,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "alerts.alerts": "Alerts",
     "core.manifest": "GateVerdict",
+    "core.on_demand.shipped_text": "shipped_text",
     "definitions": "build_definitions",
     "describe.finding": "search",
     "experiments.declaring": "experiment",

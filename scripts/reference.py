@@ -41,7 +41,8 @@ PAGES = {
         _names(
             "feature_group sql_feature_group external_group group prediction_times ParquetFiles PostgresTable DuckDBTable FeatureGroup "
             "read_files KeepLast Changes ChangeFeed FeedPosition Table Grid window_aggregate Window request_windows Count Sum Mean Rate "
-            "Std Min Max First Last DistinctCount Percentile Sessions on_demand"
+            "Std Min Max First Last DistinctCount Percentile Sessions on_demand "
+            "shipped_text"
         ),
     ),
     "streaming.md": Page(

@@ -1,4 +1,4 @@
-"""The tokens of a report: a module that the app ships, with the words that the encoder knows."""
+"""The tokens of a report: a module that the app ships, with a file of the words that the encoder knows."""
 
 from functools import cache
 
@@ -6,9 +6,11 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 import fti_assets as fti
-from examples.text.vocabulary import WORDS
 
 LENGTH, START, END = 24, 101, 102
+WORDS = fti.shipped_text(
+    "data/vocabulary.txt", sha256="0f052197aac305fe42f378b5c61554b7bacb34b8be4af83fec2cfdcdffbc9973"
+)
 
 
 @cache

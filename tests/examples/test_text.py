@@ -12,10 +12,9 @@ import torch
 
 import fti_assets as fti
 from examples.text import demo, encoder, on_demand, system
-from examples.text.on_demand import LENGTH, tokens
+from examples.text.on_demand import LENGTH, WORDS, tokens
 from examples.text.outcome import draw, figures, found_by
 from examples.text.records import FILE
-from examples.text.vocabulary import WORDS
 from fti_assets import testing
 from fti_assets.core import clock
 from fti_assets.core.manifest import OnDemandPackage

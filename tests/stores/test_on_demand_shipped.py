@@ -110,7 +110,7 @@ def test_a_failing_module_is_tried_again_and_leaves_nothing(call):
     assert "shipped_bad" not in sys.modules
 
 
-@pytest.mark.parametrize("path", ["../evil.py", "a b.py", "a.txt", "/a.py", "a//b.py", "1.py", ""])
+@pytest.mark.parametrize("path", ["../evil.py", "a b.py", "../a.txt", ".env", "/a.py", "a//b.py", "1.py", ""])
 def test_a_path_that_is_no_modules_is_refused(path):
     with pytest.raises(DamagedError, match="which is no module's path"):
         ShippedModules({path: b""}, where="a.zip/code")

@@ -12,24 +12,29 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from fti_assets.core.manifest import OnDemandCall
 from fti_assets.core.on_demand.call import check_source
+from fti_assets.core.on_demand.declaring import texts_beside
+from fti_assets.core.on_demand.shipped_text import SHIPPED, read_checked
 from fti_assets.core.on_demand.syntax.source import ShippedFile, packages_around, reading_shipped, source_file
 from fti_assets.core.on_demand.tricks import around
 from fti_assets.errors import DamagedError
 
 _PACKAGE = "__init__.py"
 _NAME = re.compile(r"[^\W\d]\w*(/[^\W\d]\w*)*\.py")
+_TEXT = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*(?<!\.py)")
 
 
 def sources_of(calls: Sequence[OnDemandCall]) -> dict[str, bytes]:
-    """The source of every module that some on-demand functions need, by its path: ``features/calendar.py``.
+    """The source of every module that some on-demand functions need, by its path, ``features/calendar.py``, and the texts beside it.
 
     Raises:
         PredictionError: one is not here, or means something else than what the model learned from.
+        DeclarationError: a text cannot be read, or is another one than the module says.
     """
     sources: dict[str, bytes] = {}
     for call in calls:
@@ -38,7 +43,10 @@ def sources_of(calls: Sequence[OnDemandCall]) -> dict[str, bytes]:
             file = source_file(name)
             if file is not None:
                 path = name.replace(".", "/")
-                sources[f"{path}/{_PACKAGE}" if file.name == _PACKAGE else f"{path}.py"] = file.read_bytes()
+                path = f"{path}/{_PACKAGE}" if file.name == _PACKAGE else f"{path}.py"
+                sources[path] = file.read_bytes()
+                for text, sha256 in texts_beside(name).items():
+                    sources[_beside(path, text)] = read_checked(Path(str(file)).parent / text, sha256, name)
     return sources
 
 
@@ -56,8 +64,11 @@ class ShippedModules:
     def __init__(self, sources: Mapping[str, bytes], *, where: str) -> None:
         self._files: dict[str, ShippedFile] = {}
         self._modules: dict[str, ModuleType] = {}
+        self._texts = {path: content for path, content in sources.items() if _TEXT.fullmatch(path)}
         self._loading = threading.RLock()  # functions may import when they are called, in any thread
         for path, content in sources.items():
+            if path in self._texts:
+                continue
             if not _NAME.fullmatch(path):
                 raise DamagedError(f"{where} has a module at {path!r:.100}, which is no module's path: make it again")
             name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -96,6 +107,10 @@ class ShippedModules:
             vars(module)["__path__"] = []
         if file is not None:
             vars(module)["__file__"] = str(file)
+            path = f"{name.replace('.', '/')}/{_PACKAGE}" if file.name == _PACKAGE else f"{name.replace('.', '/')}.py"
+            folder = _beside(path, "")
+            texts = {one.removeprefix(folder): text for one, text in self._texts.items() if one.startswith(folder)}
+            vars(module)[SHIPPED] = texts
             try:
                 _run(module, file)
             except BaseException:
@@ -136,6 +151,16 @@ def _run(module: ModuleType, file: ShippedFile) -> None:
     finally:
         if is_first:
             sys.modules.pop(name, None)
+
+
+def _beside(path: str, file: str) -> str:
+    """The path of a file in the folder of a module.
+
+    >>> _beside("features/calendar.py", "words.txt"), _beside("calendar.py", "words.txt")
+    ('features/words.txt', 'words.txt')
+    """
+    folder, slash, _ = path.rpartition("/")
+    return f"{folder}{slash}{file}"
 
 
 def _absolute(name: str, package: str, level: int) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from fti_assets.core.on_demand.declaring import written_out
 from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.on_demand.syntax.trees import parts_asked_for
@@ -59,10 +60,14 @@ _NUMPY_READS = frozenset({
 # fmt: on
 
 _DIFFERS = "which is another in training than when it serves"
-_FILE = "reads a file, which is not part of the source: write the values out in a module"
+_FILE = "reads a file, which is not part of the source: write the values out in a module, or name the file with fti.shipped_text"
 _TEXT = "runs a text, and what that reaches cannot be told before it runs: write the code out"
 _BY_TEXT = "takes a part by a name that cannot be told before it runs: write the name out"
 _CLOCK = f"asks for the clock, {_DIFFERS}: take the prediction time as an input"
+_SHIPPED_TEXT = (
+    "asks for a file that cannot be told before it runs: call fti.shipped_text itself, with the file's path and its sha256 as texts "
+    "written out"
+)
 _IMPORT = "imports a module whose name cannot be told before it runs: write the import out"
 _HASH = "takes {name}(), which gives {what} another number in each process: {instead}"
 
@@ -155,6 +160,9 @@ class _ModuleSource:
             return next(filter(None, map(_of_part, sorted(parts_asked_for(node.value)))), None)
         if isinstance(node, ast.Call) and (why := self._of_call(node)) is not None:
             return why
+        if isinstance(node, ast.Name | ast.Attribute) and "fti_assets.shipped_text" in self._names.paths(node):
+            is_plain = isinstance(parent, ast.Call) and parent.func is node and written_out(parent) is not None
+            return None if is_plain else _SHIPPED_TEXT
         is_stored = isinstance(node, ast.Attribute | ast.Name) and not isinstance(node.ctx, ast.Load)
         return None if is_stored or not isinstance(node, ast.expr) else self._of_paths(node, parent)
 

@@ -131,12 +131,50 @@ def test_another_text_is_another_meaning_of_what_uses_it_alone(write: Write) -> 
         "fti.shipped_text(*['data/words.txt'], sha256='0')",
         "(lambda ask: ask('data/words.txt', sha256='0'))(fti.shipped_text)",
         "[fti.shipped_text][0]('data/words.txt', sha256='0')",
+        "getattr(fti, 'shipped_text')('data/words.txt', sha256='0')",
+        "(lambda of=fti: of.shipped_text('data/words.txt', sha256='0'))()",
+        "(of := fti).shipped_text('data/words.txt', sha256='0')",
+        "(read := fti.shipped_text)('data/words.txt', sha256='0')",
     ],
 )
 def test_a_file_that_cannot_be_told_before_it_runs_is_refused(write: Write, call: str) -> None:
     write(call)
+    with pytest.raises(
+        DeclarationError, match="asks for a file that cannot be told before it runs|hands the module 'fti_assets' on"
+    ):
+        check_declared_source("texts_app.places", what="place")
+
+
+def test_a_second_name_of_the_package_is_not_followed(write: Write) -> None:
+    write(CALL.replace("fti.", "of."), module=MODULE.replace("WORDS", "of = fti\nWORDS", 1))
     with pytest.raises(DeclarationError, match="asks for a file that cannot be told before it runs"):
         check_declared_source("texts_app.places", what="place")
+
+
+def test_it_is_taken_by_its_public_name_alone(write: Write) -> None:
+    inner = "from fti_assets.core.on_demand.shipped_text import shipped_text"
+    write(module=MODULE.replace("import fti_assets as fti", f"import fti_assets as fti\n{inner}"))
+    with pytest.raises(DeclarationError, match="takes 'fti_assets.core.on_demand.shipped_text'"):
+        check_declared_source("texts_app.places", what="place")
+
+
+def test_a_call_within_a_function_reads_the_same_file(write: Write) -> None:
+    module = MODULE.replace("WORDS = {call}.split()", "def words():\n    return {call}.split()").replace(
+        "WORDS.index", "words().index"
+    )
+    write(module=module)
+    check_declared_source("texts_app.places", what="place")
+    one = recorded()
+    sources = sources_of([one])
+    assert "texts_app/data/words.txt" in sources
+    modules = ShippedModules(sources, where="a.zip/code")
+    with modules.allow_reading():
+        loaded = LoadedCall(one, modules.load, types={})
+    assert loaded({"word": np.array(["kleiner"])}, 1) == [[1]]
+    other = b"kleiner\n"
+    write(CALL.replace(SHA256, hashlib.sha256(other).hexdigest()), other, module)
+    with pytest.raises(PredictionError, match="means something else"):
+        check_source(one)
 
 
 @pytest.mark.parametrize("imports", ["import fti_assets as fti", "from fti_assets import shipped_text, on_demand"])

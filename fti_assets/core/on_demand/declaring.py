@@ -20,7 +20,11 @@ def declares_on_demand(module: str) -> bool:
 
 def calls_of(module: str, part: str) -> list[ast.Call]:
     """The calls in a module's source of a public name of ``fti_assets``; it is not run."""
-    tree = Module.read(module).tree
+    return calls_in(Module.read(module).tree, part)
+
+
+def calls_in(tree: ast.Module, part: str) -> list[ast.Call]:
+    """The calls of a public name of ``fti_assets`` by it, or by the name or the package that an import binds."""
     names: set[str] = set()
     for node in walk(tree):
         if isinstance(node, ast.Import):

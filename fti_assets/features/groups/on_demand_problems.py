@@ -16,13 +16,13 @@ import sys
 import types
 import typing
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fti_assets.core.on_demand.declaring import written_out
+from fti_assets.core.on_demand.declaring import calls_in, written_out
 from fti_assets.core.on_demand.syntax.names import Names, is_own, text_of
 from fti_assets.core.on_demand.syntax.source import source_file
 from fti_assets.core.on_demand.syntax.trees import parts_asked_for
@@ -120,7 +120,8 @@ def problems_of(tree: ast.Module, names: Names, refused_module: Callable[[str], 
         names: what its names stand for.
         refused_module: why a module of a library may not be taken; None if it may.
     """
-    module_source = _ModuleSource(names, refused_module)
+    shipped_texts = {call.func for call in calls_in(tree, "shipped_text") if written_out(call) is not None}
+    module_source = _ModuleSource(names, refused_module, shipped_texts)
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     machine, clock = Machine(names, parents), Clock(names, parents)
     for node in nodes_of(tree, names):
@@ -145,9 +146,10 @@ def nodes_of(tree: ast.AST, names: Names) -> Iterator[ast.AST]:
 class _ModuleSource:
     """One module's source, judged node by node."""
 
-    def __init__(self, names: Names, refused_module: Callable[[str], str | None]) -> None:
+    def __init__(self, names: Names, refused_module: Callable[[str], str | None], shipped_texts: Set[ast.expr]) -> None:
         self._names = names
         self._refused_module = refused_module
+        self._shipped_texts = shipped_texts
 
     def problem(self, node: ast.AST, parent: ast.AST | None) -> str | None:
         if isinstance(node, ast.ImportFrom | ast.Import):
@@ -160,9 +162,8 @@ class _ModuleSource:
             return next(filter(None, map(_of_part, sorted(parts_asked_for(node.value)))), None)
         if isinstance(node, ast.Call) and (why := self._of_call(node)) is not None:
             return why
-        if isinstance(node, ast.Name | ast.Attribute) and "fti_assets.shipped_text" in self._names.paths(node):
-            is_plain = isinstance(parent, ast.Call) and parent.func is node and written_out(parent) is not None
-            return None if is_plain else _SHIPPED_TEXT
+        if isinstance(node, ast.expr) and "fti_assets.shipped_text" in self._names.paths(node):
+            return None if node in self._shipped_texts else _SHIPPED_TEXT
         is_stored = isinstance(node, ast.Attribute | ast.Name) and not isinstance(node.ctx, ast.Load)
         return None if is_stored or not isinstance(node, ast.expr) else self._of_paths(node, parent)
 

@@ -149,7 +149,6 @@ _OWN = {
     "fti_assets.on_demand",
     "fti_assets.Vector",
     "fti_assets.shipped_text",
-    "fti_assets.core.on_demand.shipped_text",
     "fti_assets.errors",
     "fti_assets.features.groups.on_demand",
     "fti_assets.core.times",

@@ -61,7 +61,7 @@ def read_checked(path: Path, sha256: str, module: str) -> bytes:
 
 def _text(content: bytes, sha256: str, what: str) -> str:
     own = hashlib.sha256(content).hexdigest()
-    if own != sha256:
+    if not isinstance(sha256, str) or own != sha256:
         raise DeclarationError(
             f"{what} has the SHA-256 {own}, and the module says {excerpt(sha256)}. If the file was changed on purpose, write "
             "the new hash and raise the function's version; if not, put the file back as it was"

@@ -19,14 +19,13 @@ from typing import Any
 from fti_assets.core.manifest import OnDemandCall
 from fti_assets.core.on_demand.call import check_source
 from fti_assets.core.on_demand.declaring import texts_beside
-from fti_assets.core.on_demand.shipped_text import SHIPPED, read_checked
+from fti_assets.core.on_demand.shipped_text import SHIPPED, is_text_path, read_checked
 from fti_assets.core.on_demand.syntax.source import ShippedFile, packages_around, reading_shipped, source_file
 from fti_assets.core.on_demand.tricks import around
 from fti_assets.errors import DamagedError
 
 _PACKAGE = "__init__.py"
 _NAME = re.compile(r"[^\W\d]\w*(/[^\W\d]\w*)*\.py")
-_TEXT = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*(?<!\.py)")
 
 
 def sources_of(calls: Sequence[OnDemandCall]) -> dict[str, bytes]:
@@ -64,7 +63,8 @@ class ShippedModules:
     def __init__(self, sources: Mapping[str, bytes], *, where: str) -> None:
         self._files: dict[str, ShippedFile] = {}
         self._modules: dict[str, ModuleType] = {}
-        self._texts = {path: content for path, content in sources.items() if _TEXT.fullmatch(path)}
+        self._texts = {path: content for path, content in sources.items() if is_text_path(path)}
+        self._folders: dict[str, str] = {}
         self._loading = threading.RLock()  # functions may import when they are called, in any thread
         for path, content in sources.items():
             if path in self._texts:
@@ -73,6 +73,7 @@ class ShippedModules:
                 raise DamagedError(f"{where} has a module at {path!r:.100}, which is no module's path: make it again")
             name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
             self._files[name] = ShippedFile(path.rpartition("/")[2], content, f"{where}/{path}")
+            self._folders[name] = _beside(path, "")
         self._packages = {package for name in self._files for package in packages_around(name)}
 
     @contextmanager
@@ -107,8 +108,7 @@ class ShippedModules:
             vars(module)["__path__"] = []
         if file is not None:
             vars(module)["__file__"] = str(file)
-            path = f"{name.replace('.', '/')}/{_PACKAGE}" if file.name == _PACKAGE else f"{name.replace('.', '/')}.py"
-            folder = _beside(path, "")
+            folder = self._folders[name]
             texts = {one.removeprefix(folder): text for one, text in self._texts.items() if one.startswith(folder)}
             vars(module)[SHIPPED] = texts
             try:

@@ -6,7 +6,6 @@ import hashlib
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from fti_assets.errors import DeclarationError, excerpt
 
@@ -30,7 +29,10 @@ def shipped_text(file: str, *, sha256: str) -> str:
     """
     namespace = sys._getframe(1).f_globals
     what = f"shipped_text({excerpt(file)}) of module {namespace.get('__name__', '?')!r}"
-    check_path(file, what)
+    if not isinstance(file, str) or not is_text_path(file):
+        raise DeclarationError(
+            f"{what}: give the path of a file in the folder of the module, such as 'words.txt' or 'data/words.txt'; a module is imported"
+        )
     shipped, own = namespace.get(SHIPPED), namespace.get("__file__")
     if shipped is not None:
         where = f"{str(own).rpartition('/')[0]}/{file}"
@@ -44,7 +46,7 @@ def shipped_text(file: str, *, sha256: str) -> str:
             f"{what}: the module has no file, as in a notebook. Put the function in a module of its own"
         )
     path = Path(own).parent / file
-    return _text(read_beside(path, what), sha256, f"{what}: {path}")
+    return _text(_read(path, what), sha256, f"{what}: {path}")
 
 
 def read_checked(path: Path, sha256: str, module: str) -> bytes:
@@ -54,7 +56,7 @@ def read_checked(path: Path, sha256: str, module: str) -> bytes:
         DeclarationError: as ``shipped_text``.
     """
     what = f"shipped_text({path.name!r}) of module {module!r}"
-    content = read_beside(path, what)
+    content = _read(path, what)
     _text(content, sha256, f"{what}: {path}")
     return content
 
@@ -72,12 +74,7 @@ def _text(content: bytes, sha256: str, what: str) -> str:
         raise DeclarationError(f"{what} is not UTF-8: {error}. Store the text as UTF-8") from None
 
 
-def read_beside(path: Path, what: str) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        DeclarationError: it cannot be read.
-    """
+def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -87,13 +84,6 @@ def read_beside(path: Path, what: str) -> bytes:
         ) from None
 
 
-def check_path(file: Any, what: str) -> None:
-    """Refuse a path that is not one of a file within the module's folder.
-
-    Raises:
-        DeclarationError: it is not.
-    """
-    if not isinstance(file, str) or not _PATH.fullmatch(file) or file.endswith((".py", ".pyc")):
-        raise DeclarationError(
-            f"{what}: give the path of a file in the folder of the module, such as 'words.txt' or 'data/words.txt'; a module is imported"
-        )
+def is_text_path(file: str) -> bool:
+    """Whether a path is one of a text in a folder or below it: no module's, and none that leads elsewhere."""
+    return _PATH.fullmatch(file) is not None and not file.endswith((".py", ".pyc"))

@@ -24,7 +24,7 @@ from fti_assets.core.addresses import scrub
 from fti_assets.core.times import microseconds
 from fti_assets.errors import StoreError, list_some
 from fti_assets.stores.streams.event import Event
-from fti_assets.stores.streams.sessions.kafka_client import options_of, text_of
+from fti_assets.stores.streams.sessions.kafka_client import session_options, text_of
 from fti_assets.stores.streams.sessions.resuming import (
     CLOCK_STEP,
     Away,
@@ -43,9 +43,7 @@ _ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.5
 _COUNT_SECONDS = 60.0
 _BATCH = 1_000
-_GROUP = "fti_assets"
 _UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
-_LOST_CONNECTION = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._RESOLVE)
 
 
 async def partitions_of(stream: EventStream) -> int:
@@ -143,7 +141,7 @@ class KafkaSession(Session):
         self._counted_at = 0.0
         self.has_producers_times = False
         try:
-            self._consumer = Consumer(options_of(stream.address()) | self._own_options(group), logger=_log)
+            self._consumer = Consumer(session_options(stream.address(), group, self._note), logger=_log)
         except (KafkaException, ValueError, TypeError) as error:
             raise StoreError(
                 f"{stream.place} cannot be read with the options of its address: {scrub(text_of(error), stream.secrets)}"
@@ -274,6 +272,9 @@ class KafkaSession(Session):
             # Whoever is cancelled here waits no longer; the client is closed all the same, and not by whatever collects garbage.
             await asyncio.shield(asyncio.wrap_future(closing))
 
+    def _note(self, problem: str) -> None:
+        self._problem = problem
+
     def _poll(self, at_most: int, within: float) -> list[Any]:
         first = self._consumer.poll(within)
         if first is None:
@@ -324,21 +325,6 @@ class KafkaSession(Session):
                 f"{self._stream.place} has {count} partitions by now, and had {self._count}: start all that reads it again, so that each "
                 "is read. Keys may be in other partitions than before"
             )
-
-    def _own_options(self, group: str | None) -> dict[str, Any]:
-        def note(error: Any) -> None:
-            if error.code() in _LOST_CONNECTION:
-                self._problem = error.str()
-
-        return {
-            "group.id": group or _GROUP,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "error",  # an offset that is gone is never passed over
-            "enable.partition.eof": True,  # behind the last message there may be markers of transactions, which nobody is given
-            "error_cb": note,
-            "log_level": 2,  # what is wrong is told by errors
-        }
 
     async def _run(self, call: Callable[[], T]) -> T:
         """Call the client in its thread.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
+
+_GROUP = "fti_assets"
+_LOST_CONNECTION = (KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._RESOLVE)
 
 
 def options_of(address: str) -> dict[str, Any]:
@@ -22,6 +26,33 @@ def options_of(address: str) -> dict[str, Any]:
             "sasl.password": unquote(password),
         }
     return options | dict(parse_qsl(query))
+
+
+def session_options(address: str, group: str | None, on_lost: Callable[[str], None]) -> dict[str, Any]:
+    """librdkafka's options of a consumer that keeps its positions itself.
+
+    Args:
+        address: of the brokers.
+        group: the consumer group that is told what is kept.
+        on_lost: called with what went wrong when the connection is lost.
+    """
+
+    def note(error: Any) -> None:
+        if error.code() in _LOST_CONNECTION:
+            on_lost(error.str())
+
+    return (
+        options_of(address)
+        | {
+            "group.id": group or _GROUP,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",  # an offset that is gone is never passed over
+            "enable.partition.eof": True,  # behind the last message there may be markers of transactions, which nobody is given
+            "error_cb": note,
+            "log_level": 2,  # what is wrong is told by errors
+        }
+    )
 
 
 def text_of(error: Exception) -> str:

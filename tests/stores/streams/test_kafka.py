@@ -94,7 +94,8 @@ def test_no_thread_of_a_client_is_alive_once_what_used_it_is_closed_failed_or_ca
         assert await threads_since(before) == []
 
         replay: Any = stream.read(from_microseconds(0), from_microseconds(2**51), [0])
-        assert [one.payload for one in await anext(replay)] == numbered(2)
+        first = [one.payload for one in await anext(replay)]  # how many come at once is the broker's
+        assert first and first == numbered(2)[: len(first)]
         await replay.aclose()
         assert testing.publish(stream, [b"2"]) == 1
         assert await threads_since(before) == []

@@ -1,5 +1,6 @@
 """What a team writes that takes events by hand, for ``streaming.py``: an outbox, an online store and a DuckLake, each with the position."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -53,19 +54,29 @@ class ByHand:
         )
         self._position = 0
 
-    async def run(self, events: EventStream) -> None:
+    async def run(
+        self,
+        events: EventStream,
+        *,
+        stop: asyncio.Event | None = None,
+        pause: float = 0.0,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        """Take events until there are none, or until it is stopped, with a pause between two turns."""
         subscription = await events.subscribe([0], {})
         flushed_at = time.monotonic()
-        while True:
+        while stop is None or not stop.is_set():
+            begin = time.monotonic()
             batch = await subscription.fetch(BATCH, 0.25)
             if batch:
                 self._take(batch)
                 await subscription.ack({0: self._position})
-            elif not sum((await subscription.lag()).values()):
+            elif stop is None and not sum((await subscription.lag()).values()):
                 break
-            if time.monotonic() > flushed_at + FLUSH_SECONDS:
+            if time.monotonic() > flushed_at + flush_seconds:
                 self._flush()
                 flushed_at = time.monotonic()
+            await asyncio.sleep(max(begin + pause - time.monotonic(), 0.0))
         self._flush()
         await subscription.close()
 

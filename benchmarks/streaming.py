@@ -7,7 +7,8 @@ and every five seconds a commit to DuckLake with the position in it. Both read t
 what is done to the events. The consumer by hand keeps each payment as a row and adds up when it is asked. What both stored must be the
 same, and what both answer of 2,000 cards. Other numbers of events are arguments, as in ``500000 1500000``: memory is compared over the
 least and the most of them. ``--nats`` reads a stream of JetStream instead, whose payments were all stored within seconds.
-``--latency 30`` sends 1,000 events a second for so many seconds, and says how long each took to be online.
+``--latency 30`` sends 1,000 events a second for so many seconds, and says how long each took to be online, and the CPU time of each,
+beside the consumer by hand with the same pause between its turns.
 """
 
 import asyncio
@@ -199,39 +200,54 @@ class TimedStream(MemoryStream):
 
 
 def latency(seconds: int) -> None:
-    """From when an event is stored to when its values are online, at 1,000 events a second."""
-    events = TimedStream("payments")
-    object.__setattr__(events, "online_at", [])
+    """At 1,000 events a second: from when an event is stored to when its values are online, and the CPU time of each, beside by hand."""
     _, texts = payloads(1_000 * seconds, datetime.now(UTC).replace(tzinfo=None))
+    results = {}
+    for name, consumer in (("ours", live), ("by_hand", live_by_hand)):
+        events = TimedStream("payments")
+        object.__setattr__(events, "online_at", [])
+        with tempfile.TemporaryDirectory() as folder:
+            cpu = asyncio.run(sent_to(consumer, events, texts, Path(folder)))
+        waits, place = [], 0
+        for sequence, at in events.online_at:
+            waits += [at - event.stored_at / 1e6 for event in events.stored[0][place:sequence]]
+            place = max(place, sequence)
+        p50, p99 = np.percentile(waits, [50, 99]) * 1_000
+        results[name] = {
+            "events": len(waits), "p50_ms": round(p50, 1), "p99_ms": round(p99, 1), "cpu_us": round(cpu / len(texts) * 1e6),
+        }  # fmt: skip
+    ratio = results["ours"]["cpu_us"] / results["by_hand"]["cpu_us"]
+    print(json.dumps({"benchmark": "streaming_live", **results, "ratio": round(ratio, 2), "goal": GOAL}))
+
+
+async def live(events: EventStream, folder: Path, stop: asyncio.Event) -> None:
     group, windows = declared(events)
+    stores = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
+    await stream([group], *stores, folder / "outbox", stop=stop, windows=[windows])
 
-    async def run(folder: Path) -> None:
-        stop = asyncio.Event()
-        stores = OfflineStore(folder / "lake"), online_store(str(folder / "online"))
-        service = asyncio.create_task(stream([group], *stores, folder / "outbox", stop=stop, windows=[windows]))
-        begin = time.time() + 1
-        while len(events.stored[0]) < len(texts):
-            await asyncio.sleep(0.005)
-            due = int((time.time() - begin) * 1_000)
-            for place in range(len(events.stored[0]), min(due, len(texts))):
-                # Stored when it was due, so that a loop that was held up counts.
-                events.put(texts[place], at=int((begin + place / 1_000) * 1e6))
-        await asyncio.sleep(2)
-        stop.set()
-        await service
 
-    with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(run(Path(folder)))
-    waits, place = [], 0
-    for sequence, at in events.online_at:
-        waits += [at - event.stored_at / 1e6 for event in events.stored[0][place:sequence]]
-        place = max(place, sequence)
-    p50, p99 = np.percentile(waits, [50, 99]) * 1_000
-    print(
-        json.dumps(
-            {"benchmark": "streaming_latency", "events": len(waits), "p50_ms": round(p50, 1), "p99_ms": round(p99, 1)}
-        )
-    )
+async def live_by_hand(events: EventStream, folder: Path, stop: asyncio.Event) -> None:
+    await ByHand(folder).run(events, stop=stop, pause=Settings().batch_seconds, flush_seconds=Settings().flush_seconds)
+
+
+async def sent_to(consumer: Any, events: TimedStream, texts: Sequence[bytes], folder: Path) -> float:
+    """The CPU time that a consumer takes for events that are stored when they are due, a thousand a second."""
+    stop, sending = asyncio.Event(), 0.0
+    service = asyncio.create_task(consumer(events, folder, stop))
+    await asyncio.sleep(1)
+    cpu, begin = time.process_time(), time.time()
+    while len(events.stored[0]) < len(texts):
+        await asyncio.sleep(0.005)
+        sent = time.thread_time()
+        due = int((time.time() - begin) * 1_000)
+        for place in range(len(events.stored[0]), min(due, len(texts))):
+            # Stored when it was due, so that a loop that was held up counts.
+            events.put(texts[place], at=int((begin + place / 1_000) * 1e6))
+        sending += time.thread_time() - sent
+    await asyncio.sleep(2)
+    stop.set()
+    await service
+    return time.process_time() - cpu - sending
 
 
 def main(arguments: Sequence[str]) -> None:

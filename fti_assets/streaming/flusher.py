@@ -52,6 +52,8 @@ class Flusher:
         self._shards: frozenset[int] = frozenset()
         self._own: dict[int, int] | None = None
         """Of this service's shards, where the lake stands by what it has flushed itself; None where that is not sure."""
+        self._commit: tuple[int, Mapping[int, int]] | None = None
+        """The last commit that the namespaces do not say that they hold: its snapshot and positions."""
         self.online: OnlineNamespaces | None = None
         if targets := [one for one in (group, *windows) if one.online]:
             with self._connected() as lake:
@@ -142,19 +144,32 @@ class Flusher:
             result = flush(lake, self._group, batches, run_id=self._run_id, own=own)
             self._own = {shard: result.positions.get(shard, -1) for shard in self._shards}
             outbox.discard(batches.last, result.positions)
-            if self.online is not None and result.commit.changed:
-                with lake.one_snapshot():
-                    # Nobody has replaced a partition since the namespace was loaded: it holds what this snapshot has.
-                    is_own = _with_new(self._bases or {}, _bases(lake, self._group))
-                    if lake.snapshot() == result.commit.snapshot and is_own:
-                        self.online.advance(lake, result.commit.snapshot, result.positions)
+            if result.commit.changed:
+                self._commit = result.commit.snapshot, result.positions
+            self._advance(lake)
             report(result)
+        self._advance(lake)
+
+    def _advance(self, lake: Lake) -> None:
+        """Let the namespaces say that they hold the last commit, if they do: of a backlog, what was flushed comes online later."""
+        if self.online is None or self._commit is None:
+            return
+        snapshot, positions = self._commit
+        with lake.one_snapshot():
+            # Nobody has replaced a partition since the namespace was loaded: it holds what this snapshot has.
+            if (
+                lake.snapshot() != snapshot
+                or not _with_new(self._bases or {}, _bases(lake, self._group))
+                or self.online.advance(lake, snapshot, positions)
+            ):
+                self._commit = None
 
     def _load(self, lake: Lake, outbox: Outbox) -> None:
         if self.online is not None:
             # Asked before: what changes meanwhile is loaded once more.
             self._bases = _bases(lake, self._group)
             self.online.load(lake, outbox, self._shards)
+            self._commit = None
 
     def _is_own(self) -> bool:
         """Whether the namespaces are as this service has written them."""

@@ -79,10 +79,10 @@ class OnlineNamespaces:
         for one in self._each:
             one.close()
 
-    def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> None:
-        """As ``OnlineRows.advance`` for each."""
-        for one in self._each:
-            one.advance(lake, snapshot, flushed)
+    def advance(self, lake: Lake, snapshot: int, flushed: Positions) -> bool:
+        """As ``OnlineRows.advance`` for each; False if one does not hold it yet."""
+        results = [one.advance(lake, snapshot, flushed) for one in self._each]  # none is left out
+        return all(results)
 
 
 class OnlineRows:

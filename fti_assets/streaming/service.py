@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -19,6 +18,7 @@ from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import OnlineStore
 from fti_assets.stores.streams.assignment import hold_shards, shards_of
 from fti_assets.stores.streams.stream import Subscription
+from fti_assets.streaming.backlog import Backlog
 from fti_assets.streaming.flush import Flush, LostPositionError, LostShardError
 from fti_assets.streaming.flusher import Flusher
 from fti_assets.streaming.micro_batch import MicroBatches
@@ -137,6 +137,7 @@ class GroupService:
         self, subscription: Subscription, batches: MicroBatches, outbox: Outbox, stop: asyncio.Event
     ) -> None:
         settings, attempt = self._settings, 0
+        backlog = Backlog(settings.batch_events, settings.flush_seconds)
         behind_online = is_away = False
         within = settings.batch_seconds if settings.until_caught_up else max(settings.batch_seconds, _WAIT_SECONDS)
         loop = asyncio.get_running_loop()
@@ -150,7 +151,7 @@ class GroupService:
                 is_away = not is_away
                 facts = {"error": subscription.trouble} if is_away else {}
                 self._say("broker_away" if is_away else "broker_back", group=self._group.table_name, **facts)
-            if not events and not behind_online:
+            if not events and not behind_online and not backlog:
                 if settings.until_caught_up and await _is_caught_up(subscription):
                     return
                 continue
@@ -163,9 +164,11 @@ class GroupService:
                 except StoreError as error:  # the disk is full: nothing was kept, and the broker has them all
                     self._say("outbox_failed", group=self._group.table_name, error=str(error))
                     attempt = await _back_off(attempt, stop)
+            if taken is not None:
+                backlog.add(taken, loop.time())
             try:
-                if taken is not None or behind_online:
-                    await self._bring_online(taken, behind_online, outbox)
+                if behind_online or backlog.is_due(events, loop.time()):
+                    await self._bring_online(backlog, behind_online, outbox)
                 behind_online, attempt = False, 0
             except LostShardError:
                 raise
@@ -181,13 +184,22 @@ class GroupService:
                         sequence=first.sequence, reason=first.reason,
                     )  # fmt: skip
                 await subscription.ack(taken.positions)
+        if backlog:
+            with suppress(StoreError):  # the outbox has it all, and the next service puts it online
+                await self._bring_online(backlog, behind_online, outbox)
 
-    async def _bring_online(self, taken: Any, behind_online: bool, outbox: Outbox) -> None:
-        online = self._flusher.online
+    async def _bring_online(self, backlog: Backlog, behind_online: bool, outbox: Outbox) -> None:
+        online, batches = self._flusher.online, len(backlog)
         if online is None:
+            backlog.clear()
             return
-        if behind_online or taken is None or not online.write(taken.rows, taken.positions):
-            await asyncio.to_thread(self._flusher.load, outbox)
+        if batches and not behind_online:
+            rows, positions = backlog.take()
+            # Many at once take seconds, in which the services of other groups go on.
+            if await asyncio.to_thread(online.write, rows, positions) if batches > 1 else online.write(rows, positions):
+                return
+        backlog.clear()
+        await asyncio.to_thread(self._flusher.load, outbox)
 
     async def _flush_now_and_then(
         self, subscription: Subscription, outbox: Outbox, ended: asyncio.Event, stop: asyncio.Event

@@ -107,6 +107,7 @@ def declared():
 
 
 def run(group, folder: Path) -> None:
+    """A service from its start until it has caught up; its first events are hours old, so that turns are put online together."""
     windows = [spending(group)]
     with clock.at("2024-05-01T12:00:00Z"):
         asyncio.run(

@@ -218,7 +218,9 @@ def test_a_service_that_is_replaced_ends_and_says_why(tmp_path):
     async def run(world: World) -> None:
         task = world.start(1, flush_seconds=0.1)
         await world.until(task, [(1.0, 1)], "a")
-        while "flushed" not in world.log[1]:  # else the heir, that starts at the lake's position, may take what it flushes
+        while (
+            "flushed" not in world.log[1]
+        ):  # else the heir, that starts at the lake's position, may take what it flushes
             assert not task.done(), task
             await asyncio.sleep(0.02)
         heir = Machine(world, "heir")

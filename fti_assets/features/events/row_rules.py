@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from fti_assets.core.rules import Rule
 from fti_assets.core.sql import quote
+from fti_assets.features.events.accepted_values import ORDERED, AcceptedValues
+from fti_assets.features.validation.checks import BOUNDS, name_of
 from fti_assets.features.validation.division import divide
 from fti_assets.features.validation.pandera_run import REJECTED_ROWS, TYPE, failed_part
 from fti_assets.features.validation.schema import COLUMNS, RuleKey, rules_by_key
@@ -47,12 +49,13 @@ class RowRules:
         self._connection = connect_in_memory({"threads": "1"})
         self._connection.execute("SET TimeZone = 'UTC'")
         self._query = self._compiled()
+        self._accepted = self._acceptable(types)
 
     def problems(self, rows: pa.Table) -> dict[int, str]:
         """By the position of a row that breaks a rule, which it breaks."""
         problems: dict[int, str] = {}
         unsure: list[RuleKey] = []
-        if self._query and rows.num_rows:
+        if self._query and rows.num_rows and not (self._accepted is not None and self._accepted.covers(rows)):
             self._connection.register(_BATCH, rows)
             try:
                 answers = self._connection.execute(self._query).to_arrow_table()
@@ -70,10 +73,30 @@ class RowRules:
                     problems.setdefault(
                         position, f"{name} is {rows.column(name)[position].as_py()!r:.80}, which is not of {dtype}"
                     )
+            if self._accepted is not None and not problems:
+                self._accepted.add(rows)
         if keys := [*self._by_row, *unsure]:
             for start in range(0, rows.num_rows, _PANDERA_ROWS):
                 self._by_pandera(keys, rows.slice(start, _PANDERA_ROWS).to_pandas(), start, problems)
         return problems
+
+    def _acceptable(self, types: Mapping[str, str]) -> AcceptedValues | None:
+        """What can be remembered of the values that the query accepts; None if a rule says something else than of single values."""
+        forbidden = {name for name, condition in self._misfits if condition == f"{quote(name)} IS NULL"}
+        not_null = forbidden | {name for _, (name, rule), _, _ in self._in_sql if name and rule == "not_nullable"}
+        others = {name for name, _ in self._misfits} - forbidden
+        bounded, judged = set[str](), set[str]()
+        for _, (name, rule), _, doubt in self._in_sql:
+            if rule == "not_nullable":
+                continue
+            if name is None or not isinstance(rule, int) or doubt is not None:
+                return None
+            compares = name_of(self._schema.columns[name].checks[rule]) in BOUNDS
+            (bounded if compares and types[name] in ORDERED else judged).add(name)
+        judged |= others
+        if any(types[name] != "VARCHAR" for name in judged):
+            return None
+        return AcceptedValues(sorted(not_null), bounded - judged, judged)
 
     def _by_pandera(self, keys: Sequence[RuleKey], frame: pd.DataFrame, start: int, problems: dict[int, str]) -> None:
         for key, failure in failed_part(self._schema, keys, frame).items():

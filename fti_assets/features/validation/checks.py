@@ -194,6 +194,9 @@ _CHECKS: dict[str, Callable[..., str | SqlCheck]] = {
 }
 """Of each check of Pandera's own: the rows that break it."""
 
+BOUNDS = frozenset({"greater_than", "greater_than_or_equal_to", "less_than", "less_than_or_equal_to", "in_range"})
+"""Those that accept whatever lies between two values that they accept."""
+
 _LITERAL = r"[A-Za-z0-9 _\-:;,@#%&~=<>!\"'/]|\\[.^$*+?{}()|\[\]\\/\-]"
 _CLASS = r"\[\^?(?:[A-Za-z0-9](?:-[A-Za-z0-9])?|[ _.,:;@#%=<>!\"'/+*?(){}$]|\\[.^$*+?{}()|\[\]\\/\-]|(?P<class_of_words>\\[dw]))+-?\]"
 _TOKEN = re.compile(

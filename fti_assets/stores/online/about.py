@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -63,7 +64,7 @@ class Schema:
 
     def plain(self) -> dict[str, Any]:
         """Its fields; without those that later releases brought where they say nothing, so that old checksums fit."""
-        return {name: value for name, value in asdict(self).items() if value or name not in _LATER}
+        return dict(_plain(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Schema":
@@ -84,6 +85,12 @@ class Schema:
         if schema.windows is not None and (problem := schema.windows.problem(names)):
             raise ValueError(f"its windows {problem}")
         return schema
+
+
+@lru_cache(maxsize=256)
+def _plain(schema: Schema) -> dict[str, Any]:
+    """Made once a schema, which each turn of a stream writes; whoever is given it changes nothing within."""
+    return {name: value for name, value in asdict(schema).items() if value or name not in _LATER}
 
 
 _LATER = ("as_json", "windows", "ttl_us")
@@ -116,6 +123,9 @@ class About:
     def answers_from(self) -> datetime | None:
         """The earliest instant (naive UTC) that it answers, None for any."""
         return None if self.answers_from_us is None else from_microseconds(self.answers_from_us)
+
+
+_OF_ABOUT = tuple(field.name for field in fields(About))
 
 
 def since_us(answers_from: datetime | None) -> int | None:
@@ -182,4 +192,5 @@ def stored_schema(about: About, namespace: str) -> str:
 
 def checksum_of(about: About) -> int:
     """The crc32 of what a namespace says of itself."""
-    return crc32(json.dumps(asdict(about) | {"schema": about.schema.plain()}, sort_keys=True).encode())
+    values = {name: getattr(about, name) for name in _OF_ABOUT} | {"schema": about.schema.plain()}
+    return crc32(json.dumps(values, sort_keys=True).encode())

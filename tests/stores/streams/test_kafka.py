@@ -95,7 +95,8 @@ def test_no_thread_of_a_client_is_alive_once_what_used_it_is_closed_failed_or_ca
 
         replay: Any = stream.read(from_microseconds(0), from_microseconds(2**51), [0])
         first = [one.payload for one in await anext(replay)]  # how many come at once is the broker's
-        assert first and first == numbered(2)[: len(first)]
+        assert first
+        assert first == numbered(2)[: len(first)]
         await replay.aclose()
         assert testing.publish(stream, [b"2"]) == 1
         assert await threads_since(before) == []
@@ -113,6 +114,22 @@ def test_no_thread_of_a_client_is_alive_once_what_used_it_is_closed_failed_or_ca
         run(check())
     finally:
         gc.enable()
+
+
+def test_what_is_asked_of_a_closed_session_is_refused_by_name(kafka: Kafka) -> None:
+    """As a flush does that asks how far behind the service is, while a session takes the place of one that broke."""
+
+    async def check() -> None:
+        topic = unique()
+        kafka.send(topic, numbered(2))
+        subscription: Any = await KafkaStream(topic, url=kafka.url).subscribe([0], {})
+        assert await subscription.lag() == {0: 2}
+        await subscription._session.close()
+        with pytest.raises(StoreError, match="this session with it was closed"):
+            await subscription.lag()
+        await subscription.close()
+
+    run(check())
 
 
 def test_reading_goes_on_after_any_position_of_several_partitions(kafka: Kafka) -> None:

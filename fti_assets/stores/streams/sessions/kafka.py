@@ -330,9 +330,13 @@ class KafkaSession(Session):
         """Call the client in its thread.
 
         Raises:
-            Away: it fails.
+            Away: it fails, or the session was closed meanwhile, as one is that another takes the place of.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            result = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except RuntimeError:  # the thread takes nothing any more
+            raise Away("this session with it was closed") from None
+        try:
+            return await result
         except KafkaException as error:
             raise Away(text_of(error)) from None

@@ -1,4 +1,4 @@
-"""One turn of a service: events become durable rows, then online values; only then is the broker told."""
+"""One turn of a service: events become durable rows."""
 
 from __future__ import annotations
 

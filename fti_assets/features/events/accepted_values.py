@@ -7,7 +7,7 @@ lies between two values that it has accepted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import pyarrow as pa
 
@@ -62,5 +62,5 @@ def _ends(column: pa.ChunkedArray) -> tuple[float, float] | None:
     return (values.min().item(), values.max().item()) if len(values) else None
 
 
-def _texts(column: pa.ChunkedArray) -> Collection[str | None]:
-    return column.to_pylist()
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    return list(column.to_pylist())

@@ -37,7 +37,7 @@ from fti_assets.core.manifest import (
     WindowAggregate,
     WindowLength,
 )
-from fti_assets.stores.models.builds.differences import differences
+from fti_assets.stores.models.builds.differences import differences, lines_of
 from tests.support.records import model_manifest, view_record
 
 WHY_NOT = {
@@ -178,3 +178,19 @@ def test_each_field_of_a_manifest_is_told_or_has_a_reason() -> None:
 )  # fmt: skip
 def test_what_decides_is_told(changed: dict[str, Any], text: str) -> None:
     assert [(one.section, str(one)) for one in differences(WHOLE, replace(WHOLE, **changed))] == [("decisions", text)]
+
+
+def test_encoders_that_change_alike_share_a_line():
+    names = [f"n{number}" for number in range(7)]
+    before, after = (
+        replace(WHOLE, encoders={name: {"kind": kind} | more for name in names} | {"other": {"kind": "onehot"} | last})
+        for kind, more, last in (
+            ("passthrough", {}, {"categories": ["a"]}),
+            ("standardize", {"mean": 1.5}, {"categories": ["a", "b"]}),
+        )
+    )
+    assert lines_of([one for one in differences(before, after) if one.section == "encoders"]) == [
+        "n0, n1, n2, n3, n4 and 2 more.kind: passthrough -> standardize",
+        "other.categories: added 'b'",
+    ]
+    assert len(differences(before, after)) == 15

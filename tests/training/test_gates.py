@@ -126,6 +126,18 @@ def test_interval_that_includes_the_tolerance_is_decided_as_declared(rows, shift
     assert verdict.interval.low <= verdict.value <= verdict.interval.high
 
 
+def test_a_reason_says_by_how_much_a_model_is_better():
+    verdict = NotWorseThanChampion("mae", tolerance=0.1).judge(paired(2_000, -0.2))
+    low, high = verdict.interval.low, verdict.interval.high
+    assert high < 0
+    assert f", better by {-verdict.value:.6g} (95% interval {-high:.4g} to {-low:.4g})" in verdict.reason
+    strict = NotWorseThanChampion("mae", tolerance=0.1, when_unsure="fail").judge(paired(2_000, -0.2))
+    assert (
+        f"worse by {verdict.value:.6g} (95% interval {low:.4g} to {high:.4g}); the whole interval is at most 0.1"
+        in strict.reason
+    )
+
+
 def test_interval_is_of_how_much_worse_whichever_way_is_better():
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 500)

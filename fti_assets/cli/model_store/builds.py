@@ -72,7 +72,7 @@ def diff(model: str, build: str, other: str | None, as_json: bool, models: str |
 
     Without OTHER it is compared with the champion. An arrow leads from what OTHER has to what BUILD has.
     """
-    from fti_assets.stores.models.builds.differences import differences
+    from fti_assets.stores.models.builds.differences import differences, lines_of
 
     store = store_in(models)
     before = store.manifest(model, other or _champion(store, model))
@@ -86,9 +86,8 @@ def diff(model: str, build: str, other: str | None, as_json: bool, models: str |
         click.echo("they do not differ")
     for section in dict.fromkeys(one.section for one in results):
         click.echo(section)
-        for one in results:
-            if one.section == section:
-                click.echo(f"  {one}")
+        for line in lines_of([one for one in results if one.section == section]):
+            click.echo(f"  {line}")
 
 
 @click.command()

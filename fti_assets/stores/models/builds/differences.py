@@ -5,7 +5,7 @@ from typing import Any
 
 from fti_assets.core.manifest import ModelManifest
 from fti_assets.core.records import record
-from fti_assets.errors import list_some
+from fti_assets.errors import list_phrases, list_some
 from fti_assets.stores.models.builds.facts import SECTIONS, fact_text, facts_of
 
 
@@ -39,6 +39,30 @@ def differences(first: ModelManifest, second: ModelManifest) -> list[Difference]
     return [
         difference for section in SECTIONS for difference in _section_differences(section, one[section], other[section])
     ]
+
+
+def lines_of(results: Sequence[Difference]) -> list[str]:
+    """The differences of one section as lines: those of encoders that say the same of several features together.
+
+    Of a feature whose encoder is of another kind, the kind alone is told: what the one has and the other has not follows from it.
+
+    >>> lines_of([Difference("encoders", f"{name}.kind", "passthrough", "standardize") for name in ("age", "income", "rate")])
+    ['age, income and rate.kind: passthrough -> standardize']
+    """
+    result: dict[tuple[str, str], list[str]] = {}
+    replaced = {_feature_of(one) for one in results if one.section == "encoders" and one.name.endswith(".kind")}
+    for one in results:
+        feature, text = _feature_of(one), str(one)
+        if one.section != "encoders" or not feature:
+            result.setdefault((text, ""), [])
+        elif feature not in replaced or one.name == f"{feature}.kind" or None not in (one.first, one.second):
+            result.setdefault(("", text.removeprefix(feature)), []).append(feature)
+    return [whole or f"{list_phrases(features)}{rest}" for (whole, rest), features in result.items()]
+
+
+def _feature_of(one: Difference) -> str:
+    """The feature whose encoder a difference is of."""
+    return one.name.rpartition(".")[0]
 
 
 def _section_differences(section: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference]:

@@ -200,7 +200,13 @@ class NotWorseThanChampion(Concise):
             tolerance = f"{'within' if is_within else 'more than'} the tolerance {self.tolerance:.6g}"
             reason = f"{self.metric} {score:.6g} is {against} by {behind:.6g}{where}, {tolerance}"
         else:
-            reason = f"{self.metric} {score:.6g} is not {against}{where and f', worse by {behind:.6g}{where}'}"
+            figures = where and f", worse by {behind:.6g}{where}"
+            ahead = _negative(interval)
+            if (
+                ahead is not None and behind < 0 and self.when_unsure == "estimate"
+            ):  # else the bound is told on this side
+                figures = f", better by {-behind:.6g} ({ahead.text})"
+            reason = f"{self.metric} {score:.6g} is not {against}{figures}"
         return GateVerdict(self.name, passes, reason + because, value=behind, bound=self.tolerance, interval=interval)
 
 

@@ -5,10 +5,11 @@ brought to a stream in memory: JSON to rows that are held against a schema, a du
 windows at the time of a request (count, sum and maximum over 10 minutes and 24 hours) in SQLite with the position in one transaction,
 and every five seconds a commit to DuckLake with the position in it. Both read the stream by one client, so that the ratio is that of
 what is done to the events. The consumer by hand keeps each payment as a row and adds up when it is asked. What both stored must be the
-same, and what both answer of 2,000 cards. Other numbers of events are arguments, as in ``500000 1500000``: more than half a million are of more
-days, so that what the windows hold is as much, and memory is compared over the least and the most of them. ``--nats`` reads a stream of
-JetStream instead, whose payments were all stored within seconds. ``--latency 30`` sends 1,000 events a second for so many seconds, and
-says how long each took to be online, and the CPU time of each, beside the consumer by hand with the same pause between its turns.
+same, and what both answer of 2,000 cards. Other numbers of events are arguments, as in ``500000 1500000``: more than half a million are
+of more days, so that what the windows hold is as much, and memory is compared over the least and the most of them. ``--nats`` reads a
+stream of JetStream instead, whose payments were all stored within seconds. ``--latency 30`` sends 1,000 events a second for so many
+seconds, and says how long each took to be online, and the CPU time of each, beside the consumer by hand with the same pause between its
+turns.
 """
 
 import asyncio

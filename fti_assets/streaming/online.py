@@ -109,6 +109,7 @@ class OnlineRows:
         self._target, self._group, self._store, self._stored = target, group, store, stored
         self._others = others
         self._whole = joined_whole(target, types)
+        self._schema, self._declared = online_schema(self._whole), winner_terms(target, self._whole)
         self._merge: Merge | TailMerge = Merge(self._whole) if self._whole.windows is None else TailMerge(self._whole)
         self._written: Positions | None = None
         self._held = ExitStack()
@@ -279,6 +280,10 @@ class OnlineRows:
             origin = origin_of(about)
         except DamagedNamespaceError:
             return False
-        is_declared = origin.declared == winner_terms(self._target, self._whole)
+        if about.schema is not self._schema:
+            if about.schema != self._schema:
+                return False
+            self._schema = about.schema  # what a turn writes again is not compared again
+        is_declared = origin.declared == self._declared
         positions = {shard: origin.positions.get(shard, -1) for shard in self._written or {}}
-        return is_declared and about.schema == online_schema(self._whole) and positions == dict(self._written or {})
+        return is_declared and positions == dict(self._written or {})

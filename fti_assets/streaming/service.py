@@ -143,7 +143,7 @@ class GroupService:
         loop = asyncio.get_running_loop()
         begin = -1.0
         while not stop.is_set():
-            # Each turn waits for the disk twice, however few events it has. A broker that always has more must not keep flushes waiting.
+            # Each turn waits for the disk, however few events it has. A broker that always has more must not keep flushes waiting.
             await asyncio.sleep(max(begin + settings.batch_seconds - loop.time(), 0.0))
             events = await subscription.fetch(settings.batch_events, within)
             begin = loop.time() if len(events) < settings.batch_events else -1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -95,6 +96,24 @@ def test_a_service_goes_on_where_it_was(world):
     world.run(group)
     assert [row[3] for row in world.rows(group)] == [1.0, 2.0, 1.5]
     assert world.value(group, "a") == 2.0
+
+
+def test_an_online_store_as_of_an_earlier_turn_is_brought_up_by_the_next_start(world):
+    """As a power cut may leave it, or a backup: a turn does not wait until what it puts online is on disk."""
+    events = MemoryStream("payments")
+    group = payments(events, online=True)
+    windows = spending(group, "paid")
+    events.put(payment("a", amount=1.0), at=DAY + 660 * MINUTE)
+    world.run(group, windows=[windows])
+    shutil.copytree(world.folder / "online", world.folder / "earlier")
+    events.put(payment("a", "2024-05-01T10:30:00Z", amount=2.0), payment("b"), at=DAY + 661 * MINUTE)
+    world.run(group, windows=[windows])
+    shutil.rmtree(world.folder / "online")
+    shutil.copytree(world.folder / "earlier", world.folder / "online")
+    world.run(group, windows=[windows])
+    assert (world.value(group, "a"), world.value(group, "b")) == (2.0, 1.5)
+    reader = world.online.reader("spending_v1", columns=["paid_2h"])
+    assert reader.get(("a",), at_us=NOON).values == (2,)
 
 
 def test_flushes_go_on_while_a_broker_always_has_more(world):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 
 from fti_assets.core.manifest import JoinedGroup
 from fti_assets.core.times import microseconds
@@ -55,17 +56,21 @@ def origin_of(about: About) -> Origin:
         DamagedNamespaceError: it is something else.
     """
     try:
-        if not about.origin:
-            return Origin(None, "", None)
-        plain = json.loads(about.origin)
-        positions, seen = (
-            {int(shard): int(sequence) for shard, sequence in plain.pop(name, {}).items()} for name in _OF_STREAMS
-        )
-        return Origin(**plain, positions=positions, seen=seen)
+        return _parsed(about.origin) if about.origin else Origin(None, "", None)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedNamespaceError(
             f"a namespace says of where it comes from {about.origin!r:.200}: it is written again"
         ) from error
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Origin:
+    """A turn of a stream asks for that of each of its namespaces several times; nobody changes what it is given."""
+    plain = json.loads(text)
+    positions, seen = (
+        {int(shard): int(sequence) for shard, sequence in plain.pop(name, {}).items()} for name in _OF_STREAMS
+    )
+    return Origin(**plain, positions=positions, seen=seen)
 
 
 def winner_terms(group: OnlineTable, whole: JoinedGroup) -> str:

@@ -35,7 +35,7 @@ class Speed:
 
 JOIN_SPEED: dict[str, Speed] = {"duckdb": Speed(0.1, 0.6), "spark": Speed(10.0, 3.5)}
 SCORING_SPEED: dict[str, Speed] = {"duckdb": Speed(0.1, 0.9), "spark": Speed(10.0, 3.0)}
-"""The CPU seconds are those that ``benchmarks/engines.py`` measures at ten million rows; before its first row Spark has a session to open."""
+"""The CPU seconds are those that ``benchmarks/engines.py`` measures of ten million rows. Before its first row Spark opens a session."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from fti_assets.streaming.outbox import Outbox, open_outbox
 _BACK_OFF_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _WAIT_SECONDS = 0.25
 """For an event, before the service looks whether it is to stop."""
+_SHORT_WAIT_SECONDS = 0.02
+"""For an event, before it looks whether it has caught up: a client has none at once of those that are on their way."""
 
 Say = Callable[..., None]
 """Takes what happened, by name, with facts beside it."""
@@ -139,7 +141,7 @@ class GroupService:
         settings, attempt = self._settings, 0
         backlog = Backlog(settings.batch_events, settings.flush_seconds)
         behind_online = is_away = False
-        within = settings.batch_seconds if settings.until_caught_up else max(settings.batch_seconds, _WAIT_SECONDS)
+        within = max(settings.batch_seconds, _SHORT_WAIT_SECONDS if settings.until_caught_up else _WAIT_SECONDS)
         loop = asyncio.get_running_loop()
         begin = -1.0
         while not stop.is_set():
@@ -165,9 +167,9 @@ class GroupService:
                     self._say("outbox_failed", group=self._group.table_name, error=str(error))
                     attempt = await _back_off(attempt, stop)
             if taken is not None:
-                backlog.add(taken, loop.time())
+                backlog.add(taken, events, loop.time())
             try:
-                if behind_online or backlog.is_due(events, loop.time()):
+                if behind_online or (backlog and (not events or backlog.is_due(loop.time()))):
                     await self._bring_online(backlog, behind_online, outbox)
                 behind_online, attempt = False, 0
             except LostShardError:

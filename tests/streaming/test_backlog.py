@@ -6,17 +6,19 @@ import asyncio
 import random
 from datetime import timedelta
 
+import pyarrow
 import pytest
 
 from fti_assets.core import clock
-from fti_assets.core.times import from_microseconds
+from fti_assets.core.times import from_microseconds, microseconds
 from fti_assets.errors import StoreError
 from fti_assets.features.events.decoding import group_decoder
 from fti_assets.stores.lake.store import OfflineStore
 from fti_assets.stores.online.store import online_store
+from fti_assets.stores.streams.event import Event
 from fti_assets.streaming import backlog
 from fti_assets.streaming.flusher import Flusher
-from fti_assets.streaming.micro_batch import MicroBatches
+from fti_assets.streaming.micro_batch import MicroBatch, MicroBatches
 from fti_assets.streaming.online import OnlineRows
 from fti_assets.streaming.outbox import open_outbox
 from fti_assets.streaming.service import Settings, stream
@@ -162,3 +164,29 @@ def test_a_service_that_is_stopped_in_a_backlog_puts_it_online_first(tmp_path):
     winner = online.reader("payments_v1", columns=["amount"]).get(("a",), at_us=LAST)
     assert winner is not None
     assert winner.values in [(19.0,), (23.0,)]
+
+
+def turns(waiting: backlog.Backlog, sizes: list[int], *, every: float, behind: float, speed: float = 1.0) -> list[bool]:
+    """Whether what waits is due after each of some turns: so many seconds apart, of events stored so long ago and so much faster."""
+    due = []
+    for number, size in enumerate(sizes):
+        at, start = 100 + number * every, microseconds(clock.now())
+        stored = start - int(1e6 * (behind - number * every * (speed - 1)))
+        rows = pyarrow.table({"n": list(range(size))})
+        waiting.add(MicroBatch(rows, [], {0: number}), [Event(0, number, stored, b"")] * size, at)
+        due.append(waiting.is_due(at))
+        if due[-1]:
+            waiting.clear()
+    return due
+
+
+def test_a_broker_whose_clock_is_slow_makes_nothing_wait():
+    with clock.at("2024-05-01T12:00:00Z"):
+        assert all(turns(backlog.Backlog(5_000, 10.0), [50] * 60, every=0.05, behind=70.0))
+        assert not any(turns(backlog.Backlog(5_000, 10.0), [50] * 60, every=0.05, behind=70.0, speed=3.0)[1:])
+
+
+def test_rows_wait_no_longer_than_the_service_is_behind():
+    with clock.at("2024-05-01T12:00:00Z"):
+        due = turns(backlog.Backlog(5_000, 10.0), [1_000, 20, 1_200] * 20, every=0.1, behind=2.0)
+    assert [number for number, is_due in enumerate(due) if is_due] == [20, 41]

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from fti_assets.errors import DataError, DeclarationError, list_some, one_of
+from fti_assets.errors import DataError, DeclarationError, list_phrases, list_some, one_of
 from fti_assets.features.rows.table import Table
 from fti_assets.stores.duckdb.relations import name_relation
 from fti_assets.stores.duckdb.syntax import syntax_trees
@@ -96,7 +96,7 @@ def sql_body(text: str, *, place: str) -> SqlBody:
     kinds = [statement.type.name for statement in statements]
     if kinds != ["SELECT"]:
         raise DeclarationError(
-            f"{place}: a group in SQL is one SELECT statement, there is {' and '.join(kinds) or 'none'}: what makes, changes or "
+            f"{place}: a group in SQL is one SELECT statement, there is {list_phrases(kinds) if kinds else 'none'}: what makes, changes or "
             "attaches something has no place in it"
         )
     unknown = sorted(set(statements[0].named_parameters) - set(PARAMETERS))

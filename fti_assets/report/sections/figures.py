@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fti_assets.errors import list_phrases
 from fti_assets.report.charts.lines import Span, line_chart
 from fti_assets.report.reading.figures import MonitorFigures, Point, Series
 from fti_assets.report.sections.elements import (
@@ -109,9 +110,10 @@ def _quality_of(monitor: MonitorFigures, most: int) -> Iterator[Html]:
         "probabilities, before labels come. The dashed line is the limit."
     )
     if names := monitor.without_estimate:
+        each = text(list_phrases(names, len(names)))
         yield note(
-            f"Of {text(' and '.join(names))} there is no estimate before labels come: it would need probabilities, or the metric "
-            "cannot be computed of expected labels."
+            f"Of {each} there is no estimate before labels come: it would need probabilities, or the metric cannot be computed of expected "
+            "labels."
         )
     first = monitor.quality[:most]
     if first:

@@ -17,7 +17,7 @@ from fti_assets.core.records import to_json
 from fti_assets.core.rules import Verdict, worst
 from fti_assets.core.sql import quote
 from fti_assets.core.times import Partition, instant, microseconds
-from fti_assets.errors import DataError, list_some
+from fti_assets.errors import DataError, list_phrases, list_some
 from fti_assets.features.external.rows import changed_while_read, external_versions, read_external
 from fti_assets.features.groups.columns import stored_schema
 from fti_assets.features.groups.group import FeatureGroup
@@ -146,7 +146,7 @@ def _complete(lake: Lake, dataset: TrainingDataset, cutoff: datetime, snapshot: 
         provisional += provisional_partitions(lake, group, start, cutoff, snapshot=snapshot)
     problems = [f"without {list_some(missing)}"] if missing else []
     problems += [f"from {list_some(provisional)}, which ran before its end and delay had passed"] if provisional else []
-    problem = f"{dataset.table_name} at {cutoff} was made {' and '.join(problems)}: materialize them, then it again"
+    problem = f"{dataset.table_name} at {cutoff} was made {list_phrases(problems)}: materialize them, then it again"
     return Verdict(COMPLETE, len(missing) + len(provisional), (), problem if problems else "")
 
 

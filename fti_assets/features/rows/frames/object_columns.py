@@ -13,7 +13,7 @@ import numpy as np
 
 from fti_assets.core.times import naive_utc
 from fti_assets.core.types.columns import is_missing_of_pandas
-from fti_assets.errors import DataError, excerpt, one_of
+from fti_assets.errors import DataError, excerpt, list_phrases, one_of
 from fti_assets.features.rows.frames.unstorable import type_problem
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def _array(values: Sequence[Any], column: str, what: str) -> pa.Array:
             case "struct":
                 return _structs(values, column, what)
     first = {family: next(v for v in values if families[type(v)] == family) for family in sorted(present)}
-    examples = " and ".join(f"{excerpt(value)} ({family})" for family, value in first.items())
+    examples = list_phrases(f"{excerpt(value)} ({family})" for family, value in first.items())
     raise DataError(
         f"{what} has a column whose values have no one type: {column!r} has {examples}. {_casting_hint(column)}"
     )

@@ -13,7 +13,7 @@ from fti_assets.core import clock
 from fti_assets.core.manifest import Column, ViewRecord
 from fti_assets.core.rules import Rule, Verdict
 from fti_assets.core.sql import quote
-from fti_assets.errors import count_of, list_some
+from fti_assets.errors import count_of, list_phrases, list_some
 from fti_assets.features.groups.freshness import future_sql
 from fti_assets.features.groups.group import FeatureGroup
 from fti_assets.stores.lake.lake import Lake
@@ -173,7 +173,7 @@ def dull_features(
         dull = [f"{list_some(empty)} null in every row"] if empty else []
         dull += [f"{list_some(same)} of one value in all of them"] if same else []
         dull += [f"{list_some(nearly)} of one value or null, of which the encoder makes one value"] if nearly else []
-        ways += [f"of {rows} rows, {' and '.join(dull)}"] if dull else []
+        ways += [f"of {rows} rows, {list_phrases(dull)}"] if dull else []
         failures += len(empty) + len(same) + len(nearly)
     return _verdict(rule, failures, "; ".join(ways))
 

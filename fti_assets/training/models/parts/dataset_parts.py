@@ -11,7 +11,7 @@ import numpy as np
 from fti_assets.core.manifest import DatasetManifest, DatasetRecord
 from fti_assets.core.records import from_json
 from fti_assets.core.times import instant
-from fti_assets.errors import ModelError, NotMaterializedError, one_of
+from fti_assets.errors import ModelError, NotMaterializedError, list_phrases, one_of
 from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.sampling.weights import undoing
 from fti_assets.training.datasets.splits.row_parts import where_the_parts_lie
@@ -106,7 +106,7 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
     empty = [part for part in ("train", "test") if not len(labels[part])]
     if empty:
         raise ModelError(
-            f"{model.dataset.table_name} {partition} has no rows in {' and '.join(empty)}: {dataset.rows}{_newest(model, dataset)}"
+            f"{model.dataset.table_name} {partition} has no rows in {list_phrases(empty)}: {dataset.rows}{_newest(model, dataset)}"
         )
     features = dataset.view.features
     large, exact_counts = beyond_float64(lake, train.table, features)

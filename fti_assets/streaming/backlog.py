@@ -22,8 +22,8 @@ _FASTER, _SHARE = 2, 0.2
 """Who goes through a stream so many times faster than it came, or has such a share of what a turn may have, catches up, or tries to."""
 _REMEMBERED_SECONDS = 1.0
 """Turns of a few events lie between those: what has arrived at once differs."""
-_ROWS = 100_000
-"""At most so many rows wait: some 20 MB."""
+_ROWS, _BYTES = 100_000, 64 * 1024 * 1024
+"""At most so many rows wait, and at most so many bytes of them."""
 
 
 class Backlog:
@@ -37,7 +37,7 @@ class Backlog:
     def __init__(self, batch_events: int, seconds: float) -> None:
         self._batch_events, self._seconds = batch_events, seconds
         self._tables: list[pa.Table] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
         self._positions: dict[int, int] = {}
         self._begin = 0.0
         self._newest_us: int | None = None
@@ -60,6 +60,7 @@ class Backlog:
             self._begin = at
         self._tables.append(batch.rows)
         self._rows += batch.rows.num_rows
+        self._bytes += batch.rows.nbytes
         self._positions.update(batch.positions)
         self._note_speed(events, at)
 
@@ -69,7 +70,7 @@ class Backlog:
         Args:
             at: now, in seconds of the loop's clock.
         """
-        if self._behind_us <= FAR_BEHIND_US or self._rows >= _ROWS:
+        if self._behind_us <= FAR_BEHIND_US or self._rows >= _ROWS or self._bytes >= _BYTES:
             return True
         # A value becomes at most twice as old by waiting.
         return at - self._begin >= min(self._seconds, self._behind_us / 1e6)
@@ -88,7 +89,7 @@ class Backlog:
 
     def clear(self) -> None:
         """Let nothing wait: a load brings it all from the outbox."""
-        self._tables, self._rows, self._positions = [], 0, {}
+        self._tables, self._rows, self._bytes, self._positions = [], 0, 0, {}
 
     def _note_speed(self, events: Sequence[Event], at: float) -> None:
         """How far behind the service is. By the clocks alone it always is where the broker's is slow, and would then make all wait."""

@@ -124,7 +124,7 @@ spark: .venv-spark/.installed
 
 .venv-spark/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-spark
-	.venv-spark/bin/pip install --quiet --constraint constraints.txt 'pyspark==4.1.4' pyarrow pandas --editable .
+	.venv-spark/bin/pip install --quiet --constraint constraints.txt 'pyspark[connect]==4.1.4' --editable .
 	touch $@
 
 # KServe's clients keep pandas below 3.

@@ -33,7 +33,7 @@ def test_an_address_of_no_kind_says_which_there_are(url: str) -> None:
 def test_a_local_spark_needs_more_than_the_client() -> None:
     error = opened("local[2]")
     assert isinstance(error, MissingExtraError)
-    assert "only its client is installed: pip install pyspark in place of pyspark-client" in str(error)
+    assert "only its client is installed: pip install 'pyspark[connect]' in place of pyspark-client" in str(error)
 
 
 def test_a_local_spark_needs_java(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:

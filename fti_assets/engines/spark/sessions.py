@@ -126,7 +126,8 @@ def _check_local(url: str) -> None:
     if not os.path.isdir(os.path.join(os.path.dirname(pyspark.__file__), "jars")):
         raise MissingExtraError(
             f"engine 'spark' at {url!r} starts a Spark in the step's process, and only its client is installed: pip install "
-            "'pyspark[connect]' in place of pyspark-client, or give the address of a server, 'sc://host:15002', or 'sail', which takes no Java"
+            "'pyspark[connect]' in place of pyspark-client, or give the address of a server, 'sc://host:15002', or 'sail', which "
+            "takes no Java"
         )
     home = os.environ.get("JAVA_HOME")
     java = shutil.which("java") if home is None else shutil.which("java", path=os.path.join(home, "bin"))

@@ -24,7 +24,7 @@ from fti_assets.training.models.model import Model
 class EvaluationAttributes(dg.Resolvable, dg.Model):  # type: ignore[misc]
     """How a model is judged; the attributes are those of ``fti.Evaluation``."""
 
-    metrics: Sequence[str]
+    metrics: Sequence[str] | None = None
     slices: Sequence[str | Sequence[str]] = ()
     fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, Unpack, get_args
 
 from fti_assets.core.arguments import caller_names, checked_arguments, checked_function
-from fti_assets.core.manifest import ModelTask, Task
+from fti_assets.core.manifest import ModelTask
 from fti_assets.core.names import checked_version
 from fti_assets.core.sql import checked_name
 from fti_assets.core.times import duration
@@ -40,16 +40,6 @@ from fti_assets.training.triggers.trigger import Trigger
 from fti_assets.training.tuning.trial import Trial
 from fti_assets.training.tuning.tuning import Tuning
 from fti_assets.training.views.view import FeatureView
-
-_DEFAULT_METRICS: dict[Task, tuple[str, ...]] = {
-    "binary": ("roc_auc", "log_loss", "brier"),
-    "multiclass": ("log_loss", "accuracy"),
-    "regression": ("rmse", "mae", "r2"),
-    "multilabel": ("roc_auc", "log_loss", "brier"),
-    "multioutput": ("rmse", "mae", "r2"),
-    "quantile": ("pinball", "coverage_error"),
-    "ranking": ("ndcg", "ndcg_at_10", "mrr"),
-}
 
 
 @checked_arguments(options=AssetOptions)
@@ -97,7 +87,7 @@ def model(
             order.
         name: the model's name, by default the function's.
         version: names the asset; the model store keeps all versions under one model with one champion.
-        evaluate: the metrics and slices; the task's usual metrics by default.
+        evaluate: the metrics, slices and threshold; the task's usual metrics by default.
         gates: what the exported graph must pass on the test split; a build that fails is kept as rejected.
         gates_fail_run: whether the run fails if a gate does.
         importance: how the importance of its features is measured on the test split; ``False`` turns it off.
@@ -146,7 +136,7 @@ def model(
         annotations = annotations_of(function, caller_scope)
         does = task_of(task, own.view, what=f"model {own_name!r}")
         labels = list(own.view.labels) if own.view.has_several_labels else []
-        evaluation = (evaluate or Evaluation(metrics=_DEFAULT_METRICS[does])).for_labels(does, labels)
+        evaluation = (evaluate or Evaluation()).for_task(does).for_labels(does, labels)
         result = Model(
             name=own_name,
             version=version,

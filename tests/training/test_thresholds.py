@@ -95,3 +95,13 @@ def test_thresholds_that_cannot_be_are_refused(threshold):
 def test_only_a_binary_model_has_a_threshold():
     with pytest.raises(DeclarationError, match="a regression model has no threshold"):
         Evaluation(metrics=["mae"], threshold="f1").check("regression")
+
+
+def test_a_threshold_needs_no_metrics_named():
+    evaluation = Evaluation(threshold="f1", slices=["origin"])
+    assert evaluation.metric_names == ()
+    assert evaluation.for_task("binary") == Evaluation(
+        metrics=["roc_auc", "log_loss", "brier"], threshold="f1", slices=["origin"]
+    )
+    named = Evaluation(metrics=["f1"], threshold=0.3)
+    assert named.for_task("binary") is named

@@ -15,7 +15,7 @@ from fti_assets.errors import DeclarationError, excerpt, one_of
 from fti_assets.training.judging.metrics.answers import THRESHOLD, Answers, Thresholds, answers_of
 from fti_assets.training.judging.metrics.metric import OF, AnyMetric
 from fti_assets.training.judging.metrics.own import Metric
-from fti_assets.training.judging.metrics.registry import METRICS, check_metrics, metric_named
+from fti_assets.training.judging.metrics.registry import METRICS, USUAL_METRICS, check_metrics, metric_named
 from fti_assets.training.judging.slices import By, slices_key
 from fti_assets.training.judging.thresholds import Goal, checked_threshold
 
@@ -26,8 +26,9 @@ class Evaluation:
     """How a model is evaluated on the test part. Source of the metrics: scikit-learn's definitions.
 
     Args:
-        metrics: names of metrics, and your own ``fti.Metric``. With several labels each metric is the mean over them, and
-            ``log_loss:late`` is that of one; a model also evaluates each metric for every label.
+        metrics: names of metrics, and your own ``fti.Metric``; by default the usual ones of the model's task. With several labels
+            each metric is the mean over them, and ``log_loss:late`` is that of one; a model also evaluates each metric for every
+            label.
         slices: columns by whose values the metrics are split; several columns, such as ``("origin", "carrier")``, split by each
             combination of their values.
         min_rows: slices with fewer test rows are left out, also for fairness.
@@ -41,13 +42,13 @@ class Evaluation:
             each row is drawn by itself, or each query for a ranking model.
 
     Raises:
-        DeclarationError: there are no metrics, one is unknown, a name is given twice, or a threshold or confidence is invalid.
+        DeclarationError: the list of metrics is empty, one is unknown, a name is given twice, or a threshold or confidence is invalid.
 
     >>> Evaluation(metrics=["roc_auc", "log_loss"], slices=["carrier"])
     Evaluation(metrics=('roc_auc', 'log_loss'), slices=('carrier',))
     """
 
-    metrics: Sequence[str | Metric]
+    metrics: Sequence[str | Metric] | None = None
     slices: Sequence[str | Sequence[str]] = ()
     fairness: Sequence[str | Sequence[str]] = ()
     min_rows: int = 1
@@ -58,9 +59,10 @@ class Evaluation:
     def __post_init__(self) -> None:
         if isinstance(self.metrics, str):
             raise DeclarationError(f"Evaluation(metrics={self.metrics!r}): give a list of different names")
-        self._take("metrics", [one.name if isinstance(one, Metric) else one for one in self.metrics])
-        if not self.metrics:
-            raise DeclarationError(f"Evaluation has no metrics: choose from {one_of(METRICS)}")
+        if self.metrics is not None:
+            self._take("metrics", [one.name if isinstance(one, Metric) else one for one in self.metrics])
+            if not self.metrics:
+                raise DeclarationError(f"Evaluation has no metrics: choose from {one_of(METRICS)}")
         for name in self.metric_names:
             metric_named(name)
         for field in ("slices", "fairness"):
@@ -96,8 +98,8 @@ class Evaluation:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """The names of the metrics."""
-        return tuple(str(name) for name in self.metrics)
+        """The names of the metrics; none as long as they are those of a task that is not known yet."""
+        return tuple(str(name) for name in self.metrics or ())
 
     @property
     def sliced_by(self) -> tuple[By, ...]:
@@ -119,6 +121,10 @@ class Evaluation:
         """What thresholds are chosen by on the validation part."""
         every = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
         return tuple(one for one in every if isinstance(one, str))
+
+    def for_task(self, task: Task) -> "Evaluation":
+        """The same with the usual metrics of the task, if none were named."""
+        return replace(self, metrics=USUAL_METRICS[task]) if self.metrics is None else self
 
     def for_labels(self, task: Task, labels: Sequence[str]) -> "Evaluation":
         """The same with each metric of every one of several labels besides its mean."""

@@ -37,6 +37,17 @@ METRICS: dict[str, BuiltIn] = {
 }
 """The project's metrics by name; ``ndcg_at_<k>``, of the first so many places, are further ones."""
 
+USUAL_METRICS: dict[Task, tuple[str, ...]] = {
+    "binary": ("roc_auc", "log_loss", "brier"),
+    "multiclass": ("log_loss", "accuracy"),
+    "regression": ("rmse", "mae", "r2"),
+    "multilabel": ("roc_auc", "log_loss", "brier"),
+    "multioutput": ("rmse", "mae", "r2"),
+    "quantile": ("pinball", "coverage_error"),
+    "ranking": ("ndcg", "ndcg_at_10", "mrr"),
+}
+"""The metrics of a model that names none, by its task."""
+
 AT_PLACES = "ndcg_at_10"
 """One of those."""
 

@@ -23,6 +23,7 @@ from fti_assets.testing.values import column_values, label_values
 from fti_assets.training.datasets.dataset import SPLIT
 from fti_assets.training.datasets.sampling.weights import ClassWeights
 from fti_assets.training.datasets.splits.split import SPLITS
+from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import fit_encoders
 from fti_assets.training.judging.evaluation import evaluate
@@ -157,7 +158,15 @@ def train_tiny(
     of_parts = {part: labels[at] for part, at in rows_of.items()}
     of_features = check_encoders(features, model.encoders)
     target = train_target(of_parts["train"], model.task) if needs_target(of_features) else None
-    encoders = fit_encoders(features, of_features, split["train"], target=target)
+    counts = _row_weights(model, frame, rows_of)
+    of_train = None if counts is None else counts["train"]
+    encoders = fit_encoders(
+        features,
+        of_features,
+        split["train"],
+        target=target,
+        weight=None if of_train is None else about_one(of_train),
+    )
     sample = model.dataset.sample
     undo = None if sample is None or sample.rows is not None else np.ones(len(of_parts["train"]))
     weights = _weights_of(model, of_parts["train"])
@@ -171,7 +180,7 @@ def train_tiny(
         levels=model.levels,
         undo=undo,
         weights=weights,
-        counts=_row_weights(model, frame, rows_of),
+        counts=counts,
         queries={part: queries[at] for part, at in rows_of.items()} if model.dataset.query else None,
         what=f"model {model.name!r}",
     )

@@ -21,7 +21,9 @@ from fti_assets.errors import DataError, DeclarationError, ModelError
 from fti_assets.stores.models.store import ModelStore
 from fti_assets.training.calibration.calibrators import fit_calibrator, log_odds
 from fti_assets.training.datasets.splits.split import SPLITS
+from fti_assets.training.encoders.encoders import fit
 from fti_assets.training.encoders.kinds.scales import FittedPassthrough
+from fti_assets.training.encoders.kinds.targets import Target, folds_of
 from fti_assets.training.judging.baselines.named import checked_baseline
 from fti_assets.training.judging.evaluation import Evaluation, evaluate
 from fti_assets.training.judging.fairness import fairness
@@ -322,6 +324,32 @@ def test_a_weight_that_cannot_be_is_refused(home: Path) -> None:
     assert declared(by_weight, weight=None, evaluate=fti.Evaluation(metrics=[deaf])).evaluate.metric_names
     with pytest.raises(ModelError, match="the metric 'share_of_yes_without_weight' does not take what each counts"):
         deaf.statistic(Answers(np.ones(2), np.ones(2), weight=np.ones(2)))(np.ones((1, 2)))
+
+
+def test_mean_labels_of_categories_are_weighted() -> None:
+    rng = np.random.default_rng(4)
+    values, y, counts = (
+        rng.choice(["", "a", "b"], 60).astype(object),
+        rng.integers(0, 2, 60) * 1.0,
+        rng.integers(1, 5, 60),
+    )
+    target = y[:, None]
+    fitted = fit(Target(2.0), values, "text", target, weight=counts * 1.0)
+    repeated = fit(Target(2.0), np.repeat(values, counts), "text", np.repeat(target, counts, axis=0))
+    np.testing.assert_allclose([fitted.missing, *fitted.means], [repeated.missing, *repeated.means])
+
+    parts = {part: {"shop": values} for part in SPLITS}
+    data = TrainingData(
+        [Column("shop", "text")], {"shop": fitted}, parts, dict.fromkeys(SPLITS, y), task="binary",
+        counts=dict.fromkeys(SPLITS, counts * 1.0),
+    )  # fmt: skip
+    weight, fold = counts / counts.mean(), folds_of(60, fitted.folds)
+    for at in range(60):
+        others = fold != fold[at]
+        of_shop = others & (values == values[at])
+        prior = np.average(y[others], weights=weight[others])
+        expected = ((weight * y)[of_shop].sum() + 2 * prior) / (weight[of_shop].sum() + 2)
+        assert data.train.X[at, 0] == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_tiny_frame_says_what_rows_count() -> None:

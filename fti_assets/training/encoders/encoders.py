@@ -105,6 +105,7 @@ def fit(
     column_type: ColumnType,
     target: np.ndarray | None = None,
     name: str = "column",
+    weight: np.ndarray | None = None,
 ) -> FittedEncoder:
     """Learn an encoder from the train part.
 
@@ -114,6 +115,7 @@ def fit(
         column_type: the column's type.
         target: ``[n, c]``, the labels as numbers, for an encoder that learns from them.
         name: the column's, for errors.
+        weight: ``[n]``, what each row counts for an encoder that learns from labels; all alike by default.
 
     Raises:
         DeclarationError: the encoder does not fit the column type.
@@ -127,7 +129,7 @@ def fit(
     if isinstance(encoder, Target):
         if target is None:
             raise ModelError("Target() learns from labels: give fit the train part's, [n, c]")
-        fitted: FittedEncoder = learn(encoder, values, column_type, target)
+        fitted: FittedEncoder = learn(encoder, values, column_type, target, weight)
     elif isinstance(encoder, _OF_CATEGORIES):
         fitted = learn(encoder, values, column_type)
     elif isinstance(encoder, CustomEncoder):
@@ -143,10 +145,12 @@ def fit_encoders(
     columns: Mapping[str, np.ndarray],
     large: Mapping[str, int] | None = None,
     target: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
 ) -> dict[str, FittedEncoder]:
     """Learn every feature's encoder from the train part's columns, in the features' order.
 
-    ``large`` is a stored number of each column that has one of 2**53 and more, as it was before it became float64.
+    ``large`` is a stored number of each column that has one of 2**53 and more, as it was before it became float64. ``weight`` is
+    what each row counts in the mean labels of a category.
 
     >>> fit_encoders([Column("temp", "number")], {}, {"temp": np.array([0.0, 2.0])})
     {'temp': FittedStandardize(mean=1.0, std=1.0, dtype='float32', kind='standardize')}
@@ -166,7 +170,7 @@ def fit_encoders(
         elif isinstance(encoder, Passthrough):
             _check_single(column, columns[column.name])
     return {
-        column.name: fit(of_features[column.name], columns[column.name], column.type, target, column.name)
+        column.name: fit(of_features[column.name], columns[column.name], column.type, target, column.name, weight)
         for column in features
     }
 

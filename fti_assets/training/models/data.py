@@ -112,10 +112,10 @@ class TrainingData:
         weight: np.ndarray | None = None
         for name in SPLITS:
             y = label_codes(labels[name], task, self.classes, what=f"the {name} part")
-            dense = self._cross_fitted(stored[name], y) if name == "train" else dict
             tensor_y = "int64" if task == "multiclass" else "float32"
             repeats = None if counts is None else counts[name]
             own = None if repeats is None else about_one(repeats)
+            dense = self._cross_fitted(stored[name], y, own) if name == "train" else dict
             if name == "train":
                 undo = own if undo is None else undo if own is None else undo * own
                 weight = row_weights(y, self.classes or BINARY, undo, weights, what=what)
@@ -137,14 +137,16 @@ class TrainingData:
             )
         self.train, self.validation, self.test = parts["train"], parts["validation"], parts["test"]
 
-    def _cross_fitted(self, stored: Rows, y: np.ndarray) -> Callable[[], Mapping[int, np.ndarray]]:
+    def _cross_fitted(
+        self, stored: Rows, y: np.ndarray, weight: np.ndarray | None
+    ) -> Callable[[], Mapping[int, np.ndarray]]:
         """What train rows get in place of a target encoder's means, once it is asked for."""
 
         def fitted() -> Mapping[int, np.ndarray]:
             if not any(isinstance(one, FittedTarget) for one in self.encoder.encoders.values()):
                 return {}
             target = target_of(y, self.task, len(self.classes))
-            return cross_fit(self.encoder.dense_columns, self.encoder.encoders, stored.columns, target)
+            return cross_fit(self.encoder.dense_columns, self.encoder.encoders, stored.columns, target, weight)
 
         return fitted
 

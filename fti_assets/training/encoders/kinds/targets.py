@@ -29,8 +29,9 @@ class Target:
     class.
 
     In serving, validation and test, the means are those of the whole train part. A train row gets means of the other folds only, so
-    its own label does not leak. The fold of a row is a hash of its position in the order of time and keys. Each row counts once,
-    whatever its weight. Source: Micci-Barreca (2001), cross-fitted as scikit-learn's ``TargetEncoder``.
+    its own label does not leak. The fold of a row is a hash of its position in the order of time and keys. If the dataset has a
+    weight, labels and rows count by it, scaled to 1 on average. Source: Micci-Barreca (2001), cross-fitted as scikit-learn's
+    ``TargetEncoder``.
 
     Args:
         smoothing: how many rows with the mean of all are added to each category, at least 0.
@@ -81,10 +82,16 @@ class FittedTarget(FittedSingle):
         return nodes.add("Gather", [table, rows], axis=0)
 
 
-def fit_target(encoder: Target, values: np.ndarray, column_type: ColumnType, target: np.ndarray) -> FittedTarget:
-    """The means of the whole train part; ``target`` is ``[n, c]``."""
+def fit_target(
+    encoder: Target,
+    values: np.ndarray,
+    column_type: ColumnType,
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
+) -> FittedTarget:
+    """The means of the whole train part; ``target`` is ``[n, c]``, ``weight`` what each row counts, ``[n]``."""
     categories = by_name(categories_of(values, column_type))
-    prior, means = _means(_positions(values, categories), target, len(categories), encoder.smoothing)
+    prior, means = _means(_positions(values, categories), target, len(categories), encoder.smoothing, weight)
     return FittedTarget(
         categories,
         tuple(map(tuple, means[1:].tolist())),
@@ -95,7 +102,9 @@ def fit_target(encoder: Target, values: np.ndarray, column_type: ColumnType, tar
     )
 
 
-def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) -> np.ndarray:
+def cross_fitted(
+    encoder: FittedTarget, values: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
     """What the train rows get: float32 ``[n, c]``, for each of means that leave its fold out."""
     positions, folds = _positions(values, encoder.categories), folds_of(len(values), encoder.folds)
     result = np.empty(target.shape, dtype=np.float32)
@@ -103,7 +112,13 @@ def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) 
         own, other_folds = folds == fold, folds != fold
         if not own.any():
             continue
-        prior, means = _means(positions[other_folds], target[other_folds], len(encoder.categories), encoder.smoothing)
+        prior, means = _means(
+            positions[other_folds],
+            target[other_folds],
+            len(encoder.categories),
+            encoder.smoothing,
+            None if weight is None else weight[other_folds],
+        )
         # A category that no other fold has is unknown to them: without smoothing nothing else would say so.
         counts = np.bincount(positions[other_folds], minlength=len(means))
         result[own] = np.where((counts > 0)[:, None], means, prior)[positions[own]]
@@ -111,7 +126,11 @@ def cross_fitted(encoder: FittedTarget, values: np.ndarray, target: np.ndarray) 
 
 
 def cross_fit(
-    names: Sequence[str], encoders: Mapping[str, object], columns: Mapping[str, np.ndarray], target: np.ndarray
+    names: Sequence[str],
+    encoders: Mapping[str, object],
+    columns: Mapping[str, np.ndarray],
+    target: np.ndarray,
+    weight: np.ndarray | None = None,
 ) -> dict[int, np.ndarray]:
     """What is cross-fitted of the train rows, float32 ``[n]`` by its place among the names of the dense columns.
 
@@ -120,7 +139,7 @@ def cross_fit(
     fitted: dict[int, np.ndarray] = {}
     for feature, encoder in encoders.items():
         if isinstance(encoder, FittedTarget):
-            columns_of = cross_fitted(encoder, columns[feature], target).T
+            columns_of = cross_fitted(encoder, columns[feature], target, weight).T
             fitted |= {names.index(name): one for name, one in zip(encoder.names(feature), columns_of, strict=True)}
     return fitted
 
@@ -144,14 +163,15 @@ def _positions(values: np.ndarray, categories: Categories) -> np.ndarray:
 
 
 def _means(
-    positions: np.ndarray, target: np.ndarray, categories: int, smoothing: float
+    positions: np.ndarray, target: np.ndarray, categories: int, smoothing: float, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mean of all rows ``[c]``, and the smoothed ones of what is missing and of each category, ``[categories + 1, c]``."""
-    counts = np.bincount(positions, minlength=categories + 1)[:, None].astype(np.float64)
+    counts = np.bincount(positions, weights=weight, minlength=categories + 1)[:, None].astype(np.float64)
+    weighted = target if weight is None else target * weight[:, None]
     sums = np.stack(
-        [np.bincount(positions, weights=one, minlength=categories + 1) for one in target.T], axis=1
+        [np.bincount(positions, weights=one, minlength=categories + 1) for one in weighted.T], axis=1
     ).reshape(categories + 1, target.shape[1])
-    prior = target.mean(axis=0) if len(target) else np.zeros(target.shape[1])
+    prior = np.average(target, axis=0, weights=weight) if len(target) else np.zeros(target.shape[1])
     rows = counts + smoothing
     with np.errstate(invalid="ignore", divide="ignore"):
         return prior, np.where(rows > 0, (sums + smoothing * prior) / rows, prior)

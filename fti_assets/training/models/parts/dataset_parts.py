@@ -16,6 +16,7 @@ from fti_assets.stores.lake.lake import Lake
 from fti_assets.training.datasets.sampling.weights import undoing
 from fti_assets.training.datasets.splits.row_parts import where_the_parts_lie
 from fti_assets.training.datasets.splits.split import SPLITS, TimeSplit
+from fti_assets.training.datasets.weight_column import about_one
 from fti_assets.training.encoders.declarations import check_encoders, needs_target
 from fti_assets.training.encoders.encoders import FittedEncoder, fit_encoders
 from fti_assets.training.encoders.float32 import float32_warnings
@@ -113,9 +114,10 @@ def read_parts(model: Model, partition: str, lake: Lake, folder: Path, progress:
     of_features, target = check_encoders(features, model.encoders), None
     if needs_target(of_features):
         target = train_target(train.labels, model.task)
+    weight = None if train.weights is None else about_one(train.weights)
     data = TrainingData(
         features,
-        fit_encoders(features, of_features, train.stored.columns, large, target),
+        fit_encoders(features, of_features, train.stored.columns, large, target, weight),
         {"train": train.stored, "validation": validation.stored, "test": test.stored},
         labels,
         task=model.task,

@@ -17,7 +17,7 @@ from fti_assets.core.types import ColumnType
 from fti_assets.errors import DataError, DeclarationError, excerpt, list_some
 from fti_assets.features.feature_group import feature_group
 from fti_assets.features.groups.group import FeatureGroup
-from fti_assets.features.groups.schedule import Schedule
+from fti_assets.features.groups.schedule import SUMMER_TIME, Schedule
 from fti_assets.features.rows.table import Table
 from fti_assets.orchestration.options import AssetOptions
 from fti_assets.orchestration.partitions import is_timed, running_partitions
@@ -25,7 +25,6 @@ from fti_assets.orchestration.signature import CONTEXT, take
 
 _ENTITIES = "entities"
 _KINDS: dict[type, ColumnType] = {str: "text", int: "integer", bool: "boolean"}
-_SUMMER_TIME = timedelta(hours=1)
 _WINDOWS = 24
 
 
@@ -56,7 +55,8 @@ def prediction_times(
     Args:
         name: the group's name.
         every: the time from one prediction to the next, counted from the start of each partition; a partition is a multiple of it,
-            and at least as long. So the partitions determine the hour and the time zone.
+            and at least as long. So the partitions determine the hour and the time zone. A day of 25 hours has one daily prediction
+            as others have, and its last hour is beyond a horizon of 24 hours.
         horizon: the length of time that each prediction covers, a multiple of ``step``.
         step: the time from one target to the next; by default the horizon, so that a prediction has one target.
         ahead: the time from a prediction to its first target, such as ``"12h"`` for a forecast made at noon for the next day.
@@ -155,8 +155,9 @@ def _check_partitions(what: str, schedule: Schedule, partitions_def: Any) -> Non
         if window is None:
             return
         length = naive_utc(window.end) - naive_utc(window.start)
-        remainder = length % schedule.every
-        if length + _SUMMER_TIME < schedule.every or min(remainder, schedule.every - remainder) > _SUMMER_TIME:
+        on_the_clock = window.end.replace(tzinfo=None) - window.start.replace(tzinfo=None)
+        is_cut_off = length % schedule.every and on_the_clock % schedule.every
+        if length + SUMMER_TIME < schedule.every or is_cut_off:
             raise DeclarationError(
                 f"{what} predicts every {schedule.every}, counted from the start of each partition, and the partition of "
                 f"{window.start:%Y-%m-%d %H:%M} is {length} long: make every= a part of it, or the partitions longer"

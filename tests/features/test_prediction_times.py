@@ -39,28 +39,29 @@ def hours(**changes: Any) -> fti.FeatureGroup:
     steps=st.integers(1, 5),
     step=st.integers(1, 4),
     ahead=st.integers(0, 3),
-    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    predictions=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    surplus=st.sampled_from([0, 1, 2]),
     names=st.lists(st.text("abc", max_size=2), max_size=3, unique=True),
 )
 def test_rows_are_those_of_a_loop(
-    every: int, steps: int, step: int, ahead: int, lengths: list[int], names: list[str]
+    every: int, steps: int, step: int, ahead: int, predictions: list[int], surplus: int, names: list[str]
 ) -> None:
     import pyarrow as pa
 
+    surplus = surplus if every > 2 else 0  # up to an hour, in which no rarer prediction is made
+    lengths = [every * number + surplus for number in predictions]
     starts = [datetime(2025, 3, 1) + HALF * sum(lengths[:place]) for place in range(len(lengths))]
     partitions = [Partition(f"{at}", at, at + HALF * length) for at, length in zip(starts, lengths, strict=True)]
     schedule = Schedule(
         HALF * every, HALF * step * steps, HALF * step, HALF * ahead, "t", "to", {"lag": HALF * 3}, {}, {}
     )
     expected = []
-    for partition in partitions:
-        at = partition.start
-        while at < partition.end:
+    for partition, times in zip(partitions, predictions, strict=True):
+        for at in (partition.start + HALF * every * place for place in range(times)):
             for number, name in itertools.product(range(steps), names or [None]):
                 target = at + HALF * ahead + HALF * step * number
                 row = {"t": at, "to": target, "lag": target - HALF * 3}
                 expected.append(row if name is None else {"name": name} | row)
-            at += HALF * every
     result = schedule.rows(partitions, pa.table({"name": names} if names else {}))
     assert result.to_pylist() == expected
 
@@ -91,6 +92,26 @@ def test_partitions_say_the_time_zone_and_a_short_day_has_fewer_predictions(day:
     rows = testing.rows(hours(every="1h", horizon="1h", step=None, partitions_def=days), partition=day)
     assert len(rows) == times
     assert rows["predict_at"].iloc[0] == pd.Timestamp(day, tz="Europe/Berlin").tz_convert("UTC").tz_localize(None)
+
+
+@pytest.mark.parametrize("day", ["2025-03-29", "2025-03-30", "2025-10-26"])
+@pytest.mark.parametrize(("every", "times"), [("1d", 1), ("12h", 2), ("3h", 8)])
+def test_a_long_day_has_no_second_daily_prediction(day: str, every: str, times: int) -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2025-03-01", timezone="Europe/Berlin")
+    rows = testing.rows(hours(every=every, horizon="1h", step=None, partitions_def=days), partition=day)
+    assert rows["predict_at"].nunique() == times
+
+
+def test_a_long_month_has_a_daily_prediction_a_day() -> None:
+    months = dg.MonthlyPartitionsDefinition(start_date="2025-01-01", timezone="Europe/Berlin")
+    rows = testing.rows(hours(horizon="1d", step="1d", partitions_def=months), partition="2025-10-01")
+    assert rows["predict_at"].nunique() == 31
+
+
+@pytest.mark.parametrize("every", ["23h", "5h"])
+def test_an_hour_short_of_a_day_is_no_part_of_it(every: str) -> None:
+    with pytest.raises(DeclarationError, match="make every= a part of it"):
+        hours(every=every, horizon="1h", step=None)
 
 
 def test_it_is_crossed_with_the_keys_of_a_lookup() -> None:

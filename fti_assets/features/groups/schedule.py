@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+SUMMER_TIME = timedelta(hours=1)
+"""By how much a clock change makes a partition longer or shorter, at most."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """When predictions are made, and which instants after that each is for.
@@ -65,12 +69,19 @@ class Schedule:
         return f"every {self.every} for the next {self.horizon}{ahead}, a target each {self.step}"
 
     def prediction_times(self, partitions: Sequence[Partition]) -> Iterator[datetime]:
-        """The instants within partitions at which predictions are made, in order."""
+        """The instants within partitions at which predictions are made, in order.
+
+        The hour that a partition is longer when the clocks go back has none of its own, unless predictions are made as often as that: a
+        second one, an hour before the next partition, would be no daily prediction.
+        """
         for partition in partitions:
             at, end = partition.start, partition.end
             assert at is not None
             assert end is not None
-            while at < end:
+            surplus = SUMMER_TIME if self.every > SUMMER_TIME else timedelta()
+            yield at
+            at += self.every
+            while at < end - surplus:
                 yield at
                 at += self.every
 

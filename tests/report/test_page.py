@@ -17,6 +17,7 @@ from fti_assets.core.manifest import GateVerdict
 from fti_assets.core.rollouts.rollout import Arm, Rollout
 from fti_assets.monitors.quality.page import without_estimate
 from fti_assets.report import Report, page_of
+from fti_assets.report.charts.lines import Span, line_chart
 from fti_assets.report.page import LARGEST
 from fti_assets.report.reading.causes import OpenCauses
 from fti_assets.report.reading.comparisons import Difference, ParityDay, ParityFigures
@@ -187,6 +188,22 @@ def test_a_monitor_of_one_partition_has_its_pictures() -> None:
     assert "nan" not in page.lower()
     assert page.count("<figure>") == 2
     assert "1 partitions" not in page
+
+
+def test_builds_of_one_instant_lie_side_by_side() -> None:
+    points = (Point(DAYS[0], 0.7, 5, 0.6, 0.8), Point(DAYS[0], 0.7, 5, 0.6, 0.8), Point(DAYS[0], 0.8, 5, 0.7, 0.9))
+    picture = line_chart(Series("m", "m", "of", points), Span(DAYS[0], DAYS[0]), from_zero=False, in_order=True)
+    (dots,) = re.findall(r"class='dot' d='([^']*)'", picture)
+    assert re.findall(r"M([\d.]+) ", dots) == ["46.0", "198.0", "350.0"]
+
+
+def test_the_interval_of_one_figure_is_drawn() -> None:
+    one = Series("m", "m", "of", (Point(DAYS[0], 0.7, 5, 0.6, 0.8),))
+    picture = line_chart(one, Span(DAYS[0], DAYS[0]), from_zero=False)
+    (path,) = re.findall(r"class='band' d='([^']*)'", picture)
+    left, top, width, bottom = map(float, re.findall(r"^M([\d.]+) ([\d.]+)h([\d.]+)V([\d.]+)", path)[0])
+    assert left < 198 < left + width
+    assert top < bottom
 
 
 def test_a_system_without_anything_is_told_what_to_declare() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from fti_assets.report.charts.axes import Axis, svg
 from fti_assets.report.reading.figures import Point, Series
@@ -12,6 +12,7 @@ from fti_assets.report.reading.figures import Point, Series
 _WIDTH, _HEIGHT = 360, 128
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 350, 10, 106
 _MANY = 40
+_ALONE = 8
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,16 @@ class Span:
         return Span(min(starts), max(starts))
 
 
-def line_chart(series: Series, span: Span, *, from_zero: bool) -> str:
+def line_chart(series: Series, span: Span, *, from_zero: bool, in_order: bool = False) -> str:
     """The picture of a series.
 
     Args:
         series: with at least one figure.
         span: of the axis of time.
         from_zero: whether the axis of values begins at 0, for figures where that means no difference.
+        in_order: whether the points lie at equal steps in their order, for figures that may come at one instant.
     """
+    words = words_of(series)
     numbers = [
         number
         for point in (*series.points, *series.estimates)
@@ -45,6 +48,11 @@ def line_chart(series: Series, span: Span, *, from_zero: bool) -> str:
     room = (high - low) * 0.08 or abs(high) * 0.1 or 0.1
     up = Axis(low if from_zero else low - room, high + room, _BOTTOM, _TOP)
     across = Axis(span.first.timestamp(), span.last.timestamp(), _LEFT, _RIGHT)
+    if in_order:
+        across = Axis(0, len(series.points) - 1, _LEFT, _RIGHT)
+        # The number of a point takes the place of its time.
+        steps = [replace(one, start=datetime.fromtimestamp(at, UTC)) for at, one in enumerate(series.points)]
+        series = replace(series, points=tuple(steps))
     shapes = [f"<path class='axis' d='M{_LEFT} {_TOP}V{_BOTTOM}H{_RIGHT}'/>", *_labels(span, up, low, high)]
     shapes += [_band(series.points, across, up), _line(series.estimates, across, up, "line estimate")]
     shapes += [_line(series.points, across, up, "line")]
@@ -52,7 +60,7 @@ def line_chart(series: Series, span: Span, *, from_zero: bool) -> str:
         y = up.place(series.limit)
         shapes.append(f"<path class='limit' d='M{_LEFT} {y:.1f}H{_RIGHT}'/>")
     shapes += [_dots(series.estimates, across, up, "estimated"), _dots(series.points, across, up, "warned")]
-    return svg("".join(shapes), _WIDTH, _HEIGHT, words_of(series))
+    return svg("".join(shapes), _WIDTH, _HEIGHT, words)
 
 
 def words_of(series: Series) -> str:
@@ -110,8 +118,13 @@ def _line(points: Sequence[Point], across: Axis, up: Axis, kind: str) -> str:
 
 def _band(points: Sequence[Point], across: Axis, up: Axis) -> str:
     bounds = [(one.start, one.low, one.high) for one in points if one.low is not None and one.high is not None]
-    if len(bounds) < 2:
+    if not bounds:
         return ""
+    if len(bounds) == 1:
+        # A band of no width cannot be seen.
+        ((start, low, high),) = bounds
+        left = across.place(start.timestamp()) - _ALONE / 2
+        return f"<path class='band' d='M{left:.1f} {up.place(high):.1f}h{_ALONE}V{up.place(low):.1f}h-{_ALONE}Z'/>"
     upper = [f"{across.place(start.timestamp()):.1f} {up.place(high):.1f}" for start, _, high in bounds]
     lower = [f"{across.place(start.timestamp()):.1f} {up.place(low):.1f}" for start, low, _ in reversed(bounds)]
     return f"<path class='band' d='M{'L'.join([*upper, *lower])}Z'/>"

@@ -133,11 +133,11 @@ def _metric_card(history: ModelHistory, name: str) -> Html | None:
     series = Series(f"{name} of builds", name, "on their test rows; a red dot is a rejected build", tuple(points))
     rows = _test_rows(champion)
     of_rows = "" if rows is None else f" on {rows:,} test rows"
-    picture = line_chart(series, Span.of([one.start for one in points]), from_zero=False)
+    picture = line_chart(series, Span.of([one.start for one in points]), from_zero=False, in_order=True)
     return card(
         f"{name} of builds",
         picture,
-        f"champion {champion.metrics[name]:.4g}{of_rows}; red: rejected, by when it was made",
+        f"champion {champion.metrics[name]:.4g}{of_rows}; red: rejected, in the order they were made",
     )
 
 

@@ -47,6 +47,14 @@ def test_each_state_is_in_one_region() -> None:
     assert results.to_dict() == {"south": 17, "west": 13, "midwest": 11, "northeast": 9}  # nobody applied from Iowa
 
 
+def test_what_is_unknown_has_no_region_and_no_history() -> None:
+    assert region(state=np.array(["NJ", "DC", "ZZ", "", None], dtype=object))["region"].tolist() == [
+        "northeast", "south", None, None, None,
+    ]  # fmt: skip
+    unknown = dict.fromkeys(["loan_amount", "annual_income", "total_credit_limit", "total_credit_utilized"], np.ones(1))
+    assert ratios(**unknown, earliest_credit_line=np.array([np.nan]))["history"].tolist() == [None]
+
+
 def test_what_became_of_a_month_is_known_when_it_is_over() -> None:
     rows = testing.rows(system.grades, partition="2018-02-28")
     assert len(rows) == 2988

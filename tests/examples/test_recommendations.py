@@ -214,6 +214,25 @@ def test_whoever_was_away_gets_the_list_of_guests(stores: fti.Stores) -> None:
     assert app.films_of_the_week(away[0], at=NOW, online=str(stores.online)) == guests
 
 
+@pytest.mark.parametrize("year", [None, float("nan")])
+def test_a_film_of_an_unknown_year_is_shown(monkeypatch: pytest.MonkeyPatch, year: float | None) -> None:
+    made = {"week": WEEK, "top": [{"movie_id": 108548, "score": 0.5}]}
+    kept = {"picks_v1": {GUEST: made}, "films_v1": {108548: {"title": "unknown", "year": year}}}
+
+    class Reader:
+        def __init__(self, table: str, online: str | None = None) -> None:
+            self.rows = kept[table]
+
+        def read(self, keys: list[int], at: object = None) -> list[dict[str, object] | None]:
+            return [self.rows.get(key) for key in keys]
+
+    monkeypatch.setattr(app.fti, "OnlineReader", Reader)
+    assert app.films_of_the_week(5) == [{"title": "unknown", "year": None, "score": 0.5}]
+    kept["picks_v1"] = {}
+    with pytest.raises(LookupError, match="no list of guests"):
+        app.films_of_the_week(5)
+
+
 def test_the_account_counts_films_that_were_rated_in_the_week_of_their_list(
     stores: fti.Stores, ratings: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fti_assets.monitors.history_picture import History, history_picture
+from fti_assets.monitors.quality.history_picture import QualityHistory, quality_picture
 from fti_assets.training.judging.pictures.build_pictures import SHOWN_IN_PLACE, image
 
 START = datetime(2013, 6, 1)
@@ -50,3 +51,10 @@ def test_the_largest_psi_is_at_the_top_and_stays_in_few_points() -> None:
 def test_null_rates_are_drawn_from_none_to_all() -> None:
     one = History("x", {}, {START: 0.0, START + timedelta(days=1): 0.5, START + timedelta(days=2): 1.0})
     assert points(history_picture(one), "#999") == [(0, 60), (pytest.approx(120, abs=3), 30), (240, 0)]
+
+
+def test_the_interval_of_one_day_is_drawn() -> None:
+    picture = quality_picture(QualityHistory("roc_auc", {datetime(2013, 1, 1): (0.8, 0.7, 0.9)}))
+    (band,) = re.findall(r"<path d='([^']*)' fill='#43d' opacity", picture)
+    assert band.startswith("M0 0h")
+    assert "V60h" in band

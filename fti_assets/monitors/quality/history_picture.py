@@ -14,6 +14,7 @@ _WIDTH, _HEIGHT = 240, 60
 _MOST_POINTS = 40
 _FEWEST_POINTS = 6
 _COARSE = 3
+_ALONE = 6
 
 Figure = tuple[float, float | None, float | None]
 """A value, and where it lies."""
@@ -100,8 +101,12 @@ def _line(places: Sequence[Place], colour: str) -> str:
 
 def _band(places: Sequence[Place]) -> str:
     """The path around the intervals."""
-    if len(places) < 2:
+    if not places:
         return ""
+    if len(places) == 1:
+        # A band of no width cannot be seen.
+        ((x, _, low, high),) = places
+        return f"M{x} {high}h{_ALONE}V{low}h-{_ALONE}z"
     around = [*((x, high) for x, _, _, high in places), *((x, low) for x, _, low, _ in reversed(places))]
     steps = " ".join(f"{x - a} {y - b}".replace(" -", "-") for (a, b), (x, y) in pairwise(around))
     return f"M{around[0][0]} {around[0][1]}l{steps}z"

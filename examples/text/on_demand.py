@@ -24,9 +24,11 @@ def reader() -> Tokenizer:
 
 @fti.on_demand(outputs={"tokens": fti.Vector(dim=LENGTH)}, requires=["tokenizers"])
 def tokens(remarks: np.ndarray) -> dict[str, np.ndarray]:
-    """The first pieces of words in a text by their number, between a start and an end; zeros behind."""
+    """The first pieces of words in a text by their number, between a start and an end; zeros behind. A missing text has zeros alone."""
     rows = np.zeros((len(remarks), LENGTH), dtype=np.float32)
     for row, text in zip(rows, remarks, strict=True):
+        if not isinstance(text, str):
+            continue
         pieces = [START, *reader().encode(text).ids[: LENGTH - 2], END]
         row[: len(pieces)] = pieces
     return {"tokens": rows}

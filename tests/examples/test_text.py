@@ -75,6 +75,11 @@ def test_tokens_are_berts() -> None:
     np.testing.assert_array_equal(found, alone)
 
 
+def test_a_missing_text_has_no_tokens() -> None:
+    found = tokens(remarks=np.array(["", None, "NO DAMAGE."], dtype=object))["tokens"]
+    assert found[:, :3].tolist() == [[101, 102, 0], [0, 0, 0], [101, 2053, 4053]]
+
+
 def test_tensors_of_a_safetensors_file() -> None:
     head = {"__metadata__": {"format": "pt"}, "a": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}}
     head["b"] = {"dtype": "I64", "shape": [1], "data_offsets": [8, 16]}

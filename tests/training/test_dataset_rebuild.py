@@ -60,6 +60,17 @@ def test_other_code_is_named_with_what_it_changes(world: World) -> None:
     assert "the view 'buying' differs in" in columns.notes[1]
 
 
+def test_stored_rows_that_were_altered_are_not_equal(world: World) -> None:
+    dataset = world.dataset()
+    world.run(dataset, partition_key=CUTOFF)
+    with world.stores.offline_store().connect() as lake:
+        lake.connection.execute(f"UPDATE {dataset.table.sql} SET spend = spend + 1")
+    result = rebuilt(world, dataset)
+    assert not result.is_equal
+    assert result.differences[0].startswith("the stored rows have been altered since")
+    assert any(one.startswith("'spend': ") for one in result.differences)
+
+
 def test_a_version_that_came_later_is_named(world: World) -> None:
     world.run(world.dataset(), partition_key=CUTOFF)
 

@@ -26,7 +26,7 @@ class Rebuilt:
     Args:
         dataset: the dataset's table.
         partition: the cutoff.
-        stored, made: the data versions, a hash of the rows' content.
+        stored, made: the data versions, a hash of the rows' content: that recorded when they were stored, and that of those made.
         rows: how many rows there are of the stored ones and of those that were made.
         differences: sentences on what differs in rows and columns; none if both are equal.
         notes: what differs and need not change a row, such as the code version.
@@ -43,7 +43,7 @@ class Rebuilt:
     @property
     def is_equal(self) -> bool:
         """Whether the rows are the same, to the bit."""
-        return self.stored == self.made
+        return self.stored == self.made and not self.differences
 
     def __str__(self) -> str:
         what = f"{self.dataset} {self.partition}"
@@ -89,9 +89,13 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
         ) from error
     staged = stage(lake.connection, rows.relation, layout_of(dataset), [Partition(partition)])
     [(content, count)] = contents_of(lake, staged.table, [partition]).values()
-    differences = (
-        [] if content == record.data_version else _differences(lake, dataset, partition, staged.table, manifest, rows)
-    )
+    differences = []
+    if content != record.data_version or _are_altered(lake, dataset, partition, staged.table):
+        differences = _differences(lake, dataset, partition, staged.table, manifest, rows)
+    if content == record.data_version and differences:
+        differences.insert(
+            0, "the stored rows have been altered since they were stored, with the content of those made again"
+        )
     notes = []
     code_version = dataset.assets_def.code_versions_by_key[dataset.assets_def.key] or ""
     if code_version != manifest.code_version:
@@ -113,6 +117,21 @@ def rebuild(lake: Lake, dataset: TrainingDataset, partition: str) -> Rebuilt:
         tuple(differences),
         tuple(notes),
     )
+
+
+def _are_altered(lake: Lake, dataset: TrainingDataset, partition: str, staging: str) -> bool:
+    """Whether the table has other rows than those made again: its recorded hash tells nothing of rows changed by hand."""
+    of_partition = in_partitions([partition])
+    names = [name for name in lake.connection.sql(f"FROM {quote(staging)}").columns if name != PARTITION]
+    columns = ", ".join(map(quote, names))
+    original, rebuilt = (
+        f"SELECT {columns} FROM {table} WHERE {of_partition}" for table in (dataset.table.sql, quote(staging))
+    )
+    [(count,)] = lake.connection.execute(
+        f"SELECT (SELECT count(*) FROM ({original} EXCEPT ALL {rebuilt})) + "
+        f"(SELECT count(*) FROM ({rebuilt} EXCEPT ALL {original}))"
+    ).fetchall()
+    return bool(count)
 
 
 def _differences(

@@ -31,10 +31,11 @@ def ratios(
     years = 2018 - earliest_credit_line
     spans = np.select(
         [years < 10, years < 20, years >= 20], ["under 10 years", "10 to 19 years", "20 years or more"], ""
-    )
+    ).astype(object)
+    spans[np.isnan(years)] = None  # an unknown year is no long history
     return {
         "loan_to_income": loan_amount / np.maximum(annual_income, 1),
         "credit_used": total_credit_utilized / np.maximum(total_credit_limit, 1),
         "credit_years": years,
-        "history": np.where(np.isnan(years), None, spans.astype(object)),  # an unknown year is no long history
+        "history": spans,
     }

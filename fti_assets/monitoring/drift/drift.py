@@ -50,8 +50,10 @@ class Drift:
 
     Args:
         statistic: ``psi`` (population stability index), ``ks`` (Kolmogorov-Smirnov: the largest difference of the shares below an
-            edge), ``jensen_shannon`` (the distance, with base 2), ``wasserstein`` (in standard deviations of the reference),
-            ``null_rate``, ``unknown_rate`` (values in categories that neither the reference names nor the model knows),
+            edge), ``jensen_shannon`` (the distance, with base 2), ``wasserstein`` (in standard deviations of the reference, of bins
+            and not of rows: a value lies at the upper edge of its bin, and above the last edge at that edge, so that what is far
+            outside moves it no further; None, and so never a breach, if the reference is constant), ``null_rate``,
+            ``unknown_rate`` (values in categories that neither the reference names nor the model knows),
             ``category_churn`` (among the categories with one row in a hundred, the share that exists on one side only) or
             ``missing_answers`` (the missing share of the usual number of answers; it is 1 if there are none. The usual number is
             the median of the weeks before, at the same time of the week if there are two such partitions).

@@ -20,7 +20,7 @@ LEAST_SHARE = 0.01
 OF_PRESENCE = ("psi", "jensen_shannon")
 """The distances that there are of a column of which the reference has no value: those of a value that is there or not."""
 
-VERSION = f"drift-3 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
+VERSION = f"drift-4 epsilon={EPSILON:g} share={LEAST_SHARE:g} edges={RULE}"
 """What all figures rest on, with versions of its own: one that changes them gets another."""
 
 

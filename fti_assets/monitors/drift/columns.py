@@ -73,13 +73,14 @@ def feature_columns(answers: Answered, manifest: ModelManifest, profile: Profile
         own = own if own is not None and own.type == feature.type else None
         categories = manifest.encoders.get(feature.name, {}).get("categories")
         learned = tuple(map(str, categories)) if isinstance(categories, list) and feature.type == "text" else None
-        yield WatchedColumn(
-            "feature",
-            f"{answers.prefix}{feature.name}",
-            CountedColumn(feature.name, feature.type, *_bins(own), sql=_sql_of(feature), directions=_directions(own)),
-            own,
-            learned,
+        edges, named = _bins(own)
+        if own is not None and own.further_categories:
+            # The profile names few: one that the model knows is not unknown because many are more frequent on that day.
+            named = tuple(dict.fromkeys([*named, *(learned or ())]))
+        counted = CountedColumn(
+            feature.name, feature.type, edges, named, sql=_sql_of(feature), directions=_directions(own)
         )
+        yield WatchedColumn("feature", f"{answers.prefix}{feature.name}", counted, own, learned)
 
 
 def _sql_of(feature: Column) -> str:

@@ -131,6 +131,9 @@ def _of_build(
             ]
             own_columns = [*(one for one in columns if one.has_bins), *binned]
             own_counts = _merged(counts, *more)
+        for column in _with_many_categories(columns, counts, partition, earlier or ()):
+            rows = _mature(f"(FROM {table} WHERE {_in([partition, *(earlier or ())])})", column.subject)
+            own_counts = _merged(own_counts, count_columns(connection, rows, [column.counted], by))
         for column in own_columns:
             for comparison in _comparisons(column, own_counts, partition, build, earlier):
                 results.measurements += measured(comparison, rules)
@@ -226,6 +229,23 @@ def _with_own_bins(
         directions = tuple(zip(projections, others, strict=True))
         results.append(replace(column, counted=replace(counted, edges=own, directions=directions)))
     return results
+
+
+def _with_many_categories(
+    columns: Sequence[WatchedColumn], counts: Counts, partition: Partition, earlier: Sequence[Partition]
+) -> Iterator[WatchedColumn]:
+    """Columns with more categories than a count names, to be counted by all that the weeks before name.
+
+    Otherwise a category of the weeks before that is rarer than others on the day would count as gone.
+    """
+    for column in columns:
+        name = column.counted.name
+        past = [of for one in earlier for of in _of_partition(counts, one, name)]
+        if past and any(of.further_categories for of in [*past, *_of_partition(counts, partition, name)]):
+            named = dict.fromkeys(
+                [*column.counted.categories, *(category for of in past for category in of.categories)]
+            )
+            yield replace(column, counted=replace(column.counted, categories=tuple(named)))
 
 
 def _in(partitions: Iterable[Partition]) -> str:
